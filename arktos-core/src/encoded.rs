@@ -1,0 +1,352 @@
+//! An object as it is stored, cached and sent: encoded once, shared by everyone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::key::Revision;
+use crate::kind::TypeMeta;
+use crate::meta::{ObjectMeta, OwnerReference};
+use crate::object::Object;
+use crate::time::Timestamp;
+
+/// How much of an object beyond plain Kubernetes a reader is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Nothing: what Kubernetes shows.
+    #[default]
+    Plain,
+    /// `metadata.tenant`, as Arktos shows it on its own paths.
+    Arktos,
+    /// `metadata.tenant`, and the control plane's notes as `metadata.arktosNotes`: for the region's own components.
+    Region,
+}
+
+/// An object, encoded. Cloning it shares it.
+///
+/// The bytes are JSON and hold all that follows `"metadata":{`; what depends on who reads it is written in front as the
+/// bytes go out: `apiVersion` and `kind` (absent in the items of a list), the tenant, and the revision, which nobody
+/// knows before the write is committed.
+///
+/// ```text
+///   {"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7",   "name":"web",…},"spec":{…}}
+///   └───────────────── written by `head` ────────────────────────────┘   └────── shared bytes ──────┘
+/// ```
+///
+/// The header beside the bytes is what lists, watches and controllers ask of every object, so that nobody decodes to
+/// filter. How the two are kept is not part of the interface.
+#[derive(Clone)]
+pub struct Encoded(Arc<Parts>);
+
+struct Parts {
+    header: Header,
+    tail: Bytes,
+}
+
+/// What is known of an encoded object without decoding it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Header {
+    /// `apiVersion` and `kind` it is stored as.
+    pub type_meta: Arc<TypeMeta>,
+    /// The object's identity across time.
+    pub uid: Box<str>,
+    /// The labels, sorted by key.
+    pub labels: Box<[(Box<str>, Box<str>)]>,
+    /// The values of the kind's selectable fields, in the order in which the kind declares them.
+    pub fields: Box<[Box<str>]>,
+    /// The objects this one lives and dies with.
+    pub owners: Box<[OwnerReference]>,
+    /// What must be done before it may go.
+    pub finalizers: Box<[Box<str>]>,
+    /// Since when it is being deleted.
+    pub deletion: Option<Timestamp>,
+    /// What the control plane notes beside it.
+    pub notes: BTreeMap<String, String>,
+}
+
+impl Header {
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|(label, _)| (**label).cmp(key)).ok()?;
+        Some(&self.labels[at].1)
+    }
+
+    /// The reference that says who manages the object, if any does.
+    #[must_use]
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owners.iter().find(|owner| owner.controller == Some(true))
+    }
+}
+
+impl Encoded {
+    /// Encodes an object.
+    ///
+    /// `fields` are the paths of the kind's selectable fields, in declared order; a field that is absent counts as the
+    /// empty string, numbers and booleans count as their text.
+    ///
+    /// # Errors
+    /// When `metadata` has a field of the wrong type, or no name.
+    pub fn encode(type_meta: &Arc<TypeMeta>, object: &Object, fields: &[&[&str]]) -> Result<Self, EncodeError> {
+        let meta = object.meta()?;
+        if meta.name.is_empty() {
+            return Err(EncodeError::NoName);
+        }
+        let fields = fields.iter().map(|path| field_text(object.at(path))).collect();
+        let header = Header {
+            type_meta: type_meta.clone(),
+            uid: meta.uid.as_str().into(),
+            labels: meta.labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
+            fields,
+            owners: meta.owner_references.into(),
+            finalizers: meta.finalizers.iter().map(|name| name.as_str().into()).collect(),
+            deletion: meta.deletion_timestamp,
+            notes: object.notes.clone(),
+        };
+        Ok(Self(Arc::new(Parts { header, tail: Bytes::from(write_tail(object)?) })))
+    }
+
+    /// An encoded object from its parts, as [`header`](Self::header) and [`tail`](Self::tail) gave them: for stores
+    /// that read back what they wrote.
+    #[must_use]
+    pub fn from_parts(header: Header, tail: Bytes) -> Self {
+        Self(Arc::new(Parts { header, tail }))
+    }
+
+    /// What is known without decoding.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    /// The shared bytes: all that follows `"metadata":{`, to the object's last brace.
+    #[must_use]
+    pub fn tail(&self) -> &Bytes {
+        &self.0.tail
+    }
+
+    /// Whether two handles share one encoding.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Writes what comes before the shared bytes. `type_meta` is absent for the items of a list of a built-in kind.
+    /// `tenant` is the tenant part of the object's path, shown as the dialect says.
+    pub fn head(
+        &self,
+        out: &mut Vec<u8>,
+        type_meta: Option<&TypeMeta>,
+        tenant: &str,
+        revision: Revision,
+        dialect: Dialect,
+    ) {
+        out.push(b'{');
+        if let Some(type_meta) = type_meta {
+            out.extend_from_slice(b"\"kind\":\"");
+            out.extend_from_slice(type_meta.kind.as_bytes());
+            out.extend_from_slice(b"\",\"apiVersion\":\"");
+            out.extend_from_slice(type_meta.api_version.as_bytes());
+            out.extend_from_slice(b"\",");
+        }
+        out.extend_from_slice(b"\"metadata\":{");
+        if dialect != Dialect::Plain && !tenant.is_empty() {
+            out.extend_from_slice(b"\"tenant\":\"");
+            out.extend_from_slice(tenant.as_bytes());
+            out.extend_from_slice(b"\",");
+        }
+        if dialect == Dialect::Region && !self.0.header.notes.is_empty() {
+            out.extend_from_slice(b"\"arktosNotes\":");
+            out.extend_from_slice(serde_json::to_string(&self.0.header.notes).unwrap_or_default().as_bytes());
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"resourceVersion\":\"");
+        out.extend_from_slice(itoa::Buffer::new().format(revision.0).as_bytes());
+        out.extend_from_slice(b"\",");
+    }
+
+    /// Writes the whole object: [`head`](Self::head), then the shared bytes.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        type_meta: Option<&TypeMeta>,
+        tenant: &str,
+        revision: Revision,
+        dialect: Dialect,
+    ) {
+        self.head(out, type_meta, tenant, revision, dialect);
+        out.extend_from_slice(&self.0.tail);
+    }
+
+    /// The object decoded to a tree, with its type, notes and, where `revision` is given, its `resourceVersion`. The
+    /// tenant is not in it: it is in the key.
+    ///
+    /// # Errors
+    /// When the bytes are not JSON, which only a store that gave back something else than it was given can cause.
+    pub fn decode(&self, revision: Option<Revision>) -> Result<Object, serde_json::Error> {
+        let mut fields: Map<String, Value> = self.parse()?;
+        fields.insert("kind".to_owned(), Value::from(self.0.header.type_meta.kind.as_str()));
+        fields.insert("apiVersion".to_owned(), Value::from(self.0.header.type_meta.api_version.as_str()));
+        if let (Some(revision), Some(Value::Object(meta))) = (revision, fields.get_mut("metadata")) {
+            meta.insert("resourceVersion".to_owned(), Value::from(revision.to_string()));
+        }
+        Ok(Object { fields, notes: self.0.header.notes.clone() })
+    }
+
+    /// The object decoded as a type of the caller's, without `apiVersion`, `kind`, tenant and revision.
+    ///
+    /// # Errors
+    /// When the object does not have the type's shape.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        let mut whole = Vec::with_capacity(self.0.tail.len() + 13);
+        whole.extend_from_slice(b"{\"metadata\":{");
+        whole.extend_from_slice(&self.0.tail);
+        serde_json::from_slice(&whole)
+    }
+
+    /// `metadata`, decoded, without tenant and revision.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn meta(&self) -> Result<ObjectMeta, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct OnlyMeta {
+            metadata: ObjectMeta,
+        }
+        self.parse::<OnlyMeta>().map(|only| only.metadata)
+    }
+}
+
+impl PartialEq for Encoded {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other) || (self.0.header == other.0.header && self.0.tail == other.0.tail)
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoded")
+            .field("kind", &self.0.header.type_meta.kind)
+            .field("uid", &self.0.header.uid)
+            .field("bytes", &self.0.tail.len())
+            .finish()
+    }
+}
+
+/// Why an object could not be encoded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The object has no name.
+    #[error("the object has no metadata.name")]
+    NoName,
+    /// A field of `metadata` has the wrong type, or the object is not JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// All that follows `"metadata":{`. Revision, tenant and notes are left out: they are written as the bytes go out.
+fn write_tail(object: &Object) -> Result<Vec<u8>, serde_json::Error> {
+    const SPLICED: [&str; 4] = ["resourceVersion", "tenant", "arktosNotes", "selfLink"];
+    let mut tail = Vec::with_capacity(1024);
+    if let Some(Value::Object(meta)) = object.fields.get("metadata") {
+        write_fields(&mut tail, meta, &SPLICED)?;
+    }
+    tail.push(b'}');
+    let before_rest = tail.len();
+    tail.push(b',');
+    let before = tail.len();
+    write_fields(&mut tail, &object.fields, &["apiVersion", "kind", "metadata"])?;
+    if tail.len() == before {
+        tail.truncate(before_rest);
+    }
+    tail.push(b'}');
+    Ok(tail)
+}
+
+fn write_fields(out: &mut Vec<u8>, fields: &Map<String, Value>, except: &[&str]) -> Result<(), serde_json::Error> {
+    let mut first = true;
+    for (name, value) in fields.iter().filter(|(name, _)| !except.contains(&name.as_str())) {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut *out, name)?;
+        out.push(b':');
+        serde_json::to_writer(&mut *out, value)?;
+    }
+    Ok(())
+}
+
+fn field_text(value: Option<&Value>) -> Box<str> {
+    match value {
+        Some(Value::String(text)) => text.as_str().into(),
+        Some(Value::Bool(flag)) => flag.to_string().into(),
+        Some(Value::Number(number)) => number.to_string().into(),
+        _ => "".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod() -> (Arc<TypeMeta>, Object) {
+        let object = Object::from_value(json!({
+            "kind": "Pod", "apiVersion": "v1",
+            "metadata": {"name": "web", "uid": "u1", "labels": {"b": "2", "a": "1"}, "resourceVersion": "3", "tenant": "x"},
+            "spec": {"nodeName": "n1"}
+        }));
+        (Arc::new(TypeMeta::new("", "v1", "Pod")), object.expect("an object"))
+    }
+
+    #[test]
+    fn what_goes_out_is_what_came_in_with_the_revision_of_the_write() {
+        let (type_meta, object) = pod();
+        let encoded =
+            Encoded::encode(&type_meta, &object, &[&["spec", "nodeName"], &["status", "phase"]]).expect("encodes");
+        assert_eq!(encoded.header().label("a"), Some("1"));
+        assert_eq!(&*encoded.header().fields, &["n1".into(), "".into()]);
+        let mut out = Vec::new();
+        encoded.write(&mut out, Some(&type_meta), "acme", Revision(9), Dialect::Plain);
+        let plain: Value = serde_json::from_slice(&out).expect("json");
+        assert_eq!(plain["metadata"]["resourceVersion"], "9");
+        assert_eq!(plain["metadata"].get("tenant"), None);
+        assert_eq!(plain["kind"], "Pod");
+        out.clear();
+        encoded.write(&mut out, None, "acme", Revision(9), Dialect::Arktos);
+        let arktos: Value = serde_json::from_slice(&out).expect("json");
+        assert_eq!(arktos["metadata"]["tenant"], "acme");
+        assert_eq!(arktos.get("kind"), None);
+        assert_eq!(arktos["spec"], json!({"nodeName": "n1"}));
+        assert_eq!(encoded.decode(Some(Revision(9))).expect("decodes").fields, {
+            let Value::Object(fields) = plain else { panic!("an object") };
+            fields
+        });
+    }
+
+    #[test]
+    fn an_object_of_nothing_but_a_name_is_still_json() {
+        let type_meta = Arc::new(TypeMeta::new("", "v1", "ConfigMap"));
+        let encoded = Encoded::encode(&type_meta, &Object::new(&type_meta, "empty"), &[]).expect("encodes");
+        let mut out = Vec::new();
+        encoded.write(&mut out, Some(&type_meta), "", Revision(1), Dialect::Region);
+        assert_eq!(
+            String::from_utf8(out).expect("utf-8"),
+            r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"1","name":"empty"}}"#
+        );
+    }
+
+    #[test]
+    fn an_object_without_a_name_is_refused() {
+        let type_meta = Arc::new(TypeMeta::new("", "v1", "ConfigMap"));
+        let nameless = Object::from_value(json!({"metadata": {}})).expect("an object");
+        assert!(matches!(Encoded::encode(&type_meta, &nameless, &[]), Err(EncodeError::NoName)));
+    }
+}

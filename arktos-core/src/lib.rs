@@ -1,0 +1,38 @@
+//! The language of Arktos: names, keys, kinds, objects, selectors, schemas, patches and errors.
+//!
+//! Every other crate of the project speaks in these types. Nothing here does I/O, spawns, sleeps or reads a clock:
+//! time and randomness come in as arguments.
+//!
+//! | question | module |
+//! |---|---|
+//! | what is a legal name, who is a tenant | [`name`] |
+//! | what identifies an object, what is a revision | [`key`] |
+//! | what is a kind, where does it live | [`kind`] |
+//! | what is in `metadata` | [`meta`] |
+//! | an object that can be edited | [`object`] |
+//! | an object as it is stored, cached and sent | [`encoded`] |
+//! | which objects does a client mean | [`selector`] |
+//! | what a client is told when it fails | [`status`] |
+//! | time as the API writes it | [`time`] |
+
+#![deny(missing_docs)]
+
+pub mod encoded;
+pub mod key;
+pub mod kind;
+pub mod meta;
+pub mod name;
+pub mod object;
+pub mod selector;
+pub mod status;
+pub mod time;
+
+pub use encoded::{Dialect, Encoded, Header};
+pub use key::{ObjectKey, ObjectPath, Revision};
+pub use kind::{GroupKind, GroupResource, Scope, TypeMeta};
+pub use meta::{ObjectMeta, OwnerReference};
+pub use name::TenantName;
+pub use object::Object;
+pub use selector::{FieldSelector, LabelSelector};
+pub use status::{Reason, Status, StatusCause};
+pub use time::Timestamp;

@@ -1,0 +1,96 @@
+//! Time as the API writes it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment, in microseconds since 1970 (UTC). The API writes `Time` fields with whole seconds and `MicroTime` fields
+/// with six digits; both are read here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The moment `micros` microseconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    #[must_use]
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// This moment, `by` later. Saturates at the end of time.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this moment is; zero when it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Reads RFC 3339.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|moment| Self(moment.as_microsecond()))
+    }
+
+    /// As `MicroTime` fields write it: six digits after the second.
+    #[must_use]
+    pub fn to_micro_string(self) -> String {
+        self.moment().map_or_else(String::new, |moment| moment.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+    }
+
+    fn moment(self) -> Option<jiff::Timestamp> {
+        jiff::Timestamp::from_microsecond(self.0).ok()
+    }
+}
+
+/// Whole seconds, as `Time` fields write it.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.moment() {
+            Some(moment) => write!(f, "{}", moment.strftime("%Y-%m-%dT%H:%M:%SZ")),
+            None => f.write_str("1970-01-01T00:00:00Z"),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is not an RFC 3339 time")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_with_whole_seconds() {
+        let moment = Timestamp::parse("2026-11-23T10:11:12.345678Z").expect("a time");
+        assert_eq!(moment.to_string(), "2026-11-23T10:11:12Z");
+        assert_eq!(moment.to_micro_string(), "2026-11-23T10:11:12.345678Z");
+        assert_eq!(moment.later(Duration::from_secs(48)).to_string(), "2026-11-23T10:12:00Z");
+        assert_eq!(Timestamp::parse("2026-11-23T12:11:12+02:00").expect("a time").to_string(), "2026-11-23T10:11:12Z");
+    }
+}

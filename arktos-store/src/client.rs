@@ -1,0 +1,138 @@
+//! How controllers and schedulers reach the API: one trait, with an implementation in process (`arktos-api`) and one
+//! over HTTP (`arktos-bin`).
+
+use arktos_core::{FieldSelector, GroupResource, LabelSelector, Object, ObjectKey, ObjectPath, Revision, Status};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde_json::Value;
+
+use crate::select::{Delivery, Stored, Within};
+
+/// What a list or a watch selects, by the names clients use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The resource.
+    pub resource: GroupResource,
+    /// The range of paths.
+    pub within: Within,
+    /// What must hold for the labels.
+    pub labels: LabelSelector,
+    /// What must hold for fields.
+    pub fields: FieldSelector,
+}
+
+/// The answer to a list: one consistent state.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The revision of the state; a watch goes on from here.
+    pub revision: Revision,
+    /// The objects, in the order of their paths.
+    pub items: Vec<Stored>,
+}
+
+/// A patch, by its media type.
+#[derive(Debug, Clone)]
+pub enum Patch {
+    /// `application/json-patch+json`: a list of operations.
+    Json(Value),
+    /// `application/merge-patch+json`.
+    Merge(Value),
+    /// `application/strategic-merge-patch+json`.
+    Strategic(Value),
+}
+
+/// How an object is to be deleted.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteOptions {
+    /// Seconds it may take to end; the kind's own when absent.
+    pub grace_period_seconds: Option<i64>,
+    /// The uid it must have.
+    pub uid: Option<String>,
+    /// The revision it must be at.
+    pub revision: Option<Revision>,
+    /// What happens to what it owns; the kind's own when absent.
+    pub propagation: Option<Propagation>,
+}
+
+/// What a deletion does to the objects that the deleted one owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// They lose their owner and stay.
+    Orphan,
+    /// They are deleted afterwards.
+    Background,
+    /// They are deleted first.
+    Foreground,
+}
+
+/// A stream of what a watcher is told. It ends after an error, and when the server ends the watch: then the watcher
+/// goes on from the last revision it has seen.
+pub type WatchStream = BoxStream<'static, Result<Delivery, Status>>;
+
+/// The API as a component of the region uses it. A client acts as one identity, and is authorized as such.
+///
+/// All methods are cancel safe in that a dropped future leaves the object either changed or not; whether a write whose
+/// future was dropped has happened is unknown.
+#[async_trait]
+pub trait Client: Send + Sync + 'static {
+    /// Reads one object, at its newest.
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status>;
+
+    /// Lists what a query selects, at its newest.
+    async fn list(&self, query: &Query) -> Result<Listing, Status>;
+
+    /// Watches what a query selects, for everything after a revision. Bookmarks come from time to time. A revision
+    /// that history no longer reaches answers, or yields, a status with reason `Expired` or `Gone`.
+    async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status>;
+
+    /// Creates an object in a tenant and namespace (empty strings where the kind's scope has none). Its name is in it,
+    /// or is generated from `generateName`.
+    async fn create(
+        &self,
+        resource: &GroupResource,
+        tenant: &str,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Stored, Status>;
+
+    /// Replaces an object, or the part of it that a subresource (`status`, …) stands for. With a `resourceVersion` in
+    /// it, only when nobody else wrote in between.
+    async fn update(&self, key: &ObjectKey, subresource: Option<&str>, object: Object) -> Result<Stored, Status>;
+
+    /// Patches an object, or the part of it that a subresource stands for.
+    async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status>;
+
+    /// Deletes an object. Succeeds as soon as the deletion is decided: finalizers and grace may keep the object a while.
+    async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status>;
+
+    /// Posts to a subresource that is an action (`binding`, `eviction`, `token`, …), or to a resource that only answers
+    /// (`subjectaccessreviews`, …; then `key` has an empty name and `action` is empty). Gives back what it answered.
+    async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status>;
+}
+
+impl Query {
+    /// All objects of a resource within a range of paths.
+    #[must_use]
+    pub fn all(resource: GroupResource, within: Within) -> Self {
+        Self { resource, within, labels: LabelSelector::everything(), fields: FieldSelector::everything() }
+    }
+
+    /// All objects of a resource, in every tenant.
+    #[must_use]
+    pub fn everywhere(resource: GroupResource) -> Self {
+        Self::all(resource, Within::Everywhere)
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn object(resource: GroupResource, path: ObjectPath) -> Self {
+        Self::all(resource, Within::Object(path))
+    }
+
+    /// The same query, for objects whose field has a value.
+    #[must_use]
+    pub fn field(mut self, field: &str, value: &str) -> Self {
+        self.fields.terms.extend(FieldSelector::equal(field, value).terms);
+        self
+    }
+}

@@ -1,0 +1,27 @@
+//! Keep and watch: the storage trait and its backends, the list-watch engine, informers.
+//!
+//! This crate knows nothing of HTTP and of no particular kind: an object is an [`arktos_core::Encoded`] under an
+//! [`arktos_core::ObjectKey`]. It spawns nothing on anybody's runtime: what must run is handed to its owner.
+//!
+//! | question | module |
+//! |---|---|
+//! | what is a write, and why may it be refused | [`commit`] |
+//! | which objects does a reader mean, and what does a watcher see | [`select`] |
+//! | the engine: commit, snapshot, watch | [`engine`] |
+//! | how a backend makes writes durable | [`storage`] |
+//! | how controllers and schedulers reach the API | [`client`] |
+//! | time, randomness | [`clock`] |
+
+#![deny(missing_docs)]
+
+pub mod client;
+pub mod clock;
+pub mod commit;
+pub mod engine;
+pub mod select;
+
+pub use client::{Client, Query};
+pub use clock::{Clock, Random};
+pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durability, Expect, Guard, Write};
+pub use engine::{Cursor, Engine, Snapshot};
+pub use select::{Delivery, Selection, Stored, WatchError, Within};
