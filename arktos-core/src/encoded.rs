@@ -27,6 +27,9 @@ pub enum Dialect {
     Region,
 }
 
+/// As the first part of a selectable field's path: the field is a note of the control plane's, not part of the object.
+pub const NOTES: &str = "$notes";
+
 /// An object, encoded. Cloning it shares it.
 ///
 /// The bytes are JSON and hold all that follows `"metadata":{`; what depends on who reads it is written in front as the
@@ -89,7 +92,7 @@ impl Encoded {
     /// Encodes an object.
     ///
     /// `fields` are the paths of the kind's selectable fields, in declared order; a field that is absent counts as the
-    /// empty string, numbers and booleans count as their text.
+    /// empty string, numbers and booleans count as their text. A path that begins with [`NOTES`] names a note.
     ///
     /// # Errors
     /// When `metadata` has a field of the wrong type, or no name.
@@ -98,7 +101,13 @@ impl Encoded {
         if meta.name.is_empty() {
             return Err(EncodeError::NoName);
         }
-        let fields = fields.iter().map(|path| field_text(object.at(path))).collect();
+        let fields = fields
+            .iter()
+            .map(|path| match path {
+                [NOTES, note] => object.notes.get(*note).map_or("", String::as_str).into(),
+                path => field_text(object.at(path)),
+            })
+            .collect();
         let header = Header {
             type_meta: type_meta.clone(),
             uid: meta.uid.as_str().into(),
@@ -341,6 +350,19 @@ mod tests {
             String::from_utf8(out).expect("utf-8"),
             r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"1","name":"empty"}}"#
         );
+    }
+
+    #[test]
+    fn notes_can_be_selected_by_and_only_the_region_sees_them() {
+        let (type_meta, mut object) = pod();
+        object.notes.insert("resource-manager".to_owned(), "rm-0".to_owned());
+        let encoded = Encoded::encode(&type_meta, &object, &[&[NOTES, "resource-manager"]]).expect("encodes");
+        assert_eq!(&*encoded.header().fields, &["rm-0".into()]);
+        for (dialect, seen) in [(Dialect::Plain, false), (Dialect::Arktos, false), (Dialect::Region, true)] {
+            let mut out = Vec::new();
+            encoded.write(&mut out, None, "acme", Revision(1), dialect);
+            assert_eq!(String::from_utf8(out).expect("utf-8").contains("rm-0"), seen, "{dialect:?}");
+        }
     }
 
     #[test]
