@@ -1,1 +1,25 @@
-//! placeholder
+//! Serve: one [`tower::Service`] from HTTP request to HTTP response that speaks the Kubernetes API, tenant by tenant.
+//!
+//! No sockets here: a binary binds them, a test calls the service. Nothing is spawned: every request is a future.
+//!
+//! | question | module |
+//! |---|---|
+//! | what does a server need, what can be switched | [`config`] |
+//! | who is asking | [`identity`] |
+//! | what do responses look like on the wire | [`body`] |
+//! | from request to response | [`server`] |
+//! | the same verbs without HTTP | [`client`] |
+
+#![deny(missing_docs)]
+
+pub mod body;
+pub mod client;
+pub mod config;
+pub mod identity;
+pub mod server;
+
+pub use body::Body;
+pub use client::InProcessClient;
+pub use config::{AdmissionConfig, ApiConfig, Delegate, NodePorts, Role, ServiceCidr, VirtualResource};
+pub use identity::{Identity, PeerCertificate, TokenTable};
+pub use server::ApiServer;

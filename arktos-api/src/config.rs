@@ -1,0 +1,199 @@
+//! What a server needs, and what can be switched.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, Object, Status};
+use arktos_store::{Client, Clock, Engine, Random};
+use async_trait::async_trait;
+
+use crate::identity::{Identity, TokenTable};
+
+/// What an API server is made of. [`ApiConfig::new`] has the defaults; every field can be changed before the server
+/// is made.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ApiConfig {
+    /// The partition's store.
+    pub engine: Engine,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives uids, name suffixes and keys.
+    pub random: Arc<dyn Random>,
+    /// Which part of a region this server is. Default: a tenant partition.
+    pub role: Role,
+    /// Bearer tokens and whose they are. Default: none.
+    pub tokens: TokenTable,
+    /// Whether a request without credentials is `system:anonymous` (else 401). Default: yes.
+    pub anonymous_auth: bool,
+    /// Which admission plugins run. Default: upstream's.
+    pub admission: AdmissionConfig,
+    /// Where service addresses come from. Default: 10.0.0.0/16.
+    pub service_cidr: ServiceCidr,
+    /// Where node ports come from. Default: 30000-32767.
+    pub node_ports: NodePorts,
+    /// The issuer of service account tokens. Default: `https://kubernetes.default.svc`.
+    pub issuer: String,
+    /// The address under which the `kubernetes` service finds this server. Default: 127.0.0.1:6443.
+    pub advertise: std::net::SocketAddr,
+    /// The resource manager's API, at which bindings without a claim are claimed. Default: none; bindings then need none.
+    pub resource_manager: Option<Arc<dyn Client>>,
+    /// Resources served from another engine, whose writes go elsewhere. Default: none.
+    pub delegates: HashMap<GroupResource, Delegate>,
+    /// Resources that are answered and not stored. Default: none beside the built-in reviews.
+    pub virtuals: HashMap<GroupResource, Arc<dyn VirtualResource>>,
+    /// The key that signs continue tokens. All servers of one store need the same. Default: random.
+    pub continue_key: [u8; 32],
+}
+
+impl ApiConfig {
+    /// The defaults, over a store.
+    #[must_use]
+    pub fn new(engine: Engine, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let mut continue_key = [0; 32];
+        random.fill(&mut continue_key);
+        Self {
+            engine,
+            clock,
+            random,
+            role: Role::Partition,
+            tokens: TokenTable::default(),
+            anonymous_auth: true,
+            admission: AdmissionConfig::default(),
+            service_cidr: ServiceCidr { base: Ipv4Addr::new(10, 0, 0, 0), prefix: 16 },
+            node_ports: NodePorts::default(),
+            issuer: "https://kubernetes.default.svc".to_owned(),
+            advertise: std::net::SocketAddr::from(([127, 0, 0, 1], 6443)),
+            resource_manager: None,
+            delegates: HashMap::new(),
+            virtuals: HashMap::new(),
+            continue_key,
+        }
+    }
+}
+
+/// Which part of a region a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Tenants and what belongs to them.
+    Partition,
+    /// Hosts, their heartbeats and the claims on them.
+    ResourceManager,
+}
+
+/// Which admission plugins run, by upstream's names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdmissionConfig {
+    /// Plugins that run beside the default ones.
+    pub enabled: BTreeSet<String>,
+    /// Default plugins that do not run.
+    pub disabled: BTreeSet<String>,
+}
+
+impl AdmissionConfig {
+    /// The plugins that run unless they are disabled.
+    pub const DEFAULT: [&'static str; 9] = [
+        "DefaultStorageClass",
+        "DefaultTolerationSeconds",
+        "LimitRanger",
+        "NamespaceLifecycle",
+        "PodSecurity",
+        "Priority",
+        "ResourceQuota",
+        "RuntimeClass",
+        "ServiceAccount",
+    ];
+
+    /// Whether a plugin runs.
+    #[must_use]
+    pub fn runs(&self, plugin: &str) -> bool {
+        !self.disabled.contains(plugin) && (self.enabled.contains(plugin) || Self::DEFAULT.contains(&plugin))
+    }
+}
+
+/// A range of IPv4 addresses for services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceCidr {
+    base: Ipv4Addr,
+    prefix: u8,
+}
+
+/// A string that is not a range of IPv4 addresses with room for services.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an IPv4 range with a prefix of at most /30, such as 10.0.0.0/16")]
+pub struct InvalidServiceCidr(String);
+
+impl ServiceCidr {
+    /// Reads `10.0.0.0/16`.
+    ///
+    /// # Errors
+    /// [`InvalidServiceCidr`] when it is not one, or has no room for services.
+    pub fn parse(text: &str) -> Result<Self, InvalidServiceCidr> {
+        let invalid = || InvalidServiceCidr(text.to_owned());
+        let (base, prefix) = text.split_once('/').ok_or_else(invalid)?;
+        let base: Ipv4Addr = base.parse().map_err(|_| invalid())?;
+        let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
+        if !(1..=30).contains(&prefix) {
+            return Err(invalid());
+        }
+        let mask = u32::MAX << (32 - u32::from(prefix));
+        Ok(Self { base: Ipv4Addr::from(u32::from(base) & mask), prefix })
+    }
+
+    /// How many addresses can be given out: all but the network's own and the last.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        (1 << (32 - u32::from(self.prefix))) - 2
+    }
+
+    /// The address number `index`, from 0; the first is the `kubernetes` service's.
+    #[must_use]
+    pub fn address(&self, index: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.base).wrapping_add(1).wrapping_add(index % self.size()))
+    }
+
+    /// Whether an address can be given out.
+    #[must_use]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        u32::from(address).checked_sub(u32::from(self.base)).is_some_and(|at| at >= 1 && at <= self.size())
+    }
+}
+
+impl std::fmt::Display for ServiceCidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+/// A range of node ports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodePorts {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl Default for NodePorts {
+    fn default() -> Self {
+        Self { first: 30_000, last: 32_767 }
+    }
+}
+
+/// A resource that is read from one place and written in another: how a resource manager shows the pods that
+/// partitions have bound to its hosts.
+#[derive(Clone)]
+pub struct Delegate {
+    /// Where it is read and watched.
+    pub engine: Engine,
+    /// Where writes go.
+    pub writes: Arc<dyn Client>,
+}
+
+/// A resource that is answered and not stored, such as a review of claims.
+#[async_trait]
+pub trait VirtualResource: Send + Sync + 'static {
+    /// Answers a create. The caller has been authorized.
+    async fn create(&self, identity: &Identity, object: Object) -> Result<Object, Status>;
+}
