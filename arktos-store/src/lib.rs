@@ -10,6 +10,9 @@
 //! | the engine: commit, snapshot, watch | [`engine`] |
 //! | how a backend makes writes durable | [`storage`] |
 //! | how controllers and schedulers reach the API | [`client`] |
+//! | a local, indexed, current copy of what a query selects | [`informer`] |
+//! | what a controller is still to look at | [`queue`] |
+//! | who runs what, and stops it | [`tasks`] |
 //! | time, randomness | [`clock`] |
 
 #![deny(missing_docs)]
@@ -18,10 +21,16 @@ pub mod client;
 pub mod clock;
 pub mod commit;
 pub mod engine;
+pub mod informer;
+pub mod queue;
 pub mod select;
+pub mod tasks;
 
 pub use client::{Client, Query};
 pub use clock::{Clock, Random};
 pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durability, Expect, Guard, Write};
 pub use engine::{Cursor, Engine, Snapshot};
+pub use informer::Informer;
+pub use queue::{Outcome, WorkQueue};
 pub use select::{Delivery, Selection, Stored, WatchError, Within};
+pub use tasks::Tasks;

@@ -1,0 +1,217 @@
+//! The local store of an informer: objects by path, and by whatever else they are looked up by.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use arktos_core::{ObjectPath, Revision};
+use imbl::{OrdMap, OrdSet};
+use parking_lot::RwLock;
+
+use super::Event;
+use crate::select::{Stored, Within};
+
+/// Gives the keys under which an object is found in an index; none, when it is not in it.
+pub type IndexFn<T> = Arc<dyn Fn(&ObjectPath, &T) -> Vec<Arc<str>> + Send + Sync>;
+
+/// The local store of an informer. Cloning it shares it.
+///
+/// Reads take a short lock; [`view`](Self::view) takes a consistent state out of it in O(1), to be read without one.
+pub struct Store<T>(Arc<RwLock<View<T>>>); // written by the informer's driver alone
+
+/// One state of an informer's local store. It does not change; taking or cloning it costs O(1).
+pub struct View<T> {
+    objects: OrdMap<ObjectPath, Entry<T>>,
+    indexes: Vec<Index<T>>,
+}
+
+struct Entry<T> {
+    value: Arc<T>,
+    revision: Revision,
+    /// A digest of the uid: whether an object was replaced by another of the same name while nobody watched.
+    identity: u64,
+}
+
+struct Index<T> {
+    name: &'static str,
+    keys_of: IndexFn<T>,
+    places: OrdSet<(Arc<str>, ObjectPath)>,
+}
+
+impl<T> Store<T> {
+    pub(super) fn new(indexes: Vec<(&'static str, IndexFn<T>)>) -> Self {
+        let indexes =
+            indexes.into_iter().map(|(name, keys_of)| Index { name, keys_of, places: OrdSet::new() }).collect();
+        Self(Arc::new(RwLock::new(View { objects: OrdMap::new(), indexes })))
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, path: &ObjectPath) -> Option<Arc<T>> {
+        self.0.read().get(path)
+    }
+
+    /// All objects, in the order of their paths.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<T>> {
+        self.view().iter().map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The objects within a range of paths, in order.
+    #[must_use]
+    pub fn within(&self, within: &Within) -> Vec<Arc<T>> {
+        self.view().within(within).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The objects under a key of an index, in the order of their paths.
+    #[must_use]
+    pub fn by(&self, index: &'static str, key: &str) -> Vec<Arc<T>> {
+        self.0.read().by(index, key).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The state now, in O(1).
+    #[must_use]
+    pub fn view(&self) -> View<T> {
+        self.0.read().clone()
+    }
+
+    /// Takes a new state of an object in and says what has changed, if anything has.
+    pub(super) fn put(&self, stored: &Stored, value: T) -> Option<Event<T>> {
+        let mut state = self.0.write();
+        if state.objects.get(&stored.path).is_some_and(|entry| entry.revision >= stored.revision) {
+            return None;
+        }
+        let path = stored.path.clone();
+        let new = Arc::new(value);
+        let entry = Entry { value: new.clone(), revision: stored.revision, identity: identity(stored) };
+        let old = state.objects.insert(path.clone(), entry).map(|entry| entry.value);
+        for index in &mut state.indexes {
+            index.change(&path, old.as_deref(), Some(&new));
+        }
+        drop(state);
+        Some(match old {
+            Some(old) => Event::Updated { path, old, new },
+            None => Event::Added { path, new },
+        })
+    }
+
+    /// Takes an object out and says so, if it was there.
+    pub(super) fn remove(&self, path: &ObjectPath) -> Option<Event<T>> {
+        let mut state = self.0.write();
+        let old = state.objects.remove(path)?.value;
+        for index in &mut state.indexes {
+            index.change(path, Some(&old), None);
+        }
+        drop(state);
+        Some(Event::Removed { path: path.clone(), old })
+    }
+
+    /// What is here at a path: its revision, and whether it is the same object, of the same uid, as `stored`.
+    pub(super) fn stands(&self, stored: &Stored) -> Option<(Revision, bool)> {
+        let state = self.0.read();
+        state.objects.get(&stored.path).map(|entry| (entry.revision, entry.identity == identity(stored)))
+    }
+}
+
+impl<T> View<T> {
+    /// One object.
+    #[must_use]
+    pub fn get(&self, path: &ObjectPath) -> Option<Arc<T>> {
+        self.objects.get(path).map(|entry| entry.value.clone())
+    }
+
+    /// All objects, in the order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> {
+        self.objects.iter().map(|(path, entry)| (path, &entry.value))
+    }
+
+    /// The objects within a range of paths, in order.
+    pub fn within(&self, within: &Within) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> + use<'_, T> {
+        let (prefix, exact) = (within.prefix(), matches!(within, Within::Object(_)));
+        let from = self.objects.range::<_, str>((Bound::Included(&*prefix), Bound::Unbounded));
+        let inside = move |path: &str| if exact { path == prefix } else { path.starts_with(&*prefix) };
+        from.take_while(move |(path, _)| inside(path.as_str())).map(|(path, entry)| (path, &entry.value))
+    }
+
+    /// The objects under a key of an index, in the order of their paths. An index nobody made has none.
+    pub fn by(&self, index: &'static str, key: &str) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> + use<'_, T> {
+        let found = self.indexes.iter().find(|candidate| candidate.name == index);
+        debug_assert!(found.is_some(), "no index {index}");
+        let key: Arc<str> = key.into();
+        let first = (key.clone(), ObjectPath::new("", "", "")); // no path is before this one
+        found
+            .into_iter()
+            .flat_map(move |index| index.places.range(first.clone()..))
+            .take_while(move |(place, _)| *place == key)
+            .filter_map(|(_, path)| self.objects.get(path).map(|entry| (path, &entry.value)))
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+impl<T> Index<T> {
+    fn change(&mut self, path: &ObjectPath, old: Option<&T>, new: Option<&T>) {
+        let before = old.map_or_else(Vec::new, |value| (self.keys_of)(path, value));
+        let after = new.map_or_else(Vec::new, |value| (self.keys_of)(path, value));
+        for key in before.iter().filter(|key| !after.contains(key)) {
+            self.places.remove(&(key.clone(), path.clone()));
+        }
+        for key in after {
+            if !before.contains(&key) {
+                self.places.insert((key, path.clone()));
+            }
+        }
+    }
+}
+
+fn identity(stored: &Stored) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stored.object.header().uid.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<T> Clone for Store<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> Self {
+        Self { objects: self.objects.clone(), indexes: self.indexes.clone() }
+    }
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), revision: self.revision, identity: self.identity }
+    }
+}
+
+impl<T> Clone for Index<T> {
+    fn clone(&self) -> Self {
+        Self { name: self.name, keys_of: self.keys_of.clone(), places: self.places.clone() }
+    }
+}

@@ -1,0 +1,278 @@
+//! Informers: a local, indexed copy of what a query selects, kept current over any [`Client`], and the events of its
+//! changes.
+//!
+//! ```text
+//!  Client ──list, watch──► driver (run by the owner) ──► Store (read by anyone)
+//!                                    │
+//!                                    └──► handlers: Added, Updated, Removed, in order, once a change
+//! ```
+//!
+//! **Unreachable is not gone.** While the source does not answer, nothing is removed; [`Informer::progress`] says
+//! whether what is here is complete and current, and controllers that act on absence ask it first.
+
+mod cache;
+mod decode;
+mod reflector;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::{ObjectPath, Revision, Timestamp};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+pub use self::cache::{IndexFn, Store, View};
+pub use self::decode::{Decode, DecodeError, Parsed};
+use crate::client::{Client, Query};
+use crate::clock::{Clock, Random};
+
+/// A change of an informer's local store.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// The object is new.
+    Added {
+        /// Where it is.
+        path: ObjectPath,
+        /// The object.
+        new: Arc<T>,
+    },
+    /// The object has changed.
+    Updated {
+        /// Where it is.
+        path: ObjectPath,
+        /// The object as it was.
+        old: Arc<T>,
+        /// The object as it is.
+        new: Arc<T>,
+    },
+    /// The object is gone, or is no longer what the query selects.
+    Removed {
+        /// Where it was.
+        path: ObjectPath,
+        /// The object as it was last seen.
+        old: Arc<T>,
+    },
+}
+
+/// What is called with each event, in order, by the informer's driver. It must not block; what takes time goes through
+/// a [`WorkQueue`](crate::queue::WorkQueue).
+pub type Handler<T> = Box<dyn FnMut(&Event<T>) + Send>;
+
+/// The future that keeps an informer current. It never ends by itself: its owner runs it and drops it.
+pub type Driver = BoxFuture<'static, ()>;
+
+/// How far an informer is, and whether it can be relied on for what is *not* there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// A complete list has been taken in, and all handlers have been told of it, at some time.
+    pub synced: bool,
+    /// What is here is complete, and changes are being received now.
+    pub current: bool,
+    /// Everything up to here has been taken in.
+    pub revision: Revision,
+    /// When the source was last heard of.
+    pub last_contact: Option<Timestamp>,
+}
+
+/// The informer's driver has been dropped, so what was waited for will not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the informer was stopped")]
+pub struct Stopped;
+
+/// A local copy of what a query selects. Cloning it shares it.
+pub struct Informer<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    store: Store<T>,
+    /// Written by the driver.
+    progress: watch::Receiver<Progress>,
+    /// Handlers that the driver is yet to take over. Written by whoever adds one.
+    newcomers: Arc<Newcomers<T>>,
+}
+
+struct Newcomers<T> {
+    handlers: Mutex<Vec<Handler<T>>>,
+    arrived: Notify,
+}
+
+/// How an informer is set up.
+pub struct Builder<T> {
+    client: Arc<dyn Client>,
+    query: Query,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    indexes: Vec<(&'static str, IndexFn<T>)>,
+    handlers: Vec<Handler<T>>,
+    silence: Duration,
+}
+
+impl<T: Decode> Informer<T> {
+    /// An informer without indexes, and the future that keeps it current, which its owner runs.
+    pub fn new(
+        client: Arc<dyn Client>,
+        query: Query,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> (Self, Driver) {
+        Self::builder(client, query, clock, random).build()
+    }
+
+    /// An informer to be set up with indexes and handlers.
+    pub fn builder(
+        client: Arc<dyn Client>,
+        query: Query,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Builder<T> {
+        let silence = Duration::from_secs(180);
+        Builder { client, query, clock, random, indexes: Vec::new(), handlers: Vec::new(), silence }
+    }
+
+    /// The local store.
+    #[must_use]
+    pub fn store(&self) -> &Store<T> {
+        &self.0.store
+    }
+
+    /// How far it is, and whether it is complete and current.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        *self.0.progress.borrow()
+    }
+
+    /// Whether what is here is complete and current, and the source was heard of within `age`: only then may absence
+    /// be acted on.
+    #[must_use]
+    pub fn is_current(&self, now: Timestamp, age: Duration) -> bool {
+        let progress = self.progress();
+        progress.current && progress.last_contact.is_some_and(|contact| now.since(contact) <= age)
+    }
+
+    /// Completes when a complete list has been taken in and all handlers have been told of it. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the driver was dropped before that.
+    pub async fn synced(&self) -> Result<(), Stopped> {
+        self.until(|progress| progress.synced).await
+    }
+
+    /// Completes when everything up to a revision has been taken in: after a write of one's own, for one. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the driver was dropped before that.
+    pub async fn reached(&self, revision: Revision) -> Result<(), Stopped> {
+        self.until(|progress| progress.synced && progress.revision >= revision).await
+    }
+
+    /// Completes when a condition on the progress holds. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the driver was dropped before that.
+    pub async fn until(&self, condition: impl FnMut(&Progress) -> bool) -> Result<(), Stopped> {
+        let mut progress = self.0.progress.clone();
+        let outcome = progress.wait_for(condition).await;
+        outcome.map(|_| ()).map_err(|_| Stopped)
+    }
+
+    /// Adds a handler. It is told of everything that is here already as added, then of each change.
+    pub fn handle(&self, handler: impl FnMut(&Event<T>) + Send + 'static) {
+        self.0.newcomers.handlers.lock().push(Box::new(handler));
+        self.0.newcomers.arrived.notify_one();
+    }
+}
+
+impl<T: Decode> Builder<T> {
+    /// Adds an index: `keys_of` gives the keys under which an object is found (none: it is not in the index).
+    #[must_use]
+    pub fn index<K: Into<Arc<str>>>(
+        mut self,
+        name: &'static str,
+        keys_of: impl Fn(&ObjectPath, &T) -> Vec<K> + Send + Sync + 'static,
+    ) -> Self {
+        let keys_of: IndexFn<T> =
+            Arc::new(move |path, value| keys_of(path, value).into_iter().map(Into::into).collect());
+        self.indexes.push((name, keys_of));
+        self
+    }
+
+    /// Adds a handler, which sees everything from the first object on.
+    #[must_use]
+    pub fn handler(mut self, handler: impl FnMut(&Event<T>) + Send + 'static) -> Self {
+        self.handlers.push(Box::new(handler));
+        self
+    }
+
+    /// How long the source may say nothing at all, bookmarks included, before the watch is opened anew. Default: three
+    /// minutes.
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// The informer, and the future that keeps it current, which its owner runs.
+    #[must_use]
+    pub fn build(self) -> (Informer<T>, Driver) {
+        let store = Store::new(self.indexes);
+        let (report, progress) = watch::channel(Progress::default());
+        let newcomers = Arc::new(Newcomers { handlers: Mutex::new(self.handlers), arrived: Notify::new() });
+        let reflector = reflector::Reflector {
+            client: self.client,
+            query: self.query,
+            clock: self.clock,
+            random: self.random,
+            silence: self.silence,
+            store: store.clone(),
+            handlers: Vec::new(),
+            newcomers: newcomers.clone(),
+            report,
+        };
+        (Informer(Arc::new(Shared { store, progress, newcomers })), Box::pin(reflector.run()))
+    }
+}
+
+impl<T> Event<T> {
+    /// Where the object is, or was.
+    #[must_use]
+    pub fn path(&self) -> &ObjectPath {
+        match self {
+            Self::Added { path, .. } | Self::Updated { path, .. } | Self::Removed { path, .. } => path,
+        }
+    }
+
+    /// The object as it was, if it was there.
+    #[must_use]
+    pub fn before(&self) -> Option<&Arc<T>> {
+        match self {
+            Self::Added { .. } => None,
+            Self::Updated { old, .. } | Self::Removed { old, .. } => Some(old),
+        }
+    }
+
+    /// The object as it is, if it is there.
+    #[must_use]
+    pub fn after(&self) -> Option<&Arc<T>> {
+        match self {
+            Self::Added { new, .. } | Self::Updated { new, .. } => Some(new),
+            Self::Removed { .. } => None,
+        }
+    }
+
+    /// The object as it is or, when it is gone, as it was last seen.
+    #[must_use]
+    pub fn newest(&self) -> &Arc<T> {
+        match self {
+            Self::Added { new, .. } | Self::Updated { new, .. } => new,
+            Self::Removed { old, .. } => old,
+        }
+    }
+}
+
+impl<T> Clone for Informer<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}

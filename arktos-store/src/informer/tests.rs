@@ -1,0 +1,1 @@
+//! What an informer tells its handlers, whatever the source does.

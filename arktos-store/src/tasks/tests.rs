@@ -1,0 +1,1 @@
+//! Everything that is started is stopped and joined.
