@@ -14,6 +14,8 @@
 //! | which objects does a client mean | [`selector`] |
 //! | what a client is told when it fails | [`status`] |
 //! | time as the API writes it | [`time`] |
+//! | amounts of resources | [`quantity`] |
+//! | objects as Rust types | [`typed`] |
 
 #![deny(missing_docs)]
 
@@ -23,9 +25,11 @@ pub mod kind;
 pub mod meta;
 pub mod name;
 pub mod object;
+pub mod quantity;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod typed;
 
 pub use encoded::{Dialect, Encoded, Header};
 pub use key::{ObjectKey, ObjectPath, Revision};
@@ -33,6 +37,7 @@ pub use kind::{GroupKind, GroupResource, Scope, TypeMeta};
 pub use meta::{ObjectMeta, OwnerReference};
 pub use name::TenantName;
 pub use object::Object;
+pub use quantity::Quantity;
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{Reason, Status, StatusCause};
 pub use time::Timestamp;

@@ -1,0 +1,77 @@
+//! Jobs.
+
+use super::Typed;
+use super::condition::Condition;
+use super::kind;
+use super::placement::LabelSelectorSpec;
+use super::pod::PodTemplate;
+use super::record::record;
+use crate::time::Timestamp;
+use serde_json::{Map, Value};
+
+/// Pods that are to run to their end.
+pub type Job = Typed<JobSpec, JobStatus>;
+kind!(Job, "jobs.batch", "batch/v1", "Job");
+
+record! {
+    /// What a job is to run.
+    pub struct JobSpec {
+        /// How many pods run at once.
+        parallelism: Option<i32>,
+        /// How many must succeed.
+        completions: Option<i32>,
+        /// How long it may be active, in seconds.
+        active_deadline_seconds: Option<i64>,
+        /// How many failures are one too many.
+        backoff_limit: Option<i32>,
+        /// How many failures of one index are one too many.
+        backoff_limit_per_index: Option<i32>,
+        /// How many failed indexes are one too many.
+        max_failed_indexes: Option<i32>,
+        /// The pods it owns.
+        selector: Option<LabelSelectorSpec>,
+        /// Whether the selector was made by the user.
+        manual_selector: Option<bool>,
+        /// How long a finished job is kept, in seconds.
+        ttl_seconds_after_finished: Option<i32>,
+        /// `NonIndexed` or `Indexed`.
+        completion_mode: Option<String>,
+        /// Whether it is held.
+        suspend: Option<bool>,
+        /// When a failed pod is replaced.
+        pod_replacement_policy: Option<String>,
+        /// Who looks after it, when that is not the job controller.
+        managed_by: Option<String>,
+    } always {
+        /// What the pods are made from.
+        template: PodTemplate,
+    }
+}
+
+record! {
+    /// How a job is doing.
+    pub struct JobStatus {
+        /// Observed facts.
+        conditions: Vec<Condition>,
+        /// When it was started.
+        start_time: Option<Timestamp>,
+        /// When it was complete.
+        completion_time: Option<Timestamp>,
+        /// How many pods run or wait.
+        active: i32,
+        /// How many succeeded.
+        succeeded: i32,
+        /// How many failed.
+        failed: i32,
+        /// How many are going.
+        terminating: Option<i32>,
+        /// The indexes that are complete.
+        completed_indexes: String,
+        /// The indexes that failed.
+        failed_indexes: Option<String>,
+        /// Pods that have ended and are not yet counted.
+        uncounted_terminated_pods: Option<Map<String, Value>>,
+        /// How many are ready.
+        ready: Option<i32>,
+    }
+}
