@@ -97,17 +97,26 @@ impl Encoded {
     /// # Errors
     /// When `metadata` has a field of the wrong type, or no name.
     pub fn encode(type_meta: &Arc<TypeMeta>, object: &Object, fields: &[&[&str]]) -> Result<Self, EncodeError> {
+        let values = fields.iter().map(|path| match path {
+            [NOTES, note] => object.notes.get(*note).map_or("", String::as_str).into(),
+            path => field_text(object.at(path)),
+        });
+        Self::encode_with(type_meta, object, values.collect())
+    }
+
+    /// Encodes an object whose selectable fields have these values, in declared order.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_with(
+        type_meta: &Arc<TypeMeta>,
+        object: &Object,
+        fields: Box<[Box<str>]>,
+    ) -> Result<Self, EncodeError> {
         let meta = object.meta()?;
         if meta.name.is_empty() {
             return Err(EncodeError::NoName);
         }
-        let fields = fields
-            .iter()
-            .map(|path| match path {
-                [NOTES, note] => object.notes.get(*note).map_or("", String::as_str).into(),
-                path => field_text(object.at(path)),
-            })
-            .collect();
         let header = Header {
             type_meta: type_meta.clone(),
             uid: meta.uid.as_str().into(),
@@ -292,7 +301,8 @@ fn write_fields(out: &mut Vec<u8>, fields: &Map<String, Value>, except: &[&str])
     Ok(())
 }
 
-fn field_text(value: Option<&Value>) -> Box<str> {
+/// A selectable field's value as text; empty when there is none.
+pub(crate) fn field_text(value: Option<&Value>) -> Box<str> {
     match value {
         Some(Value::String(text)) => text.as_str().into(),
         Some(Value::Bool(flag)) => flag.to_string().into(),

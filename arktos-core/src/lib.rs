@@ -9,6 +9,9 @@
 //! | what identifies an object, what is a revision | [`key`] |
 //! | what is a kind, where does it live | [`kind`] |
 //! | what is in `metadata` | [`meta`] |
+//! | which kinds there are | [`catalog`] |
+//! | what objects of a kind look like | [`schema`] |
+//! | what no schema says of a kind | [`rules`] |
 //! | an object that can be edited | [`object`] |
 //! | an object as it is stored, cached and sent | [`encoded`] |
 //! | which objects does a client mean | [`selector`] |
@@ -19,6 +22,7 @@
 
 #![deny(missing_docs)]
 
+pub mod catalog;
 pub mod encoded;
 pub mod key;
 pub mod kind;
@@ -26,11 +30,14 @@ pub mod meta;
 pub mod name;
 pub mod object;
 pub mod quantity;
+pub mod rules;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
 pub mod typed;
 
+pub use catalog::{Catalog, Kind};
 pub use encoded::{Dialect, Encoded, Header};
 pub use key::{ObjectKey, ObjectPath, Revision};
 pub use kind::{GroupKind, GroupResource, Scope, TypeMeta};

@@ -1,0 +1,197 @@
+//! The schema as it is kept in memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kind::TypeMeta;
+
+/// What a value is.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// Its type.
+    pub shape: Shape,
+    /// What stands in its place when it is absent.
+    pub default: Option<Value>,
+    /// The only values it may have; empty when any will do.
+    pub options: Box<[Box<str>]>,
+    /// How patches and server-side apply treat it.
+    pub merge: Merge,
+}
+
+/// The types of values.
+#[derive(Debug, Clone)]
+pub enum Shape {
+    /// Anything: nothing in it is looked at.
+    Any,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// Any number.
+    Number,
+    /// Text.
+    String,
+    /// Bytes, written in base64.
+    Bytes,
+    /// A moment with whole seconds.
+    Time,
+    /// A moment with microseconds.
+    MicroTime,
+    /// A quantity such as `100m` or `1Gi`.
+    Quantity,
+    /// A whole number or text.
+    IntOrString,
+    /// A list.
+    List(Box<Schema>),
+    /// A map from text.
+    Map(Box<Schema>),
+    /// An object with named fields.
+    Struct(StructRef),
+}
+
+/// How patches and server-side apply treat a value.
+#[derive(Debug, Clone, Default)]
+pub struct Merge {
+    /// How the items of a list are told apart.
+    pub list: ListKind,
+    /// The fields that tell the items of a [`ListKind::Map`] apart.
+    pub keys: Box<[Box<str>]>,
+    /// Whether an object or map is replaced as a whole by server-side apply.
+    pub atomic: bool,
+    /// The field that tells items apart in a strategic merge patch.
+    pub patch_key: Option<Box<str>>,
+    /// Whether a strategic merge patch merges the list instead of replacing it.
+    pub patch_merge: bool,
+    /// Whether a strategic merge patch drops the fields that it does not name (`retainKeys`).
+    pub retain_keys: bool,
+    /// Whether a strategic merge patch replaces the object as a whole.
+    pub patch_replace: bool,
+}
+
+/// How the items of a list are told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListKind {
+    /// Not at all: the list is one value.
+    #[default]
+    Atomic,
+    /// By value.
+    Set,
+    /// By some of their fields.
+    Map,
+}
+
+/// An object with named fields.
+#[derive(Debug)]
+pub struct Struct {
+    /// The full name, such as `io.k8s.api.core.v1.Pod`.
+    pub name: Box<str>,
+    /// The fields, sorted by name.
+    pub fields: Box<[Field]>,
+    /// Whether fields that it does not name are kept.
+    pub open: bool,
+    /// The type this is the whole object of, when it is one.
+    pub type_meta: Option<TypeMeta>,
+}
+
+/// A field of an object.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it holds.
+    pub schema: Schema,
+    /// Whether the schema says that it must be there.
+    pub required: bool,
+    /// Whether absence differs from the zero value (a pointer in Go): zero is kept when a client sends it.
+    pub pointer: bool,
+    /// Whether the upstream type writes the field even when it is absent: the schema's default, or `null`.
+    pub always: bool,
+}
+
+/// A handle to a [`Struct`]: built-in ones are looked up when they are first needed, so that types may contain
+/// themselves.
+#[derive(Clone)]
+pub enum StructRef {
+    /// A built-in type.
+    Builtin(&'static super::builtin::Lazy),
+    /// A type of its own.
+    Own(Arc<Struct>),
+}
+
+impl StructRef {
+    /// The type.
+    #[must_use]
+    pub fn get(&self) -> &Struct {
+        match self {
+            Self::Builtin(lazy) => lazy.get(),
+            Self::Own(own) => own,
+        }
+    }
+}
+
+impl fmt::Debug for StructRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.get().name)
+    }
+}
+
+impl Struct {
+    /// A field by name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        let at = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
+        self.fields.get(at)
+    }
+
+    /// The last part of the name, such as `Pod`.
+    #[must_use]
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or(&self.name)
+    }
+}
+
+impl Schema {
+    /// A value of a shape, without default, options or merge rules.
+    #[must_use]
+    pub fn of(shape: Shape) -> Self {
+        Self { shape, default: None, options: Box::default(), merge: Merge::default() }
+    }
+
+    /// The object type, when the value is one.
+    #[must_use]
+    pub fn as_struct(&self) -> Option<&Struct> {
+        match &self.shape {
+            Shape::Struct(object) => Some(object.get()),
+            _ => None,
+        }
+    }
+
+    /// The schema of a field of the object, or of the values of the map.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Schema> {
+        match &self.shape {
+            Shape::Struct(object) => object.get().field(name).map(|field| &field.schema),
+            Shape::Map(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The schema of the items of the list.
+    #[must_use]
+    pub fn items(&self) -> Option<&Schema> {
+        match &self.shape {
+            Shape::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The schema at a path of field names, through lists and maps (`[]` stands for the items of a list).
+    #[must_use]
+    pub fn at(&self, path: &[&str]) -> Option<&Schema> {
+        path.iter().try_fold(self, |schema, step| if *step == "[]" { schema.items() } else { schema.field(step) })
+    }
+}
