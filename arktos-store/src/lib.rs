@@ -24,6 +24,8 @@ pub mod engine;
 pub mod informer;
 pub mod queue;
 pub mod select;
+#[cfg(test)]
+mod step;
 pub mod tasks;
 
 pub use client::{Client, Query};

@@ -87,12 +87,9 @@ impl<T> Store<T> {
         self.0.read().clone()
     }
 
-    /// Takes a new state of an object in and says what has changed, if anything has.
-    pub(super) fn put(&self, stored: &Stored, value: T) -> Option<Event<T>> {
+    /// Takes a new state of an object in and says what has changed.
+    pub(super) fn put(&self, stored: &Stored, value: T) -> Event<T> {
         let mut state = self.0.write();
-        if state.objects.get(&stored.path).is_some_and(|entry| entry.revision >= stored.revision) {
-            return None;
-        }
         let path = stored.path.clone();
         let new = Arc::new(value);
         let entry = Entry { value: new.clone(), revision: stored.revision, identity: identity(stored) };
@@ -101,10 +98,10 @@ impl<T> Store<T> {
             index.change(&path, old.as_deref(), Some(&new));
         }
         drop(state);
-        Some(match old {
+        match old {
             Some(old) => Event::Updated { path, old, new },
             None => Event::Added { path, new },
-        })
+        }
     }
 
     /// Takes an object out and says so, if it was there.

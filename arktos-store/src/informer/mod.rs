@@ -69,7 +69,8 @@ pub type Driver = BoxFuture<'static, ()>;
 pub struct Progress {
     /// A complete list has been taken in, and all handlers have been told of it, at some time.
     pub synced: bool,
-    /// What is here is complete, and changes are being received now.
+    /// What is here is complete, and changes are being received as they happen. After a broken watch this holds again
+    /// as soon as the source has confirmed that what was missed has been delivered.
     pub current: bool,
     /// Everything up to here has been taken in.
     pub revision: Revision,

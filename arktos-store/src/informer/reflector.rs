@@ -47,18 +47,14 @@ enum Ended {
 
 impl<T: Decode> Reflector<T> {
     pub(super) async fn run(mut self) {
-        self.take_over_newcomers();
         let mut position: Option<Revision> = None;
         let mut failures = 0;
         loop {
+            self.take_over_newcomers();
             let after = match position {
                 Some(revision) => revision,
                 None => match self.client.list(&self.query).await {
-                    Ok(listing) => {
-                        let revision = listing.revision;
-                        self.replace(listing).await;
-                        *position.insert(revision)
-                    }
+                    Ok(listing) => *position.insert(self.replace(listing).await),
                     Err(status) => {
                         tracing::debug!(resource = %self.query.resource, %status, "the list failed");
                         self.wait(&mut failures).await;
@@ -71,23 +67,23 @@ impl<T: Decode> Reflector<T> {
                 Ok(stream) => self.follow(stream, &mut position).await,
                 Err(status) => Ended::from(status),
             };
-            self.report.send_modify(|progress| progress.current = false);
-            if self.clock.now().since(since) >= HEALTHY || position > Some(after) {
+            let progressed = position > Some(after);
+            if progressed || self.clock.now().since(since) >= HEALTHY {
                 failures = 0;
             }
             match ended {
-                Ended::Closed if failures == 0 && position > Some(after) => continue,
+                Ended::Closed if progressed => continue,
                 Ended::Closed => {}
                 Ended::Expired => position = None,
                 Ended::Failed(status) => tracing::debug!(resource = %self.query.resource, %status, "the watch failed"),
             }
+            self.report.send_modify(|progress| progress.current = false);
             self.wait(&mut failures).await;
         }
     }
 
     /// Takes in what a watch delivers until it ends.
     async fn follow(&mut self, mut stream: WatchStream, position: &mut Option<Revision>) -> Ended {
-        self.contact(|progress| progress.current = true);
         let newcomers = self.newcomers.clone();
         let mut silence = self.clock.sleep(self.silence);
         let mut heard: Option<Timestamp> = None;
@@ -95,20 +91,16 @@ impl<T: Decode> Reflector<T> {
             let arrived = std::pin::pin!(newcomers.arrived.notified());
             match select(stream.next(), select(arrived, &mut silence)).await {
                 Either::Left((Some(Ok(delivery)), _)) => {
-                    let revision = delivery.revision();
                     heard = Some(self.clock.now());
                     self.take_over_newcomers();
-                    self.take(delivery, *position);
-                    *position = (*position).max(Some(revision));
-                    self.contact(|progress| progress.revision = progress.revision.max(revision));
+                    self.take(delivery, position);
                 }
                 Either::Left((Some(Err(status)), _)) => return Ended::from(status),
                 Either::Left((None, _)) => return Ended::Closed,
                 Either::Right((Either::Left(_), _)) => self.take_over_newcomers(),
                 Either::Right((Either::Right(_), _)) => {
                     let Some(last) = heard.take() else {
-                        let silent = Status::failure(Reason::Timeout, "the watch has been silent for too long");
-                        return Ended::from(silent);
+                        return Ended::from(Status::failure(Reason::Timeout, "the watch has been silent for too long"));
                     };
                     silence = self.clock.sleep(self.silence.saturating_sub(self.clock.now().since(last)));
                 }
@@ -116,41 +108,33 @@ impl<T: Decode> Reflector<T> {
         }
     }
 
-    /// Takes in one delivery. What was delivered before is passed over.
-    fn take(&mut self, delivery: Delivery, position: Option<Revision>) {
-        match delivery {
-            Delivery::Bookmark(_) => {}
-            Delivery::Added(stored) | Delivery::Modified(stored) => self.put(&stored),
-            Delivery::Deleted(stored) if position.is_none_or(|position| stored.revision > position) => {
-                let event = self.store.remove(&stored.path);
-                self.tell(event);
+    /// Takes in one delivery, unless it was delivered before.
+    fn take(&mut self, delivery: Delivery, position: &mut Option<Revision>) {
+        let revision = delivery.revision();
+        let confirmed = matches!(delivery, Delivery::Bookmark(_));
+        if *position < Some(revision) {
+            match delivery {
+                Delivery::Bookmark(_) => {}
+                Delivery::Added(stored) | Delivery::Modified(stored) => self.put(&stored),
+                Delivery::Deleted(stored) => self.remove(&stored.path),
             }
-            Delivery::Deleted(_) => {}
+            *position = Some(revision);
         }
+        self.contact(|progress| {
+            progress.revision = progress.revision.max(revision);
+            progress.current |= confirmed;
+        });
     }
 
-    fn put(&mut self, stored: &Stored) {
-        match T::decode(stored) {
-            Ok(value) => {
-                let event = self.store.put(stored, value);
-                self.tell(event);
-            }
-            Err(error) => {
-                tracing::warn!(resource = %self.query.resource, path = %stored.path, %error, "an object was passed over");
-            }
-        }
-    }
-
-    /// Makes the local store what a list says, and tells the difference.
-    async fn replace(&mut self, listing: Listing) {
+    /// Makes the local store what a list says, and tells the difference. Gives back the revision of the list.
+    async fn replace(&mut self, listing: Listing) -> Revision {
         let mut listed: HashSet<ObjectPath> = HashSet::with_capacity(listing.items.len());
         for (count, stored) in listing.items.into_iter().enumerate() {
             listed.insert(stored.path.clone());
             match self.store.stands(&stored) {
-                Some((revision, true)) if revision >= stored.revision => {}
+                Some((revision, true)) if revision == stored.revision => {}
                 Some((_, false)) => {
-                    let event = self.store.remove(&stored.path);
-                    self.tell(event);
+                    self.remove(&stored.path); // it was deleted, and made anew
                     self.put(&stored);
                 }
                 _ => self.put(&stored),
@@ -159,11 +143,10 @@ impl<T: Decode> Reflector<T> {
                 give_way().await;
             }
         }
-        let gone: Vec<ObjectPath> =
-            self.store.view().iter().map(|(path, _)| path).filter(|path| !listed.contains(*path)).cloned().collect();
-        for (count, path) in gone.into_iter().enumerate() {
-            let event = self.store.remove(&path);
-            self.tell(event);
+        let here = self.store.view();
+        let gone = here.iter().map(|(path, _)| path).filter(|path| !listed.contains(*path));
+        for (count, path) in gone.enumerate() {
+            self.remove(path);
             if count % BATCH == BATCH - 1 {
                 give_way().await;
             }
@@ -171,14 +154,33 @@ impl<T: Decode> Reflector<T> {
         self.take_over_newcomers();
         self.contact(|progress| {
             progress.synced = true;
+            progress.current = true;
             progress.revision = listing.revision;
         });
+        listing.revision
     }
 
-    fn tell(&mut self, event: Option<Event<T>>) {
-        let Some(event) = event else { return };
+    fn put(&mut self, stored: &Stored) {
+        match T::decode(stored) {
+            Ok(value) => {
+                let event = self.store.put(stored, value);
+                self.tell(&event);
+            }
+            Err(error) => {
+                tracing::warn!(resource = %self.query.resource, path = %stored.path, %error, "an object was passed over");
+            }
+        }
+    }
+
+    fn remove(&mut self, path: &ObjectPath) {
+        if let Some(event) = self.store.remove(path) {
+            self.tell(&event);
+        }
+    }
+
+    fn tell(&mut self, event: &Event<T>) {
         for handler in &mut self.handlers {
-            handler(&event);
+            handler(event);
         }
     }
 
