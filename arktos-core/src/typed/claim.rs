@@ -51,8 +51,22 @@ record! {
         node: String,
         /// How much of it.
         requests: Requests,
+        /// The ports of it.
+        ports: Vec<ClaimPort>,
         /// Grows with every change of hands; the partition fences it.
         epoch: i64,
+    }
+}
+
+record! {
+    /// A port of a host.
+    pub struct ClaimPort {
+        /// `TCP` (the default), `UDP` or `SCTP`.
+        protocol: String,
+        /// The port.
+        port: u16,
+        /// The host's address it is bound to; all of them when empty.
+        address: String,
     }
 }
 
@@ -74,16 +88,27 @@ record! {
         node: String,
         /// How much of it.
         requests: Requests,
+        /// The ports of it.
+        ports: Vec<ClaimPort>,
+        /// Grows with every change of hands.
+        epoch: i64,
     }
 }
 
 record! {
-    /// The placements that are asked for.
+    /// What is asked for: placements and releases by a partition of a resource manager, or, by a resource manager of a
+    /// partition, whether claims still hold.
     pub struct ClaimReviewSpec {
-        /// The partition that asks.
+        /// The partition that asks, or is asked.
         partition: String,
+        /// The resource manager that asks; empty when a partition does.
+        resource_manager: String,
         /// The placements.
         claims: Vec<ClaimRequest>,
+        /// The names of claims that the partition gives back.
+        releases: Vec<String>,
+        /// The claims that the resource manager asks about.
+        asks: Vec<ClaimRequest>,
     }
 }
 
@@ -92,14 +117,21 @@ record! {
     pub struct ClaimReviewStatus {
         /// One for each placement.
         results: Vec<ClaimResult>,
+        /// One for each release.
+        releases: Vec<ClaimResult>,
+        /// One for each claim that was asked about; accepted means that a pod is bound under it, refused that it has
+        /// ended for good. A claim whose state could not be told is left out.
+        answers: Vec<ClaimResult>,
     }
 }
 
 record! {
     /// The answer to one placement.
     pub struct ClaimResult {
-        /// Why it was refused.
+        /// Why it was refused, for a program: `Insufficient`, `HostGone`, `Taken`, `Invalid` or `Unavailable`.
         reason: String,
+        /// Why it was refused, for a person.
+        message: String,
         /// The accepted claim's epoch.
         epoch: i64,
     } always {

@@ -45,7 +45,7 @@ use crate::meta::ObjectMeta;
 use crate::object::Object;
 
 pub use claim::{
-    Claim, ClaimFence, ClaimFenceSpec, ClaimRequest, ClaimResult, ClaimReview, ClaimReviewSpec,
+    Claim, ClaimFence, ClaimFenceSpec, ClaimPort, ClaimRequest, ClaimResult, ClaimReview, ClaimReviewSpec,
     ClaimReviewStatus, ClaimSpec, Requests,
 };
 pub use cluster::{Lease, LeaseSpec, Namespace, NamespaceSpec, NamespaceStatus, Tenant, TenantSpec, TenantStatus};
