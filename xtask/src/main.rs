@@ -1,2 +1,62 @@
-//! main
-fn main() {}
+//! The project's own chores: `cargo xtask test`, `cargo xtask bench`, …
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod run;
+mod test;
+mod tools;
+
+/// The project's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run everything that must pass: formats, lints, doc tests, unit, integration and end-to-end tests
+    Test(test::TestArgs),
+    /// Install what the tests use where that can be done, and say what is there
+    Tools,
+    /// Fuzz one target for a while (nightly toolchain and cargo-fuzz needed)
+    Fuzz(FuzzArgs),
+}
+
+#[derive(clap::Args)]
+struct FuzzArgs {
+    /// The target, as in fuzz/fuzz_targets
+    target: String,
+    /// For how many seconds
+    #[arg(long, default_value_t = 600)]
+    seconds: u32,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
+        Chore::Test(args) => test::test(&args),
+        Chore::Tools => {
+            tools::report(&tools::install());
+            Ok(())
+        }
+        Chore::Fuzz(args) => run::cargo(&[
+            "+nightly",
+            "fuzz",
+            "run",
+            &args.target,
+            "--",
+            &format!("-max_total_time={}", args.seconds),
+            "-timeout=10",
+        ]),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

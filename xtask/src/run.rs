@@ -1,0 +1,34 @@
+//! Running other programs.
+
+use std::process::Command;
+
+/// Runs cargo with these arguments, its output shown.
+///
+/// # Errors
+/// A sentence that says which command failed.
+pub fn cargo(arguments: &[&str]) -> Result<(), String> {
+    cargo_with(arguments, &[])
+}
+
+/// Runs cargo with these arguments and environment variables, its output shown.
+///
+/// # Errors
+/// A sentence that says which command failed.
+pub fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
+    let shown = format!("cargo {}", arguments.join(" "));
+    println!("\n==> {shown}");
+    let program = std::env::var_os("CARGO").filter(|_| !arguments[0].starts_with('+')).unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments).envs(environment.iter().copied());
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{shown}` failed ({status})")),
+        Err(error) => Err(format!("`{shown}` could not be run: {error}")),
+    }
+}
+
+/// Whether a program runs with an argument that makes it say something and end.
+#[must_use]
+pub fn answers(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
+}

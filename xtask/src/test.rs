@@ -1,0 +1,42 @@
+//! `cargo xtask test`: everything that must pass.
+
+use crate::run::{cargo, cargo_with};
+use crate::tools;
+
+/// Which part of the tests to run.
+#[derive(clap::Args)]
+pub struct TestArgs {
+    /// Only formats and lints
+    #[arg(long)]
+    lint: bool,
+}
+
+/// Runs the tests, cheapest first, and stops at the first failure.
+///
+/// # Errors
+/// A sentence that names the command that failed.
+pub fn test(args: &TestArgs) -> Result<(), String> {
+    let tools = tools::install();
+    // The etcd store needs protoc to be built at all.
+    let protoc = tools.iter().any(|tool| tool.name == "protoc" && tool.found);
+    let features: &[&'static str] = if protoc { &["--all-features"] } else { &["--features", "arktos-bin/sled"] };
+    let with = |arguments: &[&'static str]| -> Vec<&'static str> {
+        arguments.iter().copied().chain(features.iter().copied()).collect()
+    };
+    cargo(&["fmt", "--all", "--check"])?;
+    let mut clippy = with(&["clippy", "--workspace", "--all-targets", "--quiet"]);
+    clippy.extend(["--", "-D", "warnings"]);
+    cargo(&clippy)?;
+    if args.lint {
+        return Ok(());
+    }
+    // A user of the language or of the memory store compiles neither an HTTP stack nor a database.
+    cargo(&["check", "--quiet", "-p", "arktos-store", "--no-default-features"])?;
+    cargo_with(&with(&["doc", "--workspace", "--no-deps", "--quiet"]), &[("RUSTDOCFLAGS", "-D warnings")])?;
+    cargo(&with(&["test", "--workspace"]))?;
+    cargo(&with(&["test", "--workspace", "--examples"]))?;
+    println!();
+    tools::report(&tools);
+    println!("All tests passed.");
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The programs that tests use beside the toolchain: found, installed where that can be done, or named as missing.
+
+use std::process::{Command, Stdio};
+
+use crate::run::answers;
+
+/// A program that tests use.
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub found: bool,
+    /// What is skipped without it.
+    pub skipped: &'static str,
+}
+
+/// Looks for every program, and installs those that are missing where a package manager can.
+pub fn install() -> Vec<Tool> {
+    let wanted = [
+        ("protoc", "--version", "protobuf-compiler", "the etcd store (it is not even built)"),
+        ("etcd", "--version", "etcd-server", "tests of the etcd store against a real etcd"),
+        ("kubectl", "--help", "kubernetes-client", "end-to-end tests with a real kubectl"),
+    ];
+    let missing: Vec<&str> =
+        wanted.iter().filter(|(name, argument, ..)| !answers(name, argument)).map(|(_, _, package, _)| *package).collect();
+    if !missing.is_empty() {
+        println!("missing: {}", missing.join(", "));
+        apt_get(&missing);
+    }
+    wanted
+        .iter()
+        .map(|&(name, argument, _, skipped)| Tool { name, found: answers(name, argument), skipped })
+        .collect()
+}
+
+/// Prints what is there and what is skipped for want of the rest.
+pub fn report(tools: &[Tool]) {
+    for tool in tools {
+        if tool.found {
+            println!("found    {}", tool.name);
+        } else {
+            println!("MISSING  {}: skipped is {}", tool.name, tool.skipped);
+        }
+    }
+}
+
+/// Installs packages where apt-get runs as root; one at a time, so that one that cannot be had does not stop the others.
+fn apt_get(packages: &[&str]) {
+    let quietly = |arguments: &[&str]| {
+        Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !quietly(&["update", "-qq"]) {
+        println!("apt-get cannot be used here: install what is missing by hand to run every test");
+        return;
+    }
+    for package in packages {
+        if !quietly(&["install", "-y", "-qq", "--no-install-recommends", package]) {
+            println!("{package} cannot be installed here");
+        }
+    }
+}
