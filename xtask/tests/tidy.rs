@@ -1,0 +1,179 @@
+//! What taste can count: lengths, names, banned calls, dead files. A limit that must be exceeded is raised here, in
+//! review, and not worked around.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file has one subject.
+const FILE_LINES_MAX: usize = 600;
+/// A function fits on a screen.
+const FUNCTION_LINES_MAX: usize = 70;
+/// Functions of tests may tell a longer story.
+const TEST_FUNCTION_LINES_MAX: usize = 120;
+/// As rustfmt has it; strings and comments are not excused.
+const COLUMNS_MAX: usize = 120;
+/// Names that say nothing.
+const NAMES_BANNED: [&str; 6] = ["utils", "util", "helpers", "helper", "common", "misc"];
+/// Calls and marks that are never left in.
+const CALLS_BANNED: [&str; 6] = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore]"];
+/// Paths of a machine, which mean nothing on another.
+const PATHS_BANNED: [&str; 3] = ["/work/", "/root/", "/home/"];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(at, line)| (at + 1, line))
+    }
+
+    /// Whether the whole file is a test, or belongs to one.
+    fn is_test(&self) -> bool {
+        let path = self.path.to_string_lossy();
+        path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_test.rs") || path.contains("/benches/")
+    }
+
+    /// The line at which the tests inside the file begin.
+    fn tests_begin(&self) -> usize {
+        let begin = self.lines().find(|(_, line)| line.trim() == "#[cfg(test)]").map(|(at, _)| at);
+        begin.unwrap_or(usize::MAX)
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_owned()
+}
+
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && !name.starts_with("target") && !name.starts_with("corpus") {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                sources.push(Source { text: fs::read_to_string(&path).expect("text"), path });
+            }
+        }
+    }
+    assert!(sources.len() > 50, "the sources are looked for in the wrong place");
+    sources
+}
+
+/// Fails with one line a finding.
+fn report(findings: Vec<String>) {
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+fn place(source: &Source, line: usize) -> String {
+    let path = source.path.strip_prefix(root()).unwrap_or(&source.path);
+    format!("{}:{line}", path.display())
+}
+
+#[test]
+fn files_have_one_subject() {
+    let long = |source: &Source| {
+        let lines = source.lines().count();
+        (lines > FILE_LINES_MAX).then(|| format!("{} has {lines} lines (at most {FILE_LINES_MAX})", place(source, 1)))
+    };
+    report(sources().iter().filter_map(long).collect());
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut findings = Vec::new();
+    for source in sources() {
+        let tests_begin = if source.is_test() { 0 } else { source.tests_begin() };
+        let mut open: Option<(usize, usize)> = None; // where a function began, and how far it is indented
+        for (at, line) in source.lines() {
+            let indent = line.len() - line.trim_start().len();
+            let trimmed = line.trim_start();
+            let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "const fn "]
+                .iter()
+                .any(|begin| trimmed.starts_with(begin));
+            if open.is_none() && begins && !trimmed.ends_with(';') {
+                open = Some((at, indent));
+            } else if let Some((began, depth)) = open
+                && indent == depth
+                && (trimmed.starts_with('}') || trimmed.ends_with(';'))
+            {
+                let max = if began > tests_begin { TEST_FUNCTION_LINES_MAX } else { FUNCTION_LINES_MAX };
+                let lines = at - began + 1;
+                if lines > max {
+                    findings.push(format!("{} has {lines} lines (at most {max})", place(&source, began)));
+                }
+                open = None;
+            }
+        }
+    }
+    report(findings);
+}
+
+#[test]
+fn lines_are_short_and_nothing_banned_is_left_in() {
+    let mut findings = Vec::new();
+    for source in sources().iter().filter(|source| !source.path.ends_with("xtask/tests/tidy.rs")) {
+        let tests_begin = if source.is_test() { 0 } else { source.tests_begin() };
+        for (at, line) in source.lines() {
+            if line.chars().count() > COLUMNS_MAX {
+                findings.push(format!("{} is longer than {COLUMNS_MAX} columns", place(source, at)));
+            }
+            for banned in CALLS_BANNED.iter().chain(&PATHS_BANNED).filter(|banned| line.contains(**banned)) {
+                findings.push(format!("{} has {banned}", place(source, at)));
+            }
+            let code = line.split("//").next().unwrap_or_default();
+            if at < tests_begin && code.contains(".unwrap()") {
+                findings.push(format!("{} unwraps outside a test", place(source, at)));
+            }
+        }
+    }
+    report(findings);
+}
+
+#[test]
+fn names_say_something() {
+    let empty = |source: &Source| {
+        let stem = source.path.file_stem()?.to_string_lossy().into_owned();
+        let folder = source.path.parent()?.file_name()?.to_string_lossy().into_owned();
+        [stem, folder].iter().find(|name| NAMES_BANNED.contains(&name.as_str())).map(|_| place(source, 1))
+    };
+    report(sources().iter().filter_map(empty).collect());
+}
+
+#[test]
+fn every_module_is_part_of_a_crate() {
+    let sources = sources();
+    let declared: BTreeSet<String> = sources
+        .iter()
+        .flat_map(|source| source.lines().map(|(_, line)| line.trim().to_owned()).collect::<Vec<_>>())
+        .filter_map(|line| {
+            let name = line.strip_suffix(';')?.rsplit_once("mod ")?;
+            Some(name.1.to_owned())
+        })
+        .collect();
+    let dead = |source: &&Source| {
+        let path = source.path.to_string_lossy();
+        let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = source.path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let folder = folder.unwrap_or_default();
+        let is_root = ["lib", "main", "build"].contains(&stem.as_str())
+            || ["tests", "benches", "examples", "bin", "fuzz_targets"].contains(&folder.as_str());
+        let name = if stem == "mod" { folder } else { stem };
+        !is_root && !declared.contains(&name) && !path.contains("/examples/")
+    };
+    report(sources.iter().filter(dead).map(|source| place(source, 1)).collect());
+}
+
+#[test]
+fn library_crates_document_everything() {
+    for library in ["arktos-core", "arktos-store", "arktos-api", "arktos-sched", "arktos-control", "arktos-bin", "."] {
+        let root_file = root().join(library).join("src/lib.rs");
+        let text = fs::read_to_string(&root_file).expect("a library");
+        assert!(text.contains("#![deny(missing_docs)]"), "{} does not deny missing docs", root_file.display());
+    }
+}
