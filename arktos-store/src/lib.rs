@@ -24,6 +24,7 @@ pub mod engine;
 pub mod informer;
 pub mod queue;
 pub mod select;
+pub mod storage;
 #[cfg(test)]
 mod step;
 pub mod tasks;
@@ -31,7 +32,7 @@ pub mod tasks;
 pub use client::{Client, Query};
 pub use clock::{Clock, Random};
 pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durability, Expect, Guard, Write};
-pub use engine::{Cursor, Engine, Snapshot};
+pub use engine::{Cursor, Engine, EngineConfig, Snapshot};
 pub use informer::Informer;
 pub use queue::{Outcome, WorkQueue};
 pub use select::{Delivery, Selection, Stored, WatchError, Within};

@@ -87,6 +87,14 @@ pub enum WatchError {
         /// The oldest revision from which a watch can still go on.
         oldest: Revision,
     },
+    /// The revision is yet to come.
+    #[error("too large resource version: {wanted}, current: {newest}")]
+    Future {
+        /// The revision that was asked for.
+        wanted: Revision,
+        /// The newest there is.
+        newest: Revision,
+    },
     /// The engine was stopped.
     #[error("the store is closed")]
     Closed,

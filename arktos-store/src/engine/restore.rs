@@ -1,0 +1,101 @@
+//! The state as it was, put together from what a backend gives back.
+
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
+
+use super::history::HistoryLimit;
+use super::sequencer::{Limits, Sequencer};
+use super::state::State;
+use crate::commit::Change;
+use crate::select::Stored;
+use crate::storage::Group;
+
+/// What was given back so far.
+pub(crate) struct Restoring {
+    state: State,
+    limit: HistoryLimit,
+    reserved: Revision,
+    closed: bool,
+    expiries: Vec<(Timestamp, Revision, ObjectKey)>,
+}
+
+impl Restoring {
+    pub(crate) fn new(limit: HistoryLimit) -> Self {
+        Self { state: State::default(), limit, reserved: Revision::ZERO, closed: false, expiries: Vec::new() }
+    }
+
+    pub(crate) fn object(&mut self, resource: &GroupResource, stored: Stored, expires: Option<Timestamp>) {
+        if let Some(at) = expires {
+            let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
+            self.expiries.push((at, stored.revision, key));
+        }
+        self.state.restore(resource, stored);
+    }
+
+    pub(crate) fn last_event(&mut self, resource: &GroupResource, revision: Revision) {
+        self.state.restore_last(resource, revision);
+    }
+
+    pub(crate) fn revision(&mut self, revision: Revision) {
+        self.state.revision = self.state.revision.max(revision);
+    }
+
+    pub(crate) fn origin(&mut self, revision: Revision) {
+        self.state.begin_at(revision);
+    }
+
+    pub(crate) fn counter(&mut self, counter: &Arc<str>, value: i64) {
+        self.state.set_counter(counter, value);
+    }
+
+    pub(crate) fn group(&mut self, group: &Group) {
+        self.closed = false;
+        if let Some(resumed) = group.resumed {
+            self.state.jump(resumed);
+        }
+        for record in &group.records {
+            let object = match &record.change {
+                Change::Put { object, expires } => {
+                    self.expiries.extend(expires.map(|at| (at, record.revision, record.key.clone())));
+                    Some(object)
+                }
+                Change::Delete => None,
+            };
+            self.state.write(record.revision, group.time, &record.key, object, self.limit);
+        }
+        for (counter, value) in &group.counters {
+            self.state.set_counter(counter, *value);
+        }
+        self.reserved = self.reserved.max(group.reserved.unwrap_or_default());
+    }
+
+    pub(crate) fn lost(&mut self, after: Revision, resumed: Revision) {
+        self.state.note_lost(after, resumed);
+    }
+
+    pub(crate) fn reserved(&mut self, reserved: Revision) {
+        self.reserved = self.reserved.max(reserved);
+    }
+
+    pub(crate) fn closed(&mut self) {
+        self.closed = true;
+    }
+
+    /// The state.
+    pub(crate) fn into_state(self) -> State {
+        self.state
+    }
+
+    /// A sequencer that goes on from the state, and the revision it must jump to first: where readers may have been
+    /// told of revisions that are lost, it goes on above all of them.
+    pub(crate) fn into_sequencer(self, limits: Limits) -> (Sequencer, Option<Revision>) {
+        let unsure = !self.closed && self.reserved > self.state.revision;
+        let resumed = unsure.then(|| self.reserved.next());
+        let mut sequencer = Sequencer::new(self.state, self.reserved, limits);
+        for (at, revision, key) in self.expiries {
+            sequencer.expires(at, revision, key);
+        }
+        (sequencer, resumed)
+    }
+}

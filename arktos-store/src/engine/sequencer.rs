@@ -1,0 +1,239 @@
+//! Decides commits: a plain state machine, stepped by whoever owns it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
+
+use super::history::HistoryLimit;
+use super::state::State;
+use crate::commit::{Change, Commit, CommitError, Committed, Durability};
+use crate::storage::{Group, Record};
+
+/// How far ahead revisions are reserved for relaxed writes.
+const RESERVE: u64 = 1 << 20;
+
+/// What commits are checked against and numbered by.
+///
+/// It keeps two states apart: the *staged* one, which has every commit that was accepted and which the next commit is
+/// checked against, and the *published* one, kept elsewhere, which readers see. [`seal`](Self::seal) hands out what was
+/// accepted since the last call, together with the state to publish once that is durable; [`roll_back`](Self::roll_back)
+/// forgets what was staged and never became durable. Revisions are given out here and only here, and never twice.
+pub(crate) struct Sequencer {
+    staged: State,
+    /// The highest revision given out; may be above the staged state's after a roll-back.
+    given: Revision,
+    /// Readers may be told of relaxed writes up to here before they are durable.
+    reserved: Revision,
+    /// What is to be deleted, and when. An entry whose object has another revision by now means nothing.
+    expiries: BTreeMap<(Timestamp, Revision), ObjectKey>,
+    limits: Limits,
+    group: Group,
+    touched: Vec<GroupResource>,
+    compacted: bool,
+}
+
+/// What a sequencer keeps to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// History of each resource.
+    pub history: HistoryLimit,
+    /// The most bytes one commit may have.
+    pub commit_bytes: usize,
+    /// Whether groups are appended to a journal at all.
+    pub journal: bool,
+}
+
+/// What was accepted and is not durable yet.
+pub(crate) struct Sealed {
+    /// What is appended.
+    pub group: Group,
+    /// The state when that is durable.
+    pub state: State,
+    /// The resources whose logs have grown.
+    pub touched: Vec<GroupResource>,
+}
+
+impl Sequencer {
+    /// Goes on from a state that is durable.
+    pub(crate) fn new(state: State, reserved: Revision, limits: Limits) -> Self {
+        Self {
+            given: state.revision,
+            staged: state,
+            reserved,
+            expiries: BTreeMap::new(),
+            limits,
+            group: Group::default(),
+            touched: Vec::new(),
+            compacted: false,
+        }
+    }
+
+    /// Notes when an object that was read back expires.
+    pub(crate) fn expires(&mut self, at: Timestamp, revision: Revision, key: ObjectKey) {
+        self.expiries.insert((at, revision), key);
+    }
+
+    /// Whether nothing is staged that [`seal`](Self::seal) has not handed out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.group.is_empty() && !self.compacted
+    }
+
+    /// Decides a commit against the staged state.
+    pub(crate) fn stage(&mut self, commit: &Commit, now: Timestamp) -> Result<Committed, CommitError> {
+        self.check(commit)?;
+        let counters = self.count(commit)?;
+        for (counter, value) in counters {
+            self.staged.set_counter(&counter, value);
+            self.group.counters.push((counter, value));
+        }
+        let mut revisions = Vec::with_capacity(commit.writes.len());
+        for write in &commit.writes {
+            revisions.push(self.write(&write.key, &write.change, now));
+        }
+        let changes = !commit.writes.is_empty() || !commit.counters.is_empty();
+        if changes {
+            self.group.time = now;
+            self.durability(commit.durability);
+        }
+        Ok(Committed { revisions, revision: self.staged.revision })
+    }
+
+    /// Deletes what has expired by now, at most `limit` objects. Gives back how many it deleted.
+    pub(crate) fn stage_expired(&mut self, now: Timestamp, limit: usize) -> usize {
+        let mut due = Vec::new();
+        while let Some(entry) = self.expiries.first_entry() {
+            let (at, revision) = *entry.key();
+            if at > now || due.len() == limit {
+                break;
+            }
+            let key = entry.remove();
+            // written anew or deleted since: then this entry means nothing
+            if self.staged.get(&key).is_some_and(|stored| stored.revision == revision) {
+                due.push((at, revision, key));
+            }
+        }
+        let expired = due.len();
+        for (at, revision, key) in due {
+            self.write(&key, &Change::Delete, now);
+            // kept until the deletion is durable: after a roll-back it must be due again
+            if self.limits.journal {
+                self.expiries.insert((at, revision), key);
+            }
+        }
+        if expired > 0 {
+            self.group.time = now;
+            self.durability(Durability::Relaxed);
+        }
+        expired
+    }
+
+    /// Drops history that is beyond its limits.
+    pub(crate) fn stage_compaction(&mut self, now: Timestamp) {
+        self.compacted |= !self.staged.compact(self.limits.history, now).is_empty();
+    }
+
+    /// Hands out what was staged since the last call.
+    pub(crate) fn seal(&mut self) -> Sealed {
+        self.compacted = false;
+        Sealed {
+            group: std::mem::take(&mut self.group),
+            state: self.staged.clone(),
+            touched: std::mem::take(&mut self.touched),
+        }
+    }
+
+    /// Forgets what was staged: the published state is the newest again. Its revisions are not given out anew.
+    pub(crate) fn roll_back(&mut self, published: State) {
+        self.staged = published;
+        self.group = Group::default();
+        self.touched.clear();
+        self.compacted = false;
+        // a reservation that was rolled back was not appended: the next relaxed write makes another
+        self.reserved = self.reserved.min(self.staged.revision);
+    }
+
+    fn check(&self, commit: &Commit) -> Result<(), CommitError> {
+        let size: usize = commit
+            .writes
+            .iter()
+            .map(|write| match &write.change {
+                Change::Put { object, .. } => object.tail().len() + write.key.path.as_str().len(),
+                Change::Delete => write.key.path.as_str().len(),
+            })
+            .sum();
+        if size > self.limits.commit_bytes {
+            return Err(CommitError::TooLarge { size, limit: self.limits.commit_bytes });
+        }
+        for guard in &commit.guards {
+            let found = self.staged.get(&guard.key);
+            if !guard.expect.holds(found) {
+                return Err(CommitError::Guarded { key: guard.key.clone(), found: found.cloned() });
+            }
+        }
+        for write in &commit.writes {
+            let found = self.staged.get(&write.key);
+            if !write.expect.holds(found) {
+                return Err(CommitError::Conflict { key: write.key.clone(), found: found.cloned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The counters as the commit leaves them.
+    fn count(&self, commit: &Commit) -> Result<Vec<(Arc<str>, i64)>, CommitError> {
+        let mut values: Vec<(Arc<str>, i64)> = Vec::with_capacity(commit.counters.len());
+        for change in &commit.counters {
+            let known = values.iter().position(|(counter, _)| *counter == change.counter);
+            let value = known.map_or_else(|| self.staged.counter(&change.counter), |place| values[place].1);
+            let after = value
+                .checked_add(change.delta)
+                .filter(|after| *after >= 0)
+                .filter(|after| change.delta <= 0 || change.limit.is_none_or(|limit| *after <= limit))
+                .ok_or_else(|| CommitError::Limit {
+                    counter: change.counter.clone(),
+                    value,
+                    delta: change.delta,
+                    limit: change.limit,
+                })?;
+            match known {
+                Some(place) => values[place].1 = after,
+                None => values.push((change.counter.clone(), after)),
+            }
+        }
+        Ok(values)
+    }
+
+    /// Stages one write. The deletion of what is not there is nothing, and happens at the newest revision.
+    fn write(&mut self, key: &ObjectKey, change: &Change, now: Timestamp) -> Revision {
+        let object = match change {
+            Change::Put { object, .. } => Some(object),
+            Change::Delete if self.staged.get(key).is_none() => return self.staged.revision,
+            Change::Delete => None,
+        };
+        self.given = self.given.max(self.staged.revision).next();
+        let revision = self.given;
+        self.staged.write(revision, now, key, object, self.limits.history);
+        if let Change::Put { expires: Some(at), .. } = change {
+            self.expiries.insert((*at, revision), key.clone());
+        }
+        if !self.touched.contains(&key.resource) {
+            self.touched.push(key.resource.clone());
+        }
+        if self.limits.journal {
+            self.group.records.push(Record { revision, key: key.clone(), change: change.clone() });
+        }
+        revision
+    }
+
+    /// A relaxed write may be told to readers before it is durable, so its revision must be reserved first, durably.
+    fn durability(&mut self, durability: Durability) {
+        if durability == Durability::Synced {
+            self.group.sync = true;
+        } else if self.given > self.reserved {
+            self.reserved = Revision(self.given.0 + RESERVE);
+            self.group.reserved = Some(self.reserved);
+            self.group.sync = true;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! One state of a store, as readers hold it.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision};
+use parking_lot::Mutex;
+
+use super::state::{Objects, State};
+use crate::select::{Stored, Within};
+
+/// One state of a store, held without locks for as long as it is read. Cloning it shares it.
+#[derive(Clone)]
+pub struct Snapshot {
+    state: Arc<State>,
+    past: Option<Arc<Past>>,
+}
+
+/// The state at a past revision, made from a newer one by undoing the events in between, resource by resource, when
+/// it is asked for.
+pub(crate) struct Past {
+    revision: Revision,
+    newer: Arc<State>,
+    /// What was made so far. Written by readers.
+    made: Mutex<HashMap<GroupResource, Objects>>,
+}
+
+impl Snapshot {
+    pub(crate) fn newest(state: Arc<State>) -> Self {
+        Self { state, past: None }
+    }
+
+    pub(crate) fn past(past: Arc<Past>) -> Self {
+        Self { state: past.newer.clone(), past: Some(past) }
+    }
+
+    /// The revision of the state.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.past.as_ref().map_or(self.state.revision, |past| past.revision)
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, key: &ObjectKey) -> Option<Stored> {
+        match &self.past {
+            None => self.state.get(key).cloned(),
+            Some(past) => past.objects(&key.resource).get(&key.path).cloned(),
+        }
+    }
+
+    /// The objects of a resource within a range of paths, in order, after a path where one is given.
+    ///
+    /// The iterator holds this one state and no locks; it costs the same memory however much there is to come.
+    pub fn range<'a>(
+        &'a self,
+        resource: &GroupResource,
+        within: &'a Within,
+        after: Option<&ObjectPath>,
+    ) -> Box<dyn Iterator<Item = Stored> + Send + 'a> {
+        Box::new(Range::new(self.objects(resource), within, after))
+    }
+
+    /// The number of objects of a resource within a range of paths. For everything it costs nothing; for less, a walk
+    /// over the range.
+    #[must_use]
+    pub fn count(&self, resource: &GroupResource, within: &Within) -> usize {
+        match within {
+            Within::Everywhere => self.objects(resource).len(),
+            _ => Range::new(self.objects(resource), within, None).count(),
+        }
+    }
+
+    /// The resources of which there are, or were, objects, in order.
+    #[must_use]
+    pub fn resources(&self) -> Vec<GroupResource> {
+        self.state.resources().map(|(resource, _)| resource.clone()).collect()
+    }
+
+    /// The counters that are not zero, in the newest state that this snapshot knows of.
+    pub fn counters(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        self.state.counters()
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    fn objects(&self, resource: &GroupResource) -> Objects {
+        match &self.past {
+            None => self.state.resource(resource).map(|kept| kept.objects.clone()).unwrap_or_default(),
+            Some(past) => past.objects(resource),
+        }
+    }
+}
+
+impl Past {
+    pub(crate) fn new(revision: Revision, newer: Arc<State>) -> Self {
+        Self { revision, newer, made: Mutex::default() }
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn objects(&self, resource: &GroupResource) -> Objects {
+        let mut made = self.made.lock(); // held while undoing, so that two readers do not both do it
+        if let Some(objects) = made.get(resource) {
+            return objects.clone();
+        }
+        let Some(kept) = self.newer.resource(resource) else { return Objects::default() };
+        let mut objects = kept.objects.clone();
+        for place in (kept.log.first_after(self.revision)..kept.log.end()).rev() {
+            let Some(event) = kept.log.get(place) else { continue };
+            match &event.old {
+                Some((revision, object)) => {
+                    let stored = Stored { path: event.path.clone(), revision: *revision, object: object.clone() };
+                    objects.insert(event.path.clone(), stored);
+                }
+                None => {
+                    objects.remove(&event.path);
+                }
+            }
+        }
+        made.insert(resource.clone(), objects.clone());
+        objects
+    }
+}
+
+/// Walks a range of paths, a few dozen objects at a time.
+struct Range {
+    objects: Objects,
+    prefix: String,
+    exact: bool,
+    from: Bound<String>,
+    ready: VecDeque<Stored>,
+    done: bool,
+}
+
+/// How many objects are taken at a time.
+const STRIDE: usize = 64;
+
+impl Range {
+    fn new(objects: Objects, within: &Within, after: Option<&ObjectPath>) -> Self {
+        let prefix = within.prefix();
+        let from = match after {
+            Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.as_str().to_owned()),
+            _ => Bound::Included(prefix.clone()),
+        };
+        let exact = matches!(within, Within::Object(_));
+        Self { objects, prefix, exact, from, ready: VecDeque::new(), done: false }
+    }
+
+    fn fill(&mut self) {
+        let from = match &self.from {
+            Bound::Included(path) => Bound::Included(path.as_str()),
+            Bound::Excluded(path) => Bound::Excluded(path.as_str()),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let inside = |path: &ObjectPath| match self.exact {
+            true => path.as_str() == self.prefix,
+            false => path.as_str().starts_with(&self.prefix),
+        };
+        let range = self.objects.range::<_, str>((from, Bound::Unbounded));
+        self.ready.extend(range.take(STRIDE).take_while(|(path, _)| inside(path)).map(|(_, stored)| stored.clone()));
+        match self.ready.back() {
+            Some(last) if self.ready.len() == STRIDE => self.from = Bound::Excluded(last.path.as_str().to_owned()),
+            _ => self.done = true,
+        }
+    }
+}
+
+impl Iterator for Range {
+    type Item = Stored;
+
+    fn next(&mut self) -> Option<Stored> {
+        if self.ready.is_empty() && !self.done {
+            self.fill();
+        }
+        self.ready.pop_front()
+    }
+}

@@ -1,0 +1,208 @@
+//! One state of a store: every object, every counter, and the recent history of each resource.
+
+use std::sync::Arc;
+
+use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
+use imbl::OrdMap;
+
+use super::history::{Event, EventLog, HistoryLimit};
+use crate::select::Stored;
+
+/// The objects of one resource, in the order of their paths.
+pub(crate) type Objects = OrdMap<ObjectPath, Stored>;
+
+/// One state of a store. Cloning it costs the same however much is in it; a clone shares all that does not change.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    /// The revision of the newest write.
+    pub revision: Revision,
+    /// The newest revision that history has dropped an event of: states from here on can be had back.
+    pub floor: Revision,
+    /// Where what is known begins: of a resource that is not here, nothing is known before.
+    pub origin: Revision,
+    /// Revisions that were given out and lost, oldest first.
+    pub lost: Arc<[Lost]>,
+    resources: OrdMap<GroupResource, Arc<Resource>>,
+    counters: OrdMap<Arc<str>, i64>,
+}
+
+/// What a store keeps of one resource.
+#[derive(Clone, Default)]
+pub(crate) struct Resource {
+    /// The objects.
+    pub objects: Objects,
+    /// The recent events.
+    pub log: EventLog,
+}
+
+/// Revisions that readers may have been told of and that a crash has lost: those after `after`, before `resumed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// The newest revision before the loss.
+    pub after: Revision,
+    /// The revision at which the store went on.
+    pub resumed: Revision,
+}
+
+/// How many losses are remembered one by one.
+const LOST_MAX: usize = 64;
+
+impl State {
+    /// An object.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Stored> {
+        self.resources.get(&key.resource)?.objects.get(&key.path)
+    }
+
+    /// What is kept of a resource, if it was ever written.
+    pub(crate) fn resource(&self, resource: &GroupResource) -> Option<&Arc<Resource>> {
+        self.resources.get(resource)
+    }
+
+    /// All resources that were ever written.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (&GroupResource, &Arc<Resource>)> {
+        self.resources.iter()
+    }
+
+    /// The value of a counter.
+    pub(crate) fn counter(&self, counter: &str) -> i64 {
+        self.counters.get(counter).copied().unwrap_or(0)
+    }
+
+    /// All counters that are not zero.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        self.counters.iter().map(|(counter, value)| (counter, *value))
+    }
+
+    /// Sets a counter.
+    pub(crate) fn set_counter(&mut self, counter: &Arc<str>, value: i64) {
+        if value == 0 {
+            self.counters.remove(counter.as_ref());
+        } else {
+            self.counters.insert(counter.clone(), value);
+        }
+    }
+
+    /// Applies one write: the object as it shall be, or none. Its revision must be above all before it.
+    pub(crate) fn write(
+        &mut self,
+        revision: Revision,
+        time: Timestamp,
+        key: &ObjectKey,
+        object: Option<&Encoded>,
+        limit: HistoryLimit,
+    ) {
+        debug_assert!(revision > self.revision, "revisions rise");
+        self.revision = revision;
+        let resource = self.resource_mut(&key.resource);
+        let old = match object {
+            Some(object) => {
+                let stored = Stored { path: key.path.clone(), revision, object: object.clone() };
+                resource.objects.insert(key.path.clone(), stored)
+            }
+            None => resource.objects.remove(&key.path),
+        };
+        resource.log.push(Event {
+            revision,
+            previous: Revision::ZERO,
+            time,
+            path: key.path.clone(),
+            old: old.map(|old| (old.revision, old.object)),
+            new: object.cloned(),
+        });
+        if resource.log.wants_compaction(limit, time) && resource.log.compact(limit, time) {
+            let floor = resource.log.floor();
+            self.floor = self.floor.max(floor);
+        }
+    }
+
+    /// Takes an object as it was read back, without an event.
+    pub(crate) fn restore(&mut self, resource: &GroupResource, stored: Stored) {
+        self.revision = self.revision.max(stored.revision);
+        let path = stored.path.clone();
+        self.resource_mut(resource).objects.insert(path, stored);
+    }
+
+    /// Notes that a resource's last event, which is not kept, was at a revision.
+    pub(crate) fn restore_last(&mut self, resource: &GroupResource, last: Revision) {
+        self.revision = self.revision.max(last);
+        let entry = self.resource_mut(resource);
+        entry.log = EventLog::after(last.max(entry.log.last()));
+    }
+
+    /// Notes that nothing is known before a revision, not even of resources that are not there.
+    pub(crate) fn begin_at(&mut self, origin: Revision) {
+        self.origin = self.origin.max(origin);
+        self.revision = self.revision.max(origin);
+        self.forget_before(origin);
+    }
+
+    /// Goes on at `resumed`, which nobody has ever been told of, as what came after the newest revision is lost.
+    pub(crate) fn jump(&mut self, resumed: Revision) {
+        self.note_lost(self.revision, resumed);
+        self.revision = self.revision.max(resumed);
+    }
+
+    /// Notes that the revisions after `after` and before `resumed` are lost.
+    pub(crate) fn note_lost(&mut self, after: Revision, resumed: Revision) {
+        let mut lost = self.lost.to_vec();
+        lost.push(Lost { after, resumed });
+        if lost.len() > LOST_MAX {
+            let forgotten = lost.remove(0).resumed;
+            self.forget_before(forgotten);
+        }
+        self.lost = lost.into();
+    }
+
+    /// Whether a reader who stands at this revision has seen what is lost; then where it can go on.
+    pub(crate) fn lost_at(&self, revision: Revision) -> Option<Revision> {
+        let lost = self.lost.iter().find(|lost| revision > lost.after && revision < lost.resumed)?;
+        Some(lost.resumed)
+    }
+
+    /// Drops the history that is beyond the limit. Says which resources have lost events.
+    pub(crate) fn compact(&mut self, limit: HistoryLimit, now: Timestamp) -> Vec<GroupResource> {
+        let due: Vec<GroupResource> = self
+            .resources
+            .iter()
+            .filter(|(_, resource)| {
+                let log = &resource.log;
+                log.bytes() > limit.bytes || log.get(log.base()).is_some_and(|e| now.since(e.time) > limit.window)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &due {
+            let resource = self.resource_mut(name);
+            if resource.log.compact(limit, now) {
+                let floor = resource.log.floor();
+                self.floor = self.floor.max(floor);
+            }
+        }
+        due
+    }
+
+    /// Forgets all history up to a revision: nobody can go on from before it.
+    pub(crate) fn forget_before(&mut self, revision: Revision) {
+        let names: Vec<GroupResource> = self.resources.keys().cloned().collect();
+        for name in names {
+            self.resource_mut(&name).log.raise_floor(revision);
+        }
+        self.floor = self.floor.max(revision);
+    }
+
+    /// Takes the place of an older state that was published, with no history in between: every cursor of the older one
+    /// finds its place gone.
+    pub(crate) fn succeed(&mut self, older: &Self) {
+        let mut names: Vec<GroupResource> = older.resources.keys().cloned().collect();
+        names.extend(self.resources.keys().cloned());
+        for name in names {
+            let after = older.resource(&name).map_or(0, |kept| kept.log.end() + 1);
+            self.resource_mut(&name).log.move_to(after);
+        }
+    }
+
+    fn resource_mut(&mut self, name: &GroupResource) -> &mut Resource {
+        let origin = self.origin;
+        let fresh = || Arc::new(Resource { objects: Objects::new(), log: EventLog::after(origin) });
+        Arc::make_mut(self.resources.entry(name.clone()).or_insert_with(fresh))
+    }
+}

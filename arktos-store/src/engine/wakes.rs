@@ -1,0 +1,242 @@
+//! Who must be woken by an event: an index of the cursors of one resource by what their selections ask for.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::task::Waker;
+
+use arktos_core::{Encoded, Revision};
+
+use super::history::{Event, EventLog};
+use crate::select::{Field, Selection, Within};
+
+/// The cursors of one resource. Written by cursors (their own slot) and by whoever publishes (`pending`, `noted`).
+///
+/// Every cursor has a slot from its first to its last day, filed under the hash of what it asks for: a scope and, where
+/// its selection has one, the value of one field. An event looks up the few hashes it could be filed under, so what it
+/// costs does not grow with the number of cursors it does not concern. Two hashes that collide wake a cursor in vain,
+/// no more.
+pub(crate) struct Wakes {
+    hasher: RandomState,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    filed: HashMap<u64, Vec<u32>>,
+    /// What kinds of questions are asked at all, and by how many cursors.
+    shapes: Vec<(Shape, usize)>,
+    /// Events up to this place were looked at here.
+    noted: u64,
+    /// The revision of the state whose events were last looked at.
+    noted_at: Revision,
+}
+
+struct Slot {
+    mark: u64,
+    /// The slot's index in its file.
+    at: usize,
+    shape: Shape,
+    standing: Standing,
+    waker: Option<Waker>,
+}
+
+/// Where a cursor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It reads the log by itself.
+    Reading,
+    /// It has read all before this place, and nothing since was its business.
+    Parked(u64),
+    /// It was parked, and this is the first event since that may be its business.
+    Woken(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    scope: Scope,
+    field: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    Everywhere,
+    Tenant,
+    Namespace,
+    Object,
+}
+
+impl Wakes {
+    pub(crate) fn new(noted: u64, noted_at: Revision) -> Self {
+        Self {
+            hasher: RandomState::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            filed: HashMap::new(),
+            shapes: Vec::new(),
+            noted,
+            noted_at,
+        }
+    }
+
+    /// Gives a cursor its slot.
+    pub(crate) fn register(&mut self, selection: &Selection) -> u32 {
+        let (shape, mark) = self.file_of(selection);
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let file = self.filed.entry(mark).or_default();
+        file.push(id);
+        let slot = Slot { mark, at: file.len() - 1, shape, standing: Standing::Reading, waker: None };
+        if let Some(place) = self.slots.get_mut(id as usize) {
+            *place = Some(slot);
+        }
+        match self.shapes.iter_mut().find(|(known, _)| *known == shape) {
+            Some((_, cursors)) => *cursors += 1,
+            None => self.shapes.push((shape, 1)),
+        }
+        id
+    }
+
+    /// Takes a slot back.
+    pub(crate) fn deregister(&mut self, id: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else { return };
+        self.free.push(id);
+        if let Some(file) = self.filed.get_mut(&slot.mark) {
+            file.swap_remove(slot.at);
+            if let Some(moved) = file.get(slot.at).copied() {
+                if let Some(Some(moved)) = self.slots.get_mut(moved as usize) {
+                    moved.at = slot.at;
+                }
+            } else if file.is_empty() {
+                self.filed.remove(&slot.mark);
+            }
+        }
+        if let Some(place) = self.shapes.iter().position(|(shape, _)| *shape == slot.shape) {
+            self.shapes[place].1 -= 1;
+            if self.shapes[place].1 == 0 {
+                self.shapes.swap_remove(place);
+            }
+        }
+    }
+
+    /// Parks a cursor that has read all before `place`, which is the end of the newest log.
+    pub(crate) fn park(&mut self, id: u32, place: u64, waker: &Waker) {
+        if let Some(Some(slot)) = self.slots.get_mut(id as usize) {
+            slot.standing = Standing::Parked(place);
+            slot.waker = Some(waker.clone());
+        }
+    }
+
+    /// Where a cursor stands; a woken one is reading from now on. A parked one is woken by `waker` from now on.
+    pub(crate) fn resume(&mut self, id: u32, waker: &Waker) -> Standing {
+        let Some(Some(slot)) = self.slots.get_mut(id as usize) else { return Standing::Reading };
+        let standing = slot.standing;
+        match standing {
+            Standing::Parked(_) => match &mut slot.waker {
+                Some(known) => known.clone_from(waker),
+                None => slot.waker = Some(waker.clone()),
+            },
+            Standing::Woken(_) => slot.standing = Standing::Reading,
+            Standing::Reading => {}
+        }
+        standing
+    }
+
+    /// Where a cursor stands.
+    pub(crate) fn standing(&self, id: u32) -> Standing {
+        self.slots.get(id as usize).and_then(Option::as_ref).map_or(Standing::Reading, |slot| slot.standing)
+    }
+
+    /// Up to which revision nothing was a parked cursor's business, given the newest log and state.
+    pub(crate) fn clear_until(&self, parked: u64, log: &EventLog, revision: Revision) -> Revision {
+        if log.end() == self.noted || log.end() == parked { revision } else { self.noted_at }
+    }
+
+    /// Looks at the events of a published log that were not looked at before. Hands over whom to wake.
+    pub(crate) fn note(&mut self, log: &EventLog, revision: Revision, wake: &mut Vec<Waker>) {
+        for place in self.noted.max(log.base())..log.end() {
+            if let Some(event) = log.get(place) {
+                self.note_event(place, event, wake);
+            }
+        }
+        if log.end() > self.noted || revision > self.noted_at {
+            self.noted = self.noted.max(log.end());
+            self.noted_at = self.noted_at.max(revision);
+        }
+    }
+
+    /// Hands over everybody.
+    pub(crate) fn all(&mut self, wake: &mut Vec<Waker>) {
+        wake.extend(self.slots.iter_mut().flatten().filter_map(|slot| slot.waker.take()));
+    }
+
+    /// Lets every parked cursor read on by itself, and hands over whom to wake: the log was replaced.
+    pub(crate) fn unpark(&mut self, wake: &mut Vec<Waker>) {
+        for slot in self.slots.iter_mut().flatten() {
+            slot.standing = Standing::Reading;
+            wake.extend(slot.waker.take());
+        }
+    }
+
+    fn note_event(&mut self, place: u64, event: &Event, wake: &mut Vec<Waker>) {
+        for index in 0..self.shapes.len() {
+            let Shape { scope, field } = self.shapes[index].0;
+            let Some(field) = field else {
+                self.wake(self.mark(scope, event.path.parts(), None), place, wake);
+                continue;
+            };
+            let old = event.old.as_ref().map(|(_, object)| field_of(object, field));
+            let new = event.new.as_ref().map(|object| field_of(object, field));
+            for value in [old, new.filter(|new| old != Some(*new))].into_iter().flatten() {
+                self.wake(self.mark(scope, event.path.parts(), Some((field, value))), place, wake);
+            }
+        }
+    }
+
+    fn wake(&mut self, mark: u64, place: u64, wake: &mut Vec<Waker>) {
+        for id in self.filed.get(&mark).into_iter().flatten() {
+            let Some(Some(slot)) = self.slots.get_mut(*id as usize) else { continue };
+            if let Standing::Parked(parked) = slot.standing
+                && parked <= place
+            {
+                slot.standing = Standing::Woken(place);
+                wake.extend(slot.waker.take());
+            }
+        }
+    }
+
+    /// Where a selection is filed: under what it asks for, or something wider.
+    fn file_of(&self, selection: &Selection) -> (Shape, u64) {
+        let term = selection.fields.iter().filter(|test| test.equal).find_map(|test| match test.field {
+            Field::At(field) => Some((field, test.value.as_str())),
+            _ => None,
+        });
+        let name = selection.fields.iter().find(|test| test.equal && test.field == Field::Name);
+        let (scope, path) = match (&selection.within, name) {
+            (Within::Object(path), _) => (Scope::Object, path.parts()),
+            (Within::Namespace(tenant, namespace), Some(name)) => {
+                (Scope::Object, (tenant.as_str(), namespace.as_str(), name.value.as_str()))
+            }
+            (Within::Namespace(tenant, namespace), None) => {
+                (Scope::Namespace, (tenant.as_str(), namespace.as_str(), ""))
+            }
+            (Within::Tenant(tenant), _) => (Scope::Tenant, (tenant.as_str(), "", "")),
+            (Within::Everywhere, _) => (Scope::Everywhere, ("", "", "")),
+        };
+        let term = if scope == Scope::Object { None } else { term };
+        (Shape { scope, field: term.map(|(field, _)| field) }, self.mark(scope, path, term))
+    }
+
+    fn mark(&self, scope: Scope, path: (&str, &str, &str), term: Option<(usize, &str)>) -> u64 {
+        let (tenant, namespace, name) = path;
+        let within = match scope {
+            Scope::Everywhere => ("", "", ""),
+            Scope::Tenant => (tenant, "", ""),
+            Scope::Namespace => (tenant, namespace, ""),
+            Scope::Object => (tenant, namespace, name),
+        };
+        self.hasher.hash_one((scope, within, term))
+    }
+}
+
+fn field_of(object: &Encoded, field: usize) -> &str {
+    object.header().fields.get(field).map_or("", |value| value)
+}
