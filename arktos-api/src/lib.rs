@@ -16,6 +16,7 @@ pub mod body;
 pub mod client;
 pub mod config;
 pub mod identity;
+pub mod negotiate;
 pub mod server;
 
 pub use body::Body;

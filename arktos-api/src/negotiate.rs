@@ -1,0 +1,412 @@
+//! Media types: what a client wants to be answered in, and what it sent.
+
+use arktos_core::catalog::Kind;
+use arktos_core::status::StatusDetails;
+use arktos_core::{Reason, Status};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
+
+/// `application/json`.
+pub const JSON: &str = "application/json";
+/// `application/yaml`.
+pub const YAML: &str = "application/yaml";
+/// `application/vnd.kubernetes.protobuf`.
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+const OBJECT_TYPES: [&str; 3] = [JSON, YAML, PROTOBUF];
+const STREAM_TYPES: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Kubernetes' protobuf envelope.
+    Protobuf,
+}
+
+impl Encoding {
+    /// The media type, as `Content-Type` says it.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::Yaml => YAML,
+            Self::Protobuf => PROTOBUF,
+        }
+    }
+
+    fn of(media_type: &str) -> Option<Self> {
+        [Self::Json, Self::Yaml, Self::Protobuf].into_iter().find(|encoding| encoding.content_type() == media_type)
+    }
+}
+
+/// The version of the forms in `meta.k8s.io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MetaVersion {
+    /// `meta.k8s.io/v1`.
+    V1,
+    /// `meta.k8s.io/v1beta1`.
+    V1beta1,
+}
+
+impl MetaVersion {
+    /// As `apiVersion` says it.
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
+}
+
+/// What is made of an object before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Nothing: the object itself.
+    Object,
+    /// A table, for people.
+    Table(MetaVersion),
+    /// Only its metadata.
+    Metadata(MetaVersion),
+    /// Only the metadata of each item of a list.
+    MetadataList(MetaVersion),
+}
+
+impl Form {
+    /// Refuses the form of a list for one object, and the other way round.
+    ///
+    /// # Errors
+    /// 406.
+    pub fn fits(self, kind: &Kind, list: bool) -> Result<(), Status> {
+        match (self, list) {
+            (Self::MetadataList(_), false) => Err(not_acceptable(format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+                go_type(kind, false)
+            ))),
+            (Self::Metadata(_), true) => Err(not_acceptable(format!(
+                "you requested PartialObjectMetadata, but the requested object is a list ({})",
+                go_type(kind, true)
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a client is answered in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Accept {
+    /// The encoding.
+    pub encoding: Encoding,
+    /// What is made of the object first.
+    pub form: Form,
+    /// Whether JSON is indented.
+    pub pretty: bool,
+}
+
+impl Accept {
+    /// Plain JSON.
+    pub const JSON: Self = Self { encoding: Encoding::Json, form: Form::Object, pretty: false };
+}
+
+/// What can be had at a path.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Endpoint {
+    /// Whether objects can be had in the forms of `meta.k8s.io` (not those that are answered and never stored).
+    pub forms: bool,
+    /// Whether it is a list, which can be watched too.
+    pub list: bool,
+    /// Whether this request is a watch.
+    pub watch: bool,
+    /// Whether protobuf can be written. Where it cannot, JSON is taken if the client takes that as well.
+    pub protobuf: bool,
+}
+
+/// What to answer a request in.
+///
+/// # Errors
+/// 406, when nothing that the client accepts can be had.
+pub fn accept(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accept, Status> {
+    let header = header_text(headers, ACCEPT);
+    if header.is_empty() {
+        return Ok(Accept::JSON);
+    }
+    if !header.split(',').map(media_type).any(|wanted| wanted == "*/*" || OBJECT_TYPES.contains(&wanted)) {
+        let mut available = OBJECT_TYPES.to_vec();
+        if endpoint.list {
+            available.extend(STREAM_TYPES);
+        }
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+        return Err(not_acceptable(message).with_details(StatusDetails::default()));
+    }
+    for clause in clauses(&header) {
+        let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
+        for encoding in encodings.into_iter().filter(|encoding| clause.takes(encoding.content_type())) {
+            if encoding == Encoding::Protobuf && !endpoint.protobuf {
+                continue;
+            }
+            if let Some(form) = form(&clause, encoding, endpoint) {
+                if endpoint.watch && encoding == Encoding::Yaml {
+                    return Err(only_these());
+                }
+                return Ok(Accept { encoding, form, pretty: clause.get("pretty") == Some("1") });
+            }
+        }
+    }
+    Err(only_these())
+}
+
+/// What to answer an error in: errors are written in any encoding that the client takes, or else in JSON.
+#[must_use]
+pub fn accept_error(headers: &HeaderMap) -> Encoding {
+    let header = header_text(headers, ACCEPT);
+    let clauses = clauses(&header);
+    let readable = [Encoding::Json, Encoding::Yaml];
+    clauses
+        .iter()
+        .find_map(|clause| readable.into_iter().find(|encoding| clause.takes(encoding.content_type())))
+        .unwrap_or(Encoding::Json)
+}
+
+/// The form that a clause asks for, when it can be had.
+fn form(clause: &Clause<'_>, encoding: Encoding, endpoint: Endpoint) -> Option<Form> {
+    if clause.get("stream").is_some_and(|stream| !stream.is_empty() && (stream != "watch" || !endpoint.list)) {
+        return None;
+    }
+    if clause.get("as").is_none() && clause.get("g").is_none() && clause.get("v").is_none() {
+        return Some(Form::Object);
+    }
+    let version = match (clause.get("g"), clause.get("v")) {
+        (Some("meta.k8s.io"), Some("v1")) => MetaVersion::V1,
+        (Some("meta.k8s.io"), Some("v1beta1")) => MetaVersion::V1beta1,
+        _ => return None,
+    };
+    match clause.get("as") {
+        _ if !endpoint.forms => None,
+        Some("Table") => (encoding != Encoding::Protobuf).then_some(Form::Table(version)),
+        Some("PartialObjectMetadata") => Some(Form::Metadata(version)),
+        Some("PartialObjectMetadataList") => Some(Form::MetadataList(version)),
+        _ => None,
+    }
+}
+
+/// How the body of a request is written. No content type means JSON.
+///
+/// # Errors
+/// 415, when it is none of the encodings.
+pub fn request_encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+    let header = header_text(headers, CONTENT_TYPE);
+    match media_type(&header) {
+        "" => Ok(Encoding::Json),
+        given => Encoding::of(&given.to_ascii_lowercase()).ok_or_else(|| unknown_format(&OBJECT_TYPES)),
+    }
+}
+
+/// The kinds of patches, by media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PatchType {
+    /// `application/json-patch+json`.
+    Json,
+    /// `application/merge-patch+json`.
+    Merge,
+    /// `application/strategic-merge-patch+json`.
+    Strategic,
+    /// `application/apply-patch+yaml`.
+    Apply,
+}
+
+impl PatchType {
+    const ALL: [Self; 4] = [Self::Json, Self::Merge, Self::Strategic, Self::Apply];
+
+    /// The media type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json-patch+json",
+            Self::Merge => "application/merge-patch+json",
+            Self::Strategic => "application/strategic-merge-patch+json",
+            Self::Apply => "application/apply-patch+yaml",
+        }
+    }
+}
+
+/// What kind of patch a request carries. Custom resources (`builtin` false) know no strategic merge patch.
+///
+/// # Errors
+/// 415.
+pub fn patch_type(headers: &HeaderMap, builtin: bool) -> Result<PatchType, Status> {
+    let header = header_text(headers, CONTENT_TYPE);
+    let given = media_type(&header);
+    let known = PatchType::ALL.into_iter().filter(|patch| builtin || *patch != PatchType::Strategic);
+    known.clone().find(|patch| patch.content_type() == given).ok_or_else(|| {
+        if builtin {
+            Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
+                .with_details(StatusDetails::default())
+        } else {
+            unknown_format(&known.map(PatchType::content_type).collect::<Vec<_>>())
+        }
+    })
+}
+
+/// One of the things that a client accepts.
+pub(crate) struct Clause<'a> {
+    main: &'a str,
+    sub: &'a str,
+    quality: f32,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Clause<'a> {
+    /// Whether it covers a media type.
+    pub(crate) fn takes(&self, media_type: &str) -> bool {
+        let (main, sub) = media_type.split_once('/').unwrap_or((media_type, ""));
+        match (self.main, self.sub) {
+            ("*", "*") => true,
+            (wanted, "*") => wanted == main,
+            wanted => wanted == (main, sub),
+        }
+    }
+
+    /// A parameter.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (main, sub) = parts.next().and_then(|whole| whole.split_once('/'))?;
+        let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
+        let quality = parameters.iter().find(|(name, _)| *name == "q").and_then(|(_, value)| value.parse().ok());
+        Some(Self { main: main.trim(), sub: sub.trim(), quality: quality.unwrap_or(1.0), parameters })
+    }
+}
+
+/// What an `Accept` header asks for, the most wanted first; what weighs the same, in the order it was written in.
+pub(crate) fn clauses(header: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<Clause<'_>> = header.split(',').filter_map(Clause::parse).collect();
+    clauses.retain(|clause| clause.quality > 0.0);
+    clauses.sort_by(|one, other| {
+        let wide = |clause: &Clause<'_>| (clause.main == "*", clause.sub == "*");
+        other.quality.total_cmp(&one.quality).then_with(|| wide(one).cmp(&wide(other)))
+    });
+    clauses
+}
+
+/// All values of a header, as one list.
+pub(crate) fn header_text(headers: &HeaderMap, name: http::HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+fn media_type(text: &str) -> &str {
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+fn not_acceptable(message: impl Into<String>) -> Status {
+    Status::failure(Reason::NotAcceptable, message)
+}
+
+fn only_these() -> Status {
+    not_acceptable(format!("only the following media types are accepted: {}", OBJECT_TYPES.join(", ")))
+}
+
+fn unknown_format(accepted: &[&str]) -> Status {
+    let accepted = accepted.join(", ");
+    let message =
+        format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+    Status::failure(Reason::UnsupportedMediaType, message)
+}
+
+/// What upstream calls the type, in its own language.
+fn go_type(kind: &Kind, list: bool) -> String {
+    let list = if list { "List" } else { "" };
+    if !kind.builtin {
+        return format!("*unstructured.Unstructured{list}");
+    }
+    let package = match kind.storage_resource.group() {
+        "" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    };
+    format!("*{package}.{}{list}", kind.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(accept: &str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))])
+    }
+
+    fn accepted(header: &str) -> Result<Accept, String> {
+        let endpoint = Endpoint { forms: true, list: true, ..Endpoint::default() };
+        accept(&headers(header), endpoint).map_err(|status| status.message)
+    }
+
+    #[test]
+    fn the_first_that_can_be_had_is_taken() {
+        let table = |version| Ok(Accept { form: Form::Table(version), ..Accept::JSON });
+        assert_eq!(accepted("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), table(MetaVersion::V1));
+        assert_eq!(
+            accepted("application/json;as=Table;v=v9;g=meta.k8s.io, application/json;as=Table;v=v1beta1;g=meta.k8s.io"),
+            table(MetaVersion::V1beta1)
+        );
+        assert_eq!(accepted("application/json,application/json;as=Table;v=v1;g=meta.k8s.io"), Ok(Accept::JSON));
+        assert_eq!(accepted("text/html,application/json"), Ok(Accept::JSON));
+        assert_eq!(accepted("*/*"), Ok(Accept::JSON));
+        assert_eq!(accepted(""), Ok(Accept::JSON));
+    }
+
+    #[test]
+    fn weights_come_before_order() {
+        let yaml = Accept { encoding: Encoding::Yaml, ..Accept::JSON };
+        assert_eq!(accepted("application/json;q=0.5, application/yaml"), Ok(yaml));
+        assert_eq!(accepted("*/*, application/yaml"), Ok(yaml));
+        assert_eq!(accepted("application/json;q=0, application/yaml;q=0.1"), Ok(yaml));
+    }
+
+    #[test]
+    fn protobuf_falls_back_to_json() {
+        let header = "application/vnd.kubernetes.protobuf,application/json";
+        assert_eq!(accepted(header), Ok(Accept::JSON));
+        let endpoint = Endpoint { protobuf: true, ..Endpoint::default() };
+        let chosen = accept(&headers(header), endpoint).expect("acceptable");
+        assert_eq!(chosen.encoding, Encoding::Protobuf);
+        let alone = accepted("application/vnd.kubernetes.protobuf").expect_err("not yet");
+        assert!(alone.starts_with("only the following media types are accepted: application/json,"));
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_refused_in_the_words_of_the_api() {
+        let routes = accepted("application/*").expect_err("no route");
+        assert!(routes.starts_with("406: Not Acceptable\n\nAvailable representations: application/json, "));
+        assert!(routes.ends_with("application/vnd.kubernetes.protobuf;stream=watch"));
+        let forms = accepted("application/json;as=Nothing;v=v1;g=meta.k8s.io").expect_err("no form");
+        assert!(forms.starts_with("only the following media types are accepted"));
+        let answered_only = accept(&headers("application/json;as=Table;v=v1;g=meta.k8s.io"), Endpoint::default());
+        assert_eq!(answered_only.expect_err("no table").code, 406);
+        let watch = Endpoint { list: true, watch: true, ..Endpoint::default() };
+        assert_eq!(accept(&headers("application/yaml"), watch).expect_err("no stream").code, 406);
+    }
+
+    #[test]
+    fn bodies_and_patches_are_told_by_their_content_type() {
+        let typed =
+            |content_type: &str| HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().expect("a header value"))]);
+        assert_eq!(request_encoding(&HeaderMap::new()), Ok(Encoding::Json));
+        assert_eq!(request_encoding(&typed("application/yaml; charset=utf-8")), Ok(Encoding::Yaml));
+        assert_eq!(request_encoding(&typed("text/plain")).expect_err("unknown").code, 415);
+        let strategic = typed("application/strategic-merge-patch+json");
+        assert_eq!(patch_type(&strategic, true), Ok(PatchType::Strategic));
+        let refused = patch_type(&strategic, false).expect_err("custom resources have none");
+        assert!(
+            refused
+                .message
+                .ends_with("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml")
+        );
+        assert_eq!(patch_type(&typed(JSON), true).expect_err("no patch").message, "415: Unsupported Media Type");
+    }
+}
