@@ -74,6 +74,21 @@ pub struct Header {
 }
 
 impl Header {
+    /// A header that says nothing but the type: for stores that read back, field by field, what they wrote.
+    #[must_use]
+    pub fn bare(type_meta: Arc<TypeMeta>) -> Self {
+        Self {
+            type_meta,
+            uid: "".into(),
+            labels: Box::default(),
+            fields: Box::default(),
+            owners: Box::default(),
+            finalizers: Box::default(),
+            deletion: None,
+            notes: BTreeMap::new(),
+        }
+    }
+
     /// The value of a label.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
