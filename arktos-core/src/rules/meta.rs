@@ -1,12 +1,169 @@
 //! `metadata`: what names look like, and what of it may change.
 
+use serde_json::{Map, Value};
+
+use super::check::{check_labels, ip_fault, label_1035_fault, qualified_name_faults};
+use super::fault::Faults;
+use crate::catalog::Kind;
+use crate::name::{label_fault, path_segment_fault, subdomain_fault};
+use crate::object::Object;
+
 /// The characters of generated names: no vowels, and no digits that look like letters.
 pub const NAME_LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// The longest that all annotations of an object may be together, in bytes.
+const ANNOTATIONS_LENGTH_MAX: usize = 256 * 1024;
 
 /// A name from a prefix (`metadata.generateName`) and random bytes.
 #[must_use]
 pub fn generated_name(prefix: &str, random: [u8; 5]) -> String {
-    let prefix: String = prefix.chars().take(58).collect();
     let suffix = random.iter().map(|byte| char::from(NAME_LETTERS[usize::from(*byte) % NAME_LETTERS.len()]));
-    prefix.chars().chain(suffix).collect()
+    prefix.chars().take(58).chain(suffix).collect()
+}
+
+/// Why a name is not one for a kind, in the API's words; empty when it is one. A `prefix` is a name that something
+/// will be added to.
+#[must_use]
+pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
+    let masked =
+        if prefix && name.ends_with('-') { format!("{}a", name.trim_end_matches('-')) } else { name.to_owned() };
+    let name = masked.as_str();
+    let fault = match (kind.group.as_str(), kind.resource.as_str()) {
+        ("", "namespaces" | "tenants") => label_fault(name),
+        ("", "services") => label_1035_fault(name),
+        ("apps", "statefulsets") => label_fault(name),
+        ("rbac.authorization.k8s.io", _) | ("apiregistration.k8s.io", "apiservices") => path_segment_fault(name),
+        ("networking.k8s.io", "ipaddresses") => ip_fault(name),
+        _ => subdomain_fault(name),
+    };
+    fault.into_iter().collect()
+}
+
+/// Takes away what a client may not say of a new object.
+pub(super) fn prepare_create(metadata: &mut Map<String, Value>, generation: Option<i64>) {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
+        metadata.remove(field);
+    }
+    if let Some(generation) = generation {
+        metadata.insert("generation".to_owned(), Value::from(generation));
+    }
+}
+
+/// Keeps what a client may not change of an object.
+pub(super) fn prepare_update(old: &Object, metadata: &mut Map<String, Value>) {
+    let before = |field: &str| old.at(&["metadata", field]).filter(|value| !value.is_null()).cloned();
+    for (field, even_if_sent) in [
+        ("creationTimestamp", true),
+        ("deletionTimestamp", true),
+        ("uid", false),
+        ("deletionGracePeriodSeconds", false),
+        ("name", false),
+        ("namespace", false),
+    ] {
+        if let Some(value) = before(field)
+            && (even_if_sent || !metadata.contains_key(field))
+        {
+            metadata.insert(field.to_owned(), value);
+        }
+    }
+    metadata.remove("selfLink");
+    metadata.remove("generation");
+}
+
+/// The faults of `metadata`.
+pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, faults: &mut Faults) {
+    let empty = Map::new();
+    let metadata = object.at(&["metadata"]).and_then(Value::as_object).unwrap_or(&empty);
+    if old.is_none() {
+        validate_name(kind, object, faults);
+    }
+    if let Some(labels) = metadata.get("labels").and_then(Value::as_object) {
+        check_labels(faults, "metadata.labels", labels);
+    }
+    if let Some(annotations) = metadata.get("annotations").and_then(Value::as_object) {
+        validate_annotations(annotations, faults);
+    }
+    let finalizers = metadata.get("finalizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for finalizer in finalizers {
+        for fault in qualified_name_faults(finalizer.as_str().unwrap_or_default()) {
+            faults.invalid("metadata.finalizers", finalizer, &fault);
+        }
+    }
+    let owners = metadata.get("ownerReferences").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    validate_owners(owners, faults);
+    if let Some(old) = old {
+        validate_update(object, old, faults);
+    }
+}
+
+fn validate_name(kind: &Kind, object: &Object, faults: &mut Faults) {
+    let prefix = object.str_at(&["metadata", "generateName"]);
+    if !prefix.is_empty() {
+        for fault in name_faults(kind, prefix, true) {
+            faults.invalid("metadata.generateName", &Value::from(prefix), &fault);
+        }
+    }
+    let name = object.name();
+    if name.is_empty() {
+        faults.required("metadata.name", "name or generateName is required");
+    }
+    for fault in name_faults(kind, name, false).into_iter().filter(|_| !name.is_empty()) {
+        faults.invalid("metadata.name", &Value::from(name), &fault);
+    }
+}
+
+fn validate_annotations(annotations: &Map<String, Value>, faults: &mut Faults) {
+    let mut length = 0;
+    for (key, value) in annotations {
+        length += key.len() + value.as_str().map_or(0, str::len);
+        for fault in qualified_name_faults(&key.to_lowercase()) {
+            faults.invalid("metadata.annotations", &Value::from(key.as_str()), &fault);
+        }
+    }
+    if length > ANNOTATIONS_LENGTH_MAX {
+        faults.too_long("metadata.annotations", ANNOTATIONS_LENGTH_MAX);
+    }
+}
+
+fn validate_owners(owners: &[Value], faults: &mut Faults) {
+    let mut controller: Option<&Value> = None;
+    for (index, owner) in owners.iter().enumerate() {
+        let path = format!("metadata.ownerReferences[{index}]");
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
+        for (field, value, what) in [
+            ("apiVersion", version, "version"),
+            ("kind", text("kind"), "kind"),
+            ("name", text("name"), "name"),
+            ("uid", text("uid"), "uid"),
+        ] {
+            if value.is_empty() {
+                let sent = Value::from(text(field));
+                faults.invalid(&format!("{path}.{field}"), &sent, &format!("{what} must not be empty"));
+            }
+        }
+        if owner.get("controller") == Some(&Value::Bool(true)) {
+            match controller {
+                None => controller = Some(owner),
+                Some(first) => {
+                    let name = |owner: &Value| owner.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    let why = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                        name(first),
+                        name(owner)
+                    );
+                    faults.invalid("metadata.ownerReferences", &Value::Array(owners.to_vec()), &why);
+                }
+            }
+        }
+    }
+}
+
+fn validate_update(object: &Object, old: &Object, faults: &mut Faults) {
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let (before, after) = (old.at(&["metadata", field]), object.at(&["metadata", field]));
+        if before != after {
+            faults.invalid(&format!("metadata.{field}"), after.unwrap_or(&Value::Null), "field is immutable");
+        }
+    }
 }

@@ -5,46 +5,69 @@
 //!
 //! | request | calls |
 //! |---|---|
-//! | create | [`schema::decode`](crate::schema::decode), name and identity from the road, admission plugins, [`admit_create`] |
-//! | update, patch | [`schema::decode`](crate::schema::decode), admission plugins, [`admit_update`] |
-//! | update or patch of `status` | [`schema::decode`](crate::schema::decode), [`admit_status`] |
+//! | create | [`schema::read`](crate::schema::read), name, uid and time from the road, admission plugins, [`admit_create`] |
+//! | update, patch | [`schema::read`](crate::schema::read) or [`decode`](crate::schema::decode), admission plugins, [`admit_update`] |
+//! | update or patch of `status` | the same, then [`admit_status`] |
+//! | all | [`convert::to_storage`], [`Kind::encode`]; on the way out [`convert::from_storage`] |
 //!
-//! Each of the three does the whole rest: defaults once more (plugins may have added to the object), what is set or
-//! kept by the server, validation. What comes out can be encoded.
+//! Each `admit_` function does the whole rest: defaults once more (plugins may have added to the object), what is set or
+//! kept by the server, validation. What comes out can be encoded. The rules themselves are data: [`table`] reads them.
 
+mod check;
 pub mod convert;
+mod defaults;
+mod fault;
+mod functions;
 pub mod meta;
+mod prepare;
+pub(crate) mod table;
+mod validate;
 
 use crate::catalog::Kind;
 use crate::object::Object;
-use crate::status::Status;
+use crate::schema;
+use crate::status::{Status, StatusCause};
 
-/// Makes a new object ready to be stored: defaults, what creation sets, validation.
+pub use prepare::{prepare_create, prepare_status_update, prepare_update};
+pub use validate::validate;
+
+/// Makes a new object ready to be stored: what creation sets, defaults, validation.
 ///
 /// The road has set `metadata.name`, `namespace`, `uid` and `creationTimestamp` before.
 ///
 /// # Errors
-/// 422 with a cause for each fault.
-pub fn admit_create(kind: &Kind, object: Object) -> Result<Object, Status> {
-    let _ = kind;
-    Ok(object)
+/// 422 with a cause for each fault; 400 when a plugin has left a value of the wrong type.
+pub fn admit_create(kind: &Kind, mut object: Object) -> Result<Object, Status> {
+    prepare_create(kind, &mut object);
+    schema::complete(kind, &mut object)?;
+    refuse(kind, object, None)
 }
 
 /// Makes the new state of an object ready to be stored: what only the server sets, and what another path writes
 /// (`status`), stays as it was; the generation grows with the desired state.
 ///
 /// # Errors
-/// 422 with a cause for each fault.
-pub fn admit_update(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
-    let _ = (kind, old);
-    Ok(new)
+/// As [`admit_create`].
+pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
+    schema::complete(kind, &mut new)?;
+    prepare_update(kind, old, &mut new);
+    refuse(kind, new, Some(old))
 }
 
 /// As [`admit_update`], for a write to `status`: everything but the status and a few fields of `metadata` stays.
 ///
 /// # Errors
-/// 422 with a cause for each fault.
-pub fn admit_status(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
-    let _ = (kind, old);
-    Ok(new)
+/// As [`admit_create`].
+pub fn admit_status(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
+    schema::complete(kind, &mut new)?;
+    prepare_status_update(kind, old, &mut new);
+    refuse(kind, new, Some(old))
+}
+
+fn refuse(kind: &Kind, object: Object, old: Option<&Object>) -> Result<Object, Status> {
+    let causes: Vec<StatusCause> = validate(kind, &object, old);
+    if causes.is_empty() {
+        return Ok(object);
+    }
+    Err(Status::invalid(&kind.group, &kind.kind, object.name(), causes))
 }

@@ -48,9 +48,22 @@ pub struct Lazy {
 /// All types of the data files, and the facts about their fields.
 struct Builtin {
     types: HashMap<&'static str, Lazy>,
-    /// Type name to the names of its optional scalar fields that are not pointers.
-    facts: HashMap<&'static str, Vec<&'static str>>,
+    /// What the schemas leave out of a type's fields, by type name.
+    facts: HashMap<&'static str, Facts>,
     by_type: OnceLock<HashMap<TypeMeta, &'static str>>,
+}
+
+/// What a schema leaves out: how the upstream type writes its fields.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Facts {
+    /// Fields that are left out when they have their zero value.
+    #[serde(borrow)]
+    zero: Vec<&'static str>,
+    /// Fields that are written as `null` when they are absent.
+    null: Vec<&'static str>,
+    /// Fields whose type has a name of its own, as the Go decoder prints it.
+    named: HashMap<&'static str, &'static str>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +80,7 @@ static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
             types.entry(name).or_insert_with(|| Lazy { name, raw, built: OnceLock::new() });
         }
     }
-    let facts = serde_json::from_str(include_str!("../../data/values.json"))
+    let facts = serde_json::from_str(include_str!("../../data/fields.json"))
         .expect("the data files are JSON: a unit test reads each");
     Builtin { types, facts, by_type: OnceLock::new() }
 });
@@ -159,16 +172,29 @@ fn type_metas(raw: &RawValue) -> Vec<TypeMeta> {
 
 fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
     let raw: RawSchema = serde_json::from_str(raw.get()).unwrap_or_default();
-    let values = BUILTIN.facts.get(name).map_or(&[][..], Vec::as_slice);
+    let none = Facts::default();
+    let facts = BUILTIN.facts.get(name).unwrap_or(&none);
     let mut fields: Vec<Field> = raw
         .properties
         .into_iter()
         .map(|(field, schema)| {
-            let required = raw.required.contains(&field);
+            let of = |names: &[&str]| names.contains(&field.as_str());
             let schema = build(schema);
-            let always = schema.default.is_some() && is_value(&schema) || required;
-            let pointer = !required && schema.default.is_none() && !values.contains(&field.as_str());
-            Field { name: field.into(), schema, required, pointer, always }
+            let drops_zero = of(&facts.zero);
+            let absent = match &schema.default {
+                _ if of(&facts.null) => Some(Value::Null),
+                Some(default) if drops_zero && is_zero(default) => None,
+                default => default.clone(),
+            };
+            Field {
+                required: raw.required.contains(&field),
+                nullable: of(&facts.null) || schema.default.is_none() && !drops_zero,
+                go_type: facts.named.get(field.as_str()).copied().unwrap_or_default(),
+                name: field.into(),
+                schema,
+                drops_zero,
+                absent,
+            }
         })
         .collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));
@@ -176,11 +202,19 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
         [one] => Some(TypeMeta::new(&one.group, &one.version, &one.kind)),
         _ => None,
     };
-    Struct { name: name.into(), fields: fields.into(), open: false, type_meta }
+    Struct { name: name.into(), fields: fields.into(), open: false, type_meta, rules: OnceLock::new() }
 }
 
-fn is_value(schema: &Schema) -> bool {
-    schema.default.is_some()
+/// Whether a value is the zero value of its type.
+pub(crate) fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
 }
 
 fn build(raw: RawSchema) -> Schema {

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use super::complete::{Extra, Path};
+use super::model::Schema;
 
 /// Why bytes are not JSON.
 #[derive(Debug, thiserror::Error)]
@@ -17,37 +20,36 @@ pub struct JsonFault(pub String);
 /// # Errors
 /// When the bytes are not one JSON value.
 pub fn read_json(bytes: &[u8]) -> Result<(Value, Vec<String>), JsonFault> {
-    let mut duplicates = Vec::new();
+    let Read { value, faults } = read(bytes, None, Extra::All)?;
+    let path = |fault: String| {
+        fault.strip_prefix("duplicate field \"").map_or(fault.clone(), |rest| rest.trim_end_matches('"').to_owned())
+    };
+    Ok((value, faults.into_iter().map(path).collect()))
+}
+
+/// A value that was read, and what was wrong with it.
+pub(super) struct Read {
+    pub(super) value: Value,
+    /// Repeated and unknown fields, in the order of the text, in the API's words.
+    pub(super) faults: Vec<String>,
+}
+
+/// Reads one JSON value. Where a schema is given, fields that it does not know are dropped.
+pub(super) fn read(bytes: &[u8], schema: Option<&Schema>, extra: Extra) -> Result<Read, JsonFault> {
+    let mut faults = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { path: Path::Root, duplicates: &mut duplicates }
+    let value = Seed { path: Path::Root, schema, extra, faults: &mut faults }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| JsonFault(error.to_string()))?;
-    Ok((value, duplicates))
-}
-
-/// Where a value stands, linked to where its parent stands.
-#[derive(Clone, Copy)]
-enum Path<'a> {
-    Root,
-    Field(&'a Path<'a>, &'a str),
-    Item(&'a Path<'a>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Field(Path::Root, name) => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
-            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
+    Ok(Read { value, faults })
 }
 
 struct Seed<'a> {
     path: Path<'a>,
-    duplicates: &'a mut Vec<String>,
+    schema: Option<&'a Schema>,
+    extra: Extra,
+    faults: &'a mut Vec<String>,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -94,23 +96,36 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let Self { path, schema, extra, faults } = self;
+        let schema = schema.and_then(Schema::items);
         let mut list = Vec::new();
-        while let Some(item) =
-            items.next_element_seed(Seed { path: Path::Item(&self.path, list.len()), duplicates: self.duplicates })?
-        {
-            list.push(item);
+        loop {
+            let seed = Seed { path: Path::Item(&path, list.len()), schema, extra, faults: &mut *faults };
+            match items.next_element_seed(seed)? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
         }
-        Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let Self { path, schema, extra, faults } = self;
+        let object = schema.and_then(Schema::as_struct);
         let mut map = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            let path = Path::Field(&self.path, &name);
-            if map.contains_key(&name) {
-                self.duplicates.push(path.to_string());
+            let path = Path::Field(&path, &name);
+            let known =
+                object.is_none_or(|object| object.open || object.field(&name).is_some() || extra.knows(object, &name));
+            if !known {
+                faults.push(format!("unknown field \"{path}\""));
+                entries.next_value::<IgnoredAny>()?;
+                continue;
             }
-            let value = entries.next_value_seed(Seed { path, duplicates: self.duplicates })?;
+            if map.contains_key(&name) {
+                faults.push(format!("duplicate field \"{path}\""));
+            }
+            let schema = schema.and_then(|schema| schema.field(&name));
+            let value = entries.next_value_seed(Seed { path, schema, extra, faults: &mut *faults })?;
             map.insert(name, value);
         }
         Ok(Value::Object(map))

@@ -5,16 +5,20 @@
 //!
 //! | step | function |
 //! |---|---|
-//! | bytes to a tree, seeing duplicate fields | [`read_json`] |
-//! | unknown fields, type faults, what a round trip through Go drops or adds | [`decode`] |
+//! | a JSON body: repeated and unknown fields, type faults, the form in which the API writes it, defaults | [`read`] |
+//! | the same for a body that is a tree already (YAML, protobuf, a patched object) | [`decode`] |
+//! | the same once more, after admission plugins | [`complete`] |
+//! | bytes to a tree, seeing repeated fields, without a schema | [`read_json`] |
 //! | what no schema says | [`rules`](crate::rules) |
 
-mod builtin;
+pub(crate) mod builtin;
+mod complete;
 mod decode;
 mod json;
 mod model;
 
 pub use builtin::{builtin, builtin_type};
-pub use decode::{Decoded, Faults, decode, decode_as, normalise};
+pub(crate) use complete::Path;
+pub use decode::{Decoded, Faults, complete, decode, decode_as, read, read_as};
 pub use json::{JsonFault, read_json};
 pub use model::{Field, ListKind, Merge, Schema, Shape, Struct, StructRef};

@@ -1,11 +1,12 @@
 //! The schema as it is kept in memory.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 use crate::kind::TypeMeta;
+use crate::rules::table::TypeRules;
 
 /// What a value is.
 #[derive(Debug, Clone)]
@@ -95,6 +96,8 @@ pub struct Struct {
     pub open: bool,
     /// The type this is the whole object of, when it is one.
     pub type_meta: Option<TypeMeta>,
+    /// What no schema says of it, looked up when it is first needed.
+    pub(crate) rules: OnceLock<&'static TypeRules>,
 }
 
 /// A field of an object.
@@ -106,10 +109,14 @@ pub struct Field {
     pub schema: Schema,
     /// Whether the schema says that it must be there.
     pub required: bool,
-    /// Whether absence differs from the zero value (a pointer in Go): zero is kept when a client sends it.
-    pub pointer: bool,
-    /// Whether the upstream type writes the field even when it is absent: the schema's default, or `null`.
-    pub always: bool,
+    /// Whether the field is left out when it has its zero value (`omitempty` on a plain value in Go).
+    pub drops_zero: bool,
+    /// Whether absence differs from the zero value (a pointer, list or map in Go).
+    pub nullable: bool,
+    /// What is written when the field is absent: the schema's default, or `null`. Nothing for most fields.
+    pub absent: Option<Value>,
+    /// The name of the field's type in messages, when it has one of its own.
+    pub go_type: &'static str,
 }
 
 /// A handle to a [`Struct`]: built-in ones are looked up when they are first needed, so that types may contain

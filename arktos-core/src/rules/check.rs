@@ -1,0 +1,230 @@
+//! Checks of fields, as the rules files name them.
+
+use serde_json::{Map, Value};
+
+use super::fault::{Faults, Site};
+use super::functions;
+use super::table::{When, parse_when};
+use crate::name::{label_fault, path_segment_fault, subdomain_fault};
+use crate::selector::{label_key_fault, label_value_fault};
+
+/// Something that must hold for a field.
+#[derive(Debug)]
+pub(super) enum Check {
+    /// It is there, and not empty; with what is said when it is not.
+    Required(Option<&'static str>),
+    /// It is not there.
+    Forbidden(&'static str),
+    /// It is one of these, listed in this order.
+    Options(Vec<String>),
+    /// It is at least this.
+    Min(i64),
+    /// It is at most this.
+    Max(i64),
+    /// It is from the first to the second.
+    Range(i64, i64),
+    /// It is greater than zero; with what is said when it is not.
+    Positive(&'static str),
+    /// It has no more bytes than this.
+    Length(usize),
+    /// Its form is that of a name.
+    Form(fn(&str) -> Vec<String>),
+    /// Its keys are labels and its values theirs.
+    Labels,
+    /// It does not change.
+    Immutable,
+    /// Its items, or this field of them, differ from one another.
+    Unique(Option<&'static str>),
+    /// What a function says.
+    By(functions::Function),
+    /// Another check, on a condition.
+    On(When, Box<Check>),
+}
+
+/// A check from a rule; `None` when nobody understands it.
+pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
+    if let Some((rest, when)) = rest.split_once("when ") {
+        return Some(Check::On(parse_when(when.trim())?, Box::new(parse(word, rest.trim())?)));
+    }
+    let number = || rest.parse::<i64>().ok();
+    Some(match word {
+        "required" => Check::Required((!rest.is_empty()).then_some(rest)),
+        "forbidden" => Check::Forbidden(rest),
+        "options" => Check::Options(serde_json::from_str(rest).ok()?),
+        "min" => Check::Min(number()?),
+        "max" => Check::Max(number()?),
+        "range" => {
+            let (low, high) = rest.split_once(' ')?;
+            Check::Range(low.parse().ok()?, high.parse().ok()?)
+        }
+        "positive" => Check::Positive(if rest.is_empty() { "must be greater than 0" } else { rest }),
+        "length" => Check::Length(usize::try_from(number()?).ok()?),
+        "labels" => Check::Labels,
+        "immutable" => Check::Immutable,
+        "unique" => Check::Unique((!rest.is_empty()).then_some(rest)),
+        "check" => Check::By(functions::function(rest)?),
+        form => Check::Form(form_of(form)?),
+    })
+}
+
+fn form_of(word: &str) -> Option<fn(&str) -> Vec<String>> {
+    Some(match word {
+        "label" => |text| label_fault(text).into_iter().collect(),
+        "subdomain" => |text| subdomain_fault(text).into_iter().collect(),
+        "label1035" => |text| label_1035_fault(text).into_iter().collect(),
+        "segment" => |text| path_segment_fault(text).into_iter().collect(),
+        "qualified" => qualified_name_faults,
+        "label-value" => |text| label_value_fault(text).into_iter().collect(),
+        "ip" => |text| ip_fault(text).into_iter().collect(),
+        "absolute" => {
+            |text| (!text.starts_with('/')).then(|| "must be an absolute path".to_owned()).into_iter().collect()
+        }
+        "port-name" => port_name_faults,
+        _ => return None,
+    })
+}
+
+/// Why a text is not a qualified name (`[prefix/]name`): an empty name has two faults.
+pub(super) fn qualified_name_faults(text: &str) -> Vec<String> {
+    let Some(fault) = label_key_fault(text) else { return Vec::new() };
+    let second = (fault == "name part must be non-empty").then(|| label_key_fault("!")).flatten();
+    std::iter::once(fault).chain(second).collect()
+}
+
+/// Why a text is not a DNS label of RFC 1035, which services have for names.
+pub(super) fn label_1035_fault(text: &str) -> Option<String> {
+    if text.len() > crate::name::LABEL_LENGTH_MAX {
+        return Some(format!("must be no more than {} bytes", crate::name::LABEL_LENGTH_MAX));
+    }
+    (label_fault(text).is_some() || !text.starts_with(|first: char| first.is_ascii_lowercase())).then(|| {
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, \
+         and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+         '[a-z]([-a-z0-9]*[a-z0-9])?')"
+            .to_owned()
+    })
+}
+
+/// Why a text is not an IP address.
+pub(super) fn ip_fault(text: &str) -> Option<String> {
+    text.parse::<std::net::IpAddr>()
+        .is_err()
+        .then(|| "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned())
+}
+
+/// Why a text is not the name of a port (RFC 6335).
+pub(super) fn port_name_faults(text: &str) -> Vec<String> {
+    let bytes = text.as_bytes();
+    let mut faults = Vec::new();
+    if text.len() > 15 {
+        faults.push("must be no more than 15 characters long".to_owned());
+    }
+    if !bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-') || text.is_empty()
+    {
+        faults.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !bytes.iter().any(u8::is_ascii_lowercase) {
+        faults.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if text.contains("--") {
+        faults.push("must not contain consecutive hyphens".to_owned());
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        faults.push("must not begin or end with a hyphen".to_owned());
+    }
+    faults
+}
+
+/// The faults of a map of labels.
+pub(super) fn check_labels(faults: &mut Faults, path: &str, labels: &Map<String, Value>) {
+    for (key, value) in labels {
+        for fault in qualified_name_faults(key) {
+            faults.invalid(path, &Value::from(key.as_str()), &fault);
+        }
+        if let Some(fault) = label_value_fault(value.as_str().unwrap_or_default()) {
+            faults.invalid(path, value, &fault);
+        }
+    }
+}
+
+impl Check {
+    /// Checks a field.
+    pub(super) fn run(&self, site: &Site<'_>, faults: &mut Faults) {
+        let absent = site.value.is_none_or(|value| value.is_null() || super::fault::is_empty(value));
+        match self {
+            Self::On(when, check) => {
+                if when.holds(site.map) {
+                    check.run(site, faults);
+                }
+            }
+            Self::Required(detail) if absent => faults.required(&site.path(), detail.unwrap_or_default()),
+            Self::Forbidden(detail) if !absent => faults.forbidden(&site.path(), detail),
+            Self::Immutable => immutable(site, faults),
+            Self::By(function) => function.run(site, faults),
+            _ => {
+                if let Some(value) = site.value.filter(|value| !value.is_null()) {
+                    self.value(site, value, faults);
+                }
+            }
+        }
+    }
+
+    fn value(&self, site: &Site<'_>, value: &Value, faults: &mut Faults) {
+        let mut invalid = |why: &str| faults.invalid(&site.path(), value, why);
+        match (self, value) {
+            (Self::Min(low), Value::Number(number)) if number.as_i64() < Some(*low) => {
+                invalid(&format!("must be greater than or equal to {low}"));
+            }
+            (Self::Max(high), Value::Number(number)) if number.as_i64() > Some(*high) => {
+                invalid(&format!("must be less than or equal to {high}"));
+            }
+            (Self::Range(low, high), Value::Number(number)) => {
+                if !number.as_i64().is_some_and(|number| (*low..=*high).contains(&number)) {
+                    invalid(&format!("must be between {low} and {high}, inclusive"));
+                }
+            }
+            (Self::Positive(why), Value::Number(number)) if number.as_i64() <= Some(0) => invalid(why),
+            (Self::Length(most), Value::String(text)) if text.len() > *most => faults.too_long(&site.path(), *most),
+            (Self::Form(form), Value::String(text)) if !text.is_empty() => {
+                for fault in form(text) {
+                    invalid(&fault);
+                }
+            }
+            (Self::Options(options), Value::String(text)) if !options.contains(text) => {
+                let options: Vec<&str> = options.iter().map(String::as_str).collect();
+                faults.not_supported(&site.path(), value, &options);
+            }
+            (Self::Labels, Value::Object(labels)) => check_labels(faults, &site.path(), labels),
+            (Self::Unique(field), Value::Array(items)) => unique(site, items, *field, faults),
+            _ => {}
+        }
+    }
+}
+
+fn immutable(site: &Site<'_>, faults: &mut Faults) {
+    if !site.updates {
+        return;
+    }
+    let old = site.old.filter(|value| !value.is_null());
+    let new = site.value.filter(|value| !value.is_null());
+    if old != new {
+        faults.invalid(&site.path(), new.unwrap_or(&Value::Null), "field is immutable");
+    }
+}
+
+fn unique(site: &Site<'_>, items: &[Value], field: Option<&str>, faults: &mut Faults) {
+    let mut seen: Vec<&Value> = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let value = match field {
+            Some(field) => item.get(field),
+            None => Some(item),
+        };
+        let Some(value) = value.filter(|value| !super::fault::is_empty(value)) else { continue };
+        if seen.contains(&value) {
+            let path = site.path();
+            let field = field.map_or_else(String::new, |field| format!(".{field}"));
+            faults.duplicate(&format!("{path}[{index}]{field}"), value);
+        } else {
+            seen.push(value);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Defaults that no line of the rules files can say: functions that the files call by name.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::quantity::Quantity;
+
+/// A function that makes a default from the object that it stands in.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    name: &'static str,
+    make: fn(&Map<String, Value>) -> Option<Value>,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Function {
+    /// The default, if there is one.
+    pub(super) fn make(self, map: &Map<String, Value>) -> Option<Value> {
+        (self.make)(map)
+    }
+}
+
+const FUNCTIONS: &[Function] = &[
+    Function { name: "pull_policy", make: pull_policy },
+    Function { name: "requested_as_limited", make: requested_as_limited },
+    Function { name: "qos_class", make: |pod| Some(Value::from(qos_class(pod.get("spec")?.as_object()?))) },
+    Function { name: "string_data", make: string_data },
+    Function { name: "subject_group", make: subject_group },
+    Function { name: "policy_types", make: policy_types },
+    Function { name: "limit_defaults", make: limit_defaults },
+    Function { name: "limit_requests", make: limit_requests },
+    Function { name: "completions", make: completions },
+];
+
+/// A function by the name that the rules files know it by.
+pub(super) fn function(name: &str) -> Option<Function> {
+    FUNCTIONS.iter().find(|function| function.name == name).copied()
+}
+
+/// Images without a tag, or with `latest`, are pulled every time.
+fn pull_policy(container: &Map<String, Value>) -> Option<Value> {
+    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let latest = match last.split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => digest.is_none(),
+    };
+    Some(Value::from(if latest { "Always" } else { "IfNotPresent" }))
+}
+
+/// What a pod's containers limit and do not request is requested as it is limited.
+fn requested_as_limited(pod: &Map<String, Value>) -> Option<Value> {
+    let mut spec = pod.get("spec")?.clone();
+    for list in ["containers", "initContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(limits) = container.pointer("/resources/limits").and_then(Value::as_object).cloned() else {
+                continue;
+            };
+            let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else { continue };
+            let requests = resources.entry("requests").or_insert_with(|| json!({}));
+            for (name, limit) in limits {
+                if let Some(requests) = requests.as_object_mut() {
+                    requests.entry(name).or_insert(limit);
+                }
+            }
+        }
+    }
+    Some(spec)
+}
+
+/// `stringData` is written into `data`.
+fn string_data(secret: &Map<String, Value>) -> Option<Value> {
+    use base64::Engine as _;
+    let texts = secret.get("stringData")?.as_object()?;
+    let mut data = secret.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (name, text) in texts {
+        let bytes = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
+        data.insert(name.clone(), Value::from(bytes));
+    }
+    Some(Value::Object(data))
+}
+
+/// Users and groups are of RBAC's own group, service accounts of the core group.
+fn subject_group(subject: &Map<String, Value>) -> Option<Value> {
+    matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group"))
+        .then(|| Value::from("rbac.authorization.k8s.io"))
+}
+
+/// A policy is about what comes in, and about what goes out when it says something of that.
+fn policy_types(spec: &Map<String, Value>) -> Option<Value> {
+    let egress = spec.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
+    Some(if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) })
+}
+
+/// The default limit of a resource is its maximum.
+fn limit_defaults(item: &Map<String, Value>) -> Option<Value> {
+    merged(item, "default", &["max"])
+}
+
+/// The default request of a resource is its default limit, or its minimum.
+fn limit_requests(item: &Map<String, Value>) -> Option<Value> {
+    merged(item, "defaultRequest", &["default", "min"])
+}
+
+fn merged(item: &Map<String, Value>, field: &str, from: &[&str]) -> Option<Value> {
+    if item.get("type").and_then(Value::as_str) != Some("Container") {
+        return item.get(field).cloned();
+    }
+    let mut merged = item.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
+    for amounts in from.iter().filter_map(|field| item.get(*field)?.as_object()) {
+        for (name, amount) in amounts {
+            merged.entry(name.clone()).or_insert_with(|| amount.clone());
+        }
+    }
+    (!merged.is_empty()).then_some(Value::Object(merged))
+}
+
+/// A job that says neither how many pods must succeed nor how many may run at once runs one.
+fn completions(spec: &Map<String, Value>) -> Option<Value> {
+    spec.get("parallelism").is_none().then(|| Value::from(1))
+}
+
+/// How a pod's containers are served when the host is short: from their requests and limits.
+pub(super) fn qos_class(spec: &Map<String, Value>) -> &'static str {
+    const COUNTED: [&str; 2] = ["cpu", "memory"];
+    let amounts = |container: &Value, of: &str| -> Vec<(String, Quantity)> {
+        let amounts = container.pointer(&format!("/resources/{of}")).and_then(Value::as_object);
+        let amounts = amounts.into_iter().flatten().filter(|(name, _)| COUNTED.contains(&name.as_str()));
+        amounts
+            .filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?)))
+            .filter(|(_, amount)| amount.milli() != 0)
+            .collect()
+    };
+    let containers =
+        ["containers", "initContainers"].into_iter().filter_map(|field| spec.get(field)?.as_array()).flatten();
+    let (mut any, mut guaranteed) = (false, true);
+    for container in containers {
+        let (requests, limits) = (amounts(container, "requests"), amounts(container, "limits"));
+        any |= !requests.is_empty() || !limits.is_empty();
+        guaranteed &= limits.len() == COUNTED.len() && requests.iter().all(|request| limits.contains(request));
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}

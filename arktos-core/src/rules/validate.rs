@@ -1,0 +1,141 @@
+//! One walk over an object that checks what its types and the rules files say.
+
+use serde_json::{Map, Value};
+
+use super::check::Check;
+use super::fault::{Faults, Site};
+use super::table;
+use crate::catalog::Kind;
+use crate::object::Object;
+use crate::schema::{Path, Schema, Shape, Struct};
+use crate::status::StatusCause;
+
+/// The faults of an object that is to be stored; `old` is what it replaces.
+#[must_use]
+pub fn validate(kind: &Kind, object: &Object, old: Option<&Object>) -> Vec<StatusCause> {
+    let mut faults = Faults::default();
+    super::meta::validate(kind, object, old, &mut faults);
+    if let Some(schema) = kind.schema.as_struct() {
+        let walk = Walk { root: &object.fields, updates: old.is_some() };
+        walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
+    }
+    faults.0
+}
+
+struct Walk<'a> {
+    root: &'a Map<String, Value>,
+    updates: bool,
+}
+
+/// An object whose rules are being checked.
+struct Owner<'a> {
+    map: &'a Map<String, Value>,
+    old: Option<&'a Map<String, Value>>,
+    at: &'a Path<'a>,
+}
+
+impl Walk<'_> {
+    fn object(
+        &self,
+        schema: &Struct,
+        map: &Map<String, Value>,
+        old: Option<&Map<String, Value>>,
+        at: &Path<'_>,
+        faults: &mut Faults,
+    ) {
+        let rules = table::of(schema);
+        for (path, check) in &rules.checks {
+            self.check(check, &Owner { map, old, at }, path, faults);
+        }
+        for field in &schema.fields {
+            let Some(value) = map.get(&*field.name) else { continue };
+            if matches!(at, Path::Root) && matches!(&*field.name, "metadata" | "status") {
+                continue;
+            }
+            let path = Path::Field(at, &field.name);
+            let ruled = rules
+                .checks
+                .iter()
+                .any(|(ruled, check)| ruled.as_slice() == [&*field.name] && matches!(check, Check::Options(_)));
+            if !ruled {
+                options(&field.schema, value, &path, faults);
+            }
+            self.inner(&field.schema, value, old.and_then(|old| old.get(&*field.name)), &path, faults);
+        }
+    }
+
+    /// Finds the field of a rule and checks it.
+    fn check(&self, check: &Check, owner: &Owner<'_>, path: &[&str], faults: &mut Faults) {
+        match path.split_first() {
+            None => self.steps(check, owner, String::new(), (None, None), &[], faults),
+            Some((first, rest)) => {
+                let old = owner.old.and_then(|old| old.get(*first));
+                self.steps(check, owner, (*first).to_owned(), (owner.map.get(*first), old), rest, faults);
+            }
+        }
+    }
+
+    /// Goes down the rest of a rule's path, to each item of the lists on the way. What is not there has no fields.
+    fn steps(
+        &self,
+        check: &Check,
+        owner: &Owner<'_>,
+        field: String,
+        (value, old): (Option<&Value>, Option<&Value>),
+        rest: &[&str],
+        faults: &mut Faults,
+    ) {
+        match rest.split_first() {
+            None => {
+                let Owner { map, at, .. } = owner;
+                let site = Site { map, at, field, value, old, updates: self.updates, root: self.root };
+                check.run(&site, faults);
+            }
+            Some((&"[]", rest)) => {
+                for (index, item) in value.and_then(Value::as_array).into_iter().flatten().enumerate() {
+                    self.steps(check, owner, format!("{field}[{index}]"), (Some(item), None), rest, faults);
+                }
+            }
+            Some((name, rest)) => {
+                if let Some(Value::Object(map)) = value {
+                    let old = old.and_then(|old| old.get(*name));
+                    self.steps(check, owner, format!("{field}.{name}"), (map.get(*name), old), rest, faults);
+                }
+            }
+        }
+    }
+
+    fn inner(&self, schema: &Schema, value: &Value, old: Option<&Value>, at: &Path<'_>, faults: &mut Faults) {
+        match (&schema.shape, value) {
+            (Shape::Struct(object), Value::Object(map)) => {
+                self.object(object.get(), map, old.and_then(Value::as_object), at, faults);
+            }
+            (Shape::List(items), Value::Array(list)) => {
+                for (index, item) in list.iter().enumerate() {
+                    let path = Path::Item(at, index);
+                    options(items, item, &path, faults);
+                    self.inner(items, item, None, &path, faults);
+                }
+            }
+            (Shape::Map(values), Value::Object(map)) => {
+                for (name, item) in map {
+                    let path = Path::Field(at, name);
+                    self.inner(values, item, old.and_then(|old| old.get(name)), &path, faults);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A value of those the schema lists.
+fn options(schema: &Schema, value: &Value, at: &Path<'_>, faults: &mut Faults) {
+    if let Value::String(text) = value
+        && !schema.options.is_empty()
+        && !text.is_empty()
+        && !schema.options.iter().any(|option| **option == **text)
+    {
+        let options: Vec<&str> = schema.options.iter().map(|option| &**option).collect();
+        faults.not_supported(&at.to_string(), value, &options);
+    }
+}

@@ -1,0 +1,306 @@
+//! One walk over a value: what is unknown goes, types are checked, zero values are dropped and absent ones added as a
+//! round trip through the upstream types would, and defaults are set.
+
+use std::fmt;
+
+use base64::Engine as _;
+use serde_json::{Map, Value};
+
+use super::builtin::is_zero;
+use super::model::{Field, Schema, Shape, Struct};
+use crate::quantity::Quantity;
+use crate::time::Timestamp;
+
+/// Which fields of `metadata` beyond plain Kubernetes are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extra {
+    /// None.
+    None,
+    /// What Arktos shows.
+    Tenant,
+    /// What the region's components see as well.
+    All,
+}
+
+impl Extra {
+    /// Whether a field that the schema does not name is known after all.
+    pub(super) fn knows(self, of: &Struct, field: &str) -> bool {
+        of.short_name() == "ObjectMeta"
+            && match field {
+                "tenant" | "hashKey" => self != Self::None,
+                "arktosNotes" => self == Self::All,
+                _ => false,
+            }
+    }
+}
+
+/// Where a value stands, linked to where its parent stands.
+#[derive(Clone, Copy)]
+pub(crate) enum Path<'a> {
+    /// The object itself.
+    Root,
+    /// A field of what stands at the parent.
+    Field(&'a Path<'a>, &'a str),
+    /// An item of the list at the parent.
+    Item(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Path::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl Path<'_> {
+    /// The path without the indices of lists, as the Go decoder prints it.
+    fn plain(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Field(Path::Root, name) => (*name).to_owned(),
+            Self::Field(parent, name) => format!("{}.{name}", parent.plain()),
+            Self::Item(parent, _) => parent.plain(),
+        }
+    }
+}
+
+/// The walk, and the unknown fields it has met.
+pub(super) struct Complete {
+    extra: Extra,
+    pub(super) faults: Vec<String>,
+}
+
+/// What is being read, for messages: the object type and field that a value belongs to.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    path: &'a Path<'a>,
+    owner: &'a Struct,
+    field: &'a Field,
+}
+
+impl Complete {
+    pub(super) fn new(extra: Extra) -> Self {
+        Self { extra, faults: Vec::new() }
+    }
+
+    /// Walks a whole object. The error is a type fault, in the Go decoder's words.
+    pub(super) fn root(&mut self, schema: &Schema, value: &mut Value) -> Result<(), String> {
+        match (schema.as_struct(), value) {
+            (Some(object), Value::Object(map)) => self.object(object, map, &Path::Root),
+            (None, Value::Object(_)) => Ok(()),
+            (Some(object), value) => {
+                Err(format!("json: cannot unmarshal {} into Go value of type {}", json_kind(value), go_struct(object)))
+            }
+            (None, value) => Err(format!(
+                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                json_kind(value)
+            )),
+        }
+    }
+
+    fn object(&mut self, object: &Struct, map: &mut Map<String, Value>, path: &Path<'_>) -> Result<(), String> {
+        for field in &object.fields {
+            let Some(value) = map.get_mut(&*field.name) else { continue };
+            if self.drop_field(object, field, value, path)? {
+                map.remove(&*field.name);
+            }
+        }
+        self.unknown(object, map, path);
+        crate::rules::table::of(object).set_defaults(map);
+        for field in &object.fields {
+            if let Some(absent) = &field.absent
+                && !map.contains_key(&*field.name)
+            {
+                map.insert(field.name.to_string(), absent.clone());
+            }
+        }
+        for field in &object.fields {
+            let Some(value) = map.get_mut(&*field.name) else { continue };
+            let path = Path::Field(path, &field.name);
+            self.inner(&field.schema, value, At { path: &path, owner: object, field })?;
+        }
+        Ok(())
+    }
+
+    /// Checks a field's own type; says whether it is as good as absent.
+    fn drop_field(
+        &mut self,
+        owner: &Struct,
+        field: &Field,
+        value: &mut Value,
+        path: &Path<'_>,
+    ) -> Result<bool, String> {
+        if value.is_null() {
+            return Ok(true);
+        }
+        let path = Path::Field(path, &field.name);
+        scalar(&field.schema, value, At { path: &path, owner, field })?;
+        Ok(match &field.schema.shape {
+            Shape::List(_) | Shape::Map(_) => field.absent.is_none() && is_zero(value),
+            _ => field.drops_zero && is_zero(value),
+        })
+    }
+
+    /// Drops the fields that the type does not have.
+    fn unknown(&mut self, object: &Struct, map: &mut Map<String, Value>, path: &Path<'_>) {
+        if object.open || map.keys().all(|name| object.field(name).is_some()) {
+            return;
+        }
+        let unknown: Vec<String> = map
+            .keys()
+            .filter(|name| object.field(name).is_none() && !self.extra.knows(object, name))
+            .cloned()
+            .collect();
+        for name in unknown {
+            self.faults.push(format!("unknown field \"{}\"", Path::Field(path, &name)));
+            map.remove(&name);
+        }
+    }
+
+    /// Walks what is inside a value whose own type is known to fit.
+    fn inner(&mut self, schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String> {
+        match (&schema.shape, value) {
+            (Shape::Struct(object), Value::Object(map)) => self.object(object.get(), map, at.path),
+            (Shape::List(items), Value::Array(list)) => {
+                for (index, item) in list.iter_mut().enumerate() {
+                    let path = Path::Item(at.path, index);
+                    self.element(items, item, At { path: &path, ..at })?;
+                }
+                Ok(())
+            }
+            (Shape::Map(values), Value::Object(map)) => {
+                for (name, item) in map.iter_mut() {
+                    let path = Path::Field(at.path, name);
+                    // The Go decoder names the map's field, not the key, in its messages.
+                    scalar(values, item, at)?;
+                    fill_null(values, item);
+                    self.inner(values, item, At { path: &path, ..at })?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn element(&mut self, schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String> {
+        scalar(schema, value, at)?;
+        fill_null(schema, value);
+        self.inner(schema, value, at)
+    }
+}
+
+/// A `null` item is the zero value of the item's type.
+fn fill_null(schema: &Schema, value: &mut Value) {
+    if value.is_null() {
+        *value = match schema.shape {
+            Shape::String | Shape::Bytes => Value::from(""),
+            Shape::Boolean => Value::from(false),
+            Shape::Int32 | Shape::Int64 | Shape::Number => Value::from(0),
+            Shape::Struct(_) => Value::Object(Map::new()),
+            Shape::Quantity => Value::from("0"),
+            _ => Value::Null,
+        };
+    }
+}
+
+/// Checks a value's own type (what is inside it is left alone) and writes it in its one form.
+fn scalar(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String> {
+    let fits = match (&schema.shape, &*value) {
+        (_, Value::Null)
+        | (Shape::Any, _)
+        | (Shape::Boolean, Value::Bool(_))
+        | (Shape::Number, Value::Number(_))
+        | (Shape::String, Value::String(_))
+        | (Shape::IntOrString, Value::String(_))
+        | (Shape::List(_), Value::Array(_))
+        | (Shape::Map(_) | Shape::Struct(_), Value::Object(_)) => true,
+        (Shape::Int32 | Shape::IntOrString, Value::Number(number)) => {
+            number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
+        }
+        (Shape::Int64, Value::Number(number)) => number.is_i64(),
+        _ => return special(schema, value, at),
+    };
+    if fits { Ok(()) } else { Err(mismatch(schema, value, at)) }
+}
+
+/// Values that are written as text, yet are more than text.
+fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String> {
+    match (&schema.shape, &*value) {
+        (Shape::Quantity, Value::String(_) | Value::Number(_)) => {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let quantity = Quantity::parse(text.trim()).map_err(|error| error.to_string())?;
+            *value = Value::from(quantity.to_string());
+            Ok(())
+        }
+        (Shape::Time | Shape::MicroTime, Value::String(text)) => {
+            let moment = Timestamp::parse(text).ok_or_else(|| {
+                format!("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\"")
+            })?;
+            let micros = matches!(schema.shape, Shape::MicroTime);
+            *value = Value::from(if micros { moment.to_micro_string() } else { moment.to_string() });
+            Ok(())
+        }
+        (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(_) => Ok(()),
+            Err(base64::DecodeError::InvalidByte(at, _)) => Err(format!("illegal base64 data at input byte {at}")),
+            Err(_) => Err(format!("illegal base64 data at input byte {}", text.len() / 4 * 4)),
+        },
+        _ => Err(mismatch(schema, value, at)),
+    }
+}
+
+fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
+    let go_type = match &schema.shape {
+        Shape::String if !at.field.go_type.is_empty() => at.field.go_type.to_owned(),
+        _ => go_type(schema),
+    };
+    let what = match &schema.shape {
+        Shape::Int32 | Shape::Int64 if value.is_number() => format!("number {value}"),
+        _ => json_kind(value).to_owned(),
+    };
+    format!(
+        "json: cannot unmarshal {what} into Go struct field {}.{} of type {go_type}",
+        at.owner.short_name(),
+        at.path.plain()
+    )
+}
+
+fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn go_struct(object: &Struct) -> String {
+    let mut parts = object.name.rsplit('.');
+    let (name, package) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("{package}.{name}")
+}
+
+fn go_type(schema: &Schema) -> String {
+    match &schema.shape {
+        Shape::Any => "map[string]interface {}".to_owned(),
+        Shape::Boolean => "bool".to_owned(),
+        Shape::Int32 => "int32".to_owned(),
+        Shape::Int64 => "int64".to_owned(),
+        Shape::Number => "float64".to_owned(),
+        Shape::String => "string".to_owned(),
+        Shape::Bytes => "[]uint8".to_owned(),
+        Shape::Time => "v1.Time".to_owned(),
+        Shape::MicroTime => "v1.MicroTime".to_owned(),
+        Shape::Quantity => "resource.Quantity".to_owned(),
+        Shape::IntOrString => "intstr.IntOrString".to_owned(),
+        Shape::List(items) => format!("[]{}", go_type(items)),
+        Shape::Map(values) => format!("map[string]{}", go_type(values)),
+        Shape::Struct(object) => go_struct(object.get()),
+    }
+}
