@@ -17,6 +17,8 @@
 //! | which objects does a client mean | [`selector`] |
 //! | what a client is told when it fails | [`status`] |
 //! | time as the API writes it | [`time`] |
+//! | the forms objects travel in beside JSON | [`media`] |
+//! | how patches change an object | [`merge`] |
 //! | amounts of resources | [`quantity`] |
 //! | objects as Rust types | [`typed`] |
 
@@ -26,6 +28,8 @@ pub mod catalog;
 pub mod encoded;
 pub mod key;
 pub mod kind;
+pub mod media;
+pub mod merge;
 pub mod meta;
 pub mod name;
 pub mod object;

@@ -1,0 +1,199 @@
+//! YAML to a tree, with the meanings that Kubernetes gives to plain scalars (YAML 1.1: `yes` is true, `010` is eight),
+//! and with limits.
+
+use serde_json::{Number, Value};
+use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
+use serde_saphyr::{Budget, Options};
+
+/// How deep a document may be nested.
+const MAX_DEPTH: usize = 100;
+/// How many values a document may have, aliases expanded.
+const MAX_NODES: usize = 500_000;
+/// How many values aliases may add: a short text must not become a large tree.
+const MAX_ALIASED: usize = 50_000;
+
+/// Why a text is not YAML, or beyond the limits. The message says where.
+#[derive(Debug, thiserror::Error)]
+#[error("error converting YAML to JSON: yaml: {0}")]
+pub struct YamlError(String);
+
+/// Reads one document. Of a key that stands twice in a map the last one counts. An empty document is `null`.
+///
+/// # Errors
+/// When the text is not YAML, holds several documents, or is beyond the limits.
+pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
+    read(bytes, DuplicateKeyPolicy::LastWins)
+}
+
+/// As [`parse`], but a key that stands twice in a map is an error.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_strict(bytes: &[u8]) -> Result<Value, YamlError> {
+    read(bytes, DuplicateKeyPolicy::Error)
+}
+
+fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, YamlError> {
+    let mut options = options();
+    options.duplicate_keys = duplicates;
+    let value = serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| YamlError(error.to_string()))?;
+    Ok(whole_numbers(value))
+}
+
+/// Reads a stream of documents divided by `---`; empty ones are left out.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_all(bytes: &[u8]) -> Result<Vec<Value>, YamlError> {
+    let mut options = options();
+    options.duplicate_keys = DuplicateKeyPolicy::LastWins;
+    let documents: Vec<Value> =
+        serde_saphyr::from_slice_multiple_with_options(bytes, options).map_err(|error| YamlError(error.to_string()))?;
+    Ok(documents.into_iter().filter(|value| !value.is_null()).map(whole_numbers).collect())
+}
+
+fn options() -> Options {
+    let mut budget = Budget::default();
+    budget.max_depth = MAX_DEPTH;
+    budget.flow_nesting_limit = MAX_DEPTH;
+    budget.max_nodes = MAX_NODES;
+    budget.max_events = 2 * MAX_NODES;
+    budget.max_aliases = 1000;
+    budget.max_anchors = 1000;
+    let mut aliases = AliasLimits::default();
+    aliases.max_total_replayed_events = MAX_ALIASED;
+    aliases.max_replay_stack_depth = 32;
+    let mut options = Options::default();
+    options.budget = Some(budget);
+    options.alias_limits = aliases;
+    options.legacy_octal_numbers = true;
+    options.with_snippet = false;
+    options
+}
+
+/// `1.0` is `1`, as Go writes it.
+fn whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::Number(whole(number)),
+        Value::Array(items) => Value::Array(items.into_iter().map(whole_numbers).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, field)| (name, whole_numbers(field))).collect())
+        }
+        other => other,
+    }
+}
+
+/// A number without a fraction as an integer.
+#[allow(clippy::cast_possible_truncation)] // checked to be whole and small
+pub(super) fn whole(number: Number) -> Number {
+    match number.as_f64() {
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9e15 => Number::from(float as i64),
+        _ => number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn read(text: &str) -> Value {
+        parse(text.as_bytes()).expect(text)
+    }
+
+    #[test]
+    fn plain_scalars_mean_what_they_mean_to_kubernetes() {
+        for (text, expected) in [
+            ("a: 1", json!(1)),
+            ("a: -1", json!(-1)),
+            ("a: +1", json!(1)),
+            ("a: 0x1f", json!(31)),
+            ("a: 0777", json!(511)),
+            ("a: 0o777", json!(511)),
+            ("a: 1_000", json!(1000)),
+            ("a: 1.5", json!(1.5)),
+            ("a: 1.0", json!(1)),
+            ("a: yes", json!(true)),
+            ("a: Off", json!(false)),
+            ("a: true", json!(true)),
+            ("a: 'yes'", json!("yes")),
+            ("a: \"1\"", json!("1")),
+            ("a: ~", json!(null)),
+            ("a: null", json!(null)),
+            ("a:", json!(null)),
+            ("a: text", json!("text")),
+            ("a: 100m", json!("100m")),
+            ("a: 1.2.3", json!("1.2.3")),
+            ("a: 2026-11-23", json!("2026-11-23")),
+            ("a: 2026-11-23T10:11:12Z", json!("2026-11-23T10:11:12Z")),
+            ("a: 12:30", json!("12:30")),
+            ("a: !!str 1", json!("1")),
+            ("a: |\n  x\n  y\n", json!("x\ny\n")),
+            ("a: {b: [1, two]}", json!({"b": [1, "two"]})),
+        ] {
+            assert_eq!(read(text)["a"], expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_text() {
+        assert_eq!(read("1: a\ntrue: b\n"), json!({"1": "a", "true": "b"}));
+    }
+
+    #[test]
+    fn json_is_yaml() {
+        assert_eq!(read(r#"{"a": [1, "b", null, 1e3]}"#), json!({"a": [1, "b", null, 1000]}));
+    }
+
+    #[test]
+    fn anchors_and_merge_keys_are_expanded() {
+        assert_eq!(
+            read("base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\nsame: *b\n"),
+            json!({"base": {"x": 1, "y": 2}, "use": {"x": 1, "y": 3}, "same": {"x": 1, "y": 2}})
+        );
+    }
+
+    #[test]
+    fn repeated_keys_are_seen_when_asked_for() {
+        assert_eq!(read("a: 1\na: 2"), json!({"a": 2}));
+        assert!(parse_strict(b"a: 1\na: 2").is_err());
+    }
+
+    #[test]
+    fn streams_have_many_documents() {
+        let documents = parse_all(b"a: 1\n---\n---\n# nothing\n---\nb: 2\n").expect("a stream");
+        assert_eq!(documents, [json!({"a": 1}), json!({"b": 2})]);
+        assert!(parse(b"a: 1\n---\nb: 2\n").is_err());
+    }
+
+    #[test]
+    fn what_is_beyond_the_limits_is_refused() {
+        let deep = "[".repeat(500) + &"]".repeat(500);
+        assert!(parse(deep.as_bytes()).is_err());
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let refs = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{refs}]\n"));
+        }
+        assert!(parse(bomb.as_bytes()).is_err());
+        for bad in ["a: [", "a: b: c", "a: 'x", "a: .inf", "%YAML"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(parse(&[0xff, 0xfe, 0xfd]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[ -~\n]{0,200}") {
+            let _ = parse(&bytes);
+            let _ = parse_all(text.as_bytes());
+        }
+
+        #[test]
+        fn every_json_object_reads_back(text in "[a-zA-Z0-9 :#&*!|>%@`'\"{}\\[\\],-]{0,20}", number in any::<i64>()) {
+            let value = json!({"a": text, "b": [number, null, true]});
+            prop_assert_eq!(parse(value.to_string().as_bytes()).expect("JSON is YAML"), value);
+        }
+    }
+}
