@@ -2,6 +2,7 @@
 
 mod cursor;
 mod history;
+mod keep;
 mod local;
 mod restore;
 mod sequencer;
@@ -15,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::{Revision, Timestamp};
+use futures::future::BoxFuture;
 
 use self::history::HistoryLimit;
+use self::keep::Keep;
 use self::local::Local;
 use self::sequencer::{Limits, Sequencer};
 use self::state::State;
@@ -24,6 +27,7 @@ use self::view::View;
 use crate::clock::Clock;
 use crate::commit::{Commit, CommitError, Committed};
 use crate::select::{Selection, WatchError};
+use crate::storage::{Journal, OpenError, Restore, Storage};
 
 pub use self::cursor::Cursor;
 pub(crate) use self::restore::Restoring;
@@ -44,6 +48,8 @@ pub struct EngineConfig {
     pub waiting_bytes: usize,
     /// How often [`Engine::maintenance`] looks after the store. One second.
     pub maintenance_interval: Duration,
+    /// Where the revisions of a store in memory begin: whoever stands before it must list anew. Zero.
+    pub origin: Revision,
 }
 
 impl Default for EngineConfig {
@@ -54,6 +60,7 @@ impl Default for EngineConfig {
             commit_bytes: 8 << 20,
             waiting_bytes: 256 << 20,
             maintenance_interval: Duration::from_secs(1),
+            origin: Revision::ZERO,
         }
     }
 }
@@ -73,7 +80,15 @@ struct Inner {
     view: Arc<View>,
     clock: Arc<dyn Clock>,
     config: EngineConfig,
-    writer: Local,
+    writer: Writer,
+}
+
+/// Who decides commits.
+enum Writer {
+    /// This process, with a journal or without.
+    Local { local: Local, keep: Option<Keep> },
+    /// The store.
+    Shared { storage: Arc<dyn Storage>, publisher: Publisher },
 }
 
 impl Engine {
@@ -87,10 +102,56 @@ impl Engine {
     /// As [`memory`](Self::memory), with limits of one's own.
     #[must_use]
     pub fn memory_with(config: EngineConfig, clock: Arc<dyn Clock>) -> Self {
-        let view = Arc::new(View::new(State::default()));
-        let sequencer = Sequencer::new(State::default(), Revision::ZERO, config.limits(false));
-        let writer = Local::new(view.clone(), clock.clone(), sequencer);
-        Self(Arc::new(Inner { view, clock, config, writer }))
+        let mut state = State::default();
+        state.begin_at(config.origin);
+        let view = Arc::new(View::new(state.clone()));
+        let sequencer = Sequencer::new(state, Revision::ZERO, config.limits(false));
+        let local = Local::memory(view.clone(), clock.clone(), sequencer);
+        Self(Arc::new(Inner { view, clock, config, writer: Writer::Local { local, keep: None } }))
+    }
+
+    /// An engine over a journal, with everything that is in it. Blocks while it loads. It has a thread of its own that
+    /// appends, and another where the journal has a [`Keeper`](crate::storage::Keeper); [`close`](Self::close) joins them.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open(mut journal: Box<dyn Journal>, config: EngineConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let limits = config.limits(true);
+        let mut restore = Restore(Restoring::new(limits.history));
+        journal.load(&mut restore)?;
+        let (mut sequencer, resumed) = restore.0.into_sequencer(limits);
+        if let Some(resumed) = resumed {
+            sequencer.stage_resumption(resumed);
+        }
+        sequencer.stage_compaction(clock.now());
+        let sealed = sequencer.seal();
+        if !sealed.group.is_empty() {
+            journal.append(&sealed.group).map_err(|error| OpenError::Other(error.to_string()))?;
+        }
+        let view = Arc::new(View::new(sealed.state));
+        let keep = journal.keeper().map(Keep::start).transpose()?;
+        let local = Local::journaled(view.clone(), clock.clone(), sequencer, journal, config.waiting_bytes)?;
+        Ok(Self(Arc::new(Inner { view, clock, config, writer: Writer::Local { local, keep } })))
+    }
+
+    /// An engine over a store that other processes share. The future keeps it up to date: the owner runs it; it ends
+    /// when the engine is closed.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub async fn shared(
+        storage: Arc<dyn Storage>,
+        config: EngineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, BoxFuture<'static, ()>), OpenError> {
+        let limits = config.limits(false);
+        let mut restore = Restore(Restoring::new(limits.history));
+        storage.load(&mut restore).await?;
+        let view = Arc::new(View::new(restore.0.into_state()));
+        let publisher = Publisher::new(view.clone(), limits.history);
+        let (feeding, feed) = (storage.clone(), publisher.clone());
+        let driver = Box::pin(async move { feeding.feed(feed).await });
+        Ok((Self(Arc::new(Inner { view, clock, config, writer: Writer::Shared { storage, publisher } })), driver))
     }
 
     /// Applies a commit, and answers when its outcome is durable (or, relaxed, decided). Whoever is answered finds the
@@ -99,7 +160,16 @@ impl Engine {
     /// # Errors
     /// [`CommitError`]: why nothing happened.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        self.0.writer.commit(&commit)
+        match &self.0.writer {
+            Writer::Local { local, .. } => local.commit(&commit).await,
+            Writer::Shared { storage, .. } => {
+                let outcome = storage.commit(commit).await;
+                if let Some(seen) = told(&outcome) {
+                    let _ = self.0.view.reached(seen).await; // closed meanwhile: the outcome stands all the same
+                }
+                outcome
+            }
+        }
     }
 
     /// The newest durable state, in O(1).
@@ -112,10 +182,15 @@ impl Engine {
     /// means. Immediate on a local store; on a shared one it confirms its progress first.
     ///
     /// # Errors
-    /// [`WatchError::Closed`] when the engine was stopped.
+    /// [`WatchError::Closed`] when the engine was stopped, [`WatchError::Unreachable`] when a shared store does not answer.
     pub async fn latest(&self) -> Result<Snapshot, WatchError> {
         if self.0.view.is_closed() {
             return Err(WatchError::Closed);
+        }
+        if let Writer::Shared { storage, .. } = &self.0.writer {
+            let confirmed =
+                storage.confirm().await.map_err(|error| WatchError::Unreachable(error.to_string().into()))?;
+            self.0.view.reached(confirmed).await?;
         }
         Ok(self.snapshot())
     }
@@ -170,7 +245,10 @@ impl Engine {
     /// # Errors
     /// [`CommitError`], as [`commit`](Self::commit).
     pub async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
-        self.0.writer.expire(now)
+        match &self.0.writer {
+            Writer::Local { local, .. } => local.expire(now).await,
+            Writer::Shared { storage, .. } => storage.expire(now).await,
+        }
     }
 
     /// Drops the history that has left the window by now. [`maintenance`](Self::maintenance) calls it.
@@ -178,12 +256,33 @@ impl Engine {
     /// # Errors
     /// [`CommitError`], as [`commit`](Self::commit).
     pub async fn compact(&self, now: Timestamp) -> Result<(), CommitError> {
-        self.0.writer.compact(now)?;
+        match &self.0.writer {
+            Writer::Local { local, .. } => local.compact(now).await?,
+            Writer::Shared { storage, publisher } => {
+                publisher.compact(now);
+                storage.compact(self.0.config.history_window).await;
+            }
+        }
         self.0.view.forget_pasts();
         Ok(())
     }
 
-    /// Looks after the store until it is closed: expiry, compaction. The owner runs it, once.
+    /// Makes relaxed writes durable, and lets the backend write snapshots and drop what it no longer needs.
+    /// [`maintenance`](Self::maintenance) calls it.
+    ///
+    /// # Errors
+    /// [`CommitError`], as [`commit`](Self::commit).
+    pub async fn flush(&self) -> Result<(), CommitError> {
+        let Writer::Local { local, keep } = &self.0.writer else { return Ok(()) };
+        local.flush().await?;
+        if let Some(keep) = keep {
+            keep.offer(self.snapshot());
+        }
+        Ok(())
+    }
+
+    /// Looks after the store until it is closed: expiry, compaction, snapshots. The owner runs it, once. Without it the
+    /// store works, but nothing expires and a journal only grows.
     pub async fn maintenance(&self) {
         loop {
             tokio::select! {
@@ -191,7 +290,7 @@ impl Engine {
                 () = self.0.clock.sleep(self.0.config.maintenance_interval) => {}
             }
             let now = self.0.clock.now();
-            for outcome in [self.expire(now).await.map(drop), self.compact(now).await] {
+            for outcome in [self.expire(now).await.map(drop), self.compact(now).await, self.flush().await] {
                 match outcome {
                     Ok(()) => {}
                     Err(CommitError::Closed) => return,
@@ -201,15 +300,42 @@ impl Engine {
         }
     }
 
-    /// Ends it: commits are refused, cursors and waiting readers end, threads are joined. What was answered is durable.
-    /// Snapshots that are held can still be read.
+    /// Ends it: commits are refused, what waits for the disk is appended and answered, cursors and waiting readers end,
+    /// threads are joined. Snapshots that are held can still be read. Dropping the last handle does the same, and
+    /// blocks meanwhile.
     pub async fn close(&self) {
+        match &self.0.writer {
+            Writer::Local { local, keep } => {
+                if let Some(keep) = keep {
+                    keep.close();
+                }
+                local.close().await;
+            }
+            Writer::Shared { storage, .. } => storage.close().await,
+        }
         self.0.view.close();
+    }
+}
+
+/// The revision that an outcome speaks of.
+fn told(outcome: &Result<Committed, CommitError>) -> Option<Revision> {
+    match outcome {
+        Ok(committed) => Some(committed.revision),
+        Err(CommitError::Conflict { found: Some(found), .. } | CommitError::Guarded { found: Some(found), .. }) => {
+            Some(found.revision)
+        }
+        Err(_) => None,
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Writer::Local { local, keep } = &self.writer {
+            if let Some(keep) = keep {
+                keep.close();
+            }
+            local.close_blocking();
+        }
         self.view.close();
     }
 }

@@ -1,5 +1,7 @@
 //! Which objects a reader means, and what a watcher of them is told.
 
+use std::sync::Arc;
+
 use arktos_core::{Encoded, GroupResource, LabelSelector, ObjectPath, Revision, TenantName};
 
 /// An object as the store has it: where it is, what it is, and since which revision. Cloning it shares it.
@@ -98,6 +100,9 @@ pub enum WatchError {
     /// The engine was stopped.
     #[error("the store is closed")]
     Closed,
+    /// A store that is shared with other processes does not answer.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(Arc<str>),
     /// An event's link to its predecessor did not fit: a bug, reported rather than hidden.
     #[error("history is broken after revision {after}: this is a bug")]
     Broken {

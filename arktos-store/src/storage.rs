@@ -21,6 +21,8 @@ use crate::select::Stored;
 /// After a crash all of a group is there, or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
+    /// Its number: one more than that of the group before.
+    pub number: u64,
     /// When it was put together.
     pub time: Timestamp,
     /// The writes, in the order of their revisions.
@@ -47,7 +49,8 @@ pub struct Record {
 }
 
 impl Group {
-    /// Whether there is nothing to append.
+    /// Whether there is nothing to append. Such a group has no number; with `sync` it asks to make durable what is not
+    /// yet, and else it is not appended at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.counters.is_empty() && self.reserved.is_none() && self.resumed.is_none()
@@ -93,12 +96,12 @@ pub trait Journal: Send + 'static {
 
 /// What a journal does beside its appends.
 pub trait Keeper: Send + 'static {
-    /// Called every so often with the newest state. `floor` is the oldest revision whose history is still kept: what is
-    /// needed neither to restore the newest state nor the events since `floor` may go.
+    /// Called every so often with the newest state. `history` is the revision after which all events are still kept:
+    /// what is needed neither to restore the newest state nor the events since may go.
     ///
     /// # Errors
     /// [`AppendError`], which is logged; writers are not concerned, and the next call tries again.
-    fn keep(&mut self, state: &Snapshot, floor: Revision) -> Result<(), AppendError>;
+    fn keep(&mut self, state: &Snapshot, history: Revision) -> Result<(), AppendError>;
 }
 
 /// Why a store does not open.
@@ -226,6 +229,17 @@ impl Restore {
     /// The revision of that state.
     pub fn revision(&mut self, revision: Revision) {
         self.0.revision(revision);
+    }
+
+    /// The number of the last group in that state.
+    pub fn number(&mut self, group: u64) {
+        self.0.number(group);
+    }
+
+    /// The number of the newest group so far.
+    #[must_use]
+    pub fn newest_group(&self) -> u64 {
+        self.0.newest_group()
     }
 
     /// Nothing is known before this revision, the revision of that state: for backends that keep the newest state alone.

@@ -1,57 +1,311 @@
 //! The writing side of a store of this process alone.
+//!
+//! Commits are checked and staged by whoever commits, under a short lock. Without a journal they are published at once.
+//! With one, they gather in a group; the committer thread takes the group, appends it with one sync, publishes it, and
+//! answers, while the next group is gathering.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use arktos_core::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{oneshot, watch};
 
-use super::sequencer::Sequencer;
+use super::sequencer::{Sealed, Sequencer};
 use super::view::View;
 use crate::clock::Clock;
 use crate::commit::{Commit, CommitError, Committed};
+use crate::storage::{AppendError, Journal, OpenError};
 
-/// Commits into memory: whoever commits steps the sequencer, under a short lock. There is no thread and no queue.
+/// Takes commits for a store of this process alone.
 pub(crate) struct Local {
-    view: Arc<View>,
+    shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
-    /// Written by whoever commits.
-    sequencer: Mutex<Sequencer>,
+    waiting_bytes_max: usize,
+    /// The committer thread, until somebody joins it. None where there is no journal.
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Becomes true when the committer thread has ended.
+    ended: watch::Receiver<bool>,
+}
+
+struct Shared {
+    view: Arc<View>,
+    /// Written by whoever commits, and by the committer thread.
+    desk: Mutex<Desk>,
+    /// Wakes the committer thread.
+    work: Condvar,
+    journal: bool,
+}
+
+/// Where commits and the committer thread meet.
+struct Desk {
+    sequencer: Sequencer,
+    /// Who waits for the group that is gathering.
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+    /// A group is being appended.
+    in_flight: bool,
+    closing: bool,
+    /// Why the journal takes no more.
+    failed: Option<Arc<str>>,
+}
+
+/// An outcome that was decided, and is told when everything it was decided against is durable.
+struct Waiting {
+    answer: oneshot::Sender<Result<Committed, CommitError>>,
+    outcome: Result<Committed, CommitError>,
+    /// Whether the commit changes anything.
+    changes: bool,
 }
 
 impl Local {
-    pub(crate) fn new(view: Arc<View>, clock: Arc<dyn Clock>, sequencer: Sequencer) -> Self {
-        Self { view, clock, sequencer: Mutex::new(sequencer) }
+    /// Commits into memory alone. There is no thread.
+    pub(crate) fn memory(view: Arc<View>, clock: Arc<dyn Clock>, sequencer: Sequencer) -> Self {
+        let shared = Arc::new(Shared::new(view, sequencer, false));
+        let (_, ended) = watch::channel(true);
+        Self { shared, clock, waiting_bytes_max: usize::MAX, thread: Mutex::new(None), ended }
     }
 
-    pub(crate) fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
-        self.step(|sequencer, now| sequencer.stage(commit, now))
+    /// Commits into a journal, with a thread of its own.
+    pub(crate) fn journaled(
+        view: Arc<View>,
+        clock: Arc<dyn Clock>,
+        sequencer: Sequencer,
+        journal: Box<dyn Journal>,
+        waiting_bytes_max: usize,
+    ) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::new(view, sequencer, true));
+        let (end, ended) = watch::channel(false);
+        let committer = Committer { shared: shared.clone(), journal };
+        let thread = std::thread::Builder::new()
+            .name("arktos-committer".to_owned())
+            .spawn(move || {
+                committer.run();
+                end.send_replace(true);
+            })
+            .map_err(|source| OpenError::Io { place: "the committer thread".to_owned(), source })?;
+        Ok(Self { shared, clock, waiting_bytes_max, thread: Mutex::new(Some(thread)), ended })
     }
 
-    pub(crate) fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
-        self.step(|sequencer, _| Ok(sequencer.stage_expired(now, usize::MAX)))
+    pub(crate) async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
+        let changes = !commit.writes.is_empty() || !commit.counters.is_empty();
+        let answer = self.stage(changes, commit_bytes(commit), |sequencer, now| sequencer.stage(commit, now));
+        answer.wait().await
     }
 
-    pub(crate) fn compact(&self, now: Timestamp) -> Result<(), CommitError> {
-        self.step(|sequencer, _| {
+    pub(crate) async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
+        let mut expired = 0;
+        let answer = self.stage(true, 0, |sequencer, _| {
+            expired = sequencer.stage_expired(now, EXPIRED_MAX);
+            Ok(sequencer.nothing())
+        });
+        answer.wait().await.map(|_| expired)
+    }
+
+    pub(crate) async fn compact(&self, now: Timestamp) -> Result<(), CommitError> {
+        let answer = self.stage(false, 0, |sequencer, _| {
             sequencer.stage_compaction(now);
-            Ok(())
-        })
+            Ok(sequencer.nothing())
+        });
+        answer.wait().await.map(drop)
     }
 
-    fn step<R>(
-        &self,
-        stage: impl FnOnce(&mut Sequencer, Timestamp) -> Result<R, CommitError>,
-    ) -> Result<R, CommitError> {
-        if self.view.is_closed() {
-            return Err(CommitError::Closed);
-        }
-        let now = self.clock.now();
-        let mut sequencer = self.sequencer.lock();
-        let outcome = stage(&mut sequencer, now)?;
-        let sealed = sequencer.seal();
-        self.view.publish(sealed.state);
-        drop(sequencer);
-        self.view.notify(&sealed.touched);
-        Ok(outcome)
+    /// Makes durable what is not yet.
+    pub(crate) async fn flush(&self) -> Result<(), CommitError> {
+        let answer = self.stage(false, 0, |sequencer, _| {
+            sequencer.stage_flush();
+            Ok(sequencer.nothing())
+        });
+        answer.wait().await.map(drop)
     }
+
+    /// Refuses further commits, and waits until the thread has ended.
+    pub(crate) async fn close(&self) {
+        self.begin_close();
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+        self.join();
+    }
+
+    /// As [`close`](Self::close), for a thread that may block.
+    pub(crate) fn close_blocking(&self) {
+        self.begin_close();
+        self.join();
+    }
+
+    fn begin_close(&self) {
+        self.shared.desk.lock().closing = true;
+        self.shared.work.notify_all();
+    }
+
+    fn join(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer thread panicked");
+        }
+    }
+
+    /// Decides something, and says how to come by the answer.
+    fn stage(
+        &self,
+        changes: bool,
+        bytes: usize,
+        decide: impl FnOnce(&mut Sequencer, Timestamp) -> Result<Committed, CommitError>,
+    ) -> Answer {
+        let now = self.clock.now();
+        let shared = &*self.shared;
+        let mut desk = shared.desk.lock();
+        if let Some(why) = &desk.failed {
+            return Answer::Now(Err(CommitError::Poisoned(why.clone())));
+        }
+        if desk.closing {
+            return Answer::Now(Err(CommitError::Closed));
+        }
+        if desk.waiting_bytes.saturating_add(bytes) > self.waiting_bytes_max && !desk.waiting.is_empty() {
+            return Answer::Now(Err(CommitError::Busy));
+        }
+        let outcome = decide(&mut desk.sequencer, now);
+        if desk.sequencer.is_idle() && !desk.in_flight {
+            return Answer::Now(outcome); // it was decided against what is durable, and changes nothing
+        }
+        if !shared.journal {
+            let sealed = desk.sequencer.seal();
+            shared.view.publish(sealed.state);
+            drop(desk);
+            shared.view.notify(&sealed.touched);
+            return Answer::Now(outcome);
+        }
+        let (answer, answered) = oneshot::channel();
+        desk.waiting.push(Waiting { answer, outcome, changes });
+        desk.waiting_bytes += bytes + WAITING_BYTES;
+        let first = desk.waiting.len() == 1 && !desk.in_flight;
+        drop(desk);
+        if first {
+            shared.work.notify_one();
+        }
+        Answer::Later(answered)
+    }
+}
+
+/// What one waiting commit counts beside its objects.
+const WAITING_BYTES: usize = 256;
+
+/// How many objects expire in one group.
+const EXPIRED_MAX: usize = 4096;
+
+/// How to come by an answer.
+enum Answer {
+    Now(Result<Committed, CommitError>),
+    Later(oneshot::Receiver<Result<Committed, CommitError>>),
+}
+
+impl Answer {
+    async fn wait(self) -> Result<Committed, CommitError> {
+        match self {
+            Self::Now(outcome) => outcome,
+            // the committer answers everybody, unless it panics
+            Self::Later(answered) => {
+                answered.await.unwrap_or_else(|_| Err(CommitError::Unknown("the committer has stopped".into())))
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn new(view: Arc<View>, sequencer: Sequencer, journal: bool) -> Self {
+        let desk =
+            Desk { sequencer, waiting: Vec::new(), waiting_bytes: 0, in_flight: false, closing: false, failed: None };
+        Self { view, desk: Mutex::new(desk), work: Condvar::new(), journal }
+    }
+}
+
+/// The committer thread: takes what has gathered, makes it durable, publishes it, answers.
+struct Committer {
+    shared: Arc<Shared>,
+    journal: Box<dyn Journal>,
+}
+
+impl Committer {
+    fn run(mut self) {
+        while let Some((sealed, waiting)) = self.take() {
+            let appended = match sealed.group.is_empty() && !sealed.group.sync {
+                true => Ok(()),
+                false => self.journal.append(&sealed.group),
+            };
+            match appended {
+                Ok(()) => self.publish(sealed, waiting),
+                Err(AppendError::Full { place }) => self.refuse(&place, waiting),
+                Err(AppendError::Failed(why)) => self.fail(&why, waiting),
+            }
+        }
+        let failed = self.shared.desk.lock().failed.is_some();
+        if !failed && let Err(error) = self.journal.close() {
+            tracing::error!(%error, "the journal was not closed in order");
+        }
+    }
+
+    /// The next group, once there is one; none when the store is closed.
+    fn take(&self) -> Option<(Sealed, Vec<Waiting>)> {
+        let mut desk = self.shared.desk.lock();
+        while desk.waiting.is_empty() {
+            if desk.closing {
+                return None;
+            }
+            self.shared.work.wait(&mut desk);
+        }
+        desk.in_flight = true;
+        desk.waiting_bytes = 0;
+        let room = desk.waiting.len();
+        let waiting = std::mem::replace(&mut desk.waiting, Vec::with_capacity(room));
+        Some((desk.sequencer.seal(), waiting))
+    }
+
+    fn publish(&self, sealed: Sealed, waiting: Vec<Waiting>) {
+        self.shared.view.publish(sealed.state);
+        self.shared.desk.lock().in_flight = false;
+        for waiting in waiting {
+            let _ = waiting.answer.send(waiting.outcome); // whoever dropped the future does not ask
+        }
+        self.shared.view.notify(&sealed.touched);
+    }
+
+    /// There is no room: what was staged did not happen. The next commit tries anew.
+    fn refuse(&self, place: &str, waiting: Vec<Waiting>) {
+        tracing::error!(place, "the disk is full: writes are refused until there is space");
+        let mut desk = self.shared.desk.lock();
+        desk.sequencer.roll_back(self.shared.view.state().as_ref().clone());
+        desk.in_flight = false;
+        desk.waiting_bytes = 0;
+        let later = std::mem::take(&mut desk.waiting);
+        drop(desk);
+        for waiting in waiting.into_iter().chain(later) {
+            let _ = waiting.answer.send(Err(CommitError::DiskFull));
+        }
+    }
+
+    /// The disk has failed: nobody knows whether the group is on it, and nothing more is.
+    fn fail(&self, why: &str, waiting: Vec<Waiting>) {
+        tracing::error!(why, "the store has failed and takes no more writes");
+        let why: Arc<str> = why.into();
+        let mut desk = self.shared.desk.lock();
+        desk.failed = Some(why.clone());
+        desk.in_flight = false;
+        let later = std::mem::take(&mut desk.waiting);
+        drop(desk);
+        for waiting in waiting {
+            let error = match waiting.changes && waiting.outcome.is_ok() {
+                true => CommitError::Unknown(why.clone()),
+                false => CommitError::Poisoned(why.clone()),
+            };
+            let _ = waiting.answer.send(Err(error));
+        }
+        for waiting in later {
+            let _ = waiting.answer.send(Err(CommitError::Poisoned(why.clone())));
+        }
+    }
+}
+
+fn commit_bytes(commit: &Commit) -> usize {
+    commit.writes.iter().map(super::sequencer::write_bytes).sum()
 }

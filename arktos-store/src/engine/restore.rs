@@ -41,6 +41,15 @@ impl Restoring {
         self.state.revision = self.state.revision.max(revision);
     }
 
+    pub(crate) fn number(&mut self, group: u64) {
+        self.state.group = self.state.group.max(group);
+    }
+
+    /// The number of the newest group.
+    pub(crate) fn newest_group(&self) -> u64 {
+        self.state.group
+    }
+
     pub(crate) fn origin(&mut self, revision: Revision) {
         self.state.begin_at(revision);
     }
@@ -51,6 +60,7 @@ impl Restoring {
 
     pub(crate) fn group(&mut self, group: &Group) {
         self.closed = false;
+        self.number(group.number);
         if let Some(resumed) = group.resumed {
             self.state.jump(resumed);
         }

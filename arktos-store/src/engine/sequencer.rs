@@ -7,7 +7,7 @@ use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
 
 use super::history::HistoryLimit;
 use super::state::State;
-use crate::commit::{Change, Commit, CommitError, Committed, Durability};
+use crate::commit::{Change, Commit, CommitError, Committed, Durability, Write};
 use crate::storage::{Group, Record};
 
 /// How far ahead revisions are reserved for relaxed writes.
@@ -31,6 +31,8 @@ pub(crate) struct Sequencer {
     group: Group,
     touched: Vec<GroupResource>,
     compacted: bool,
+    /// Groups were handed out that need not be durable yet.
+    unsynced: bool,
 }
 
 /// What a sequencer keeps to.
@@ -66,6 +68,7 @@ impl Sequencer {
             group: Group::default(),
             touched: Vec::new(),
             compacted: false,
+            unsynced: false,
         }
     }
 
@@ -76,7 +79,12 @@ impl Sequencer {
 
     /// Whether nothing is staged that [`seal`](Self::seal) has not handed out.
     pub(crate) fn is_idle(&self) -> bool {
-        self.group.is_empty() && !self.compacted
+        self.touched.is_empty() && self.group.is_empty() && !self.group.sync && !self.compacted
+    }
+
+    /// The answer to what changes nothing.
+    pub(crate) fn nothing(&self) -> Committed {
+        Committed { revisions: Vec::new(), revision: self.staged.revision }
     }
 
     /// Decides a commit against the staged state.
@@ -133,9 +141,28 @@ impl Sequencer {
         self.compacted |= !self.staged.compact(self.limits.history, now).is_empty();
     }
 
+    /// Makes the next group durable, and with it everything before it.
+    pub(crate) fn stage_flush(&mut self) {
+        self.group.sync |= self.limits.journal && (self.unsynced || !self.group.is_empty());
+    }
+
+    /// Goes on above everything that readers may have been told of and that is lost.
+    pub(crate) fn stage_resumption(&mut self, resumed: Revision) {
+        self.staged.jump(resumed);
+        self.given = self.given.max(resumed);
+        self.group.resumed = Some(resumed);
+        self.group.sync = true;
+    }
+
     /// Hands out what was staged since the last call.
     pub(crate) fn seal(&mut self) -> Sealed {
         self.compacted = false;
+        if !self.group.is_empty() {
+            self.staged.group += 1;
+            self.group.number = self.staged.group;
+            self.unsynced = true;
+        }
+        self.unsynced &= !self.group.sync;
         Sealed {
             group: std::mem::take(&mut self.group),
             state: self.staged.clone(),
@@ -154,14 +181,7 @@ impl Sequencer {
     }
 
     fn check(&self, commit: &Commit) -> Result<(), CommitError> {
-        let size: usize = commit
-            .writes
-            .iter()
-            .map(|write| match &write.change {
-                Change::Put { object, .. } => object.tail().len() + write.key.path.as_str().len(),
-                Change::Delete => write.key.path.as_str().len(),
-            })
-            .sum();
+        let size: usize = commit.writes.iter().map(write_bytes).sum();
         if size > self.limits.commit_bytes {
             return Err(CommitError::TooLarge { size, limit: self.limits.commit_bytes });
         }
@@ -235,5 +255,14 @@ impl Sequencer {
             self.group.reserved = Some(self.reserved);
             self.group.sync = true;
         }
+    }
+}
+
+/// What a write weighs.
+pub(crate) fn write_bytes(write: &Write) -> usize {
+    let path = write.key.path.as_str().len();
+    match &write.change {
+        Change::Put { object, .. } => path + object.tail().len(),
+        Change::Delete => path,
     }
 }

@@ -83,8 +83,25 @@ impl Snapshot {
         self.state.counters()
     }
 
-    pub(crate) fn state(&self) -> &Arc<State> {
-        &self.state
+    /// The number of the newest group that is in the newest state that this snapshot knows of.
+    #[must_use]
+    pub fn group(&self) -> u64 {
+        self.state.group
+    }
+
+    /// The revision of the last event of each resource, and of resources whose objects are all gone.
+    pub fn last_events(&self) -> impl Iterator<Item = (&GroupResource, Revision)> {
+        self.state.resources().map(|(resource, kept)| (resource, kept.log.last()))
+    }
+
+    /// The revision after which all events are still kept.
+    pub(crate) fn history_begins(&self) -> Revision {
+        self.state.history_begins()
+    }
+
+    /// Revisions that were given out and lost: those after the first and before the second of each pair.
+    pub fn lost(&self) -> impl Iterator<Item = (Revision, Revision)> {
+        self.state.lost.iter().map(|lost| (lost.after, lost.resumed))
     }
 
     fn objects(&self, resource: &GroupResource) -> Objects {

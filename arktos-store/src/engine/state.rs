@@ -16,6 +16,8 @@ pub(crate) type Objects = OrdMap<ObjectPath, Stored>;
 pub(crate) struct State {
     /// The revision of the newest write.
     pub revision: Revision,
+    /// The number of the newest group.
+    pub group: u64,
     /// The newest revision that history has dropped an event of: states from here on can be had back.
     pub floor: Revision,
     /// Where what is known begins: of a resource that is not here, nothing is known before.
@@ -157,6 +159,13 @@ impl State {
     pub(crate) fn lost_at(&self, revision: Revision) -> Option<Revision> {
         let lost = self.lost.iter().find(|lost| revision > lost.after && revision < lost.resumed)?;
         Some(lost.resumed)
+    }
+
+    /// The revision from which on all kept events were written: what is older is needed by nobody who watches.
+    pub(crate) fn history_begins(&self) -> Revision {
+        let oldest =
+            self.resources.values().filter_map(|kept| kept.log.get(kept.log.base())).map(|event| event.revision);
+        oldest.min().map_or(self.revision, |oldest| Revision(oldest.0.saturating_sub(1)))
     }
 
     /// Drops the history that is beyond the limit. Says which resources have lost events.

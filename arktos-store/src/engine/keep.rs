@@ -1,0 +1,51 @@
+//! The thread on which a journal's keeper works.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::snapshot::Snapshot;
+use crate::storage::{Keeper, OpenError};
+
+/// Runs a keeper beside the committer.
+pub(crate) struct Keep {
+    /// Where the next state to keep is left; dropped to end the thread. At most one waits: the next will be newer.
+    offers: Mutex<Option<SyncSender<Snapshot>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Keep {
+    pub(crate) fn start(mut keeper: Box<dyn Keeper>) -> Result<Self, OpenError> {
+        let (offers, offered) = sync_channel::<Snapshot>(1);
+        let run = move || {
+            for snapshot in offered {
+                let history = snapshot.history_begins();
+                if let Err(error) = keeper.keep(&snapshot, history) {
+                    tracing::warn!(%error, "the store's housekeeping failed and will be tried again");
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("arktos-keeper".to_owned()).spawn(run);
+        let thread = thread.map_err(|source| OpenError::Io { place: "the keeper thread".to_owned(), source })?;
+        Ok(Self { offers: Mutex::new(Some(offers)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Leaves a state for the keeper, unless it still has one.
+    pub(crate) fn offer(&self, snapshot: Snapshot) {
+        if let Some(offers) = &*self.offers.lock() {
+            let _ = offers.try_send(snapshot);
+        }
+    }
+
+    /// Lets the keeper finish what it does, and ends the thread.
+    pub(crate) fn close(&self) {
+        self.offers.lock().take();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the keeper thread panicked");
+        }
+    }
+}
