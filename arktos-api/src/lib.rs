@@ -15,9 +15,12 @@
 pub mod body;
 pub mod client;
 pub mod config;
+pub mod discovery;
 pub mod identity;
 pub mod negotiate;
+pub mod openapi;
 pub mod server;
+pub mod table;
 
 pub use body::Body;
 pub use client::InProcessClient;

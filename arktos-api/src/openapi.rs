@@ -1,0 +1,203 @@
+//! OpenAPI v3: what objects look like and which operations there are, one document a group version.
+//!
+//! Documents are made from the catalog when the first client asks for any, and kept as bytes. They are named by their
+//! hash: a client that has one never asks for it again.
+
+mod paths;
+mod schemas;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use arktos_core::catalog::{Catalog, Kind};
+use arktos_core::{Reason, Status};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, ETAG, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::body::Body;
+use crate::discovery::{View, method_not_allowed, response};
+use crate::negotiate::{self, Endpoint, JSON};
+
+const ROOT: &str = "/openapi/v3";
+
+/// The OpenAPI documents of one catalog.
+pub struct OpenApi {
+    catalog: Arc<Catalog>,
+    // Each written once, by whoever first asks for the view.
+    views: [OnceLock<Documents>; 3],
+}
+
+/// The documents of one view, by the path that they describe, such as `apis/apps/v1`.
+struct Documents {
+    by_path: BTreeMap<String, Document>,
+    index: Bytes,
+}
+
+#[derive(Clone)]
+struct Document {
+    body: Bytes,
+    hash: String,
+}
+
+impl OpenApi {
+    /// OpenAPI of a catalog. For the built-in catalog all servers of a process share one.
+    #[must_use]
+    pub fn of(catalog: &Arc<Catalog>) -> Arc<Self> {
+        static BUILTIN: LazyLock<Arc<OpenApi>> = LazyLock::new(|| Arc::new(OpenApi::new(Catalog::builtin())));
+        if Arc::ptr_eq(catalog, &BUILTIN.catalog) { BUILTIN.clone() } else { Arc::new(Self::new(catalog.clone())) }
+    }
+
+    fn new(catalog: Arc<Catalog>) -> Self {
+        Self { catalog, views: Default::default() }
+    }
+
+    /// The answer to a request below `/openapi`; `None` for other paths. Paths are without the prefix of a tenant, and
+    /// so are the addresses in the index: clients put the prefix back.
+    #[must_use]
+    pub fn answer(
+        &self,
+        view: View,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Option<Result<Response<Body>, Status>> {
+        let rest = path.strip_prefix("/openapi")?;
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return None;
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Some(Err(method_not_allowed()));
+        }
+        let Some(name) = path.strip_prefix(ROOT) else {
+            return Some(Err(Status::failure(
+                Reason::NotFound,
+                "this server describes itself in OpenAPI v3 alone: see /openapi/v3",
+            )));
+        };
+        Some(self.document(view, name.trim_matches('/'), query, headers))
+    }
+
+    fn document(
+        &self,
+        view: View,
+        name: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Status> {
+        let documents = self.documents(view);
+        if name.is_empty() {
+            return Ok(response(StatusCode::OK, "text/plain; charset=utf-8", documents.index.clone()));
+        }
+        let Some(document) = documents.by_path.get(name) else {
+            return Ok(empty(StatusCode::NOT_FOUND));
+        };
+        negotiate::accept(headers, Endpoint::default())?;
+        let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|part| part.strip_prefix("hash="));
+        if asked.is_some_and(|hash| hash != document.hash) {
+            let mut answer = empty(StatusCode::MOVED_PERMANENTLY);
+            set(&mut answer, LOCATION, &address(name, &document.hash));
+            return Ok(answer);
+        }
+        let etag = format!("\"{}\"", document.hash);
+        let known = negotiate::header_text(headers, http::header::IF_NONE_MATCH);
+        let mut answer = if known.split(',').any(|tag| tag.trim() == etag) {
+            empty(StatusCode::NOT_MODIFIED)
+        } else {
+            response(StatusCode::OK, JSON, document.body.clone())
+        };
+        set(&mut answer, ETAG, &etag);
+        let caching = if asked.is_some() { "public, immutable, max-age=31536000" } else { "no-cache, private" };
+        set(&mut answer, CACHE_CONTROL, caching);
+        Ok(answer)
+    }
+
+    fn documents(&self, view: View) -> &Documents {
+        self.views[view as usize].get_or_init(|| {
+            // What two views have in common exists once.
+            let whole = (view != View::Region).then(|| self.documents(View::Region));
+            build(&self.catalog, view, whole)
+        })
+    }
+}
+
+fn build(catalog: &Catalog, view: View, whole: Option<&Documents>) -> Documents {
+    let mut by_path = BTreeMap::new();
+    for (path, about) in [
+        (".well-known/openid-configuration", "OpenID configuration"),
+        ("openid/v1/jwks", "keys"),
+        ("version", "version"),
+    ] {
+        by_path.insert(path.to_owned(), document(&paths::plain_path(&format!("/{path}"), about)));
+    }
+    for root in ["api", "apis"] {
+        by_path.insert(root.to_owned(), document(&paths::plain_path(&format!("/{root}/"), "available versions")));
+    }
+    for group in catalog.groups() {
+        let root = if group.name.is_empty() { "api".to_owned() } else { format!("apis/{}", group.name) };
+        let mut any = false;
+        for version in &group.versions {
+            let path = format!("{root}/{}", version.name);
+            let kinds: Vec<&Arc<Kind>> = version.kinds.iter().filter(|kind| view.shows(kind)).collect();
+            if kinds.is_empty() {
+                continue;
+            }
+            any = true;
+            let shared =
+                whole.filter(|_| kinds.len() == version.kinds.len()).and_then(|whole| whole.by_path.get(&path));
+            let made = shared.cloned().unwrap_or_else(|| document(&group_version(catalog, &path, &kinds)));
+            by_path.insert(path, made);
+        }
+        if any && !group.name.is_empty() {
+            by_path.insert(root.clone(), document(&paths::plain_path(&format!("/{root}/"), "information of a group")));
+        }
+    }
+    let index: serde_json::Map<String, Value> = by_path
+        .iter()
+        .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, &document.hash)})))
+        .collect();
+    Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()) }
+}
+
+/// The document of one group version.
+fn group_version(catalog: &Catalog, path: &str, kinds: &[&Arc<Kind>]) -> Value {
+    let mut components = schemas::Components::new(catalog);
+    let mut operations = serde_json::Map::new();
+    for kind in kinds {
+        paths::add(&mut operations, &mut components, &format!("/{path}"), kind);
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "paths": operations,
+        "components": {"schemas": components.finish()},
+    })
+}
+
+fn document(content: &Value) -> Document {
+    let body = Bytes::from(content.to_string());
+    let hash = Sha256::digest(&body).iter().map(|byte| format!("{byte:02X}")).collect();
+    Document { body, hash }
+}
+
+fn address(path: &str, hash: &str) -> String {
+    format!("{ROOT}/{path}?hash={hash}")
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer
+}
+
+fn set(answer: &mut Response<Body>, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

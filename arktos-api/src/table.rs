@@ -1,0 +1,259 @@
+//! Objects as tables: what `kubectl get` shows.
+//!
+//! The columns of a kind stand in the catalog; its printer, which fills them, in one of the modules here. A kind without
+//! a printer shows its name and when it was made.
+
+mod admission;
+mod age;
+mod core;
+mod network;
+mod partial;
+mod pod;
+mod row;
+mod storage;
+mod workload;
+
+use std::sync::Arc;
+
+use arktos_core::catalog::Kind;
+use arktos_core::{Dialect, Revision, Status, Timestamp, TypeMeta};
+use arktos_store::Stored;
+use serde_json::{Value, json};
+
+use crate::negotiate::MetaVersion;
+
+pub use age::human_duration;
+pub use partial::write_partial;
+use row::{Cells, Row};
+
+/// What each row carries beside its cells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Include {
+    /// Nothing.
+    None,
+    /// The object's metadata.
+    #[default]
+    Metadata,
+    /// The whole object.
+    Object,
+}
+
+impl Include {
+    /// Reads the query parameter `includeObject`.
+    ///
+    /// # Errors
+    /// 400, when it is none of the three.
+    pub fn parse(text: Option<&str>) -> Result<Self, Status> {
+        match text {
+            None | Some("" | "Metadata") => Ok(Self::Metadata),
+            Some("Object") => Ok(Self::Object),
+            Some("None") => Ok(Self::None),
+            Some(other) => Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: \"{other}\": must be 'Metadata', \
+                 'Object', 'None', or empty"
+            ))),
+        }
+    }
+}
+
+/// What a list says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct ListMeta {
+    /// The revision of the state; of the object, where it is one object's table.
+    pub revision: Revision,
+    /// Where the next page begins; empty on the last one.
+    pub continue_token: String,
+    /// How many items are left after this page, where that is known.
+    pub remaining: Option<u64>,
+}
+
+/// Writes an object as a whole, in the version and dialect that the client asked for.
+pub type WriteObject<'a> = dyn Fn(&Stored, &mut Vec<u8>) + Send + Sync + 'a;
+
+/// Writes tables of one kind.
+#[derive(Clone)]
+pub struct Table {
+    kind: Arc<Kind>,
+    printer: Option<Printer>,
+    version: MetaVersion,
+    include: Include,
+    dialect: Dialect,
+    now: Timestamp,
+}
+
+type Printer = fn(&Row<'_>) -> Cells;
+
+impl Table {
+    /// A writer of tables. Ages are counted up to `now`.
+    #[must_use]
+    pub fn new(kind: &Arc<Kind>, version: MetaVersion, include: Include, dialect: Dialect, now: Timestamp) -> Self {
+        let printer = printer(kind.storage_resource.as_str()).filter(|_| kind.builtin && !kind.columns.is_empty());
+        Self { kind: kind.clone(), printer, version, include, dialect, now }
+    }
+
+    /// The same writer, at another moment: for a watch, whose events come one after the other.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        Self { now, ..self.clone() }
+    }
+
+    /// A whole table: a page of a list, or one object.
+    pub fn write<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        items: impl IntoIterator<Item = &'a Stored>,
+        meta: &ListMeta,
+        object: &WriteObject<'_>,
+    ) {
+        self.open(out, true);
+        let mut rows = 0;
+        for stored in items {
+            self.row(out, rows, stored, object);
+            rows += 1;
+        }
+        self.close(out, rows, meta);
+    }
+
+    /// The table of one event of a watch. Only the `first` of a stream has the columns.
+    pub fn write_event(&self, out: &mut Vec<u8>, stored: &Stored, first: bool, object: &WriteObject<'_>) {
+        self.open(out, first);
+        self.row(out, 0, stored, object);
+        self.close(out, 1, &ListMeta { revision: stored.revision, ..ListMeta::default() });
+    }
+
+    /// The beginning of a table whose rows are written one by one.
+    pub fn open(&self, out: &mut Vec<u8>, columns: bool) {
+        let api_version = self.version.api_version();
+        out.extend_from_slice(
+            format!(r#"{{"kind":"Table","apiVersion":"{api_version}","columnDefinitions":"#).as_bytes(),
+        );
+        let columns = if columns { self.columns() } else { Value::Null };
+        out.extend_from_slice(columns.to_string().as_bytes());
+        out.extend_from_slice(br#","rows":"#);
+    }
+
+    /// One row; `index` counts them from 0.
+    pub fn row(&self, out: &mut Vec<u8>, index: usize, stored: &Stored, object: &WriteObject<'_>) {
+        out.push(if index == 0 { b'[' } else { b',' });
+        let row = Row::new(stored, self.now);
+        let cells = match self.printer {
+            Some(printer) => printer(&row),
+            None => vec![row.name(), Value::from(row.text("/metadata/creationTimestamp"))],
+        };
+        out.extend_from_slice(br#"{"cells":"#);
+        out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
+        if self.kind.storage_resource.as_str() == "pods" {
+            pod::write_conditions(&row, out);
+        }
+        out.extend_from_slice(br#","object":"#);
+        match self.include {
+            Include::None => out.extend_from_slice(b"null"),
+            Include::Metadata => write_partial(out, stored, self.version, self.dialect),
+            Include::Object => object(stored, out),
+        }
+        out.push(b'}');
+    }
+
+    /// The end of a table of so many rows.
+    pub fn close(&self, out: &mut Vec<u8>, rows: usize, meta: &ListMeta) {
+        out.extend_from_slice(match (rows, self.printer) {
+            (0, Some(_)) => b"[]".as_slice(),
+            (0, None) => b"null",
+            _ => b"]",
+        });
+        let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
+        if !meta.continue_token.is_empty() {
+            metadata["continue"] = Value::from(meta.continue_token.as_str());
+        }
+        if let Some(remaining) = meta.remaining {
+            metadata["remainingItemCount"] = Value::from(remaining);
+        }
+        out.extend_from_slice(format!(r#","metadata":{metadata}}}"#).as_bytes());
+    }
+
+    fn columns(&self) -> Value {
+        if self.kind.columns.is_empty() {
+            return json!([
+                {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
+                {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
+            ]);
+        }
+        let columns = self.kind.columns.iter().map(|column| {
+            json!({
+                "name": column.name, "type": column.type_name, "format": column.format,
+                "description": column.about, "priority": column.priority,
+            })
+        });
+        columns.collect()
+    }
+}
+
+/// The type of objects of which only the metadata is shown.
+fn partial_type(version: MetaVersion) -> TypeMeta {
+    TypeMeta { api_version: version.api_version().to_owned(), kind: "PartialObjectMetadata".to_owned() }
+}
+
+/// The printer of a resource, by the name it is stored under. It prints the stored version.
+fn printer(resource: &str) -> Option<Printer> {
+    let printer: Printer = match resource {
+        "pods" => pod::pod,
+        "podtemplates" => workload::pod_template,
+        "replicationcontrollers" | "replicasets.apps" => workload::replica_set,
+        "deployments.apps" => workload::deployment,
+        "statefulsets.apps" => workload::stateful_set,
+        "daemonsets.apps" => workload::daemon_set,
+        "controllerrevisions.apps" => workload::controller_revision,
+        "jobs.batch" => workload::job,
+        "cronjobs.batch" => workload::cron_job,
+        "horizontalpodautoscalers.autoscaling" => workload::autoscaler,
+        "poddisruptionbudgets.policy" => workload::disruption_budget,
+        "componentstatuses" => core::component_status,
+        "configmaps" => core::config_map,
+        "events" => core::event,
+        "namespaces" | "tenants" => core::with_phase,
+        "nodes" => core::node,
+        "resourcequotas" => core::resource_quota,
+        "secrets" => core::secret,
+        "serviceaccounts" | "deviceclasses.resource.k8s.io" | "resourceclaimtemplates.resource.k8s.io" => {
+            core::with_age
+        }
+        "leases.coordination.k8s.io" => core::lease,
+        "priorityclasses.scheduling.k8s.io" => core::priority_class,
+        "runtimeclasses.node.k8s.io" => core::runtime_class,
+        "resourceclaims.resource.k8s.io" => core::resource_claim,
+        "resourceslices.resource.k8s.io" => core::resource_slice,
+        "endpoints" => network::endpoints,
+        "endpointslices.discovery.k8s.io" => network::endpoint_slice,
+        "services" => network::service,
+        "ingresses.networking.k8s.io" => network::ingress,
+        "ingressclasses.networking.k8s.io" => network::ingress_class,
+        "networkpolicies.networking.k8s.io" => network::network_policy,
+        "ipaddresses.networking.k8s.io" => network::ip_address,
+        "servicecidrs.networking.k8s.io" => network::service_cidr,
+        "persistentvolumes" => storage::volume,
+        "persistentvolumeclaims" => storage::volume_claim,
+        "storageclasses.storage.k8s.io" => storage::storage_class,
+        "csidrivers.storage.k8s.io" => storage::csi_driver,
+        "csinodes.storage.k8s.io" => storage::csi_node,
+        "volumeattachments.storage.k8s.io" => storage::volume_attachment,
+        "volumeattributesclasses.storage.k8s.io" => storage::volume_attributes_class,
+        "clusterrolebindings.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
+            admission::role_binding
+        }
+        "certificatesigningrequests.certificates.k8s.io" => admission::signing_request,
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+        | "validatingwebhookconfigurations.admissionregistration.k8s.io" => admission::webhooks,
+        "validatingadmissionpolicies.admissionregistration.k8s.io" => admission::validating_policy,
+        "mutatingadmissionpolicies.admissionregistration.k8s.io" => admission::mutating_policy,
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io"
+        | "mutatingadmissionpolicybindings.admissionregistration.k8s.io" => admission::policy_binding,
+        "apiservices.apiregistration.k8s.io" => admission::api_service,
+        "flowschemas.flowcontrol.apiserver.k8s.io" => admission::flow_schema,
+        "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io" => admission::priority_level,
+        _ => return None,
+    };
+    Some(printer)
+}
+
+#[cfg(test)]
+mod tests;

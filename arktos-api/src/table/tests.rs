@@ -1,0 +1,136 @@
+//! Tables of stored objects.
+
+use arktos_core::catalog::Catalog;
+use arktos_core::{Object, ObjectPath};
+
+use super::*;
+
+const NOON: &str = "2026-07-01T12:00:00Z";
+
+fn table(resource: &str, include: Include, object: Value) -> Value {
+    let resource = arktos_core::GroupResource::from(resource.to_owned());
+    let kind = Catalog::builtin().storage(&resource).expect("a built-in kind");
+    let now = Timestamp::parse(NOON).expect("a moment");
+    let table = Table::new(&kind, MetaVersion::V1, include, Dialect::Plain, now);
+    let object = Object::from_value(object).expect("an object");
+    let path = ObjectPath::new("acme", object.namespace(), object.name());
+    let stored = Stored { path, revision: Revision(7), object: kind.encode(&object).expect("encodes") };
+    let mut out = Vec::new();
+    let whole = |stored: &Stored, out: &mut Vec<u8>| {
+        stored.object.write(out, Some(&kind.type_meta), "acme", stored.revision, Dialect::Plain);
+    };
+    table.write(&mut out, [&stored], &ListMeta { revision: Revision(9), ..ListMeta::default() }, &whole);
+    serde_json::from_slice(&out).expect("a table is JSON")
+}
+
+fn cells(resource: &str, object: Value) -> Value {
+    table(resource, Include::None, object)["rows"][0]["cells"].clone()
+}
+
+#[test]
+fn every_printer_fills_every_column() {
+    for kind in Catalog::builtin().kinds().filter(|kind| kind.storage && kind.can("list")) {
+        let resource = kind.storage_resource.as_str();
+        let shown = table(resource, Include::None, json!({"metadata": {"name": "x"}}));
+        let columns = shown["columnDefinitions"].as_array().expect("columns");
+        let cells = shown["rows"][0]["cells"].as_array().expect("cells");
+        assert_eq!(cells.len(), columns.len(), "{resource}: {cells:?}");
+        let name_column = columns.iter().position(|column| column["format"] == "name").expect("a name");
+        assert_eq!(cells[name_column], "x", "{resource}");
+        let has_own_columns = columns.iter().all(|column| column["name"] != "Created At");
+        assert_eq!(printer(resource).is_some(), has_own_columns, "{resource} prints what its columns promise");
+    }
+}
+
+#[test]
+fn a_pod_shows_its_state_and_its_restarts() {
+    let pod = |status: Value| {
+        json!({
+            "metadata": {"name": "web", "namespace": "default", "creationTimestamp": "2026-07-01T11:57:55Z"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},
+            "status": status,
+        })
+    };
+    let running = json!({"phase": "Running", "podIPs": [{"ip": "10.1.2.3"}], "containerStatuses": [
+        {"name": "a", "ready": true, "restartCount": 2, "state": {"running": {}},
+         "lastState": {"terminated": {"finishedAt": "2026-07-01T11:00:00Z"}}},
+        {"name": "b", "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff"}}},
+    ]});
+    assert_eq!(
+        cells("pods", pod(running)),
+        json!(["web", "1/2", "ImagePullBackOff", "2 (60m ago)", "2m5s", "10.1.2.3", "n1", "<none>", "<none>"])
+    );
+    let starting = json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]});
+    assert_eq!(cells("pods", pod(starting))[2], "Init:0/1");
+    let failed = json!({"phase": "Failed", "containerStatuses": [
+        {"name": "a", "state": {"terminated": {"exitCode": 3}}},
+    ]});
+    let shown = table("pods", Include::None, pod(failed));
+    assert_eq!(shown["rows"][0]["cells"][2], "ExitCode:3");
+    assert_eq!(shown["rows"][0]["conditions"][0]["reason"], "Failed");
+}
+
+#[test]
+fn a_service_shows_its_addresses_and_ports() {
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.7"], "selector": {"b": "2", "a": "1"},
+                 "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]},
+    });
+    assert_eq!(
+        cells("services", service),
+        json!(["web", "LoadBalancer", "10.0.0.7", "<pending>", "80:30080/TCP,53/UDP", "<unknown>", "a=1,b=2"])
+    );
+}
+
+#[test]
+fn an_ingress_counts_the_hosts_it_does_not_show() {
+    let hosts = |hosts: &[&str]| {
+        let rules: Vec<Value> = hosts.iter().map(|host| json!({"host": host})).collect();
+        cells("ingresses.networking.k8s.io", json!({"metadata": {"name": "x"}, "spec": {"rules": rules}}))[2].clone()
+    };
+    assert_eq!(hosts(&[]), "*");
+    assert_eq!(hosts(&["a", "b", "c"]), "a,b,c");
+    assert_eq!(hosts(&["a", "b", "c", "d", "e"]), "a,b,c + 2 more...");
+}
+
+#[test]
+fn an_autoscaler_shows_what_it_measures() {
+    let metrics = json!([
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 60}}},
+        {"type": "Pods", "pods": {"target": {"averageValue": "100m"}}},
+        {"type": "External", "external": {"target": {"value": "5"}}},
+    ]);
+    let current = json!([{"type": "Resource", "resource": {"current": {"averageUtilization": 40}}}]);
+    let object =
+        json!({"metadata": {"name": "x"}, "spec": {"metrics": metrics}, "status": {"currentMetrics": current}});
+    assert_eq!(cells("horizontalpodautoscalers.autoscaling", object)[2], "cpu: 40%/60%, <unknown>/100m + 1 more...");
+}
+
+#[test]
+fn rows_carry_what_was_asked_for() {
+    let object = || json!({"metadata": {"name": "x", "namespace": "ns", "labels": {"a": "}"}}, "data": {"k": "v"}});
+    assert_eq!(table("configmaps", Include::None, object())["rows"][0]["object"], Value::Null);
+    let partial = table("configmaps", Include::Metadata, object())["rows"][0]["object"].clone();
+    assert_eq!(partial["kind"], "PartialObjectMetadata");
+    assert_eq!(partial["apiVersion"], "meta.k8s.io/v1");
+    assert_eq!(partial["metadata"]["resourceVersion"], "7");
+    assert_eq!(partial["metadata"]["labels"]["a"], "}");
+    assert_eq!(partial.get("data"), None);
+    let whole = table("configmaps", Include::Object, object());
+    assert_eq!(whole["rows"][0]["object"]["data"]["k"], "v");
+    assert_eq!(whole["metadata"], json!({"resourceVersion": "9"}));
+    assert_eq!(Include::parse(Some("Odd")).expect_err("refused").code, 400);
+}
+
+#[test]
+fn a_kind_without_columns_of_its_own_shows_when_it_was_made() {
+    let shown = table(
+        "roles.rbac.authorization.k8s.io",
+        Include::None,
+        json!({
+            "metadata": {"name": "x", "creationTimestamp": NOON},
+        }),
+    );
+    assert_eq!(shown["rows"][0]["cells"], json!(["x", NOON]));
+}
