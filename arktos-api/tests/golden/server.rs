@@ -1,25 +1,68 @@
-//! The server that scenarios are played against.
+//! The server that scenarios are played against: a fresh one each, with a clock that moves only when nothing else can.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_api::{ApiConfig, ApiServer, TokenTable};
+use arktos_core::Timestamp;
+use arktos_store::clock::SeededRandom;
+use arktos_store::{Clock, Engine};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::Full;
+use tokio::time::Instant;
+use tower::ServiceExt;
 
-pub type Body = Full<Bytes>;
+pub use arktos_api::Body;
+
+/// The day of the recording: some answers say how long ago a fixed date was.
+const TODAY: &str = "2026-11-23T12:00:00Z";
+/// Whose tokens the scenarios use.
+const TOKENS: &str = "golden-admin-token,admin,admin,system:masters
+golden-nobody-token,nobody,nobody
+golden-viewer-token,viewer,viewer,\"viewers,staff\"
+";
 
 /// A fresh server, with the identities and settings that the scenarios were recorded with.
-pub struct Server;
+pub struct Server(ApiServer);
 
 impl Server {
     pub async fn start() -> Self {
-        Self
+        let start = Timestamp::parse(TODAY).expect("a moment");
+        let clock = Arc::new(VirtualClock { start, began: Instant::now() });
+        let mut config = ApiConfig::new(Engine::memory(clock.clone()), clock, Arc::new(SeededRandom::new(7)));
+        config.tokens = TokenTable::parse(TOKENS).expect("a token file");
+        config.admission.disabled.insert("ServiceAccount".to_owned());
+        let server = ApiServer::new(config);
+        server.bootstrap().await.expect("an empty store takes the bootstrap");
+        Self(server)
     }
 
-    pub async fn send(&self, _request: Request<Full<Bytes>>) -> Response<Body> {
-        Response::builder().status(501).body(Full::default()).expect("a response")
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
+        let answer: Result<_, Infallible> = self.0.clone().oneshot(request).await;
+        answer.expect("a server always answers")
     }
 }
 
 /// The bearer token of a user of the scenarios.
 pub fn token(user: &str) -> Option<String> {
     (user != "anonymous").then(|| format!("golden-{user}-token"))
+}
+
+/// The runtime's own virtual time, from the day of the recording on.
+struct VirtualClock {
+    start: Timestamp,
+    began: Instant,
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        self.start.later(self.began.elapsed())
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }
