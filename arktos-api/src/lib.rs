@@ -9,6 +9,9 @@
 //! | what do responses look like on the wire | [`body`] |
 //! | from request to response | [`server`] |
 //! | the same verbs without HTTP | [`client`] |
+//! | in which media type and form | [`negotiate`] |
+//! | what `kubectl get` shows | [`table`] |
+//! | which resources there are, what they look like | [`discovery`], [`openapi`] |
 
 #![deny(missing_docs)]
 
