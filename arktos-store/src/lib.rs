@@ -11,24 +11,35 @@
 //! | how a backend makes writes durable | [`storage`] |
 //! | how controllers and schedulers reach the API | [`client`] |
 //! | a local, indexed, current copy of what a query selects | [`informer`] |
+//! | one view over several partitions | [`aggregate`] |
 //! | what a controller is still to look at | [`queue`] |
 //! | who runs what, and stops it | [`tasks`] |
+//! | does a backend keep what the engine promises | [`conformance`] |
 //! | time, randomness | [`clock`] |
 
 #![deny(missing_docs)]
 
+pub mod aggregate;
 pub mod client;
 pub mod clock;
+#[cfg(any(feature = "sled", feature = "etcd"))]
+mod codec;
 pub mod commit;
+pub mod conformance;
 pub mod engine;
 pub mod informer;
 pub mod queue;
+#[cfg(test)]
+mod scripted;
 pub mod select;
 pub mod storage;
+#[cfg(feature = "sled")]
+pub mod sled;
 #[cfg(test)]
 mod step;
 pub mod tasks;
 
+pub use aggregate::Aggregate;
 pub use client::{Client, Query};
 pub use clock::{Clock, Random};
 pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durability, Expect, Guard, Write};

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use arktos_core::Timestamp;
 use futures::StreamExt;
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::informer::Gate;
 
 /// What can be a key of a work queue.
 pub trait Key: Clone + Eq + Hash + Send + 'static {}
@@ -73,6 +74,8 @@ struct Shared<K> {
     /// Written by whoever adds, takes or finishes.
     state: Mutex<State<K>>,
     changed: Notify,
+    /// Told when a key was taken out.
+    room: Notify,
 }
 
 struct State<K> {
@@ -125,7 +128,7 @@ impl<K: Key> WorkQueue<K> {
             retries,
             closed: false,
         };
-        Self(Arc::new(Shared { clock, options, state: Mutex::new(state), changed: Notify::new() }))
+        Self(Arc::new(Shared { clock, options, state: Mutex::new(state), changed: Notify::new(), room: Notify::new() }))
     }
 
     /// Adds a key, unless it is queued already. Says whether the queue will hand it out: not when it is full, or was
@@ -138,6 +141,13 @@ impl<K: Key> WorkQueue<K> {
             self.0.changed.notify_one();
         }
         added
+    }
+
+    /// Adds a key even when the queue is full: for feeders that look for room first, and have it already in hand.
+    pub(crate) fn add_beyond(&self, key: K) {
+        if self.0.state.lock().add(key, usize::MAX) {
+            self.0.changed.notify_one();
+        }
     }
 
     /// Adds a key once some time has passed. A key that is delayed already comes at the earlier moment. Says whether
@@ -216,6 +226,7 @@ impl<K: Key> WorkQueue<K> {
                 if let Some(key) = state.take() {
                     let more = !state.ready.is_empty();
                     drop(state);
+                    self.0.room.notify_waiters();
                     if more {
                         self.0.changed.notify_one(); // delayed keys become ready without anybody being told
                     }
@@ -276,6 +287,7 @@ impl<K: Key> WorkQueue<K> {
         state.delayed.clear();
         state.due.clear();
         drop(state);
+        self.0.room.notify_waiters();
         self.0.changed.notify_waiters();
         self.0.changed.notify_one(); // whoever is between looking and waiting
     }
@@ -291,6 +303,23 @@ impl<K: Key> WorkQueue<K> {
         if again {
             self.0.changed.notify_one();
         }
+    }
+}
+
+/// Open while the queue is not full.
+impl<K: Key + Sync> Gate for WorkQueue<K> {
+    fn is_open(&self) -> bool {
+        let state = self.0.state.lock();
+        state.closed || !state.is_full(self.0.options.capacity)
+    }
+
+    fn opened(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let room = self.0.room.notified();
+            if !self.is_open() {
+                room.await;
+            }
+        })
     }
 }
 

@@ -28,6 +28,7 @@ pub use self::cache::{IndexFn, Store, View};
 pub use self::decode::{Decode, DecodeError, Parsed};
 use crate::client::{Client, Query};
 use crate::clock::{Clock, Random};
+use crate::queue::{Key, WorkQueue};
 
 /// A change of an informer's local store.
 #[derive(Debug)]
@@ -60,6 +61,16 @@ pub enum Event<T> {
 /// What is called with each event, in order, by the informer's driver. It must not block; what takes time goes through
 /// a [`WorkQueue`](crate::queue::WorkQueue).
 pub type Handler<T> = Box<dyn FnMut(&Event<T>) + Send>;
+
+/// Holds an informer back while whoever its handlers feed has no room: it stops reading its source, which costs nobody
+/// else anything.
+pub trait Gate: Send + Sync + 'static {
+    /// Whether there is room for one more event.
+    fn is_open(&self) -> bool;
+
+    /// Completes when there may be room again.
+    fn opened(&self) -> BoxFuture<'_, ()>;
+}
 
 /// The future that keeps an informer current. It never ends by itself: its owner runs it and drops it.
 pub type Driver = BoxFuture<'static, ()>;
@@ -107,6 +118,7 @@ pub struct Builder<T> {
     random: Arc<dyn Random>,
     indexes: Vec<(&'static str, IndexFn<T>)>,
     handlers: Vec<Handler<T>>,
+    gates: Vec<Arc<dyn Gate>>,
     silence: Duration,
 }
 
@@ -129,7 +141,7 @@ impl<T: Decode> Informer<T> {
         random: Arc<dyn Random>,
     ) -> Builder<T> {
         let silence = Duration::from_secs(180);
-        Builder { client, query, clock, random, indexes: Vec::new(), handlers: Vec::new(), silence }
+        Builder { client, query, clock, random, indexes: Vec::new(), handlers: Vec::new(), gates: Vec::new(), silence }
     }
 
     /// The local store.
@@ -206,6 +218,26 @@ impl<T: Decode> Builder<T> {
         self
     }
 
+    /// Holds the informer back whenever the gate is closed.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gates.push(gate);
+        self
+    }
+
+    /// Adds what `keys_of` makes of each event to a work queue, and holds the informer back while the queue is full, so
+    /// that no key is ever refused.
+    #[must_use]
+    pub fn feed<K: Key + Sync>(
+        self,
+        queue: &WorkQueue<K>,
+        keys_of: impl Fn(&Event<T>) -> Vec<K> + Send + 'static,
+    ) -> Self {
+        let into = queue.clone();
+        let builder = self.handler(move |event| keys_of(event).into_iter().for_each(|key| into.add_beyond(key)));
+        builder.gate(Arc::new(queue.clone()))
+    }
+
     /// How long the source may say nothing at all, bookmarks included, before the watch is opened anew. Default: three
     /// minutes.
     #[must_use]
@@ -228,6 +260,7 @@ impl<T: Decode> Builder<T> {
             silence: self.silence,
             store: store.clone(),
             handlers: Vec::new(),
+            gates: self.gates,
             newcomers: newcomers.clone(),
             report,
         };

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::{Either, select};
 use tokio::sync::watch;
 
-use super::{Decode, Event, Handler, Newcomers, Progress, Store};
+use super::{Decode, Event, Gate, Handler, Newcomers, Progress, Store};
 use crate::client::{Client, Listing, Query, WatchStream};
 use crate::clock::{Clock, Random};
 use crate::select::{Delivery, Stored};
@@ -31,6 +31,7 @@ pub(super) struct Reflector<T> {
     pub(super) silence: Duration,
     pub(super) store: Store<T>,
     pub(super) handlers: Vec<Handler<T>>,
+    pub(super) gates: Vec<Arc<dyn Gate>>,
     pub(super) newcomers: Arc<Newcomers<T>>,
     pub(super) report: watch::Sender<Progress>,
 }
@@ -88,6 +89,7 @@ impl<T: Decode> Reflector<T> {
         let mut silence = self.clock.sleep(self.silence);
         let mut heard: Option<Timestamp> = None;
         loop {
+            self.pass_gates().await;
             let arrived = std::pin::pin!(newcomers.arrived.notified());
             match select(stream.next(), select(arrived, &mut silence)).await {
                 Either::Left((Some(Ok(delivery)), _)) => {
@@ -130,6 +132,7 @@ impl<T: Decode> Reflector<T> {
     async fn replace(&mut self, listing: Listing) -> Revision {
         let mut listed: HashSet<ObjectPath> = HashSet::with_capacity(listing.items.len());
         for (count, stored) in listing.items.into_iter().enumerate() {
+            self.pass_gates().await;
             listed.insert(stored.path.clone());
             match self.store.stands(&stored) {
                 Some((revision, true)) if revision == stored.revision => {}
@@ -146,6 +149,7 @@ impl<T: Decode> Reflector<T> {
         let here = self.store.view();
         let gone = here.iter().map(|(path, _)| path).filter(|path| !listed.contains(*path));
         for (count, path) in gone.enumerate() {
+            self.pass_gates().await;
             self.remove(path);
             if count % BATCH == BATCH - 1 {
                 give_way().await;
@@ -158,6 +162,15 @@ impl<T: Decode> Reflector<T> {
             progress.revision = listing.revision;
         });
         listing.revision
+    }
+
+    /// Waits until everybody downstream has room for one more event.
+    async fn pass_gates(&mut self) {
+        for gate in &self.gates {
+            while !gate.is_open() {
+                gate.opened().await;
+            }
+        }
     }
 
     fn put(&mut self, stored: &Stored) {

@@ -5,164 +5,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use arktos_core::{Encoded, GroupResource, Object, ObjectKey, Revision, Status, TypeMeta};
-use async_trait::async_trait;
-use futures::StreamExt;
-use futures::channel::mpsc;
+use arktos_core::{Encoded, GroupResource, Object, Revision, Status, TypeMeta};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::client::{DeleteOptions, Listing, Patch, WatchStream};
 use crate::clock::{ManualClock, SeededRandom};
+use crate::scripted::Source;
 use crate::select::{Delivery, Stored, Within};
 use crate::step::settle;
-
-type Feed = mpsc::UnboundedSender<Result<Delivery, Status>>;
-
-/// A source of pods that does what the test says.
-#[derive(Default)]
-struct Source(Mutex<SourceState>);
-
-#[derive(Default)]
-struct SourceState {
-    objects: BTreeMap<ObjectPath, Stored>,
-    history: Vec<Delivery>,
-    revision: u64,
-    /// History up to here is forgotten.
-    compacted: u64,
-    /// Whether it answers at all.
-    unreachable: bool,
-    feeds: Vec<Feed>,
-    lists: usize,
-    watches: usize,
-}
-
-impl Source {
-    fn put(&self, name: &str, uid: &str, node: &str) -> Revision {
-        let mut state = self.0.lock();
-        state.revision += 1;
-        let path = ObjectPath::new("acme", "default", name);
-        let stored = Stored { path: path.clone(), revision: Revision(state.revision), object: pod(name, uid, node) };
-        let delivery = match state.objects.insert(path, stored.clone()) {
-            None => Delivery::Added(stored),
-            Some(_) => Delivery::Modified(stored),
-        };
-        state.deliver(delivery);
-        Revision(state.revision)
-    }
-
-    fn delete(&self, name: &str) {
-        let mut state = self.0.lock();
-        if let Some(stored) = state.objects.remove(&ObjectPath::new("acme", "default", name)) {
-            state.revision += 1;
-            let gone = Stored { revision: Revision(state.revision), ..stored };
-            state.deliver(Delivery::Deleted(gone));
-        }
-    }
-
-    fn bookmark(&self) {
-        let state = self.0.lock();
-        state.say(Ok(Delivery::Bookmark(Revision(state.revision))));
-    }
-
-    /// Ends all watches, with an error if one is given.
-    fn hang_up(&self, error: Option<Status>) {
-        let mut state = self.0.lock();
-        if let Some(status) = error {
-            state.say(Err(status));
-        }
-        state.feeds.clear();
-    }
-
-    fn compact(&self) {
-        let mut state = self.0.lock();
-        state.compacted = state.revision;
-    }
-
-    fn set_unreachable(&self, unreachable: bool) {
-        self.0.lock().unreachable = unreachable;
-    }
-
-    fn calls(&self) -> (usize, usize) {
-        let state = self.0.lock();
-        (state.lists, state.watches)
-    }
-}
-
-impl SourceState {
-    fn deliver(&mut self, delivery: Delivery) {
-        self.history.push(delivery.clone());
-        self.say(Ok(delivery));
-    }
-
-    fn say(&self, what: Result<Delivery, Status>) {
-        for feed in &self.feeds {
-            let _ = feed.unbounded_send(what.clone());
-        }
-    }
-}
-
-#[async_trait]
-impl Client for Source {
-    async fn list(&self, _query: &Query) -> Result<Listing, Status> {
-        let mut state = self.0.lock();
-        state.lists += 1;
-        if state.unreachable {
-            return Err(Status::internal("unreachable"));
-        }
-        Ok(Listing { revision: Revision(state.revision), items: state.objects.values().cloned().collect() })
-    }
-
-    async fn watch(&self, _query: &Query, after: Revision) -> Result<WatchStream, Status> {
-        let mut state = self.0.lock();
-        state.watches += 1;
-        if state.unreachable {
-            return Err(Status::internal("unreachable"));
-        }
-        if after.0 < state.compacted {
-            return Err(Status::expired("too old resource version"));
-        }
-        let (feed, stream) = mpsc::unbounded();
-        for delivery in state.history.iter().filter(|delivery| delivery.revision() > after) {
-            let _ = feed.unbounded_send(Ok(delivery.clone()));
-        }
-        state.feeds.push(feed);
-        Ok(stream.boxed())
-    }
-
-    async fn get(&self, _key: &ObjectKey) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn create(&self, _: &GroupResource, _: &str, _: &str, _: Object) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn update(&self, _: &ObjectKey, _: Option<&str>, _: Object) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn patch(&self, _: &ObjectKey, _: Option<&str>, _: Patch) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn delete(&self, _: &ObjectKey, _: DeleteOptions) -> Result<(), Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn post(&self, _: &ObjectKey, _: &str, _: Object) -> Result<Object, Status> {
-        Err(Status::internal("not used"))
-    }
-}
-
-fn pod(name: &str, uid: &str, node: &str) -> Encoded {
-    let type_meta = Arc::new(TypeMeta::new("", "v1", "Pod"));
-    let value = json!({"metadata": {"name": name, "uid": uid}, "spec": {"nodeName": node}});
-    let object = Object::from_value(value).expect("an object");
-    Encoded::encode(&type_meta, &object, &[&["spec", "nodeName"]]).expect("encodes")
-}
 
 /// An informer under test, with a record of what its handler was told.
 struct Bench {
@@ -181,7 +33,7 @@ impl Bench {
         let query = Query::everywhere(GroupResource::core("pods"));
         let random = Arc::new(SeededRandom::new(1));
         let (informer, driver) = Informer::builder(source.clone(), query, Arc::new(clock.clone()), random)
-            .index("node", |_, pod: &Stored| pod.object.header().fields.iter().cloned().collect::<Vec<_>>())
+            .index("node", |_, pod: &Stored| pod.object.header().fields.to_vec())
             .handler(move |event| record.lock().push(line(event)))
             .build();
         Self { source, clock, informer, driver, told }
@@ -335,6 +187,34 @@ fn a_silent_source_is_asked_anew() {
     bench.clock.advance(Duration::from_secs(11));
     bench.recover();
     assert_eq!(bench.source.calls(), (1, 2));
+}
+
+#[test]
+fn a_full_queue_holds_the_informer_back_and_loses_nothing() {
+    let (source, clock) = (Arc::new(Source::default()), ManualClock::new(Timestamp::from_micros(0)));
+    let mut options = crate::queue::QueueOptions::default();
+    options.capacity = 2;
+    let queue = WorkQueue::with_options(Arc::new(clock.clone()), options);
+    let query = Query::everywhere(GroupResource::core("pods"));
+    let (informer, mut driver) =
+        Informer::<Stored>::builder(source.clone(), query, Arc::new(clock), Arc::new(SeededRandom::new(1)))
+            .feed(&queue, |event| vec![event.path().clone()])
+            .build();
+    for number in 0..5 {
+        source.put(&format!("listed-{number}"), "u", "n");
+    }
+    let mut taken = Vec::new();
+    for round in 0..12 {
+        assert!(settle(driver.as_mut()).is_pending());
+        assert!(queue.len() <= 2 && informer.store().len() <= taken.len() + 2);
+        if let Poll::Ready(Some(key)) = settle(Box::pin(queue.get()).as_mut()) {
+            taken.push(key.name().to_owned());
+        }
+        if round == 6 {
+            source.put("watched", "u", "n");
+        }
+    }
+    assert_eq!(taken, ["listed-0", "listed-1", "listed-2", "listed-3", "listed-4", "watched"]);
 }
 
 #[test]

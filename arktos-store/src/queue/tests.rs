@@ -91,6 +91,22 @@ fn a_full_queue_refuses_what_is_new() {
 }
 
 #[test]
+fn the_gate_opens_when_there_is_room() {
+    let (queue, _clock) = queue(QueueOptions { capacity: 1, ..QueueOptions::default() });
+    assert!(queue.is_open());
+    queue.add(1);
+    queue.add_beyond(2);
+    assert!(!queue.is_open());
+    let mut opened = queue.opened();
+    assert!(settle(opened.as_mut()).is_pending());
+    drop(take(&queue));
+    assert!(settle(opened.as_mut()).is_ready());
+    assert!(!queue.is_open(), "one is still over");
+    drop(take(&queue));
+    assert!(queue.is_open());
+}
+
+#[test]
 fn run_works_on_as_many_keys_as_it_has_workers_and_ends_with_the_queue() {
     let (queue, clock) = queue(QueueOptions::default());
     for key in 0..6 {

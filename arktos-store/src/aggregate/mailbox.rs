@@ -1,0 +1,103 @@
+//! What the informers have seen and the aggregate is yet to take in, in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::informer::{Gate, Stopped};
+use crate::select::Stored;
+
+/// How many changes may wait before the informers are held back.
+const CAPACITY: usize = 1024;
+
+/// One change of a partition's object.
+pub(super) struct Mail {
+    /// Which partition.
+    pub source: usize,
+    /// The object as it was, if it was there.
+    pub old: Option<Arc<Stored>>,
+    /// The object as it is, if it is there.
+    pub new: Option<Arc<Stored>>,
+}
+
+/// Changes on their way from the informers to the merge.
+pub(super) struct Mailbox {
+    /// Written by the informers' handlers (in) and the merge (out).
+    state: Mutex<State>,
+    arrived: Notify,
+    room: Notify,
+    /// How many changes the merge has taken in; closed when it is gone.
+    done: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Mail>,
+    posted: u64,
+    ended: bool,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), done: watch::Sender::new(0) }
+    }
+
+    pub(super) fn post(&self, source: usize, old: Option<Arc<Stored>>, new: Option<Arc<Stored>>) {
+        let mut state = self.state.lock();
+        state.posted += 1;
+        state.waiting.push_back(Mail { source, old, new });
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Everything that waits, once something does. Cancel safe.
+    pub(super) async fn take(&self) -> VecDeque<Mail> {
+        loop {
+            let arrived = self.arrived.notified();
+            let waiting = std::mem::take(&mut self.state.lock().waiting);
+            if !waiting.is_empty() {
+                self.room.notify_waiters();
+                return waiting;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Notes that the merge has taken in so many changes more.
+    pub(super) fn settle(&self, changes: usize) {
+        self.done.send_modify(|done| *done += changes as u64);
+    }
+
+    /// Notes that nothing will be taken in any more.
+    pub(super) fn end(&self) {
+        self.state.lock().ended = true;
+        self.done.send_modify(|_| {});
+    }
+
+    /// Completes when all that was posted until now has been taken in.
+    pub(super) async fn drained(&self) -> Result<(), Stopped> {
+        let posted = self.state.lock().posted;
+        let mut done = self.done.subscribe();
+        let ended = || self.state.lock().ended;
+        let reached = done.wait_for(|done| *done >= posted || ended()).await.is_ok_and(|done| *done >= posted);
+        if reached { Ok(()) } else { Err(Stopped) }
+    }
+}
+
+impl Gate for Mailbox {
+    fn is_open(&self) -> bool {
+        self.state.lock().waiting.len() < CAPACITY
+    }
+
+    fn opened(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let room = self.room.notified();
+            if !self.is_open() {
+                room.await;
+            }
+        })
+    }
+}

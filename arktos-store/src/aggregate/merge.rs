@@ -1,0 +1,154 @@
+//! Takes the partitions' changes in, one after the other.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::{GroupResource, ObjectKey, ObjectPath};
+
+use super::mailbox::{Mail, Mailbox};
+use super::{Project, Source};
+use crate::clock::Clock;
+use crate::commit::{Change, Commit, CommitError, Durability, Expect, Write};
+use crate::engine::Engine;
+use crate::select::Stored;
+
+/// The most writes of one commit.
+const BATCH: usize = 256;
+/// How long a store that is busy or full is left alone.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Writes what the partitions show to the engine. The only writer there is.
+pub(super) struct Merge {
+    engine: Engine,
+    resource: GroupResource,
+    sources: Arc<[Source]>,
+    mailbox: Arc<Mailbox>,
+    project: Project,
+    clock: Arc<dyn Clock>,
+    /// Which partition shows the object at a path.
+    owners: HashMap<ObjectPath, usize>,
+    /// Which other partitions have an object for a path as well, and where they keep it.
+    waiting: HashMap<ObjectPath, BTreeMap<usize, ObjectPath>>,
+    commit: Commit,
+    touched: HashSet<ObjectPath>,
+}
+
+impl Merge {
+    pub(super) fn new(
+        engine: Engine,
+        resource: GroupResource,
+        sources: Arc<[Source]>,
+        mailbox: Arc<Mailbox>,
+        project: Project,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (owners, waiting) = (HashMap::new(), HashMap::new());
+        let (commit, touched) = (Commit::default(), HashSet::new());
+        Self { engine, resource, sources, mailbox, project, clock, owners, waiting, commit, touched }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let mails = self.mailbox.take().await;
+            let count = mails.len();
+            for mail in mails {
+                if self.apply(&mail).await.is_err() {
+                    return;
+                }
+            }
+            if self.flush().await.is_err() {
+                return;
+            }
+            self.mailbox.settle(count);
+        }
+    }
+
+    async fn apply(&mut self, mail: &Mail) -> Result<(), CommitError> {
+        let project = self.project.clone();
+        let source = mail.source;
+        let name = self.sources.get(source).map_or("", |source| source.name.as_str());
+        let old = mail.old.as_ref().and_then(|stored| project(name, stored)).map(|shown| shown.path);
+        let new = mail.new.as_ref().and_then(|stored| project(name, stored));
+        if let Some(path) = old
+            && new.as_ref().is_none_or(|shown| shown.path != path)
+        {
+            self.let_go(source, path).await?;
+        }
+        match (new, &mail.new) {
+            (Some(shown), Some(stored)) => self.show(source, shown, &stored.path).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows an object, unless another partition shows one at that path.
+    async fn show(&mut self, source: usize, shown: Stored, kept_at: &ObjectPath) -> Result<(), CommitError> {
+        let owner = *self.owners.entry(shown.path.clone()).or_insert(source);
+        if owner == source {
+            return self.write(shown.path, Change::put(shown.object)).await;
+        }
+        let waiting = self.waiting.entry(shown.path).or_default();
+        if waiting.insert(source, kept_at.clone()).is_none() {
+            tracing::warn!(resource = %self.resource, path = %kept_at, "two partitions show the same object");
+        }
+        Ok(())
+    }
+
+    /// Takes an object away, and shows that of another partition at the same path, if there is one.
+    async fn let_go(&mut self, source: usize, path: ObjectPath) -> Result<(), CommitError> {
+        if self.owners.get(&path) != Some(&source) {
+            if let Some(waiting) = self.waiting.get_mut(&path) {
+                waiting.remove(&source);
+            }
+            return Ok(());
+        }
+        self.owners.remove(&path);
+        self.write(path.clone(), Change::Delete).await?;
+        for (next, kept_at) in self.waiting.remove(&path).unwrap_or_default() {
+            let Some(other) = self.sources.get(next) else { continue };
+            let kept = other.informer.store().get(&kept_at);
+            let shown = kept.and_then(|stored| (self.project)(&other.name, &stored));
+            if let Some(shown) = shown.filter(|shown| shown.path == path) {
+                Box::pin(self.show(next, shown, &kept_at)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, path: ObjectPath, change: Change) -> Result<(), CommitError> {
+        if !self.touched.insert(path.clone()) || self.commit.writes.len() >= BATCH {
+            self.flush().await?;
+            self.touched.insert(path.clone());
+        }
+        let key = ObjectKey { resource: self.resource.clone(), path };
+        self.commit.writes.push(Write { key, expect: Expect::Anything, change });
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), CommitError> {
+        self.touched.clear();
+        let commit = std::mem::take(&mut self.commit);
+        if commit.writes.is_empty() {
+            return Ok(());
+        }
+        let commit = Commit { durability: Durability::Relaxed, ..commit };
+        loop {
+            match self.engine.commit(commit.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Busy | CommitError::DiskFull) => self.clock.sleep(PAUSE).await,
+                Err(error) => {
+                    if !matches!(error, CommitError::Closed) {
+                        tracing::error!(resource = %self.resource, %error, "the aggregate has stopped");
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        self.mailbox.end();
+    }
+}

@@ -1,0 +1,159 @@
+//! A client that does what a test says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, Status, TypeMeta};
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::client::{Client, DeleteOptions, Listing, Patch, Query, WatchStream};
+use crate::select::{Delivery, Stored};
+
+type Feed = mpsc::UnboundedSender<Result<Delivery, Status>>;
+
+/// A source of pods that does what the test says.
+#[derive(Default)]
+pub(crate) struct Source(pub(crate) Mutex<SourceState>);
+
+#[derive(Default)]
+pub(crate) struct SourceState {
+    pub(crate) objects: BTreeMap<ObjectPath, Stored>,
+    history: Vec<Delivery>,
+    pub(crate) revision: u64,
+    /// History up to here is forgotten.
+    compacted: u64,
+    /// Whether it answers at all.
+    unreachable: bool,
+    feeds: Vec<Feed>,
+    lists: usize,
+    watches: usize,
+}
+
+impl Source {
+    pub(crate) fn put(&self, name: &str, uid: &str, node: &str) -> Revision {
+        let mut state = self.0.lock();
+        state.revision += 1;
+        let path = ObjectPath::new("acme", "default", name);
+        let stored = Stored { path: path.clone(), revision: Revision(state.revision), object: pod(name, uid, node) };
+        let delivery = match state.objects.insert(path, stored.clone()) {
+            None => Delivery::Added(stored),
+            Some(_) => Delivery::Modified(stored),
+        };
+        state.deliver(delivery);
+        Revision(state.revision)
+    }
+
+    pub(crate) fn delete(&self, name: &str) {
+        let mut state = self.0.lock();
+        if let Some(stored) = state.objects.remove(&ObjectPath::new("acme", "default", name)) {
+            state.revision += 1;
+            let gone = Stored { revision: Revision(state.revision), ..stored };
+            state.deliver(Delivery::Deleted(gone));
+        }
+    }
+
+    pub(crate) fn bookmark(&self) {
+        let state = self.0.lock();
+        state.say(Ok(Delivery::Bookmark(Revision(state.revision))));
+    }
+
+    /// Ends all watches, with an error if one is given.
+    pub(crate) fn hang_up(&self, error: Option<Status>) {
+        let mut state = self.0.lock();
+        if let Some(status) = error {
+            state.say(Err(status));
+        }
+        state.feeds.clear();
+    }
+
+    pub(crate) fn compact(&self) {
+        let mut state = self.0.lock();
+        state.compacted = state.revision;
+    }
+
+    pub(crate) fn set_unreachable(&self, unreachable: bool) {
+        self.0.lock().unreachable = unreachable;
+    }
+
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        let state = self.0.lock();
+        (state.lists, state.watches)
+    }
+}
+
+impl SourceState {
+    pub(crate) fn deliver(&mut self, delivery: Delivery) {
+        self.history.push(delivery.clone());
+        self.say(Ok(delivery));
+    }
+
+    fn say(&self, what: Result<Delivery, Status>) {
+        for feed in &self.feeds {
+            let _ = feed.unbounded_send(what.clone());
+        }
+    }
+}
+
+#[async_trait]
+impl Client for Source {
+    async fn list(&self, _query: &Query) -> Result<Listing, Status> {
+        let mut state = self.0.lock();
+        state.lists += 1;
+        if state.unreachable {
+            return Err(Status::internal("unreachable"));
+        }
+        Ok(Listing { revision: Revision(state.revision), items: state.objects.values().cloned().collect() })
+    }
+
+    async fn watch(&self, _query: &Query, after: Revision) -> Result<WatchStream, Status> {
+        let mut state = self.0.lock();
+        state.watches += 1;
+        if state.unreachable {
+            return Err(Status::internal("unreachable"));
+        }
+        if after.0 < state.compacted {
+            return Err(Status::expired("too old resource version"));
+        }
+        let (feed, stream) = mpsc::unbounded();
+        for delivery in state.history.iter().filter(|delivery| delivery.revision() > after) {
+            let _ = feed.unbounded_send(Ok(delivery.clone()));
+        }
+        state.feeds.push(feed);
+        Ok(stream.boxed())
+    }
+
+    async fn get(&self, _key: &ObjectKey) -> Result<Stored, Status> {
+        Err(Status::internal("not used"))
+    }
+
+    async fn create(&self, _: &GroupResource, _: &str, _: &str, _: Object) -> Result<Stored, Status> {
+        Err(Status::internal("not used"))
+    }
+
+    async fn update(&self, _: &ObjectKey, _: Option<&str>, _: Object) -> Result<Stored, Status> {
+        Err(Status::internal("not used"))
+    }
+
+    async fn patch(&self, _: &ObjectKey, _: Option<&str>, _: Patch) -> Result<Stored, Status> {
+        Err(Status::internal("not used"))
+    }
+
+    async fn delete(&self, _: &ObjectKey, _: DeleteOptions) -> Result<(), Status> {
+        Err(Status::internal("not used"))
+    }
+
+    async fn post(&self, _: &ObjectKey, _: &str, _: Object) -> Result<Object, Status> {
+        Err(Status::internal("not used"))
+    }
+}
+
+pub(crate) fn pod(name: &str, uid: &str, node: &str) -> Encoded {
+    let type_meta = Arc::new(TypeMeta::new("", "v1", "Pod"));
+    let value = json!({"metadata": {"name": name, "uid": uid}, "spec": {"nodeName": node}});
+    let object = Object::from_value(value).expect("an object");
+    Encoded::encode(&type_meta, &object, &[&["spec", "nodeName"]]).expect("encodes")
+}
