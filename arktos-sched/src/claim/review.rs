@@ -1,0 +1,130 @@
+//! The resource manager's side: answers reviews of claims against its store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arktos_core::catalog::Catalog;
+use arktos_core::typed::{ClaimRequest, ClaimResult, ClaimReview, KindOf};
+use arktos_core::{Object, Revision, Status};
+use arktos_store::{Clock, CommitError, Engine, Random, Snapshot, Stored};
+use futures::future::join_all;
+use parking_lot::Mutex;
+
+use super::ledger::{Allocatable, InvalidClaim, Ledger, accepted, refused};
+
+/// The most claims, releases or questions in one review.
+pub const REVIEW_MAX: usize = 1000;
+
+/// Answers reviews of claims: each placement is accepted or refused by itself, in one commit.
+///
+/// Whoever registers it must have made sure that the caller may speak for the partition that the review names.
+pub struct ClaimReviewHandler {
+    engine: Engine,
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    /// What each host can give, as of a revision of its node. Written by reviews; never more than there are hosts.
+    hosts: Mutex<HashMap<Box<str>, (Revision, Arc<Allocatable>)>>,
+}
+
+impl ClaimReviewHandler {
+    /// A handler over a resource manager's store.
+    ///
+    /// # Errors
+    /// [`InvalidClaim`] when the catalog has no claims.
+    pub fn new(
+        engine: Engine,
+        catalog: &Catalog,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, InvalidClaim> {
+        let ledger = Ledger::new(catalog)?;
+        Ok(Self { engine, ledger, clock, random, hosts: Mutex::new(HashMap::new()) })
+    }
+
+    /// Answers a review. Asking the same again is harmless: a claim that is there already is accepted again, one that
+    /// is gone already is released again. Not cancel safe in that a dropped review may have made some of its claims.
+    ///
+    /// # Errors
+    /// A status when the object is not a review, is too large, or the store is closed.
+    pub async fn review(&self, object: Object) -> Result<Object, Status> {
+        let mut review = ClaimReview::from_object(&object)
+            .map_err(|error| Status::bad_request(format!("this is not a review of claims: {error}")))?;
+        let size = review.spec.claims.len() + review.spec.releases.len();
+        if size > REVIEW_MAX {
+            return Err(Status::bad_request(format!("{size} claims in one review: {REVIEW_MAX} at most")));
+        }
+        let snapshot = self.engine.latest().await.map_err(|error| Status::internal(error.to_string()))?;
+        let spec = &review.spec;
+        let releases = spec.releases.iter().map(|name| self.release(&snapshot, &spec.partition, name));
+        review.status.releases = join_all(releases).await;
+        let claims = spec.claims.iter().map(|request| self.claim(&snapshot, &spec.partition, request));
+        review.status.results = join_all(claims).await;
+        Ok(review.to_object())
+    }
+
+    /// Ends a claim by the word of its partition, and gives back what it took.
+    pub async fn release(&self, snapshot: &Snapshot, partition: &str, name: &str) -> ClaimResult {
+        let done = || ClaimResult { name: name.to_owned(), accepted: true, ..ClaimResult::default() };
+        let mut found = snapshot.get(&self.ledger.key(name));
+        while let Some(stored) = found {
+            let owner = stored.object.header().label(super::PARTITION_LABEL);
+            if owner != Some(partition) {
+                return refused(name, "Taken", format!("{name} is not a claim of {partition}"));
+            }
+            let commit = match self.ledger.close(&stored) {
+                Ok(commit) => commit,
+                Err(error) => return refused(name, "Invalid", error.to_string()),
+            };
+            match self.engine.commit(commit).await {
+                Ok(_) => return done(),
+                Err(CommitError::Conflict { found: newer, .. }) => found = newer,
+                Err(error) => return refused(name, "Unavailable", error.to_string()),
+            }
+        }
+        done()
+    }
+
+    async fn claim(&self, snapshot: &Snapshot, partition: &str, request: &ClaimRequest) -> ClaimResult {
+        let Some(node) = snapshot.get(&self.ledger.host_key(&request.node)) else {
+            return refused(&request.name, "HostGone", format!("there is no host {}", request.node));
+        };
+        let opened = self
+            .allocatable(&request.node, &node)
+            .and_then(|host| self.ledger.open(partition, request, &host, self.random.uid(), self.clock.now()));
+        let commit = match opened {
+            Ok(commit) => commit,
+            Err(error) => return refused(&request.name, "Invalid", error.to_string()),
+        };
+        match self.engine.commit(commit).await {
+            Ok(_) => accepted(request),
+            Err(error) if self.is_there(partition, request, &error).await => accepted(request),
+            Err(error) => self.ledger.refusal(request, &error),
+        }
+    }
+
+    /// Whether a claim was refused only because it was made before.
+    async fn is_there(&self, partition: &str, request: &ClaimRequest, error: &CommitError) -> bool {
+        let found = match error {
+            CommitError::Conflict { found, .. } => found.clone(),
+            CommitError::Limit { .. } => match self.engine.latest().await {
+                Ok(snapshot) => snapshot.get(&self.ledger.key(&request.name)),
+                Err(_) => None,
+            },
+            _ => None,
+        };
+        found.is_some_and(|found| self.ledger.is(&found, partition, request))
+    }
+
+    fn allocatable(&self, name: &str, node: &Stored) -> Result<Arc<Allocatable>, InvalidClaim> {
+        if let Some((revision, known)) = self.hosts.lock().get(name)
+            && *revision == node.revision
+        {
+            return Ok(known.clone());
+        }
+        let parsed = node.object.parse().map_err(|error| InvalidClaim::node(name, &error))?;
+        let known = Arc::new(Allocatable::of(&parsed));
+        self.hosts.lock().insert(name.into(), (node.revision, known.clone()));
+        Ok(known)
+    }
+}

@@ -1,0 +1,342 @@
+//! The pool: all hosts of the region as one scheduler sees them, and the search for a place.
+
+use std::collections::BTreeMap;
+
+use arktos_core::typed::{ClaimPort, ClaimSpec, Node, PodSpec, Requests};
+
+use crate::ask::Ask;
+use crate::class::{Class, ClassId, Classes};
+use crate::hosts::{HostFacts, HostId, Hosts, ManagerId, Usage};
+use crate::intern::Interner;
+use crate::plugin::{Plugins, Reason};
+use crate::ports::Port;
+use crate::resources::ResourceNames;
+use crate::set::{DEPTH, HostSet, ones};
+use crate::tree::Tree;
+
+/// The hosts, the classes and the tree over them, kept in step. A plain state machine: its owner tells it what nodes
+/// and claims do, and asks it for places.
+#[derive(Default)]
+pub struct Pool {
+    words: Interner,
+    names: ResourceNames,
+    hosts: Hosts,
+    tree: Tree,
+    classes: Classes,
+    plugins: Plugins,
+    managers: Vec<Manager>,
+    /// The hosts of managers that answer.
+    usable: HostSet,
+    /// Hosts that may have become a place for pods they were none for, since they were last asked after.
+    improved: HostSet,
+}
+
+#[derive(Default)]
+struct Manager {
+    reachable: bool,
+    hosts: HostSet,
+}
+
+/// A place that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The host.
+    pub host: HostId,
+    /// Its score, in thousandths of a point.
+    pub score: i64,
+}
+
+/// What is looked for, through one descent of the tree.
+struct Search<'a> {
+    pool: &'a Pool,
+    class: &'a Class,
+    allowed: &'a [&'a HostSet],
+    turn: u32,
+    best: Option<Found>,
+}
+
+impl Pool {
+    /// An empty pool over so many resource managers, none of which answers yet.
+    #[must_use]
+    pub fn new(managers: usize, plugins: Plugins) -> Self {
+        let managers = std::iter::repeat_with(Manager::default).take(managers).collect();
+        Self { managers, plugins, ..Self::default() }
+    }
+
+    /// Takes in what a resource manager says of a host.
+    pub fn set_node(&mut self, manager: ManagerId, node: &Node) {
+        let Some(host) = self.hosts.place(manager, &node.metadata.name, &mut self.words) else { return };
+        let news = self.hosts.describe(host, node, &mut self.words, &mut self.names);
+        if let Some(manager) = self.managers.get_mut(usize::from(manager)) {
+            manager.hosts.insert(host);
+            self.usable.set(host, manager.reachable);
+        }
+        if news.facts {
+            self.classes.look_at(host, &self.hosts, &self.plugins, &self.words);
+        }
+        if news.facts || news.amounts {
+            self.tree.refresh(&self.hosts, host);
+            self.improved.insert(host);
+        }
+    }
+
+    /// Forgets a host that its resource manager no longer has.
+    pub fn remove_node(&mut self, manager: ManagerId, name: &str) {
+        let Some(host) = self.hosts.find(manager, name) else { return };
+        if let Some(manager) = self.managers.get_mut(usize::from(manager)) {
+            manager.hosts.remove(host);
+        }
+        self.usable.remove(host);
+        self.improved.remove(host);
+        self.hosts.forget(host);
+        self.classes.look_at(host, &self.hosts, &self.plugins, &self.words);
+        self.tree.refresh(&self.hosts, host);
+    }
+
+    /// Says whether a resource manager answers. The hosts of one that does not stay, and are not chosen.
+    pub fn set_reachable(&mut self, manager: ManagerId, reachable: bool) {
+        let Some(manager) = self.managers.get_mut(usize::from(manager)) else { return };
+        if std::mem::replace(&mut manager.reachable, reachable) == reachable {
+            return;
+        }
+        for host in manager.hosts.iter() {
+            self.usable.set(host, reachable);
+            self.improved.set(host, reachable);
+        }
+    }
+
+    /// Whether a resource manager answers.
+    #[must_use]
+    pub fn reachable(&self, manager: ManagerId) -> bool {
+        self.managers.get(usize::from(manager)).is_some_and(|manager| manager.reachable)
+    }
+
+    /// Takes part of a host, known or not yet known. Gives back its place; `None` when the pool is full.
+    pub fn take(&mut self, manager: ManagerId, name: &str, usage: &Usage) -> Option<HostId> {
+        let host = self.hosts.place(manager, name, &mut self.words)?;
+        self.take_at(host, usage);
+        Some(host)
+    }
+
+    /// Takes part of a host that was found.
+    pub fn take_at(&mut self, host: HostId, usage: &Usage) {
+        self.hosts.take(host, usage);
+        self.tree.refresh(&self.hosts, host);
+    }
+
+    /// Gives back part of a host.
+    pub fn give_back(&mut self, host: HostId, usage: &Usage) {
+        self.hosts.give_back(host, usage);
+        self.tree.refresh(&self.hosts, host);
+        if self.hosts.known().contains(host) {
+            self.improved.insert(host);
+        }
+    }
+
+    /// What a claim takes of its host.
+    pub fn usage_of(&mut self, claim: &ClaimSpec) -> Usage {
+        let mut ports: Vec<Port> = claim.ports.iter().map(Port::from).collect();
+        ports.sort();
+        Usage { amounts: self.names.claimed(&claim.requests), ports: ports.into() }
+    }
+
+    /// The class of a pod. The pod stays in it until it [leaves](Self::leave).
+    pub fn enter(&mut self, spec: &PodSpec) -> ClassId {
+        let ask = Ask::new(spec, &mut self.words, &mut self.names);
+        self.classes.enter(ask, &self.hosts, &self.plugins, &self.words)
+    }
+
+    /// A pod leaves its class. Says which class was forgotten over it, if one was.
+    pub fn leave(&mut self, class: ClassId) -> Option<ClassId> {
+        self.classes.leave(class)
+    }
+
+    /// What a claim for a pod of a class asks for.
+    #[must_use]
+    pub fn request(&self, class: ClassId) -> (Requests, Vec<ClaimPort>) {
+        let Some(class) = self.classes.get(class) else { return Default::default() };
+        let Usage { amounts, ports } = &class.ask.usage;
+        (self.names.requests(amounts), ports.iter().map(ClaimPort::from).collect())
+    }
+
+    /// What a class asks for.
+    #[must_use]
+    pub fn class(&self, class: ClassId) -> Option<&Class> {
+        self.classes.get(class)
+    }
+
+    /// The best place for a pod of a class, among the hosts that every set of `allowed` has; `None` when it fits
+    /// nowhere. No host scores higher than the one found. `turn` says which of several that score alike it is.
+    #[must_use]
+    pub fn find(&self, class: ClassId, allowed: &[&HostSet], turn: u32) -> Option<Found> {
+        let class = self.classes.get(class)?;
+        let mut search = Search { pool: self, class, allowed, turn, best: None };
+        search.descend(DEPTH - 1, 0);
+        search.best
+    }
+
+    /// The same by looking at every host: what [`find`](Self::find) must not differ from.
+    #[must_use]
+    pub fn find_slowly(&self, class: ClassId, allowed: &[&HostSet]) -> Option<Found> {
+        let class = self.classes.get(class)?;
+        let mut best: Option<Found> = None;
+        for host in self.usable.iter() {
+            let facts = self.hosts.facts(host);
+            let refused = self.plugins.refusal(&class.ask, facts, &self.words).is_some();
+            let kept_off = allowed.iter().any(|set| !set.contains(host));
+            if refused || kept_off || !self.plugins.fits(&class.ask, &self.hosts, host) {
+                continue;
+            }
+            let points = self.plugins.points(&class.ask, facts, &self.words);
+            let score = i64::from(self.plugins.score(&class.ask, &self.hosts, host)) + i64::from(points);
+            if best.is_none_or(|best| score > best.score) {
+                best = Some(Found { host, score });
+            }
+        }
+        best
+    }
+
+    /// How many pods of a class one host has room for.
+    #[must_use]
+    pub fn room(&self, class: ClassId, host: HostId) -> usize {
+        let Some(class) = self.classes.get(class) else { return 0 };
+        if !class.hosts.contains(host) || !self.usable.contains(host) {
+            return 0;
+        }
+        self.plugins.fits.iter().map(|fit| fit.room(&class.ask, &self.hosts, host)).min().unwrap_or(usize::MAX)
+    }
+
+    /// The hosts that may have become a place for pods they were none for, since the last call.
+    pub fn take_improved(&mut self) -> HostSet {
+        std::mem::take(&mut self.improved)
+    }
+
+    /// What is known of a host.
+    #[must_use]
+    pub fn facts(&self, host: HostId) -> &HostFacts {
+        self.hosts.facts(host)
+    }
+
+    /// The hosts, in columns.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The words that labels and names were interned as.
+    #[must_use]
+    pub fn words(&self) -> &Interner {
+        &self.words
+    }
+
+    /// The words, to intern more.
+    pub fn words_mut(&mut self) -> &mut Interner {
+        &mut self.words
+    }
+
+    /// Why a pod of a class has no place, in kube-scheduler's words. `also` says why a host that would do is kept off.
+    #[must_use]
+    pub fn explain(&self, class: ClassId, also: impl Fn(HostId) -> Option<Reason>) -> String {
+        let Some(class) = self.classes.get(class) else { return String::new() };
+        let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
+        let mut total = 0;
+        for host in self.hosts.known().iter() {
+            total += 1;
+            for reason in self.reasons(class, host, &also) {
+                *counts.entry(reason).or_default() += 1;
+            }
+        }
+        if total == 0 {
+            return "no nodes available to schedule pods".to_owned();
+        }
+        let mut parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        parts.sort();
+        format!("0/{total} nodes are available: {}.", parts.join(", "))
+    }
+
+    fn reasons(&self, class: &Class, host: HostId, also: &impl Fn(HostId) -> Option<Reason>) -> Vec<Reason> {
+        if !self.usable.contains(host) {
+            return vec!["node(s) had a resource manager that does not answer".into()];
+        }
+        if let Some(reason) = self.plugins.refusal(&class.ask, self.hosts.facts(host), &self.words) {
+            return vec![reason];
+        }
+        for fit in &self.plugins.fits {
+            let reasons = fit.reasons(&class.ask, &self.hosts, host, &self.names);
+            if !reasons.is_empty() {
+                return reasons;
+            }
+        }
+        also(host).into_iter().collect()
+    }
+}
+
+impl Search<'_> {
+    /// Looks through block `at` of a level: the words of every set at this place stand for what is in it.
+    fn descend(&mut self, level: usize, at: usize) {
+        let within = [&self.class.hosts, &self.pool.usable].into_iter().chain(self.allowed.iter().copied());
+        let word = within.fold(u64::MAX, |word, set| word & set.word(level, at));
+        if level == 0 {
+            return self.compare(word, at);
+        }
+        let mut bounds = [i64::MIN; 64];
+        for bit in ones(word) {
+            if let Some(bound) = self.bound(level - 1, at * 64 + bit as usize) {
+                bounds[bit as usize] = bound;
+            }
+        }
+        let turn = self.turn_of(level);
+        while let Some((bit, bound)) = best_of(&bounds, turn) {
+            if self.best.is_some_and(|best| bound <= best.score) {
+                return;
+            }
+            bounds[bit] = i64::MIN;
+            self.descend(level - 1, at * 64 + bit);
+        }
+    }
+
+    /// What no host of a block exceeds; `None` when none of them fits.
+    fn bound(&self, level: usize, at: usize) -> Option<i64> {
+        let (plugins, ask) = (&self.pool.plugins, &self.class.ask);
+        let block = self.pool.tree.block(level, at);
+        if !plugins.may_fit(ask, block) {
+            return None;
+        }
+        let points = self.class.points.as_ref().map_or(0, |points| points.most(level, at));
+        Some(i64::from(plugins.bound(ask, block)) + i64::from(points))
+    }
+
+    /// Compares the hosts of one block.
+    fn compare(&mut self, word: u64, at: usize) {
+        let (plugins, ask, hosts) = (&self.pool.plugins, &self.class.ask, &self.pool.hosts);
+        let turn = self.turn_of(0);
+        let word = word.rotate_right(turn);
+        for bit in ones(word) {
+            let Ok(host) = HostId::try_from(at * 64 + ((bit + turn) % 64) as usize) else { continue };
+            let points = self.class.points.as_ref().map_or(0, |points| points.of(host));
+            let score = i64::from(plugins.score(ask, hosts, host)) + i64::from(points);
+            let better = self.best.is_none_or(|best| score > best.score);
+            if better && plugins.fits(ask, hosts, host) {
+                self.best = Some(Found { host, score });
+            }
+        }
+    }
+
+    /// Where among 64 a search begins: another place on each level and with each turn, so that schedulers that see the
+    /// same hosts do not all run for the same one.
+    fn turn_of(&self, level: usize) -> u32 {
+        self.turn.rotate_right(6 * u32::try_from(level).unwrap_or(0)) % 64
+    }
+}
+
+/// The highest bound, the first of several from `turn` on.
+fn best_of(bounds: &[i64; 64], turn: u32) -> Option<(usize, i64)> {
+    let mut best: Option<(usize, i64)> = None;
+    for step in 0..64 {
+        let bit = (step + turn as usize) % 64;
+        if bounds[bit] != i64::MIN && best.is_none_or(|(_, bound)| bounds[bit] > bound) {
+            best = Some((bit, bounds[bit]));
+        }
+    }
+    best
+}

@@ -1,0 +1,298 @@
+//! The scheduler of a partition: wires informers, queue, pool and claims together.
+//!
+//! ```text
+//!  informers ──► State ◄── plan ── planner ── jobs ──► workers ──► ClaimReview, binding, events
+//!  (pods; nodes and claims of each                        │
+//!   resource manager)         ▲                           │
+//!                             └────── what came of it ────┘
+//! ```
+//!
+//! Nothing here is spawned: [`Scheduler::new`] hands its owner the futures to run.
+
+mod reap;
+mod report;
+mod state;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::typed::{Claim, KindOf, Node, Pod, PodSpec};
+use arktos_store::informer::Event;
+use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
+use futures::future::{BoxFuture, Either, select};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use self::reap::Reaping;
+use self::report::{REPORTER, Report};
+use self::state::{Plan, State};
+use self::work::{Job, Worker};
+use crate::claim::fence::Fence;
+use crate::hosts::ManagerId;
+use crate::plugin::Plugins;
+use crate::queue::Backoff;
+
+/// How a scheduler is set up.
+pub struct Options {
+    /// The name of the partition, as its claims carry it. Default: `partition`.
+    pub partition: String,
+    /// The `spec.schedulerName`s of the pods it places. Default: `default-scheduler`.
+    pub names: Vec<String>,
+    /// What decides where pods go. Default: the built-in plugins.
+    pub plugins: Plugins,
+    /// How long pods wait after attempts that failed. Default: upstream's.
+    pub backoff: Backoff,
+    /// How many workers claim and bind side by side. Default: 4.
+    pub workers: usize,
+    /// How many pods are placed in one go. Default: 128.
+    pub batch: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            partition: "partition".to_owned(),
+            names: vec![REPORTER.to_owned()],
+            plugins: Plugins::default(),
+            backoff: Backoff::default(),
+            workers: 4,
+            batch: 128,
+        }
+    }
+}
+
+/// A scheduler at work. Cloning it shares it; the futures do the work.
+#[derive(Clone)]
+pub struct Scheduler {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+/// The futures of a scheduler, with their names. The owner runs all of them, and drops them to stop.
+pub type Drivers = Vec<(String, BoxFuture<'static, ()>)>;
+
+/// A resource manager's name, and its API.
+pub type Manager = (String, Arc<dyn Client>);
+
+impl Scheduler {
+    /// A scheduler over a partition's API and those of the resource managers.
+    #[must_use]
+    pub fn new(
+        partition: Arc<dyn Client>,
+        managers: Vec<Manager>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> (Self, Drivers) {
+        let Options { partition: name, names, plugins, backoff, workers, batch } = options;
+        let managers: Arc<[(Arc<str>, Arc<dyn Client>)]> =
+            managers.into_iter().map(|(name, client)| (Arc::from(name), client)).collect();
+        let manager_names = managers.iter().map(|(name, _)| name.clone()).collect();
+        let state = State::new(&name, names, manager_names, plugins, backoff, random.next());
+        let state = Arc::new(Mutex::new(state));
+        let (changed, reaping) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let notify = Notifies { changed: changed.clone(), reaping: reaping.clone() };
+        let watches = Watches { state: state.clone(), notify, clock: clock.clone(), random: random.clone() };
+
+        let mut drivers = Drivers::new();
+        let pods = watches.pods(partition.clone(), &mut drivers);
+        for (at, (_, client)) in managers.iter().enumerate() {
+            let Ok(manager) = ManagerId::try_from(at) else { break };
+            watches.manager(manager, client.clone(), &mut drivers);
+        }
+        let fence = Arc::new(Fence::new(partition.clone(), clock.clone()));
+        let worker = Worker {
+            state: state.clone(),
+            changed: changed.clone(),
+            partition: partition.clone(),
+            managers: managers.clone(),
+            fence: fence.clone(),
+            report: Report { client: partition.clone(), random },
+            clock: clock.clone(),
+        };
+        let (jobs, take) = mpsc::channel(1);
+        let take = Arc::new(tokio::sync::Mutex::new(take));
+        for at in 0..workers.max(1) {
+            drivers.push((format!("worker-{at}"), Box::pin(worker.clone().run(take.clone()))));
+        }
+        let reaper = Reaping {
+            state: state.clone(),
+            wanted: reaping,
+            pods: pods.clone(),
+            partition,
+            managers,
+            fence,
+            clock: clock.clone(),
+        };
+        drivers.push(("reaper".to_owned(), Box::pin(reaper.run())));
+        let scheduler = Self { state, changed };
+        drivers.push(("planner".to_owned(), Box::pin(scheduler.clone().run(pods, jobs, clock, batch.max(1)))));
+        (scheduler, drivers)
+    }
+
+    /// How large a tenant's share of the scheduler is beside the others'. Default: 1.
+    pub fn set_weight(&self, tenant: &str, weight: u32) {
+        self.state.lock().queue.set_weight(tenant, weight);
+    }
+
+    /// How many pods are active, back off, and fit nowhere.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize, usize) {
+        self.state.lock().queue.counts()
+    }
+
+    /// Plans, for ever: whenever a worker is free and a pod is ready.
+    async fn run(self, pods: Informer<Stored>, jobs: mpsc::Sender<Job>, clock: Arc<dyn Clock>, batch: usize) {
+        if pods.synced().await.is_err() {
+            return; // the informer was dropped, and so are we
+        }
+        loop {
+            let plan = self.state.lock().plan(clock.now(), batch);
+            if !give_out(plan, &jobs).await {
+                return;
+            }
+            let (ready, due) = {
+                let state = self.state.lock();
+                (state.queue.is_ready(), state.next_due())
+            };
+            if ready {
+                continue;
+            }
+            let changed = std::pin::pin!(self.changed.notified());
+            match due {
+                Some(due) => {
+                    let wait = due.since(clock.now()).max(Duration::from_millis(1));
+                    select(changed, clock.sleep(wait)).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+}
+
+/// Gives the workers what was planned. Says whether there are workers left.
+async fn give_out(plan: Plan, jobs: &mpsc::Sender<Job>) -> bool {
+    let places = plan.placements.into_iter().map(|(manager, placements)| Job::Place(manager, placements));
+    let says = (!plan.failures.is_empty()).then_some(Job::Say(plan.failures));
+    for job in places.chain(says) {
+        if jobs.send(job).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[derive(Clone)]
+struct Notifies {
+    changed: Arc<Notify>,
+    reaping: Arc<Notify>,
+}
+
+/// Makes the informers that feed the state.
+struct Watches {
+    state: Arc<Mutex<State>>,
+    notify: Notifies,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl Watches {
+    fn pods(&self, client: Arc<dyn Client>, drivers: &mut Drivers) -> Informer<Stored> {
+        let feed = |state: &mut State, event: &Event<Stored>| match event {
+            Event::Added { new, .. } | Event::Updated { new, .. } => state.pod(new),
+            Event::Removed { old, .. } => state.pod_gone(old),
+        };
+        self.informer("pods", client, Query::everywhere(Pod::resource()), feed, drivers)
+    }
+
+    fn manager(&self, manager: ManagerId, client: Arc<dyn Client>, drivers: &mut Drivers) {
+        let feed = move |state: &mut State, event: &Event<Stored>| match event {
+            Event::Added { new, .. } | Event::Updated { new, .. } => state.node(manager, new),
+            Event::Removed { path, .. } => state.pool.remove_node(manager, path.name()),
+        };
+        let query = Query::everywhere(Node::resource());
+        let nodes = self.informer(&format!("nodes-{manager}"), client.clone(), query, feed, drivers);
+        let feed = move |state: &mut State, event: &Event<Stored>| match event {
+            Event::Added { new, .. } | Event::Updated { new, .. } => state.claim(manager, new),
+            Event::Removed { path, .. } => state.claim_gone(manager, path.name()),
+        };
+        let query = Query::everywhere(Claim::resource());
+        let claims = self.informer(&format!("claims-{manager}"), client, query, feed, drivers);
+        let (state, changed) = (self.state.clone(), self.notify.changed.clone());
+        let follow = follow(manager, nodes, claims, state, changed);
+        drivers.push((format!("reachability-{manager}"), Box::pin(follow)));
+    }
+
+    fn informer(
+        &self,
+        name: &str,
+        client: Arc<dyn Client>,
+        query: Query,
+        feed: impl Fn(&mut State, &Event<Stored>) + Send + 'static,
+        drivers: &mut Drivers,
+    ) -> Informer<Stored> {
+        let (state, notify) = (self.state.clone(), self.notify.clone());
+        let (informer, driver) = Informer::builder(client, query, self.clock.clone(), self.random.clone())
+            .handler(move |event| {
+                let mut state = state.lock();
+                feed(&mut state, event);
+                let reap = !state.reaper.is_idle();
+                drop(state);
+                notify.changed.notify_one();
+                if reap {
+                    notify.reaping.notify_one();
+                }
+            })
+            .build();
+        drivers.push((format!("informer-{name}"), driver));
+        informer
+    }
+}
+
+/// Tells the state whether a resource manager can be relied on: its hosts and claims are known, and current.
+async fn follow(
+    manager: ManagerId,
+    nodes: Informer<Stored>,
+    claims: Informer<Stored>,
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+) {
+    loop {
+        let current = nodes.progress().current && claims.progress().current;
+        state.lock().set_current(manager, current);
+        changed.notify_one();
+        let news = if current {
+            let lost = (nodes.until(|progress| !progress.current), claims.until(|progress| !progress.current));
+            match select(std::pin::pin!(lost.0), std::pin::pin!(lost.1)).await {
+                Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+            }
+        } else {
+            match nodes.until(|progress| progress.current).await {
+                Ok(()) => claims.until(|progress| progress.current).await,
+                stopped => stopped,
+            }
+        };
+        if news.is_err() {
+            return; // the informers were dropped, and so are we
+        }
+    }
+}
+
+/// What of a pod's wishes cannot be done yet, in words for its owner.
+pub(crate) fn unsupported(spec: &PodSpec) -> Option<&'static str> {
+    let affinity = &spec.affinity;
+    let required =
+        |of: &arktos_core::typed::PodAffinity| !of.required_during_scheduling_ignored_during_execution.is_empty();
+    let spread = spec.topology_spread_constraints.iter().any(|one| one.when_unsatisfiable != "ScheduleAnyway");
+    if required(&affinity.pod_affinity) || required(&affinity.pod_anti_affinity) {
+        Some("required pod affinity and anti-affinity are not supported by this scheduler yet")
+    } else if spread {
+        Some("topology spread constraints with DoNotSchedule are not supported by this scheduler yet")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

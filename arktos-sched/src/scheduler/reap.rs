@@ -1,0 +1,139 @@
+//! Gives claims back that are over: asks the [`Reaper`](crate::claim::Reaper) and tells the resource managers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::typed::{ClaimRequest, ClaimReview, KindOf, Pod};
+use arktos_core::{ObjectKey, ObjectPath, Reason};
+use arktos_store::{Client, Clock, Informer, Stored};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::state::State;
+use crate::claim::fence::{Fence, Held};
+use crate::claim::post;
+use crate::claim::reaper::{ClaimId, Doubt};
+use crate::hosts::ManagerId;
+
+/// How often it looks, at least, and how long what did not work is left alone.
+const PERIOD: Duration = Duration::from_secs(5);
+/// How many claims are given back, or looked at, at once.
+const BATCH: usize = 256;
+/// How often fences are swept, in periods.
+const SWEEP: u32 = 120;
+
+/// The future that gives claims back. Run by the scheduler's owner.
+pub(super) struct Reaping {
+    pub(super) state: Arc<Mutex<State>>,
+    pub(super) wanted: Arc<Notify>,
+    pub(super) pods: Informer<Stored>,
+    pub(super) partition: Arc<dyn Client>,
+    pub(super) managers: Arc<[(Arc<str>, Arc<dyn Client>)]>,
+    pub(super) fence: Arc<Fence>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Reaping {
+    pub(super) async fn run(self) {
+        if self.pods.synced().await.is_err() {
+            return; // the informer was dropped, and so are we
+        }
+        let mut periods = 0u32;
+        loop {
+            self.settle().await;
+            let clean = self.release().await;
+            if periods % SWEEP == SWEEP - 1
+                && let Err(status) = self.fence.sweep().await
+            {
+                tracing::debug!(%status, "old fences stay for now");
+            }
+            periods = periods.wrapping_add(1);
+            let period = self.clock.sleep(PERIOD);
+            if clean {
+                let wanted = std::pin::pin!(self.wanted.notified());
+                futures::future::select(wanted, period).await;
+            } else {
+                period.await;
+            }
+        }
+    }
+
+    /// Gives back what is over. Says whether all of it was.
+    async fn release(&self) -> bool {
+        let mut clean = true;
+        loop {
+            let mut by_manager = BTreeMap::<ManagerId, Vec<Box<str>>>::new();
+            for (manager, name) in self.state.lock().reaper.over(BATCH) {
+                by_manager.entry(manager).or_default().push(name);
+            }
+            if by_manager.is_empty() {
+                return clean;
+            }
+            let mut progress = false;
+            for (manager, names) in by_manager {
+                match self.release_at(manager, &names).await {
+                    0 => clean = false,
+                    _ => progress = true,
+                }
+            }
+            if !progress {
+                return clean;
+            }
+        }
+    }
+
+    /// Gives claims back at one resource manager. Says how many it took.
+    async fn release_at(&self, manager: ManagerId, names: &[Box<str>]) -> usize {
+        let Some((_, client)) = self.managers.get(usize::from(manager)) else { return 0 };
+        let mut review = ClaimReview::default();
+        review.spec.partition = self.state.lock().partition.clone();
+        review.spec.releases = names.iter().map(|name| name.as_ref().to_owned()).collect();
+        let results = match post(&**client, &review).await {
+            Ok(answer) => answer.status.releases,
+            Err(status) => {
+                tracing::info!(manager, %status, "claims could not be given back yet");
+                return 0;
+            }
+        };
+        let mut released = 0;
+        let mut state = self.state.lock();
+        for result in results {
+            if result.accepted {
+                released += 1;
+                state.claim_gone(manager, &result.name);
+            } else {
+                tracing::warn!(claim = result.name, result.message, "a claim could not be given back");
+            }
+        }
+        released
+    }
+
+    /// Looks at claims in doubt.
+    async fn settle(&self) {
+        let doubtful = self.state.lock().reaper.doubtful(BATCH);
+        for (id, request, doubt) in doubtful {
+            let over = match doubt {
+                Doubt::Unseen => self.is_gone(&request).await,
+                Doubt::Unbound => self.is_ended(&id, &request).await,
+            };
+            if over {
+                self.state.lock().reaper.settle(&id);
+            }
+        }
+    }
+
+    /// Whether a pod is gone: its newest state says so, not our not having seen it.
+    async fn is_gone(&self, request: &ClaimRequest) -> bool {
+        let path = ObjectPath::new(&request.tenant, &request.namespace, &request.pod);
+        match self.partition.get(&ObjectKey { resource: Pod::resource(), path }).await {
+            Ok(stored) => *stored.object.header().uid != *request.pod_uid,
+            Err(status) => status.is(Reason::NotFound),
+        }
+    }
+
+    async fn is_ended(&self, id: &ClaimId, request: &ClaimRequest) -> bool {
+        let Some((name, _)) = self.managers.get(usize::from(id.0)) else { return false };
+        self.fence.end(name, request).await.is_ok_and(|held| held == Held::Ended)
+    }
+}

@@ -1,0 +1,445 @@
+//! What a scheduler knows: the pool, the pods that wait, the claims there are. A plain state machine: informers' handlers
+//! tell it what has changed, the planner asks it what to do, the workers tell it what came of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::typed::{Claim, ClaimRequest, Node, Pod};
+use arktos_core::{ObjectPath, Timestamp};
+use arktos_store::Stored;
+
+use crate::claim::reaper::{ClaimId, PodFate};
+use crate::claim::{CLAIM_NOTE, Reaper, claim_name};
+use crate::class::ClassId;
+use crate::hosts::{HostId, ManagerId, Usage};
+use crate::plugin::Plugins;
+use crate::pool::Pool;
+use crate::queue::{Backoff, Queue};
+
+/// How long a refusal keeps a host looking as full as it was said to be, unless its claims have shown by then.
+const SHADOW: Duration = Duration::from_secs(1);
+/// How long a resource manager that did not answer is left alone.
+const MANAGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a scheduler knows. One lock around it: written by the handlers of the informers, the planner and the workers.
+pub(super) struct State {
+    pub(super) partition: String,
+    pub(super) scheduler_names: Vec<String>,
+    pub(super) managers: Vec<Arc<str>>,
+    pub(super) pool: Pool,
+    pub(super) queue: Queue,
+    pub(super) reaper: Reaper,
+    pods: HashMap<ObjectPath, Waiting>,
+    claims: HashMap<ClaimId, Holding>,
+    /// The claims of this partition, by the uid of their pod.
+    own: HashMap<Box<str>, BTreeSet<ClaimId>>,
+    /// Why no pod of a class has a place, until one may have.
+    failures: HashMap<ClassId, Arc<str>>,
+    /// What refused claims are taken to stand for, until when.
+    shadows: BTreeMap<(Timestamp, u64), (HostId, Usage)>,
+    paused: HashMap<ManagerId, Timestamp>,
+    current: Vec<bool>,
+    turn: u64,
+}
+
+/// A pod that waits for a place, or is on its way to one.
+struct Waiting {
+    uid: Box<str>,
+    class: ClassId,
+    /// What it asks for that cannot be done yet.
+    unsupported: Option<Arc<str>>,
+    /// The epoch of its next claim.
+    epoch: i64,
+    /// What was last said of it.
+    said: Option<Arc<str>>,
+}
+
+/// A claim as it weighs on its host.
+struct Holding {
+    host: HostId,
+    usage: Usage,
+    pod_uid: Box<str>,
+    epoch: i64,
+    /// Whether the resource manager has shown it, or it is only expected.
+    shown: bool,
+}
+
+/// A pod on its way to a host.
+#[derive(Debug, Clone)]
+pub(super) struct Placement {
+    pub(super) pod: ObjectPath,
+    pub(super) request: ClaimRequest,
+    /// Whether the claim is made already.
+    pub(super) claimed: bool,
+}
+
+/// A pod that has no place, and what is to be said of it.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) pod: ObjectPath,
+    pub(super) uid: Box<str>,
+    pub(super) message: Arc<str>,
+}
+
+/// What is to be done next.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) placements: BTreeMap<ManagerId, Vec<Placement>>,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl State {
+    pub(super) fn new(
+        partition: &str,
+        names: Vec<String>,
+        managers: Vec<Arc<str>>,
+        plugins: Plugins,
+        backoff: Backoff,
+        turn: u64,
+    ) -> Self {
+        Self {
+            partition: partition.to_owned(),
+            scheduler_names: names,
+            pool: Pool::new(managers.len(), plugins),
+            current: vec![false; managers.len()],
+            managers,
+            queue: Queue::new(backoff),
+            reaper: Reaper::default(),
+            pods: HashMap::new(),
+            claims: HashMap::new(),
+            own: HashMap::new(),
+            failures: HashMap::new(),
+            shadows: BTreeMap::new(),
+            paused: HashMap::new(),
+            turn,
+        }
+    }
+
+    // ---- what informers tell ----
+
+    /// A node is there, or has changed.
+    pub(super) fn node(&mut self, manager: ManagerId, stored: &Stored) {
+        match stored.object.parse::<Node>() {
+            Ok(node) => self.pool.set_node(manager, &node),
+            Err(error) => tracing::warn!(node = stored.path.name(), %error, "a node cannot be read"),
+        }
+    }
+
+    /// A pod is there, or has changed.
+    pub(super) fn pod(&mut self, stored: &Stored) {
+        let header = stored.object.header();
+        let bound = header.notes.get(CLAIM_NOTE).and_then(|note| self.claim_id(note));
+        let Ok(pod) = stored.object.parse::<Pod>() else {
+            tracing::warn!(pod = %stored.path, "a pod cannot be read");
+            return;
+        };
+        self.reaper.pod(&header.uid, PodFate { finished: pod.status.is_finished(), bound });
+        let waits = pod.spec.node_name.is_empty()
+            && header.deletion.is_none()
+            && !pod.status.is_finished()
+            && pod.spec.scheduling_gates.is_empty()
+            && self.scheduler_names.contains(&pod.spec.scheduler_name);
+        if self.pods.get(&stored.path).is_some_and(|known| *known.uid != *header.uid) || !waits {
+            self.drop_pod(&stored.path);
+        }
+        if waits {
+            self.await_place(stored, &pod);
+        }
+    }
+
+    /// A pod is gone.
+    pub(super) fn pod_gone(&mut self, stored: &Stored) {
+        self.reaper.pod_gone(&stored.object.header().uid);
+        self.drop_pod(&stored.path);
+    }
+
+    /// A claim is there.
+    pub(super) fn claim(&mut self, manager: ManagerId, stored: &Stored) {
+        let Ok(claim) = stored.object.parse::<Claim>() else {
+            tracing::warn!(claim = stored.path.name(), "a claim cannot be read");
+            return;
+        };
+        let id: ClaimId = (manager, stored.path.name().into());
+        let usage = self.pool.usage_of(&claim.spec);
+        let own = claim.spec.partition == self.partition;
+        let (pod_uid, epoch) = (claim.spec.pod_uid.as_str().into(), claim.spec.epoch);
+        self.forget_claim(&id);
+        if let Some(host) = self.pool.take(manager, &claim.spec.node, &usage) {
+            self.hold(id.clone(), Holding { host, usage, pod_uid, epoch, shown: true }, own);
+        }
+        if own {
+            self.reaper.claim(id, crate::claim::asker::request_of(stored.path.name(), claim.spec));
+        }
+    }
+
+    /// A claim is gone.
+    pub(super) fn claim_gone(&mut self, manager: ManagerId, name: &str) {
+        let id: ClaimId = (manager, name.into());
+        self.forget_claim(&id);
+        self.reaper.claim_gone(&id);
+    }
+
+    /// Whether what is known of a resource manager's hosts is complete and current.
+    pub(super) fn set_current(&mut self, manager: ManagerId, current: bool) {
+        if let Some(known) = self.current.get_mut(usize::from(manager)) {
+            *known = current;
+        }
+        self.reach(manager);
+    }
+
+    // ---- what the planner asks ----
+
+    /// Takes up to `most` pods of the queue and says what is to become of each.
+    pub(super) fn plan(&mut self, now: Timestamp, most: usize) -> Plan {
+        self.pass_time(now);
+        self.wake(now);
+        let mut plan = Plan::default();
+        for _ in 0..most {
+            let Some((path, class)) = self.queue.pop(now) else { break };
+            self.plan_pod(&mut plan, path, class, now);
+        }
+        plan
+    }
+
+    /// When there will be something to do without anything being told.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let shadow = self.shadows.keys().next().map(|(until, _)| *until);
+        let paused = self.paused.values().min().copied();
+        [self.queue.next_due(), shadow, paused].into_iter().flatten().min()
+    }
+
+    fn plan_pod(&mut self, plan: &mut Plan, path: ObjectPath, class: ClassId, now: Timestamp) {
+        let Some(waiting) = self.pods.get(&path) else { return };
+        if let Some((manager, placement)) = self.claimed_place(&path, waiting) {
+            plan.placements.entry(manager).or_default().push(placement);
+            return;
+        }
+        let known = waiting.unsupported.clone().or_else(|| self.failures.get(&class).cloned());
+        self.turn = self.turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let turn = (self.turn >> 32) as u32;
+        let found = if known.is_some() { None } else { self.pool.find(class, &[], turn) };
+        match found {
+            Some(found) => {
+                let (manager, placement) = self.place(path, class, found.host);
+                plan.placements.entry(manager).or_default().push(placement);
+            }
+            None => {
+                let message = known.unwrap_or_else(|| self.pool.explain(class, |_| None).into());
+                self.queue.park(&path, now);
+                let supported = self.pods.get(&path).is_some_and(|waiting| waiting.unsupported.is_none());
+                if supported {
+                    self.failures.insert(class, message.clone());
+                }
+                self.say(plan, path, message);
+            }
+        }
+    }
+
+    /// The place a pod has a claim on already, from an attempt that did not come to its end.
+    fn claimed_place(&self, path: &ObjectPath, waiting: &Waiting) -> Option<(ManagerId, Placement)> {
+        let ids = self.own.get(&waiting.uid)?;
+        let good = |id: &&ClaimId| self.claims.get(*id).is_some_and(|held| held.epoch >= waiting.epoch && held.shown);
+        let id = ids.iter().find(good)?;
+        let holding = self.claims.get(id)?;
+        let node = self.pool.facts(holding.host).name.to_string();
+        let request = self.request(path, waiting, node, &id.1, holding.epoch);
+        Some((id.0, Placement { pod: path.clone(), request, claimed: true }))
+    }
+
+    /// Expects a claim on a host, so that the next search sees it.
+    fn place(&mut self, path: ObjectPath, class: ClassId, host: HostId) -> (ManagerId, Placement) {
+        let facts = self.pool.facts(host);
+        let (manager, node) = (facts.manager, facts.name.to_string());
+        let (uid, epoch) = self.pods.get(&path).map_or_else(Default::default, |one| (one.uid.clone(), one.epoch));
+        let name = claim_name(&self.partition, &uid, epoch);
+        let mut request = ClaimRequest::default();
+        if let Some(waiting) = self.pods.get(&path) {
+            request = self.request(&path, waiting, node, &name, epoch);
+        }
+        let usage = self.pool.class(class).map(|class| class.ask.usage.clone()).unwrap_or_default();
+        let id: ClaimId = (manager, name.into());
+        self.forget_claim(&id);
+        self.pool.take_at(host, &usage);
+        self.hold(id, Holding { host, usage, pod_uid: uid, epoch, shown: false }, true);
+        (manager, Placement { pod: path, request, claimed: false })
+    }
+
+    fn request(&self, path: &ObjectPath, waiting: &Waiting, node: String, name: &str, epoch: i64) -> ClaimRequest {
+        let (requests, ports) = self.pool.request(waiting.class);
+        ClaimRequest {
+            name: name.to_owned(),
+            tenant: path.tenant().to_owned(),
+            namespace: path.namespace().to_owned(),
+            pod: path.name().to_owned(),
+            pod_uid: waiting.uid.to_string(),
+            node,
+            requests,
+            ports,
+            epoch,
+            ..ClaimRequest::default()
+        }
+    }
+
+    fn say(&mut self, plan: &mut Plan, pod: ObjectPath, message: Arc<str>) {
+        let Some(waiting) = self.pods.get_mut(&pod) else { return };
+        if waiting.said.as_ref() == Some(&message) {
+            return;
+        }
+        waiting.said = Some(message.clone());
+        plan.failures.push(Failure { uid: waiting.uid.clone(), pod, message });
+    }
+
+    // ---- what the workers tell ----
+
+    /// A resource manager refused a claim.
+    pub(super) fn refused(&mut self, manager: ManagerId, placement: &Placement, reason: &str, now: Timestamp) {
+        let id: ClaimId = (manager, placement.request.name.as_str().into());
+        let expected = self.claims.get(&id).is_some_and(|held| !held.shown);
+        if expected && let Some(held) = self.forget_claim(&id) {
+            // The host is fuller than it looks here: let it look so until its claims have shown.
+            self.pool.take_at(held.host, &held.usage);
+            self.turn = self.turn.wrapping_add(1);
+            self.shadows.insert((now.later(SHADOW), self.turn), (held.host, held.usage));
+        }
+        if reason == "Taken" {
+            self.next_epoch(placement);
+        }
+        match reason {
+            "Insufficient" => self.queue.again(&placement.pod),
+            _ => self.queue.retry(&placement.pod, now),
+        }
+    }
+
+    /// A resource manager did not answer: what became of the claims is unknown, and will show.
+    pub(super) fn unanswered(&mut self, manager: ManagerId, placements: &[Placement], now: Timestamp) {
+        self.paused.insert(manager, now.later(MANAGER_PAUSE));
+        self.reach(manager);
+        for placement in placements {
+            let id: ClaimId = (manager, placement.request.name.as_str().into());
+            if self.claims.get(&id).is_some_and(|held| !held.shown) {
+                self.forget_claim(&id);
+            }
+            self.queue.again(&placement.pod);
+        }
+    }
+
+    /// A bind failed, but its claim holds: the next attempt uses it.
+    pub(super) fn unbound(&mut self, manager: ManagerId, placement: &Placement, now: Timestamp) {
+        let id: ClaimId = (manager, placement.request.name.as_str().into());
+        if let Some(held) = self.claims.get_mut(&id) {
+            held.shown = true; // it was accepted
+        }
+        self.queue.retry(&placement.pod, now);
+    }
+
+    /// A claim has ended without the pod being bound under it: the next attempt makes another.
+    pub(super) fn ended(&mut self, manager: ManagerId, placement: &Placement, now: Timestamp) {
+        let id: ClaimId = (manager, placement.request.name.as_str().into());
+        if self.claims.get(&id).is_some_and(|held| !held.shown) {
+            self.forget_claim(&id);
+        }
+        self.next_epoch(placement);
+        self.queue.retry(&placement.pod, now);
+    }
+
+    fn next_epoch(&mut self, placement: &Placement) {
+        if let Some(waiting) = self.pods.get_mut(&placement.pod) {
+            waiting.epoch = waiting.epoch.max(placement.request.epoch + 1);
+        }
+    }
+
+    // ---- the rest ----
+
+    fn await_place(&mut self, stored: &Stored, pod: &Pod) {
+        let class = self.pool.enter(&pod.spec);
+        let priority = pod.spec.priority.unwrap_or(0);
+        let unsupported = super::unsupported(&pod.spec).map(Arc::from);
+        match self.pods.get_mut(&stored.path) {
+            Some(waiting) => {
+                let old = std::mem::replace(&mut waiting.class, class);
+                waiting.unsupported = unsupported;
+                self.leave(old);
+            }
+            None => {
+                let uid = stored.object.header().uid.clone();
+                let waiting = Waiting { uid, class, unsupported, epoch: 0, said: None };
+                self.pods.insert(stored.path.clone(), waiting);
+            }
+        }
+        self.queue.add(stored.path.clone(), priority, class);
+    }
+
+    fn drop_pod(&mut self, path: &ObjectPath) {
+        self.queue.remove(path);
+        if let Some(waiting) = self.pods.remove(path) {
+            self.leave(waiting.class);
+        }
+    }
+
+    fn leave(&mut self, class: ClassId) {
+        if let Some(forgotten) = self.pool.leave(class) {
+            self.failures.remove(&forgotten);
+        }
+    }
+
+    fn hold(&mut self, id: ClaimId, holding: Holding, own: bool) {
+        if own {
+            self.own.entry(holding.pod_uid.clone()).or_default().insert(id.clone());
+        }
+        self.claims.insert(id, holding);
+    }
+
+    fn forget_claim(&mut self, id: &ClaimId) -> Option<Holding> {
+        let holding = self.claims.remove(id)?;
+        self.pool.give_back(holding.host, &holding.usage);
+        if let Some(ids) = self.own.get_mut(&holding.pod_uid) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.own.remove(&holding.pod_uid);
+            }
+        }
+        Some(holding)
+    }
+
+    fn claim_id(&self, note: &str) -> Option<ClaimId> {
+        let (manager, name) = note.split_once('/')?;
+        let at = self.managers.iter().position(|known| **known == *manager)?;
+        Some((ManagerId::try_from(at).ok()?, name.into()))
+    }
+
+    fn reach(&mut self, manager: ManagerId) {
+        let current = self.current.get(usize::from(manager)).copied().unwrap_or(false);
+        self.pool.set_reachable(manager, current && !self.paused.contains_key(&manager));
+    }
+
+    fn pass_time(&mut self, now: Timestamp) {
+        let over: Vec<ManagerId> =
+            self.paused.iter().filter(|(_, until)| **until <= now).map(|(manager, _)| *manager).collect();
+        for manager in over {
+            self.paused.remove(&manager);
+            self.reach(manager);
+        }
+        while let Some(entry) = self.shadows.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (host, usage) = entry.remove();
+            self.pool.give_back(host, &usage);
+        }
+    }
+
+    /// Wakes pods of classes that may have a place now: as many as the hosts that changed have room for.
+    fn wake(&mut self, now: Timestamp) {
+        let improved = self.pool.take_improved();
+        if improved.is_empty() {
+            return;
+        }
+        let (pool, queue) = (&self.pool, &mut self.queue);
+        self.failures.retain(|class, _| {
+            let rooms = improved.iter().map(|host| pool.room(*class, host));
+            let room = rooms.fold(0usize, usize::saturating_add);
+            if room > 0 {
+                queue.wake(*class, room, now);
+            }
+            room == 0
+        });
+    }
+}
