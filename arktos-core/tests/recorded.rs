@@ -11,6 +11,7 @@ use arktos_core::{Dialect, Object, Status, rules, schema};
 use serde_json::{Map, Value};
 
 const TIME: &str = "2026-01-02T03:04:05Z";
+const UID: &str = "11111111-2222-3333-4444-555555555555";
 const MICRO_TIME: &str = "2026-01-02T03:04:05.000000Z";
 
 /// How many of the recorded writes of a topic come out as recorded, at least.
@@ -144,7 +145,7 @@ fn create(kind: &Kind, body: &str) -> Result<Object, Status> {
         let name = format!("{}<gen>", object.str_at(&["metadata", "generateName"]));
         object.set(&["metadata", "name"], name.replace("<gen>", "bcdfg"));
     }
-    object.set(&["metadata", "uid"], "<uid>");
+    object.set(&["metadata", "uid"], UID);
     object.set(&["metadata", "creationTimestamp"], TIME);
     rules::admit_create(kind, object)
 }
@@ -278,6 +279,13 @@ fn known(value: Value) -> Value {
     let text = value.to_string();
     let mut text =
         text.replace("\"<time>\"", &format!("\"{TIME}\"")).replace("\"<microtime>\"", &format!("\"{MICRO_TIME}\""));
+    for (start, with) in [("\"<nodeport", "30001"), ("\"<ip", "\"10.0.0.9\""), ("<uid", UID)] {
+        while let Some(at) = text.find(start) {
+            let end = text[at..].find('>').map_or(text.len(), |end| at + end + 1);
+            let end = if start.starts_with('"') { end + 1 } else { end };
+            text.replace_range(at..end, with);
+        }
+    }
     while let Some(at) = text.find("${") {
         let end = text[at..].find('}').map_or(text.len(), |end| at + end + 1);
         let with = match &text[at + 2..end - 1] {

@@ -36,6 +36,14 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "limit_defaults", make: limit_defaults },
     Function { name: "limit_requests", make: limit_requests },
     Function { name: "completions", make: completions },
+    Function { name: "volume_source", make: volume_source },
+    Function { name: "claim_templates", make: claim_templates },
+    Function { name: "pod_cidrs", make: |spec| Some(json!([spec.get("podCIDR")?])) },
+    Function { name: "pod_ips", make: |status| Some(json!([{ "ip": status.get("podIP")? }])) },
+    Function { name: "data_source_ref", make: data_source_ref },
+    Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
+    Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },
+    Function { name: "gated", make: gated },
 ];
 
 /// A function by the name that the rules files know it by.
@@ -123,8 +131,52 @@ fn merged(item: &Map<String, Value>, field: &str, from: &[&str]) -> Option<Value
 }
 
 /// A job that says neither how many pods must succeed nor how many may run at once runs one.
-fn completions(spec: &Map<String, Value>) -> Option<Value> {
-    spec.get("parallelism").is_none().then(|| Value::from(1))
+fn completions(job: &Map<String, Value>) -> Option<Value> {
+    job.get("spec")?.get("parallelism").is_none().then(|| Value::from(1))
+}
+
+/// A volume of which nothing is said but its name is an empty directory.
+fn volume_source(volume: &Map<String, Value>) -> Option<Value> {
+    volume.keys().all(|field| field == "name").then(|| json!({}))
+}
+
+/// The templates of a stateful set's claims are whole objects.
+fn claim_templates(spec: &Map<String, Value>) -> Option<Value> {
+    let mut templates = spec.get("volumeClaimTemplates")?.clone();
+    for template in templates.as_array_mut()?.iter_mut().filter_map(Value::as_object_mut) {
+        template.insert("apiVersion".to_owned(), Value::from("v1"));
+        template.insert("kind".to_owned(), Value::from("PersistentVolumeClaim"));
+    }
+    Some(templates)
+}
+
+/// A data source of the older form is one of the newer.
+fn data_source_ref(spec: &Map<String, Value>) -> Option<Value> {
+    let mut source = spec.get("dataSource")?.as_object()?.clone();
+    source.entry("apiGroup").or_insert(Value::Null);
+    Some(Value::Object(source))
+}
+
+/// The finalizers of a namespace or tenant, and the one that makes deletion wait for its contents.
+fn with_finalizer(object: &Map<String, Value>, finalizer: &str) -> Value {
+    let finalizers = object.get("spec").and_then(|spec| spec.get("finalizers")).and_then(Value::as_array);
+    let mut finalizers = finalizers.cloned().unwrap_or_default();
+    if !finalizers.iter().any(|known| known == finalizer) {
+        finalizers.push(Value::from(finalizer));
+    }
+    Value::Array(finalizers)
+}
+
+/// A pod that waits behind gates says so.
+fn gated(pod: &Map<String, Value>) -> Option<Value> {
+    let gates = pod.get("spec")?.get("schedulingGates")?.as_array()?;
+    (!gates.is_empty()).then(|| {
+        json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastTransitionTime": pod.get("metadata").and_then(|metadata| metadata.get("creationTimestamp")),
+        }])
+    })
 }
 
 /// How a pod's containers are served when the host is short: from their requests and limits.

@@ -73,6 +73,11 @@ impl Faults {
         self.add("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"));
     }
 
+    /// As [`invalid`](Self::invalid), for a value that messages show in a form of its own.
+    pub(super) fn invalid_text(&mut self, field: &str, value: &str, why: &str) {
+        self.add("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"));
+    }
+
     /// A value is there that must not be.
     pub(super) fn forbidden(&mut self, field: &str, why: &str) {
         self.add("FieldValueForbidden", field, format!("Forbidden: {why}"));

@@ -41,7 +41,7 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
 
 /// Takes away what a client may not say of a new object.
 pub(super) fn prepare_create(metadata: &mut Map<String, Value>, generation: Option<i64>) {
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.remove(field);
     }
     if let Some(generation) = generation {
@@ -72,6 +72,9 @@ pub(super) fn prepare_update(old: &Object, metadata: &mut Map<String, Value>) {
 
 /// The faults of `metadata`.
 pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, faults: &mut Faults) {
+    if !kind.can("get") {
+        return;
+    }
     let empty = Map::new();
     let metadata = object.at(&["metadata"]).and_then(Value::as_object).unwrap_or(&empty);
     if old.is_none() {
@@ -83,12 +86,7 @@ pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, fault
     if let Some(annotations) = metadata.get("annotations").and_then(Value::as_object) {
         validate_annotations(annotations, faults);
     }
-    let finalizers = metadata.get("finalizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for finalizer in finalizers {
-        for fault in qualified_name_faults(finalizer.as_str().unwrap_or_default()) {
-            faults.invalid("metadata.finalizers", finalizer, &fault);
-        }
-    }
+    validate_finalizers(metadata, faults);
     let owners = metadata.get("ownerReferences").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     validate_owners(owners, faults);
     if let Some(old) = old {
@@ -125,38 +123,64 @@ fn validate_annotations(annotations: &Map<String, Value>, faults: &mut Faults) {
     }
 }
 
-fn validate_owners(owners: &[Value], faults: &mut Faults) {
-    let mut controller: Option<&Value> = None;
-    for (index, owner) in owners.iter().enumerate() {
-        let path = format!("metadata.ownerReferences[{index}]");
-        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
-        for (field, value, what) in [
-            ("apiVersion", version, "version"),
-            ("kind", text("kind"), "kind"),
-            ("name", text("name"), "name"),
-            ("uid", text("uid"), "uid"),
-        ] {
-            if value.is_empty() {
-                let sent = Value::from(text(field));
-                faults.invalid(&format!("{path}.{field}"), &sent, &format!("{what} must not be empty"));
-            }
+/// The finalizers that need no domain.
+const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+
+fn validate_finalizers(metadata: &Map<String, Value>, faults: &mut Faults) {
+    let finalizers = metadata.get("finalizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for (index, finalizer) in finalizers.iter().enumerate() {
+        let path = format!("metadata.finalizers[{index}]");
+        let name = finalizer.as_str().unwrap_or_default();
+        for fault in qualified_name_faults(name) {
+            faults.invalid("metadata.finalizers", finalizer, &fault);
         }
-        if owner.get("controller") == Some(&Value::Bool(true)) {
-            match controller {
-                None => controller = Some(owner),
-                Some(first) => {
-                    let name = |owner: &Value| owner.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                    let why = format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
-                        name(first),
-                        name(owner)
-                    );
-                    faults.invalid("metadata.ownerReferences", &Value::Array(owners.to_vec()), &why);
-                }
-            }
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            faults.invalid(&path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
         }
     }
+}
+
+fn validate_owners(owners: &[Value], faults: &mut Faults) {
+    let path = "metadata.ownerReferences";
+    for owner in owners {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
+        if version.is_empty() {
+            faults.invalid(
+                &format!("{path}.apiVersion"),
+                &Value::from(text("apiVersion")),
+                "version must not be empty",
+            );
+        }
+        for field in ["kind", "name", "uid"] {
+            if text(field).is_empty() {
+                faults.invalid(&format!("{path}.{field}"), &Value::from(""), "must not be empty");
+            }
+        }
+        if text("kind") == "Event" && matches!(text("apiVersion"), "v1" | "events.k8s.io/v1") {
+            let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+            let why = format!("{group}/{version}, Kind=Event is disallowed from being an owner");
+            faults.invalid_text(path, &owner_text(owner), &why);
+        }
+    }
+    let controllers: Vec<&Value> = owners.iter().filter(|owner| owner["controller"] == true).collect();
+    if let [first, second, ..] = controllers.as_slice() {
+        let name = |owner: &Value| owner["name"].as_str().unwrap_or_default().to_owned();
+        let texts: Vec<String> = owners.iter().map(owner_text).collect();
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+            name(first),
+            name(second)
+        );
+        faults.invalid_text(path, &format!("[{}]", texts.join(",")), &why);
+    }
+}
+
+/// A reference as messages show it: the fields in the order of the upstream type.
+fn owner_text(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"].into_iter();
+    let shown = fields.filter_map(|field| Some(format!("\"{field}\":{}", owner.get(field)?)));
+    format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
 }
 
 fn validate_update(object: &Object, old: &Object, faults: &mut Faults) {
@@ -164,6 +188,22 @@ fn validate_update(object: &Object, old: &Object, faults: &mut Faults) {
         let (before, after) = (old.at(&["metadata", field]), object.at(&["metadata", field]));
         if before != after {
             faults.invalid(&format!("metadata.{field}"), after.unwrap_or(&Value::Null), "field is immutable");
+        }
+    }
+    let finalizers = |object: &Object| -> Vec<String> {
+        let list = object.at(&["metadata", "finalizers"]).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    if old.at(&["metadata", "deletionTimestamp"]).is_some_and(|time| !time.is_null()) {
+        let before = finalizers(old);
+        let added: Vec<String> = finalizers(object).into_iter().filter(|name| !before.contains(name)).collect();
+        if !added.is_empty() {
+            let names: Vec<String> = added.iter().map(|name| format!("\"{name}\"")).collect();
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                names.join(", ")
+            );
+            faults.forbidden("metadata.finalizers", &why);
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod convert;
 mod defaults;
 mod fault;
 mod functions;
+mod hooks;
 pub mod meta;
 mod prepare;
 pub(crate) mod table;
@@ -49,6 +50,7 @@ pub fn admit_create(kind: &Kind, mut object: Object) -> Result<Object, Status> {
 /// # Errors
 /// As [`admit_create`].
 pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
+    refuse_unconditional(kind, &new)?;
     schema::complete(kind, &mut new)?;
     prepare_update(kind, old, &mut new);
     refuse(kind, new, Some(old))
@@ -59,9 +61,21 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
 /// # Errors
 /// As [`admit_create`].
 pub fn admit_status(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
+    refuse_unconditional(kind, &new)?;
     schema::complete(kind, &mut new)?;
     prepare_status_update(kind, old, &mut new);
     refuse(kind, new, Some(old))
+}
+
+/// Some kinds take an update only with the revision that it changes.
+fn refuse_unconditional(kind: &Kind, new: &Object) -> Result<(), Status> {
+    if kind.allows_unconditional_update() || !new.str_at(&["metadata", "resourceVersion"]).is_empty() {
+        return Ok(());
+    }
+    let mut faults = fault::Faults::default();
+    faults.invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
+    let (group, name) = (kind.group_resource.group(), kind.group_resource.resource());
+    Err(Status::invalid(group, name, new.name(), faults.0))
 }
 
 fn refuse(kind: &Kind, object: Object, old: Option<&Object>) -> Result<Object, Status> {

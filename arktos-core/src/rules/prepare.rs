@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::hooks;
 use super::meta;
 use super::table;
 use crate::catalog::Kind;
@@ -10,6 +11,7 @@ use crate::object::Object;
 /// The kinds whose objects carry a generation. It starts at one and grows with the desired state.
 const GENERATIONS: &[(&str, &str)] = &[
     ("", "Pod"),
+    ("", "PodTemplate"),
     ("", "ReplicationController"),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
@@ -40,6 +42,62 @@ fn has_generation(kind: &Kind) -> bool {
     !kind.builtin || GENERATIONS.contains(&(&kind.group, &kind.kind))
 }
 
+/// The kinds that take an update only with the revision that it changes.
+const REVISION_NEEDED: &[(&str, &str)] = &[
+    ("admissionregistration.k8s.io", ""),
+    ("apiextensions.k8s.io", ""),
+    ("apiregistration.k8s.io", ""),
+    ("coordination.k8s.io", ""),
+    ("node.k8s.io", ""),
+    ("policy", ""),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "CSIStorageCapacity"),
+    ("storage.k8s.io", "VolumeAttachment"),
+];
+
+/// The kinds that an update creates where there is nothing to update.
+const MADE_BY_UPDATE: &[(&str, &str)] = &[
+    ("", "Endpoints"),
+    ("", "Event"),
+    ("", "LimitRange"),
+    ("", "Service"),
+    ("coordination.k8s.io", "Lease"),
+    ("events.k8s.io", "Event"),
+    ("rbac.authorization.k8s.io", ""),
+];
+
+/// What a write to `status` cannot change of `metadata`, where it cannot change all that others can.
+const STATUS_KEEPS: &[(&str, &str, &[&str])] = &[
+    ("apps", "Deployment", &["labels"]),
+    ("", "Pod", &["ownerReferences"]),
+    ("apiextensions.k8s.io", "", RESET),
+    ("apiregistration.k8s.io", "", RESET),
+    ("flowcontrol.apiserver.k8s.io", "", RESET),
+    ("resource.k8s.io", "", RESET),
+    ("storage.k8s.io", "", RESET),
+];
+
+const RESET: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
+
+fn is(kind: &Kind, group: &str, name: &str) -> bool {
+    kind.group == group && (name.is_empty() || kind.kind == name)
+}
+
+impl Kind {
+    /// Whether an update may leave the revision that it changes open.
+    #[must_use]
+    pub fn allows_unconditional_update(&self) -> bool {
+        self.builtin && !REVISION_NEEDED.iter().any(|(group, name)| is(self, group, name))
+    }
+
+    /// Whether an update of an object that is not there creates it.
+    #[must_use]
+    pub fn allows_create_on_update(&self) -> bool {
+        MADE_BY_UPDATE.iter().any(|(group, name)| is(self, group, name))
+    }
+}
+
 /// Sets what creation sets, and takes away what only the server may say.
 pub fn prepare_create(kind: &Kind, object: &mut Object) {
     let generation = has_generation(kind).then_some(1);
@@ -50,13 +108,20 @@ pub fn prepare_create(kind: &Kind, object: &mut Object) {
     if let Some(schema) = kind.schema.as_struct() {
         table::of(schema).set_created(&mut object.fields);
     }
+    hooks::created(kind, object);
 }
 
 /// Keeps what another path writes, and lets the generation grow with the desired state. Both objects are complete.
 pub fn prepare_update(kind: &Kind, old: &Object, new: &mut Object) {
     if kind.has_status() {
-        keep(old, new, "status");
+        keep(old, new, &["status"]);
     }
+    if let Some(schema) = kind.schema.as_struct() {
+        for path in &table::of(schema).kept {
+            keep(old, new, path);
+        }
+    }
+    hooks::updated(kind, old, new);
     meta::prepare_update(old, new.meta_mut());
     let grown = i64::from(has_generation(kind) && desired_differs(kind, old, new));
     if let Some(generation) = old.int_at(&["metadata", "generation"]) {
@@ -68,7 +133,6 @@ pub fn prepare_update(kind: &Kind, old: &Object, new: &mut Object) {
 
 /// Keeps everything but the status, and of `metadata` what a status write may change.
 pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
-    let _ = kind;
     let status = new.fields.remove("status");
     let kept = old.fields.iter().filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"));
     let mut fields: Map<String, Value> = kept.map(|(field, value)| (field.clone(), value.clone())).collect();
@@ -78,19 +142,25 @@ pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
         fields.insert("status".to_owned(), status);
     }
     new.fields = fields;
+    let kept = if kind.builtin {
+        STATUS_KEEPS.iter().find(|(group, name, _)| is(kind, group, name)).map_or(&[][..], |(_, _, fields)| fields)
+    } else {
+        RESET
+    };
+    for field in kept {
+        keep(old, new, &["metadata", field]);
+    }
     meta::prepare_update(old, new.meta_mut());
     if let Some(generation) = old.at(&["metadata", "generation"]) {
         new.set(&["metadata", "generation"], generation.clone());
     }
 }
 
-fn keep(old: &Object, new: &mut Object, field: &str) {
-    match old.fields.get(field) {
-        Some(value) => {
-            new.fields.insert(field.to_owned(), value.clone());
-        }
+fn keep(old: &Object, new: &mut Object, path: &[&str]) {
+    match old.at(path) {
+        Some(value) => new.set(path, value.clone()),
         None => {
-            new.fields.remove(field);
+            new.remove(path);
         }
     }
 }
@@ -104,10 +174,11 @@ fn desired_differs(kind: &Kind, old: &Object, new: &Object) -> bool {
             .map(|(field, value)| (field.clone(), value.clone()))
             .collect()
     };
-    let labels = |object: &Object| object.at(&["metadata", "labels"]).cloned();
+    let of = |object: &Object, field: &str| object.at(&["metadata", field]).cloned();
     match kind.kind.as_str() {
         "PriorityClass" => false,
-        "EndpointSlice" => desired(old) != desired(new) || labels(old) != labels(new),
+        "EndpointSlice" => desired(old) != desired(new) || of(old, "labels") != of(new, "labels"),
+        "Deployment" => desired(old) != desired(new) || of(old, "annotations") != of(new, "annotations"),
         _ => desired(old) != desired(new),
     }
 }

@@ -9,6 +9,7 @@
 //! data            derive by string_data                      a value that is made anew each time
 //! stringData      drop                                       a field that is not kept
 //! status.phase    create "Pending"                           what creation sets, whatever was sent
+//! spec.finalizers keep                                       what an update of the object cannot change
 //! rollingUpdate   default {} when type = "RollingUpdate"     a default that depends on another field
 //! ```
 //!
@@ -37,6 +38,8 @@ pub struct TypeRules {
     pub(super) defaults: Vec<ValueRule>,
     /// What creation sets, whatever a client sent.
     pub(super) create: Vec<ValueRule>,
+    /// What an update leaves as it was, whatever a client sent.
+    pub(super) kept: Vec<FieldPath>,
     /// What must hold.
     pub(super) checks: Vec<(FieldPath, Check)>,
 }
@@ -90,7 +93,7 @@ static SECTIONS: LazyLock<HashMap<&'static str, (&'static str, OnceLock<TypeRule
     sections
 });
 
-static NONE: TypeRules = TypeRules { defaults: Vec::new(), create: Vec::new(), checks: Vec::new() };
+static NONE: TypeRules = TypeRules { defaults: Vec::new(), create: Vec::new(), kept: Vec::new(), checks: Vec::new() };
 
 /// The rules of a type.
 pub(crate) fn of(object: &Struct) -> &'static TypeRules {
@@ -120,6 +123,7 @@ fn add(rules: &mut TypeRules, path: FieldPath, rule: &'static str) -> Option<()>
         "derive" => rules.defaults.push(value_rule(path, rest.trim(), true)?),
         "drop" => rules.defaults.push(ValueRule { path, source: Source::Nothing, when: None, replace: true }),
         "create" => rules.create.push(value_rule(path, rest.trim(), true)?),
+        "keep" => rules.kept.push(path),
         word => rules.checks.push((path, check::parse(word, rest.trim())?)),
     }
     Some(())

@@ -64,6 +64,8 @@ struct Facts {
     null: Vec<&'static str>,
     /// Fields whose type has a name of its own, as the Go decoder prints it.
     named: HashMap<&'static str, &'static str>,
+    /// Fields that stand in an embedded struct, whose name the Go decoder prints as well.
+    embedded: HashMap<&'static str, &'static str>,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +191,7 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
             Field {
                 required: raw.required.contains(&field),
                 nullable: of(&facts.null) || schema.default.is_none() && !drops_zero,
+                embedded: facts.embedded.get(field.as_str()).copied().unwrap_or_default(),
                 go_type: facts.named.get(field.as_str()).copied().unwrap_or_default(),
                 name: field.into(),
                 schema,

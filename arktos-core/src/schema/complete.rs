@@ -140,7 +140,7 @@ impl Complete {
         let path = Path::Field(path, &field.name);
         scalar(&field.schema, value, At { path: &path, owner, field })?;
         Ok(match &field.schema.shape {
-            Shape::List(_) | Shape::Map(_) => field.absent.is_none() && is_zero(value),
+            Shape::List(_) | Shape::Map(_) => field.absent.as_ref().is_none_or(Value::is_null) && is_zero(value),
             _ => field.drops_zero && is_zero(value),
         })
     }
@@ -237,10 +237,11 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
             Ok(())
         }
         (Shape::Time | Shape::MicroTime, Value::String(text)) => {
-            let moment = Timestamp::parse(text).ok_or_else(|| {
-                format!("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\"")
-            })?;
             let micros = matches!(schema.shape, Shape::MicroTime);
+            let layout = if micros { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
+            let moment = Timestamp::parse(text).ok_or_else(|| {
+                format!("parsing time \"{text}\" as \"{layout}\": cannot parse \"{text}\" as \"2006\"")
+            })?;
             *value = Value::from(if micros { moment.to_micro_string() } else { moment.to_string() });
             Ok(())
         }
@@ -256,17 +257,22 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
 fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
     let go_type = match &schema.shape {
         Shape::String if !at.field.go_type.is_empty() => at.field.go_type.to_owned(),
+        Shape::List(items) if !at.field.go_type.is_empty() && matches!(items.shape, Shape::String) => {
+            format!("[]{}", at.field.go_type)
+        }
         _ => go_type(schema),
     };
     let what = match &schema.shape {
         Shape::Int32 | Shape::Int64 if value.is_number() => format!("number {value}"),
         _ => json_kind(value).to_owned(),
     };
-    format!(
-        "json: cannot unmarshal {what} into Go struct field {}.{} of type {go_type}",
-        at.owner.short_name(),
-        at.path.plain()
-    )
+    let mut path = at.path.plain();
+    if !at.field.embedded.is_empty()
+        && let Some(cut) = path.rfind(&*at.field.name)
+    {
+        path.insert_str(cut, &format!("{}.", at.field.embedded));
+    }
+    format!("json: cannot unmarshal {what} into Go struct field {}.{path} of type {go_type}", at.owner.short_name())
 }
 
 fn json_kind(value: &Value) -> &'static str {

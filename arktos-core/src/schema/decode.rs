@@ -81,7 +81,12 @@ pub fn decode_as(schema: &Schema, type_meta: &TypeMeta, mut value: Value, dialec
     let mut complete = Complete::new(dialect.into());
     complete.root(schema, &mut value).map_err(|fault| cannot_be_handled(type_meta, &fault))?;
     let faults = Faults { list: complete.faults };
-    let object = Object::from_value(value).ok_or_else(|| Status::bad_request("the body is not an object"))?;
+    let mut object = Object::from_value(value).ok_or_else(|| Status::bad_request("the body is not an object"))?;
+    for (field, text) in [("apiVersion", &type_meta.api_version), ("kind", &type_meta.kind)] {
+        if object.str_at(&[field]).is_empty() {
+            object.set(&[field], text.as_str());
+        }
+    }
     Ok(Decoded { object, faults })
 }
 

@@ -117,6 +117,8 @@ pub struct Field {
     pub absent: Option<Value>,
     /// The name of the field's type in messages, when it has one of its own.
     pub go_type: &'static str,
+    /// The embedded struct that the upstream type has the field in, as messages name it.
+    pub embedded: &'static str,
 }
 
 /// A handle to a [`Struct`]: built-in ones are looked up when they are first needed, so that types may contain

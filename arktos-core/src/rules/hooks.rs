@@ -1,0 +1,141 @@
+//! What the server does to objects of a few kinds and no line of the rules files can say.
+
+use serde_json::{Value, json};
+
+use crate::catalog::Kind;
+use crate::object::Object;
+
+/// The annotation in which a daemon set counts its templates.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// After what the rules files say of a creation.
+pub(super) fn created(kind: &Kind, object: &mut Object) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("batch", "Job") => select_own_pods(object),
+        ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
+        _ => {}
+    }
+}
+
+/// Before the new state of an object is compared with the old.
+pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("apps", "DaemonSet") => count_templates(old, new),
+        ("", "Service") => keep_allocations(old, new),
+        _ => {}
+    }
+}
+
+/// A job selects its pods by its own uid, unless it brings a selector.
+fn select_own_pods(job: &mut Object) {
+    if job.at(&["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
+        return;
+    }
+    let (uid, name) = (job.uid().to_owned(), job.name().to_owned());
+    let own = [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ];
+    // The name is left out of labels that it is too long for.
+    let own = own.into_iter().filter(|(_, value)| value.len() <= crate::name::LABEL_LENGTH_MAX);
+    let labels = job.map_mut(&["spec", "template", "metadata", "labels"]);
+    for (key, value) in own {
+        labels.insert(key.to_owned(), Value::from(value.as_str()));
+    }
+    job.map_mut(&["spec", "selector", "matchLabels"])
+        .insert("batch.kubernetes.io/controller-uid".to_owned(), Value::from(uid));
+}
+
+/// Each change of a daemon set's template has a number.
+fn count_templates(old: &Object, new: &mut Object) {
+    let before = old.str_at(&["metadata", "annotations", TEMPLATE_GENERATION]).parse::<i64>().unwrap_or(0);
+    let changed = old.at(&["spec", "template"]) != new.at(&["spec", "template"]);
+    let now = before + i64::from(changed);
+    new.set(&["metadata", "annotations", TEMPLATE_GENERATION], now.to_string());
+}
+
+/// What was allocated for a service stays when an update does not speak of it, and goes when the type needs it no
+/// more.
+fn keep_allocations(old: &Object, new: &mut Object) {
+    let kind_of = |service: &Object| service.str_at(&["spec", "type"]).to_owned();
+    let (before, now) = (kind_of(old), kind_of(new));
+    if now == "ExternalName" {
+        return;
+    }
+    if before != "ExternalName" {
+        let absent = |new: &Object, field: &str| new.at(&["spec", field]).is_none_or(is_empty);
+        if absent(new, "clusterIP") && absent(new, "clusterIPs") {
+            copy(old, new, "clusterIP");
+            copy(old, new, "clusterIPs");
+        } else if new.at(&["spec", "clusterIP"]) != old.at(&["spec", "clusterIP"])
+            && new.at(&["spec", "clusterIPs"]) == old.at(&["spec", "clusterIPs"])
+        {
+            let ip = new.str_at(&["spec", "clusterIP"]).to_owned();
+            new.set(&["spec", "clusterIPs"], if ip.is_empty() { json!([]) } else { json!([ip]) });
+        } else if absent(new, "clusterIPs") {
+            let ip = new.str_at(&["spec", "clusterIP"]).to_owned();
+            new.set(&["spec", "clusterIPs"], json!([ip]));
+        }
+        for field in ["ipFamilies", "ipFamilyPolicy"] {
+            if absent(new, field) {
+                copy(old, new, field);
+            }
+        }
+    }
+    let has_node_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    if has_node_ports(&before) && has_node_ports(&now) {
+        keep_node_ports(old, new);
+    }
+    if has_node_ports(&before) && !has_node_ports(&now) {
+        drop_external(old, new);
+    }
+}
+
+fn copy(old: &Object, new: &mut Object, field: &str) {
+    if let Some(value) = old.at(&["spec", field]) {
+        new.set(&["spec", field], value.clone());
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    super::fault::is_empty(value)
+}
+
+fn keep_node_ports(old: &Object, new: &mut Object) {
+    let same = |a: &Value, b: &Value| a.get("port") == b.get("port") && a.get("protocol") == b.get("protocol");
+    let before = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
+    for port in ports {
+        let known = before.iter().find(|known| same(known, port)).and_then(|known| known.get("nodePort")).cloned();
+        let Some(port) = port.as_object_mut() else { continue };
+        if let Some(known) = known.filter(|_| !port.contains_key("nodePort")) {
+            port.insert("nodePort".to_owned(), known);
+        }
+    }
+}
+
+/// A service that is no longer reached from outside keeps nothing that only served that.
+fn drop_external(old: &Object, new: &mut Object) {
+    let has_addresses = new.at(&["spec", "externalIPs"]).is_some_and(|value| !is_empty(value));
+    let same = |field: &str, new: &Object| new.at(&["spec", field]) == old.at(&["spec", field]);
+    let ports_same = |new: &Object| {
+        let ports = |object: &Object| -> Vec<Option<Value>> {
+            let ports = object.at(&["spec", "ports"]).and_then(Value::as_array);
+            ports.into_iter().flatten().map(|port| port.get("nodePort").cloned()).collect()
+        };
+        ports(old) == ports(new)
+    };
+    let drop_ports = ports_same(new);
+    for field in ["externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts"] {
+        if same(field, new) && !(field == "externalTrafficPolicy" && has_addresses) {
+            new.remove(&["spec", field]);
+        }
+    }
+    if drop_ports && let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) {
+        for port in ports.iter_mut().filter_map(Value::as_object_mut) {
+            port.remove("nodePort");
+        }
+    }
+}
