@@ -239,10 +239,7 @@ fn a_message_that_is_nested_too_deep_is_refused() {
         not = &not["not"];
         assert!(not.is_object(), "{shallow}");
     }
-    assert_eq!(
-        decode(&crd(nested(28, 100_000))),
-        Err(ProtobufError::Malformed("the message is nested too deep"))
-    );
+    assert_eq!(decode(&crd(nested(28, 100_000))), Err(ProtobufError::Malformed("the message is nested too deep")));
 }
 
 proptest! {
