@@ -296,3 +296,6 @@ fn append_error(error: ::sled::Error) -> AppendError {
     // sled does not say whether anything was written before the disk was full
     AppendError::Failed(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ async fn read(kit: &Kit<'_>, engine: &Engine, at: &str, before: &Before) -> Chec
     ensure!(engine.snapshot().revision() >= before.last, "{} after {}", engine.snapshot().revision(), before.last);
     match (kit.backend.keeps(), engine.watch(everything(at), before.middle)) {
         (Keeps::History, Ok(mut cursor)) => {
-            expect("a watch that goes on", deliveries(&mut cursor)?, before.rest.clone())?
+            expect("a watch that goes on", deliveries(&mut cursor)?, before.rest.clone())?;
         }
         (Keeps::State, Err(WatchError::Compacted { .. })) => {}
         (_, outcome) => return Err(Fault(format!("a watch from before the restart: {:?}", outcome.err()))),

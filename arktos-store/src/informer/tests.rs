@@ -192,8 +192,7 @@ fn a_silent_source_is_asked_anew() {
 #[test]
 fn a_full_queue_holds_the_informer_back_and_loses_nothing() {
     let (source, clock) = (Arc::new(Source::default()), ManualClock::new(Timestamp::from_micros(0)));
-    let mut options = crate::queue::QueueOptions::default();
-    options.capacity = 2;
+    let options = crate::queue::QueueOptions { capacity: 2, ..Default::default() };
     let queue = WorkQueue::with_options(Arc::new(clock.clone()), options);
     let query = Query::everywhere(GroupResource::core("pods"));
     let (informer, mut driver) =
