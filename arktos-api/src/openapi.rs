@@ -1,16 +1,18 @@
-//! OpenAPI v3: what objects look like and which operations there are, one document a group version.
+//! OpenAPI: what objects look like and which operations there are, one document a group version.
 //!
 //! Documents are made from the catalog when the first client asks for any, and kept as bytes. They are named by their
-//! hash: a client that has one never asks for it again.
+//! hash: a client that has one never asks for it again. OpenAPI v2 is there for old clients alone (kubectl up to 1.28).
 
 mod paths;
+mod protobuf;
 mod schemas;
+mod v2;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use arktos_core::Status;
 use arktos_core::catalog::{Catalog, Kind};
-use arktos_core::{Reason, Status};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -18,10 +20,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::body::Body;
-use crate::discovery::{View, method_not_allowed, response};
+use crate::discovery::{View, method_not_allowed, page_not_found, response};
 use crate::negotiate::{self, Endpoint, JSON};
 
 const ROOT: &str = "/openapi/v3";
+/// The form in which clients ask for v2, and the one they are answered in: `@` may not stand in a media type.
+const V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const V2_ANSWERED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// The OpenAPI documents of one catalog.
 pub struct OpenApi {
@@ -34,6 +39,8 @@ pub struct OpenApi {
 struct Documents {
     by_path: BTreeMap<String, Document>,
     index: Bytes,
+    // Written once, by the first client that is so old.
+    v2: OnceLock<(Document, Document)>,
 }
 
 #[derive(Clone)]
@@ -72,12 +79,13 @@ impl OpenApi {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Some(Err(method_not_allowed()));
         }
-        let Some(name) = path.strip_prefix(ROOT) else {
-            return Some(Err(Status::failure(
-                Reason::NotFound,
-                "this server describes itself in OpenAPI v3 alone: see /openapi/v3",
-            )));
-        };
+        match rest.trim_end_matches('/') {
+            "/v2" => return Some(self.v2(view, headers)),
+            "/v3" => {}
+            _ if rest.starts_with("/v3/") => {}
+            _ => return Some(Ok(page_not_found())),
+        }
+        let name = path.strip_prefix(ROOT).unwrap_or_default();
         Some(self.document(view, name.trim_matches('/'), query, headers))
     }
 
@@ -102,17 +110,25 @@ impl OpenApi {
             set(&mut answer, LOCATION, &address(name, &document.hash));
             return Ok(answer);
         }
-        let etag = format!("\"{}\"", document.hash);
-        let known = negotiate::header_text(headers, http::header::IF_NONE_MATCH);
-        let mut answer = if known.split(',').any(|tag| tag.trim() == etag) {
-            empty(StatusCode::NOT_MODIFIED)
-        } else {
-            response(StatusCode::OK, JSON, document.body.clone())
-        };
-        set(&mut answer, ETAG, &etag);
+        let mut answer = document.answer(JSON, headers);
         let caching = if asked.is_some() { "public, immutable, max-age=31536000" } else { "no-cache, private" };
         set(&mut answer, CACHE_CONTROL, caching);
         Ok(answer)
+    }
+
+    fn v2(&self, view: View, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+        let documents = self.documents(view);
+        let accepted = negotiate::header_text(headers, http::header::ACCEPT);
+        let protobuf = [V2_ASKED, V2_ANSWERED].iter().any(|form| accepted.contains(form));
+        if !protobuf {
+            negotiate::accept(headers, Endpoint::default())?;
+        }
+        let (json, binary) = documents.v2.get_or_init(|| {
+            let versions = documents.by_path.values().map(|document| &*document.body);
+            let content = v2::document(versions);
+            (document(content.to_string()), document(v2::encode(&content)))
+        });
+        Ok(if protobuf { binary.answer(V2_ANSWERED, headers) } else { json.answer(JSON, headers) })
     }
 
     fn documents(&self, view: View) -> &Documents {
@@ -131,10 +147,13 @@ fn build(catalog: &Catalog, view: View, whole: Option<&Documents>) -> Documents 
         ("openid/v1/jwks", "keys"),
         ("version", "version"),
     ] {
-        by_path.insert(path.to_owned(), document(&paths::plain_path(&format!("/{path}"), about)));
+        by_path.insert(path.to_owned(), document(paths::plain_path(&format!("/{path}"), about).to_string()));
     }
     for root in ["api", "apis"] {
-        by_path.insert(root.to_owned(), document(&paths::plain_path(&format!("/{root}/"), "available versions")));
+        by_path.insert(
+            root.to_owned(),
+            document(paths::plain_path(&format!("/{root}/"), "available versions").to_string()),
+        );
     }
     for group in catalog.groups() {
         let root = if group.name.is_empty() { "api".to_owned() } else { format!("apis/{}", group.name) };
@@ -148,18 +167,21 @@ fn build(catalog: &Catalog, view: View, whole: Option<&Documents>) -> Documents 
             any = true;
             let shared =
                 whole.filter(|_| kinds.len() == version.kinds.len()).and_then(|whole| whole.by_path.get(&path));
-            let made = shared.cloned().unwrap_or_else(|| document(&group_version(catalog, &path, &kinds)));
+            let made = shared.cloned().unwrap_or_else(|| document(group_version(catalog, &path, &kinds).to_string()));
             by_path.insert(path, made);
         }
         if any && !group.name.is_empty() {
-            by_path.insert(root.clone(), document(&paths::plain_path(&format!("/{root}/"), "information of a group")));
+            by_path.insert(
+                root.clone(),
+                document(paths::plain_path(&format!("/{root}/"), "information of a group").to_string()),
+            );
         }
     }
     let index: serde_json::Map<String, Value> = by_path
         .iter()
         .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, &document.hash)})))
         .collect();
-    Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()) }
+    Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: OnceLock::new() }
 }
 
 /// The document of one group version.
@@ -177,8 +199,23 @@ fn group_version(catalog: &Catalog, path: &str, kinds: &[&Arc<Kind>]) -> Value {
     })
 }
 
-fn document(content: &Value) -> Document {
-    let body = Bytes::from(content.to_string());
+impl Document {
+    /// The document, unless the client says that it has it.
+    fn answer(&self, content_type: &str, headers: &HeaderMap) -> Response<Body> {
+        let etag = format!("\"{}\"", self.hash);
+        let known = negotiate::header_text(headers, http::header::IF_NONE_MATCH);
+        let mut answer = if known.split(',').any(|tag| tag.trim() == etag) {
+            empty(StatusCode::NOT_MODIFIED)
+        } else {
+            response(StatusCode::OK, content_type, self.body.clone())
+        };
+        set(&mut answer, ETAG, &etag);
+        answer
+    }
+}
+
+fn document(body: impl Into<Bytes>) -> Document {
+    let body = body.into();
     let hash = Sha256::digest(&body).iter().map(|byte| format!("{byte:02X}")).collect();
     Document { body, hash }
 }

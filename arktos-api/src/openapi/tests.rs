@@ -91,8 +91,23 @@ fn tenants_are_not_told_of_the_region() {
 }
 
 #[test]
-fn version_2_is_refused_with_a_hint() {
+fn old_clients_get_version_2_in_protobuf() {
     let openapi = OpenApi::of(&Catalog::builtin());
-    let refused = openapi.answer(View::Tenant, &Method::GET, "/openapi/v2", None, &HeaderMap::new()).expect("mine");
-    assert_eq!(refused.expect_err("not served").code, 404);
+    let ask = |accept: &str| {
+        let headers = HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().expect("a header value"))]);
+        openapi.answer(View::Tenant, &Method::GET, "/openapi/v2", None, &headers).expect("mine")
+    };
+    let old = ask(V2_ASKED).expect("answered");
+    assert_eq!(old.headers()[http::header::CONTENT_TYPE], V2_ANSWERED);
+    let bytes = old.into_body().into_bytes().expect("bytes");
+    assert_eq!(bytes[..5], *b"\x0a\x032.0");
+    let whole = json(ask("application/json").expect("answered"));
+    let template = "/definitions/io.k8s.api.apps.v1.DeploymentSpec/properties/template/$ref";
+    assert_eq!(whole.pointer(template), Some(&Value::from("#/definitions/io.k8s.api.core.v1.PodTemplateSpec")));
+    let patch = &whole["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    let parameters = patch["parameters"].as_array().expect("parameters");
+    let validation = parameters.iter().find(|parameter| parameter["name"] == "fieldValidation").expect("there");
+    assert_eq!((&validation["in"], &validation["type"]), (&Value::from("query"), &Value::from("string")));
+    assert!(!whole.to_string().contains("#/components/"));
+    assert_eq!(ask("text/html").expect_err("no such form").code, 406);
 }

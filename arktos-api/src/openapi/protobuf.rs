@@ -1,0 +1,74 @@
+//! Writes protobuf messages: as much of the wire format as OpenAPI documents need.
+
+use serde_json::Value;
+
+/// A message that is being written. What is empty is left out, as protobuf has it.
+#[derive(Default)]
+pub(super) struct Message(Vec<u8>);
+
+impl Message {
+    /// A field of bytes or text.
+    pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+        self.number(u64::from(field) << 3 | 2);
+        self.number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A field of text, when the value is a text and not empty.
+    pub(super) fn text(&mut self, field: u32, value: &Value) {
+        if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
+            self.bytes(field, text.as_bytes());
+        }
+    }
+
+    /// A repeated field of texts.
+    pub(super) fn texts(&mut self, field: u32, values: &Value) {
+        for value in values.as_array().into_iter().flatten() {
+            self.text(field, value);
+        }
+    }
+
+    /// A field that is true or absent.
+    pub(super) fn flag(&mut self, field: u32, value: &Value) {
+        if *value == Value::Bool(true) {
+            self.number(u64::from(field) << 3);
+            self.number(1);
+        }
+    }
+
+    /// A field of another message.
+    pub(super) fn message(&mut self, field: u32, message: Message) {
+        self.bytes(field, &message.0);
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_tagged_and_lengths_are_varints() {
+        let mut inner = Message::default();
+        inner.text(1, &Value::from("a".repeat(200)));
+        inner.flag(3, &Value::Bool(true));
+        inner.flag(4, &Value::Bool(false));
+        let mut message = Message::default();
+        message.message(16, inner);
+        let bytes = message.into_bytes();
+        assert_eq!(bytes[..4], [0x82, 0x01, 0xcd, 0x01]);
+        assert_eq!(bytes[4..7], [0x0a, 0xc8, 0x01]);
+        assert_eq!(bytes[bytes.len() - 2..], [0x18, 0x01]);
+    }
+}
