@@ -169,10 +169,8 @@ impl<'a> Comparer<'a> {
                     }
                 }
             }
-            (Value::Array(expected), Value::Array(actual)) => {
-                if !expected.is_empty() && actual.is_empty() {
-                    self.add(path, "empty list");
-                }
+            (Value::Array(expected), Value::Array(actual)) if !expected.is_empty() && actual.is_empty() => {
+                self.add(path, "empty list");
             }
             _ if expected.is_string() != actual.is_string() || expected.is_boolean() != actual.is_boolean() => {
                 self.add(path, format!("expected the type of {}, got {}", short(expected), short(actual)));
