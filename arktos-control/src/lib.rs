@@ -1,1 +1,76 @@
-//! placeholder
+//! Reconcile: the controllers of a tenant partition and of a resource manager.
+//!
+//! One set of controllers serves all tenants of a partition: each resource has one informer across tenants, keys are
+//! paths with the tenant in them, and what a controller does for an object stays inside the object's tenant. Nothing is
+//! spawned: [`partition`] and [`resource_manager`] give futures, each with a name, that their owner runs.
+//!
+//! | controller | module |
+//! |---|---|
+//! | `tenant` | `tenant` |
+//! | `namespace` | `namespace`, `content` |
+//! | `serviceaccount`, `root-ca-certificate-publisher` | `defaults` |
+//! | `deployment` | `deployment` |
+//! | `replicaset` | `replicaset` |
+//! | which of them run | [`options`] |
+//! | which kinds there are | [`kinds`] |
+
+#![deny(missing_docs)]
+
+pub mod bound_pods;
+mod content;
+mod defaults;
+mod deployment;
+mod events;
+pub mod kinds;
+mod namespace;
+pub mod options;
+mod owner;
+mod pod;
+mod pods;
+mod reconcile;
+mod replicaset;
+mod setup;
+mod tenant;
+mod write;
+
+use std::sync::Arc;
+
+use arktos_store::{Client, Clock, Random};
+use futures::future::BoxFuture;
+
+pub use kinds::{Kinds, StoredKind};
+pub use options::{Options, UnknownController};
+
+use setup::Setup;
+
+/// Futures for the owner to run, each with a name for its logs. They end only by being dropped.
+pub type Futures = Vec<(String, BoxFuture<'static, ()>)>;
+
+/// The controllers of a tenant partition, and the informers they share. `client` acts in all tenants.
+///
+/// # Errors
+/// [`UnknownController`] when the options name one that does not exist.
+pub fn partition(
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    options: Options,
+) -> Result<Futures, UnknownController> {
+    let selected = options.selected(options::PARTITION)?;
+    let mut setup = Setup::new(client, clock, random, options);
+    let mut futures = Futures::new();
+    for name in selected {
+        let controller = match name {
+            "tenant" => tenant::start(&mut setup),
+            "namespace" => namespace::start(&mut setup),
+            "serviceaccount" => defaults::start_accounts(&mut setup),
+            "root-ca-certificate-publisher" => defaults::start_root_ca(&mut setup),
+            "deployment" => deployment::start(&mut setup),
+            "replicaset" => replicaset::start(&mut setup),
+            _ => continue,
+        };
+        futures.push((name.to_owned(), controller));
+    }
+    futures.extend(setup.into_drivers());
+    Ok(futures)
+}

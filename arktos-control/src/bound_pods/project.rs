@@ -1,0 +1,107 @@
+//! The pods of partitions as their hosts see them.
+
+use std::sync::Arc;
+
+use arktos_core::catalog::Kind;
+use arktos_core::{Header, ObjectKey, ObjectPath, TenantName};
+use arktos_store::Stored;
+use sha2::{Digest, Sha256};
+
+const PARTITION: &str = "origin-partition";
+const TENANT: &str = "origin-tenant";
+const NAMESPACE: &str = "origin-namespace";
+
+/// How many characters of a projected namespace are the hash; the rest is for people.
+const HASH_LENGTH: usize = 26;
+
+/// Where a projected pod came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The partition.
+    pub partition: String,
+    /// The pod's key there.
+    pub key: ObjectKey,
+}
+
+impl Origin {
+    /// Where a projected pod came from; `None` for one that was not projected.
+    #[must_use]
+    pub fn of(key: &ObjectKey, header: &Header) -> Option<Self> {
+        let note = |name: &str| header.notes.get(name).map(String::as_str);
+        let path = ObjectPath::new(note(TENANT)?, note(NAMESPACE)?, key.path.name());
+        let key = ObjectKey { resource: key.resource.clone(), path };
+        Some(Self { partition: note(PARTITION)?.to_owned(), key })
+    }
+}
+
+/// The namespace that stands for a namespace of a tenant of a partition: a DNS label that begins with the namespace's
+/// own name, for people, and ends with 130 bits of a hash over all three, which make it unique.
+#[must_use]
+pub fn projected_namespace(partition: &str, tenant: &str, namespace: &str) -> String {
+    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let digest = Sha256::digest(format!("{partition}/{tenant}/{namespace}"));
+    let mut text: String = namespace.chars().take(63 - 1 - HASH_LENGTH).collect();
+    text.push('-');
+    for place in 0..HASH_LENGTH {
+        let (byte, shift) = (place * 5 / 8, place * 5 % 8);
+        let pair = u16::from_be_bytes([digest[byte], digest[byte + 1]]);
+        text.push(char::from(DIGITS[usize::from(pair >> (11 - shift) & 31)]));
+    }
+    text
+}
+
+/// Turns a pod of a partition into what its host sees. `kind` is the kind of pods.
+///
+/// A pod that cannot be decoded is left out: its partition could not have stored it.
+pub fn projection(kind: Arc<Kind>) -> impl Fn(&str, &Stored) -> Option<Stored> + Send + Sync + 'static {
+    move |partition, pod| {
+        let (tenant, namespace, name) = pod.path.parts();
+        let mut object = pod.object.decode(None).ok()?;
+        let projected = projected_namespace(partition, tenant, namespace);
+        for (note, value) in [(PARTITION, partition), (TENANT, tenant), (NAMESPACE, namespace)] {
+            object.notes.insert(note.to_owned(), value.to_owned());
+        }
+        object.set(&["metadata", "namespace"], projected.as_str());
+        let path = ObjectPath::new(TenantName::SYSTEM, &projected, name);
+        Some(Stored { path, revision: pod.revision, object: kind.encode(&object).ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arktos_core::catalog::Catalog;
+    use arktos_core::{GroupResource, Object, Revision};
+    use serde_json::json;
+
+    #[test]
+    fn different_namespaces_never_share_a_projection_and_all_are_labels() {
+        let long = "n".repeat(63);
+        let names =
+            [("tp-1", "acme", "default"), ("tp-2", "acme", "default"), ("tp-1", "acm", "edefault"), ("a", "b", &long)];
+        let projected: std::collections::BTreeSet<_> = names
+            .iter()
+            .map(|(partition, tenant, namespace)| projected_namespace(partition, tenant, namespace))
+            .collect();
+        assert_eq!(projected.len(), names.len());
+        for name in projected {
+            assert_eq!(arktos_core::name::label_fault(&name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_projected_pod_knows_where_it_came_from() {
+        let kind = Catalog::builtin().storage(&GroupResource::core("pods")).expect("pods are built in");
+        let pod = Object::from_value(json!({"metadata": {"name": "web", "namespace": "default", "uid": "u"}}));
+        let object = kind.encode(&pod.expect("an object")).expect("encodes");
+        let path = ObjectPath::new("acme", "default", "web");
+        let stored = Stored { path: path.clone(), revision: Revision(5), object };
+        let seen = projection(kind)("tp-1", &stored).expect("projects");
+        assert_eq!(seen.path.tenant(), "system");
+        assert_eq!(seen.object.meta().expect("decodes").namespace, seen.path.namespace());
+        let key = ObjectKey { resource: GroupResource::core("pods"), path: seen.path.clone() };
+        let origin = Origin::of(&key, seen.object.header()).expect("has an origin");
+        assert_eq!((origin.partition.as_str(), origin.key.path), ("tp-1", path));
+        assert_eq!(Origin::of(&key, stored.object.header()), None);
+    }
+}

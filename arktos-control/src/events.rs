@@ -1,0 +1,206 @@
+//! Events: what controllers tell people about an object, in upstream's words.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use arktos_core::typed::{Event, EventSource, KindOf, ObjectReference};
+use arktos_core::{Object, ObjectKey, ObjectPath, Status, Timestamp};
+use arktos_store::client::Patch;
+use arktos_store::{Client, Clock, Stored};
+use futures::future::BoxFuture;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::kinds::EVENTS;
+use crate::write::found;
+
+/// How many events may wait to be written; what comes beyond is not written.
+const WAITING_MAX: usize = 4096;
+/// How many events are remembered, so that the same one again counts up instead of making another object.
+const REMEMBERED_MAX: usize = 4096;
+/// How many events about one object one controller may write at once, and then one more in so many seconds.
+const BURST: f64 = 25.0;
+const SECONDS_EACH: f64 = 300.0;
+
+/// Takes events in and has them written. Cloning it shares it. Telling never waits and never fails: an event that
+/// cannot be written is lost.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    sender: mpsc::Sender<Told>,
+}
+
+/// One controller's way to tell.
+#[derive(Clone)]
+pub(crate) struct Teller {
+    recorder: Recorder,
+    component: &'static str,
+}
+
+/// Whether an event is about something that went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Mood {
+    Normal,
+    Warning,
+}
+
+struct Told {
+    component: &'static str,
+    about: ObjectPath,
+    reference: ObjectReference,
+    mood: Mood,
+    reason: &'static str,
+    message: String,
+}
+
+/// What makes two events the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Sameness {
+    component: &'static str,
+    uid: String,
+    mood: Mood,
+    reason: &'static str,
+    message: String,
+}
+
+struct Writer {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    /// The event object of what was told before, and how often it was told; oldest first in `order`.
+    known: HashMap<Sameness, (ObjectKey, i32)>,
+    order: VecDeque<Sameness>,
+    /// What each controller may still say about each object, and since when that is so.
+    budgets: HashMap<(&'static str, String), (f64, Timestamp)>,
+    sequence: i64,
+}
+
+impl Recorder {
+    /// A recorder, and the future that writes, which the owner runs.
+    pub(crate) fn new(client: Arc<dyn Client>, clock: Arc<dyn Clock>) -> (Self, BoxFuture<'static, ()>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let (known, order, budgets) = (HashMap::new(), VecDeque::new(), HashMap::new());
+        let writer = Writer { client, clock, known, order, budgets, sequence: 0 };
+        (Self { sender }, Box::pin(writer.run(receiver)))
+    }
+
+    /// The same, for one controller.
+    pub(crate) fn teller(&self, component: &'static str) -> Teller {
+        Teller { recorder: self.clone(), component }
+    }
+}
+
+impl Teller {
+    /// Tells that something happened to an object.
+    pub(crate) fn normal(&self, about: &Stored, reason: &'static str, message: impl Into<String>) {
+        self.tell(about, Mood::Normal, reason, message.into());
+    }
+
+    /// Tells that something went wrong with an object.
+    pub(crate) fn warning(&self, about: &Stored, reason: &'static str, message: impl Into<String>) {
+        self.tell(about, Mood::Warning, reason, message.into());
+    }
+
+    fn tell(&self, about: &Stored, mood: Mood, reason: &'static str, message: String) {
+        let header = about.object.header();
+        let reference = ObjectReference {
+            kind: header.type_meta.kind.clone(),
+            namespace: about.path.namespace().to_owned(),
+            name: about.path.name().to_owned(),
+            uid: header.uid.to_string(),
+            api_version: header.type_meta.api_version.clone(),
+            resource_version: about.revision.to_string(),
+            ..ObjectReference::default()
+        };
+        let told = Told { component: self.component, about: about.path.clone(), reference, mood, reason, message };
+        if self.recorder.sender.try_send(told).is_err() {
+            tracing::debug!(component = self.component, reason, "an event was dropped: too many wait");
+        }
+    }
+}
+
+impl Writer {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Told>) {
+        while let Some(told) = receiver.recv().await {
+            if !self.may_say(&told) {
+                continue;
+            }
+            let reason = told.reason;
+            if let Err(status) = self.write(told).await {
+                tracing::debug!(reason, %status, "an event was not written");
+            }
+        }
+    }
+
+    async fn write(&mut self, told: Told) -> Result<(), Status> {
+        let same = Sameness {
+            component: told.component,
+            uid: told.reference.uid.clone(),
+            mood: told.mood,
+            reason: told.reason,
+            message: told.message.clone(),
+        };
+        if let Some((key, count)) = self.known.get_mut(&same) {
+            *count += 1;
+            let patch = json!({"count": *count, "lastTimestamp": self.clock.now().to_string()});
+            if found(self.client.patch(key, None, Patch::Merge(patch)).await)?.is_some() {
+                return Ok(());
+            }
+        }
+        let (tenant, namespace) = home(&told.about);
+        let event = self.object(told);
+        let stored = self.client.create(&EVENTS.resource, &tenant, &namespace, event).await?;
+        self.remember(same, EVENTS.key(&stored.path));
+        Ok(())
+    }
+
+    fn object(&mut self, told: Told) -> Object {
+        self.sequence += 1;
+        let now = self.clock.now();
+        let nanos = now.as_micros().saturating_mul(1000).saturating_add(self.sequence % 1000);
+        let mut event = Event::named(&format!("{}.{nanos:x}", told.about.name()));
+        event.metadata.namespace = home(&told.about).1;
+        event.involved_object = told.reference;
+        event.reason = told.reason.to_owned();
+        event.message = told.message;
+        event.kind = if told.mood == Mood::Warning { "Warning" } else { "Normal" }.to_owned();
+        event.first_timestamp = Some(now);
+        event.last_timestamp = Some(now);
+        event.count = 1;
+        event.source = EventSource { component: told.component.to_owned(), ..EventSource::default() };
+        event.reporting_component = told.component.to_owned();
+        event.to_object()
+    }
+
+    fn remember(&mut self, same: Sameness, key: ObjectKey) {
+        if self.known.insert(same.clone(), (key, 1)).is_none() {
+            self.order.push_back(same);
+        }
+        while self.order.len() > REMEMBERED_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+
+    /// Draws on what a controller may say about an object.
+    fn may_say(&mut self, told: &Told) -> bool {
+        let now = self.clock.now();
+        let fresh = |since: Timestamp| now.since(since).as_secs_f64() / SECONDS_EACH;
+        if self.budgets.len() >= REMEMBERED_MAX {
+            self.budgets.retain(|_, (left, since)| *left + fresh(*since) < BURST - 1.0);
+        }
+        if self.budgets.len() >= REMEMBERED_MAX {
+            self.budgets.clear();
+        }
+        let budget = self.budgets.entry((told.component, told.reference.uid.clone())).or_insert((BURST, now));
+        let left = (budget.0 + fresh(budget.1)).min(BURST);
+        *budget = (if left >= 1.0 { left - 1.0 } else { left }, now);
+        left >= 1.0
+    }
+}
+
+/// Where the events of an object are kept: beside it; of one without a namespace, in `default`; of one of the region,
+/// in `default` of the tenant `system`.
+fn home(about: &ObjectPath) -> (String, String) {
+    let or = |text: &str, instead: &str| if text.is_empty() { instead.to_owned() } else { text.to_owned() };
+    (or(about.tenant(), arktos_core::TenantName::SYSTEM), or(about.namespace(), "default"))
+}

@@ -1,0 +1,97 @@
+//! The resources that controllers know by name, and what kinds a tenant has.
+
+use std::sync::{Arc, LazyLock};
+
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Scope, TypeMeta};
+use tokio::sync::watch;
+
+macro_rules! resources {
+    ($($(#[$doc:meta])* $name:ident = $group:literal, $version:literal, $resource:literal, $kind:literal;)*) => {
+        $($(#[$doc])* pub static $name: LazyLock<Resource> = LazyLock::new(|| Resource {
+            resource: GroupResource::new($group, $resource),
+            type_meta: TypeMeta::new($group, $version, $kind),
+        });)*
+    };
+}
+
+/// A resource and the kind of its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The resource.
+    pub resource: GroupResource,
+    /// The kind its objects are written as.
+    pub type_meta: TypeMeta,
+}
+
+resources! {
+    /// `pods`
+    PODS = "", "v1", "pods", "Pod";
+    /// `nodes`
+    NODES = "", "v1", "nodes", "Node";
+    /// `services`
+    SERVICES = "", "v1", "services", "Service";
+    /// `endpoints`
+    ENDPOINTS = "", "v1", "endpoints", "Endpoints";
+    /// `events`
+    EVENTS = "", "v1", "events", "Event";
+    /// `configmaps`
+    CONFIG_MAPS = "", "v1", "configmaps", "ConfigMap";
+    /// `serviceaccounts`
+    SERVICE_ACCOUNTS = "", "v1", "serviceaccounts", "ServiceAccount";
+    /// `namespaces`
+    NAMESPACES = "", "v1", "namespaces", "Namespace";
+    /// `tenants`
+    TENANTS = "", "v1", "tenants", "Tenant";
+    /// `deployments.apps`
+    DEPLOYMENTS = "apps", "v1", "deployments", "Deployment";
+    /// `replicasets.apps`
+    REPLICA_SETS = "apps", "v1", "replicasets", "ReplicaSet";
+    /// `jobs.batch`
+    JOBS = "batch", "v1", "jobs", "Job";
+    /// `leases.coordination.k8s.io`
+    LEASES = "coordination.k8s.io", "v1", "leases", "Lease";
+    /// `endpointslices.discovery.k8s.io`
+    ENDPOINT_SLICES = "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice";
+    /// `clusterroles.rbac.authorization.k8s.io`
+    CLUSTER_ROLES = "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole";
+    /// `clusterrolebindings.rbac.authorization.k8s.io`
+    CLUSTER_ROLE_BINDINGS = "rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding";
+}
+
+/// A kind whose objects are stored and can be deleted: what the namespace, tenant and garbage controllers go through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKind {
+    /// The resource.
+    pub resource: GroupResource,
+    /// The kind, in camel case.
+    pub kind: String,
+    /// Where its objects live.
+    pub scope: Scope,
+}
+
+/// The kinds there are in any tenant, as they are now: kinds that tenants define come and go. Written by the owner of
+/// the controllers.
+pub type Kinds = watch::Receiver<Arc<[StoredKind]>>;
+
+impl StoredKind {
+    /// A kind.
+    #[must_use]
+    pub fn new(resource: &GroupResource, kind: &str, scope: Scope) -> Self {
+        Self { resource: resource.clone(), kind: kind.to_owned(), scope }
+    }
+
+    /// Whether an owner reference with this `apiVersion` and `kind` means this kind.
+    #[must_use]
+    pub fn is(&self, api_version: &str, kind: &str) -> bool {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        self.kind == kind && self.resource.group() == group
+    }
+}
+
+impl Resource {
+    /// The key of an object of it.
+    #[must_use]
+    pub fn key(&self, path: &ObjectPath) -> ObjectKey {
+        ObjectKey { resource: self.resource.clone(), path: path.clone() }
+    }
+}

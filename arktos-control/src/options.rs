@@ -1,0 +1,143 @@
+//! Which controllers run, by the names and the syntax of kube-controller-manager's `--controllers`.
+
+use crate::kinds::Kinds;
+
+/// The controllers of a partition, by name. Each is known by upstream's long name (`deployment-controller`) as well.
+pub const PARTITION: &[&str] = &[
+    "tenant",
+    "namespace",
+    "serviceaccount",
+    "root-ca-certificate-publisher",
+    "deployment",
+    "replicaset",
+    "job",
+    "ttl-after-finished",
+    "endpointslice",
+    "endpoints",
+    "garbage-collector",
+];
+
+/// The controllers of a resource manager, by name.
+pub const RESOURCE_MANAGER: &[&str] = &["nodelifecycle", "garbage-collector"];
+
+/// Other names upstream has, or had, for the same controllers.
+const ALIASES: &[(&str, &str)] = &[
+    ("endpoint", "endpoints"),
+    ("root-ca-cert-publisher", "root-ca-certificate-publisher"),
+    ("garbagecollector", "garbage-collector"),
+    ("garbage-collector-controller", "garbage-collector"),
+    ("node-lifecycle-controller", "nodelifecycle"),
+    ("node-lifecycle", "nodelifecycle"),
+];
+
+/// What controllers are told by their owner.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Which controllers run: names, `*` for all, `-name` for all but one. As upstream, whether a controller runs is
+    /// said by its own name first, then by `*`.
+    pub controllers: Vec<String>,
+    /// The kinds there are. When its sender is gone, they stay as they are.
+    pub kinds: Kinds,
+    /// What `ca.crt` in each namespace's `kube-root-ca.crt` says, in PEM. Without it that controller has nothing to do.
+    pub root_ca: Option<String>,
+    /// How many objects of a kind one controller works on at a time.
+    pub workers: usize,
+}
+
+/// A list of controllers that names one nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is not in the list of known controllers: {}", known.join(", "))]
+pub struct UnknownController {
+    /// The name.
+    pub name: String,
+    /// The names there are.
+    pub known: Vec<String>,
+}
+
+impl Options {
+    /// All controllers, for these kinds.
+    #[must_use]
+    pub fn new(kinds: Kinds) -> Self {
+        Self { controllers: vec!["*".to_owned()], kinds, root_ca: None, workers: 16 }
+    }
+
+    /// The same options with a list of controllers as `--controllers` has it: `*,-job` or `namespace,deployment`.
+    #[must_use]
+    pub fn controllers(mut self, list: &str) -> Self {
+        self.controllers = list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        self
+    }
+
+    /// The same options with the certificate authority that every namespace publishes.
+    #[must_use]
+    pub fn root_ca(mut self, pem: impl Into<String>) -> Self {
+        self.root_ca = Some(pem.into());
+        self
+    }
+
+    /// The names out of `known` that run.
+    ///
+    /// # Errors
+    /// [`UnknownController`] for a name that is neither in [`PARTITION`] nor in [`RESOURCE_MANAGER`].
+    pub fn selected(&self, known: &[&'static str]) -> Result<Vec<&'static str>, UnknownController> {
+        let mut listed = Vec::new();
+        for entry in &self.controllers {
+            let (name, wanted) = entry.strip_prefix('-').map_or((entry.as_str(), true), |name| (name, false));
+            if name != "*" {
+                let name = canonical(name).ok_or_else(|| UnknownController {
+                    name: name.to_owned(),
+                    known: known_names().map(str::to_owned).collect(),
+                })?;
+                listed.push((name, wanted));
+            }
+        }
+        let star = self.controllers.iter().any(|entry| entry == "*");
+        let runs = |name: &str| listed.iter().find(|(listed, _)| *listed == name).map_or(star, |(_, wanted)| *wanted);
+        Ok(known.iter().copied().filter(|name| runs(name)).collect())
+    }
+}
+
+fn known_names() -> impl Iterator<Item = &'static str> {
+    PARTITION.iter().chain(RESOURCE_MANAGER.iter().filter(|name| !PARTITION.contains(name))).copied()
+}
+
+/// The name we know a controller by, from any name upstream has for it.
+fn canonical(name: &str) -> Option<&'static str> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
+    let find = |name: &str| known_names().find(|known| *known == name);
+    find(name).or_else(|| name.strip_suffix("-controller").and_then(|short| canonical_short(short, find)))
+}
+
+fn canonical_short(short: &str, find: impl Fn(&str) -> Option<&'static str>) -> Option<&'static str> {
+    find(short).or_else(|| ALIASES.iter().find(|(alias, _)| *alias == short).map(|(_, name)| *name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn selected(list: &str) -> Result<Vec<&'static str>, UnknownController> {
+        let (_, none) = tokio::sync::watch::channel(Arc::from([]));
+        Options::new(none).controllers(list).selected(PARTITION)
+    }
+
+    #[test]
+    fn a_list_selects_as_upstream_does() {
+        assert_eq!(selected("*").expect("known"), PARTITION);
+        assert_eq!(selected("namespace,deployment").expect("known"), ["namespace", "deployment"]);
+        assert_eq!(selected("namespace-controller, root-ca-certificate-publisher-controller").expect("known").len(), 2);
+        assert!(!selected("*,-job").expect("known").contains(&"job"));
+        assert_eq!(selected("*,-job").expect("known").len(), PARTITION.len() - 1);
+        assert_eq!(selected("nodelifecycle").expect("known of the other role"), Vec::<&str>::new());
+        assert_eq!(selected("-namespace").expect("known"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
+        let error = selected("*,-nmaespace").expect_err("a typo");
+        assert!(error.to_string().starts_with("\"nmaespace\" is not in the list of known controllers: tenant, namespace"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Making and deleting the pods of one manager, and knowing when one's own writes have been seen.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arktos_core::{Object, ObjectPath, OwnerReference, Reason, Revision, Status};
+use arktos_store::informer::Stopped;
+use arktos_store::{Client, Informer, Stored};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+use crate::events::Teller;
+use crate::kinds::PODS;
+use crate::pod::PodView;
+use crate::write::{delete, is_terminating};
+
+/// How many pods of one manager are made or deleted in one go.
+pub(crate) const BURST: usize = 500;
+
+/// Makes and deletes pods. A manager's own writes count before it looks again: [`caught_up`](Self::caught_up) waits
+/// until the informer shows them, so that nothing is made twice.
+pub(crate) struct PodControl {
+    client: Arc<dyn Client>,
+    pods: Informer<PodView>,
+    events: Teller,
+    /// What each manager wrote and has not seen yet. Written by the worker that has the manager in hand.
+    unseen: Mutex<HashMap<ObjectPath, Unseen>>,
+}
+
+#[derive(Default)]
+struct Unseen {
+    created: Revision,
+    deleted: Vec<(ObjectPath, String)>,
+}
+
+impl PodControl {
+    pub(crate) fn new(client: Arc<dyn Client>, pods: Informer<PodView>, events: Teller) -> Self {
+        Self { client, pods, events, unseen: Mutex::default() }
+    }
+
+    /// Waits until everything that was written for a manager shows in the informer.
+    pub(crate) async fn caught_up(&self, manager: &ObjectPath) -> Result<(), Status> {
+        let Some(unseen) = self.unseen.lock().remove(manager) else { return Ok(()) };
+        let stopped = |_: Stopped| Status::failure(Reason::ServiceUnavailable, "the pods are no longer watched");
+        self.pods.reached(unseen.created).await.map_err(stopped)?;
+        let shows = |(path, uid): &(ObjectPath, String)| {
+            self.pods.store().get(path).is_none_or(|pod| pod.uid() != uid || pod.is_terminating())
+        };
+        self.pods.until(|_| unseen.deleted.iter().all(shows)).await.map_err(stopped)
+    }
+
+    /// Makes pods from these objects: one, then twice as many, and so on, so that what fails fails cheaply. Says how many
+    /// were made, and what went wrong.
+    pub(crate) async fn create(&self, manager: &Stored, objects: Vec<Object>) -> (usize, Option<Status>) {
+        let mut left = objects.into_iter();
+        let (mut made, mut batch) = (0, 1);
+        loop {
+            let next: Vec<Object> = left.by_ref().take(batch).collect();
+            if next.is_empty() {
+                return (made, None);
+            }
+            let outcomes = futures::future::join_all(next.into_iter().map(|pod| self.create_one(manager, pod))).await;
+            let mut failure = None;
+            for outcome in outcomes {
+                match outcome {
+                    Ok(()) => made += 1,
+                    Err(status) => failure = Some(status),
+                }
+            }
+            if failure.is_some() {
+                return (made, failure);
+            }
+            batch *= 2;
+        }
+    }
+
+    async fn create_one(&self, manager: &Stored, pod: Object) -> Result<(), Status> {
+        let path = &manager.path;
+        match self.client.create(&PODS.resource, path.tenant(), path.namespace(), pod).await {
+            Ok(created) => {
+                self.events.normal(manager, "SuccessfulCreate", format!("Created pod: {}", created.path.name()));
+                let mut unseen = self.unseen.lock();
+                let unseen = unseen.entry(path.clone()).or_default();
+                unseen.created = unseen.created.max(created.revision);
+                Ok(())
+            }
+            Err(status) => {
+                if !is_terminating(&status) {
+                    self.events.warning(manager, "FailedCreate", format!("Error creating: {status}"));
+                }
+                Err(status)
+            }
+        }
+    }
+
+    /// Deletes pods, all at once, and says what went wrong.
+    pub(crate) async fn delete(&self, manager: &Stored, pods: &[Arc<PodView>]) -> Option<Status> {
+        let outcomes = futures::future::join_all(pods.iter().map(|pod| self.delete_one(manager, pod))).await;
+        outcomes.into_iter().find_map(Result::err)
+    }
+
+    async fn delete_one(&self, manager: &Stored, pod: &PodView) -> Result<(), Status> {
+        match delete(&*self.client, &PODS.key(&pod.stored.path), pod.uid(), None).await {
+            Ok(()) => {
+                self.events.normal(manager, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));
+                let mut unseen = self.unseen.lock();
+                let unseen = unseen.entry(manager.path.clone()).or_default();
+                unseen.deleted.push((pod.stored.path.clone(), pod.uid().to_owned()));
+                Ok(())
+            }
+            Err(status) => {
+                self.events.warning(manager, "FailedDelete", format!("Error deleting: {status}"));
+                Err(status)
+            }
+        }
+    }
+}
+
+/// A pod made from a template: its labels, annotations, finalizers and spec; a generated name; a manager.
+pub(crate) fn from_template(template: &Value, manager: &str, owner: &OwnerReference) -> Object {
+    let mut metadata = Map::new();
+    metadata.insert("generateName".to_owned(), Value::from(format!("{manager}-")));
+    for field in ["labels", "annotations", "finalizers"] {
+        if let Some(value) = template["metadata"].get(field) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    metadata.insert("ownerReferences".to_owned(), json!([owner]));
+    let mut pod = Object::default();
+    pod.fields.insert("apiVersion".to_owned(), Value::from("v1"));
+    pod.fields.insert("kind".to_owned(), Value::from("Pod"));
+    pod.fields.insert("metadata".to_owned(), Value::Object(metadata));
+    pod.fields.insert("spec".to_owned(), template["spec"].clone());
+    pod
+}

@@ -1,0 +1,69 @@
+//! The loop that all controllers share: keys from a queue, each worked on by one worker at a time, again after a
+//! failure.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::{Reason, Status};
+use arktos_store::informer::{Decode, Stopped};
+use arktos_store::queue::{Key, QueueOptions};
+use arktos_store::{Clock, Informer, Outcome, WorkQueue};
+use futures::future::BoxFuture;
+
+/// What a controller does for one key: bring the world closer to what the object says.
+pub(crate) trait Reconcile: Send + Sync + 'static {
+    /// What is looked at at a time, most often an object's path.
+    type Key: Key + Sync + std::fmt::Debug;
+
+    /// The controller's name.
+    const NAME: &'static str;
+
+    /// Looks at one key. A failure is tried again, later each time.
+    fn reconcile(&self, key: &Self::Key) -> impl Future<Output = Result<Outcome, Status>> + Send;
+}
+
+/// A queue for a controller. Keys back off one by one; all together they may be tried again quickly, so that one
+/// tenant's failures do not hold up another's.
+pub(crate) fn queue<K: Key>(clock: &Arc<dyn Clock>) -> WorkQueue<K> {
+    let mut options = QueueOptions::default();
+    options.retries_per_second = 1000.0;
+    options.retries_burst = 1000;
+    options.backoff_max = Duration::from_secs(60);
+    WorkQueue::with_options(clock.clone(), options)
+}
+
+/// Completes when an informer has seen everything once.
+pub(crate) fn synced<T: Decode>(informer: &Informer<T>) -> BoxFuture<'static, Result<(), Stopped>> {
+    let informer = informer.clone();
+    Box::pin(async move { informer.synced().await })
+}
+
+/// Runs a controller, once its informers have seen everything, until its queue is shut down or an informer stops.
+pub(crate) fn run<C: Reconcile>(
+    controller: C,
+    queue: WorkQueue<C::Key>,
+    workers: usize,
+    informers: Vec<BoxFuture<'static, Result<(), Stopped>>>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        if futures::future::try_join_all(informers).await.is_err() {
+            return;
+        }
+        queue.run(workers, |key| attempt(&controller, key)).await;
+    })
+}
+
+async fn attempt<C: Reconcile>(controller: &C, key: C::Key) -> Outcome {
+    match controller.reconcile(&key).await {
+        Ok(outcome) => outcome,
+        Err(status) => {
+            if status.is(Reason::Conflict) || status.is(Reason::NotFound) {
+                tracing::debug!(controller = C::NAME, ?key, %status, "overtaken, again");
+            } else {
+                tracing::warn!(controller = C::NAME, ?key, %status, "failed, again later");
+            }
+            Outcome::Retry
+        }
+    }
+}

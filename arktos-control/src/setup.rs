@@ -1,0 +1,163 @@
+//! What all controllers of one owner share: the client, the clock, one informer a resource, the events they write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arktos_core::typed::KindOf;
+use arktos_core::{GroupResource, ObjectPath, TenantName};
+use arktos_store::informer::{Builder, Decode, DecodeError, Driver};
+use arktos_store::{Client, Clock, Informer, Query, Random, Stored, Within};
+use futures::future::BoxFuture;
+
+use crate::events::Recorder;
+use crate::kinds::{PODS, SERVICES};
+use crate::options::Options;
+use crate::pod::PodView;
+
+/// The index of every informer by the uids of an object's owners.
+pub(crate) const BY_OWNER: &str = "owner";
+/// The index of pods that nobody manages, by [`namespace_key`].
+pub(crate) const UNMANAGED: &str = "unmanaged";
+
+/// An object as it is stored, with its typed form beside it.
+pub(crate) struct Seen<T> {
+    /// The object.
+    pub(crate) stored: Stored,
+    /// The same, decoded.
+    pub(crate) object: T,
+}
+
+/// What an informer keeps of an object leads back to the object.
+pub(crate) trait HasStored: Decode {
+    fn stored(&self) -> &Stored;
+}
+
+/// What a set of controllers is built from. Used while they are set up; nothing of it is written afterwards.
+pub(crate) struct Setup {
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) options: Options,
+    pub(crate) events: Recorder,
+    pods: Option<Informer<PodView>>,
+    services: Option<Informer<Seen<arktos_core::typed::Service>>>,
+    others: BTreeMap<GroupResource, Informer<Stored>>,
+    drivers: Vec<(String, Driver)>,
+}
+
+impl Setup {
+    pub(crate) fn new(
+        client: Arc<dyn Client>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> Self {
+        let (events, writer) = Recorder::new(client.clone(), clock.clone());
+        let drivers: Vec<(String, Driver)> = vec![("events".to_owned(), writer)];
+        Self { client, clock, random, options, events, pods: None, services: None, others: BTreeMap::new(), drivers }
+    }
+
+    /// The informer of pods, in every tenant.
+    pub(crate) fn pods(&mut self) -> Informer<PodView> {
+        if let Some(pods) = &self.pods {
+            return pods.clone();
+        }
+        let builder = self.builder::<PodView>(&PODS.resource).index(UNMANAGED, |path, pod: &PodView| match pod.controller() {
+            Some(_) => Vec::new(),
+            None => vec![namespace_key(path)],
+        });
+        let pods = self.keep(&PODS.resource, builder);
+        self.pods.insert(pods).clone()
+    }
+
+    /// The informer of services, in every tenant.
+    pub(crate) fn services(&mut self) -> Informer<Seen<arktos_core::typed::Service>> {
+        if let Some(services) = &self.services {
+            return services.clone();
+        }
+        let builder = self.builder(&SERVICES.resource);
+        let services = self.keep(&SERVICES.resource, builder);
+        self.services.insert(services).clone()
+    }
+
+    /// The informer of any other resource, in every tenant.
+    pub(crate) fn informer(&mut self, resource: &GroupResource) -> Informer<Stored> {
+        if let Some(informer) = self.others.get(resource) {
+            return informer.clone();
+        }
+        let builder = self.builder(resource);
+        let informer = self.keep(resource, builder);
+        self.others.insert(resource.clone(), informer.clone());
+        informer
+    }
+
+    /// What must run beside the controllers.
+    pub(crate) fn into_drivers(self) -> Vec<(String, BoxFuture<'static, ()>)> {
+        self.drivers
+    }
+
+    fn builder<T: HasStored>(&self, resource: &GroupResource) -> Builder<T> {
+        let query = Query::everywhere(resource.clone());
+        watch_all(self.client.clone(), query, self.clock.clone(), self.random.clone())
+    }
+
+    fn keep<T: HasStored>(&mut self, resource: &GroupResource, builder: Builder<T>) -> Informer<T> {
+        let (informer, driver) = builder.build();
+        self.drivers.push((format!("informer {resource}"), driver));
+        informer
+    }
+}
+
+/// An informer with an index by owners.
+pub(crate) fn watch_all<T: HasStored>(
+    client: Arc<dyn Client>,
+    query: Query,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Builder<T> {
+    Informer::builder(client, query, clock, random).index(BY_OWNER, |_, value: &T| {
+        value.stored().object.header().owners.iter().map(|owner| owner.uid.clone()).collect::<Vec<String>>()
+    })
+}
+
+/// The key of a namespace: `tenant/namespace`.
+pub(crate) fn namespace_key(path: &ObjectPath) -> String {
+    format!("{}/{}", path.tenant(), path.namespace())
+}
+
+/// The range of paths of the namespace that an object is in; for one without a tenant, the object alone.
+pub(crate) fn namespace_of(path: &ObjectPath) -> Within {
+    match TenantName::new(path.tenant()) {
+        Ok(tenant) => Within::Namespace(tenant, path.namespace().to_owned()),
+        Err(_) => Within::Object(path.clone()),
+    }
+}
+
+/// The path of another object in the same namespace.
+pub(crate) fn beside(path: &ObjectPath, name: &str) -> ObjectPath {
+    ObjectPath::new(path.tenant(), path.namespace(), name)
+}
+
+impl HasStored for Stored {
+    fn stored(&self) -> &Stored {
+        self
+    }
+}
+
+impl HasStored for PodView {
+    fn stored(&self) -> &Stored {
+        &self.stored
+    }
+}
+
+impl<T: KindOf> HasStored for Seen<T> {
+    fn stored(&self) -> &Stored {
+        &self.stored
+    }
+}
+
+impl<T: KindOf> Decode for Seen<T> {
+    fn decode(stored: &Stored) -> Result<Self, DecodeError> {
+        Ok(Self { stored: stored.clone(), object: T::from_encoded(&stored.object, Some(stored.revision))? })
+    }
+}

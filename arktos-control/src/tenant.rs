@@ -1,0 +1,197 @@
+//! The `tenant` controller: a new tenant gets its namespaces and its admin's role; a deleted one takes everything it has
+//! along.
+
+use std::sync::Arc;
+
+use arktos_core::typed::{KindOf, Tenant};
+use arktos_core::{Object, ObjectPath, Scope, Status, TenantName};
+use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within};
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use crate::content::{Left, delete_all};
+use crate::kinds::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANTS};
+use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::setup::Setup;
+use crate::write::{amend, delete, found, is_terminating, unless_there, unreadable};
+
+/// The namespaces that every tenant has, in the order in which they are made.
+const NAMESPACES_OF_ALL: [&str; 3] = ["default", "kube-system", "kube-public"];
+const ADMIN_ROLE: &str = "admin-role";
+const ADMIN_BINDING: &str = "admin-role-binding";
+/// Finalizers in `spec.finalizers` that are this controller's.
+const FINALIZERS: [&str; 2] = ["arktos", "kubernetes"];
+
+pub(crate) struct Tenants {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    kinds: Kinds,
+    tenants: Informer<Stored>,
+    namespaces: Informer<Stored>,
+    roles: Informer<Stored>,
+    bindings: Informer<Stored>,
+}
+
+pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
+    let tenants = setup.informer(&TENANTS.resource);
+    let namespaces = setup.informer(&NAMESPACES.resource);
+    let roles = setup.informer(&CLUSTER_ROLES.resource);
+    let bindings = setup.informer(&CLUSTER_ROLE_BINDINGS.resource);
+    let queue = queue(&setup.clock);
+    let adds = queue.clone();
+    tenants.handle(move |event| {
+        adds.add(event.path().clone());
+    });
+    for (informer, names) in [(&namespaces, &[][..]), (&roles, &[ADMIN_ROLE][..]), (&bindings, &[ADMIN_BINDING])] {
+        let adds = queue.clone();
+        informer.handle(move |event| {
+            // What every tenant has is made anew; the last namespace lets a deleted tenant go.
+            if event.after().is_none() && (names.is_empty() || names.contains(&event.path().name())) {
+                adds.add(ObjectPath::new("", "", event.path().tenant()));
+            }
+        });
+    }
+    let informers = [&tenants, &namespaces, &roles, &bindings].into_iter().map(synced).collect();
+    let (client, clock, kinds) = (setup.client.clone(), setup.clock.clone(), setup.options.kinds.clone());
+    run(Tenants { client, clock, kinds, tenants, namespaces, roles, bindings }, queue, setup.options.workers, informers)
+}
+
+impl Reconcile for Tenants {
+    type Key = ObjectPath;
+    const NAME: &'static str = "tenant";
+
+    async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
+        let Some(stored) = self.tenants.store().get(path) else { return Ok(Outcome::Done) };
+        let Ok(tenant) = TenantName::new(path.name()) else { return Ok(Outcome::Done) };
+        if stored.object.header().deletion.is_some() {
+            return if tenant.is_system() { Ok(Outcome::Done) } else { self.remove(path, &tenant).await };
+        }
+        match self.equip(&tenant).await {
+            Err(status) if is_terminating(&status) => return Ok(Outcome::Done),
+            outcome => outcome?,
+        }
+        let phase = stored.object.parse::<Tenant>().map_err(unreadable)?.status.phase;
+        if phase.is_empty() {
+            self.note(path, &stored.object.header().uid, |status| status.phase = "Active".to_owned()).await?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Tenants {
+    /// Makes what every tenant has.
+    async fn equip(&self, tenant: &TenantName) -> Result<(), Status> {
+        for name in NAMESPACES_OF_ALL {
+            let namespace = Object::new(&NAMESPACES.type_meta, name);
+            self.make(tenant, &NAMESPACES, &self.namespaces, namespace).await?;
+        }
+        let mut role = Object::new(&CLUSTER_ROLES.type_meta, ADMIN_ROLE);
+        let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+        role.set(&["rules"], json!([everything, {"verbs": ["*"], "nonResourceURLs": ["*"]}]));
+        self.make(tenant, &CLUSTER_ROLES, &self.roles, role).await?;
+        let group = "rbac.authorization.k8s.io";
+        let mut binding = Object::new(&CLUSTER_ROLE_BINDINGS.type_meta, ADMIN_BINDING);
+        binding.set(&["subjects"], json!([{"kind": "User", "apiGroup": group, "name": "admin"}]));
+        binding.set(&["roleRef"], json!({"apiGroup": group, "kind": "ClusterRole", "name": ADMIN_ROLE}));
+        self.make(tenant, &CLUSTER_ROLE_BINDINGS, &self.bindings, binding).await
+    }
+
+    async fn make(
+        &self,
+        tenant: &TenantName,
+        resource: &Resource,
+        known: &Informer<Stored>,
+        object: Object,
+    ) -> Result<(), Status> {
+        if known.store().get(&ObjectPath::new(tenant.as_str(), "", object.name())).is_some() {
+            return Ok(());
+        }
+        unless_there(self.client.create(&resource.resource, tenant.as_str(), "", object).await).map(drop)
+    }
+
+    /// One step of a deletion: namespaces first, each of which empties itself, then everything else.
+    async fn remove(&self, path: &ObjectPath, tenant: &TenantName) -> Result<Outcome, Status> {
+        let Some(stored) = found(self.client.get(&TENANTS.key(path)).await)? else { return Ok(Outcome::Done) };
+        let uid = stored.object.header().uid.clone();
+        let going = stored.object.parse::<Tenant>().map_err(unreadable)?;
+        if stored.object.header().deletion.is_none() || !going.spec.finalizers.iter().any(is_ours) {
+            return Ok(Outcome::Done);
+        }
+        let now = self.clock.now();
+        let within = Within::Tenant(tenant.clone());
+        let left = self.remove_namespaces(&within).await?;
+        let waits = left > 0;
+        let mut content = Left::default();
+        if waits {
+            content.objects.insert(NAMESPACES.resource.clone(), left);
+        } else {
+            content = delete_all(&*self.client, &within, &self.kinds_of_a_tenant(), now).await;
+        }
+        self.note(path, &uid, |status| {
+            status.phase = "Terminating".to_owned();
+            content.note("Tenant", &mut status.conditions, now);
+        })
+        .await?;
+        if content.is_nothing() {
+            self.finalize(path, &uid).await?;
+            return Ok(Outcome::Done);
+        }
+        // The last namespace to go wakes this up; everything else is looked at again.
+        Ok(if waits && content.failures.is_empty() { Outcome::Done } else { Outcome::Retry })
+    }
+
+    async fn remove_namespaces(&self, within: &Within) -> Result<usize, Status> {
+        let namespaces = self.client.list(&Query::all(NAMESPACES.resource.clone(), within.clone())).await?.items;
+        for namespace in &namespaces {
+            let header = namespace.object.header();
+            if header.deletion.is_none() {
+                delete(&*self.client, &NAMESPACES.key(&namespace.path), &header.uid, None).await?;
+            }
+        }
+        Ok(namespaces.len())
+    }
+
+    /// What a tenant has outside its namespaces. What is in namespaces is gone with them, and counted all the same.
+    fn kinds_of_a_tenant(&self) -> Vec<StoredKind> {
+        let kinds = self.kinds.borrow();
+        kinds.iter().filter(|kind| kind.scope != Scope::Region).cloned().collect()
+    }
+
+    async fn note(
+        &self,
+        path: &ObjectPath,
+        uid: &str,
+        mut edit: impl FnMut(&mut arktos_core::typed::TenantStatus) + Send,
+    ) -> Result<(), Status> {
+        amend(&*self.client, &TENANTS.key(path), Some("status"), |object| {
+            let Ok(mut tenant) = Tenant::from_object(object) else { return false };
+            let before = tenant.status.clone();
+            edit(&mut tenant.status);
+            object.set(&["status"], serde_json::to_value(&tenant.status).unwrap_or_default());
+            object.uid() == uid && tenant.status != before
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn finalize(&self, path: &ObjectPath, uid: &str) -> Result<(), Status> {
+        let key = TENANTS.key(path);
+        amend(&*self.client, &key, Some("finalize"), |object| {
+            let others: Vec<String> = match Tenant::from_object(object) {
+                Ok(tenant) => tenant.spec.finalizers.into_iter().filter(|it| !is_ours(it)).collect(),
+                Err(_) => return false,
+            };
+            object.set(&["spec", "finalizers"], json!(others));
+            object.uid() == uid
+        })
+        .await?;
+        match found(self.client.get(&key).await)? {
+            Some(held) if held.object.header().finalizers.is_empty() => delete(&*self.client, &key, uid, None).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_ours(finalizer: &String) -> bool {
+    FINALIZERS.contains(&finalizer.as_str())
+}

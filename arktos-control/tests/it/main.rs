@@ -1,0 +1,10 @@
+//! The controllers against an API in memory, in virtual time: everything runs on one thread until nothing moves any
+//! more, then the clock is moved.
+
+mod api;
+mod world;
+
+mod deployments;
+mod namespaces;
+mod replicasets;
+mod tenants;

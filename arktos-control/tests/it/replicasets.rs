@@ -1,0 +1,129 @@
+//! Replica sets: as many pods as are wanted, never one too many.
+
+use arktos_core::{Reason, Status};
+use arktos_store::Within;
+use serde_json::{Value, json};
+
+use crate::world::{World, condition, path_of};
+
+fn set(replicas: i32) -> Value {
+    json!({
+        "metadata": {"name": "db"},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "db"}]}},
+        },
+    })
+}
+
+fn pods(world: &World) -> Vec<Value> {
+    world.list("pods", Within::Everywhere)
+}
+
+#[test]
+fn pods_are_made_once_and_counted() {
+    let mut world = World::new("replicaset");
+    world.create("replicasets.apps", "acme", "default", set(40)).expect("created");
+    world.settle();
+    assert_eq!(pods(&world).len(), 40);
+    assert_eq!(world.api.requests("create", "pods"), 40, "nothing is made twice");
+    world.run_pods();
+    let found = world.get("replicasets.apps", "acme/default/db");
+    assert_eq!(found["status"]["readyReplicas"], 40);
+    assert_eq!(found["status"]["availableReplicas"], 40);
+    assert_eq!(found["status"]["fullyLabeledReplicas"], 40);
+    assert_eq!(found["status"]["observedGeneration"], 1);
+    let pod = &pods(&world)[0];
+    let owner = &pod["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["controller"], &owner["uid"]), (&json!("ReplicaSet"), &json!(true), &found["metadata"]["uid"]));
+    assert!(pod["metadata"]["name"].as_str().expect("a name").starts_with("db-"));
+    assert_eq!(world.events("SuccessfulCreate").len(), 25, "the events of one object are held to a budget");
+}
+
+#[test]
+fn pods_that_are_not_ready_go_first_when_it_shrinks() {
+    let mut world = World::new("replicaset");
+    world.create("replicasets.apps", "acme", "default", set(4)).expect("created");
+    world.run_pods();
+    let sick: Vec<String> = pods(&world).iter().take(2).map(path_of).collect();
+    for pod in &sick {
+        world.set_pod(pod, "Running", false);
+    }
+    world.edit("replicasets.apps", "acme/default/db", |set| set["spec"]["replicas"] = json!(2));
+    world.run_pods();
+    let left: Vec<String> = pods(&world).iter().map(path_of).collect();
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(|pod| !sick.contains(pod)), "{left:?} {sick:?}");
+}
+
+#[test]
+fn a_pod_that_fails_is_replaced() {
+    let mut world = World::new("replicaset");
+    world.create("replicasets.apps", "acme", "default", set(2)).expect("created");
+    world.run_pods();
+    let failed = path_of(&pods(&world)[0]);
+    world.set_pod(&failed, "Failed", false);
+    world.run_pods();
+    assert_eq!(pods(&world).len(), 3, "the failed one stays to be looked at");
+    assert_eq!(world.get("replicasets.apps", "acme/default/db")["status"]["readyReplicas"], 2);
+}
+
+#[test]
+fn orphans_are_adopted_and_strays_are_let_go() {
+    let mut world = World::new("replicaset");
+    let orphan = json!({"metadata": {"name": "orphan", "labels": {"app": "db"}}, "spec": {}});
+    world.create("pods", "acme", "default", orphan).expect("created");
+    world.create("replicasets.apps", "acme", "default", set(2)).expect("created");
+    world.settle();
+    assert_eq!(pods(&world).len(), 2);
+    assert_eq!(world.get("pods", "acme/default/orphan")["metadata"]["ownerReferences"][0]["name"], "db");
+    world.edit("pods", "acme/default/orphan", |pod| pod["metadata"]["labels"] = json!({"app": "other"}));
+    world.settle();
+    assert_eq!(world.get("pods", "acme/default/orphan")["metadata"].get("ownerReferences"), None);
+    assert_eq!(pods(&world).len(), 3);
+}
+
+#[test]
+fn other_tenants_pods_are_none_of_its_business() {
+    let mut world = World::new("replicaset");
+    world.create("tenants", "", "", json!({"metadata": {"name": "rival"}})).expect("created");
+    world.create("namespaces", "rival", "", json!({"metadata": {"name": "default"}})).expect("created");
+    let orphan = json!({"metadata": {"name": "orphan", "labels": {"app": "db"}}, "spec": {}});
+    world.create("pods", "rival", "default", orphan).expect("created");
+    world.create("replicasets.apps", "acme", "default", set(2)).expect("created");
+    world.settle();
+    assert_eq!(pods(&world).len(), 3);
+    assert_eq!(world.get("pods", "rival/default/orphan")["metadata"].get("ownerReferences"), None);
+}
+
+#[test]
+fn what_cannot_be_made_is_said_and_tried_again() {
+    let mut world = World::new("replicaset");
+    world.api.fail("create", "pods", Status::failure(Reason::Forbidden, "exceeded quota"));
+    world.create("replicasets.apps", "acme", "default", set(10)).expect("created");
+    world.settle();
+    assert!(world.api.requests("create", "pods") < 10, "it starts slowly");
+    let found = world.get("replicasets.apps", "acme/default/db");
+    let failure = condition(&found, "ReplicaFailure");
+    assert_eq!((&failure["status"], &failure["reason"]), (&json!("True"), &json!("FailedCreate")));
+    assert_eq!(world.events("FailedCreate")[0], "Error creating: exceeded quota");
+    world.api.heal();
+    world.pass(120);
+    assert_eq!(pods(&world).len(), 10);
+    assert_eq!(condition(&world.get("replicasets.apps", "acme/default/db"), "ReplicaFailure"), Value::Null);
+}
+
+#[test]
+fn a_pod_counts_as_available_after_it_was_ready_for_long_enough() {
+    let mut world = World::new("replicaset");
+    let mut set = set(1);
+    set["spec"]["minReadySeconds"] = json!(10);
+    world.create("replicasets.apps", "acme", "default", set).expect("created");
+    world.run_pods();
+    let available = |world: &World| world.get("replicasets.apps", "acme/default/db")["status"].get("availableReplicas").cloned();
+    assert_eq!(available(&world), None);
+    world.pass(9);
+    assert_eq!(available(&world), None);
+    world.pass(1);
+    assert_eq!(available(&world), Some(json!(1)));
+}

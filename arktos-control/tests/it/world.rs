@@ -1,0 +1,222 @@
+//! A partition in memory: the API, the controllers, hosts that run what is bound to them, and a clock to move.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_control::{Options, StoredKind, partition};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Scope, Status, Timestamp};
+use arktos_store::client::{DeleteOptions, Propagation};
+use arktos_store::clock::{ManualClock, SeededRandom};
+use arktos_store::{Client, Clock, Query, Random, Within};
+use futures::executor::{LocalPool, block_on};
+use futures::task::LocalSpawnExt;
+use serde_json::{Value, json};
+
+use crate::api::Api;
+
+pub struct World {
+    pub api: Api,
+    pub clock: ManualClock,
+    pool: LocalPool,
+}
+
+impl World {
+    /// A partition with the tenant `acme` and its namespace `default`, and these controllers.
+    pub fn new(controllers: &str) -> Self {
+        let clock = ManualClock::new(Timestamp::parse("2026-11-23T10:00:00Z").expect("a time"));
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(7));
+        let api = Api::new(shared.clone(), random.clone());
+        let (_, kinds) = tokio::sync::watch::channel(kinds());
+        let options = Options::new(kinds).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
+        let futures = partition(Arc::new(api.clone()), shared, random, options).expect("known controllers");
+        let pool = LocalPool::new();
+        for (_, future) in futures {
+            pool.spawner().spawn_local(future).expect("the pool runs");
+        }
+        let mut world = Self { api, clock, pool };
+        world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
+        world.create("namespaces", "acme", "", json!({"metadata": {"name": "default"}})).expect("a namespace");
+        world.settle();
+        world
+    }
+
+    /// Runs everything until nothing moves any more.
+    pub fn settle(&mut self) {
+        self.pool.run_until_stalled();
+    }
+
+    /// Moves the clock, a second at a time, and lets everything settle.
+    pub fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.clock.advance(Duration::from_secs(1));
+            self.settle();
+        }
+    }
+
+    /// The hosts' part: binds and runs what waits, ends what is to go; again until there is nothing to do.
+    pub fn run_pods(&mut self) {
+        for _ in 0..100 {
+            self.settle();
+            let mut idle = true;
+            for pod in self.list("pods", Within::Everywhere) {
+                let path = path_of(&pod);
+                if pod["metadata"].get("deletionTimestamp").is_some() {
+                    let gone = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+                    let _ = block_on(self.api.delete(&key("pods", &path), gone));
+                    idle &= pod["metadata"].get("finalizers").is_some();
+                } else if pod["status"]["phase"] == "Pending" && pod["spec"].get("hang").is_none() {
+                    self.edit("pods", &path, |pod| pod["spec"]["nodeName"] = json!("node-1"));
+                    self.set_pod(&path, "Running", true);
+                    idle = false;
+                }
+            }
+            if idle {
+                return self.settle();
+            }
+        }
+        panic!("the pods never come to rest");
+    }
+
+    /// Reports a pod's phase and readiness.
+    pub fn set_pod(&mut self, path: &str, phase: &str, ready: bool) {
+        let now = self.clock.now().to_string();
+        let ready = if ready { "True" } else { "False" };
+        let last = path.bytes().fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        let ip = format!("10.0.{}.{last}", path.len());
+        self.edit_status("pods", path, |pod| {
+            pod["status"] = json!({
+                "phase": phase, "podIP": ip, "podIPs": [{"ip": ip}],
+                "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": now}],
+            });
+        });
+    }
+
+    pub fn create(&mut self, resource: &str, tenant: &str, namespace: &str, object: Value) -> Result<Value, Status> {
+        let mut object = Object::from_value(object).expect("an object");
+        let kind = kind_of(resource);
+        object.fields.insert("kind".to_owned(), json!(kind.1));
+        object.fields.insert("apiVersion".to_owned(), json!(kind.0));
+        let resource = GroupResource::from(resource.to_owned());
+        let stored = block_on(self.api.create(&resource, tenant, namespace, object))?;
+        Ok(stored.object.decode(Some(stored.revision)).expect("decodes").into_value())
+    }
+
+    /// An object by its path, `tenant/namespace/name`.
+    pub fn find(&self, resource: &str, path: &str) -> Option<Value> {
+        let stored = block_on(self.api.get(&key(resource, path))).ok()?;
+        Some(stored.object.decode(Some(stored.revision)).expect("decodes").into_value())
+    }
+
+    pub fn get(&self, resource: &str, path: &str) -> Value {
+        self.find(resource, path).unwrap_or_else(|| panic!("{resource} {path} is not there"))
+    }
+
+    pub fn list(&self, resource: &str, within: Within) -> Vec<Value> {
+        let query = Query::all(GroupResource::from(resource.to_owned()), within);
+        let listing = block_on(self.api.list(&query)).expect("lists");
+        let value = |stored: &arktos_store::Stored| {
+            let mut value = stored.object.decode(Some(stored.revision)).expect("decodes").into_value();
+            value["path"] = json!(stored.path.as_str());
+            value
+        };
+        listing.items.iter().map(value).collect()
+    }
+
+    /// The names of all objects of a resource.
+    pub fn names(&self, resource: &str) -> Vec<String> {
+        let all = self.list(resource, Within::Everywhere);
+        all.iter().map(|object| object["path"].as_str().expect("a path").to_owned()).collect()
+    }
+
+    pub fn edit(&mut self, resource: &str, path: &str, edit: impl FnOnce(&mut Value)) {
+        self.write(resource, path, None, edit);
+    }
+
+    pub fn edit_status(&mut self, resource: &str, path: &str, edit: impl FnOnce(&mut Value)) {
+        self.write(resource, path, Some("status"), edit);
+    }
+
+    fn write(&mut self, resource: &str, path: &str, part: Option<&str>, edit: impl FnOnce(&mut Value)) {
+        let mut object = self.get(resource, path);
+        edit(&mut object);
+        let object = Object::from_value(object).expect("an object");
+        block_on(self.api.update(&key(resource, path), part, object)).expect("updates");
+    }
+
+    pub fn delete(&mut self, resource: &str, path: &str, propagation: Option<Propagation>) {
+        let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+        block_on(self.api.delete(&key(resource, path), options)).expect("deletes");
+    }
+
+    /// What the events of a reason say, in order.
+    pub fn events(&self, reason: &str) -> Vec<String> {
+        let mut events = self.list("events", Within::Everywhere);
+        events.retain(|event| event["reason"] == reason);
+        events.sort_by_key(|event| event["metadata"]["name"].as_str().map(|name| {
+            name.rsplit('.').next().and_then(|hex| u64::from_str_radix(hex, 16).ok())
+        }));
+        events.iter().map(|event| event["message"].as_str().expect("a message").to_owned()).collect()
+    }
+}
+
+pub fn key(resource: &str, path: &str) -> ObjectKey {
+    ObjectKey { resource: GroupResource::from(resource.to_owned()), path: ObjectPath::parse(path).expect("a path") }
+}
+
+pub fn path_of(object: &Value) -> String {
+    object["path"].as_str().expect("a path").to_owned()
+}
+
+/// The condition of a type.
+pub fn condition(object: &Value, kind: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or(Value::Null)
+}
+
+/// A deployment named `web` with this many pods of this image.
+pub fn deployment(replicas: i32, image: &str) -> Value {
+    json!({
+        "metadata": {"name": "web", "labels": {"app": "web"}},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+            "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "web", "image": image}]},
+            },
+        },
+    })
+}
+
+const KINDS: &[(&str, &str, &str, Scope)] = &[
+    ("pods", "v1", "Pod", Scope::Namespace),
+    ("services", "v1", "Service", Scope::Namespace),
+    ("endpoints", "v1", "Endpoints", Scope::Namespace),
+    ("events", "v1", "Event", Scope::Namespace),
+    ("configmaps", "v1", "ConfigMap", Scope::Namespace),
+    ("serviceaccounts", "v1", "ServiceAccount", Scope::Namespace),
+    ("namespaces", "v1", "Namespace", Scope::Tenant),
+    ("tenants", "v1", "Tenant", Scope::Region),
+    ("nodes", "v1", "Node", Scope::Region),
+    ("deployments.apps", "apps/v1", "Deployment", Scope::Namespace),
+    ("replicasets.apps", "apps/v1", "ReplicaSet", Scope::Namespace),
+    ("jobs.batch", "batch/v1", "Job", Scope::Namespace),
+    ("leases.coordination.k8s.io", "coordination.k8s.io/v1", "Lease", Scope::Namespace),
+    ("endpointslices.discovery.k8s.io", "discovery.k8s.io/v1", "EndpointSlice", Scope::Namespace),
+    ("clusterroles.rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", "ClusterRole", Scope::Tenant),
+    ("clusterrolebindings.rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", Scope::Tenant),
+];
+
+fn kind_of(resource: &str) -> (&'static str, &'static str) {
+    let kind = KINDS.iter().find(|(name, ..)| *name == resource).expect("a known resource");
+    (kind.1, kind.2)
+}
+
+pub fn kinds() -> Arc<[StoredKind]> {
+    let kind = |(resource, _, kind, scope): &(&str, &str, &str, Scope)| {
+        StoredKind::new(&GroupResource::from((*resource).to_owned()), kind, *scope)
+    };
+    KINDS.iter().map(kind).collect()
+}
