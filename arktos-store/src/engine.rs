@@ -105,7 +105,7 @@ impl Engine {
         let mut state = State::default();
         state.begin_at(config.origin);
         let view = Arc::new(View::new(state.clone()));
-        let sequencer = Sequencer::new(state, Revision::ZERO, config.limits(false));
+        let sequencer = Sequencer::new(state, config.limits(false));
         let local = Local::memory(view.clone(), clock.clone(), sequencer);
         Self(Arc::new(Inner { view, clock, config, writer: Writer::Local { local, keep: None } }))
     }

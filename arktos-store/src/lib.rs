@@ -27,7 +27,11 @@ mod codec;
 pub mod commit;
 pub mod conformance;
 pub mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod informer;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod queue;
 #[cfg(test)]
 mod scripted;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
+use arktos_core::{GroupResource, Revision, Timestamp};
 
 use super::history::HistoryLimit;
 use super::sequencer::{Limits, Sequencer};
 use super::state::State;
-use crate::commit::Change;
 use crate::select::Stored;
 use crate::storage::Group;
 
@@ -15,22 +14,16 @@ use crate::storage::Group;
 pub(crate) struct Restoring {
     state: State,
     limit: HistoryLimit,
-    reserved: Revision,
     closed: bool,
-    expiries: Vec<(Timestamp, Revision, ObjectKey)>,
 }
 
 impl Restoring {
     pub(crate) fn new(limit: HistoryLimit) -> Self {
-        Self { state: State::default(), limit, reserved: Revision::ZERO, closed: false, expiries: Vec::new() }
+        Self { state: State::default(), limit, closed: false }
     }
 
     pub(crate) fn object(&mut self, resource: &GroupResource, stored: Stored, expires: Option<Timestamp>) {
-        if let Some(at) = expires {
-            let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
-            self.expiries.push((at, stored.revision, key));
-        }
-        self.state.restore(resource, stored);
+        self.state.restore(resource, stored, expires);
     }
 
     pub(crate) fn last_event(&mut self, resource: &GroupResource, revision: Revision) {
@@ -65,19 +58,12 @@ impl Restoring {
             self.state.jump(resumed);
         }
         for record in &group.records {
-            let object = match &record.change {
-                Change::Put { object, expires } => {
-                    self.expiries.extend(expires.map(|at| (at, record.revision, record.key.clone())));
-                    Some(object)
-                }
-                Change::Delete => None,
-            };
-            self.state.write(record.revision, group.time, &record.key, object, self.limit);
+            self.state.write(record.revision, group.time, &record.key, &record.change, self.limit);
         }
         for (counter, value) in &group.counters {
             self.state.set_counter(counter, *value);
         }
-        self.reserved = self.reserved.max(group.reserved.unwrap_or_default());
+        self.reserved(group.reserved.unwrap_or_default());
     }
 
     pub(crate) fn lost(&mut self, after: Revision, resumed: Revision) {
@@ -85,7 +71,7 @@ impl Restoring {
     }
 
     pub(crate) fn reserved(&mut self, reserved: Revision) {
-        self.reserved = self.reserved.max(reserved);
+        self.state.reserved = self.state.reserved.max(reserved);
     }
 
     pub(crate) fn closed(&mut self) {
@@ -100,12 +86,9 @@ impl Restoring {
     /// A sequencer that goes on from the state, and the revision it must jump to first: where readers may have been
     /// told of revisions that are lost, it goes on above all of them.
     pub(crate) fn into_sequencer(self, limits: Limits) -> (Sequencer, Option<Revision>) {
-        let unsure = !self.closed && self.reserved > self.state.revision;
-        let resumed = unsure.then(|| self.reserved.next());
-        let mut sequencer = Sequencer::new(self.state, self.reserved, limits);
-        for (at, revision, key) in self.expiries {
-            sequencer.expires(at, revision, key);
-        }
+        let unsure = !self.closed && self.state.reserved > self.state.revision;
+        let resumed = unsure.then(|| self.state.reserved.next());
+        let sequencer = Sequencer::new(self.state, limits);
         (sequencer, resumed)
     }
 }

@@ -1,6 +1,5 @@
 //! Decides commits: a plain state machine, stepped by whoever owns it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
@@ -23,10 +22,6 @@ pub(crate) struct Sequencer {
     staged: State,
     /// The highest revision given out; may be above the staged state's after a roll-back.
     given: Revision,
-    /// Readers may be told of relaxed writes up to here before they are durable.
-    reserved: Revision,
-    /// What is to be deleted, and when. An entry whose object has another revision by now means nothing.
-    expiries: BTreeMap<(Timestamp, Revision), ObjectKey>,
     limits: Limits,
     group: Group,
     touched: Vec<GroupResource>,
@@ -58,23 +53,16 @@ pub(crate) struct Sealed {
 
 impl Sequencer {
     /// Goes on from a state that is durable.
-    pub(crate) fn new(state: State, reserved: Revision, limits: Limits) -> Self {
+    pub(crate) fn new(state: State, limits: Limits) -> Self {
         Self {
             given: state.revision,
             staged: state,
-            reserved,
-            expiries: BTreeMap::new(),
             limits,
             group: Group::default(),
             touched: Vec::new(),
             compacted: false,
             unsynced: false,
         }
-    }
-
-    /// Notes when an object that was read back expires.
-    pub(crate) fn expires(&mut self, at: Timestamp, revision: Revision, key: ObjectKey) {
-        self.expiries.insert((at, revision), key);
     }
 
     /// Whether nothing is staged that [`seal`](Self::seal) has not handed out.
@@ -109,25 +97,10 @@ impl Sequencer {
 
     /// Deletes what has expired by now, at most `limit` objects. Gives back how many it deleted.
     pub(crate) fn stage_expired(&mut self, now: Timestamp, limit: usize) -> usize {
-        let mut due = Vec::new();
-        while let Some(entry) = self.expiries.first_entry() {
-            let (at, revision) = *entry.key();
-            if at > now || due.len() == limit {
-                break;
-            }
-            let key = entry.remove();
-            // written anew or deleted since: then this entry means nothing
-            if self.staged.get(&key).is_some_and(|stored| stored.revision == revision) {
-                due.push((at, revision, key));
-            }
-        }
+        let due = self.staged.take_expired(now, limit);
         let expired = due.len();
-        for (at, revision, key) in due {
+        for key in due {
             self.write(&key, &Change::Delete, now);
-            // kept until the deletion is durable: after a roll-back it must be due again
-            if self.limits.journal {
-                self.expiries.insert((at, revision), key);
-            }
         }
         if expired > 0 {
             self.group.time = now;
@@ -176,8 +149,6 @@ impl Sequencer {
         self.group = Group::default();
         self.touched.clear();
         self.compacted = false;
-        // a reservation that was rolled back was not appended: the next relaxed write makes another
-        self.reserved = self.reserved.min(self.staged.revision);
     }
 
     fn check(&self, commit: &Commit) -> Result<(), CommitError> {
@@ -226,17 +197,12 @@ impl Sequencer {
 
     /// Stages one write. The deletion of what is not there is nothing, and happens at the newest revision.
     fn write(&mut self, key: &ObjectKey, change: &Change, now: Timestamp) -> Revision {
-        let object = match change {
-            Change::Put { object, .. } => Some(object),
-            Change::Delete if self.staged.get(key).is_none() => return self.staged.revision,
-            Change::Delete => None,
-        };
+        if matches!(change, Change::Delete) && self.staged.get(key).is_none() {
+            return self.staged.revision;
+        }
         self.given = self.given.max(self.staged.revision).next();
         let revision = self.given;
-        self.staged.write(revision, now, key, object, self.limits.history);
-        if let Change::Put { expires: Some(at), .. } = change {
-            self.expiries.insert((*at, revision), key.clone());
-        }
+        self.staged.write(revision, now, key, change, self.limits.history);
         if !self.touched.contains(&key.resource) {
             self.touched.push(key.resource.clone());
         }
@@ -249,10 +215,10 @@ impl Sequencer {
     /// A relaxed write may be told to readers before it is durable, so its revision must be reserved first, durably.
     fn durability(&mut self, durability: Durability) {
         if durability == Durability::Synced {
-            self.group.sync = true;
-        } else if self.given > self.reserved {
-            self.reserved = Revision(self.given.0 + RESERVE);
-            self.group.reserved = Some(self.reserved);
+            self.group.sync = self.limits.journal;
+        } else if self.limits.journal && self.given > self.staged.reserved {
+            self.staged.reserved = Revision(self.given.0 + RESERVE);
+            self.group.reserved = Some(self.staged.reserved);
             self.group.sync = true;
         }
     }

@@ -41,12 +41,10 @@ impl Publisher {
         let mut touched: Vec<GroupResource> = Vec::new();
         self.step(&mut touched, |state, limit, touched| {
             for record in group.records.iter().filter(|record| record.revision > state.revision).collect::<Vec<_>>() {
-                let object = match &record.change {
-                    Change::Put { object, .. } => Some(object),
-                    Change::Delete if state.get(&record.key).is_none() => continue,
-                    Change::Delete => None,
-                };
-                state.write(record.revision, group.time, &record.key, object, limit);
+                if matches!(record.change, Change::Delete) && state.get(&record.key).is_none() {
+                    continue;
+                }
+                state.write(record.revision, group.time, &record.key, &record.change, limit);
                 if !touched.contains(&record.key.resource) {
                     touched.push(record.key.resource.clone());
                 }

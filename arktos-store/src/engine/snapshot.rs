@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision};
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
 use parking_lot::Mutex;
 
 use super::state::{Objects, State};
@@ -92,6 +92,17 @@ impl Snapshot {
     /// The revision of the last event of each resource, and of resources whose objects are all gone.
     pub fn last_events(&self) -> impl Iterator<Item = (&GroupResource, Revision)> {
         self.state.resources().map(|(resource, kept)| (resource, kept.log.last()))
+    }
+
+    /// When objects expire: the time, and the revision of the write that said so. Some may be gone already.
+    pub fn expiries(&self) -> impl Iterator<Item = (Timestamp, Revision)> {
+        self.state.expiries()
+    }
+
+    /// Readers may have been told of revisions up to here before they were durable.
+    #[must_use]
+    pub fn reserved(&self) -> Revision {
+        self.state.reserved
     }
 
     /// The revision after which all events are still kept.

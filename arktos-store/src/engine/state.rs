@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
 use imbl::OrdMap;
 
 use super::history::{Event, EventLog, HistoryLimit};
+use crate::commit::Change;
 use crate::select::Stored;
 
 /// The objects of one resource, in the order of their paths.
@@ -18,6 +19,8 @@ pub(crate) struct State {
     pub revision: Revision,
     /// The number of the newest group.
     pub group: u64,
+    /// Readers may have been told of revisions up to here before they were durable.
+    pub reserved: Revision,
     /// The newest revision that history has dropped an event of: states from here on can be had back.
     pub floor: Revision,
     /// Where what is known begins: of a resource that is not here, nothing is known before.
@@ -26,6 +29,8 @@ pub(crate) struct State {
     pub lost: Arc<[Lost]>,
     resources: OrdMap<GroupResource, Arc<Resource>>,
     counters: OrdMap<Arc<str>, i64>,
+    /// What is to be deleted, and when. An entry whose object has another revision by now means nothing.
+    expiries: OrdMap<(Timestamp, Revision), ObjectKey>,
 }
 
 /// What a store keeps of one resource.
@@ -84,17 +89,24 @@ impl State {
         }
     }
 
-    /// Applies one write: the object as it shall be, or none. Its revision must be above all before it.
+    /// Applies one write. Its revision must be above all before it.
     pub(crate) fn write(
         &mut self,
         revision: Revision,
         time: Timestamp,
         key: &ObjectKey,
-        object: Option<&Encoded>,
+        change: &Change,
         limit: HistoryLimit,
     ) {
         debug_assert!(revision > self.revision, "revisions rise");
         self.revision = revision;
+        let object = match change {
+            Change::Put { object, expires } => {
+                self.expires(*expires, revision, key);
+                Some(object)
+            }
+            Change::Delete => None,
+        };
         let resource = self.resource_mut(&key.resource);
         let old = match object {
             Some(object) => {
@@ -117,9 +129,41 @@ impl State {
         }
     }
 
+    /// Notes when an object expires, if it does.
+    fn expires(&mut self, at: Option<Timestamp>, revision: Revision, key: &ObjectKey) {
+        if let Some(at) = at {
+            self.expiries.insert((at, revision), key.clone());
+        }
+    }
+
+    /// When objects expire: the time, and the revision of the write that said so.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = (Timestamp, Revision)> {
+        self.expiries.keys().copied()
+    }
+
+    /// Takes out what has expired by now and is still there, at most `limit` objects.
+    pub(crate) fn take_expired(&mut self, now: Timestamp, limit: usize) -> Vec<ObjectKey> {
+        let mut due = Vec::new();
+        while due.len() < limit {
+            let Some(entry) = self.expiries.get_min().map(|(entry, _)| *entry).filter(|(at, _)| *at <= now) else {
+                break;
+            };
+            let Some(key) = self.expiries.remove(&entry) else { break };
+            // written anew or deleted since: then the entry means nothing
+            if self.get(&key).is_some_and(|stored| stored.revision == entry.1) {
+                due.push(key);
+            }
+        }
+        due
+    }
+
     /// Takes an object as it was read back, without an event.
-    pub(crate) fn restore(&mut self, resource: &GroupResource, stored: Stored) {
+    pub(crate) fn restore(&mut self, resource: &GroupResource, stored: Stored, expires: Option<Timestamp>) {
         self.revision = self.revision.max(stored.revision);
+        if expires.is_some() {
+            let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
+            self.expires(expires, stored.revision, &key);
+        }
         let path = stored.path.clone();
         self.resource_mut(resource).objects.insert(path, stored);
     }

@@ -1,0 +1,102 @@
+//! The next segment, made ready ahead of time: written full of zeros, so that a full disk shows here and not later, and
+//! so that a sync has nothing to do but the data.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::disk::{Disk, DiskFile};
+use super::header::{OLD, SPARE};
+
+/// How many zeros are written at a time.
+const STRIDE: usize = 1 << 20;
+
+type Made = io::Result<(Box<dyn DiskFile>, u64)>;
+
+/// Makes spares, on a thread of its own or when asked.
+pub(super) struct Spares {
+    disk: Arc<dyn Disk>,
+    ahead: Option<Ahead>,
+    /// A spare was ordered and not fetched yet.
+    ordered: bool,
+}
+
+struct Ahead {
+    orders: SyncSender<u64>,
+    made: Receiver<Made>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Spares {
+    /// With `ahead`, on a thread of its own.
+    pub(super) fn new(disk: Arc<dyn Disk>, ahead: bool) -> io::Result<Self> {
+        let ahead = ahead.then(|| Ahead::start(disk.clone())).transpose()?;
+        Ok(Self { disk, ahead, ordered: false })
+    }
+
+    /// Lets a spare of at least this many bytes be made, if none is being made yet.
+    pub(super) fn order(&mut self, bytes: u64) {
+        if let (Some(ahead), false) = (&self.ahead, self.ordered) {
+            self.ordered = ahead.orders.try_send(bytes).is_ok();
+        }
+    }
+
+    /// A spare of at least this many bytes, and how many it has.
+    pub(super) fn fetch(&mut self, bytes: u64) -> Made {
+        if let (Some(ahead), true) = (&self.ahead, std::mem::take(&mut self.ordered)) {
+            let made = ahead.made.recv().unwrap_or_else(|_| Err(io::Error::other("the preparing thread has ended")));
+            match made {
+                Ok((_, size)) if size < bytes => {} // ordered before it was known how large the next frame is
+                made => return made,
+            }
+        }
+        make(&*self.disk, bytes)
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        if let Some(Ahead { orders, made, thread }) = self.ahead.take() {
+            drop((orders, made));
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Ahead {
+    fn start(disk: Arc<dyn Disk>) -> io::Result<Self> {
+        let (orders, ordered) = sync_channel::<u64>(1);
+        let (make_known, made) = sync_channel(1);
+        let run = move || {
+            for bytes in ordered {
+                if make_known.send(make(&*disk, bytes)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = Some(std::thread::Builder::new().name("arktos-log-spare".to_owned()).spawn(run)?);
+        Ok(Self { orders, made, thread })
+    }
+}
+
+/// Makes a spare: of an old segment where there is one, which takes no new space.
+fn make(disk: &dyn Disk, bytes: u64) -> Made {
+    let recycled = disk.rename(OLD, SPARE).and_then(|()| disk.open(SPARE));
+    let mut file = match recycled {
+        Ok(file) => file,
+        Err(_) => disk.create(SPARE)?,
+    };
+    let size = bytes.max(file.size()?);
+    let zeros = vec![0; STRIDE];
+    let mut at = 0;
+    while at < size {
+        let stride = usize::try_from(size - at).map_or(STRIDE, |rest| rest.min(STRIDE));
+        file.write(at, zeros.get(..stride).unwrap_or_default())?;
+        at += stride as u64;
+    }
+    file.sync()?;
+    Ok((file, size))
+}
