@@ -14,6 +14,8 @@ pub mod resources;
 pub mod scheduler;
 pub mod selector;
 pub mod set;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 pub use pool::Pool;
 pub use scheduler::{Options, Scheduler};

@@ -340,3 +340,6 @@ fn best_of(bounds: &[i64; 64], turn: u32) -> Option<(usize, i64)> {
     }
     best
 }
+
+#[cfg(test)]
+mod tests;

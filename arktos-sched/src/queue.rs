@@ -185,6 +185,14 @@ impl Queue {
         }
     }
 
+    /// Something has changed for one pod alone: if it is parked, it is active again.
+    pub fn wake_pod(&mut self, path: &ObjectPath) {
+        if self.pods.get(path).is_some_and(|entry| matches!(entry.state, State::Parked(_))) {
+            self.withdraw(path);
+            self.activate(path);
+        }
+    }
+
     /// When the next pod is to be taken up again without anybody's call, if any is.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {

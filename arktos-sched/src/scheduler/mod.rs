@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{Claim, KindOf, Node, Pod, PodSpec};
-use arktos_store::informer::Event;
+use arktos_store::informer::{Event, Stopped};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
 use futures::future::{BoxFuture, Either, select};
 use parking_lot::Mutex;
@@ -32,6 +32,9 @@ use crate::claim::fence::Fence;
 use crate::hosts::ManagerId;
 use crate::plugin::Plugins;
 use crate::queue::Backoff;
+
+/// How long a resource manager's watches may be broken before its hosts are no longer chosen.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How a scheduler is set up.
 pub struct Options {
@@ -220,7 +223,7 @@ impl Watches {
         let query = Query::everywhere(Claim::resource());
         let claims = self.informer(&format!("claims-{manager}"), client, query, feed, drivers);
         let (state, changed) = (self.state.clone(), self.notify.changed.clone());
-        let follow = follow(manager, nodes, claims, state, changed);
+        let follow = follow(manager, nodes, claims, state, changed, self.clock.clone());
         drivers.push((format!("reachability-{manager}"), Box::pin(follow)));
     }
 
@@ -257,16 +260,14 @@ async fn follow(
     claims: Informer<Stored>,
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+    clock: Arc<dyn Clock>,
 ) {
     loop {
         let current = nodes.progress().current && claims.progress().current;
         state.lock().set_current(manager, current);
         changed.notify_one();
         let news = if current {
-            let lost = (nodes.until(|progress| !progress.current), claims.until(|progress| !progress.current));
-            match select(std::pin::pin!(lost.0), std::pin::pin!(lost.1)).await {
-                Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
-            }
+            lost(&nodes, &claims, &*clock).await
         } else {
             match nodes.until(|progress| progress.current).await {
                 Ok(()) => claims.until(|progress| progress.current).await,
@@ -275,6 +276,25 @@ async fn follow(
         };
         if news.is_err() {
             return; // the informers were dropped, and so are we
+        }
+    }
+}
+
+/// Completes when one of two informers has not been current for a while. A watch that is merely opened anew costs
+/// nothing: what is out of date here is refused by the ledger.
+async fn lost(nodes: &Informer<Stored>, claims: &Informer<Stored>, clock: &dyn Clock) -> Result<(), Stopped> {
+    loop {
+        let either = (nodes.until(|progress| !progress.current), claims.until(|progress| !progress.current));
+        match select(std::pin::pin!(either.0), std::pin::pin!(either.1)).await {
+            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome?,
+        }
+        let regained = async {
+            nodes.until(|progress| progress.current).await?;
+            claims.until(|progress| progress.current).await
+        };
+        match select(std::pin::pin!(regained), clock.sleep(GRACE)).await {
+            Either::Left((outcome, _)) => outcome?,
+            Either::Right(_) => return Ok(()),
         }
     }
 }

@@ -169,6 +169,8 @@ impl State {
             self.hold(id.clone(), Holding { host, usage, pod_uid, epoch, shown: true }, own);
         }
         if own {
+            let spec = &claim.spec;
+            self.queue.wake_pod(&ObjectPath::new(&spec.tenant, &spec.namespace, &spec.pod)); // it has a place
             self.reaper.claim(id, crate::claim::asker::request_of(stored.path.name(), claim.spec));
         }
     }
@@ -432,14 +434,14 @@ impl State {
         if improved.is_empty() {
             return;
         }
-        let (pool, queue) = (&self.pool, &mut self.queue);
-        self.failures.retain(|class, _| {
-            let rooms = improved.iter().map(|host| pool.room(*class, host));
-            let room = rooms.fold(0usize, usize::saturating_add);
+        let room =
+            |pool: &Pool, class| improved.iter().map(|host| pool.room(class, host)).fold(0usize, usize::saturating_add);
+        self.failures.retain(|class, _| room(&self.pool, *class) == 0);
+        for class in self.queue.parked_classes().collect::<Vec<_>>() {
+            let room = room(&self.pool, class);
             if room > 0 {
-                queue.wake(*class, room, now);
+                self.queue.wake(class, room, now);
             }
-            room == 0
-        });
+        }
     }
 }

@@ -1,1 +1,299 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
+use arktos_core::typed::{Event, Pod};
+use arktos_core::{ObjectKey, ObjectPath, Revision, Timestamp};
+use arktos_store::clock::{ManualClock, SeededRandom};
+use arktos_store::{Delivery, Selection, Within};
+use futures::FutureExt;
+use futures::future::join_all;
+use serde_json::json;
+
+use super::*;
+use crate::testing::Api;
+
+/// A partition, resource managers and a scheduler, run by hand.
+struct Region {
+    clock: ManualClock,
+    partition: Arc<Api>,
+    managers: Vec<Arc<Api>>,
+    scheduler: Scheduler,
+    drivers: BoxFuture<'static, ()>,
+}
+
+impl Region {
+    fn new(managers: usize) -> Self {
+        let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
+        let partition = Api::partition(&clock, 1);
+        let managers: Vec<_> =
+            (0..managers).map(|at| Api::resource_manager(&clock, 10 + u64::try_from(at).expect("small"))).collect();
+        let (scheduler, drivers) = start(&clock, ("tp-1", &partition), &managers, 7);
+        Self { clock, partition, managers, scheduler, drivers }
+    }
+
+    /// Lets everything run until nothing more happens at this moment.
+    async fn settle(&mut self) {
+        settle(&mut self.drivers).await;
+    }
+
+    async fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds * 2 {
+            self.clock.advance(Duration::from_millis(500));
+            self.settle().await;
+        }
+    }
+
+    /// Where a pod is bound: its claim's resource manager, and the node.
+    fn bound(&self, tenant: &str, name: &str) -> Option<(String, String)> {
+        let (stored, pod) =
+            self.partition.all::<Pod>().into_iter().find(|(stored, _)| stored.path == path(tenant, name))?;
+        let note = stored.object.header().notes.get("claim")?;
+        Some((note.split_once('/')?.0.to_owned(), pod.spec.node_name))
+    }
+
+    fn claims(&self) -> usize {
+        self.managers.iter().map(|manager| manager.all::<Claim>().len()).sum()
+    }
+
+    fn events(&self, reason: &str) -> Vec<String> {
+        let events = self.partition.all::<Event>().into_iter().map(|(_, event)| event);
+        events.filter(|event| event.reason == reason).map(|event| event.message).collect()
+    }
+}
+
+fn start(
+    clock: &ManualClock,
+    partition: (&str, &Arc<Api>),
+    managers: &[Arc<Api>],
+    seed: u64,
+) -> (Scheduler, BoxFuture<'static, ()>) {
+    let managers = managers.iter().enumerate();
+    let managers = managers.map(|(at, api)| (format!("rm-{at}"), api.clone() as Arc<dyn Client>)).collect();
+    let options = Options { partition: partition.0.to_owned(), ..Options::default() };
+    let random = Arc::new(SeededRandom::new(seed));
+    let (scheduler, drivers) = Scheduler::new(partition.1.clone(), managers, Arc::new(clock.clone()), random, options);
+    let drivers = join_all(drivers.into_iter().map(|(_, driver)| driver));
+    (scheduler, Box::pin(async move { drop(drivers.await) }))
+}
+
+async fn settle(drivers: &mut BoxFuture<'static, ()>) {
+    for _ in 0..50 {
+        assert!(futures::poll!(&mut *drivers).is_pending(), "drivers run for ever");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn path(tenant: &str, name: &str) -> ObjectPath {
+    ObjectPath::new(tenant, "default", name)
+}
+
+fn pod_key(tenant: &str, name: &str) -> ObjectKey {
+    ObjectKey { resource: Pod::resource(), path: path(tenant, name) }
+}
+
+#[tokio::test]
+async fn pods_are_spread_over_the_hosts_of_all_resource_managers_and_said_to_be() {
+    let mut region = Region::new(2);
+    for manager in 0..2 {
+        region.managers[manager].make_node("node-1", "2", "1Gi", 10).await;
+    }
+    for pod in ["a", "b", "c", "d"] {
+        region.partition.make_pod("acme", pod, "1").await;
+    }
+    region.settle().await;
+    let places: Vec<_> = ["a", "b", "c", "d"].iter().filter_map(|pod| region.bound("acme", pod)).collect();
+    for manager in ["rm-0", "rm-1"] {
+        assert_eq!(places.iter().filter(|place| **place == (manager.to_owned(), "node-1".to_owned())).count(), 2);
+    }
+    assert_eq!(region.claims(), 4);
+    let events = region.events("Scheduled");
+    assert!(events.contains(&"Successfully assigned default/a to node-1".to_owned()), "{events:?}");
+    assert_eq!(region.scheduler.waiting(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_pod_without_a_place_is_told_why_and_placed_when_there_is_one() {
+    let mut region = Region::new(1);
+    for node in 0..3 {
+        region.managers[0].make_node(&format!("node-{node}"), "1", "1Gi", 10).await;
+    }
+    region.partition.make_pod("acme", "large", "4").await;
+    region.settle().await;
+    assert_eq!(region.events("FailedScheduling"), ["0/3 nodes are available: 3 Insufficient cpu."]);
+    let (_, pod) = region.partition.all::<Pod>().remove(0);
+    let condition = &pod.status.conditions[0];
+    assert_eq!((&*condition.kind, &*condition.status, &*condition.reason), ("PodScheduled", "False", "Unschedulable"));
+    region.pass(400).await;
+    assert_eq!(region.events("FailedScheduling").len(), 1, "the same is not said twice");
+    region.managers[0].make_node("big", "8", "1Gi", 10).await;
+    region.settle().await;
+    assert_eq!(region.bound("acme", "large"), Some(("rm-0".to_owned(), "big".to_owned())));
+}
+
+#[tokio::test]
+async fn what_a_finished_or_deleted_pod_held_is_free_for_the_next() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "1", "1Gi", 10).await;
+    region.partition.make_pod("acme", "first", "1").await;
+    region.settle().await;
+    region.partition.make_pod("acme", "second", "1").await;
+    region.partition.make_pod("acme", "third", "1").await;
+    region.settle().await;
+    assert_eq!((region.bound("acme", "second"), region.claims()), (None, 1));
+    let finish = |pod: &mut arktos_core::Object| pod.set(&["status", "phase"], "Succeeded");
+    region.partition.change(&pod_key("acme", "first"), finish).await.expect("it is there");
+    region.pass(2).await;
+    assert!(region.bound("acme", "second").is_some());
+    region.partition.delete(&pod_key("acme", "second"), Default::default()).await.expect("it is there");
+    region.pass(3).await;
+    assert!(region.bound("acme", "third").is_some());
+    assert_eq!(region.managers[0].engine.counter("claim/node-1/cpu-milli"), 1000);
+}
+
+#[tokio::test]
+async fn gates_other_schedulers_and_what_cannot_be_done_yet_are_respected() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
+    let gate = json!({"schedulingGates": [{"name": "wait"}]});
+    region.partition.make_pod_like("acme", "gated", "1", gate).await;
+    region.partition.make_pod_like("acme", "foreign", "1", json!({"schedulerName": "mine"})).await;
+    region.settle().await;
+    assert_eq!((region.bound("acme", "gated"), region.bound("acme", "foreign")), (None, None));
+    let open = |pod: &mut arktos_core::Object| drop(pod.remove(&["spec", "schedulingGates"]));
+    region.partition.change(&pod_key("acme", "gated"), open).await.expect("it is there");
+    region.settle().await;
+    assert!(region.bound("acme", "gated").is_some());
+}
+
+#[tokio::test]
+async fn hosts_of_a_resource_manager_that_does_not_answer_are_not_chosen_and_nothing_is_taken_back() {
+    let mut region = Region::new(2);
+    region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
+    region.managers[1].make_node("node-2", "1", "1Gi", 10).await;
+    region.partition.make_pod("acme", "before", "4").await;
+    region.settle().await;
+    assert!(region.bound("acme", "before").is_some());
+    region.managers[0].answers.store(false, Ordering::SeqCst);
+    region.partition.make_pod("acme", "small", "1").await;
+    region.partition.make_pod("acme", "large", "4").await;
+    region.pass(20).await;
+    assert_eq!(region.bound("acme", "small"), Some(("rm-1".to_owned(), "node-2".to_owned())));
+    assert_eq!(region.bound("acme", "large"), None);
+    assert!(region.bound("acme", "before").is_some());
+    region.managers[0].answers.store(true, Ordering::SeqCst);
+    region.pass(20).await;
+    assert_eq!(region.bound("acme", "large"), Some(("rm-0".to_owned(), "node-1".to_owned())));
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_used_by_the_next_attempt() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "1", "1Gi", 10).await;
+    region.managers[0].lost_answers.store(1, Ordering::SeqCst);
+    region.partition.failing_binds.store(1, Ordering::SeqCst);
+    region.partition.make_pod("acme", "a", "1").await;
+    region.pass(5).await;
+    assert!(region.bound("acme", "a").is_some());
+    assert_eq!(region.claims(), 1);
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_between_claim_and_bind_leaves_nothing_reserved() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "1", "1Gi", 10).await;
+    region.settle().await;
+    region.partition.failing_binds.store(u64::MAX, Ordering::SeqCst);
+    region.partition.make_pod("acme", "a", "1").await;
+    region.settle().await;
+    assert_eq!((region.claims(), region.bound("acme", "a")), (1, None));
+    region.partition.delete(&pod_key("acme", "a"), Default::default()).await.expect("it is there");
+    // Killed here: another scheduler starts, which has never seen the pod.
+    (region.scheduler, region.drivers) = start(&region.clock, ("tp-1", &region.partition), &region.managers, 8);
+    region.partition.failing_binds.store(0, Ordering::SeqCst);
+    region.pass(10).await;
+    assert_eq!(region.claims(), 0);
+    assert_eq!(region.managers[0].engine.counter("claim/node-1/cpu-milli"), 0);
+    region.partition.make_pod("acme", "b", "1").await;
+    region.settle().await;
+    assert!(region.bound("acme", "b").is_some());
+}
+
+#[tokio::test]
+async fn a_scheduler_killed_between_claim_and_bind_is_followed_by_one_that_binds() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "1", "1Gi", 10).await;
+    region.settle().await;
+    region.partition.failing_binds.store(u64::MAX, Ordering::SeqCst);
+    region.partition.make_pod("acme", "a", "1").await;
+    region.settle().await;
+    (region.scheduler, region.drivers) = start(&region.clock, ("tp-1", &region.partition), &region.managers, 8);
+    region.partition.failing_binds.store(0, Ordering::SeqCst);
+    region.pass(3).await;
+    assert!(region.bound("acme", "a").is_some());
+    assert_eq!(region.claims(), 1);
+}
+
+/// The most that was ever claimed of each host, by replaying every revision of a resource manager's claims.
+async fn most_claimed(manager: &Api) -> BTreeMap<String, i64> {
+    let selection = Selection::all(Claim::resource(), Within::Everywhere);
+    let mut cursor = manager.engine.watch(selection, Revision::ZERO).expect("the whole history");
+    let (mut now, mut most) = (BTreeMap::<String, i64>::new(), BTreeMap::<String, i64>::new());
+    while let Some(Ok(delivery)) = cursor.next().now_or_never() {
+        let (stored, sign) = match &delivery {
+            Delivery::Added(stored) => (stored, 1),
+            Delivery::Deleted(stored) => (stored, -1),
+            _ => continue,
+        };
+        let claim: Claim = stored.object.parse().expect("a claim");
+        let claimed = now.entry(claim.spec.node.clone()).or_default();
+        *claimed += sign * claim.spec.requests.cpu;
+        let peak = most.entry(claim.spec.node).or_default();
+        *peak = (*peak).max(*claimed);
+    }
+    most
+}
+
+#[tokio::test]
+async fn eight_schedulers_fill_hosts_that_fit_exactly_and_never_over_commit_one() {
+    for seed in 0..20u64 {
+        let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
+        let managers: Vec<_> = (0..2).map(|at| Api::resource_manager(&clock, seed * 100 + at)).collect();
+        for (at, manager) in managers.iter().enumerate() {
+            manager.make_node(&format!("node-{at}"), "12", "1Gi", 40).await;
+            manager.make_node("node-x", "12", "1Gi", 40).await;
+            manager.jitter.store(6, Ordering::SeqCst);
+        }
+        let mut partitions = Vec::new();
+        let mut drivers = Vec::new();
+        for at in 0..8u64 {
+            let partition = Api::partition(&clock, seed * 100 + 10 + at);
+            for pod in 0..6 {
+                partition.make_pod("acme", &format!("pod-{at}-{pod}"), "1").await;
+            }
+            partition.jitter.store(6, Ordering::SeqCst);
+            let named = (&*format!("tp-{at}"), &partition);
+            drivers.push(start(&clock, named, &managers, seed * 100 + 20 + at).1);
+            partitions.push(partition);
+        }
+        let random = SeededRandom::new(seed);
+        let unbound = |partitions: &[Arc<Api>]| -> usize {
+            let pods = partitions.iter().flat_map(|partition| partition.all::<Pod>());
+            pods.filter(|(_, pod)| pod.spec.node_name.is_empty()).count()
+        };
+        for step in 0..40_000 {
+            let at = usize::try_from(random.next() % 8).expect("small");
+            assert!(futures::poll!(&mut drivers[at]).is_pending());
+            tokio::task::yield_now().await;
+            if step % 500 == 499 {
+                if unbound(&partitions) == 0 {
+                    break;
+                }
+                clock.advance(Duration::from_millis(500));
+            }
+        }
+        assert_eq!(unbound(&partitions), 0, "seed {seed}: all fit");
+        for manager in &managers {
+            assert_eq!(most_claimed(manager).await.into_values().collect::<Vec<_>>(), [12_000, 12_000], "seed {seed}");
+        }
+    }
+}

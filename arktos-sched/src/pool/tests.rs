@@ -1,0 +1,250 @@
+use arktos_core::typed::Node;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+/// A step in the life of a pool.
+#[derive(Debug, Clone)]
+enum Step {
+    Node { host: u8, cpu: u8, memory: u8, gpu: u8, zone: u8, taint: u8, cordoned: bool },
+    NoNode { host: u8 },
+    Take { host: u8, cpu: u8, memory: u8 },
+    GiveBack { at: usize },
+    Reach { manager: u8, reachable: bool },
+    Place { pod: Pod, turn: u32 },
+}
+
+#[derive(Debug, Clone)]
+struct Pod {
+    cpu: u8,
+    memory: u8,
+    gpu: u8,
+    zone: Option<u8>,
+    prefers: Option<u8>,
+    tolerates: u8,
+    port: bool,
+}
+
+fn pod() -> impl Strategy<Value = Pod> {
+    let asks = (0u8..12, 0u8..12, prop_oneof![4 => Just(0u8), 1 => 1u8..3]);
+    let wishes = (prop::option::of(0u8..4), prop::option::of(0u8..4), 0u8..4, prop::bool::weighted(0.1));
+    (asks, wishes).prop_map(|((cpu, memory, gpu), (zone, prefers, tolerates, port))| Pod {
+        cpu,
+        memory,
+        gpu,
+        zone: zone.filter(|zone| *zone < 2),
+        prefers,
+        tolerates,
+        port,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let amounts = (any::<u8>(), 0u8..32, 0u8..32, 0u8..4);
+    let facts = (0u8..4, 0u8..6, prop::bool::weighted(0.1));
+    prop_oneof![
+        6 => (amounts, facts).prop_map(|((host, cpu, memory, gpu), (zone, taint, cordoned))| {
+            Step::Node { host, cpu, memory, gpu, zone, taint, cordoned }
+        }),
+        1 => any::<u8>().prop_map(|host| Step::NoNode { host }),
+        4 => (any::<u8>(), 0u8..8, 0u8..8).prop_map(|(host, cpu, memory)| Step::Take { host, cpu, memory }),
+        2 => any::<usize>().prop_map(|at| Step::GiveBack { at }),
+        1 => (0u8..2, prop::bool::weighted(0.8)).prop_map(|(manager, reachable)| Step::Reach { manager, reachable }),
+        8 => (pod(), any::<u32>()).prop_map(|(pod, turn)| Step::Place { pod, turn }),
+    ]
+}
+
+const TAINTS: [&str; 4] = ["NoSchedule", "PreferNoSchedule", "NoExecute", "PreferNoSchedule"];
+
+fn name_of(host: u8) -> (ManagerId, String) {
+    (ManagerId::from(host % 2), format!("node-{host}"))
+}
+
+fn node(name: &str, step: &Step) -> Node {
+    let Step::Node { cpu, memory, gpu, zone, taint, cordoned, .. } = step else { panic!("a node") };
+    let taints: Vec<_> =
+        TAINTS.get(usize::from(*taint)).iter().map(|effect| json!({"key": "t", "effect": effect})).collect();
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": {"zone": zone.to_string()}},
+        "spec": {"unschedulable": cordoned, "taints": taints},
+        "status": {"allocatable": {
+            "cpu": cpu.to_string(), "memory": format!("{memory}Gi"), "pods": "20", "example.com/gpu": gpu.to_string(),
+        }},
+    }))
+    .expect("a node")
+}
+
+fn spec(pod: &Pod) -> PodSpec {
+    let mut requests = json!({"cpu": format!("{}", pod.cpu), "memory": format!("{}Gi", pod.memory)});
+    if pod.gpu > 0 {
+        requests["example.com/gpu"] = pod.gpu.to_string().into();
+    }
+    let mut container = json!({"name": "c", "resources": {"requests": requests}});
+    if pod.port {
+        container["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+    }
+    let mut spec = json!({"containers": [container]});
+    if let Some(zone) = pod.zone {
+        spec["nodeSelector"] = json!({"zone": zone.to_string()});
+    }
+    if let Some(zone) = pod.prefers {
+        let term = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone.to_string()]}]});
+        spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] =
+            json!([{"weight": 10, "preference": term}]);
+    }
+    if let Some(effect) = TAINTS.get(usize::from(pod.tolerates)) {
+        spec["tolerations"] = json!([{"key": "t", "operator": "Exists", "effect": effect}]);
+    }
+    serde_json::from_value(spec).expect("a spec")
+}
+
+/// Takes the steps, and holds every search against a look at all hosts.
+fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut pool = Pool::new(2, Plugins::default());
+    let mut taken: Vec<(HostId, Usage)> = Vec::new();
+    pool.set_reachable(0, true);
+    pool.set_reachable(1, true);
+    for step in steps {
+        match &step {
+            Step::Node { host, .. } => {
+                let (manager, name) = name_of(*host);
+                pool.set_node(manager, &node(&name, &step));
+            }
+            Step::NoNode { host } => pool.remove_node(name_of(*host).0, &name_of(*host).1),
+            Step::Take { host, cpu, memory } => {
+                let (manager, name) = name_of(*host);
+                let requests = Requests {
+                    cpu: i64::from(*cpu) * 1000,
+                    memory: i64::from(*memory) << 30,
+                    pods: 1,
+                    ..Requests::default()
+                };
+                let usage = pool.usage_of(&ClaimSpec { requests, ..ClaimSpec::default() });
+                let host = pool.take(manager, &name, &usage).expect("room for hosts");
+                taken.push((host, usage));
+            }
+            Step::GiveBack { at } => {
+                if !taken.is_empty() {
+                    let (host, usage) = taken.swap_remove(at % taken.len());
+                    pool.give_back(host, &usage);
+                }
+            }
+            Step::Reach { manager, reachable } => pool.set_reachable(ManagerId::from(*manager), *reachable),
+            Step::Place { pod, turn } => {
+                let class = pool.enter(&spec(pod));
+                let (found, best) = (pool.find(class, &[], *turn), pool.find_slowly(class, &[]));
+                prop_assert_eq!(found.map(|found| found.score), best.map(|best| best.score));
+                if let Some(found) = found {
+                    prop_assert!(pool.room(class, found.host) > 0);
+                    let usage = pool.class(class).expect("entered").ask.usage.clone();
+                    pool.take_at(found.host, &usage);
+                    taken.push((found.host, usage));
+                } else {
+                    let words = pool.explain(class, |_| None);
+                    prop_assert!(words.starts_with("0/") || words.starts_with("no nodes"), "{}", words);
+                }
+                pool.leave(class);
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_is_found_scores_as_high_as_a_look_at_every_host(steps in prop::collection::vec(step(), 1..250)) {
+        live(steps)?;
+    }
+}
+
+fn filled(hosts: u32) -> Pool {
+    let mut pool = Pool::new(1, Plugins::default());
+    pool.set_reachable(0, true);
+    for host in 0..hosts {
+        let step = Step::Node { host: 0, cpu: 16, memory: 16, gpu: 0, zone: 0, taint: 9, cordoned: false };
+        pool.set_node(0, &node(&format!("node-{host}"), &step));
+    }
+    pool
+}
+
+#[test]
+fn schedulers_that_see_the_same_hosts_do_not_all_choose_the_same() {
+    let mut pool = filled(1000);
+    let pod = Pod { cpu: 1, memory: 1, gpu: 0, zone: None, prefers: None, tolerates: 9, port: false };
+    let class = pool.enter(&spec(&pod));
+    let turns = (0..100u32).map(|turn| turn.wrapping_mul(0x9e37_79b9));
+    let found: std::collections::BTreeSet<HostId> =
+        turns.filter_map(|turn| pool.find(class, &[], turn)).map(|found| found.host).collect();
+    assert!(found.len() > 50, "{}", found.len());
+}
+
+#[test]
+fn only_allowed_hosts_are_found() {
+    let mut pool = filled(300);
+    let pod = Pod { cpu: 1, memory: 1, gpu: 0, zone: None, prefers: None, tolerates: 9, port: false };
+    let class = pool.enter(&spec(&pod));
+    let mut allowed = HostSet::new();
+    allowed.insert(277);
+    assert_eq!(pool.find(class, &[&allowed], 5).map(|found| found.host), Some(277));
+    assert_eq!(pool.find(class, &[&allowed, &HostSet::new()], 5), None);
+}
+
+#[test]
+fn reasons_are_counted_by_host_in_upstreams_words() {
+    let mut pool = Pool::new(2, Plugins::default());
+    pool.set_reachable(0, true);
+    let plain = |cpu| Step::Node { host: 0, cpu, memory: 1, gpu: 0, zone: 0, taint: 9, cordoned: false };
+    pool.set_node(0, &node("a", &plain(1)));
+    pool.set_node(0, &node("b", &plain(1)));
+    let tainted = Step::Node { host: 0, cpu: 9, memory: 9, gpu: 0, zone: 0, taint: 0, cordoned: false };
+    pool.set_node(0, &node("c", &tainted));
+    let cordoned = Step::Node { host: 0, cpu: 9, memory: 9, gpu: 0, zone: 0, taint: 9, cordoned: true };
+    pool.set_node(0, &node("d", &cordoned));
+    let elsewhere = Step::Node { host: 0, cpu: 9, memory: 9, gpu: 0, zone: 1, taint: 9, cordoned: false };
+    pool.set_node(0, &node("e", &elsewhere));
+    pool.set_node(1, &node("a", &plain(9)));
+    let pod = Pod { cpu: 4, memory: 4, gpu: 0, zone: Some(0), prefers: None, tolerates: 9, port: false };
+    let class = pool.enter(&spec(&pod));
+    assert_eq!(
+        pool.explain(class, |_| None),
+        "0/6 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, \
+         1 node(s) had a resource manager that does not answer, 1 node(s) had untolerated taint(s), \
+         1 node(s) were unschedulable, 2 Insufficient cpu, 2 Insufficient memory."
+    );
+}
+
+/// Placements a second in the core alone: `cargo test --release -p arktos-sched -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "prints numbers; needs an optimized build"]
+#[allow(clippy::disallowed_methods, clippy::print_stdout)]
+fn speed() {
+    for (hosts, pods) in [(5_000u32, 50_000u32), (100_000, 100_000), (1_000_000, 100_000)] {
+        let mut pool = filled(hosts);
+        let sizes: Vec<ClassId> = (1..=4u8)
+            .map(|size| Pod {
+                cpu: size % 3,
+                memory: size,
+                gpu: 0,
+                zone: None,
+                prefers: None,
+                tolerates: 9,
+                port: false,
+            })
+            .map(|pod| pool.enter(&spec(&pod)))
+            .collect();
+        let begin = std::time::Instant::now();
+        let mut placed = 0u32;
+        for pod in 0..pods {
+            let class = sizes[pod as usize % sizes.len()];
+            let Some(found) = pool.find(class, &[], pod.wrapping_mul(0x9e37_79b9)) else { continue };
+            let usage = pool.class(class).expect("entered").ask.usage.clone();
+            pool.take_at(found.host, &usage);
+            placed += 1;
+        }
+        let each = begin.elapsed().as_nanos() / u128::from(pods);
+        println!("{hosts} hosts: {placed} of {pods} pods placed, {each} ns each");
+    }
+}
