@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, Object, Status};
+use arktos_core::catalog::Catalog;
+use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_store::{Client, Clock, Engine, Random};
 use async_trait::async_trait;
 
@@ -17,6 +18,8 @@ use crate::identity::{Identity, TokenTable};
 pub struct ApiConfig {
     /// The partition's store.
     pub engine: Engine,
+    /// The kinds that are served. Default: the built-in ones.
+    pub catalog: Arc<Catalog>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives uids, name suffixes and keys.
@@ -39,6 +42,8 @@ pub struct ApiConfig {
     pub advertise: std::net::SocketAddr,
     /// The resource manager's API, at which bindings without a claim are claimed. Default: none; bindings then need none.
     pub resource_manager: Option<Arc<dyn Client>>,
+    /// Claims hosts for bindings that come without a claim. Default: none; bindings then need none.
+    pub claimer: Option<Arc<dyn Claimer>>,
     /// Resources served from another engine, whose writes go elsewhere. Default: none.
     pub delegates: HashMap<GroupResource, Delegate>,
     /// Resources that are answered and not stored. Default: none beside the built-in reviews.
@@ -55,17 +60,19 @@ impl ApiConfig {
         random.fill(&mut continue_key);
         Self {
             engine,
+            catalog: Catalog::builtin(),
             clock,
             random,
             role: Role::Partition,
             tokens: TokenTable::default(),
             anonymous_auth: true,
             admission: AdmissionConfig::default(),
-            service_cidr: ServiceCidr { base: Ipv4Addr::new(10, 0, 0, 0), prefix: 16 },
+            service_cidr: ServiceCidr::default(),
             node_ports: NodePorts::default(),
             issuer: "https://kubernetes.default.svc".to_owned(),
             advertise: std::net::SocketAddr::from(([127, 0, 0, 1], 6443)),
             resource_manager: None,
+            claimer: None,
             delegates: HashMap::new(),
             virtuals: HashMap::new(),
             continue_key,
@@ -93,7 +100,8 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 9] = [
+    pub const DEFAULT: [&'static str; 12] = [
+        "DefaultIngressClass",
         "DefaultStorageClass",
         "DefaultTolerationSeconds",
         "LimitRanger",
@@ -103,6 +111,8 @@ impl AdmissionConfig {
         "ResourceQuota",
         "RuntimeClass",
         "ServiceAccount",
+        "StorageObjectInUseProtection",
+        "TaintNodesByCondition",
     ];
 
     /// Whether a plugin runs.
@@ -166,6 +176,13 @@ impl std::fmt::Display for ServiceCidr {
     }
 }
 
+impl Default for ServiceCidr {
+    /// 10.0.0.0/16.
+    fn default() -> Self {
+        Self { base: Ipv4Addr::new(10, 0, 0, 0), prefix: 16 }
+    }
+}
+
 /// A range of node ports, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodePorts {
@@ -196,4 +213,11 @@ pub struct Delegate {
 pub trait VirtualResource: Send + Sync + 'static {
     /// Answers a create. The caller has been authorized.
     async fn create(&self, identity: &Identity, object: Object) -> Result<Object, Status>;
+}
+
+/// Claims hosts for pods that are bound by somebody who does not claim.
+#[async_trait]
+pub trait Claimer: Send + Sync + 'static {
+    /// Claims the host that the pod names in `spec.nodeName`. Gives back `resource manager/claim`.
+    async fn claim(&self, tenant: &TenantName, pod: &Object) -> Result<String, Status>;
 }

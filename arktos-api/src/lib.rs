@@ -15,18 +15,34 @@
 
 #![deny(missing_docs)]
 
+mod admission;
+mod allocate;
+mod authenticate;
+mod authorize;
 pub mod body;
+mod bootstrap;
+mod call;
 pub mod client;
 pub mod config;
 pub mod discovery;
 pub mod identity;
+mod input;
+mod kinds;
 pub mod negotiate;
 pub mod openapi;
+mod paths;
+mod query;
+mod reply;
+mod request;
+mod resource;
+mod reviews;
 pub mod server;
+mod shared;
 pub mod table;
+mod verbs;
 
 pub use body::Body;
 pub use client::InProcessClient;
-pub use config::{AdmissionConfig, ApiConfig, Delegate, NodePorts, Role, ServiceCidr, VirtualResource};
+pub use config::{AdmissionConfig, ApiConfig, Delegate, NodePorts, Role, ServiceCidr, VirtualResource, Claimer};
 pub use identity::{Identity, PeerCertificate, TokenTable};
 pub use server::ApiServer;

@@ -3,31 +3,67 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arktos_core::{Reason, Status};
 use arktos_store::Client;
-use futures::future::BoxFuture;
-use http::{Request, Response};
+use futures::future::{BoxFuture, Either, select};
+use http::{HeaderMap, HeaderValue, Request, Response};
 
+use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
-use crate::identity::Identity;
+use crate::discovery::Discovery;
+use crate::identity::{Identity, PeerCertificate};
+use crate::kinds::Kinds;
+use crate::negotiate;
+use crate::openapi::OpenApi;
+use crate::query::QueryMap;
+use crate::request::{RequestInfo, ResourceInfo, TenantPart};
+use crate::shared::Shared;
+use crate::{authenticate, bootstrap, paths, reply, resource};
+
+/// How long a request may take that is no watch.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One API server: a [`tower::Service`] from HTTP request to HTTP response. Cloning it shares it.
 #[derive(Clone)]
 pub struct ApiServer(pub(crate) Arc<State>);
 
-/// What all requests share.
+/// What all requests share. Nobody writes it.
 pub(crate) struct State {
     pub(crate) config: ApiConfig,
+    pub(crate) kinds: Kinds,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) shared: Shared,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: Arc<OpenApi>,
+}
+
+/// A request whose head is read: who, where, how.
+pub(crate) struct Head {
+    pub(crate) method: http::Method,
+    pub(crate) info: RequestInfo,
+    pub(crate) query: QueryMap,
+    pub(crate) raw_query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) identity: Identity,
 }
 
 impl ApiServer {
     /// A server. Call [`bootstrap`](Self::bootstrap) before the first request is served.
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
-        Self(Arc::new(State { config }))
+        let kinds = Kinds::new(config.catalog.clone());
+        Self(Arc::new(State {
+            authorizer: Authorizer::new(config.engine.clone(), kinds.clone()),
+            shared: Shared::new(&config.catalog, config.clock.now()),
+            discovery: Discovery::new(config.catalog.clone(), config.advertise),
+            openapi: OpenApi::of(&config.catalog),
+            kinds,
+            config,
+        }))
     }
 
     /// Makes what must be there before anyone asks: the tenant `system`, its namespaces, the `kubernetes` service.
@@ -36,7 +72,7 @@ impl ApiServer {
     /// # Errors
     /// What the store answered.
     pub async fn bootstrap(&self) -> Result<(), Status> {
-        Ok(())
+        bootstrap::run(self).await
     }
 
     /// The same API in process, as an identity: no HTTP, no encoding but the one for the store. What it does is
@@ -46,12 +82,93 @@ impl ApiServer {
         Arc::new(InProcessClient::new(self.clone(), identity))
     }
 
-    async fn answer<B>(self, _request: Request<B>) -> Response<Body> {
-        let status = Status::failure(Reason::NotImplemented, "not served yet");
-        let body = serde_json::to_vec(&status).unwrap_or_default();
-        let mut response = Response::new(Body::full(body));
-        *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
+    async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let encoding = negotiate::accept_error(&parts.headers);
+        let is_head = parts.method == http::Method::HEAD;
+        let clock = self.0.config.clock.clone();
+        let handled = std::pin::pin!(self.0.handle(parts, body));
+        let mut response = match select(handled, clock.sleep(TIMEOUT)).await {
+            Either::Left((Ok(response), _)) => response,
+            Either::Left((Err(status), _)) => reply::status(&status, encoding),
+            Either::Right(_) => reply::status(&timed_out(), encoding),
+        };
+        if is_head {
+            *response.body_mut() = Body::empty();
+        }
+        if let Ok(id) = HeaderValue::from_str(&self.0.config.random.uid()) {
+            response.headers_mut().insert("audit-id", id);
+        }
         response
+    }
+}
+
+fn timed_out() -> Status {
+    let text = "Timeout: request did not complete within the allotted timeout";
+    Status::failure(Reason::Timeout, text)
+}
+
+impl State {
+    async fn handle<B>(&self, parts: http::request::Parts, body: B) -> Result<Response<Body>, Status>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let info = RequestInfo::parse(parts.uri.path())?;
+        let certificate = parts.extensions.get::<PeerCertificate>();
+        let identity = authenticate::authenticate(&self.config, &parts.headers, certificate)?;
+        let identity = authenticate::impersonate(&self.authorizer, identity, &parts.headers)?;
+        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        let raw_query = parts.uri.query().map(str::to_owned);
+        let head = Head { method: parts.method, info, query, raw_query, headers: parts.headers, identity };
+        match &head.info.resource {
+            Some(resource) => resource::handle(self, &head, resource, body).await,
+            None => {
+                self.authorize_path(&head)?;
+                paths::handle(self, &head)
+            }
+        }
+    }
+
+    fn authorize_path(&self, head: &Head) -> Result<(), Status> {
+        let verb = head.method.as_str().to_ascii_lowercase();
+        let tenant = match &head.info.tenant {
+            TenantPart::Named(tenant) => Some(tenant.clone()),
+            _ => head.identity.tenant.clone(),
+        };
+        let asked = Attributes { verb: &verb, path: &head.info.path, tenant: tenant.as_ref(), ..Attributes::default() };
+        self.authorizer.check(&head.identity, &asked)
+    }
+
+    /// Whether the identity may do this to a resource.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn authorize(
+        &self,
+        identity: &Identity,
+        tenant: Option<&arktos_core::TenantName>,
+        verb: &str,
+        resource: &ResourceInfo,
+    ) -> Result<(), Status> {
+        let asked = Attributes {
+            verb,
+            tenant,
+            group: &resource.group,
+            version: &resource.version,
+            resource: &resource.resource,
+            subresource: &resource.subresource,
+            namespace: &resource.namespace,
+            name: &resource.name,
+            path: "",
+        };
+        self.authorizer.check(identity, &asked)
     }
 }
 

@@ -1,0 +1,112 @@
+//! Admission: what is added to a request, and what stands against it, beyond the rules of its kind.
+//!
+//! Plugins run by upstream's names, in upstream's order. What a plugin must be sure of when the write happens, it puts
+//! into the commit.
+
+mod defaults;
+mod life;
+mod pods;
+mod priority;
+mod service_account;
+
+use arktos_core::{Object, Status};
+use arktos_store::{Commit, CommitError, Stored};
+
+use crate::authorize::escalation;
+use crate::call::Call;
+use crate::verbs::modify::Part;
+
+pub(crate) use life::{delete, guard_place, refusal};
+
+/// Before a create: plugins that change the object or stand against it.
+///
+/// # Errors
+/// 403 and what else a plugin answers.
+pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Commit) -> Result<(), Status> {
+    escalation::check(call, object)?;
+    let plugins = &call.state.config.admission;
+    match call.kind.storage_resource.as_str() {
+        "pods" => {
+            if plugins.runs("ServiceAccount") {
+                service_account::pod(call, object)?;
+            }
+            if plugins.runs("Priority") {
+                priority::pod(call, object)?;
+            }
+            if plugins.runs("DefaultTolerationSeconds") {
+                pods::default_tolerations(object);
+            }
+        }
+        "nodes" if plugins.runs("TaintNodesByCondition") => defaults::node_taint(object),
+        "persistentvolumeclaims" => {
+            if plugins.runs("DefaultStorageClass") {
+                defaults::storage_class(call, object);
+            }
+            if plugins.runs("StorageObjectInUseProtection") {
+                defaults::finalizer(object, "kubernetes.io/pvc-protection");
+            }
+        }
+        "persistentvolumes" if plugins.runs("StorageObjectInUseProtection") => {
+            defaults::finalizer(object, "kubernetes.io/pv-protection");
+        }
+        "ingresses.networking.k8s.io" if plugins.runs("DefaultIngressClass") => defaults::ingress_class(call, object),
+        "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object)?,
+        "namespaces" => defaults::namespace_label(object),
+        "tenants" => defaults::tenant_finalizer(object),
+        _ => {}
+    }
+    let _ = commit;
+    Ok(())
+}
+
+/// Before an update.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) async fn update(
+    call: &Call<'_>,
+    part: Part<'_>,
+    old: &Object,
+    new: &mut Object,
+    commit: &mut Commit,
+) -> Result<(), Status> {
+    let _ = commit;
+    if part != Part::Whole {
+        return Ok(());
+    }
+    let resource = call.kind.storage_resource.as_str();
+    if old.at(&["rules"]) != new.at(&["rules"])
+        || old.at(&["subjects"]) != new.at(&["subjects"])
+        || old.at(&["roleRef"]) != new.at(&["roleRef"])
+        || old.at(&["aggregationRule"]) != new.at(&["aggregationRule"])
+    {
+        escalation::check(call, new)?;
+    }
+    match resource {
+        "namespaces" => defaults::namespace_label(new),
+        "priorityclasses.scheduling.k8s.io" if call.state.config.admission.runs("Priority") => {
+            priority::class(call, new)?;
+        }
+        "pods" => pods::keep_node(call, old, new)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What else goes into the commit that removes an object.
+pub(crate) fn removed(_call: &Call<'_>, _object: &Object, _commit: &mut Commit) {}
+
+/// The objects of a kind that a tenant has, decoded.
+fn objects(call: &Call<'_>, group: &str, resource: &str) -> Vec<Object> {
+    let Some(tenant) = &call.tenant else { return Vec::new() };
+    let resource = arktos_core::GroupResource::new(group, resource);
+    let within = arktos_store::Within::Tenant(tenant.clone());
+    let snapshot = call.state.config.engine.snapshot();
+    let decoded = snapshot.range(&resource, &within, None).filter_map(|stored: Stored| stored.object.decode(None).ok());
+    decoded.collect()
+}
+
+/// Whether a refusal came from a guard of this module.
+pub(crate) fn is_guard(error: &CommitError) -> bool {
+    matches!(error, CommitError::Guarded { .. })
+}

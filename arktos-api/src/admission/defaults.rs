@@ -1,0 +1,86 @@
+//! Plugins that only add: labels, finalizers, taints, default classes.
+
+use arktos_core::Object;
+use serde_json::{Value, json};
+
+use super::objects;
+use crate::call::Call;
+
+/// The label by which namespaces are selected by name.
+pub(super) fn namespace_label(object: &mut Object) {
+    let name = object.name().to_owned();
+    if !name.is_empty() {
+        object.map_mut(&["metadata", "labels"]).insert("kubernetes.io/metadata.name".to_owned(), Value::from(name));
+    }
+}
+
+/// A tenant goes when the tenant controller says that all it had is gone.
+pub(super) fn tenant_finalizer(object: &mut Object) {
+    let finalizers = object.map_mut(&["spec"]).entry("finalizers").or_insert_with(|| json!([]));
+    let Some(finalizers) = finalizers.as_array_mut() else { return };
+    if !finalizers.iter().any(|one| one == "arktos") {
+        finalizers.push(Value::from("arktos"));
+    }
+}
+
+/// Hosts start as not ready. (TaintNodesByCondition)
+pub(super) fn node_taint(object: &mut Object) {
+    const KEY: &str = "node.kubernetes.io/not-ready";
+    let taints = object.map_mut(&["spec"]).entry("taints").or_insert_with(|| json!([]));
+    let Some(taints) = taints.as_array_mut() else { return };
+    if !taints.iter().any(|taint| taint["key"] == KEY && taint["effect"] == "NoSchedule") {
+        taints.push(json!({"key": KEY, "effect": "NoSchedule"}));
+    }
+}
+
+/// Volumes and their claims stay while they are in use. (StorageObjectInUseProtection)
+pub(super) fn finalizer(object: &mut Object, name: &str) {
+    let finalizers = object.map_mut(&["metadata"]).entry("finalizers").or_insert_with(|| json!([]));
+    if finalizers.is_null() {
+        *finalizers = json!([]);
+    }
+    let Some(finalizers) = finalizers.as_array_mut() else { return };
+    if !finalizers.iter().any(|one| one == name) {
+        finalizers.push(Value::from(name));
+    }
+}
+
+/// A volume claim without a class gets the default one. (DefaultStorageClass)
+pub(super) fn storage_class(call: &Call<'_>, object: &mut Object) {
+    let asked = object.at(&["spec", "storageClassName"]).is_some()
+        || object.at(&["metadata", "annotations", "volume.beta.kubernetes.io/storage-class"]).is_some();
+    if asked {
+        return;
+    }
+    let marks =
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+    if let Some(name) = default_class(call, "storage.k8s.io", "storageclasses", &marks) {
+        object.set(&["spec", "storageClassName"], name);
+    }
+}
+
+/// An ingress without a class gets the default one. (DefaultIngressClass)
+pub(super) fn ingress_class(call: &Call<'_>, object: &mut Object) {
+    let asked = object.at(&["spec", "ingressClassName"]).is_some()
+        || object.at(&["metadata", "annotations", "kubernetes.io/ingress.class"]).is_some();
+    let marks = ["ingressclass.kubernetes.io/is-default-class"];
+    if asked {
+        return;
+    }
+    if let Some(name) = default_class(call, "networking.k8s.io", "ingressclasses", &marks) {
+        object.set(&["spec", "ingressClassName"], name);
+    }
+}
+
+/// The class that is marked as default; of several, the newest, and of equally new ones the first by name.
+fn default_class(call: &Call<'_>, group: &str, resource: &str, marks: &[&str]) -> Option<String> {
+    let is_default = |class: &Object| {
+        marks.iter().any(|mark| class.str_at(&["metadata", "annotations", mark]) == "true")
+    };
+    let mut classes: Vec<Object> = objects(call, group, resource).into_iter().filter(is_default).collect();
+    classes.sort_by(|one, other| {
+        let made = |class: &Object| class.str_at(&["metadata", "creationTimestamp"]).to_owned();
+        made(other).cmp(&made(one)).then_with(|| one.name().cmp(other.name()))
+    });
+    classes.first().map(|class| class.name().to_owned())
+}

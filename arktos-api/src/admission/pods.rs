@@ -1,0 +1,45 @@
+//! What pods get, and what of them stays.
+
+use arktos_core::{Object, Status};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::query::forbidden;
+
+/// How long a pod stays on a host that is not ready or not reachable, in seconds.
+const TOLERATION_SECONDS: i64 = 300;
+
+/// A pod stays on a host that is not ready for a while. (DefaultTolerationSeconds)
+pub(super) fn default_tolerations(pod: &mut Object) {
+    let tolerations = pod.map_mut(&["spec"]).entry("tolerations").or_insert_with(|| json!([]));
+    if tolerations.is_null() {
+        *tolerations = json!([]);
+    }
+    let Some(tolerations) = tolerations.as_array_mut() else { return };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let text = |toleration: &Value, field: &str| toleration[field].as_str().unwrap_or("").to_owned();
+        let covers = |toleration: &Value| {
+            let own = text(toleration, "key");
+            let effect = text(toleration, "effect");
+            (own == key || own.is_empty()) && (effect.is_empty() || effect == "NoExecute")
+        };
+        if !tolerations.iter().any(covers) {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS,
+            }));
+        }
+    }
+}
+
+/// Only a binding says where a pod runs.
+///
+/// # Errors
+/// 422.
+pub(super) fn keep_node(call: &Call<'_>, old: &Object, new: &Object) -> Result<(), Status> {
+    let node = |pod: &Object| pod.str_at(&["spec", "nodeName"]).to_owned();
+    if node(old).is_empty() && !node(new).is_empty() {
+        let fault = forbidden("spec", "nodeName is set by binding the pod to a node (pods/binding)");
+        return Err(Status::invalid(&call.kind.group, &call.kind.kind, old.name(), vec![fault]));
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! Addresses and ports of services: counters with limit 1, changed in the commit that writes the service.
+//!
+//! Nobody keeps a list of what is free: an address is tried, and the commit refuses it when it is taken.
+
+use std::sync::Arc;
+
+use arktos_core::{Object, Status};
+use arktos_store::CounterChange;
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::config::{NodePorts, ServiceCidr};
+use crate::query::cause;
+
+/// How many addresses or ports are tried before giving up.
+const TRIES: u32 = 4096;
+
+/// What a write takes and gives back.
+#[derive(Debug, Default)]
+pub(crate) struct Allocation {
+    address: Option<Pick>,
+    /// By the port's index.
+    ports: Vec<(usize, Pick)>,
+    released: Vec<Arc<str>>,
+    /// Where the next try of an address begins.
+    seed: u32,
+    tries: u32,
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pick {
+    value: String,
+    counter: Arc<str>,
+    /// Asked for by the client: it is that one or none.
+    asked: bool,
+}
+
+fn address_counter(address: &str) -> Arc<str> {
+    format!("service/ip/{address}").into()
+}
+
+fn port_counter(port: i64) -> Arc<str> {
+    format!("service/nodeport/{port}").into()
+}
+
+impl Allocation {
+    /// What a new object takes.
+    ///
+    /// # Errors
+    /// 422 for addresses and ports outside of their ranges.
+    pub(crate) fn of_create(call: &Call<'_>, object: &mut Object) -> Result<Self, Status> {
+        Self::plan(call, None, object)
+    }
+
+    /// What a changed object takes and gives back.
+    ///
+    /// # Errors
+    /// As [`of_create`](Self::of_create).
+    pub(crate) fn of_update(call: &Call<'_>, old: &Object, new: &mut Object) -> Result<Self, Status> {
+        Self::plan(call, Some(old), new)
+    }
+
+    fn plan(call: &Call<'_>, old: Option<&Object>, new: &mut Object) -> Result<Self, Status> {
+        let mut plan = Self { name: new.name().to_owned(), ..Self::default() };
+        if call.kind.storage_resource.as_str() != "services" {
+            return Ok(plan);
+        }
+        plan.seed = u32::try_from(call.state.config.random.next() >> 33).unwrap_or(0);
+        if let Some(old) = old {
+            keep(old, new);
+        }
+        let held = old.map(counters_of).unwrap_or_default();
+        plan.plan_address(call, new, &held)?;
+        plan.plan_ports(call, new, &held)?;
+        let kept = counters_of(new);
+        plan.released = held.into_iter().filter(|counter| !kept.contains(counter)).collect();
+        Ok(plan)
+    }
+
+    fn plan_address(&mut self, call: &Call<'_>, new: &mut Object, held: &[Arc<str>]) -> Result<(), Status> {
+        let (kind, asked) = (new.str_at(&["spec", "type"]), new.str_at(&["spec", "clusterIP"]).to_owned());
+        if kind == "ExternalName" || asked == "None" {
+            return Ok(());
+        }
+        let cidr = &call.state.config.service_cidr;
+        if asked.is_empty() {
+            let value = next_address(cidr, self.seed);
+            self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
+            return Ok(());
+        }
+        let counter = address_counter(&asked);
+        if held.contains(&counter) {
+            return Ok(());
+        }
+        match asked.parse() {
+            Ok(address) if cidr.contains(address) => {}
+            Ok(_) => {
+                let why = format!("the provided network does not contain the IP, the valid range is {cidr}");
+                return Err(self.address_fault(call, &asked, &why));
+            }
+            Err(_) => return Ok(()), // validation has a better answer
+        }
+        self.address = Some(Pick { value: asked, counter, asked: true });
+        Ok(())
+    }
+
+    fn plan_ports(&mut self, call: &Call<'_>, new: &Object, held: &[Arc<str>]) -> Result<(), Status> {
+        if !matches!(new.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer") {
+            return Ok(());
+        }
+        if new.at(&["spec", "allocateLoadBalancerNodePorts"]).and_then(Value::as_bool) == Some(false) {
+            return Ok(());
+        }
+        let range = call.state.config.node_ports;
+        let ports = new.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for (index, port) in ports.iter().enumerate() {
+            let asked = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0);
+            let counter = port_counter(asked);
+            if asked == 0 {
+                let value = next_port(range, self.seed.wrapping_add(u32::try_from(index).unwrap_or(0)));
+                self.ports.push((index, Pick { value: value.to_string(), counter: port_counter(value), asked: false }));
+                continue;
+            }
+            if held.contains(&counter) {
+                continue;
+            }
+            if asked < i64::from(range.first) || asked > i64::from(range.last) {
+                let why = format!(
+                    "provided port is not in the valid range. The range of valid ports is {}-{}",
+                    range.first, range.last
+                );
+                return Err(self.port_fault(call, index, asked, &why));
+            }
+            // One port may serve two protocols only under two numbers.
+            if self.ports.iter().any(|(_, pick)| pick.counter == counter) {
+                return Err(self.port_fault(call, index, asked, "provided port is already allocated"));
+            }
+            self.ports.push((index, Pick { value: asked.to_string(), counter, asked: true }));
+        }
+        Ok(())
+    }
+
+    /// Whether a counter that hit its limit is one of this plan's.
+    pub(crate) fn owns(&self, counter: &str) -> bool {
+        self.picks().any(|pick| &*pick.counter == counter)
+    }
+
+    fn picks(&self) -> impl Iterator<Item = &Pick> {
+        self.address.iter().chain(self.ports.iter().map(|(_, pick)| pick))
+    }
+
+    /// The changes of counters.
+    pub(crate) fn counters(&self) -> Vec<CounterChange> {
+        let taken =
+            self.picks().map(|pick| CounterChange { counter: pick.counter.clone(), delta: 1, limit: Some(1) });
+        let released =
+            self.released.iter().map(|counter| CounterChange { counter: counter.clone(), delta: -1, limit: None });
+        taken.chain(released).collect()
+    }
+
+    /// Writes what is taken into the object.
+    pub(crate) fn apply(&self, object: &mut Object) {
+        if let Some(pick) = &self.address {
+            object.set(&["spec", "clusterIP"], pick.value.as_str());
+            object.set(&["spec", "clusterIPs"], json!([pick.value]));
+        }
+        for (index, pick) in &self.ports {
+            let ports = object.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut);
+            let port = ports.and_then(|ports| ports.get_mut(*index)).and_then(Value::as_object_mut);
+            if let (Some(port), Ok(number)) = (port, pick.value.parse::<i64>()) {
+                port.insert("nodePort".to_owned(), Value::from(number));
+            }
+        }
+    }
+
+    /// Takes the next one instead of one that turned out to be taken.
+    ///
+    /// # Errors
+    /// 422 when the client asked for that one; 500 when none is left.
+    pub(crate) fn taken(&mut self, call: &Call<'_>, counter: &str) -> Result<(), Status> {
+        self.tries += 1;
+        self.seed = self.seed.wrapping_add(1);
+        let full = self.tries > TRIES;
+        if let Some(pick) = self.address.as_ref().filter(|pick| &*pick.counter == counter) {
+            let value = pick.value.clone();
+            if pick.asked {
+                let why = format!("failed to allocate IP {value}: provided IP is already allocated");
+                return Err(self.address_fault(call, &value, &why));
+            }
+            if full {
+                return Err(Status::internal("failed to allocate a serviceIP: range is full"));
+            }
+            let value = next_address(&call.state.config.service_cidr, self.seed);
+            self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
+            return Ok(());
+        }
+        let seed = self.seed;
+        let Some(at) = self.ports.iter().position(|(_, pick)| &*pick.counter == counter) else { return Ok(()) };
+        let (index, pick) = self.ports[at].clone();
+        if pick.asked {
+            let port = pick.value.parse().unwrap_or(0);
+            return Err(self.port_fault(call, index, port, "provided port is already allocated"));
+        }
+        if full {
+            return Err(Status::internal("failed to allocate a nodePort: range is full"));
+        }
+        let value = next_port(call.state.config.node_ports, seed.wrapping_add(u32::try_from(index).unwrap_or(0)));
+        self.ports[at].1 = Pick { value: value.to_string(), counter: port_counter(value), asked: false };
+        Ok(())
+    }
+
+    /// What the removal of an object gives back.
+    pub(crate) fn released_by(object: &Object) -> Vec<CounterChange> {
+        if object.str_at(&["kind"]) != "Service" || object.str_at(&["apiVersion"]) != "v1" {
+            return Vec::new();
+        }
+        counters_of(object).into_iter().map(|counter| CounterChange { counter, delta: -1, limit: None }).collect()
+    }
+
+    fn address_fault(&self, call: &Call<'_>, address: &str, why: &str) -> Status {
+        let text = format!("Invalid value: [{address:?}]: {why}");
+        self.fault(call, "spec.clusterIPs", &text)
+    }
+
+    fn port_fault(&self, call: &Call<'_>, index: usize, port: i64, why: &str) -> Status {
+        self.fault(call, &format!("spec.ports[{index}].nodePort"), &format!("Invalid value: {port}: {why}"))
+    }
+
+    fn fault(&self, call: &Call<'_>, field: &str, text: &str) -> Status {
+        Status::invalid(&call.kind.group, &call.kind.kind, &self.name, vec![cause("FieldValueInvalid", field, text)])
+    }
+}
+
+/// The counters that a service holds.
+fn counters_of(service: &Object) -> Vec<Arc<str>> {
+    let address = service.str_at(&["spec", "clusterIP"]);
+    let mut held = Vec::new();
+    if !address.is_empty() && address != "None" && service.str_at(&["spec", "type"]) != "ExternalName" {
+        held.push(address_counter(address));
+    }
+    let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ports = ports.iter().filter_map(|port| port.get("nodePort").and_then(Value::as_i64)).filter(|port| *port != 0);
+    held.extend(ports.map(port_counter));
+    held
+}
+
+/// What an update does not say stays: the address always, node ports by position and protocol. A service that no longer
+/// needs them loses them.
+fn keep(old: &Object, new: &mut Object) {
+    let kind = new.str_at(&["spec", "type"]).to_owned();
+    if kind == "ExternalName" {
+        if old.str_at(&["spec", "type"]) != "ExternalName" {
+            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                if new.at(&["spec", field]) == old.at(&["spec", field]) {
+                    new.remove(&["spec", field]);
+                }
+            }
+        }
+    } else if new.str_at(&["spec", "clusterIP"]).is_empty() {
+        for field in ["clusterIP", "clusterIPs"] {
+            if let Some(value) = old.at(&["spec", field]).cloned() {
+                new.set(&["spec", field], value);
+            }
+        }
+    }
+    let wants_ports = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
+    let had_ports = matches!(old.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer");
+    let before: Vec<Value> = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
+    for port in ports.iter_mut().filter_map(Value::as_object_mut) {
+        let same = |one: &&Value| one.get("port") == port.get("port") && one.get("protocol") == port.get("protocol");
+        let was = before.iter().find(same).and_then(|one| one.get("nodePort")).cloned();
+        match (port.get("nodePort").cloned(), was) {
+            (None, Some(was)) if wants_ports => {
+                port.insert("nodePort".to_owned(), was);
+            }
+            (Some(own), was) if !wants_ports && had_ports && was.as_ref() == Some(&own) => {
+                port.remove("nodePort");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An address of the range. The lower part, from which clients pick fixed ones, is left alone while it can be.
+fn next_address(cidr: &ServiceCidr, seed: u32) -> String {
+    let size = cidr.size();
+    let low = (size / 16).clamp(16, 256).min(size.saturating_sub(1));
+    let high = size - low;
+    let index = if high == 0 { seed % size } else { low + seed % high };
+    cidr.address(index).to_string()
+}
+
+fn next_port(range: NodePorts, seed: u32) -> i64 {
+    let size = u32::from(range.last.saturating_sub(range.first)) + 1;
+    let low = (size / 32).clamp(16, 128).min(size - 1);
+    i64::from(range.first) + i64::from(low + seed % (size - low))
+}

@@ -1,0 +1,146 @@
+//! From credentials to an identity.
+
+use std::sync::Arc;
+
+use arktos_core::{Reason, Status, TenantName};
+use http::HeaderMap;
+
+use crate::authorize::{Attributes, Authorizer};
+use crate::config::ApiConfig;
+use crate::identity::{GATEWAY, Identity, PeerCertificate, TokenTable};
+
+/// Who sends a request: by bearer token, by client certificate, forwarded by the gateway, or anonymous.
+///
+/// # Errors
+/// 401 for credentials that are wrong, and for none where anonymous requests are not allowed.
+pub(crate) fn authenticate(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    certificate: Option<&PeerCertificate>,
+) -> Result<Identity, Status> {
+    identify(&config.tokens, config.anonymous_auth, headers, certificate)
+}
+
+/// Says who sends a request, as an API server with these tokens does: for a gateway, which needs to know before it can
+/// send the request on.
+pub fn authenticator(
+    tokens: TokenTable,
+    anonymous_auth: bool,
+) -> Arc<dyn Fn(&http::request::Parts) -> Result<Identity, Status> + Send + Sync> {
+    Arc::new(move |parts| identify(&tokens, anonymous_auth, &parts.headers, parts.extensions.get()))
+}
+
+fn identify(
+    tokens: &TokenTable,
+    anonymous_auth: bool,
+    headers: &HeaderMap,
+    certificate: Option<&PeerCertificate>,
+) -> Result<Identity, Status> {
+    if let Some(token) = bearer(headers) {
+        return tokens.find(token).cloned().ok_or_else(unauthorized);
+    }
+    if let Some(PeerCertificate(der)) = certificate {
+        let peer = from_certificate(der)?;
+        return if peer.user == GATEWAY && peer.is_component() { forwarded(headers, anonymous_auth) } else { Ok(peer) };
+    }
+    if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) }
+}
+
+/// 401.
+pub(crate) fn unauthorized() -> Status {
+    Status::failure(Reason::Unauthorized, "Unauthorized")
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// `O=tenant:<t>`, `CN=user`, `OU=groups` (Arktos), or `CN=user`, `O=groups` (upstream: tenant `system`).
+fn from_certificate(der: &[u8]) -> Result<Identity, Status> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(|_| unauthorized())?;
+    let subject = certificate.subject();
+    let texts = |values: Vec<&x509_parser::x509::AttributeTypeAndValue<'_>>| -> Vec<String> {
+        values.iter().filter_map(|value| value.as_str().ok().map(str::to_owned)).collect()
+    };
+    let user = texts(subject.iter_common_name().collect()).into_iter().next().ok_or_else(unauthorized)?;
+    let organizations = texts(subject.iter_organization().collect());
+    let tenants: Vec<&str> = organizations.iter().filter_map(|name| name.strip_prefix("tenant:")).collect();
+    let (tenant, groups) = match tenants.as_slice() {
+        [] => (TenantName::system(), organizations.clone()),
+        [tenant] => {
+            let tenant = TenantName::new(tenant).map_err(|_| unauthorized())?;
+            (tenant, texts(subject.iter_organizational_unit().collect()))
+        }
+        _ => {
+            let text = "more than one organization with tenants specified";
+            return Err(Status::failure(Reason::Unauthorized, text));
+        }
+    };
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    Ok(Identity::user(&user, &groups, &tenant))
+}
+
+/// The identity that the gateway has authenticated and passes on.
+fn forwarded(headers: &HeaderMap, anonymous_auth: bool) -> Result<Identity, Status> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(user) = text("x-remote-user") else {
+        return if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) };
+    };
+    let tenant = match text("x-remote-extra-arktos-tenant") {
+        Some(tenant) => Some(TenantName::new(tenant).map_err(|_| unauthorized())?),
+        None => None,
+    };
+    let groups = headers.get_all("x-remote-group").iter().filter_map(|value| value.to_str().ok());
+    let uid = text("x-remote-uid").unwrap_or_default().to_owned();
+    Ok(Identity {
+        user: user.to_owned(),
+        uid,
+        groups: groups.map(str::to_owned).collect(),
+        tenant,
+        ..Identity::default()
+    })
+}
+
+/// The identity a request acts as: its own, or the one it impersonates, if it may. The tenant never changes.
+///
+/// # Errors
+/// 403 when it may not.
+pub(crate) fn impersonate(
+    authorizer: &Authorizer,
+    identity: Identity,
+    headers: &HeaderMap,
+) -> Result<Identity, Status> {
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(text).collect();
+    let uid = headers.get("impersonate-uid").and_then(text);
+    let Some(user) = headers.get("impersonate-user").and_then(text).filter(|user| !user.is_empty()) else {
+        return if groups.is_empty() && uid.is_none() {
+            Ok(identity)
+        } else {
+            Err(Status::internal("requested impersonation without naming a user"))
+        };
+    };
+    let mut asked = Vec::new();
+    let account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    match account {
+        Some((namespace, name)) => asked.push(("", "serviceaccounts", namespace, name)),
+        None => asked.push(("", "users", "", user.as_str())),
+    }
+    asked.extend(groups.iter().map(|group| ("", "groups", "", group.as_str())));
+    asked.extend(uid.iter().map(|uid| ("authentication.k8s.io", "uids", "", uid.as_str())));
+    for (group, resource, namespace, name) in asked {
+        let attributes = Attributes { verb: "impersonate", group, resource, namespace, name, ..Attributes::default() };
+        authorizer.check(&identity, &Attributes { tenant: identity.tenant.as_ref(), ..attributes })?;
+    }
+    let mut all = groups;
+    if let (true, Some((namespace, _))) = (all.is_empty(), account) {
+        all.extend(["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]);
+    }
+    let ending = if user == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
+    if !all.iter().any(|group| group == ending) {
+        all.push(ending.to_owned());
+    }
+    Ok(Identity { user, uid: uid.unwrap_or_default(), groups: all, tenant: identity.tenant, ..Identity::default() })
+}

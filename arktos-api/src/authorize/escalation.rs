@@ -1,0 +1,124 @@
+//! Nobody gives rights away that they do not have.
+
+use arktos_core::{GroupResource, Object, Scope, Status};
+
+use super::rbac::{Parsed, Rule};
+use super::{Attributes, Decision};
+use crate::call::Call;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Checks a new or changed role or binding; other kinds pass.
+///
+/// # Errors
+/// 403 for rights that the asker does not have, 404 for a role that is not there.
+pub(crate) fn check(call: &Call<'_>, object: &Object) -> Result<(), Status> {
+    let verb = match call.kind.storage_resource.as_str() {
+        "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => "escalate",
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => "bind",
+        _ => return Ok(()),
+    };
+    let tenant = call.one_tenant()?;
+    let parsed: Parsed = object.decode().map_err(|error| Status::bad_request(error.to_string()))?;
+    let namespace = if call.kind.scope == Scope::Namespace { &*call.namespace } else { "" };
+    let asked = Attributes { verb, tenant: Some(tenant), group: GROUP, namespace, ..Attributes::default() };
+    let (resource, name) = if verb == "escalate" {
+        (call.kind.resource.as_str(), object.name())
+    } else {
+        let plural = if parsed.role_ref.kind == "ClusterRole" { "clusterroles" } else { "roles" };
+        (plural, parsed.role_ref.name.as_str())
+    };
+    let allowed = call.state.authorizer.decide(call.identity, &Attributes { resource, name, ..asked });
+    if matches!(allowed, Decision::Allow(_)) {
+        return Ok(());
+    }
+    let rules = if verb == "escalate" {
+        parsed.rules
+    } else {
+        let rules = call.state.authorizer.rules().role_rules(tenant, namespace, &parsed.role_ref);
+        rules.ok_or_else(|| Status::not_found(&call.kind.group_resource, &parsed.role_ref.name))?
+    };
+    let own = call.state.authorizer.rules().of(call.identity, tenant, namespace);
+    let missing = missing(&rules, &own);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let why = format!(
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        call.identity.user,
+        call.identity.groups.iter().map(|group| format!("{group:?}")).collect::<Vec<_>>().join(" "),
+        missing.join("\n")
+    );
+    Err(Status::forbidden(&GroupResource::new(GROUP, &call.kind.resource), object.name(), why))
+}
+
+/// What `own` rules do not give of `wanted` ones: one line for each group and resource, as upstream writes them.
+fn missing(wanted: &[Rule], own: &[Rule]) -> Vec<String> {
+    let mut lines: Vec<(Rule, Vec<String>)> = Vec::new();
+    for rule in wanted.iter().flat_map(parts) {
+        if own.iter().any(|own| own.covers(&rule)) {
+            continue;
+        }
+        let verbs = rule.verbs.clone();
+        let place = Rule { verbs: Vec::new(), ..rule };
+        match lines.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, known)) => known.extend(verbs.into_iter().filter(|verb| !known.contains(verb)).collect::<Vec<_>>()),
+            None => lines.push((place, verbs)),
+        }
+    }
+    let mut lines: Vec<String> = lines.into_iter().map(|(place, verbs)| line(&place, &verbs)).collect();
+    lines.sort();
+    lines
+}
+
+/// A rule as rules of one verb, group, resource and name (or path) each.
+fn parts(rule: &Rule) -> Vec<Rule> {
+    let mut parts = Vec::new();
+    let names: Vec<Vec<String>> = if rule.resource_names.is_empty() {
+        vec![Vec::new()]
+    } else {
+        rule.resource_names.iter().map(|name| vec![name.clone()]).collect()
+    };
+    for verb in &rule.verbs {
+        for group in &rule.api_groups {
+            for resource in &rule.resources {
+                for names in &names {
+                    parts.push(Rule {
+                        verbs: vec![verb.clone()],
+                        api_groups: vec![group.clone()],
+                        resources: vec![resource.clone()],
+                        resource_names: names.clone(),
+                        non_resource_urls: Vec::new(),
+                    });
+                }
+            }
+        }
+        for url in &rule.non_resource_urls {
+            let non_resource_urls = vec![url.clone()];
+            parts.push(Rule { verbs: vec![verb.clone()], non_resource_urls, ..Rule::default() });
+        }
+    }
+    parts
+}
+
+fn line(place: &Rule, verbs: &[String]) -> String {
+    let list = |name: &str, values: &[String]| {
+        let values = values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(" ");
+        format!("{name}:[{values}]")
+    };
+    let mut fields = Vec::new();
+    if !place.api_groups.is_empty() {
+        fields.push(list("APIGroups", &place.api_groups));
+    }
+    if !place.resources.is_empty() {
+        fields.push(list("Resources", &place.resources));
+    }
+    if !place.resource_names.is_empty() {
+        fields.push(list("ResourceNames", &place.resource_names));
+    }
+    if !place.non_resource_urls.is_empty() {
+        fields.push(list("NonResourceURLs", &place.non_resource_urls));
+    }
+    fields.push(list("Verbs", verbs));
+    format!("{{{}}}", fields.join(", "))
+}

@@ -1,0 +1,267 @@
+//! Roles and bindings: which rules apply to whom.
+
+use std::sync::Arc;
+
+use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, TenantName};
+use arktos_store::{Engine, Snapshot, Stored, Within};
+use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
+
+use super::Attributes;
+use super::static_roles::STATIC;
+use crate::identity::Identity;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+/// How many decoded roles and bindings are kept.
+const PARSED_MAX: usize = 16_384;
+
+/// One rule of a role: what it allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Rule {
+    pub(crate) verbs: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub(crate) api_groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub(crate) resources: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub(crate) resource_names: Vec<String>,
+    #[serde(rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub(crate) non_resource_urls: Vec<String>,
+}
+
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// What is decoded of a role or a binding.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Parsed {
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) rules: Vec<Rule>,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) subjects: Vec<Subject>,
+    pub(crate) role_ref: RoleRef,
+}
+
+/// Whom a binding is for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Subject {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+}
+
+/// The role a binding gives.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RoleRef {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// The roles and bindings of all tenants.
+pub(crate) struct Rules {
+    engine: Engine,
+    /// Decoded roles and bindings by key. Written by whoever decodes one; bounded; an entry counts only at its revision.
+    parsed: DashMap<ObjectKey, (Revision, Arc<Parsed>)>,
+}
+
+impl Rules {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, parsed: DashMap::new() }
+    }
+
+    /// Why a tenant's rules allow something; absent when they do not.
+    pub(crate) fn allowing(&self, who: &Identity, tenant: &TenantName, asked: &Attributes<'_>) -> Option<String> {
+        let mut found = None;
+        self.visit(who, tenant, asked.namespace, |rules, reason| {
+            if rules.iter().any(|rule| rule.allows(asked)) {
+                found = Some(reason());
+            }
+            found.is_none()
+        });
+        found
+    }
+
+    /// The rules that apply to someone in a namespace of a tenant (and everywhere in it).
+    pub(crate) fn of(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> Vec<Rule> {
+        let mut all = Vec::new();
+        self.visit(who, tenant, namespace, |rules, _| {
+            all.extend_from_slice(rules);
+            true
+        });
+        all
+    }
+
+    /// Shows each set of rules that applies, with why, until it is told to stop.
+    fn visit(
+        &self,
+        who: &Identity,
+        tenant: &TenantName,
+        namespace: &str,
+        mut show: impl FnMut(&[Rule], &dyn Fn() -> String) -> bool,
+    ) {
+        let snapshot = self.engine.snapshot();
+        for (name, binding) in &STATIC.bindings {
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, "")) else { continue };
+            let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
+            if !show(&rules.rules, &|| reason("ClusterRoleBinding", name, binding, subject)) {
+                return;
+            }
+        }
+        let bindings = GroupResource::new(GROUP, "clusterrolebindings");
+        for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), String::new()), None) {
+            let binding = self.parse(&bindings, &stored);
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, "")) else { continue };
+            let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
+            if !show(&rules.rules, &|| reason("ClusterRoleBinding", stored.path.name(), &binding, subject)) {
+                return;
+            }
+        }
+        if namespace.is_empty() {
+            return;
+        }
+        let bindings = GroupResource::new(GROUP, "rolebindings");
+        for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), namespace.to_owned()), None) {
+            let binding = self.parse(&bindings, &stored);
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, namespace)) else { continue };
+            let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else { continue };
+            let name = format!("{}/{namespace}", stored.path.name());
+            if !show(&rules.rules, &|| reason("RoleBinding", &name, &binding, subject)) {
+                return;
+            }
+        }
+    }
+
+    /// The rules of the role that a reference in a namespace (empty: in none) names.
+    pub(crate) fn role_rules(&self, tenant: &TenantName, namespace: &str, role: &RoleRef) -> Option<Vec<Rule>> {
+        self.role(&self.engine.snapshot(), tenant, namespace, role).map(|role| role.rules.clone())
+    }
+
+    fn role(&self, at: &Snapshot, tenant: &TenantName, namespace: &str, role: &RoleRef) -> Option<Arc<Parsed>> {
+        if role.kind == "ClusterRole" {
+            return self.cluster_role(at, tenant, &role.name);
+        }
+        self.stored(at, GroupResource::new(GROUP, "roles"), ObjectPath::new(tenant.as_str(), namespace, &role.name))
+    }
+
+    /// A cluster role of a tenant: its own of that name, else the one that all tenants have.
+    fn cluster_role(&self, at: &Snapshot, tenant: &TenantName, name: &str) -> Option<Arc<Parsed>> {
+        if name.contains('/') {
+            return None;
+        }
+        self.stored(at, GroupResource::new(GROUP, "clusterroles"), ObjectPath::new(tenant.as_str(), "", name))
+            .or_else(|| STATIC.roles.get(name).cloned())
+    }
+
+    fn stored(&self, at: &Snapshot, resource: GroupResource, path: ObjectPath) -> Option<Arc<Parsed>> {
+        let key = ObjectKey { resource, path };
+        at.get(&key).map(|stored| self.parse(&key.resource, &stored))
+    }
+
+    fn parse(&self, resource: &GroupResource, stored: &Stored) -> Arc<Parsed> {
+        let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
+        if let Some(known) = self.parsed.get(&key).filter(|known| known.0 == stored.revision) {
+            return known.1.clone();
+        }
+        let parsed = Arc::new(parse(&stored.object));
+        if self.parsed.len() >= PARSED_MAX {
+            self.parsed.clear();
+        }
+        self.parsed.insert(key, (stored.revision, parsed.clone()));
+        parsed
+    }
+}
+
+/// Decodes a role or binding; one that cannot be read gives nothing.
+fn parse(object: &Encoded) -> Parsed {
+    object.parse().unwrap_or_default()
+}
+
+fn reason(kind: &str, name: &str, binding: &Parsed, subject: &Subject) -> String {
+    let whom = match subject.kind.as_str() {
+        "ServiceAccount" => format!("{}/{}", subject.name, subject.namespace),
+        _ => subject.name.clone(),
+    };
+    let RoleRef { kind: role_kind, name: role } = &binding.role_ref;
+    format!("RBAC: allowed by {kind} {name:?} of {role_kind} {role:?} to {} {whom:?}", subject.kind)
+}
+
+impl Subject {
+    fn is(&self, who: &Identity, namespace: &str) -> bool {
+        match self.kind.as_str() {
+            "User" => self.name == who.user,
+            "Group" => who.is_in(&self.name),
+            "ServiceAccount" => {
+                let own = if self.namespace.is_empty() { namespace } else { &self.namespace };
+                !own.is_empty()
+                    && who.user.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':'))
+                        == Some((own, self.name.as_str()))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Rule {
+    fn allows(&self, asked: &Attributes<'_>) -> bool {
+        let has = |list: &[String], value: &str| list.iter().any(|one| one == "*" || one == value);
+        if !has(&self.verbs, asked.verb) {
+            return false;
+        }
+        if !asked.path.is_empty() {
+            return self.non_resource_urls.iter().any(|url| url_matches(url, asked.path));
+        }
+        has(&self.api_groups, asked.group)
+            && self.names_resource(asked.resource, asked.subresource)
+            && (self.resource_names.is_empty() || self.resource_names.iter().any(|name| name == asked.name))
+    }
+
+    fn names_resource(&self, resource: &str, subresource: &str) -> bool {
+        self.resources.iter().any(|one| match one.as_str() {
+            "*" => true,
+            one if subresource.is_empty() => one == resource,
+            one => one.split_once('/').is_some_and(|(own, sub)| {
+                (own == "*" && sub == subresource) || (own == resource && sub == subresource)
+            }),
+        })
+    }
+
+    /// Whether this rule gives everything that `other`, a rule of one verb, group and resource (or path), gives.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let all = |own: &[String], others: &[String]| {
+            own.iter().any(|one| one == "*") || others.iter().all(|other| own.contains(other))
+        };
+        if !all(&self.verbs, &other.verbs) {
+            return false;
+        }
+        let urls = |url: &String| self.non_resource_urls.iter().any(|own| own == url || url_matches(own, url));
+        let resource = |resource: &String| {
+            self.resources.iter().any(|own| {
+                own == "*"
+                    || own == resource
+                    || resource.split_once('/').is_some_and(|(_, sub)| own.strip_prefix("*/") == Some(sub))
+            })
+        };
+        if !other.non_resource_urls.is_empty() {
+            return other.non_resource_urls.iter().all(urls);
+        }
+        all(&self.api_groups, &other.api_groups)
+            && other.resources.iter().all(resource)
+            && (self.resource_names.is_empty()
+                || (!other.resource_names.is_empty()
+                    && other.resource_names.iter().all(|name| self.resource_names.contains(name))))
+    }
+}
+
+fn url_matches(rule: &str, path: &str) -> bool {
+    rule == "*" || rule == path || rule.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+}

@@ -1,0 +1,146 @@
+//! The roles and bindings that every tenant has from the start. They exist once, for all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Value, json};
+
+use super::rbac::Parsed;
+
+/// The roles and bindings, decoded.
+pub(crate) static STATIC: LazyLock<StaticRules> = LazyLock::new(|| {
+    let decode = |values: Vec<(&'static str, Value)>| -> BTreeMap<&'static str, Parsed> {
+        values.into_iter().map(|(name, value)| (name, serde_json::from_value(value).unwrap_or_default())).collect()
+    };
+    let shared = |(name, parsed)| (name, Arc::new(parsed));
+    StaticRules { roles: decode(roles()).into_iter().map(shared).collect(), bindings: decode(bindings()) }
+});
+
+/// What [`STATIC`] holds.
+pub(crate) struct StaticRules {
+    pub(crate) roles: BTreeMap<&'static str, Arc<Parsed>>,
+    pub(crate) bindings: BTreeMap<&'static str, Parsed>,
+}
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
+
+fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": groups, "resources": resources, "verbs": verbs})
+}
+
+fn urls(urls: &[&str]) -> Value {
+    json!({"nonResourceURLs": urls, "verbs": ["get"]})
+}
+
+/// The cluster roles, by name, as bodies of ClusterRole objects (`rules`, `aggregationRule`).
+pub(crate) fn roles() -> Vec<(&'static str, Value)> {
+    let everything = vec![
+        json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
+        json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
+    ];
+    let discovery =
+        ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+    let reviews = vec![
+        rule(&["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
+        rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
+    ];
+    let view = view_rules();
+    let edit: Vec<Value> = edit_rules().into_iter().chain(view.clone()).collect();
+    let admin: Vec<Value> = admin_rules().into_iter().chain(edit.clone()).collect();
+    let well_known = ["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"];
+    [
+        ("cluster-admin", everything),
+        ("admin", admin),
+        ("edit", edit),
+        ("view", view),
+        ("system:basic-user", reviews),
+        ("system:discovery", vec![urls(&discovery)]),
+        ("system:monitoring", vec![urls(&["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*"])]),
+        ("system:public-info-viewer", vec![urls(&["/healthz", "/livez", "/readyz", "/version", "/version/"])]),
+        ("system:service-account-issuer-discovery", vec![urls(&well_known)]),
+    ]
+    .into_iter()
+    .map(|(name, rules)| (name, json!({"rules": rules})))
+    .collect()
+}
+
+/// The cluster role bindings, by name, as bodies of ClusterRoleBinding objects.
+pub(crate) fn bindings() -> Vec<(&'static str, Value)> {
+    let to = |role: &str, groups: &[&str]| {
+        let subject = |group: &&str| json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": group});
+        json!({
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": groups.iter().map(subject).collect::<Vec<_>>(),
+        })
+    };
+    vec![
+        ("cluster-admin", to("cluster-admin", &["system:masters"])),
+        ("system:basic-user", to("system:basic-user", &["system:authenticated"])),
+        ("system:discovery", to("system:discovery", &["system:authenticated"])),
+        ("system:monitoring", to("system:monitoring", &["system:monitoring"])),
+        (
+            "system:public-info-viewer",
+            to("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+        ),
+        (
+            "system:service-account-issuer-discovery",
+            to("system:service-account-issuer-discovery", &["system:serviceaccounts"]),
+        ),
+    ]
+}
+
+const CORE: [&str; 9] = [
+    "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers", "replicationcontrollers/scale",
+    "serviceaccounts", "services", "events",
+];
+const APPS: [&str; 8] = [
+    "daemonsets", "deployments", "deployments/rollback", "deployments/scale", "replicasets", "replicasets/scale",
+    "statefulsets", "statefulsets/scale",
+];
+
+fn view_rules() -> Vec<Value> {
+    let core = [
+        "bindings", "limitranges", "namespaces", "namespaces/status", "persistentvolumeclaims/status", "pods/log",
+        "pods/status", "replicationcontrollers/status", "resourcequotas", "resourcequotas/status", "services/status",
+    ];
+    let core: Vec<&str> = CORE.into_iter().chain(core).collect();
+    let status = ["controllerrevisions", "daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status"];
+    let apps: Vec<&str> = APPS.into_iter().chain(status).collect();
+    vec![
+        rule(&[""], &core, &READ),
+        rule(&["apps"], &apps, &READ),
+        rule(&["autoscaling"], &["horizontalpodautoscalers", "horizontalpodautoscalers/status"], &READ),
+        rule(&["batch"], &["cronjobs", "cronjobs/status", "jobs", "jobs/status"], &READ),
+        rule(&["coordination.k8s.io"], &["leases"], &READ),
+        rule(&["discovery.k8s.io"], &["endpointslices"], &READ),
+        rule(&["networking.k8s.io"], &["ingresses", "ingresses/status", "networkpolicies"], &READ),
+        rule(&["policy"], &["poddisruptionbudgets", "poddisruptionbudgets/status"], &READ),
+        rule(&["resource.k8s.io"], &["resourceclaims", "resourceclaims/status", "resourceclaimtemplates"], &READ),
+    ]
+}
+
+fn edit_rules() -> Vec<Value> {
+    vec![
+        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"], &READ),
+        rule(&[""], &["serviceaccounts"], &["impersonate"]),
+        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets"], &WRITE),
+        rule(&[""], &["pods/eviction", "serviceaccounts/token"], &["create"]),
+        rule(&[""], &CORE, &WRITE),
+        rule(&["apps"], &APPS, &WRITE),
+        rule(&["autoscaling"], &["horizontalpodautoscalers"], &WRITE),
+        rule(&["batch"], &["cronjobs", "jobs"], &WRITE),
+        rule(&["coordination.k8s.io"], &["leases"], &WRITE),
+        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], &WRITE),
+        rule(&["policy"], &["poddisruptionbudgets"], &WRITE),
+        rule(&["resource.k8s.io"], &["resourceclaims", "resourceclaimtemplates"], &WRITE),
+    ]
+}
+
+fn admin_rules() -> Vec<Value> {
+    let all: Vec<&str> = READ.into_iter().chain(WRITE).collect();
+    vec![
+        rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
+        rule(&["rbac.authorization.k8s.io"], &["rolebindings", "roles"], &all),
+    ]
+}

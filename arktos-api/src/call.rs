@@ -1,0 +1,131 @@
+//! One request past authorization: who, where, what.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arktos_core::catalog::Kind;
+use arktos_core::{ObjectKey, Reason, Scope, Status, TenantName};
+use arktos_store::{CommitError, Engine, Stored, WatchError, Within};
+use parking_lot::Mutex;
+
+use crate::identity::Identity;
+use crate::query::WriteOptions;
+use crate::server::State;
+
+/// What the verbs work on, over HTTP and in process alike.
+pub(crate) struct Call<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) identity: &'a Identity,
+    /// The kind in the version asked for.
+    pub(crate) kind: Arc<Kind>,
+    /// The tenant; absent stands for all of them.
+    pub(crate) tenant: Option<TenantName>,
+    pub(crate) namespace: Cow<'a, str>,
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) options: WriteOptions,
+    /// What the client is warned of. Written by whoever handles the call.
+    pub(crate) warnings: Mutex<Vec<String>>,
+}
+
+impl Call<'_> {
+    /// The kind in the version that is stored.
+    pub(crate) fn stored_kind(&self) -> Arc<Kind> {
+        if self.kind.storage {
+            return self.kind.clone();
+        }
+        let stored = self.state.kinds.stored(self.tenant.as_ref(), &self.kind.storage_resource);
+        stored.unwrap_or_else(|| self.kind.clone())
+    }
+
+    /// The engine that the kind is read from.
+    pub(crate) fn engine(&self) -> &Engine {
+        match self.state.config.delegates.get(&self.kind.storage_resource) {
+            Some(delegate) => &delegate.engine,
+            None => &self.state.config.engine,
+        }
+    }
+
+    /// The key of the object that is asked for.
+    ///
+    /// # Errors
+    /// 400 where a tenant is needed and all are named.
+    pub(crate) fn key(&self) -> Result<ObjectKey, Status> {
+        self.key_of(&self.name)
+    }
+
+    /// The key of an object of this kind, tenant and namespace.
+    ///
+    /// # Errors
+    /// As [`key`](Self::key).
+    pub(crate) fn key_of(&self, name: &str) -> Result<ObjectKey, Status> {
+        let resource = self.kind.storage_resource.clone();
+        if name.contains('/') || self.namespace.contains('/') {
+            return Err(Status::bad_request(format!("{name:?} cannot name an object")));
+        }
+        Ok(match self.kind.scope {
+            Scope::Region => ObjectKey::region_scoped(resource, name),
+            Scope::Tenant => ObjectKey::tenant_scoped(resource, self.one_tenant()?, name),
+            Scope::Namespace => ObjectKey::namespaced(resource, self.one_tenant()?, &self.namespace, name),
+        })
+    }
+
+    /// The one tenant that is asked about.
+    ///
+    /// # Errors
+    /// 400 where all are named.
+    pub(crate) fn one_tenant(&self) -> Result<&TenantName, Status> {
+        self.tenant.as_ref().ok_or_else(|| Status::bad_request("Tenant parameter required."))
+    }
+
+    /// The range of paths that a list or a watch looks at.
+    pub(crate) fn within(&self) -> Within {
+        match (&self.tenant, self.kind.scope) {
+            (_, Scope::Region) | (None, _) => Within::Everywhere,
+            (Some(tenant), Scope::Namespace) if !self.namespace.is_empty() => {
+                Within::Namespace(tenant.clone(), self.namespace.clone().into_owned())
+            }
+            (Some(tenant), _) => Within::Tenant(tenant.clone()),
+        }
+    }
+
+    /// The object, at its newest.
+    ///
+    /// # Errors
+    /// 404.
+    pub(crate) async fn found(&self) -> Result<Stored, Status> {
+        let key = self.key()?;
+        let snapshot = self.engine().latest().await.map_err(|error| read_fault(&error))?;
+        snapshot.get(&key).or_else(|| self.state.shared.get(&key)).ok_or_else(|| self.not_found(&self.name))
+    }
+
+    /// 404 for an object of this kind.
+    pub(crate) fn not_found(&self, name: &str) -> Status {
+        Status::not_found(&self.kind.group_resource, name)
+    }
+
+    pub(crate) fn warn(&self, warning: impl Into<String>) {
+        self.warnings.lock().push(warning.into());
+    }
+}
+
+/// What a client is told when the engine cannot be read.
+pub(crate) fn read_fault(error: &WatchError) -> Status {
+    match error {
+        WatchError::Compacted { .. } => Status::expired(error.to_string()),
+        _ => Status::failure(Reason::ServiceUnavailable, error.to_string()).retry_after(1),
+    }
+}
+
+/// What a client is told when a commit failed for reasons that have nothing to do with the object.
+pub(crate) fn commit_fault(error: &CommitError) -> Status {
+    let text = error.to_string();
+    match error {
+        CommitError::TooLarge { .. } => Status::failure(Reason::RequestEntityTooLarge, text),
+        CommitError::Busy => Status::failure(Reason::TooManyRequests, text).retry_after(1),
+        CommitError::DiskFull | CommitError::Poisoned(_) | CommitError::Closed => {
+            Status::failure(Reason::ServiceUnavailable, text).retry_after(5)
+        }
+        CommitError::Unknown(_) => Status::failure(Reason::Timeout, text).retry_after(1),
+        _ => Status::internal(text),
+    }
+}

@@ -1,0 +1,195 @@
+//! From the body of a request to an object.
+
+use arktos_core::media::{protobuf, yaml};
+use arktos_core::schema::{self, Decoded, Schema};
+use arktos_core::{Dialect, Object, Reason, Status, TypeMeta};
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::negotiate::Encoding;
+use crate::query::FieldValidation;
+
+/// The largest body that is read, in bytes.
+pub(crate) const BODY_MAX: usize = 3 << 20;
+
+/// Reads a body whole.
+///
+/// # Errors
+/// 413 for a body that is too large, 400 for one that breaks off.
+pub(crate) async fn bytes<B>(body: B) -> Result<Bytes, Status>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let too_large = || {
+        let text = format!("Request entity too large: limit is {BODY_MAX}");
+        Status::failure(Reason::RequestEntityTooLarge, text)
+    };
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Err(too_large());
+    }
+    let mut body = std::pin::pin!(body);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::bad_request(format!("the body broke off: {}", error.into())))?;
+        if let Ok(mut data) = frame.into_data() {
+            let length = bytes::Buf::remaining(&data);
+            let data = bytes::Buf::copy_to_bytes(&mut data, length);
+            if whole.len() + data.len() > BODY_MAX {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+/// Reads a body as an object of the call's kind.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub(crate) fn object(call: &Call<'_>, body: &[u8], encoding: Encoding) -> Result<Object, Status> {
+    typed(call, &call.kind.schema, &call.kind.type_meta, body, encoding)
+}
+
+/// Reads a body as an object of a type.
+///
+/// # Errors
+/// As [`object`].
+pub(crate) fn typed(
+    call: &Call<'_>,
+    schema: &Schema,
+    wanted: &TypeMeta,
+    body: &[u8],
+    encoding: Encoding,
+) -> Result<Object, Status> {
+    let decoded = read(call, schema, wanted, body, encoding)?;
+    let faults = &decoded.faults;
+    match call.options.field_validation {
+        FieldValidation::Strict => match faults.refusal(wanted) {
+            Some(refusal) => Err(refusal),
+            None => Ok(decoded.object),
+        },
+        FieldValidation::Warn => {
+            faults.list.iter().for_each(|fault| call.warn(fault.as_str()));
+            Ok(decoded.object)
+        }
+        FieldValidation::Ignore => Ok(decoded.object),
+    }
+}
+
+fn read(
+    call: &Call<'_>,
+    schema: &Schema,
+    wanted: &TypeMeta,
+    body: &[u8],
+    encoding: Encoding,
+) -> Result<Decoded, Status> {
+    // Metadata may say the tenant on every path; only Arktos's own paths show it.
+    let dialect = if call.identity.is_component() { Dialect::Region } else { Dialect::Arktos };
+    match encoding {
+        Encoding::Json => {
+            check_type(call, wanted, &json_type(wanted, body)?)?;
+            schema::read_as(schema, wanted, body, dialect)
+        }
+        Encoding::Yaml => {
+            let unreadable = |why: &dyn std::fmt::Display| unrecognized(wanted, &format!("yaml: {why}"));
+            let strict = call.options.field_validation == FieldValidation::Strict;
+            let parse = if strict { yaml::parse_strict } else { yaml::parse };
+            let value = parse(body).map_err(|error| unreadable(&error))?;
+            check_type(call, wanted, &type_of(&value))?;
+            schema::decode_as(schema, wanted, value, dialect)
+        }
+        Encoding::Protobuf => {
+            let (found, value) = protobuf::decode(body).map_err(|error| unrecognized(wanted, &error.to_string()))?;
+            check_type(call, wanted, &found)?;
+            schema::decode_as(schema, wanted, value, dialect)
+        }
+    }
+}
+
+/// `apiVersion` and `kind` of a JSON body; empty where it does not say.
+fn json_type(wanted: &TypeMeta, body: &[u8]) -> Result<TypeMeta, Status> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Only<'a> {
+        #[serde(borrow)]
+        api_version: Option<std::borrow::Cow<'a, str>>,
+        #[serde(borrow)]
+        kind: Option<std::borrow::Cow<'a, str>>,
+    }
+    match serde_json::from_slice::<Only<'_>>(body) {
+        Ok(only) => Ok(TypeMeta {
+            api_version: only.api_version.unwrap_or_default().into_owned(),
+            kind: only.kind.unwrap_or_default().into_owned(),
+        }),
+        Err(error) => Err(unreadable_json(wanted, body, &error)),
+    }
+}
+
+fn unreadable_json(wanted: &TypeMeta, body: &[u8], error: &serde_json::Error) -> Status {
+    const SHAPE: &str =
+        r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let not_an_object = |what: &str| format!("json: cannot unmarshal {what} into Go value of type {SHAPE}");
+    let why = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Array(_)) => not_an_object("array"),
+        Ok(Value::String(_)) => not_an_object("string"),
+        Ok(Value::Number(_)) => not_an_object("number"),
+        Ok(Value::Bool(_)) => not_an_object("bool"),
+        _ if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        _ => error.to_string(),
+    };
+    let shown: String = if body.starts_with(b"{") {
+        String::from_utf8_lossy(&body[..body.len().min(128)]).into_owned()
+    } else {
+        body.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
+    };
+    unrecognized(wanted, &format!("couldn't get version/kind; json parse error: {why} ({shown})"))
+}
+
+fn unrecognized(wanted: &TypeMeta, why: &str) -> Status {
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {}): {why}", wanted.kind))
+}
+
+fn type_of(value: &Value) -> TypeMeta {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    TypeMeta { api_version: text("apiVersion"), kind: text("kind") }
+}
+
+/// Refuses a body that is another kind's.
+fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<(), Status> {
+    let same = |one: &str, other: &str| one.is_empty() || one == other;
+    if same(&found.api_version, &wanted.api_version) && same(&found.kind, &wanted.kind) {
+        return Ok(());
+    }
+    let catalog = call.state.kinds.catalog(call.tenant.as_ref());
+    let kind = if found.kind.is_empty() { &wanted.kind } else { &found.kind };
+    let found = TypeMeta {
+        api_version: if found.api_version.is_empty() { wanted.api_version.clone() } else { found.api_version.clone() },
+        kind: kind.clone(),
+    };
+    let item = TypeMeta { kind: kind.strip_suffix("List").unwrap_or(kind).to_owned(), ..found.clone() };
+    let known = catalog.schema(&found).is_some() || catalog.schema(&item).is_some();
+    let (version, wanted_kind) = (found.version(), &wanted.kind);
+    if !call.kind.builtin {
+        let text = format!("the API version in the data ({}) does not match the expected API version ({})", found.api_version, wanted.api_version);
+        return Err(Status::bad_request(text));
+    }
+    let why = if known {
+        let group = match wanted.group() {
+            "" => "core",
+            group => group.split('.').next().unwrap_or(group),
+        };
+        format!("converting ({version}.{kind}) to ({group}.{wanted_kind}): unknown conversion")
+    } else {
+        format!(
+            "no kind {kind:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            found.api_version
+        )
+    };
+    let text = format!("{kind} in version {version:?} cannot be handled as a {wanted_kind}: {why}");
+    Err(Status::bad_request(text))
+}

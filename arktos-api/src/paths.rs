@@ -1,0 +1,96 @@
+//! Paths that are no resource's: health, discovery, OpenAPI.
+
+use arktos_core::{Dialect, Status};
+use futures::FutureExt;
+use http::{Method, Response};
+
+use crate::body::Body;
+use crate::discovery::View;
+use crate::query::method_not_allowed;
+use crate::reply;
+use crate::request::TenantPart;
+use crate::server::{Head, State};
+
+/// Answers.
+///
+/// # Errors
+/// 404 for a path that nothing is at.
+pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Status> {
+    let path = head.info.path.as_str();
+    if let Some(answer) = health(state, head, path) {
+        return answer;
+    }
+    let view = view(head);
+    let discovered = state.discovery.answer(view, &head.method, path, &head.headers);
+    let described =
+        || state.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
+    discovered.or_else(described).unwrap_or_else(|| Ok(nothing_there()))
+}
+
+/// 404, as text, as upstream answers outside of the API.
+pub(crate) fn nothing_there() -> Response<Body> {
+    reply::text(404, "404 page not found\n")
+}
+
+/// What of the kinds there are a client is shown: the tenant's own, unless it is `system` that asks.
+pub(crate) fn view(head: &Head) -> View {
+    let system = match &head.info.tenant {
+        TenantPart::Named(tenant) => tenant.is_system() && head.identity.is_system(),
+        TenantPart::Own | TenantPart::All => head.identity.is_system(),
+    };
+    match (system, head.info.dialect) {
+        (false, _) => View::Tenant,
+        (true, Dialect::Plain) => View::Cluster,
+        (true, _) => View::Region,
+    }
+}
+
+const CHECKS: [&str; 3] = ["ping", "log", "store"];
+
+fn health(state: &State, head: &Head, path: &str) -> Option<Result<Response<Body>, Status>> {
+    let rest = path.strip_prefix('/')?;
+    let (name, check) = rest.split_once('/').map_or((rest, None), |(name, check)| (name, Some(check)));
+    if !matches!(name, "healthz" | "livez" | "readyz") {
+        return None;
+    }
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Some(Err(method_not_allowed()));
+    }
+    Some(Ok(match check {
+        Some(check) if CHECKS.contains(&check) => one_check(state, check),
+        Some(_) => nothing_there(),
+        None => all_checks(state, head, name),
+    }))
+}
+
+fn one_check(state: &State, check: &str) -> Response<Body> {
+    if passes(state, check) { reply::text(200, "ok") } else { reply::text(500, "internal server error: failed") }
+}
+
+fn passes(state: &State, check: &str) -> bool {
+    // Where the newest state is at hand at once (or is waited for), the store is there.
+    check != "store" || !matches!(state.config.engine.latest().now_or_never(), Some(Err(_)))
+}
+
+fn all_checks(state: &State, head: &Head, name: &str) -> Response<Body> {
+    let excluded: Vec<&str> = head.query.all("exclude").collect();
+    let mut lines = String::new();
+    let mut failed = false;
+    for check in CHECKS {
+        if excluded.contains(&check) {
+            lines.push_str(&format!("[+]{check} excluded: ok\n"));
+        } else if passes(state, check) {
+            lines.push_str(&format!("[+]{check} ok\n"));
+        } else {
+            failed = true;
+            lines.push_str(&format!("[-]{check} failed: reason withheld\n"));
+        }
+    }
+    if failed {
+        return reply::text(500, format!("{lines}{name} check failed\n"));
+    }
+    if head.query.find("verbose").is_some() {
+        return reply::text(200, format!("{lines}{name} check passed\n"));
+    }
+    reply::text(200, "ok")
+}

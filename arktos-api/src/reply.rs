@@ -1,0 +1,348 @@
+//! From what the verbs give back to a response.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use arktos_core::catalog::Kind;
+use arktos_core::{Dialect, Object, ObjectPath, Revision, Status, rules};
+use arktos_store::{Clock, Delivery, Stored};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, Stream};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::negotiate::{Accept, Encoding, Form, MetaVersion};
+use crate::table::{Include, ListMeta, Table, write_partial};
+use crate::verbs::read::Page;
+use crate::verbs::watch::Frame;
+
+/// How much of a list is made at once, in bytes.
+const CHUNK: usize = 64 << 10;
+/// How many events that are there already are sent as one piece.
+const EVENTS_AT_ONCE: usize = 64;
+
+/// How a client is shown objects of a kind.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) accept: Accept,
+    pub(crate) dialect: Dialect,
+    pub(crate) include: Include,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl View {
+    /// One object.
+    pub(crate) fn object(&self, code: u16, stored: &Stored) -> Response<Body> {
+        let mut out = Vec::with_capacity(stored.object.tail().len() + 256);
+        self.write_one(&mut out, stored);
+        respond(code, self.accept, out)
+    }
+
+    /// An object that is not stored: what a subresource or a review answers. Shown as it is.
+    pub(crate) fn value(&self, code: u16, object: Object) -> Response<Body> {
+        respond(code, self.accept, serde_json::to_vec(&object.into_value()).unwrap_or_default())
+    }
+
+    fn write_one(&self, out: &mut Vec<u8>, stored: &Stored) {
+        match self.accept.form {
+            Form::Object => self.write(out, stored, true),
+            Form::Metadata(version) | Form::MetadataList(version) => {
+                let shown = self.converted(stored);
+                write_partial(out, shown.as_ref().unwrap_or(stored), version, self.dialect);
+            }
+            Form::Table(version) => {
+                let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
+                self.table(version).write(out, [stored], &meta, &|stored, out| self.write(out, stored, true));
+            }
+        }
+    }
+
+    /// Writes an object in the version asked for, with its type or, in lists of built-in kinds, without.
+    fn write(&self, out: &mut Vec<u8>, stored: &Stored, typed: bool) {
+        let types = typed.then_some(&*self.kind.type_meta);
+        if stored.revision == Revision::ZERO {
+            return self.write_unstored(out, stored, typed); // a dry run has no revision
+        }
+        match self.converted(stored) {
+            Some(shown) => shown.object.write(out, types, stored.path.tenant(), stored.revision, self.dialect),
+            None => stored.object.write(out, types, stored.path.tenant(), stored.revision, self.dialect),
+        }
+    }
+
+    fn write_unstored(&self, out: &mut Vec<u8>, stored: &Stored, typed: bool) {
+        let shown = self.converted(stored);
+        let Ok(mut object) = shown.as_ref().unwrap_or(stored).object.decode(None) else { return };
+        if typed {
+            object.set(&["apiVersion"], self.kind.type_meta.api_version.as_str());
+        }
+        if self.dialect != Dialect::Plain && !stored.path.tenant().is_empty() {
+            object.set(&["metadata", "tenant"], stored.path.tenant());
+        }
+        out.extend_from_slice(&serde_json::to_vec(&object.into_value()).unwrap_or_default());
+    }
+
+    /// The object in the version asked for; absent when it is stored in that one.
+    fn converted(&self, stored: &Stored) -> Option<Stored> {
+        if self.kind.storage {
+            return None;
+        }
+        let object = stored.object.decode(None).ok()?;
+        let shown = rules::convert::from_storage(&self.kind, object);
+        let object = self.kind.encode(&shown).ok()?;
+        Some(Stored { path: stored.path.clone(), revision: stored.revision, object })
+    }
+
+    fn table(&self, version: MetaVersion) -> Table {
+        Table::new(&self.kind, version, self.include, self.dialect, self.clock.now())
+    }
+
+    /// A page of a list, made as it goes out.
+    pub(crate) fn list(&self, page: Page) -> Response<Body> {
+        let mut writer = ListWriter { view: self.clone(), page, last: None, rows: 0, part: Part::Head, table: None };
+        let mut first = Vec::with_capacity(CHUNK);
+        if !writer.fill(&mut first) {
+            return respond(200, self.accept, first);
+        }
+        if self.accept.encoding != Encoding::Json || self.accept.pretty {
+            while writer.fill(&mut first) {}
+            return respond(200, self.accept, first);
+        }
+        let rest = stream::unfold(writer, |mut writer| async move {
+            if writer.part == Part::Done {
+                return None;
+            }
+            let mut chunk = Vec::with_capacity(CHUNK + 4096);
+            writer.fill(&mut chunk);
+            Some((Bytes::from(chunk), writer))
+        });
+        let body = Body::stream(stream::once(async move { Bytes::from(first) }).chain(rest));
+        with_type(200, Encoding::Json.content_type(), body)
+    }
+
+    /// A list of objects that are at hand.
+    pub(crate) fn items(&self, items: &[Stored], revision: Revision) -> Response<Body> {
+        let mut out = Vec::new();
+        let meta = ListMeta { revision, ..ListMeta::default() };
+        if let Form::Table(version) = self.accept.form {
+            self.table(version).write(&mut out, items, &meta, &|stored, out| self.write(out, stored, true));
+            return respond(200, self.accept, out);
+        }
+        self.open(&mut out, &meta);
+        for (at, item) in items.iter().enumerate() {
+            self.item(&mut out, item, at);
+        }
+        out.extend_from_slice(b"]}");
+        respond(200, self.accept, out)
+    }
+
+    fn open(&self, out: &mut Vec<u8>, meta: &ListMeta) {
+        let (kind, api_version) = match self.accept.form {
+            Form::Metadata(version) | Form::MetadataList(version) => {
+                ("PartialObjectMetadataList".to_owned(), version.api_version().to_owned())
+            }
+            _ => (format!("{}List", self.kind.kind), self.kind.type_meta.api_version.clone()),
+        };
+        let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
+        if !meta.continue_token.is_empty() {
+            metadata["continue"] = Value::from(meta.continue_token.as_str());
+        }
+        if let Some(remaining) = meta.remaining {
+            metadata["remainingItemCount"] = Value::from(remaining);
+        }
+        let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
+        out.extend_from_slice(head.as_bytes());
+    }
+
+    fn item(&self, out: &mut Vec<u8>, stored: &Stored, at: usize) {
+        if at > 0 {
+            out.push(b',');
+        }
+        match self.accept.form {
+            Form::Metadata(_) | Form::MetadataList(_) => self.write_one(out, stored),
+            _ => self.write(out, stored, !self.kind.builtin),
+        }
+    }
+
+    /// A watch: one line an event.
+    pub(crate) fn watch(&self, frames: impl Stream<Item = Frame> + Send + 'static) -> Response<Body> {
+        let view = self.clone();
+        let mut first = true;
+        let lines = frames.ready_chunks(EVENTS_AT_ONCE).map(move |frames| {
+            let mut out = Vec::with_capacity(frames.len() * 1024);
+            for frame in frames {
+                view.frame(&mut out, &frame, &mut first);
+            }
+            Bytes::from(out)
+        });
+        with_type(200, Encoding::Json.content_type(), Body::stream(lines))
+    }
+
+    fn frame(&self, out: &mut Vec<u8>, frame: &Frame, first: &mut bool) {
+        let (event, stored) = match frame {
+            Frame::Delivery(Delivery::Added(stored)) => ("ADDED", stored),
+            Frame::Delivery(Delivery::Modified(stored)) => ("MODIFIED", stored),
+            Frame::Delivery(Delivery::Deleted(stored)) => ("DELETED", stored),
+            Frame::Delivery(Delivery::Bookmark(revision)) => return self.bookmark(out, *revision, false),
+            Frame::InitialEnd(revision) => return self.bookmark(out, *revision, true),
+            Frame::Fault(status) => {
+                out.extend_from_slice(br#"{"type":"ERROR","object":"#);
+                out.extend_from_slice(&serde_json::to_vec(status).unwrap_or_default());
+                return out.extend_from_slice(b"}\n");
+            }
+        };
+        let _ = write!(out, r#"{{"type":"{event}","object":"#);
+        match self.accept.form {
+            Form::Table(version) => {
+                let table = self.table(version);
+                let columns = std::mem::take(first);
+                table.write_event(out, stored, columns, &|stored, out| self.write(out, stored, true));
+            }
+            _ => self.write_one(out, stored),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, initial_end: bool) {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let (kind, api_version) = match self.accept.form {
+            Form::Metadata(version) | Form::MetadataList(version) => ("PartialObjectMetadata", version.api_version()),
+            Form::Table(version) => ("Table", version.api_version()),
+            Form::Object => (self.kind.kind.as_str(), self.kind.type_meta.api_version.as_str()),
+        };
+        let mut object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+        if matches!(self.accept.form, Form::Table(_)) {
+            object["columnDefinitions"] = Value::Null;
+            object["rows"] = json!([]);
+        }
+        let _ = writeln!(out, r#"{{"type":"BOOKMARK","object":{object}}}"#);
+    }
+}
+
+/// Makes a list piece by piece, from one snapshot, holding no more than one piece.
+struct ListWriter {
+    view: View,
+    page: Page,
+    last: Option<ObjectPath>,
+    rows: usize,
+    part: Part,
+    table: Option<Table>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Part {
+    Head,
+    Items,
+    Done,
+}
+
+impl ListWriter {
+    /// Adds a piece. Whether there is more.
+    fn fill(&mut self, out: &mut Vec<u8>) -> bool {
+        let begin = out.len();
+        if self.part == Part::Head {
+            self.head(out);
+            self.part = Part::Items;
+        }
+        let mut last = None;
+        for stored in self.page.items(self.last.as_ref()) {
+            match &self.table {
+                Some(table) => {
+                    table.row(out, self.rows, &stored, &|stored, out| self.view.write(out, stored, true));
+                }
+                None => self.view.item(out, &stored, self.rows),
+            }
+            self.rows += 1;
+            if out.len() - begin >= CHUNK {
+                last = Some(stored.path);
+                break;
+            }
+        }
+        if last.is_some() {
+            self.last = last;
+            return true;
+        }
+        match &self.table {
+            Some(table) => table.close(out, self.rows, &self.meta()),
+            None => out.extend_from_slice(b"]}"),
+        }
+        self.part = Part::Done;
+        false
+    }
+
+    fn head(&mut self, out: &mut Vec<u8>) {
+        match self.view.accept.form {
+            Form::Table(version) => {
+                let table = self.view.table(version);
+                table.open(out, true);
+                self.table = Some(table);
+            }
+            _ => self.view.open(out, &self.meta()),
+        }
+    }
+
+    fn meta(&self) -> ListMeta {
+        ListMeta {
+            revision: self.page.revision,
+            continue_token: self.page.next.clone(),
+            remaining: self.page.remaining.and_then(|count| u64::try_from(count).ok()),
+        }
+    }
+}
+
+/// A response of JSON bytes, in the encoding that the client wants.
+pub(crate) fn respond(code: u16, accept: Accept, bytes: Vec<u8>) -> Response<Body> {
+    if accept.encoding == Encoding::Json && !accept.pretty {
+        return with_type(code, Encoding::Json.content_type(), Body::full(bytes));
+    }
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let (encoding, bytes) = match accept.encoding {
+        Encoding::Yaml => (Encoding::Yaml, bytes), // JSON is YAML
+        Encoding::Protobuf => match protobuf(&value) {
+            Some(bytes) => (Encoding::Protobuf, bytes),
+            None => (Encoding::Json, bytes),
+        },
+        Encoding::Json => (Encoding::Json, serde_json::to_vec_pretty(&value).unwrap_or_default()),
+    };
+    with_type(code, encoding.content_type(), Body::full(bytes))
+}
+
+fn protobuf(value: &Value) -> Option<Vec<u8>> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    let types = arktos_core::TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
+    arktos_core::media::protobuf::encode(&types, value).ok()
+}
+
+/// A failure, or the success of a deletion.
+pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
+    let code = if status.code == 0 { 200 } else { status.code };
+    let mut response = respond(
+        code,
+        Accept { encoding, ..Accept::JSON },
+        serde_json::to_vec(status).unwrap_or_default(),
+    );
+    let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    if wait > 0 && matches!(code, 429 | 500 | 503 | 504) {
+        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(wait));
+    }
+    response
+}
+
+/// Plain text.
+pub(crate) fn text(code: u16, text: impl Into<String>) -> Response<Body> {
+    with_type(code, "text/plain; charset=utf-8", Body::full(text.into()))
+}
+
+fn with_type(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}

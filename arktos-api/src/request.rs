@@ -1,0 +1,267 @@
+//! What a request is about: the path, read once.
+
+use arktos_core::{Dialect, Reason, Status, TenantName};
+
+/// What a path says. Nothing in it has been authorized.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestInfo {
+    /// Whose objects.
+    pub(crate) tenant: TenantPart,
+    /// What readers are shown beyond plain Kubernetes.
+    pub(crate) dialect: Dialect,
+    /// The path without its tenant, decoded, as non-resource rules and discovery see it.
+    pub(crate) path: String,
+    /// The resource; absent for discovery, health and other paths that are no resource's.
+    pub(crate) resource: Option<ResourceInfo>,
+}
+
+/// The tenant that a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TenantPart {
+    /// None: the identity's.
+    Own,
+    /// This one.
+    Named(TenantName),
+    /// `all`: every tenant.
+    All,
+}
+
+/// The resource that a path names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ResourceInfo {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    /// The namespace; a Namespace object counts as inside itself, as in upstream's rules.
+    pub(crate) namespace: String,
+    pub(crate) resource: String,
+    pub(crate) name: String,
+    pub(crate) subresource: String,
+    /// What follows the subresource, as a proxy would pass it on.
+    pub(crate) rest: Vec<String>,
+}
+
+impl RequestInfo {
+    /// Reads a path, still percent-encoded.
+    ///
+    /// # Errors
+    /// 404 or 400 for a path that can name nothing.
+    pub(crate) fn parse(path: &str) -> Result<Self, Status> {
+        let segments = segments(path)?;
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            ["tenants", tenant, rest @ ..] => {
+                let info = Self { tenant: tenant_part(tenant)?, ..Self::plain(rest) };
+                Ok(Self { resource: info.api_path(rest).map(resource).transpose()?, ..info })
+            }
+            rest => Self::arktos(rest),
+        }
+    }
+
+    fn plain(parts: &[&str]) -> Self {
+        let path = format!("/{}", parts.join("/"));
+        Self { tenant: TenantPart::Own, dialect: Dialect::Plain, path, resource: None }
+    }
+
+    /// Arktos's own paths: the tenant stands before the namespace, or is the identity's.
+    fn arktos(parts: &[&str]) -> Result<Self, Status> {
+        let mut info = Self { dialect: Dialect::Arktos, ..Self::plain(parts) };
+        let Some(mut api) = info.api_path(parts) else { return Ok(info) };
+        match api.rest {
+            ["tenants"] | ["tenants", _] | ["tenants", _, "status" | "finalize"] if api.group.is_empty() => {}
+            ["tenants", tenant, rest @ ..] => {
+                info.tenant = tenant_part(tenant)?;
+                api.rest = rest;
+                let without = parts.len() - rest.len() - 2;
+                info.path = format!("/{}/{}", parts[..without].join("/"), rest.join("/"));
+            }
+            _ => {}
+        }
+        info.resource = Some(resource(api)?);
+        Ok(info)
+    }
+
+    /// `/api/v1/…` and `/apis/group/version/…`, when something follows the version.
+    #[allow(clippy::unused_self)] // reads better as a step of parsing
+    fn api_path<'a>(&self, parts: &'a [&'a str]) -> Option<ApiPath<'a>> {
+        match parts {
+            ["api", version, rest @ ..] if !rest.is_empty() => Some(ApiPath { group: "", version, rest }),
+            ["apis", group, version, rest @ ..] if !rest.is_empty() => Some(ApiPath { group, version, rest }),
+            _ => None,
+        }
+    }
+}
+
+struct ApiPath<'a> {
+    group: &'a str,
+    version: &'a str,
+    rest: &'a [&'a str],
+}
+
+fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
+    let (namespace, rest) = match api.rest {
+        ["watch" | "proxy", _, ..] => return Err(not_found()),
+        ["namespaces", name] | ["namespaces", name, "status" | "finalize"] => (*name, api.rest),
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let mut parts = rest.iter().map(|part| (*part).to_owned());
+    let mut next = || parts.next().unwrap_or_default();
+    let info = ResourceInfo {
+        group: api.group.to_owned(),
+        version: api.version.to_owned(),
+        namespace: namespace.to_owned(),
+        resource: next(),
+        name: next(),
+        subresource: next(),
+        rest: Vec::new(),
+    };
+    let rest: Vec<String> = parts.collect();
+    if !rest.is_empty() && info.subresource != "proxy" {
+        return Err(not_found());
+    }
+    Ok(ResourceInfo { rest, ..info })
+}
+
+fn tenant_part(name: &str) -> Result<TenantPart, Status> {
+    if name == TenantName::ALL {
+        return Ok(TenantPart::All);
+    }
+    TenantName::new(name).map(TenantPart::Named).map_err(|_| not_found())
+}
+
+/// The segments of a path, each percent-decoded once.
+fn segments(path: &str) -> Result<Vec<String>, Status> {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.is_empty() {
+        return Ok(Vec::new());
+    }
+    inner.split('/').map(segment).collect()
+}
+
+fn segment(raw: &str) -> Result<String, Status> {
+    let text = percent_decode(raw, false).ok_or_else(|| Status::bad_request("the path is not valid UTF-8"))?;
+    let illegal = text.is_empty()
+        || text == "."
+        || text == ".."
+        || text.bytes().any(|byte| byte == b'/' || byte == b'%' || byte == 0 || byte == b'\\');
+    if illegal { Err(not_found()) } else { Ok(text) }
+}
+
+/// Decodes `%xx` once (and, in queries, `+`). Absent when the result is not UTF-8.
+pub(crate) fn percent_decode(raw: &str, plus_is_space: bool) -> Option<String> {
+    if !raw.contains('%') && !(plus_is_space && raw.contains('+')) {
+        return Some(raw.to_owned());
+    }
+    let (mut bytes, mut rest) = (Vec::with_capacity(raw.len()), raw.as_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        match (byte, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                bytes.push(digit(high)? << 4 | digit(low)?);
+                rest = after;
+            }
+            (b'+', after) if plus_is_space => {
+                bytes.push(b' ');
+                rest = after;
+            }
+            (byte, after) => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// 404 for a path that names nothing.
+pub(crate) fn not_found() -> Status {
+    let mut status = Status::failure(Reason::NotFound, "the server could not find the requested resource");
+    status.details = Some(arktos_core::status::StatusDetails::default());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(path: &str) -> RequestInfo {
+        RequestInfo::parse(path).expect(path)
+    }
+
+    fn named(tenant: &str) -> TenantPart {
+        TenantPart::Named(TenantName::new(tenant).expect("a tenant"))
+    }
+
+    #[test]
+    fn three_forms_of_a_path_name_the_same_object() {
+        let short = info("/apis/apps/v1/namespaces/default/deployments/web/scale");
+        assert_eq!((short.tenant.clone(), short.dialect), (TenantPart::Own, Dialect::Arktos));
+        let full = info("/apis/apps/v1/tenants/acme/namespaces/default/deployments/web/scale");
+        assert_eq!((full.tenant.clone(), full.dialect), (named("acme"), Dialect::Arktos));
+        let prefixed = info("/tenants/acme/apis/apps/v1/namespaces/default/deployments/web/scale");
+        assert_eq!((prefixed.tenant.clone(), prefixed.dialect), (named("acme"), Dialect::Plain));
+        assert_eq!(short.resource, full.resource);
+        assert_eq!(short.resource, prefixed.resource);
+        assert_eq!((&short.path, &short.path), (&full.path, &prefixed.path));
+        let resource = short.resource.expect("a resource");
+        assert_eq!((resource.group.as_str(), resource.version.as_str()), ("apps", "v1"));
+        assert_eq!((resource.namespace.as_str(), resource.resource.as_str()), ("default", "deployments"));
+        assert_eq!((resource.name.as_str(), resource.subresource.as_str()), ("web", "scale"));
+    }
+
+    #[test]
+    fn a_tenant_is_an_object_and_a_prefix() {
+        for (path, name, subresource) in [
+            ("/api/v1/tenants", "", ""),
+            ("/api/v1/tenants/acme", "acme", ""),
+            ("/api/v1/tenants/acme/finalize", "acme", "finalize"),
+        ] {
+            let tenant = info(path);
+            assert_eq!(tenant.tenant, TenantPart::Own, "{path}");
+            let resource = tenant.resource.expect("a resource");
+            let found = (resource.resource.as_str(), resource.name.as_str(), resource.subresource.as_str());
+            assert_eq!(found, ("tenants", name, subresource));
+        }
+        assert_eq!(info("/api/v1/tenants/all/pods").tenant, TenantPart::All);
+        let inner = info("/tenants/acme/api/v1/tenants/other/pods").resource.expect("a resource");
+        assert_eq!((inner.resource.as_str(), inner.subresource.as_str()), ("tenants", "pods"));
+    }
+
+    #[test]
+    fn a_namespace_is_inside_itself() {
+        let namespace = info("/api/v1/namespaces/default").resource.expect("a resource");
+        assert_eq!((namespace.namespace.as_str(), namespace.name.as_str()), ("default", "default"));
+        let status = info("/api/v1/namespaces/default/status").resource.expect("a resource");
+        assert_eq!((status.resource.as_str(), status.subresource.as_str()), ("namespaces", "status"));
+        let all = info("/api/v1/namespaces").resource.expect("a resource");
+        assert_eq!((all.namespace.as_str(), all.resource.as_str()), ("", "namespaces"));
+    }
+
+    #[test]
+    fn paths_that_hide_something_name_nothing() {
+        for path in [
+            "/api/v1/watch/pods",
+            "/api/v1/proxy/namespaces/x/pods/y",
+            "/api/v1/namespaces/a%2fb/pods",
+            "/api/v1/namespaces/a%252fb/pods",
+            "/api/v1/namespaces/../pods",
+            "/api/v1/namespaces/%2e%2e/pods",
+            "/api/v1//pods",
+            "/api/v1/namespaces/x%00/pods",
+            "/api/v1/namespaces/x/pods/y/status/more",
+            "/tenants/A/api/v1/pods",
+        ] {
+            assert!(RequestInfo::parse(path).is_err(), "{path}");
+        }
+        assert!(RequestInfo::parse("/api/v1/namespaces/%ff/pods").is_err_and(|status| status.code == 400));
+    }
+
+    #[test]
+    fn what_is_no_resource_keeps_its_path() {
+        for (path, seen) in [("/", "/"), ("/apis", "/apis"), ("/tenants/acme/version", "/version"), ("/api/", "/api")] {
+            let info = info(path);
+            assert_eq!((info.resource, info.path.as_str()), (None, seen));
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! Requests for resources: from verb and place to the function that does it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arktos_core::catalog::Kind;
+use arktos_core::{Object, Reason, Scope, Status, TenantName};
+use arktos_store::client::Patch;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response};
+use serde_json::Value;
+
+use crate::authenticate::unauthorized;
+use crate::body::Body;
+use crate::call::Call;
+use crate::identity::Identity;
+use crate::negotiate::{self, Endpoint, Form, PatchType};
+use crate::query::{QueryMap, ReadOptions, WriteOptions, method_not_allowed};
+use crate::reply::{self, View};
+use crate::request::{ResourceInfo, TenantPart, not_found};
+use crate::server::{Head, State};
+use crate::table::Include;
+use crate::verbs::modify::{self, Part, Source};
+use crate::verbs::{create, delete, patch, read, scale, subresource, token, watch};
+use crate::{input, paths, reviews};
+
+/// What a request does to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+impl Verb {
+    fn of(method: &Method, named: bool, query: &QueryMap) -> Option<Self> {
+        Some(match *method {
+            Method::GET | Method::HEAD if !named && query.flag("watch") => Self::Watch,
+            Method::GET | Method::HEAD if !named => Self::List,
+            Method::GET | Method::HEAD => Self::Get,
+            Method::POST => Self::Create,
+            Method::PUT => Self::Update,
+            Method::PATCH => Self::Patch,
+            Method::DELETE if named => Self::Delete,
+            Method::DELETE => Self::DeleteCollection,
+            _ => return None,
+        })
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+/// Answers a request for a resource.
+///
+/// # Errors
+/// What the verb answers.
+pub(crate) async fn handle<B>(
+    state: &State,
+    head: &Head,
+    resource: &ResourceInfo,
+    body: B,
+) -> Result<Response<Body>, Status>
+where
+    B: http_body::Body + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let verb = Verb::of(&head.method, !resource.name.is_empty(), &head.query);
+    let tenant = tenant_of(head)?;
+    authorize(state, head, resource, verb, tenant.as_ref())?;
+    let known = tenant.as_ref().unwrap_or(&SYSTEM);
+    let Some(kind) = state.kinds.find(known, &resource.group, &resource.version, &resource.resource) else {
+        let group_known = resource.group.is_empty()
+            || state.kinds.catalog(Some(known)).group(&resource.group).is_some_and(|group| {
+                group.versions.iter().any(|version| version.name == resource.version)
+            });
+        return if group_known { Err(not_found()) } else { Ok(paths::nothing_there()) };
+    };
+    if !paths::view(head).shows(&kind) {
+        return Err(not_found());
+    }
+    let verb = allowed(&kind, resource, verb, &head.method)?;
+    let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+    let bytes = if writes { input::bytes(body).await? } else { Bytes::new() };
+    let call = Call {
+        state,
+        identity: &head.identity,
+        namespace: if kind.scope == Scope::Namespace { resource.namespace.as_str().into() } else { Cow::Borrowed("") },
+        name: resource.name.as_str().into(),
+        tenant,
+        kind,
+        options: WriteOptions::default(),
+        warnings: parking_lot::Mutex::default(),
+    };
+    let request = ResourceRequest { head, resource, verb, bytes };
+    let mut call = call;
+    let mut response = request.answer(&mut call).await?;
+    for warning in deprecated(&call.kind).into_iter().map(str::to_owned).chain(call.warnings.into_inner()) {
+        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(http::header::WARNING, value);
+        }
+    }
+    Ok(response)
+}
+
+static SYSTEM: std::sync::LazyLock<TenantName> = std::sync::LazyLock::new(TenantName::system);
+
+fn deprecated(kind: &Kind) -> Option<&'static str> {
+    match kind.storage_resource.as_str() {
+        "endpoints" => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        "componentstatuses" => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
+}
+
+/// The tenant that is asked about; absent stands for all.
+fn tenant_of(head: &Head) -> Result<Option<TenantName>, Status> {
+    match &head.info.tenant {
+        TenantPart::Named(tenant) => Ok(Some(tenant.clone())),
+        TenantPart::All => Ok(None),
+        TenantPart::Own => match &head.identity.tenant {
+            Some(tenant) => Ok(Some(tenant.clone())),
+            None if head.identity.user.is_empty() => Err(unauthorized()),
+            None => {
+                let text = format!("The tenant in the user info of {} is empty", head.identity.user);
+                Err(Status::failure(Reason::Forbidden, text))
+            }
+        },
+    }
+}
+
+fn authorize(
+    state: &State,
+    head: &Head,
+    resource: &ResourceInfo,
+    verb: Option<Verb>,
+    tenant: Option<&TenantName>,
+) -> Result<(), Status> {
+    let method = head.method.as_str().to_ascii_lowercase();
+    let verb: &str = match verb {
+        Some(verb) => verb.name(),
+        None => &method,
+    };
+    // A list or a watch of one object, by field selector, counts as being about that object.
+    if let ("list" | "watch", Ok(fields)) = (verb, arktos_core::FieldSelector::parse(head.query.get("fieldSelector")))
+        && let Some(name) = fields.required("metadata.name")
+    {
+        let named = ResourceInfo { name: name.to_owned(), ..resource.clone() };
+        return state.authorize(&head.identity, tenant, verb, &named);
+    }
+    state.authorize(&head.identity, tenant, verb, resource)
+}
+
+/// Whether the kind, or its subresource, has the verb.
+fn allowed(kind: &Kind, resource: &ResourceInfo, verb: Option<Verb>, method: &Method) -> Result<Verb, Status> {
+    if kind.scope != Scope::Namespace && !resource.namespace.is_empty() && resource.resource != "namespaces" {
+        return Err(not_found());
+    }
+    if !resource.subresource.is_empty() {
+        let Some(subresource) = kind.subresource(&resource.subresource) else { return Err(not_found()) };
+        let verb = verb.ok_or_else(method_not_allowed)?;
+        let has = |name: &str| subresource.verbs.iter().any(|known| known == name);
+        return if has(verb.name()) { Ok(verb) } else { Err(method_not_allowed()) };
+    }
+    let all_namespaces = kind.scope == Scope::Namespace && resource.namespace.is_empty();
+    if all_namespaces && !resource.name.is_empty() {
+        return Err(not_found());
+    }
+    let verb = verb.filter(|_| *method != Method::HEAD).ok_or_else(method_not_allowed)?;
+    let misplaced = match verb {
+        Verb::Create => !resource.name.is_empty() || all_namespaces,
+        Verb::Update | Verb::Patch => resource.name.is_empty(),
+        Verb::DeleteCollection => all_namespaces,
+        _ => false,
+    };
+    if misplaced || !kind.can(verb.name()) { Err(method_not_allowed()) } else { Ok(verb) }
+}
+
+/// A request for a resource, authorized and read.
+struct ResourceRequest<'a> {
+    head: &'a Head,
+    resource: &'a ResourceInfo,
+    verb: Verb,
+    bytes: Bytes,
+}
+
+impl ResourceRequest<'_> {
+    async fn answer(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        match (self.resource.subresource.as_str(), self.verb) {
+            ("", Verb::List) if !call.kind.can("list") => Err(method_not_allowed()),
+            ("", Verb::Get) => self.get(call).await,
+            ("", Verb::List) => self.list(call).await,
+            ("", Verb::Watch) => self.watch(call).await,
+            ("", Verb::Create) => self.create(call).await,
+            ("", Verb::Update) => self.update(call, Part::Whole).await,
+            ("", Verb::Patch) => self.patch(call, Part::Whole).await,
+            ("", Verb::Delete) => self.delete(call).await,
+            ("", Verb::DeleteCollection) => self.delete_collection(call).await,
+            ("scale", _) => self.scale(call).await,
+            (_, Verb::Get) if self.shows_object(call) => self.get(call).await,
+            ("status", Verb::Update) => self.update(call, Part::Status).await,
+            ("status", Verb::Patch) => self.patch(call, Part::Status).await,
+            ("finalize" | "approval" | "resize" | "ephemeralcontainers", Verb::Update) => {
+                self.update(call, Part::Other(&self.resource.subresource)).await
+            }
+            ("approval" | "resize" | "ephemeralcontainers", Verb::Patch) => {
+                self.patch(call, Part::Other(&self.resource.subresource)).await
+            }
+            ("binding" | "eviction" | "token", Verb::Create) => self.act(call).await,
+            _ => {
+                call.found().await?;
+                let text = format!("{} cannot be reached from here: there is nothing that runs", self.resource.subresource);
+                Err(Status::failure(Reason::NotImplemented, text))
+            }
+        }
+    }
+
+    /// Whether the subresource is a view of the whole object.
+    fn shows_object(&self, call: &Call<'_>) -> bool {
+        call.kind.subresource(&self.resource.subresource).is_some_and(|subresource| {
+            subresource.kind == *call.kind.type_meta && !matches!(self.resource.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
+        })
+    }
+
+    fn view(&self, call: &Call<'_>, endpoint: Endpoint) -> Result<View, Status> {
+        let accept = negotiate::accept(&self.head.headers, endpoint)?;
+        let is_list = endpoint.list && !endpoint.watch;
+        if !endpoint.watch {
+            accept.form.fits(&call.kind, is_list)?;
+        }
+        let include = match accept.form {
+            Form::Table(_) => Include::parse(self.head.query.find("includeObject"))?,
+            _ => Include::default(),
+        };
+        let wants_region = self.head.headers.get("arktos-dialect").is_some_and(|dialect| dialect == "region");
+        let dialect = if wants_region && self.head.identity.is_component() {
+            arktos_core::Dialect::Region
+        } else {
+            self.head.info.dialect
+        };
+        Ok(View { kind: call.kind.clone(), accept, dialect, include, clock: call.state.config.clock.clone() })
+    }
+
+    fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {
+        let protobuf = arktos_core::media::protobuf::knows(&call.kind.type_meta);
+        self.view(call, Endpoint { forms: true, protobuf, ..Endpoint::default() })
+    }
+
+    fn view_of_list(&self, call: &Call<'_>, watch: bool) -> Result<View, Status> {
+        self.view(call, Endpoint { forms: true, list: true, watch, protobuf: false })
+    }
+
+    async fn get(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view_of_object(call)?;
+        let stored = read::get(call, self.head.query.get("resourceVersion")).await?;
+        Ok(view.object(200, &stored))
+    }
+
+    async fn list(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view_of_list(call, false)?;
+        let options = ReadOptions::parse(&self.head.query, false)?;
+        Ok(view.list(read::list(call, &options).await?))
+    }
+
+    async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view_of_list(call, true)?;
+        let options = ReadOptions::parse(&self.head.query, true)?;
+        let frames = watch::watch(call, &options).await?;
+        Ok(view.watch(frames))
+    }
+
+    fn write_options(&self, call: &mut Call<'_>, kind: &str, apply: bool) -> Result<(), Status> {
+        call.options = WriteOptions::parse(&self.head.query, kind, apply)?;
+        Ok(())
+    }
+
+    async fn create(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        let answered = reviews::answers(call) || call.state.config.virtuals.contains_key(&call.kind.storage_resource);
+        let view = if answered || call.kind.resource == "bindings" {
+            self.view(call, Endpoint { protobuf: true, ..Endpoint::default() })?
+        } else {
+            self.view_of_object(call)?
+        };
+        self.write_options(call, "CreateOptions", false)?;
+        let encoding = negotiate::request_encoding(&self.head.headers)?;
+        let body = input::object(call, &self.bytes, encoding)?;
+        if let Some(handler) = call.state.config.virtuals.get(&call.kind.storage_resource) {
+            return Ok(view.value(201, handler.create(call.identity, body).await?));
+        }
+        if answered {
+            return Ok(view.value(201, reviews::answer(call, body)?));
+        }
+        if call.kind.resource == "bindings" {
+            return self.bind_by_body(call, body).await;
+        }
+        let stored = create::create(call, body).await?;
+        Ok(view.object(201, &stored))
+    }
+
+    async fn bind_by_body(&self, call: &Call<'_>, mut body: Object) -> Result<Response<Body>, Status> {
+        create::place(call, &mut body)?;
+        let name = body.name().to_owned();
+        let pods = self.pods(call, name.into())?;
+        let done = subresource::bind(&pods, body).await?;
+        Ok(reply::status(&done, negotiate::accept_error(&self.head.headers)))
+    }
+
+    fn pods<'b>(&self, call: &'b Call<'_>, name: Cow<'b, str>) -> Result<Call<'b>, Status> {
+        let tenant = call.one_tenant()?;
+        let kind = call.state.kinds.find(tenant, "", "v1", "pods").ok_or_else(not_found)?;
+        Ok(Call {
+            state: call.state,
+            identity: call.identity,
+            kind,
+            tenant: call.tenant.clone(),
+            namespace: Cow::Borrowed(&call.namespace),
+            name,
+            options: call.options.clone(),
+            warnings: parking_lot::Mutex::default(),
+        })
+    }
+
+    async fn update(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view_of_object(call)?;
+        self.write_options(call, "UpdateOptions", false)?;
+        let encoding = negotiate::request_encoding(&self.head.headers)?;
+        let body = input::object(call, &self.bytes, encoding)?;
+        let changed = modify::modify(call, part, Source::Body(body)).await?;
+        Ok(view.object(if changed.created { 201 } else { 200 }, &changed.stored))
+    }
+
+    async fn patch(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
+        let asked = self.asked_patch(call)?;
+        let view = self.view_of_object(call)?;
+        let changed = patch::patch(call, part, &asked).await?;
+        Ok(view.object(200, &changed.stored))
+    }
+
+    fn asked_patch(&self, call: &mut Call<'_>) -> Result<Patch, Status> {
+        let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
+        self.write_options(call, "PatchOptions", form == PatchType::Apply)?;
+        if form == PatchType::Apply {
+            let text = "server-side apply is not served yet: use client-side apply, or a merge patch";
+            return Err(Status::failure(Reason::UnsupportedMediaType, text));
+        }
+        let value: Value = serde_json::from_slice(&self.bytes).map_err(|error| {
+            let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+            Status::bad_request(if form == PatchType::Strategic { why } else { format!("error decoding patch: {why}") })
+        })?;
+        Ok(match form {
+            PatchType::Json => Patch::Json(value),
+            PatchType::Merge => Patch::Merge(value),
+            _ => Patch::Strategic(value),
+        })
+    }
+
+    async fn scale(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view(call, Endpoint { protobuf: true, ..Endpoint::default() })?;
+        let shown = match self.verb {
+            Verb::Get => scale::get(call).await?,
+            Verb::Patch => {
+                let asked = self.asked_patch(call)?;
+                scale::patch(call, &asked).await?
+            }
+            _ => {
+                self.write_options(call, "UpdateOptions", false)?;
+                let body = self.typed_body(call, &scale::type_meta())?;
+                scale::update(call, body).await?
+            }
+        };
+        Ok(view.value(200, shown))
+    }
+
+    fn typed_body(&self, call: &Call<'_>, types: &arktos_core::TypeMeta) -> Result<Object, Status> {
+        let encoding = negotiate::request_encoding(&self.head.headers)?;
+        let schema = call.state.kinds.catalog(call.tenant.as_ref()).schema(types);
+        let schema = schema.ok_or_else(|| Status::internal(format!("{} is not known", types.kind)))?;
+        input::typed(call, &schema, types, &self.bytes, encoding)
+    }
+
+    async fn act(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view(call, Endpoint { protobuf: true, ..Endpoint::default() })?;
+        self.write_options(call, "CreateOptions", false)?;
+        let types = call.kind.subresource(&self.resource.subresource).map(|subresource| subresource.kind.clone());
+        let mut body = self.typed_body(call, &types.ok_or_else(not_found)?)?;
+        let done = match self.resource.subresource.as_str() {
+            "binding" => {
+                body.remove(&["metadata", "tenant"]);
+                subresource::bind(call, body).await?
+            }
+            "eviction" => subresource::evict(call, &body).await?,
+            _ => return Ok(view.value(201, token::request(call, body).await?)),
+        };
+        Ok(reply::status(&done, view.accept.encoding))
+    }
+
+    fn delete_body(&self, call: &Call<'_>) -> Result<Option<Object>, Status> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let encoding = negotiate::request_encoding(&self.head.headers)?;
+        let types = arktos_core::TypeMeta::new("", "v1", "DeleteOptions");
+        let value = match encoding {
+            negotiate::Encoding::Json => serde_json::from_slice(&self.bytes).ok(),
+            negotiate::Encoding::Yaml => arktos_core::media::yaml::parse(&self.bytes).ok(),
+            negotiate::Encoding::Protobuf => arktos_core::media::protobuf::decode(&self.bytes).ok().map(|(_, value)| value),
+        };
+        let _ = (call, types);
+        let unreadable = || Status::bad_request("the body of a delete must be DeleteOptions");
+        let object = value.and_then(Object::from_value).ok_or_else(unreadable)?;
+        match object.str_at(&["kind"]) {
+            "" | "DeleteOptions" => Ok(Some(object)),
+            other => {
+                let version = object.type_meta().version().to_owned();
+                let text = format!(
+                    "{other} in version {version:?} cannot be handled as a DeleteOptions: converting ({version}.{other}) to \
+                     (v1.DeleteOptions): unknown conversion"
+                );
+                Err(Status::bad_request(text))
+            }
+        }
+    }
+
+    async fn delete(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view_of_object(call)?;
+        let body = self.delete_body(call)?;
+        let (options, dry) = delete::options(body.as_ref(), &self.head.query)?;
+        call.options.dry_run = dry;
+        let deleted = delete::delete(call, &options).await?;
+        if deleted.gone && !delete::answers_object(&call.kind.storage_resource) {
+            return Ok(reply::status(&delete::gone_status(call, &deleted.stored), view.accept.encoding));
+        }
+        Ok(view.object(200, &deleted.stored))
+    }
+
+    async fn delete_collection(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        let view = self.view_of_list(call, false)?;
+        let body = self.delete_body(call)?;
+        let (options, dry) = delete::options(body.as_ref(), &self.head.query)?;
+        call.options.dry_run = dry;
+        let selected = ReadOptions::parse(&self.head.query, false)?;
+        let page = read::list(call, &selected).await?;
+        let (items, revision) = (page.items(None).collect(), page.revision);
+        let items = delete::delete_all(call, items, &options).await?;
+        Ok(view.items(&items, revision))
+    }
+}
+
+/// A call in process: no HTTP around it.
+///
+/// # Errors
+/// 403, and 404 for a resource that is not known.
+pub(crate) fn call<'a>(
+    state: &'a State,
+    identity: &'a Identity,
+    verb: Verb,
+    place: (&arktos_core::GroupResource, Option<TenantName>, &'a str, &'a str, &str),
+) -> Result<Call<'a>, Status> {
+    let (resource, tenant, namespace, name, subresource) = place;
+    let kind: Arc<Kind> = state.kinds.stored(tenant.as_ref(), resource).ok_or_else(not_found)?;
+    let info = ResourceInfo {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        namespace: if kind.resource == "namespaces" { name.to_owned() } else { namespace.to_owned() },
+        resource: kind.resource.clone(),
+        name: name.to_owned(),
+        subresource: subresource.to_owned(),
+        rest: Vec::new(),
+    };
+    let asked = if kind.scope == Scope::Region { identity.tenant.clone() } else { tenant.clone() };
+    state.authorize(identity, asked.as_ref(), verb.name(), &info)?;
+    Ok(Call {
+        state,
+        identity,
+        kind,
+        tenant: asked,
+        namespace: namespace.into(),
+        name: name.into(),
+        options: WriteOptions::default(),
+        warnings: parking_lot::Mutex::default(),
+    })
+}

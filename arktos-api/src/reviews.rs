@@ -1,0 +1,169 @@
+//! Reviews: questions about identities and rights. They are answered and not stored.
+
+use arktos_core::{Object, Status, TenantName};
+use serde_json::{Value, json};
+
+use crate::authorize::{Attributes, Decision};
+use crate::call::Call;
+use crate::identity::Identity;
+use crate::query::cause;
+
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
+
+/// Whether the kind is a review.
+pub(crate) fn answers(call: &Call<'_>) -> bool {
+    matches!(call.kind.group.as_str(), AUTHENTICATION | AUTHORIZATION)
+}
+
+/// Answers a review.
+///
+/// # Errors
+/// 422 for questions that make no sense.
+pub(crate) fn answer(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    review.fields.insert("apiVersion".to_owned(), Value::from(call.kind.type_meta.api_version.as_str()));
+    review.fields.insert("kind".to_owned(), Value::from(call.kind.type_meta.kind.as_str()));
+    review.map_mut(&["metadata"]);
+    match call.kind.resource.as_str() {
+        "selfsubjectreviews" => who_am_i(call, review),
+        "tokenreviews" => token(call, review),
+        "selfsubjectaccessreviews" => {
+            let decision = decide(call, call.identity, &review)?;
+            Ok(decided(review, &decision))
+        }
+        "subjectaccessreviews" => subject(call, review),
+        "localsubjectaccessreviews" => local(call, review),
+        "selfsubjectrulesreviews" => rules(call, review),
+        _ => Err(crate::request::not_found()),
+    }
+}
+
+fn user_info(identity: &Identity) -> Value {
+    let mut info = json!({"username": identity.user});
+    if !identity.uid.is_empty() {
+        info["uid"] = Value::from(identity.uid.as_str());
+    }
+    if !identity.groups.is_empty() {
+        info["groups"] = json!(identity.groups);
+    }
+    if !identity.extra.is_empty() {
+        info["extra"] = json!(identity.extra);
+    }
+    info
+}
+
+fn who_am_i(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    review.set(&["metadata", "creationTimestamp"], call.state.config.clock.now().to_string());
+    review.fields.insert("status".to_owned(), json!({"userInfo": user_info(call.identity)}));
+    Ok(review)
+}
+
+fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    let token = review.str_at(&["spec", "token"]);
+    let known = call.state.config.tokens.find(token);
+    // What belongs to another tenant is not this tenant's to know.
+    let known = known.filter(|known| call.identity.is_system() || known.tenant == call.identity.tenant);
+    let status = match known {
+        Some(identity) => json!({"authenticated": true, "user": user_info(identity)}),
+        None => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
+    };
+    review.fields.insert("status".to_owned(), status);
+    Ok(review)
+}
+
+fn subject(call: &Call<'_>, review: Object) -> Result<Object, Status> {
+    let identity = asked_about(call, &review)?;
+    let decision = decide(call, &identity, &review)?;
+    Ok(decided(review, &decision))
+}
+
+fn local(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    let namespace = review.str_at(&["spec", "resourceAttributes", "namespace"]).to_owned();
+    if namespace != call.namespace {
+        let fault = format!("Invalid value: {namespace:?}: must match metadata.namespace");
+        return Err(invalid(cause("FieldValueInvalid", "spec.resourceAttributes.namespace", &fault)));
+    }
+    review.set(&["metadata", "namespace"], call.namespace.as_ref());
+    subject(call, review)
+}
+
+fn asked_about(call: &Call<'_>, review: &Object) -> Result<Identity, Status> {
+    let list = |value: Option<&Value>| -> Vec<String> {
+        let values = value.and_then(Value::as_array).into_iter().flatten();
+        values.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    };
+    let user = review.str_at(&["spec", "user"]);
+    let groups = list(review.at(&["spec", "groups"]));
+    if user.is_empty() && groups.is_empty() {
+        let fault = "Invalid value: \"\": at least one of user or group must be specified";
+        return Err(invalid(cause("FieldValueInvalid", "spec.user", fault)));
+    }
+    let tenant = call.tenant.clone();
+    Ok(Identity { user: user.to_owned(), groups, tenant, ..Identity::default() })
+}
+
+/// Upstream leaves the kind out of these.
+fn invalid(cause: arktos_core::StatusCause) -> Status {
+    Status::invalid(AUTHORIZATION, "", "", vec![cause])
+}
+
+fn decide(call: &Call<'_>, identity: &Identity, review: &Object) -> Result<Decision, Status> {
+    let tenant: Option<&TenantName> = call.tenant.as_ref();
+    let text = |path: &[&str]| review.str_at(path).to_owned();
+    let path = text(&["spec", "nonResourceAttributes", "path"]);
+    let of = |field: &str| text(&["spec", "resourceAttributes", field]);
+    let is_path = review.at(&["spec", "nonResourceAttributes"]).is_some();
+    let is_resource = review.at(&["spec", "resourceAttributes"]).is_some();
+    if is_path == is_resource {
+        let fault = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        return Err(invalid(cause("FieldValueInvalid", "spec.resourceAttributes", fault)));
+    }
+    if is_path {
+        let verb = text(&["spec", "nonResourceAttributes", "verb"]);
+        let asked = Attributes { verb: &verb, path: &path, tenant, ..Attributes::default() };
+        return Ok(call.state.authorizer.decide(identity, &asked));
+    }
+    let (verb, group, version, resource) = (of("verb"), of("group"), of("version"), of("resource"));
+    let (subresource, namespace, name) = (of("subresource"), of("namespace"), of("name"));
+    let asked = Attributes {
+        verb: &verb,
+        tenant,
+        group: &group,
+        version: &version,
+        resource: &resource,
+        subresource: &subresource,
+        namespace: &namespace,
+        name: &name,
+        path: "",
+    };
+    Ok(call.state.authorizer.decide(identity, &asked))
+}
+
+fn decided(mut review: Object, decision: &Decision) -> Object {
+    let status = match decision {
+        Decision::Allow(reason) if reason.is_empty() => json!({"allowed": true}),
+        Decision::Allow(reason) => json!({"allowed": true, "reason": reason}),
+        Decision::NoOpinion => json!({"allowed": false}),
+        Decision::Deny(reason) => json!({"allowed": false, "denied": true, "reason": reason}),
+    };
+    review.fields.insert("status".to_owned(), status);
+    review
+}
+
+fn rules(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    let namespace = review.str_at(&["spec", "namespace"]).to_owned();
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
+    }
+    let mut rules = call.state.authorizer.rules().of(call.identity, call.one_tenant()?, &namespace);
+    if call.identity.is_in(crate::identity::MASTERS) {
+        let all = || vec!["*".to_owned()];
+        rules.push(crate::authorize::Rule { verbs: all(), api_groups: all(), resources: all(), ..Default::default() });
+        rules.push(crate::authorize::Rule { verbs: all(), non_resource_urls: all(), ..Default::default() });
+    }
+    let (paths, resources): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| !rule.non_resource_urls.is_empty());
+    review.fields.insert("spec".to_owned(), json!({}));
+    let status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    review.fields.insert("status".to_owned(), status);
+    Ok(review)
+}

@@ -1,0 +1,101 @@
+//! Objects that every tenant sees from the start and none pays for: they exist once, outside the store.
+//!
+//! A tenant that changes or replaces one gets a copy of its own, which from then on hides the shared one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arktos_core::catalog::Catalog;
+use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
+use arktos_store::{Selection, Snapshot, Stored, Within};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::authorize::static_roles;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// The shared objects, by resource and name.
+#[derive(Default)]
+pub(crate) struct Shared {
+    objects: BTreeMap<GroupResource, BTreeMap<&'static str, Encoded>>,
+}
+
+impl Shared {
+    /// The bootstrap roles and the system's priority classes.
+    pub(crate) fn new(catalog: &Arc<Catalog>, since: Timestamp) -> Self {
+        let mut shared = Self::default();
+        let types = |kind| TypeMeta::new(RBAC, "v1", kind);
+        for (name, body) in static_roles::roles() {
+            shared.add(catalog, since, &types("ClusterRole"), name, body);
+        }
+        for (name, body) in static_roles::bindings() {
+            shared.add(catalog, since, &types("ClusterRoleBinding"), name, body);
+        }
+        let priority = |value: i64, about: &str| {
+            json!({"value": value, "description": about, "preemptionPolicy": "PreemptLowerPriority"})
+        };
+        let critical = [
+            ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+            ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        ];
+        for (name, value, about) in critical {
+            let types = TypeMeta::new("scheduling.k8s.io", "v1", "PriorityClass");
+            shared.add(catalog, since, &types, name, priority(value, about));
+        }
+        shared
+    }
+
+    fn add(&mut self, catalog: &Catalog, since: Timestamp, types: &TypeMeta, name: &'static str, body: Value) {
+        let Some(kind) = catalog.by_type(types) else { return };
+        let mut object = Object::new(&kind.type_meta, name);
+        if let Value::Object(fields) = body {
+            object.fields.extend(fields);
+        }
+        let meta = object.meta_mut();
+        meta.insert("uid".to_owned(), Value::from(uid(&kind.storage_resource, name)));
+        meta.insert("creationTimestamp".to_owned(), Value::from(since.to_string()));
+        if types.group() == RBAC {
+            meta.insert("labels".to_owned(), json!({"kubernetes.io/bootstrapping": "rbac-defaults"}));
+            meta.insert("annotations".to_owned(), json!({"rbac.authorization.kubernetes.io/autoupdate": "true"}));
+        }
+        if let Ok(encoded) = kind.encode(&object) {
+            self.objects.entry(kind.storage_resource.clone()).or_default().insert(name, encoded);
+        }
+    }
+
+    /// A shared object, as the tenant of the key sees it.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Stored> {
+        let (tenant, namespace, name) = key.path.parts();
+        if tenant.is_empty() || !namespace.is_empty() {
+            return None;
+        }
+        let object = self.objects.get(&key.resource)?.get(name)?.clone();
+        Some(Stored { path: key.path.clone(), revision: Revision(1), object })
+    }
+
+    /// The shared objects that a selection within one tenant sees beside what the tenant has of its own.
+    pub(crate) fn selected(&self, selection: &Selection, at: &Snapshot) -> Vec<Stored> {
+        let (Some(objects), Within::Tenant(tenant)) = (self.objects.get(&selection.resource), &selection.within) else {
+            return Vec::new();
+        };
+        objects
+            .iter()
+            .map(|(name, object)| {
+                let path = ObjectPath::new(tenant.as_str(), "", name);
+                Stored { path, revision: Revision(1), object: object.clone() }
+            })
+            .filter(|stored| selection.matches(&stored.path, &stored.object))
+            .filter(|stored| {
+                at.get(&ObjectKey { resource: selection.resource.clone(), path: stored.path.clone() }).is_none()
+            })
+            .collect()
+    }
+}
+
+/// A uid that is the same in every process.
+fn uid(resource: &GroupResource, name: &str) -> String {
+    let digest = Sha256::digest(format!("arktos/{resource}/{name}").as_bytes());
+    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-5{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..32])
+}

@@ -1,0 +1,11 @@
+//! The verbs, on (identity, place, object): HTTP and the in-process client share them.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod modify;
+pub(crate) mod patch;
+pub(crate) mod read;
+pub(crate) mod scale;
+pub(crate) mod subresource;
+pub(crate) mod token;
+pub(crate) mod watch;

@@ -1,0 +1,162 @@
+//! Create.
+
+use std::time::Duration;
+
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Scope, Status, Timestamp, rules};
+use arktos_store::{Change, Commit, CommitError, Durability, Expect, Stored};
+use serde_json::Value;
+
+use crate::admission;
+use crate::allocate::Allocation;
+use crate::call::{Call, commit_fault};
+use crate::identity::COMPONENTS;
+
+/// How often a generated name is made anew when it is taken.
+const GENERATE_TRIES: usize = 8;
+/// How long an Event is kept.
+const EVENT_TTL: Duration = Duration::from_secs(3600);
+
+/// Creates an object; the body is in the version of the call's kind, decoded.
+///
+/// # Errors
+/// What upstream answers: 409, 403, 404, 422.
+pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, Status> {
+    if let Some(delegate) = call.state.config.delegates.get(&call.kind.storage_resource) {
+        let tenant = call.tenant.as_ref().map_or("", |tenant| tenant.as_str());
+        return delegate.writes.create(&call.kind.storage_resource, tenant, &call.namespace, body).await;
+    }
+    place(call, &mut body)?;
+    if !body.str_at(&["metadata", "resourceVersion"]).is_empty() {
+        return Err(Status::internal("resourceVersion should not be set on objects to be created"));
+    }
+    let generated = body.name().is_empty() && !body.str_at(&["metadata", "generateName"]).is_empty();
+    if !call.identity.is_in(COMPONENTS) {
+        body.notes.clear();
+    }
+    let mut tries = if generated { GENERATE_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let mut object = body.clone();
+        if generated {
+            let mut random = [0; 5];
+            call.state.config.random.fill(&mut random);
+            let prefix = body.str_at(&["metadata", "generateName"]);
+            object.set(&["metadata", "name"], rules::meta::generated_name(prefix, random));
+        }
+        match create_one(call, object).await {
+            Err(status) if generated && tries > 0 && status.is(Reason::AlreadyExists) => {}
+            result => return result,
+        }
+    }
+}
+
+async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Status> {
+    let now = call.state.config.clock.now();
+    stamp(call, &mut object, now);
+    let stored_kind = call.stored_kind();
+    let mut object = rules::convert::to_storage(&call.kind, object);
+    object.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
+    object.set(&["kind"], stored_kind.type_meta.kind.as_str());
+
+    let mut commit = Commit::default();
+    admission::guard_place(call, &object, &mut commit)?;
+    admission::create(call, &mut object, &mut commit).await?;
+    let mut allocation = Allocation::of_create(call, &mut object)?;
+    let mut object = rules::admit_create(&stored_kind, object)?;
+    crate::verbs::subresource::claim_at_creation(call, &mut object, &mut commit).await?;
+    let key = call.key_of(object.name())?;
+    commit.durability = durability(&key);
+    loop {
+        allocation.apply(&mut object);
+        let encoded = stored_kind.encode(&object).map_err(|error| Status::bad_request(error.to_string()))?;
+        if call.options.dry_run {
+            let snapshot = call.engine().snapshot();
+            return match snapshot.get(&key) {
+                Some(found) => Err(exists(call, &key, &found)),
+                None => Ok(Stored { path: key.path, revision: arktos_core::Revision::ZERO, object: encoded }),
+            };
+        }
+        let mut attempt = commit.clone();
+        let change = Change::Put { object: encoded.clone(), expires: expiry(&key, now) };
+        attempt.writes.insert(0, arktos_store::Write { key: key.clone(), expect: Expect::Absent, change });
+        attempt.counters.extend(allocation.counters());
+        match call.state.config.engine.commit(attempt).await {
+            Ok(done) => {
+                let revision = done.revisions.first().copied().unwrap_or(done.revision);
+                return Ok(Stored { path: key.path, revision, object: encoded });
+            }
+            Err(CommitError::Conflict { found: Some(found), key: at }) if at == key => {
+                return Err(exists(call, &key, &found));
+            }
+            Err(CommitError::Limit { counter, .. }) if allocation.owns(&counter) => allocation.taken(call, &counter)?,
+            Err(error) => return Err(admission::refusal(call, object.name(), &error).unwrap_or_else(|| commit_fault(&error))),
+        }
+    }
+}
+
+fn exists(call: &Call<'_>, key: &ObjectKey, found: &Stored) -> Status {
+    let mut status = Status::already_exists(&call.kind.group_resource, key.path.name());
+    if found.object.header().deletion.is_some() {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    status
+}
+
+/// Makes the body's place agree with the path's.
+///
+/// # Errors
+/// 400 when they differ.
+pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
+    body.set(&["apiVersion"], call.kind.type_meta.api_version.as_str());
+    body.set(&["kind"], call.kind.type_meta.kind.as_str());
+    let tenant = body.remove(&["metadata", "tenant"]);
+    let tenant = tenant.as_ref().and_then(Value::as_str).unwrap_or("");
+    if call.kind.scope != Scope::Region && !tenant.is_empty() && tenant != call.one_tenant()?.as_str() {
+        return Err(Status::bad_request("the tenant of the provided object does not match the tenant sent on the request"));
+    }
+    if call.kind.scope != Scope::Namespace {
+        body.remove(&["metadata", "namespace"]);
+        return Ok(());
+    }
+    let namespace = body.str_at(&["metadata", "namespace"]);
+    if namespace.is_empty() {
+        body.set(&["metadata", "namespace"], call.namespace.as_ref());
+    } else if namespace != call.namespace {
+        let text = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
+}
+
+/// What the server alone says of a new object.
+fn stamp(call: &Call<'_>, object: &mut Object, now: Timestamp) {
+    let uid = call.state.config.random.uid();
+    let meta = object.meta_mut();
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+        meta.remove(field);
+    }
+    meta.remove("resourceVersion");
+    meta.insert("uid".to_owned(), Value::from(uid));
+    meta.insert("creationTimestamp".to_owned(), Value::from(now.to_string()));
+}
+
+/// When the store forgets the object by itself.
+pub(crate) fn expiry(key: &ObjectKey, now: Timestamp) -> Option<Timestamp> {
+    (key.resource.as_str() == "events").then(|| now.later(EVENT_TTL))
+}
+
+/// Events and the heartbeats of hosts are not waited for.
+pub(crate) fn durability(key: &ObjectKey) -> Durability {
+    let heartbeat = key.resource.as_str() == "leases.coordination.k8s.io" && key.path.namespace() == "kube-node-lease";
+    if heartbeat || key.resource.as_str() == "events" { Durability::Relaxed } else { Durability::Synced }
+}
+
+/// The key of a namespace.
+pub(crate) fn namespace_key(tenant: &arktos_core::TenantName, name: &str) -> ObjectKey {
+    ObjectKey { resource: GroupResource::core("namespaces"), path: ObjectPath::new(tenant.as_str(), "", name) }
+}
+
+/// The key of a tenant.
+pub(crate) fn tenant_key(tenant: &arktos_core::TenantName) -> ObjectKey {
+    ObjectKey::region_scoped(GroupResource::core("tenants"), tenant.as_str())
+}

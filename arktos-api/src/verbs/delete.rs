@@ -1,0 +1,363 @@
+//! Delete: at once, after a grace, after finalizers; one object or a collection.
+
+use std::time::Duration;
+
+use arktos_core::status::StatusDetails;
+use arktos_core::{GroupResource, Object, Status, StatusCause};
+use arktos_store::client::{DeleteOptions, Propagation};
+use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
+use serde_json::Value;
+
+use super::create;
+use crate::admission;
+use crate::allocate::Allocation;
+use crate::call::{Call, commit_fault};
+use crate::query::{QueryMap, cause, dry_run, unsupported};
+
+const RETRIES: usize = 32;
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// What a deletion has come to.
+pub(crate) struct Deleted {
+    /// The object as it last was.
+    pub(crate) stored: Stored,
+    /// Whether it is gone already.
+    pub(crate) gone: bool,
+}
+
+/// Kinds whose deletion answers with the object even when it is gone.
+const ANSWER_OBJECT: [&str; 15] = [
+    "csidrivers.storage.k8s.io",
+    "csinodes.storage.k8s.io",
+    "deviceclasses.resource.k8s.io",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "resourceclaims.resource.k8s.io",
+    "resourceclaimtemplates.resource.k8s.io",
+    "resourcequotas",
+    "resourceslices.resource.k8s.io",
+    "serviceaccounts",
+    "services",
+    "storageclasses.storage.k8s.io",
+    "volumeattachments.storage.k8s.io",
+];
+
+/// Whether a deletion of this kind answers with the object.
+pub(crate) fn answers_object(resource: &GroupResource) -> bool {
+    ANSWER_OBJECT.contains(&resource.as_str())
+}
+
+/// What a deletion says when the object is gone.
+pub(crate) fn gone_status(call: &Call<'_>, stored: &Stored) -> Status {
+    Status::success(Some(StatusDetails {
+        name: stored.path.name().to_owned(),
+        group: call.kind.group.clone(),
+        kind: call.kind.resource.clone(),
+        uid: stored.object.header().uid.to_string(),
+        ..StatusDetails::default()
+    }))
+}
+
+/// Reads the options of a deletion from its body and, where that is silent, its query. Gives whether it is dry as well.
+///
+/// # Errors
+/// 400 and 422 in upstream's words.
+pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(DeleteOptions, bool), Status> {
+    let text = |path: &[&str]| body.map(|body| body.str_at(path)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut faults: Vec<StatusCause> = Vec::new();
+    let (policy, orphan, grace, dry) = match body {
+        Some(body) => {
+            let dry: Vec<&str> =
+                body.at(&["dryRun"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let orphan = body.at(&["orphanDependents"]).and_then(Value::as_bool);
+            let dry = dry_run(dry.into_iter(), &mut faults);
+            (text(&["propagationPolicy"]), orphan, body.int_at(&["gracePeriodSeconds"]), dry)
+        }
+        None => {
+            let policy = Some(query.get("propagationPolicy")).filter(|text| !text.is_empty()).map(str::to_owned);
+            let orphan = query.find("orphanDependents").map(|_| query.flag("orphanDependents"));
+            let dry = dry_run(query.all("dryRun"), &mut faults);
+            (policy, orphan, query.int("gracePeriodSeconds")?, dry)
+        }
+    };
+    let mut propagation = match policy.as_deref() {
+        None => None,
+        Some("Orphan") => Some(Propagation::Orphan),
+        Some("Background") => Some(Propagation::Background),
+        Some("Foreground") => Some(Propagation::Foreground),
+        Some(other) => {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            faults.push(unsupported("propagationPolicy", &format!("{other:?}"), &supported));
+            None
+        }
+    };
+    if let (Some(policy), Some(_)) = (&policy, orphan) {
+        let fault = format!("Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set");
+        faults.push(cause("FieldValueInvalid", "propagationPolicy", &fault));
+    }
+    if !faults.is_empty() {
+        return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", faults));
+    }
+    if let Some(orphan) = orphan {
+        propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
+    }
+    let revision = match text(&["preconditions", "resourceVersion"]) {
+        None => None,
+        Some(text) => Some(arktos_core::Revision::parse(&text).unwrap_or(arktos_core::Revision(u64::MAX))),
+    };
+    let uid = text(&["preconditions", "uid"]);
+    Ok((DeleteOptions { grace_period_seconds: grace, uid, revision, propagation }, dry))
+}
+
+/// Deletes an object, or marks it for deletion.
+///
+/// # Errors
+/// 404, 409, 403.
+pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
+    let key = call.key()?;
+    if let Some(delegate) = call.state.config.delegates.get(&key.resource) {
+        let stored = call.found().await?;
+        delegate.writes.delete(&key, options.clone()).await?;
+        return Ok(Deleted { stored, gone: false });
+    }
+    for _ in 0..RETRIES {
+        let old = call.found().await?;
+        preconditions(call, &old, options)?;
+        admission::delete(call, &old)?;
+        if let Some(deleted) = attempt(call, &old, options).await? {
+            return Ok(deleted);
+        }
+    }
+    Err(super::modify::modified(call))
+}
+
+/// One attempt on one state. Absent when somebody else wrote in between.
+async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<Option<Deleted>, Status> {
+    let mut object = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+    let pods = call.kind.storage_resource.as_str() == "pods";
+    let now = call.state.config.clock.now();
+    let mut grace = 0;
+    if pods {
+        match graceful(&mut object, options, now) {
+            Grace::Pending => return Ok(Some(Deleted { stored: old.clone(), gone: false })),
+            Grace::Set(seconds) => grace = seconds,
+        }
+    }
+    propagate(call, &mut object, options.propagation);
+    let own = matches!(call.kind.storage_resource.as_str(), "namespaces" | "tenants");
+    let some = |path: &[&str]| object.at(path).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let waits = some(&["metadata", "finalizers"]) || (own && some(&["spec", "finalizers"]));
+    if waits && !pods {
+        mark(&mut object, own, now);
+    }
+    if call.options.dry_run {
+        let stored = encoded(call, old, &object, old.revision)?;
+        return Ok(Some(Deleted { stored, gone: !waits && grace == 0 }));
+    }
+    if !waits && !pods {
+        return remove(call, old, &object).await;
+    }
+    let Some(marked) = put(call, old, &object).await? else { return Ok(None) };
+    if waits || grace > 0 {
+        return Ok(Some(Deleted { stored: marked, gone: false }));
+    }
+    match remove(call, &marked, &object).await? {
+        Some(deleted) => Ok(Some(deleted)),
+        None => Ok(Some(Deleted { stored: marked, gone: true })),
+    }
+}
+
+enum Grace {
+    /// It is being deleted already, and not slower than asked for now.
+    Pending,
+    /// So many seconds, as the object now says.
+    Set(i64),
+}
+
+/// A pod's grace: its own or the one asked for; none where nothing runs yet, or runs no more.
+fn graceful(pod: &mut Object, options: &DeleteOptions, now: arktos_core::Timestamp) -> Grace {
+    let asked = options.grace_period_seconds.map(|seconds| seconds.max(0));
+    let after = |from: arktos_core::Timestamp, seconds: i64| {
+        from.later(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))).to_string()
+    };
+    let deletion = arktos_core::Timestamp::parse(pod.str_at(&["metadata", "deletionTimestamp"]));
+    if let Some(deletion) = deletion {
+        let Some(current) = pod.int_at(&["metadata", "deletionGracePeriodSeconds"]) else { return Grace::Set(0) };
+        return match asked {
+            Some(seconds) if seconds < current => {
+                let start = arktos_core::Timestamp::from_micros(deletion.as_micros() - current.saturating_mul(1_000_000));
+                pod.set(&["metadata", "deletionTimestamp"], after(start, seconds));
+                pod.set(&["metadata", "deletionGracePeriodSeconds"], seconds);
+                Grace::Set(seconds)
+            }
+            _ => Grace::Pending,
+        };
+    }
+    let own = pod.int_at(&["spec", "terminationGracePeriodSeconds"]).unwrap_or(30).max(0);
+    let idle = pod.str_at(&["spec", "nodeName"]).is_empty()
+        || matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed");
+    let seconds = if idle { 0 } else { asked.unwrap_or(own) };
+    pod.set(&["metadata", "deletionTimestamp"], after(now, seconds));
+    pod.set(&["metadata", "deletionGracePeriodSeconds"], seconds);
+    bump_generation(pod);
+    Grace::Set(seconds)
+}
+
+/// Marks what finalizers keep.
+fn mark(object: &mut Object, own: bool, now: arktos_core::Timestamp) {
+    if object.str_at(&["metadata", "deletionTimestamp"]).is_empty() {
+        object.set(&["metadata", "deletionTimestamp"], now.to_string());
+        bump_generation(object);
+    }
+    if own {
+        object.set(&["status", "phase"], "Terminating");
+    } else {
+        object.set(&["metadata", "deletionGracePeriodSeconds"], 0);
+    }
+}
+
+fn bump_generation(object: &mut Object) {
+    if let Some(generation) = object.int_at(&["metadata", "generation"]).filter(|generation| *generation > 0) {
+        object.set(&["metadata", "generation"], generation + 1);
+    }
+}
+
+/// Puts or takes away the finalizers by which the garbage collector knows what to do with dependents.
+fn propagate(call: &Call<'_>, object: &mut Object, asked: Option<Propagation>) {
+    let resource = call.kind.storage_resource.as_str();
+    if resource == "events" {
+        return;
+    }
+    let mut finalizers: Vec<String> = object
+        .at(&["metadata", "finalizers"])
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    let had = |name: &str| finalizers.iter().any(|one| one == name);
+    let policy = match asked {
+        Some(policy) => policy,
+        None if had(ORPHAN) => Propagation::Orphan,
+        None if had(FOREGROUND) => Propagation::Foreground,
+        None if matches!(resource, "replicationcontrollers" | "jobs.batch") => Propagation::Orphan,
+        None => Propagation::Background,
+    };
+    let before = finalizers.clone();
+    finalizers.retain(|name| match name.as_str() {
+        ORPHAN => policy == Propagation::Orphan,
+        FOREGROUND => policy == Propagation::Foreground,
+        _ => true,
+    });
+    let wanted = match policy {
+        Propagation::Orphan => Some(ORPHAN),
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Background => None,
+    };
+    if let Some(wanted) = wanted.filter(|wanted| !finalizers.iter().any(|one| one == wanted)) {
+        finalizers.push(wanted.to_owned());
+    }
+    if finalizers == before {
+        return;
+    }
+    if finalizers.is_empty() {
+        object.remove(&["metadata", "finalizers"]);
+    } else {
+        object.set(&["metadata", "finalizers"], finalizers);
+    }
+}
+
+async fn put(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option<Stored>, Status> {
+    let key = call.key()?;
+    let new = encoded(call, old, object, old.revision)?;
+    if new.object == old.object {
+        return Ok(Some(old.clone()));
+    }
+    let change = Change::Put {
+        object: new.object.clone(),
+        expires: create::expiry(&key, call.state.config.clock.now()),
+    };
+    match call.state.config.engine.commit(Commit::one(key.clone(), Expect::At(old.revision), change)).await {
+        Ok(done) => Ok(Some(Stored { revision: done.revisions.first().copied().unwrap_or(done.revision), ..new })),
+        Err(CommitError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(commit_fault(&error)),
+    }
+}
+
+async fn remove(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option<Deleted>, Status> {
+    let key = call.key()?;
+    let mut commit = Commit::default();
+    commit.durability = create::durability(&key);
+    commit.writes.push(Write { key, expect: Expect::At(old.revision), change: Change::Delete });
+    commit.counters.extend(Allocation::released_by(object));
+    admission::removed(call, object, &mut commit);
+    match call.state.config.engine.commit(commit).await {
+        Ok(done) => {
+            let revision = done.revisions.first().copied().unwrap_or(done.revision);
+            Ok(Some(Deleted { stored: Stored { revision, ..old.clone() }, gone: true }))
+        }
+        Err(CommitError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(commit_fault(&error)),
+    }
+}
+
+fn encoded(
+    call: &Call<'_>,
+    old: &Stored,
+    object: &Object,
+    revision: arktos_core::Revision,
+) -> Result<Stored, Status> {
+    let encoded = call.stored_kind().encode(object).map_err(Status::internal)?;
+    Ok(Stored { path: old.path.clone(), revision, object: encoded })
+}
+
+fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
+    let uid = &old.object.header().uid;
+    let why = match (&options.uid, options.revision) {
+        (Some(wanted), _) if **wanted != **uid => format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
+             deleted and then recreated"
+        ),
+        (_, Some(wanted)) if wanted != old.revision => format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({}). The \
+             object might have been modified",
+            old.revision
+        ),
+        _ => return Ok(()),
+    };
+    let kind = GroupResource::new(&call.kind.group, &call.kind.kind);
+    Err(Status::conflict(&kind, old.path.name(), why))
+}
+
+/// Deletes everything that a selection sees, one after the other. Gives back what there was.
+///
+/// # Errors
+/// The first fault that is not "it is gone already".
+pub(crate) async fn delete_all(
+    call: &Call<'_>,
+    items: Vec<Stored>,
+    options: &DeleteOptions,
+) -> Result<Vec<Stored>, Status> {
+    for item in &items {
+        let (tenant, namespace, name) = item.path.parts();
+        let one = Call {
+            state: call.state,
+            identity: call.identity,
+            kind: call.kind.clone(),
+            tenant: arktos_core::TenantName::new(tenant).ok(),
+            namespace: namespace.into(),
+            name: name.into(),
+            options: call.options.clone(),
+            warnings: parking_lot::Mutex::default(),
+        };
+        match delete(&one, options).await {
+            Ok(_) => {}
+            Err(status) if status.is(arktos_core::Reason::NotFound) => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(items)
+}

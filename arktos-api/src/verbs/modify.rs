@@ -1,0 +1,306 @@
+//! Update, and what every change of an object shares: preconditions, what stays, the no-op, the last finalizer.
+
+use arktos_core::{Object, Status, StatusCause, rules};
+use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
+use serde_json::Value;
+
+use super::create;
+use crate::admission;
+use crate::allocate::Allocation;
+use crate::call::{Call, commit_fault};
+
+/// How often a change is made anew on a newer state before the client is told of the conflict.
+const RETRIES: usize = 32;
+
+/// Which part of an object a write changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// All but the status.
+    Whole,
+    /// The status.
+    Status,
+    /// What another subresource stands for; its own rules decide.
+    Other(&'a str),
+}
+
+/// Where the new state comes from.
+pub(crate) enum Source<'a> {
+    /// It was sent whole.
+    Body(Object),
+    /// It is made from the old one, which is given in the version of the call's kind.
+    Made(&'a (dyn Fn(&Object) -> Result<Object, Status> + Send + Sync)),
+}
+
+/// What came of a write.
+pub(crate) struct Changed {
+    pub(crate) stored: Stored,
+    /// Whether the object was not there before.
+    pub(crate) created: bool,
+}
+
+/// Kinds that a replace creates where there is none.
+const CREATED_BY_UPDATE: [&str; 9] = [
+    "clusterrolebindings.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "endpoints",
+    "events",
+    "leases.coordination.k8s.io",
+    "limitranges",
+    "rolebindings.rbac.authorization.k8s.io",
+    "roles.rbac.authorization.k8s.io",
+    "services",
+];
+
+/// Built-in kinds whose replace must name the revision it replaces.
+const CONDITIONAL: [&str; 12] = [
+    "apiservices.apiregistration.k8s.io",
+    "csinodes.storage.k8s.io",
+    "csistoragecapacities.storage.k8s.io",
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "flowschemas.flowcontrol.apiserver.k8s.io",
+    "leases.coordination.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "poddisruptionbudgets.policy",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+    "runtimeclasses.node.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "volumeattachments.storage.k8s.io",
+];
+
+/// Writes a new state over an object.
+///
+/// # Errors
+/// What upstream answers: 404, 409, 422.
+pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) -> Result<Changed, Status> {
+    let key = call.key()?;
+    if let Some(delegate) = call.state.config.delegates.get(&key.resource) {
+        let subresource = match part {
+            Part::Whole => None,
+            Part::Status => Some("status"),
+            Part::Other(name) => Some(name),
+        };
+        let body = match source {
+            Source::Body(body) => body,
+            Source::Made(make) => make(&decoded(call, &call.found().await?)?)?,
+        };
+        let stored = delegate.writes.update(&key, subresource, body).await?;
+        return Ok(Changed { stored, created: false });
+    }
+    for _ in 0..RETRIES {
+        let snapshot = call.engine().latest().await.map_err(|error| crate::call::read_fault(&error))?;
+        let own = snapshot.get(&key);
+        let Some(old) = own.clone().or_else(|| call.state.shared.get(&key)) else {
+            return created_by_update(call, part, source).await;
+        };
+        let expect = if own.is_some() { Expect::At(old.revision) } else { Expect::Absent };
+        let seen = decoded(call, &old)?;
+        let (mut new, sent) = match &source {
+            Source::Body(body) => (body.clone(), true),
+            Source::Made(make) => (make(&seen)?, false),
+        };
+        named_alike(call, &mut new)?;
+        preconditions(call, &old, &new, sent)?;
+        match write(call, part, &old, new, expect).await? {
+            Some(stored) => return Ok(Changed { stored, created: false }),
+            None if sent && !body_revision(&source).is_empty() => return Err(modified(call)),
+            None => {}
+        }
+    }
+    Err(modified(call))
+}
+
+fn body_revision<'a>(source: &'a Source<'_>) -> &'a str {
+    match source {
+        Source::Body(body) => body.str_at(&["metadata", "resourceVersion"]),
+        Source::Made(_) => "",
+    }
+}
+
+/// The object as the version of the call's kind shows it.
+pub(crate) fn decoded(call: &Call<'_>, stored: &Stored) -> Result<Object, Status> {
+    let object = stored.object.decode(Some(stored.revision)).map_err(Status::internal)?;
+    if call.kind.storage {
+        return Ok(object);
+    }
+    let mut shown = rules::convert::from_storage(&call.kind, object);
+    shown.set(&["apiVersion"], call.kind.type_meta.api_version.as_str());
+    shown.set(&["kind"], call.kind.type_meta.kind.as_str());
+    Ok(shown)
+}
+
+/// Writes the new state. Absent when somebody else wrote in between.
+async fn write(
+    call: &Call<'_>,
+    part: Part<'_>,
+    old: &Stored,
+    new: Object,
+    expect: Expect,
+) -> Result<Option<Stored>, Status> {
+    let key = call.key()?;
+    let stored_kind = call.stored_kind();
+    let before = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+    let mut new = rules::convert::to_storage(&call.kind, new);
+    new.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
+    new.set(&["kind"], stored_kind.type_meta.kind.as_str());
+    new.notes.clone_from(&before.notes);
+    carry(&before, &mut new);
+    let mut commit = Commit::default();
+    admission::update(call, part, &before, &mut new, &mut commit).await?;
+    let mut allocation = Allocation::of_update(call, &before, &mut new)?;
+    let mut new = match part {
+        Part::Whole => rules::admit_update(&stored_kind, &before, new)?,
+        Part::Status => rules::admit_status(&stored_kind, &before, new)?,
+        Part::Other(name) => super::subresource::admit(call, name, &stored_kind, &before, new)?,
+    };
+    loop {
+        allocation.apply(&mut new);
+        let encoded = stored_kind.encode(&new).map_err(|error| Status::bad_request(error.to_string()))?;
+        let gone = is_finished(&new, &key.resource);
+        if encoded == old.object && !gone {
+            return Ok(Some(old.clone()));
+        }
+        let stored = |revision| Stored { path: key.path.clone(), revision, object: encoded.clone() };
+        if call.options.dry_run {
+            return Ok(Some(stored(old.revision)));
+        }
+        let mut attempt = commit.clone();
+        let change = if gone {
+            Change::Delete
+        } else {
+            Change::Put { object: encoded.clone(), expires: create::expiry(&key, call.state.config.clock.now()) }
+        };
+        attempt.writes.insert(0, Write { key: key.clone(), expect, change });
+        attempt.durability = create::durability(&key);
+        attempt.counters.extend(allocation.counters());
+        if gone {
+            attempt.counters.extend(Allocation::released_by(&new));
+        }
+        return match call.state.config.engine.commit(attempt).await {
+            Ok(_) if gone => Ok(Some(stored(old.revision))),
+            Ok(done) => Ok(Some(stored(done.revisions.first().copied().unwrap_or(done.revision)))),
+            Err(CommitError::Conflict { key: at, .. }) if at == key => Ok(None),
+            Err(CommitError::Limit { counter, .. }) if allocation.owns(&counter) => {
+                allocation.taken(call, &counter)?;
+                continue;
+            }
+            Err(error) => Err(admission::refusal(call, &call.name, &error).unwrap_or_else(|| commit_fault(&error))),
+        };
+    }
+}
+
+/// Whether an object that is being deleted has nothing left to wait for.
+pub(crate) fn is_finished(object: &Object, resource: &arktos_core::GroupResource) -> bool {
+    let some = |path: &[&str]| object.at(path).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let own = matches!(resource.as_str(), "namespaces" | "tenants");
+    object.at(&["metadata", "deletionTimestamp"]).is_some_and(|time| !time.is_null())
+        && !some(&["metadata", "finalizers"])
+        && object.int_at(&["metadata", "deletionGracePeriodSeconds"]).unwrap_or(0) == 0
+        && !(own && some(&["spec", "finalizers"]))
+}
+
+/// What only the server says stays as it was where the new state does not say it.
+fn carry(old: &Object, new: &mut Object) {
+    let kept = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+    for field in kept {
+        let silent = new.at(&["metadata", field]).is_none_or(|value| value.is_null() || value == "");
+        if let (true, Some(value)) = (silent, old.at(&["metadata", field])) {
+            let value = value.clone();
+            new.meta_mut().insert(field.to_owned(), value);
+        }
+    }
+    for field in ["managedFields", "generation", "selfLink", "resourceVersion"] {
+        match old.at(&["metadata", field]).cloned() {
+            Some(value) => new.meta_mut().insert(field.to_owned(), value),
+            None => new.meta_mut().remove(field),
+        };
+    }
+}
+
+fn named_alike(call: &Call<'_>, new: &mut Object) -> Result<(), Status> {
+    match new.name() {
+        "" => {
+            let text = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
+            return Err(Status::bad_request(text));
+        }
+        name if name != call.name => {
+            let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
+            return Err(Status::bad_request(text));
+        }
+        _ => {}
+    }
+    create::place(call, new)
+}
+
+fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Result<(), Status> {
+    let uid = new.uid();
+    let found = &*old.object.header().uid;
+    if sent && !uid.is_empty() && uid != found {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+        return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
+    }
+    let revision = new.str_at(&["metadata", "resourceVersion"]);
+    let resource = call.kind.storage_resource.as_str();
+    let conditional = !call.kind.builtin || CONDITIONAL.contains(&resource);
+    if revision.is_empty() {
+        return if conditional { Err(needs_revision(call)) } else { Ok(()) };
+    }
+    match arktos_core::Revision::parse(revision) {
+        None => {
+            let why = format!("Invalid value: {revision:?}: strconv.ParseUint: parsing {revision:?}: invalid syntax");
+            let cause = StatusCause {
+                reason: "FieldValueInvalid".to_owned(),
+                message: why,
+                field: "metadata.resourceVersion".to_owned(),
+            };
+            Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.name, vec![cause]))
+        }
+        Some(arktos_core::Revision::ZERO) if !conditional => Ok(()),
+        Some(revision) if revision == old.revision => Ok(()),
+        Some(_) => Err(modified(call)),
+    }
+}
+
+/// 422 for a replace that does not say what it replaces. (Upstream names the resource here, not the kind.)
+fn needs_revision(call: &Call<'_>) -> Status {
+    let cause = StatusCause {
+        reason: "FieldValueInvalid".to_owned(),
+        message: "Invalid value: 0: must be specified for an update".to_owned(),
+        field: "metadata.resourceVersion".to_owned(),
+    };
+    Status::invalid(&call.kind.group, &call.kind.resource, &call.name, vec![cause])
+}
+
+/// 409 for a write against a state that has moved on.
+pub(crate) fn modified(call: &Call<'_>) -> Status {
+    let why = "the object has been modified; please apply your changes to the latest version and try again";
+    Status::conflict(&call.kind.group_resource, &call.name, why)
+}
+
+async fn created_by_update(call: &Call<'_>, part: Part<'_>, source: Source<'_>) -> Result<Changed, Status> {
+    let allowed = part == Part::Whole && CREATED_BY_UPDATE.contains(&call.kind.storage_resource.as_str());
+    match source {
+        Source::Body(mut body) if allowed => {
+            named_alike(call, &mut body)?;
+            if !body.str_at(&["metadata", "resourceVersion"]).is_empty() || !body.uid().is_empty() {
+                return Err(missing(call, &body));
+            }
+            super::create::create(call, body).await.map(|stored| Changed { stored, created: true })
+        }
+        Source::Body(mut body) => {
+            named_alike(call, &mut body)?;
+            Err(call.not_found(&call.name))
+        }
+        Source::Made(_) => Err(call.not_found(&call.name)),
+    }
+}
+
+/// A replace with a uid or revision of what is gone is a conflict, and otherwise not found.
+fn missing(call: &Call<'_>, body: &Object) -> Status {
+    let uid = body.uid();
+    if uid.is_empty() {
+        return call.not_found(&call.name);
+    }
+    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
+    Status::conflict(&call.kind.group_resource, &call.name, why)
+}
+

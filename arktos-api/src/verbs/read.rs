@@ -1,0 +1,279 @@
+//! Get and list: which state, which objects, which page.
+
+use arktos_core::{GroupResource, ObjectPath, Reason, Revision, Status, StatusCause};
+use arktos_store::select::{Field, FieldTest};
+use arktos_store::{Selection, Snapshot, Stored, WatchError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::{Either, select};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::call::{Call, read_fault};
+use crate::query::{ReadOptions, VersionMatch};
+
+/// How long a read waits for a revision that is yet to come.
+const FUTURE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// One object.
+///
+/// # Errors
+/// 404; 504 for a revision that does not come.
+pub(crate) async fn get(call: &Call<'_>, version: &str) -> Result<Stored, Status> {
+    if version.is_empty() {
+        return call.found().await;
+    }
+    let wanted = Revision::parse(version).ok_or_else(|| invalid_version(version, Reason::InternalError))?;
+    let snapshot = not_older_than(call, wanted).await?;
+    let key = call.key()?;
+    snapshot.get(&key).or_else(|| call.state.shared.get(&key)).ok_or_else(|| call.not_found(&call.name))
+}
+
+/// A page of a list, not yet read: items are taken from the snapshot as they go out.
+pub(crate) struct Page {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) selection: Selection,
+    /// What every tenant has, merged in; empty for most kinds.
+    pub(crate) shared: Vec<Stored>,
+    /// The items are those after this path.
+    pub(crate) after: Option<ObjectPath>,
+    /// And up to this one.
+    pub(crate) until: Option<ObjectPath>,
+    /// The list's revision.
+    pub(crate) revision: Revision,
+    /// Where the next page begins; empty when this is the last.
+    pub(crate) next: String,
+    /// How many objects there are beyond this page, where that is known.
+    pub(crate) remaining: Option<usize>,
+}
+
+impl Page {
+    /// The items after a path, or from the page's beginning.
+    pub(crate) fn items<'a>(&'a self, after: Option<&'a ObjectPath>) -> impl Iterator<Item = Stored> + Send + 'a {
+        let after = after.or(self.after.as_ref());
+        let stored = self.snapshot.range(&self.selection.resource, &self.selection.within, after);
+        let stored = stored.filter(|item| self.selection.matches(&item.path, &item.object));
+        let shared = self.shared.iter().filter(move |item| after.is_none_or(|after| item.path > *after)).cloned();
+        Merged { left: stored.peekable(), right: shared.peekable() }
+            .take_while(|item| self.until.as_ref().is_none_or(|until| item.path <= *until))
+    }
+}
+
+/// Two ordered sequences as one.
+struct Merged<L: Iterator, R: Iterator> {
+    left: std::iter::Peekable<L>,
+    right: std::iter::Peekable<R>,
+}
+
+impl<L: Iterator<Item = Stored>, R: Iterator<Item = Stored>> Iterator for Merged<L, R> {
+    type Item = Stored;
+
+    fn next(&mut self) -> Option<Stored> {
+        match (self.left.peek(), self.right.peek()) {
+            (Some(left), Some(right)) if right.path < left.path => self.right.next(),
+            (None, Some(_)) => self.right.next(),
+            _ => self.left.next(),
+        }
+    }
+}
+
+/// Opens a page of a list.
+///
+/// # Errors
+/// 400 for selectors, versions and tokens that make no sense, 410 for what history does not reach, 504 for a revision
+/// that does not come.
+pub(crate) async fn list(call: &Call<'_>, options: &ReadOptions) -> Result<Page, Status> {
+    let selection = selection(call, options)?;
+    let token = match options.continue_token.as_str() {
+        "" => None,
+        text => Some(Token::open(call, text)?),
+    };
+    let snapshot = state(call, options, token.as_ref()).await?;
+    let shared = call.state.shared.selected(&selection, &snapshot);
+    let revision = snapshot.revision();
+    let after = token.and_then(|token| ObjectPath::parse(&format!("{}{}", selection.within.prefix(), token.after)));
+    let mut page = Page { snapshot, selection, shared, after, until: None, revision, next: String::new(), remaining: None };
+    if options.limit > 0 {
+        cut(call, &mut page, options.limit);
+    }
+    Ok(page)
+}
+
+/// Ends a page after `limit` items, with a token for the next one where there is more.
+fn cut(call: &Call<'_>, page: &mut Page, limit: usize) {
+    let mut items = page.items(None);
+    let last = items.by_ref().take(limit).last().map(|item| item.path);
+    let more = items.next().is_some();
+    drop(items);
+    let Some(last) = last.filter(|_| more) else { return };
+    let prefix = page.selection.within.prefix();
+    let after = last.as_str().strip_prefix(prefix.as_str()).unwrap_or(last.as_str()).to_owned();
+    page.next = Token { revision: page.revision.0, after }.seal(call, &page.selection.resource);
+    if page.selection.is_unfiltered() {
+        page.remaining = Some(page.items(Some(&last)).count());
+    }
+    page.until = Some(last);
+}
+
+/// The state that a list is made of.
+async fn state(call: &Call<'_>, options: &ReadOptions, token: Option<&Token>) -> Result<Snapshot, Status> {
+    let engine = call.engine();
+    if let Some(token) = token {
+        if token.revision == 0 {
+            return engine.latest().await.map_err(|error| read_fault(&error));
+        }
+        if !options.version.is_empty() && options.version != "0" {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        return engine.exactly_at(Revision(token.revision)).map_err(|error| match error {
+            WatchError::Compacted { .. } => token.expired(call),
+            other => read_fault(&other),
+        });
+    }
+    let wanted = match options.version.as_str() {
+        "" => return engine.latest().await.map_err(|error| read_fault(&error)),
+        text => Revision::parse(text).ok_or_else(|| invalid_version(text, Reason::BadRequest))?,
+    };
+    let exact = match options.version_match {
+        Some(VersionMatch::Exact) => true,
+        Some(VersionMatch::NotOlderThan) => false,
+        None => options.limit > 0 && wanted > Revision::ZERO,
+    };
+    if !exact {
+        return not_older_than(call, wanted).await;
+    }
+    if wanted > engine.snapshot().revision() {
+        return Err(too_large(wanted, engine.snapshot().revision()));
+    }
+    engine.exactly_at(wanted).map_err(|error| match error {
+        WatchError::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        other => read_fault(&other),
+    })
+}
+
+/// A state not older than a revision; a little patience for one that is yet to come.
+pub(crate) async fn not_older_than(call: &Call<'_>, wanted: Revision) -> Result<Snapshot, Status> {
+    let engine = call.engine();
+    let coming = std::pin::pin!(engine.not_older_than(wanted));
+    match select(coming, call.state.config.clock.sleep(FUTURE_WAIT)).await {
+        Either::Left((snapshot, _)) => snapshot.map_err(|error| read_fault(&error)),
+        Either::Right(_) => Err(too_large(wanted, engine.snapshot().revision())),
+    }
+}
+
+fn too_large(wanted: Revision, current: Revision) -> Status {
+    let text = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let mut status = Status::failure(Reason::Timeout, text).retry_after(1);
+    status.details.get_or_insert_default().causes.push(StatusCause {
+        reason: "ResourceVersionTooLarge".to_owned(),
+        message: "Too large resource version".to_owned(),
+        field: String::new(),
+    });
+    status
+}
+
+/// What a client is told of a `resourceVersion` that is none.
+pub(crate) fn invalid_version(text: &str, reason: Reason) -> Status {
+    let fault = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    match reason {
+        Reason::InternalError => Status::internal(fault),
+        _ => Status::failure(reason, format!("invalid resource version: {fault}")),
+    }
+}
+
+/// What a list or a watch selects.
+///
+/// # Errors
+/// 400 for fields that the kind cannot be selected by.
+pub(crate) fn selection(call: &Call<'_>, options: &ReadOptions) -> Result<Selection, Status> {
+    let mut selection = Selection::all(call.kind.storage_resource.clone(), call.within());
+    selection.labels = options.labels.clone();
+    for term in &options.fields.terms {
+        let field = match term.field.as_str() {
+            "metadata.name" => Field::Name,
+            "metadata.namespace" => Field::Namespace,
+            name if name.starts_with("arktos.") && !call.identity.is_component() => return Err(unknown_field(call, name)),
+            name => Field::At(call.kind.field(name).ok_or_else(|| unknown_field(call, name))?),
+        };
+        selection.fields.push(FieldTest { field, value: term.value.clone(), equal: term.equal });
+    }
+    if !call.name.is_empty() {
+        let test = FieldTest { field: Field::Name, value: call.name.clone().into_owned(), equal: true };
+        selection.fields.push(test);
+    }
+    Ok(selection)
+}
+
+fn unknown_field(call: &Call<'_>, name: &str) -> Status {
+    let own = call.kind.fields.iter().any(|field| !field.name.is_empty() && !field.name.starts_with("arktos."));
+    Status::bad_request(if own {
+        format!("field label not supported: {name}")
+    } else {
+        format!("{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    })
+}
+
+/// Where a list goes on: opaque to clients, and good only for the tenant and resource it was made for.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    /// The list's revision; zero for a list that goes on inconsistently.
+    #[serde(rename = "r")]
+    revision: u64,
+    /// The last path that was given out, within the range that was listed.
+    #[serde(rename = "s")]
+    after: String,
+}
+
+const MAC: usize = 16;
+
+impl Token {
+    fn seal(&self, call: &Call<'_>, resource: &GroupResource) -> String {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.extend_from_slice(&mac(call, resource, &bytes));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn open(call: &Call<'_>, text: &str) -> Result<Self, Status> {
+        let invalid = || Status::bad_request("continue key is not valid: it was not given out by this server");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
+        let (body, given) = bytes.split_at_checked(bytes.len().saturating_sub(MAC)).ok_or_else(invalid)?;
+        let expected = mac(call, &call.kind.storage_resource, body);
+        let differs = expected.iter().zip(given).fold(0, |differs, (one, other)| differs | (one ^ other));
+        if given.len() != MAC || differs != 0 {
+            return Err(invalid());
+        }
+        let token: Self = serde_json::from_slice(body).map_err(|_| invalid())?;
+        let clean = !token.after.split('/').any(|part| part == "." || part == "..");
+        if clean { Ok(token) } else { Err(invalid()) }
+    }
+
+    /// 410 with a token that goes on at the newest state.
+    fn expired(&self, call: &Call<'_>) -> Status {
+        let text = "The provided continue parameter is too old to display a consistent list result. You can start a new \
+                    list without the continue parameter, or use the continue token in this response to retrieve the \
+                    remainder of the results. Continuing with the provided token results in an inconsistent list - objects \
+                    that were created, modified, or deleted between the time the first chunk was returned and now may show \
+                    up in the list.";
+        let mut status = Status::expired(text);
+        let next = Self { revision: 0, after: self.after.clone() };
+        status.metadata.continue_token = next.seal(call, &call.kind.storage_resource);
+        status
+    }
+}
+
+/// Binds a token to this store and the range it was listed from. (HMAC-SHA256, by its definition.)
+fn mac(call: &Call<'_>, _resource: &GroupResource, body: &[u8]) -> [u8; MAC] {
+    let within = call.within().prefix();
+    let pad = |byte: u8| call.state.config.continue_key.map(|key| key ^ byte);
+    let inner = Sha256::new()
+        .chain_update(pad(0x36))
+        .chain_update([0x36; 32])
+        .chain_update(within.as_bytes())
+        .chain_update([0])
+        .chain_update(body)
+        .finalize();
+    let whole = Sha256::new().chain_update(pad(0x5c)).chain_update([0x5c; 32]).chain_update(inner).finalize();
+    let mut mac = [0; MAC];
+    mac.copy_from_slice(&whole[..MAC]);
+    mac
+}

@@ -1,0 +1,113 @@
+//! The scale subresource: how many replicas, seen apart from the rest.
+
+use arktos_core::selector::LabelSelectorSpec;
+use arktos_core::{LabelSelector, Object, Status, TypeMeta};
+use serde_json::{Value, json};
+
+use super::modify::{self, Part, Source};
+use super::patch;
+use crate::call::Call;
+use arktos_store::client::Patch;
+
+/// The type of a scale.
+pub(crate) fn type_meta() -> TypeMeta {
+    TypeMeta::new("autoscaling", "v1", "Scale")
+}
+
+/// An object's scale.
+///
+/// # Errors
+/// 404.
+pub(crate) async fn get(call: &Call<'_>) -> Result<Object, Status> {
+    let stored = call.found().await?;
+    Ok(shown(call, &modify::decoded(call, &stored)?))
+}
+
+/// Replaces the scale.
+///
+/// # Errors
+/// As an update.
+pub(crate) async fn update(call: &Call<'_>, scale: Object) -> Result<Object, Status> {
+    let make = |old: &Object| scaled(call, old, &scale, scale.str_at(&["metadata", "resourceVersion"]));
+    write(call, &make).await
+}
+
+/// Patches the scale.
+///
+/// # Errors
+/// As a patch.
+pub(crate) async fn patch(call: &Call<'_>, asked: &Patch) -> Result<Object, Status> {
+    let schema = arktos_core::schema::builtin_type(&type_meta())
+        .ok_or_else(|| Status::internal("autoscaling/v1 Scale is not known"))?;
+    let make = |old: &Object| {
+        let mut value = shown(call, old).into_value();
+        patch::apply(&schema, true, &mut value, asked)?;
+        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), value, arktos_core::Dialect::Region)?;
+        scaled(call, old, &decoded.object, decoded.object.str_at(&["metadata", "resourceVersion"]))
+    };
+    write(call, &make).await
+}
+
+async fn write(
+    call: &Call<'_>,
+    make: &(dyn Fn(&Object) -> Result<Object, Status> + Send + Sync),
+) -> Result<Object, Status> {
+    let changed = modify::modify(call, Part::Whole, Source::Made(make)).await?;
+    Ok(shown(call, &modify::decoded(call, &changed.stored)?))
+}
+
+/// The object with the replicas of a scale.
+fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Result<Object, Status> {
+    let name = scale.name();
+    if name.is_empty() {
+        let text = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
+        return Err(Status::bad_request(text));
+    }
+    if name != call.name {
+        let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
+        return Err(Status::bad_request(text));
+    }
+    let replicas = scale.int_at(&["spec", "replicas"]).unwrap_or(0);
+    if replicas < 0 {
+        let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+        let cause = crate::query::cause("FieldValueInvalid", "spec.replicas", &fault);
+        return Err(Status::invalid("autoscaling", "Scale", name, vec![cause]));
+    }
+    let mut new = old.clone();
+    new.set(&["spec", "replicas"], replicas);
+    if revision.is_empty() {
+        return Ok(new);
+    }
+    new.set(&["metadata", "resourceVersion"], revision);
+    Ok(new)
+}
+
+/// The scale that an object shows.
+fn shown(call: &Call<'_>, object: &Object) -> Object {
+    let mut scale = Object::new(&type_meta(), &call.name);
+    for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.at(&["metadata", field]) {
+            scale.set(&["metadata", field], value.clone());
+        }
+    }
+    let replicas = object.int_at(&["spec", "replicas"]).unwrap_or(0);
+    scale.fields.insert("spec".to_owned(), if replicas == 0 { json!({}) } else { json!({ "replicas": replicas }) });
+    scale.set(&["status", "replicas"], object.int_at(&["status", "replicas"]).unwrap_or(0));
+    let selector = selector(object.at(&["spec", "selector"]));
+    if !selector.is_empty() {
+        scale.set(&["status", "selector"], selector);
+    }
+    scale
+}
+
+/// A selector as text, from either of its two forms.
+fn selector(value: Option<&Value>) -> String {
+    let Some(value) = value else { return String::new() };
+    let is_spec = value.get("matchLabels").is_some() || value.get("matchExpressions").is_some();
+    let selector: Option<LabelSelector> = if is_spec {
+        serde_json::from_value::<LabelSelectorSpec>(value.clone()).ok().and_then(|spec| spec.selector().ok())
+    } else {
+        serde_json::from_value(value.clone()).ok().map(|labels| LabelSelector::equal_to(&labels))
+    };
+    selector.map(|selector| selector.to_string()).unwrap_or_default()
+}

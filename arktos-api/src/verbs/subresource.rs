@@ -1,0 +1,293 @@
+//! Subresources with rules of their own: finalize, approval, resize, ephemeral containers; binding and eviction.
+
+use arktos_core::catalog::Kind;
+use arktos_core::status::StatusDetails;
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, rules};
+use arktos_store::client::DeleteOptions;
+use arktos_store::{Change, Commit, CommitError, Expect, Write};
+use serde_json::{Value, json};
+
+use super::{delete, modify};
+use crate::call::{Call, commit_fault};
+
+/// The annotation by which a scheduler says under which claim it binds: `resource manager/claim`.
+pub(crate) const CLAIM: &str = "arktos.io/claim";
+/// The note that names the claim.
+pub(crate) const CLAIM_NOTE: &str = "claim";
+/// The note that names the resource manager.
+pub(crate) const MANAGER_NOTE: &str = "resource-manager";
+
+/// The new state of an object after a write to one of its subresources: only what that stands for changes.
+///
+/// # Errors
+/// 422.
+pub(crate) fn admit(
+    call: &Call<'_>,
+    name: &str,
+    kind: &Kind,
+    old: &Object,
+    new: Object,
+) -> Result<Object, Status> {
+    let mut merged = old.clone();
+    let mut take = |path: &[&str]| match new.at(path).cloned() {
+        Some(value) => merged.set(path, value),
+        None => {
+            merged.remove(path);
+        }
+    };
+    match name {
+        "finalize" => {
+            take(&["spec", "finalizers"]);
+            if merged.at(&["spec"]).is_none() {
+                merged.set(&["spec"], json!({}));
+            }
+            Ok(merged)
+        }
+        "approval" => {
+            take(&["status", "conditions"]);
+            Ok(merged)
+        }
+        "ephemeralcontainers" => {
+            take(&["spec", "ephemeralContainers"]);
+            rules::admit_update(kind, old, merged)
+        }
+        "resize" => {
+            resize(&mut merged, &new);
+            let mut admitted = rules::admit_update(kind, old, merged)?;
+            bump(old, &mut admitted);
+            Ok(admitted)
+        }
+        _ => Err(Status::not_found(&call.kind.group_resource, &call.name)),
+    }
+}
+
+fn bump(old: &Object, new: &mut Object) {
+    if old.at(&["spec"]) != new.at(&["spec"])
+        && let Some(generation) = old.int_at(&["metadata", "generation"])
+    {
+        new.set(&["metadata", "generation"], generation + 1);
+    }
+}
+
+/// Takes the resources of containers over, by name.
+fn resize(merged: &mut Object, new: &Object) {
+    for list in ["containers", "initContainers"] {
+        let wanted: Vec<Value> = new.at(&["spec", list]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let Some(containers) = merged.map_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for container in containers {
+            let same = wanted.iter().find(|one| one.get("name") == container.get("name"));
+            if let (Some(resources), Some(fields)) = (same.and_then(|one| one.get("resources")), container.as_object_mut()) {
+                fields.insert("resources".to_owned(), resources.clone());
+            }
+        }
+    }
+}
+
+/// Success of an action.
+fn done() -> Status {
+    let mut status = Status::success(None);
+    status.code = 201;
+    status
+}
+
+/// Binds a pod to a host.
+///
+/// # Errors
+/// 404, 409 when it is bound or may not be, 400.
+pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status, Status> {
+    if binding.name() != call.name {
+        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+    }
+    let node = binding.str_at(&["target", "name"]).to_owned();
+    if node.is_empty() || !matches!(binding.str_at(&["target", "kind"]), "" | "Node") {
+        return Err(Status::internal("the target of a binding must be a Node with a name"));
+    }
+    let claim = binding
+        .at(&["metadata", "annotations"])
+        .and_then(|annotations| annotations.get(CLAIM))
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    if let Some(Value::Object(annotations)) = binding.map_mut(&["metadata"]).get_mut("annotations") {
+        annotations.remove(CLAIM);
+    }
+    let key = call.key()?;
+    for _ in 0..16 {
+        let old = call.found().await?;
+        let mut pod = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+        bindable(call, &pod, &binding)?;
+        bound(&mut pod, &binding, &node, &call.state.config.clock.now().to_string());
+        let mut commit = Commit { ..Commit::default() };
+        claimed(call, &mut pod, claim.as_deref(), &mut commit).await?;
+        let kind = call.stored_kind();
+        let object = kind.encode(&pod).map_err(Status::internal)?;
+        if call.options.dry_run {
+            return Ok(done());
+        }
+        commit.writes.push(Write { key: key.clone(), expect: Expect::At(old.revision), change: Change::put(object) });
+        match call.state.config.engine.commit(commit).await {
+            Ok(_) => return Ok(done()),
+            Err(CommitError::Conflict { .. }) => {}
+            Err(CommitError::Guarded { .. }) => {
+                return Err(conflict(call, format!("the claim {} has ended", claim.unwrap_or_default())));
+            }
+            Err(error) => return Err(commit_fault(&error)),
+        }
+    }
+    Err(modify::modified(call))
+}
+
+fn bindable(call: &Call<'_>, pod: &Object, binding: &Object) -> Result<(), Status> {
+    let (name, node) = (&call.name, pod.str_at(&["spec", "nodeName"]));
+    let uid = binding.uid();
+    if !uid.is_empty() && uid != pod.uid() {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", pod.uid());
+        return Err(conflict(call, why));
+    }
+    if !pod.str_at(&["metadata", "deletionTimestamp"]).is_empty() {
+        return Err(conflict(call, format!("pod {name} is being deleted, cannot be assigned to a host")));
+    }
+    if !node.is_empty() {
+        return Err(conflict(call, format!("pod {name} is already assigned to node {node:?}")));
+    }
+    if pod.at(&["spec", "schedulingGates"]).and_then(Value::as_array).is_some_and(|gates| !gates.is_empty()) {
+        return Err(conflict(call, format!("pod {name} has non-empty .spec.schedulingGates")));
+    }
+    Ok(())
+}
+
+fn conflict(call: &Call<'_>, why: String) -> Status {
+    let mut status = Status::conflict(&GroupResource::core("pods/binding"), &call.name, why);
+    status.details.get_or_insert_default().kind = "pods/binding".to_owned();
+    status
+}
+
+/// What a binding changes of a pod.
+fn bound(pod: &mut Object, binding: &Object, node: &str, now: &str) {
+    pod.set(&["spec", "nodeName"], node);
+    for field in ["annotations", "labels"] {
+        if let Some(Value::Object(more)) = binding.at(&["metadata", field]).filter(|more| more.as_object().is_some_and(|more| !more.is_empty())) {
+            pod.map_mut(&["metadata", field]).extend(more.clone());
+        }
+    }
+    let conditions = pod.map_mut(&["status"]).entry("conditions").or_insert_with(|| json!([]));
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let Some(conditions) = conditions.as_array_mut() else { return };
+    conditions.retain(|condition| condition.get("type").and_then(Value::as_str) != Some("PodScheduled"));
+    conditions.push(json!({
+        "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
+    }));
+}
+
+/// Notes a claim on a pod, and makes the commit depend on its not having ended.
+async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit: &mut Commit) -> Result<(), Status> {
+    let claim = match claim {
+        Some(claim) if call.identity.is_component() => claim.to_owned(),
+        Some(_) => return Err(Status::forbidden(&call.kind.group_resource, &call.name, "only a scheduler may name a claim")),
+        None => match &call.state.config.claimer {
+            Some(claimer) => claimer.claim(call.one_tenant()?, pod).await?,
+            None => return Ok(()),
+        },
+    };
+    let Some((manager, name)) = claim.split_once('/').filter(|(manager, name)| !manager.is_empty() && !name.is_empty())
+    else {
+        return Err(Status::bad_request(format!("{claim:?} does not name a claim: resource manager/claim is expected")));
+    };
+    if name.contains('/') {
+        return Err(Status::bad_request(format!("{claim:?} does not name a claim")));
+    }
+    let fence = ObjectKey::region_scoped(GroupResource::new("region.arktos.io", "claimfences"), name);
+    commit.guards.push(arktos_store::Guard { key: fence, expect: Expect::Absent });
+    let manager = manager.to_owned();
+    pod.notes.insert(MANAGER_NOTE.to_owned(), manager);
+    pod.notes.insert(CLAIM_NOTE.to_owned(), claim);
+    Ok(())
+}
+
+/// A pod that is created with a node name needs a claim as a binding does.
+///
+/// # Errors
+/// What the resource manager answers.
+pub(crate) async fn claim_at_creation(
+    call: &Call<'_>,
+    object: &mut Object,
+    commit: &mut Commit,
+) -> Result<(), Status> {
+    let bound = call.kind.storage_resource.as_str() == "pods" && !object.str_at(&["spec", "nodeName"]).is_empty();
+    if !bound || call.options.dry_run {
+        return Ok(());
+    }
+    let claim = object.notes.get(CLAIM_NOTE).cloned();
+    claimed(call, object, claim.as_deref(), commit).await
+}
+
+/// Evicts a pod: deletes it, if its disruption budgets allow.
+///
+/// # Errors
+/// 404, 409, 429.
+pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, Status> {
+    if eviction.name() != call.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let body = eviction.at(&["deleteOptions"]).and_then(|options| Object::from_value(options.clone()));
+    let (options, dry) = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
+    let stored = call.found().await?;
+    let pod = stored.object.decode(None).map_err(Status::internal)?;
+    budget(call, &pod)?;
+    let mut write = call.options.clone();
+    write.dry_run |= dry;
+    let one = Call {
+        state: call.state,
+        identity: call.identity,
+        kind: call.kind.clone(),
+        tenant: call.tenant.clone(),
+        namespace: call.namespace.clone(),
+        name: call.name.clone(),
+        options: write,
+        warnings: parking_lot::Mutex::default(),
+    };
+    delete::delete(&one, &DeleteOptions { revision: options.revision, ..options }).await?;
+    Ok(done())
+}
+
+/// Refuses where a disruption budget has nothing left.
+fn budget(call: &Call<'_>, pod: &Object) -> Result<(), Status> {
+    let over = matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending");
+    if over || !pod.str_at(&["metadata", "deletionTimestamp"]).is_empty() {
+        return Ok(());
+    }
+    let labels: std::collections::BTreeMap<String, String> =
+        pod.at(&["metadata", "labels"]).and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default();
+    let budgets = GroupResource::new("policy", "poddisruptionbudgets");
+    let within = arktos_store::Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
+    for stored in call.engine().snapshot().range(&budgets, &within, None) {
+        let Ok(budget) = stored.object.decode(None) else { continue };
+        let selector: Option<arktos_core::selector::LabelSelectorSpec> =
+            budget.at(&["spec", "selector"]).and_then(|value| serde_json::from_value(value.clone()).ok());
+        let Some(selector) = selector.and_then(|spec| spec.selector().ok()) else { continue };
+        if !selector.matches(|key| labels.get(key).map(String::as_str)) {
+            continue;
+        }
+        let allowed = budget.int_at(&["status", "disruptionsAllowed"]).unwrap_or(0);
+        let observed = budget.int_at(&["status", "observedGeneration"]).unwrap_or(0);
+        if allowed <= 0 || observed < budget.int_at(&["metadata", "generation"]).unwrap_or(0) {
+            return Err(disrupted(stored.path.name()));
+        }
+    }
+    Ok(())
+}
+
+fn disrupted(budget: &str) -> Status {
+    let mut status =
+        Status::failure(Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.");
+    status.details = Some(StatusDetails {
+        causes: vec![crate::query::cause(
+            "DisruptionBudget",
+            "",
+            &format!("The disruption budget {budget} does not allow evicting pods at the moment"),
+        )],
+        ..StatusDetails::default()
+    });
+    status
+}

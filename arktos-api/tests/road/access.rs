@@ -1,0 +1,102 @@
+//! Who may do what.
+
+use http::Method;
+use serde_json::json;
+
+use crate::{MAPS, World, map};
+
+#[tokio::test]
+async fn wrong_tokens_are_refused_and_no_token_is_anonymous() {
+    let world = World::new().await;
+    assert_eq!(world.get("wrong", MAPS).await.code, 401);
+    let anonymous = world.get("", MAPS).await;
+    assert_eq!(anonymous.code, 403);
+    assert!(anonymous.body["message"].as_str().unwrap().contains("User \"system:anonymous\" cannot list"));
+    for path in ["/healthz", "/livez", "/readyz", "/version"] {
+        assert_eq!(world.get("", path).await.code, 200, "{path}");
+    }
+    let refused = world.get("", "/apis").await;
+    assert_eq!(refused.body["message"], "forbidden: User \"system:anonymous\" cannot get path \"/apis\"");
+}
+
+#[tokio::test]
+async fn rules_come_from_the_roles_of_the_tenant_that_is_asked() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    assert_eq!(world.get("clerk", MAPS).await.code, 403);
+    let role = json!({
+        "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}],
+    });
+    let binding = json!({
+        "metadata": {"name": "clerks"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "clerks"}],
+    });
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    // The same grant in another tenant changes nothing here.
+    for token in ["umbra", "acme"] {
+        assert_eq!(world.get("clerk", MAPS).await.code, 403);
+        assert_eq!(world.post(token, &format!("{rbac}/roles"), role.clone()).await.code, 201);
+        assert_eq!(world.post(token, &format!("{rbac}/rolebindings"), binding.clone()).await.code, 201);
+    }
+    assert_eq!(world.get("clerk", MAPS).await.code, 200);
+    assert_eq!(world.get("clerk", "/api/v1/configmaps").await.code, 403);
+    assert_eq!(world.delete("clerk", &format!("{MAPS}/a")).await.code, 403);
+    assert_eq!(world.delete("acme", &format!("{rbac}/rolebindings/clerks")).await.code, 200);
+    assert_eq!(world.get("clerk", MAPS).await.code, 403);
+}
+
+#[tokio::test]
+async fn nobody_gives_away_what_they_do_not_have() {
+    let world = World::new().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let admin = json!({
+        "metadata": {"name": "clara"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "clara"}],
+    });
+    let path = format!("{rbac}/namespaces/default/rolebindings");
+    assert_eq!(world.post("acme", &path, admin.clone()).await.code, 201);
+    let mut more = admin.clone();
+    more["metadata"]["name"] = json!("more");
+    assert_eq!(world.post("clerk", &path, more.clone()).await.code, 201);
+    more["roleRef"]["name"] = json!("cluster-admin");
+    more["metadata"]["name"] = json!("most");
+    let refused = world.post("clerk", &path, more).await;
+    assert_eq!(refused.code, 403);
+    assert!(refused.body["message"].as_str().unwrap().contains("is attempting to grant RBAC permissions"));
+}
+
+#[tokio::test]
+async fn every_tenant_has_the_bootstrap_roles_and_may_have_its_own_instead() {
+    let world = World::new().await;
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let list = world.get("acme", path).await;
+    let names: Vec<&str> =
+        list.body["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"cluster-admin") && names.contains(&"view"), "{names:?}");
+    let changed = world.patch("acme", &format!("{path}/view"), json!({"metadata": {"labels": {"own": "yes"}}})).await;
+    assert_eq!(changed.code, 200, "{:?}", changed.body);
+    assert_eq!(world.get("acme", &format!("{path}/view")).await.body["metadata"]["labels"]["own"], "yes");
+    assert_eq!(world.get("umbra", &format!("{path}/view")).await.body["metadata"]["labels"]["own"], json!(null));
+    let again = world.get("acme", path).await.body["items"].as_array().unwrap().len();
+    assert_eq!(again, names.len());
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_nothing_is_at() {
+    let world = World::new().await;
+    for (method, path, code) in [
+        (Method::GET, "/api/v1/nosuch", 404),
+        (Method::GET, "/apis/none.example.com/v1/things", 404),
+        (Method::GET, "/api/v1/watch/pods", 404),
+        (Method::GET, "/api/v1/namespaces/default%2fx/configmaps", 404),
+        (Method::PUT, MAPS, 405),
+        (Method::POST, "/api/v1/namespaces/default/configmaps/x", 405),
+        (Method::OPTIONS, MAPS, 405),
+        (Method::GET, "/api/v1/namespaces/default/configmaps/x/status", 404),
+    ] {
+        assert_eq!(world.send("root", method.clone(), path, None).await.code, code, "{method} {path}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The client in process: the same verbs, the same rules.
+
+use arktos_api::Identity;
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, TenantName};
+use arktos_store::client::{DeleteOptions, Patch};
+use arktos_store::{Delivery, Query, Within};
+use futures::StreamExt;
+use serde_json::json;
+
+use crate::{World, map, pod};
+
+#[tokio::test]
+async fn it_creates_lists_watches_patches_and_deletes() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:test"));
+    let maps = GroupResource::core("configmaps");
+    let acme = TenantName::new("acme").unwrap();
+    let query = Query::all(maps.clone(), Within::Tenant(acme.clone()));
+    let listing = client.list(&query).await.unwrap();
+    assert!(listing.items.is_empty());
+    let mut events = client.watch(&query, listing.revision).await.unwrap();
+    let made = client.create(&maps, "acme", "default", Object::from_value(map("a")).unwrap()).await.unwrap();
+    assert_eq!(made.path.as_str(), "acme/default/a");
+    let key = ObjectKey::namespaced(maps.clone(), &acme, "default", "a");
+    client.patch(&key, None, Patch::Merge(json!({"data": {"b": "2"}}))).await.unwrap();
+    client.delete(&key, DeleteOptions::default()).await.unwrap();
+    assert!(client.get(&key).await.unwrap_err().is(Reason::NotFound));
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(match events.next().await.unwrap().unwrap() {
+            Delivery::Added(_) => "added",
+            Delivery::Modified(_) => "modified",
+            Delivery::Deleted(_) => "deleted",
+            Delivery::Bookmark(_) => "bookmark",
+        });
+    }
+    assert_eq!(seen, ["added", "modified", "deleted"]);
+}
+
+#[tokio::test]
+async fn it_is_authorized_as_over_http() {
+    let world = World::new().await;
+    let umbra = TenantName::new("umbra").unwrap();
+    let client = world.api.client(Identity::user("uma", &["system:masters"], &umbra));
+    let maps = GroupResource::core("configmaps");
+    let refused = client.create(&maps, "acme", "default", Object::from_value(map("a")).unwrap()).await;
+    assert!(refused.unwrap_err().is(Reason::Forbidden));
+    assert!(client.list(&Query::everywhere(maps.clone())).await.unwrap_err().is(Reason::Forbidden));
+    assert!(client.list(&Query::everywhere(GroupResource::core("nodes"))).await.unwrap_err().is(Reason::Forbidden));
+    assert!(client.create(&maps, "umbra", "default", Object::from_value(map("a")).unwrap()).await.is_ok());
+}
+
+#[tokio::test]
+async fn it_binds_and_selects_by_the_control_planes_notes() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:scheduler"));
+    let pods = GroupResource::core("pods");
+    let acme = TenantName::new("acme").unwrap();
+    client.create(&pods, "acme", "default", Object::from_value(pod("a")).unwrap()).await.unwrap();
+    let key = ObjectKey::namespaced(pods.clone(), &acme, "default", "a");
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": "a", "annotations": {"arktos.io/claim": "rm-0/c1"}},
+        "target": {"kind": "Node", "name": "n1"},
+    });
+    client.post(&key, "binding", Object::from_value(binding).unwrap()).await.unwrap();
+    let stored = client.get(&key).await.unwrap();
+    assert_eq!(stored.object.header().notes.get("claim").map(String::as_str), Some("rm-0/c1"));
+    let shown = world.get("acme", "/api/v1/namespaces/default/pods/a").await.body;
+    assert_eq!(shown["metadata"]["annotations"], json!(null));
+    assert_eq!(shown["metadata"]["arktosNotes"], json!(null));
+    let query = Query::everywhere(pods).field("arktos.resourceManager", "rm-0");
+    assert_eq!(client.list(&query).await.unwrap().items.len(), 1);
+    let path = "/api/v1/namespaces/default/pods?fieldSelector=arktos.resourceManager=rm-0";
+    assert_eq!(world.get("acme", path).await.code, 400);
+}

@@ -1,0 +1,88 @@
+//! Lists: pages of one state, tokens that cannot be forged, selectors.
+
+use serde_json::json;
+
+use crate::{MAPS, World, map};
+
+#[tokio::test]
+async fn pages_show_one_state_whatever_is_written_between_them() {
+    let world = World::new().await;
+    for at in 0..7 {
+        world.post("acme", MAPS, map(&format!("m{at}"))).await;
+    }
+    let mut names = Vec::new();
+    let mut token = String::new();
+    let mut revisions = Vec::new();
+    loop {
+        let page = world.get("acme", &format!("{MAPS}?limit=3&continue={token}")).await;
+        assert_eq!(page.code, 200, "{:?}", page.body);
+        let items = page.body["items"].as_array().unwrap().clone();
+        names.extend(items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()));
+        revisions.push(page.body["metadata"]["resourceVersion"].clone());
+        world.post("acme", MAPS, map(&format!("m3x{}", names.len()))).await;
+        world.delete("acme", &format!("{MAPS}/m6")).await;
+        let Some(next) = page.body["metadata"]["continue"].as_str() else { break };
+        assert_eq!(page.body["metadata"]["remainingItemCount"], 7 - names.len());
+        token = next.to_owned();
+    }
+    assert_eq!(names, ["m0", "m1", "m2", "m3", "m4", "m5", "m6"]);
+    revisions.dedup();
+    assert_eq!(revisions.len(), 1);
+}
+
+#[tokio::test]
+async fn tokens_are_good_only_where_they_were_given_out() {
+    let world = World::new().await;
+    for token in ["acme", "umbra"] {
+        for name in ["a", "b"] {
+            world.post(token, MAPS, map(name)).await;
+        }
+    }
+    let page = world.get("acme", &format!("{MAPS}?limit=1")).await;
+    let token = page.body["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(world.get("acme", &format!("{MAPS}?limit=1&continue={token}")).await.code, 200);
+    assert_eq!(world.get("umbra", &format!("{MAPS}?limit=1&continue={token}")).await.code, 400);
+    for forged in ["x", "eyJyIjo1LCJzIjoiYSJ9", &format!("{token}AA"), &token[1..]] {
+        assert_eq!(world.get("acme", &format!("{MAPS}?limit=1&continue={forged}")).await.code, 400, "{forged}");
+    }
+}
+
+#[tokio::test]
+async fn versions_choose_the_state() {
+    let world = World::new().await;
+    let first = world.post("acme", MAPS, map("a")).await.body;
+    let revision = first["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    world.patch("acme", &format!("{MAPS}/a"), json!({"data": {"a": "2"}})).await;
+    let list = async |query: &str| world.get("acme", &format!("{MAPS}?{query}")).await;
+    let exact = list(&format!("resourceVersion={revision}&resourceVersionMatch=Exact")).await;
+    assert_eq!(exact.body["items"][0]["data"]["a"], "1");
+    assert_eq!(exact.body["metadata"]["resourceVersion"], revision.as_str());
+    let newer = list(&format!("resourceVersion={revision}&resourceVersionMatch=NotOlderThan")).await;
+    assert_eq!(newer.body["items"][0]["data"]["a"], "2");
+    assert_eq!(list("resourceVersion=0&resourceVersionMatch=Exact").await.code, 422);
+    assert_eq!(list("resourceVersionMatch=NotOlderThan").await.code, 422);
+    assert_eq!(list("resourceVersion=abc").await.code, 400);
+    let future = list("resourceVersion=999999999999");
+    let mut future = std::pin::pin!(future);
+    assert!(futures::poll!(&mut future).is_pending());
+    world.advance(4);
+    let future = future.await;
+    assert_eq!((future.code, future.body["details"]["retryAfterSeconds"].as_u64()), (504, Some(1)));
+}
+
+#[tokio::test]
+async fn long_lists_are_sent_piece_by_piece_and_whole() {
+    let world = World::new().await;
+    let filling = "x".repeat(4000);
+    for at in 0..120 {
+        let mut body = map(&format!("m{at:03}"));
+        body["data"]["filling"] = json!(filling);
+        assert_eq!(world.post("acme", MAPS, body).await.code, 201);
+    }
+    let response = world.respond("acme", http::Method::GET, MAPS, "", String::new()).await;
+    assert!(http_body::Body::size_hint(response.body()).exact().is_none(), "it is streamed");
+    let list = world.get("acme", MAPS).await;
+    let items = list.body["items"].as_array().unwrap();
+    assert_eq!(items.len(), 120);
+    assert!(items.windows(2).all(|two| two[0]["metadata"]["name"].as_str() < two[1]["metadata"]["name"].as_str()));
+}

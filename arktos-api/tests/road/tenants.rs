@@ -1,0 +1,104 @@
+//! Two tenants with the same names do not see or touch each other, whatever the path.
+
+use serde_json::json;
+
+use crate::{MAPS, World, map};
+
+#[tokio::test]
+async fn the_same_name_in_two_tenants_is_two_objects() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", MAPS, map("shared")).await.code, 201);
+    assert_eq!(world.get("umbra", &format!("{MAPS}/shared")).await.code, 404);
+    let mut other = map("shared");
+    other["data"]["a"] = json!("2");
+    assert_eq!(world.post("umbra", MAPS, other).await.code, 201);
+    for (token, value) in [("acme", "1"), ("umbra", "2")] {
+        assert_eq!(world.get(token, &format!("{MAPS}/shared")).await.body["data"]["a"], value);
+        let list = world.get(token, "/api/v1/configmaps").await;
+        assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
+    }
+    assert_eq!(world.delete("umbra", &format!("{MAPS}/shared")).await.code, 200);
+    assert_eq!(world.get("acme", &format!("{MAPS}/shared")).await.code, 200);
+}
+
+#[tokio::test]
+async fn all_three_forms_of_a_path_lead_to_one_object_and_show_the_tenant_as_they_should() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("web")).await;
+    let paths = [
+        ("/api/v1/namespaces/default/configmaps/web", json!("acme")),
+        ("/api/v1/tenants/acme/namespaces/default/configmaps/web", json!("acme")),
+        ("/tenants/acme/api/v1/namespaces/default/configmaps/web", json!(null)),
+    ];
+    let uid = world.get("acme", paths[0].0).await.body["metadata"]["uid"].clone();
+    for (path, tenant) in paths.clone() {
+        let found = world.get("acme", path).await;
+        assert_eq!((found.code, &found.body["metadata"]["uid"]), (200, &uid), "{path}");
+        assert_eq!(found.body["metadata"]["tenant"], tenant, "{path}");
+    }
+    for path in [paths[1].0, paths[2].0] {
+        let refused = world.get("umbra", path).await;
+        assert_eq!(refused.code, 403, "{path}");
+        let text = refused.body["message"].as_str().unwrap();
+        assert!(text.contains("User \"uma\" cannot get resource \"configmaps\""), "{text}");
+        assert!(text.contains("in the tenant \"acme\""), "{text}");
+        // What does not exist is refused in the same words.
+        let missing = world.get("umbra", &path.replace("web", "nil")).await;
+        assert_eq!(missing.body["message"].as_str().unwrap().replace("nil", "web"), text);
+    }
+}
+
+#[tokio::test]
+async fn only_system_looks_across_tenants() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    world.post("umbra", MAPS, map("b")).await;
+    let all = world.get("root", "/api/v1/tenants/all/configmaps").await;
+    assert_eq!(all.code, 200);
+    let tenants: Vec<&str> =
+        all.body["items"].as_array().unwrap().iter().map(|item| item["metadata"]["tenant"].as_str().unwrap()).collect();
+    assert_eq!(tenants, ["acme", "umbra"]);
+    assert_eq!(world.get("acme", "/api/v1/tenants/all/configmaps").await.code, 403);
+    assert_eq!(world.get("root", "/tenants/acme/api/v1/namespaces/default/configmaps/a").await.code, 200);
+    assert_eq!(world.post("root", "/api/v1/tenants/all/namespaces/default/configmaps", map("x")).await.code, 400);
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_region_is_refused_to_tenants_by_rule() {
+    let world = World::new().await;
+    for path in ["/api/v1/nodes", "/api/v1/tenants", "/api/v1/tenants/acme", "/apis/region.arktos.io/v1/claims"] {
+        assert_eq!(world.get("acme", path).await.code, 403, "{path}");
+        assert_eq!(world.get("root", path).await.code, 200, "{path}");
+    }
+    assert_eq!(world.get("acme", "/tenants/acme/api/v1/nodes").await.code, 403);
+    assert_eq!(world.delete("acme", "/api/v1/tenants/umbra").await.code, 403);
+}
+
+#[tokio::test]
+async fn bodies_cannot_name_another_tenant() {
+    let world = World::new().await;
+    let mut body = map("web");
+    body["metadata"]["tenant"] = json!("umbra");
+    let refused = world.post("acme", MAPS, body.clone()).await;
+    assert_eq!(refused.code, 400);
+    let text = "the tenant of the provided object does not match the tenant sent on the request";
+    assert_eq!(refused.body["message"], text);
+    body["metadata"]["tenant"] = json!("acme");
+    let made = world.post("acme", &format!("{MAPS}?fieldValidation=Strict"), body).await;
+    assert_eq!(made.code, 201, "{:?}", made.body);
+}
+
+#[tokio::test]
+async fn tenants_that_are_not_there_or_end_take_nothing_new() {
+    let world = World::new().await;
+    let missing = world.post("root", "/api/v1/tenants/nobody/namespaces/default/configmaps", map("a")).await;
+    assert_eq!((missing.code, missing.body["message"].as_str()), (404, Some("tenants \"nobody\" not found")));
+    assert_eq!(world.delete("root", "/api/v1/tenants/system").await.code, 403);
+    let ending = world.delete("root", "/api/v1/tenants/acme").await;
+    assert_eq!(ending.code, 200);
+    assert_eq!(ending.body["status"]["phase"], "Terminating");
+    let refused = world.post("acme", MAPS, map("a")).await;
+    assert_eq!(refused.code, 403);
+    let text = refused.body["message"].as_str().unwrap();
+    assert!(text.contains("unable to create new content in tenant acme because it is being terminated"), "{text}");
+}

@@ -1,0 +1,97 @@
+//! Watches: what enters and leaves a selection, bookmarks, ends.
+
+use serde_json::json;
+
+use crate::{MAPS, World, map};
+
+fn labelled(name: &str, label: &str) -> serde_json::Value {
+    let mut body = map(name);
+    body["metadata"]["labels"] = json!({"x": label});
+    body
+}
+
+#[tokio::test]
+async fn objects_enter_and_leave_a_selection() {
+    let world = World::new().await;
+    let from = world.get("acme", MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let path = format!("{MAPS}?watch=1&resourceVersion={from}&labelSelector=x=yes");
+    let mut events = world.watch("acme", &path).await;
+    world.post("acme", MAPS, labelled("a", "no")).await;
+    world.post("umbra", MAPS, labelled("b", "yes")).await;
+    assert!(events.is_quiet().await);
+    let label = |value: &str| json!({"metadata": {"labels": {"x": value}}});
+    world.patch("acme", &format!("{MAPS}/a"), label("yes")).await;
+    world.patch("acme", &format!("{MAPS}/a"), json!({"data": {"b": "2"}})).await;
+    let left = world.patch("acme", &format!("{MAPS}/a"), label("no")).await.body;
+    assert_eq!(events.short().await, "ADDED a");
+    assert_eq!(events.short().await, "MODIFIED a");
+    let event = events.next().await.unwrap();
+    assert_eq!((event["type"].as_str(), event["object"]["metadata"]["labels"]["x"].as_str()), (Some("DELETED"), Some("yes")));
+    assert_eq!(event["object"]["metadata"]["resourceVersion"], left["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn the_initial_state_ends_with_a_bookmark_that_says_so() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut events = world.watch("acme", &format!("{MAPS}?{query}")).await;
+    assert_eq!(events.short().await, "ADDED a");
+    let mark = events.next().await.unwrap();
+    assert_eq!(mark["type"], "BOOKMARK");
+    assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    world.post("acme", MAPS, map("b")).await;
+    assert_eq!(events.short().await, "ADDED b");
+}
+
+#[tokio::test]
+async fn quiet_watches_are_told_how_far_they_have_come() {
+    let world = World::new().await;
+    let made = world.post("acme", MAPS, map("a")).await.body;
+    let revision = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{MAPS}?watch=1&resourceVersion={revision}&allowWatchBookmarks=true&timeoutSeconds=90");
+    let mut events = world.watch("acme", &path).await;
+    assert!(events.is_quiet().await);
+    world.post("umbra", MAPS, map("elsewhere")).await;
+    assert!(events.is_quiet().await);
+    world.advance(61);
+    let bookmark = events.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    let reached: u64 = bookmark["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    assert!(reached > revision.parse().unwrap());
+    world.advance(30);
+    assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
+    assert!(events.next().await.is_none(), "it has timed out");
+}
+
+#[tokio::test]
+async fn a_watch_without_bookmarks_gets_none_and_ends_in_time() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    let mut events = world.watch("acme", &format!("{MAPS}?watch=1&timeoutSeconds=120")).await;
+    assert_eq!(events.short().await, "ADDED a");
+    assert!(events.is_quiet().await);
+    world.advance(119);
+    assert!(events.is_quiet().await);
+    world.advance(1);
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_place_that_history_has_left_is_told_inside_the_stream() {
+    let world = World::new().await;
+    let mut events = world.watch("acme", &format!("{MAPS}?watch=1&resourceVersion=1")).await;
+    // Revision 1 is reachable as long as nothing was forgotten.
+    assert!(events.is_quiet().await);
+    world.post("acme", MAPS, map("a")).await;
+    world.advance(3600);
+    for at in 0..3 {
+        world.patch("acme", &format!("{MAPS}/a"), json!({"data": {"a": at.to_string()}})).await;
+        world.advance(3600);
+    }
+    let mut late = world.watch("acme", &format!("{MAPS}?watch=1&resourceVersion=1")).await;
+    let event = late.next().await.unwrap();
+    assert_eq!((event["type"].as_str(), event["object"]["code"].as_u64()), (Some("ERROR"), Some(410)));
+    assert_eq!(event["object"]["reason"], "Expired");
+    assert!(late.next().await.is_none());
+}

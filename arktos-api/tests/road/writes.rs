@@ -1,0 +1,164 @@
+//! Create, update, patch, delete: conflicts, no-ops, finalizers, places that end.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{MAPS, World, map, pod};
+
+fn revision(body: &Value) -> String {
+    body["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_replace_of_an_old_revision_is_a_conflict_and_a_patch_is_made_anew() {
+    let world = World::new().await;
+    let first = world.post("acme", MAPS, map("a")).await.body;
+    let path = format!("{MAPS}/a");
+    let changed = world.patch("acme", &path, json!({"data": {"b": "2"}})).await;
+    assert_eq!(changed.body["data"], json!({"a": "1", "b": "2"}));
+    let refused = world.put("acme", &path, first.clone()).await;
+    assert_eq!(refused.code, 409);
+    assert_eq!(
+        refused.body["message"],
+        "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to \
+         the latest version and try again"
+    );
+    let mut unconditional = first.clone();
+    unconditional["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    unconditional["data"]["c"] = json!("3");
+    assert_eq!(world.put("acme", &path, unconditional).await.body["data"], json!({"a": "1", "c": "3"}));
+    let stale = json!({"metadata": {"resourceVersion": revision(&first)}, "data": {"d": "4"}});
+    assert_eq!(world.patch("acme", &path, stale).await.code, 409);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.body["reason"], "AlreadyExists");
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_keeps_the_revision_and_tells_nobody() {
+    let world = World::new().await;
+    let made = world.post("acme", MAPS, map("a")).await.body;
+    let mut events = world.watch("acme", &format!("{MAPS}?watch=1&resourceVersion={}", revision(&made))).await;
+    let path = format!("{MAPS}/a");
+    let same = world.patch("acme", &path, json!({"data": {"a": "1"}})).await;
+    assert_eq!(revision(&same.body), revision(&made));
+    assert_eq!(revision(&world.put("acme", &path, map("a")).await.body), revision(&made));
+    assert!(events.is_quiet().await);
+    world.patch("acme", &path, json!({"data": {"a": "2"}})).await;
+    assert_eq!(events.short().await, "MODIFIED a");
+}
+
+#[tokio::test]
+async fn what_has_finalizers_goes_with_the_last_one() {
+    let world = World::new().await;
+    let mut body = map("a");
+    body["metadata"]["finalizers"] = json!(["example.com/one"]);
+    world.post("acme", MAPS, body).await;
+    let path = format!("{MAPS}/a");
+    let marked = world.delete("acme", &path).await;
+    assert_eq!(marked.body["kind"], "ConfigMap");
+    assert_eq!(marked.body["metadata"]["deletionGracePeriodSeconds"], 0);
+    let again = world.post("acme", MAPS, map("a")).await;
+    assert_eq!(again.body["message"], "object is being deleted: configmaps \"a\" already exists");
+    assert_eq!(world.patch("acme", &path, json!({"data": {"still": "here"}})).await.code, 200);
+    assert_eq!(world.patch("acme", &path, json!({"metadata": {"finalizers": null}})).await.code, 200);
+    assert_eq!(world.get("acme", &path).await.code, 404);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+}
+
+#[tokio::test]
+async fn a_namespace_that_ends_takes_nothing_new() {
+    let world = World::new().await;
+    assert_eq!(world.delete("acme", "/api/v1/namespaces/default").await.code, 403);
+    world.post("acme", "/api/v1/namespaces", json!({"metadata": {"name": "work"}})).await;
+    let maps = "/api/v1/namespaces/work/configmaps";
+    assert_eq!(world.post("acme", maps, map("a")).await.code, 201);
+    let ending = world.delete("acme", "/api/v1/namespaces/work").await;
+    assert_eq!(ending.body["status"]["phase"], "Terminating");
+    let refused = world.post("acme", maps, map("b")).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(refused.body["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    assert_eq!(world.patch("acme", &format!("{maps}/a"), json!({"data": {"b": "2"}})).await.code, 200);
+    assert_eq!(world.post("umbra", maps, map("b")).await.code, 404);
+    let finalized = world.put("acme", "/api/v1/namespaces/work/finalize", json!({"metadata": {"name": "work"}})).await;
+    assert_eq!(finalized.code, 200, "{:?}", finalized.body);
+    assert_eq!(world.get("acme", "/api/v1/namespaces/work").await.code, 404);
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_as_if_and_leaves_nothing() {
+    let world = World::new().await;
+    let made = world.post("acme", &format!("{MAPS}?dryRun=All"), map("a")).await;
+    assert_eq!(made.code, 201);
+    assert!(made.body["metadata"]["uid"].is_string());
+    assert_eq!(made.body["metadata"]["resourceVersion"], json!(null));
+    assert_eq!(world.get("acme", &format!("{MAPS}/a")).await.code, 404);
+    world.post("acme", MAPS, map("a")).await;
+    let changed = world.patch("acme", &format!("{MAPS}/a?dryRun=All"), json!({"data": {"b": "2"}})).await;
+    assert_eq!(changed.body["data"]["b"], "2");
+    assert_eq!(world.delete("acme", &format!("{MAPS}/a?dryRun=All")).await.code, 200);
+    assert_eq!(world.get("acme", &format!("{MAPS}/a")).await.body["data"], json!({"a": "1"}));
+}
+
+#[tokio::test]
+async fn unknown_fields_are_warned_of_refused_or_ignored() {
+    let world = World::new().await;
+    let mut body = map("a");
+    body["bogus"] = json!(1);
+    let strict = world.post("acme", &format!("{MAPS}?fieldValidation=Strict"), body.clone()).await;
+    assert_eq!(strict.code, 400);
+    assert!(strict.body["message"].as_str().unwrap().contains("unknown field \"bogus\""));
+    let ignored = world.post("acme", &format!("{MAPS}?fieldValidation=Ignore&dryRun=All"), body.clone()).await;
+    assert_eq!((ignored.code, ignored.warnings.len()), (201, 0));
+    let warned = world.post("acme", MAPS, body).await;
+    assert_eq!((warned.code, warned.warnings.as_slice()), (201, &[r#"299 - "unknown field \"bogus\"""#.to_owned()][..]));
+}
+
+#[tokio::test]
+async fn addresses_are_given_kept_refused_and_given_back() {
+    let world = World::new().await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = |name: &str, address: Option<&str>| {
+        let mut body = json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+        if let Some(address) = address {
+            body["spec"]["clusterIP"] = json!(address);
+        }
+        body
+    };
+    let made = world.post("acme", path, service("a", None)).await;
+    let address = made.body["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    assert!(address.starts_with("10.0."), "{address}");
+    let taken = world.post("umbra", path, service("b", Some(&address))).await;
+    assert_eq!(taken.code, 422);
+    let kept = world.put("acme", &format!("{path}/a"), service("a", None)).await;
+    assert_eq!(kept.body["spec"]["clusterIP"], address.as_str());
+    assert_eq!(world.delete("acme", &format!("{path}/a")).await.code, 200);
+    assert_eq!(world.post("umbra", path, service("b", Some(&address))).await.code, 201);
+}
+
+#[tokio::test]
+async fn bound_pods_get_grace_and_others_go_at_once() {
+    let world = World::new().await;
+    let path = "/api/v1/namespaces/default/pods";
+    world.post("acme", path, pod("a")).await;
+    let binding = json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}});
+    assert_eq!(world.post("acme", &format!("{path}/a/binding"), binding.clone()).await.code, 201);
+    assert_eq!(world.post("acme", &format!("{path}/a/binding"), binding).await.code, 409);
+    let bound = world.get("acme", &format!("{path}/a")).await.body;
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    let ending = world.delete("acme", &format!("{path}/a")).await.body;
+    assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert_eq!(ending["metadata"]["deletionTimestamp"], "2026-11-23T10:00:30Z");
+    assert_eq!(world.get("acme", &format!("{path}/a")).await.code, 200);
+    world.delete("acme", &format!("{path}/a?gracePeriodSeconds=0")).await;
+    assert_eq!(world.get("acme", &format!("{path}/a")).await.code, 404);
+    world.post("acme", path, pod("b")).await;
+    world.delete("acme", &format!("{path}/b")).await;
+    assert_eq!(world.get("acme", &format!("{path}/b")).await.code, 404);
+}
+
+#[tokio::test]
+async fn bodies_have_a_limit() {
+    let world = World::new().await;
+    let body = format!(r#"{{"metadata":{{"name":"a"}},"data":{{"a":"{}"}}}}"#, "x".repeat(4 << 20));
+    let answer = world.send_as("acme", Method::POST, MAPS, "application/json", body).await;
+    assert_eq!((answer.code, answer.body["reason"].as_str()), (413, Some("RequestEntityTooLarge")));
+}
