@@ -72,7 +72,8 @@ pub fn policy_binding(row: &Row<'_>) -> Cells {
         || UNSET.to_owned(),
         |parameter| match (text(parameter, "/namespace"), text(parameter, "/name")) {
             ("", "") => selector(parameter.get("selector")),
-            ("", name) => name.to_owned(),
+            // Whether it has a namespace cannot be seen from here.
+            ("", name) => format!("*/{name}"),
             (namespace, name) => format!("{namespace}/{name}"),
         },
     );
@@ -98,7 +99,7 @@ pub fn flow_schema(row: &Row<'_>) -> Cells {
     let dangling = row.condition("Dangling").map_or("?", |condition| text(condition, "/status"));
     cells![
         row.name(),
-        row.text_or("/spec/priorityLevelConfiguration/name", NONE),
+        row.text("/spec/priorityLevelConfiguration/name"),
         row.int("/spec/matchingPrecedence"),
         row.text_or("/spec/distinguisherMethod/type", NONE),
         row.age(),

@@ -123,7 +123,7 @@ pub fn resource_quota(row: &Row<'_>) -> Cells {
     let hard: std::collections::BTreeMap<_, _> = row.map("/status/hard").into_iter().flatten().collect();
     for (resource, limit) in hard {
         let used = used.and_then(|used| used.get(resource)).map_or_else(|| "0".to_owned(), plain);
-        let column = if resource.starts_with("limits") { &mut limits } else { &mut requests };
+        let column = if resource.starts_with("limits.") { &mut limits } else { &mut requests };
         column.push(format!("{resource}: {used}/{}", plain(limit)));
     }
     cells![row.name(), requests.join(", "), limits.join(", "), row.age()]

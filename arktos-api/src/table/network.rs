@@ -143,7 +143,8 @@ pub fn ip_address(row: &Row<'_>) -> Cells {
         }
         None => NONE.to_owned(),
     };
-    cells![row.name(), parent]
+    // As upstream has it: the age comes without a column of its own.
+    cells![row.name(), parent, row.age()]
 }
 
 pub fn service_cidr(row: &Row<'_>) -> Cells {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::row::{Cells, Row, UNSET, cells, joined, plain, text};
+use super::row::{Cells, NONE, Row, UNSET, cells, joined, plain, text};
 
 pub fn volume(row: &Row<'_>) -> Cells {
     let claim = row
@@ -65,10 +65,8 @@ pub fn storage_class(row: &Row<'_>) -> Cells {
         "/metadata/annotations/storageclass.kubernetes.io~1is-default-class",
         "/metadata/annotations/storageclass.beta.kubernetes.io~1is-default-class",
     ];
-    let is_default = DEFAULT.iter().any(|annotation| row.text(annotation) == "true");
-    let name = plain(&row.name()) + if is_default { " (default)" } else { "" };
     cells![
-        name,
+        with_default_mark(row, &DEFAULT),
         row.text("/provisioner"),
         row.text_or("/reclaimPolicy", "Delete"),
         row.text_or("/volumeBindingMode", "Immediate"),
@@ -88,7 +86,7 @@ pub fn csi_driver(row: &Row<'_>) -> Cells {
         or("/spec/storageCapacity", false),
         if tokens.is_empty() { UNSET.to_owned() } else { tokens.join(",") },
         or("/spec/requiresRepublish", false),
-        if modes.is_empty() { "Persistent".to_owned() } else { modes },
+        if modes.is_empty() { NONE.to_owned() } else { modes },
         row.age(),
     ]
 }
@@ -109,5 +107,12 @@ pub fn volume_attachment(row: &Row<'_>) -> Cells {
 }
 
 pub fn volume_attributes_class(row: &Row<'_>) -> Cells {
-    cells![row.name(), row.text("/driverName"), row.age()]
+    const DEFAULT: [&str; 1] = ["/metadata/annotations/volumeattributesclass.alpha.kubernetes.io~1is-default-class"];
+    cells![with_default_mark(row, &DEFAULT), row.text("/driverName"), row.age()]
+}
+
+/// The name, marked when one of these annotations says that the class is the default.
+fn with_default_mark(row: &Row<'_>, annotations: &[&str]) -> String {
+    let is_default = annotations.iter().any(|annotation| row.text(annotation) == "true");
+    plain(&row.name()) + if is_default { " (default)" } else { "" }
 }

@@ -110,13 +110,7 @@ fn job_status(row: &Row<'_>) -> &'static str {
     };
     told(&[("Complete", "Complete"), ("Failed", "Failed")])
         .or_else(|| row.is_deleted().then_some("Terminating"))
-        .or_else(|| {
-            told(&[
-                ("Suspended", "Suspended"),
-                ("FailureTarget", "FailureTarget"),
-                ("SuccessCriteriaMet", "SuccessCriteriaMet"),
-            ])
-        })
+        .or_else(|| told(&[("Suspended", "Suspended"), ("FailureTarget", "FailureTarget")]))
         .unwrap_or("Running")
 }
 
