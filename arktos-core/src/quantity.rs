@@ -348,30 +348,16 @@ fn is_kept(parts: &Parts<'_>, suffix: &Suffix, digits: &[u8], scale: i64) -> boo
 
 /// `digits * 2^exponent2 * 10^exponent10`, a fraction rounded up, cut at [`LIMIT`].
 fn scaled(digits: &[u8], exponent2: u32, exponent10: i64) -> i128 {
-    let dropped = usize::try_from(-exponent10).unwrap_or(0);
     let binary = 1_i128 << exponent2;
-    let mut number: i128 = 0;
-    if dropped == 0 {
-        for digit in digits {
-            number = (number * 10 + i128::from(*digit)).min(LIMIT / 16);
-        }
-        number = number.checked_mul(binary).unwrap_or(LIMIT).min(LIMIT);
-        for _ in 0..exponent10.min(40) {
-            if number == 0 || number == LIMIT {
-                break;
-            }
-            number = number.checked_mul(10).unwrap_or(LIMIT).min(LIMIT);
-        }
-        return number;
+    let dropped = usize::try_from(-exponent10).unwrap_or(0);
+    let (left, right) = digits.split_at(digits.len().saturating_sub(dropped));
+    let mut number = left.iter().fold(0, |number, digit| add(times(number, 10), i128::from(*digit)));
+    number = times(number, binary);
+    for _ in 0..exponent10.clamp(0, 40) {
+        number = times(number, 10);
     }
-    // Long division by 10^dropped, digit by digit, so that no length of fraction overflows: the digits left of the cut
-    // make the whole part, those right of it are multiplied by the binary power and carried over.
-    let cut = digits.len().saturating_sub(dropped);
-    let (left, right) = digits.split_at(cut);
-    for digit in left {
-        number = (number * 10 + i128::from(*digit)).min(LIMIT / 16);
-    }
-    number = number.checked_mul(binary).unwrap_or(LIMIT).min(LIMIT);
+    // The digits that are cut off: long division by 10^dropped, from the last digit on, so that no length of fraction
+    // overflows. What the binary power carries over the cut is added, and what is left of it rounds up.
     let mut carry: i128 = 0;
     let mut exact = true;
     for digit in right.iter().rev() {
@@ -379,14 +365,20 @@ fn scaled(digits: &[u8], exponent2: u32, exponent10: i64) -> i128 {
         exact &= sum % 10 == 0;
         carry = sum / 10;
     }
-    for _ in 0..dropped.saturating_sub(digits.len()) {
-        if carry == 0 {
-            break;
-        }
+    for _ in 0..dropped.saturating_sub(digits.len()).min(40) {
         exact &= carry % 10 == 0;
         carry /= 10;
     }
-    number.saturating_add(carry).saturating_add(i128::from(!exact)).min(LIMIT)
+    add(number, carry + i128::from(!exact))
+}
+
+/// Products and sums end at [`LIMIT`], and stay there.
+fn times(number: i128, by: i128) -> i128 {
+    number.checked_mul(by).map_or(LIMIT, |product| product.min(LIMIT))
+}
+
+fn add(number: i128, more: i128) -> i128 {
+    number.saturating_add(more).min(LIMIT)
 }
 
 fn div_up(number: i128, by: i128) -> i128 {
@@ -500,7 +492,7 @@ mod tests {
             suffix in "(n|u|m||k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|e[+-]?[0-9]{1,3})",
         ) {
             if let Ok(amount) = Quantity::parse(&format!("{sign}{whole}{fraction}{suffix}")) {
-                let text = Quantity { text: None, ..amount.clone() }.to_string();
+                let text = Quantity { text: None, nanos: amount.nanos, format: amount.format }.to_string();
                 let again = Quantity::parse(&text).expect("canonical text is a quantity");
                 if amount.nanos.abs() < i128::from(i64::MAX) * NANO {
                     prop_assert_eq!(&again, &amount, "{}", &text);
@@ -513,7 +505,7 @@ mod tests {
         fn amounts_order_and_add_as_numbers(a in any::<i64>(), b in any::<i64>()) {
             let (x, y) = (Quantity::from_milli(a), Quantity::from_milli(b));
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));
-            prop_assert_eq!(x.plus(&y).minus(&y), x.clone());
+            prop_assert_eq!(&x.plus(&y).minus(&y), &x);
             prop_assert_eq!(Quantity::parse(&x.to_string()).expect("reads back").milli(), a);
         }
     }

@@ -54,7 +54,12 @@ fn one(field: &Field, tag: u32, value: &Value, out: &mut Vec<u8>) -> Result<(), 
     let wrong = |why| ProtobufError::Field { field: field.json.clone().into_owned(), why };
     match field.ty {
         Type::Bool => put_varint(out, tag, u64::from(value.as_bool().ok_or_else(|| wrong("a boolean is expected"))?)),
-        Type::Int32 | Type::Int64 => {
+        Type::Int32 => {
+            let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
+            let number = number.ok_or_else(|| wrong("an integer of 32 bits is expected"))?;
+            put_varint(out, tag, i64::from(number).cast_unsigned());
+        }
+        Type::Int64 => {
             let number = value.as_i64().ok_or_else(|| wrong("an integer is expected"))?;
             put_varint(out, tag, number.cast_unsigned());
         }

@@ -126,12 +126,12 @@ fn put_int_or_string(value: &Value, out: &mut Vec<u8>) -> Result<(), ProtobufErr
     let (kind, number, text) = match value {
         Value::String(text) => (1, 0, text.as_str()),
         other => {
-            let number = other.as_i64().ok_or(ProtobufError::Malformed("an integer or a string is expected"))?;
-            (0, number, "")
+            let number = other.as_i64().and_then(|number| i32::try_from(number).ok());
+            (0, number.ok_or(ProtobufError::Malformed("an integer or a string is expected"))?, "")
         }
     };
     put_varint(out, 1, kind);
-    put_varint(out, 2, number.cast_unsigned());
+    put_varint(out, 2, i64::from(number).cast_unsigned());
     put_bytes(out, 3, text.as_bytes());
     Ok(())
 }

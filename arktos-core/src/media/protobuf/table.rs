@@ -131,20 +131,10 @@ impl Table {
             _ if group.contains('.') && !group.ends_with(".k8s.io") => return None,
             _ => format!("api.{}", group.split('.').next().unwrap_or_default()),
         };
-        let name = format!("{package}.{version}.{kind}");
-        if let Some(at) = self.by_name.get(name.as_str()) {
-            // A message without object metadata or a list is a part of objects, not a type of its own.
-            return self.messages.get(*at);
-        }
-        // What every group has: the options of a deletion, for one.
-        matches!(
-            kind,
-            "DeleteOptions" | "ListOptions" | "GetOptions" | "CreateOptions" | "UpdateOptions" | "PatchOptions"
-        )
-        .then(|| self.by_name.get(format!("apimachinery.pkg.apis.meta.v1.{kind}").as_str()))
-        .or_else(|| (group.is_empty() && is_meta(kind)).then(|| self.by_name.get(meta_name(kind).as_str())))
-        .flatten()
-        .and_then(|at| self.messages.get(*at))
+        let shared = format!("apimachinery.pkg.apis.meta.v1.{kind}");
+        let exact = self.by_name.get(format!("{package}.{version}.{kind}").as_str());
+        let at = exact.or_else(|| is_shared(group, kind).then(|| self.by_name.get(shared.as_str())).flatten())?;
+        self.messages.get(*at)
     }
 
     /// A message by its place.
@@ -153,13 +143,14 @@ impl Table {
     }
 }
 
-/// Types of the shared machinery that go by `v1`.
-fn is_meta(kind: &str) -> bool {
-    matches!(kind, "Status" | "APIGroup" | "APIGroupList" | "APIResourceList" | "APIVersions")
-}
-
-fn meta_name(kind: &str) -> String {
-    format!("apimachinery.pkg.apis.meta.v1.{kind}")
+/// Whether a kind belongs to the shared machinery: the options of requests go by the version of any group, the others
+/// by `v1`.
+fn is_shared(group: &str, kind: &str) -> bool {
+    match kind {
+        "DeleteOptions" | "ListOptions" | "GetOptions" | "CreateOptions" | "UpdateOptions" | "PatchOptions" => true,
+        "Status" | "APIGroup" | "APIGroupList" | "APIResourceList" | "APIVersions" => group.is_empty(),
+        _ => group == "meta.k8s.io",
+    }
 }
 
 fn message(
