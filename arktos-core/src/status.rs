@@ -39,8 +39,8 @@ pub struct Status {
     /// What it happened to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<StatusDetails>,
-    /// The HTTP code.
-    #[serde(default)]
+    /// The HTTP code; zero, and not written, with success.
+    #[serde(default, skip_serializing_if = "is_no_code")]
     pub code: u16,
 }
 
@@ -286,6 +286,11 @@ impl Status {
 
 fn v1() -> String {
     "v1".to_owned()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_no_code(code: &u16) -> bool {
+    *code == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
