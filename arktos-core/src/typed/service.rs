@@ -60,11 +60,11 @@ record! {
         app_protocol: Option<String>,
         /// The port of every host that leads to it.
         node_port: i32,
+        /// The port of the pods, by number or name; the service's own when absent.
+        target_port: Option<IntOrString>,
     } always {
         /// The port on the service's address.
         port: i32,
-        /// The port of the pods, by number or name.
-        target_port: IntOrString,
     }
 }
 

@@ -44,12 +44,18 @@ pub(super) fn encode(message: &Message, value: &Value, out: &mut Vec<u8>) -> Res
     let fields = match (message.form, value) {
         (_, Value::Null) => return Ok(()),
         (Form::Time | Form::MicroTime, Value::String(text)) => return put_time(text, out),
-        (Form::Quantity, Value::String(text)) => return Ok(put_bytes(out, 1, text.as_bytes())),
-        (Form::Quantity, Value::Number(number)) => return Ok(put_bytes(out, 1, number.to_string().as_bytes())),
+        (Form::Quantity, Value::String(text)) => {
+            put_bytes(out, 1, text.as_bytes());
+            return Ok(());
+        }
+        (Form::Quantity, Value::Number(number)) => {
+            put_bytes(out, 1, number.to_string().as_bytes());
+            return Ok(());
+        }
         (Form::IntOrString, value) => return put_int_or_string(value, out),
         (Form::Raw, value) => {
-            let raw = serde_json::to_vec(value).map_err(|_| ProtobufError::Malformed("not JSON"))?;
-            return Ok(put_bytes(out, 1, &raw));
+            put_bytes(out, 1, value.to_string().as_bytes());
+            return Ok(());
         }
         (Form::List, Value::Array(_)) => wrap("items", value),
         (Form::SchemaOrList, Value::Array(_)) => wrap("jSONSchemas", value),
