@@ -121,8 +121,13 @@ impl State {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let info = RequestInfo::parse(parts.uri.path())?;
-        let certificate = parts.extensions.get::<PeerCertificate>();
-        let identity = authenticate::authenticate(&self.config, &parts.headers, certificate)?;
+        // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
+        let identity = match parts.extensions.get::<Identity>() {
+            Some(identity) => identity.clone(),
+            None => {
+                authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get::<PeerCertificate>())?
+            }
+        };
         let identity = authenticate::impersonate(&self.authorizer, identity, &parts.headers)?;
         let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
         let raw_query = parts.uri.query().map(str::to_owned);
