@@ -20,6 +20,9 @@ pub fn label_fault(name: &str) -> Option<String> {
     if is_label(name) {
         return None;
     }
+    if name.split('.').all(is_label) {
+        return Some("must not contain dots".to_owned());
+    }
     Some(
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
          with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
@@ -32,7 +35,7 @@ pub fn label_fault(name: &str) -> Option<String> {
 #[must_use]
 pub fn subdomain_fault(name: &str) -> Option<String> {
     if name.len() > SUBDOMAIN_LENGTH_MAX {
-        return Some(format!("must be no more than {SUBDOMAIN_LENGTH_MAX} bytes"));
+        return Some(format!("must be no more than {SUBDOMAIN_LENGTH_MAX} characters"));
     }
     if !name.is_empty() && name.split('.').all(is_label) {
         return None;

@@ -27,8 +27,20 @@ pub(super) enum Check {
     Positive(&'static str),
     /// It has no more bytes than this.
     Length(usize),
+    /// It is from the first to the second, said in other words.
+    Within(i64, i64),
+    /// Its items are of these.
+    ItemOptions(Vec<String>),
     /// Its form is that of a name.
     Form(fn(&str) -> Vec<String>),
+    /// As `Form`, and it is not empty either.
+    FullForm(fn(&str) -> Vec<String>),
+    /// It is the number or the name of a port.
+    Port,
+    /// Its values are amounts that are not negative.
+    Amounts,
+    /// It does not change once it is set.
+    Fixed(&'static str),
     /// Its keys are labels and its values theirs.
     Labels,
     /// It does not change.
@@ -43,7 +55,7 @@ pub(super) enum Check {
 
 /// A check from a rule; `None` when nobody understands it.
 pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
-    if let Some((rest, when)) = rest.split_once("when ") {
+    if let Some((rest, when)) = rest.split_once("?? ") {
         return Some(Check::On(parse_when(when.trim())?, Box::new(parse(word, rest.trim())?)));
     }
     let number = || rest.parse::<i64>().ok();
@@ -59,11 +71,22 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
         }
         "positive" => Check::Positive(if rest.is_empty() { "must be greater than 0" } else { rest }),
         "length" => Check::Length(usize::try_from(number()?).ok()?),
+        "within" => {
+            let (low, high) = rest.split_once(' ')?;
+            Check::Within(low.parse().ok()?, high.parse().ok()?)
+        }
+        "item-options" => Check::ItemOptions(serde_json::from_str(rest).ok()?),
+        "port" => Check::Port,
+        "amounts" => Check::Amounts,
+        "fixed" => Check::Fixed(rest),
         "labels" => Check::Labels,
         "immutable" => Check::Immutable,
         "unique" => Check::Unique((!rest.is_empty()).then_some(rest)),
         "check" => Check::By(functions::function(rest)?),
-        form => Check::Form(form_of(form)?),
+        form => match form.strip_suffix('!') {
+            Some(form) => Check::FullForm(form_of(form)?),
+            None => Check::Form(form_of(form)?),
+        },
     })
 }
 
@@ -80,6 +103,12 @@ fn form_of(word: &str) -> Option<fn(&str) -> Vec<String>> {
             |text| (!text.starts_with('/')).then(|| "must be an absolute path".to_owned()).into_iter().collect()
         }
         "port-name" => port_name_faults,
+        "cidr" => |text| cidr_fault(text).into_iter().collect(),
+        "no-dots" => |text| label_fault(text).into_iter().collect(),
+        "no-steps-up" => steps_up_faults,
+        "domain-path" => domain_path_faults,
+        "env-name" => env_name_faults,
+        "driver" => driver_faults,
         _ => return None,
     })
 }
@@ -109,6 +138,58 @@ pub(super) fn ip_fault(text: &str) -> Option<String> {
     text.parse::<std::net::IpAddr>()
         .is_err()
         .then(|| "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned())
+}
+
+/// Why a text is not a range of IP addresses.
+pub(super) fn cidr_fault(text: &str) -> Option<String> {
+    parse_cidr(text).is_none().then(|| "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned())
+}
+
+/// The address and the length of the prefix of a range of IP addresses.
+pub(super) fn parse_cidr(text: &str) -> Option<(std::net::IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let length: u8 = length.parse().ok()?;
+    (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
+}
+
+/// Paths must not lead out of where they start.
+pub(super) fn steps_up_faults(text: &str) -> Vec<String> {
+    let up = text.split(['/', '\\']).any(|part| part == "..");
+    up.then(|| "must not contain '..'".to_owned()).into_iter().collect()
+}
+
+fn env_name_faults(text: &str) -> Vec<String> {
+    let printable = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
+    (!text.bytes().all(printable))
+        .then(|| {
+            "a valid environment variable name must consist only of printable ASCII characters other than '='"
+                .to_owned()
+        })
+        .into_iter()
+        .collect()
+}
+
+fn domain_path_faults(text: &str) -> Vec<String> {
+    match text.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => subdomain_fault(domain).into_iter().collect(),
+        _ => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()],
+    }
+}
+
+fn driver_faults(text: &str) -> Vec<String> {
+    qualified_name_faults(&text.to_lowercase())
+}
+
+/// Why a value is not the number or the name of a port.
+pub(super) fn port_faults(value: &Value) -> Vec<String> {
+    match value {
+        Value::Number(number) if !number.as_i64().is_some_and(|number| (1..=65535).contains(&number)) => {
+            vec!["must be between 1 and 65535, inclusive".to_owned()]
+        }
+        Value::String(name) => port_name_faults(name),
+        _ => Vec::new(),
+    }
 }
 
 /// Why a text is not the name of a port (RFC 6335).
@@ -147,6 +228,16 @@ pub(super) fn check_labels(faults: &mut Faults, path: &str, labels: &Map<String,
 }
 
 impl Check {
+    /// Whether the check says which values there are, in place of the schema.
+    pub(super) fn lists_options(&self) -> bool {
+        match self {
+            Self::Options(_) | Self::ItemOptions(_) => true,
+            Self::By(function) => function.lists_options(),
+            Self::On(_, check) => check.lists_options(),
+            _ => false,
+        }
+    }
+
     /// Checks a field.
     pub(super) fn run(&self, site: &Site<'_>, faults: &mut Faults) {
         let absent = site.value.is_none_or(|value| value.is_null() || super::fault::is_empty(value));
@@ -159,6 +250,13 @@ impl Check {
             Self::Required(detail) if absent => faults.required(&site.path(), detail.unwrap_or_default()),
             Self::Forbidden(detail) if !absent => faults.forbidden(&site.path(), detail),
             Self::Immutable => immutable(site, faults),
+            Self::Fixed(why) => fixed(site, why, faults),
+            Self::FullForm(form) => {
+                let text = site.value.and_then(Value::as_str).unwrap_or_default();
+                for fault in form(text) {
+                    faults.invalid(&site.path(), &Value::from(text), &fault);
+                }
+            }
             Self::By(function) => function.run(site, faults),
             _ => {
                 if let Some(value) = site.value.filter(|value| !value.is_null()) {
@@ -180,6 +278,30 @@ impl Check {
             (Self::Range(low, high), Value::Number(number)) => {
                 if !number.as_i64().is_some_and(|number| (*low..=*high).contains(&number)) {
                     invalid(&format!("must be between {low} and {high}, inclusive"));
+                }
+            }
+            (Self::Within(low, high), Value::Number(number)) => {
+                if !number.as_i64().is_some_and(|number| (*low..=*high).contains(&number)) {
+                    invalid(&format!("must be in the range {low}-{high}"));
+                }
+            }
+            (Self::Port, value) => {
+                for fault in port_faults(value) {
+                    invalid(&fault);
+                }
+            }
+            (Self::Amounts, Value::Object(amounts)) => {
+                for (name, amount) in amounts {
+                    if amount.as_str().is_some_and(|text| text.starts_with('-')) {
+                        let path = format!("{}[{name}]", site.path());
+                        faults.invalid(&path, amount, "must be greater than or equal to 0");
+                    }
+                }
+            }
+            (Self::ItemOptions(options), Value::Array(items)) => {
+                let known: Vec<&str> = options.iter().map(String::as_str).collect();
+                for item in items.iter().filter(|item| !known.contains(&item.as_str().unwrap_or_default())) {
+                    faults.not_supported(&site.path(), item, &known);
                 }
             }
             (Self::Positive(why), Value::Number(number)) if number.as_i64() <= Some(0) => invalid(why),
@@ -208,6 +330,16 @@ fn immutable(site: &Site<'_>, faults: &mut Faults) {
     let new = site.value.filter(|value| !value.is_null());
     if old != new {
         faults.invalid(&site.path(), new.unwrap_or(&Value::Null), "field is immutable");
+    }
+}
+
+/// What was set stays; what was not may be set.
+fn fixed(site: &Site<'_>, why: &str, faults: &mut Faults) {
+    if site.updates
+        && let Some(old) = site.old.filter(|old| !super::fault::is_empty(old))
+        && site.value != Some(old)
+    {
+        faults.forbidden(&site.path(), why);
     }
 }
 

@@ -23,16 +23,55 @@ pub(super) struct Site<'a> {
     pub(super) value: Option<&'a Value>,
     /// The field before the update.
     pub(super) old: Option<&'a Value>,
+    /// The object that the field stood in before the update.
+    pub(super) old_map: Option<&'a Map<String, Value>>,
+    /// The kind of the whole object.
+    pub(super) root_kind: &'a str,
+    /// The name of the whole object.
+    pub(super) root_name: &'a str,
     /// Whether this is an update of the object.
     pub(super) updates: bool,
-    /// The whole object.
-    pub(super) root: &'a Map<String, Value>,
 }
 
 impl Site<'_> {
     /// The field's whole path.
     pub(super) fn path(&self) -> String {
         join(self.at, &self.field)
+    }
+
+    /// The path of something below the field.
+    pub(super) fn sub(&self, field: &str) -> String {
+        join(&self.path(), field)
+    }
+
+    /// A text field of the object that the field stands in; empty when there is none.
+    pub(super) fn text(&self, field: &str) -> &str {
+        self.map.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The items of a list field of the object that the field stands in.
+    pub(super) fn list(&self, field: &str) -> &[Value] {
+        self.map.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the object that the field stands in has another field that is not empty.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(|value| !is_empty(value))
+    }
+
+    /// Whether the object that the field stands in has another field at all.
+    pub(super) fn sets(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(|value| !value.is_null())
+    }
+
+    /// The field as text; empty when it is none.
+    pub(super) fn value_text(&self) -> &str {
+        self.value.and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The field as a list; empty when it is none.
+    pub(super) fn items(&self) -> &[Value] {
+        self.value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -88,8 +127,23 @@ impl Faults {
         self.add("FieldValueDuplicate", field, format!("Duplicate value: {value}"));
     }
 
+    /// As [`duplicate`](Self::duplicate), for a value that messages show in a form of its own.
+    pub(super) fn duplicate_text(&mut self, field: &str, value: &str) {
+        self.add("FieldValueDuplicate", field, format!("Duplicate value: {value}"));
+    }
+
+    /// As [`invalid`](Self::invalid), for a value that messages do not show.
+    pub(super) fn invalid_bare(&mut self, field: &str, why: &str) {
+        self.add("FieldValueInvalid", field, format!("Invalid value: {why}"));
+    }
+
     /// A value is none of those there are.
     pub(super) fn not_supported(&mut self, field: &str, value: &Value, options: &[&str]) {
+        self.not_supported_text(field, &value.to_string(), options);
+    }
+
+    /// As [`not_supported`](Self::not_supported), for a value that messages show in a form of its own.
+    pub(super) fn not_supported_text(&mut self, field: &str, value: &str, options: &[&str]) {
         let options: Vec<String> = options.iter().map(|option| format!("\"{option}\"")).collect();
         let message = format!("Unsupported value: {value}: supported values: {}", options.join(", "));
         self.add("FieldValueNotSupported", field, message);

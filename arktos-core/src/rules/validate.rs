@@ -16,14 +16,18 @@ pub fn validate(kind: &Kind, object: &Object, old: Option<&Object>) -> Vec<Statu
     let mut faults = Faults::default();
     super::meta::validate(kind, object, old, &mut faults);
     if let Some(schema) = kind.schema.as_struct() {
-        let walk = Walk { root: &object.fields, updates: old.is_some() };
+        let walk = Walk { kind: &kind.kind, name: object.name(), options: true, updates: old.is_some() };
         walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
     }
     faults.0
 }
 
+#[derive(Clone, Copy)]
 struct Walk<'a> {
-    root: &'a Map<String, Value>,
+    kind: &'a str,
+    name: &'a str,
+    /// Whether values must be of those the schema lists. In a status they need not.
+    options: bool,
     updates: bool,
 }
 
@@ -49,18 +53,25 @@ impl Walk<'_> {
         }
         for field in &schema.fields {
             let Some(value) = map.get(&*field.name) else { continue };
-            if matches!(at, Path::Root) && matches!(&*field.name, "metadata" | "status") {
+            if matches!(at, Path::Root) && &*field.name == "metadata" {
                 continue;
             }
+            let in_status = Walk { options: false, ..*self };
+            let walk = if matches!(at, Path::Root) && &*field.name == "status" { &in_status } else { self };
             let path = Path::Field(at, &field.name);
             let ruled = rules
                 .checks
                 .iter()
-                .any(|(ruled, check)| ruled.as_slice() == [&*field.name] && matches!(check, Check::Options(_)));
-            if !ruled {
+                .any(|(ruled, check)| ruled.first() == Some(&&*field.name) && ruled.len() < 3 && check.lists_options());
+            if !ruled && walk.options {
                 options(&field.schema, value, &path, faults);
+                if let (Some(items), Value::Array(list)) = (field.schema.items(), value) {
+                    for (index, item) in list.iter().enumerate() {
+                        options(items, item, &Path::Item(&path, index), faults);
+                    }
+                }
             }
-            self.inner(&field.schema, value, old.and_then(|old| old.get(&*field.name)), &path, faults);
+            walk.inner(&field.schema, value, old.and_then(|old| old.get(&*field.name)), &path, faults);
         }
     }
 
@@ -87,8 +98,11 @@ impl Walk<'_> {
     ) {
         match rest.split_first() {
             None => {
-                let Owner { map, at, .. } = owner;
-                let site = Site { map, at, field, value, old, updates: self.updates, root: self.root };
+                let Owner { map, old: old_map, at } = *owner;
+                let Walk { kind: root_kind, name: root_name, .. } = *self;
+                // What an update adds is new: nothing of it was there before.
+                let updates = self.updates && old_map.is_some();
+                let site = Site { map, at, field, value, old, old_map, root_kind, root_name, updates };
                 check.run(&site, faults);
             }
             Some((&"[]", rest)) => {
@@ -113,7 +127,6 @@ impl Walk<'_> {
             (Shape::List(items), Value::Array(list)) => {
                 for (index, item) in list.iter().enumerate() {
                     let path = Path::Item(at, index);
-                    options(items, item, &path, faults);
                     self.inner(items, item, None, &path, faults);
                 }
             }

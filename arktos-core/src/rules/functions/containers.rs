@@ -1,0 +1,230 @@
+//! Containers: environment, probes, resources and mounts.
+
+use serde_json::{Map, Value, json};
+
+use super::super::fault::{Faults, Site, join};
+use super::Run;
+use crate::quantity::Quantity;
+
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("image", image),
+    ("env_source", env_source),
+    ("env_from", env_from),
+    ("field_path", field_path),
+    ("handler", handler),
+    ("header_names", header_names),
+    ("exactly_one", exactly_one),
+    ("never_for_readiness", never_for_readiness),
+    ("mount_paths", mount_paths),
+    ("container_resources", container_resources),
+    ("overhead", overhead),
+    ("class_overhead", overhead),
+];
+
+fn image(site: &Site<'_>, faults: &mut Faults) {
+    let image = site.value_text();
+    if image.trim() != image {
+        faults.invalid(&site.path(), &Value::from(image), "must not have leading or trailing whitespace");
+    }
+}
+
+fn set_fields<'a>(map: &Map<String, Value>, fields: &[&'a str]) -> Vec<&'a str> {
+    fields.iter().filter(|field| map.get(**field).is_some_and(|value| !value.is_null())).copied().collect()
+}
+
+fn env_source(site: &Site<'_>, faults: &mut Faults) {
+    const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+    let Some(source) = site.map.get("valueFrom").and_then(Value::as_object) else { return };
+    let path = site.sub("valueFrom");
+    let why = match set_fields(source, &SOURCES).len() {
+        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        _ if site.has("value") => "may not be specified when `value` is not empty",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    faults.invalid(&path, &json!(""), why);
+}
+
+fn env_from(site: &Site<'_>, faults: &mut Faults) {
+    for source in site.items().iter().filter_map(Value::as_object) {
+        let why = match set_fields(source, &["configMapRef", "secretRef"]).len() {
+            0 => "must specify one of: `configMapRef` or `secretRef`",
+            1 => continue,
+            _ => "may not have more than one field specified at a time",
+        };
+        faults.invalid(&site.path(), &json!(""), why);
+    }
+}
+
+fn field_path(site: &Site<'_>, faults: &mut Faults) {
+    const PLAIN: [&str; 12] = [
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.uid",
+        "metadata.labels",
+        "metadata.annotations",
+        "spec.nodeName",
+        "spec.serviceAccountName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "status.hostIP",
+        "status.hostIPs",
+        "status.podIP",
+    ];
+    let path = site.value_text();
+    let known = PLAIN.contains(&path)
+        || path == "status.podIPs"
+        || path == "status.phase"
+        || path.starts_with("metadata.labels['")
+        || path.starts_with("metadata.annotations['");
+    if !path.is_empty() && !known {
+        let why = format!("error converting fieldPath: field label not supported: {path}");
+        faults.invalid(&site.path(), &Value::from(path), &why);
+    }
+}
+
+fn handler(site: &Site<'_>, faults: &mut Faults) {
+    const HANDLERS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
+    let set = set_fields(site.map, &HANDLERS);
+    match set.as_slice() {
+        [] => faults.required(&site.path(), "must specify a handler type"),
+        [_, others @ ..] => {
+            for other in others {
+                faults.forbidden(&site.sub(other), "may not specify more than 1 handler type");
+            }
+        }
+    }
+}
+
+fn header_names(site: &Site<'_>, faults: &mut Faults) {
+    for header in site.items() {
+        let name = header["name"].as_str().unwrap_or_default();
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            let why = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex \
+                       used for validation is '[-A-Za-z0-9]+')";
+            faults.invalid(&site.path(), &Value::from(name), why);
+        }
+    }
+}
+
+fn exactly_one(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(value) = site.value.filter(|value| value.as_i64() != Some(1)) {
+        faults.invalid(&site.path(), value, "must be 1");
+    }
+}
+
+fn never_for_readiness(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(value) = site.value {
+        faults.invalid(&site.path(), value, "must not be set for readinessProbes");
+    }
+}
+
+fn mount_paths(site: &Site<'_>, faults: &mut Faults) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, mount) in site.items().iter().enumerate() {
+        let path = mount["mountPath"].as_str().unwrap_or_default();
+        if !path.is_empty() && seen.contains(&path) {
+            let at = format!("{}[{index}].mountPath", site.path());
+            faults.invalid(&at, &Value::from(path), "must be unique");
+        }
+        seen.push(path);
+        for field in ["subPath", "subPathExpr"] {
+            let sub = mount[field].as_str().unwrap_or_default();
+            let at = format!("{}.{field}", site.path());
+            if sub.starts_with('/') {
+                faults.invalid(&at, &Value::from(sub), "must be a relative path");
+            }
+            for fault in super::super::check::steps_up_faults(sub) {
+                faults.invalid(&at, &Value::from(sub), &fault);
+            }
+        }
+        let how = &mount["mountPropagation"];
+        if how.as_str().is_some_and(|how| !matches!(how, "Bidirectional" | "HostToContainer" | "None")) {
+            let at = format!("{}.mountPropagation", site.path());
+            faults.not_supported(&at, how, &["Bidirectional", "HostToContainer", "None"]);
+        }
+    }
+}
+
+const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+
+fn is_huge(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+/// Whether a resource belongs to somebody else than Kubernetes. Such amounts are whole numbers that cannot be shared.
+fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/")
+}
+
+fn container_resources(site: &Site<'_>, faults: &mut Faults) {
+    let Some(Value::Object(resources)) = site.value else { return };
+    let empty = Map::new();
+    let of = |field: &str| resources.get(field).and_then(Value::as_object).unwrap_or(&empty);
+    let (limits, requests) = (of("limits"), of("requests"));
+    for (name, limit) in limits {
+        let path = site.sub(&format!("limits[{name}]"));
+        amount_faults(&path, name, limit, faults);
+    }
+    for (name, request) in requests {
+        let path = site.sub(&format!("requests[{name}]"));
+        amount_faults(&path, name, request, faults);
+        within_limit(site, name, request, limits.get(name), faults);
+    }
+    let named = |test: &dyn Fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| test(name));
+    if named(&is_huge) && !named(&|name| name == "cpu" || name == "memory") {
+        faults.forbidden(&site.path(), "HugePages require cpu or memory");
+    }
+}
+
+fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
+    if !name.contains('/') && !STANDARD.contains(&name) && !is_huge(name) {
+        let sent = Value::from(name);
+        faults.invalid(path, &sent, "must be a standard resource type or fully qualified");
+        faults.invalid(path, &sent, "must be a standard resource for containers");
+    }
+    let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) else { return };
+    if quantity < Quantity::from_value(0) {
+        faults.invalid(path, amount, "must be greater than or equal to 0");
+    }
+    if is_extended(name) && quantity.milli() % 1000 != 0 {
+        faults.invalid(path, amount, "must be an integer");
+    }
+    if let Some(size) = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok())
+        && (quantity.value() <= 0 || size.value() == 0 || quantity.value() % size.value() != 0)
+    {
+        let text = amount.as_str().unwrap_or_default();
+        faults.invalid(path, amount, &format!("{text} is not positive integer multiple of {name}"));
+    }
+}
+
+fn within_limit(site: &Site<'_>, name: &str, request: &Value, limit: Option<&Value>, faults: &mut Faults) {
+    let shared = !is_extended(name) && !is_huge(name);
+    let Some(limit) = limit else {
+        if !shared {
+            faults.required(&site.sub("limits"), "Limit must be set for non overcommitable resources");
+        }
+        return;
+    };
+    let parse = |amount: &Value| amount.as_str().and_then(|text| Quantity::parse(text).ok());
+    let (Some(asked), Some(most)) = (parse(request), parse(limit)) else { return };
+    let shown = limit.as_str().unwrap_or_default();
+    if !shared && asked != most {
+        faults.invalid(&site.sub("requests"), request, &format!("must be equal to {name} limit of {shown}"));
+    } else if shared && asked > most {
+        faults.invalid(
+            &site.sub("requests"),
+            request,
+            &format!("must be less than or equal to {name} limit of {shown}"),
+        );
+    }
+}
+
+/// What a pod costs beside its containers. The path in messages is that of limits.
+fn overhead(site: &Site<'_>, faults: &mut Faults) {
+    let at = site.path();
+    let at = at.strip_suffix(".podFixed").unwrap_or(&at);
+    for (name, amount) in site.value.and_then(Value::as_object).into_iter().flatten() {
+        amount_faults(&join(&at, &format!("limits[{name}]")), name, amount, faults);
+    }
+}

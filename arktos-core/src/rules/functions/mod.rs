@@ -1,0 +1,61 @@
+//! Checks that no line of the rules files can say: functions that the files call by name.
+
+mod access;
+mod admission;
+mod containers;
+mod networking;
+mod pods;
+mod scaling;
+mod services;
+mod storage;
+mod workloads;
+
+use std::fmt;
+
+use super::fault::{Faults, Site};
+
+type Run = fn(&Site<'_>, &mut Faults);
+
+/// A function that checks a field.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    name: &'static str,
+    run: Run,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The functions by name, a list a subject.
+const LISTS: &[&[(&str, Run)]] = &[
+    access::CHECKS,
+    admission::CHECKS,
+    containers::CHECKS,
+    networking::CHECKS,
+    pods::CHECKS,
+    scaling::CHECKS,
+    services::CHECKS,
+    storage::CHECKS,
+    workloads::CHECKS,
+];
+
+/// A function by the name that the rules files know it by.
+pub(super) fn function(name: &str) -> Option<Function> {
+    let mut all = LISTS.iter().flat_map(|list| list.iter());
+    all.find(|(known, _)| *known == name).map(|(name, run)| Function { name, run: *run })
+}
+
+impl Function {
+    /// Checks the field.
+    pub(super) fn run(self, site: &Site<'_>, faults: &mut Faults) {
+        (self.run)(site, faults);
+    }
+
+    /// Whether the function says which values the field may have, in place of the schema.
+    pub(super) fn lists_options(self) -> bool {
+        matches!(self.name, "external_policy" | "management_policy" | "pod_os")
+    }
+}

@@ -1,0 +1,188 @@
+//! Ingresses, network policies and endpoint slices.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::super::check::{ip_fault, parse_cidr};
+use super::super::fault::{Faults, Site};
+use super::Run;
+use crate::name::{label_fault, subdomain_fault};
+
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("ingress_rules", ingress_rules),
+    ("host", host),
+    ("ingress_path", ingress_path),
+    ("backend", backend),
+    ("peer", peer),
+    ("within_block", within_block),
+    ("end_port", end_port),
+    ("endpoint_addresses", endpoint_addresses),
+];
+
+fn ingress_rules(site: &Site<'_>, faults: &mut Faults) {
+    if !site.has("rules") && !site.sets("defaultBackend") {
+        faults.invalid(&site.path(), &Value::Null, "either `defaultBackend` or `rules` must be specified");
+    }
+}
+
+fn host(site: &Site<'_>, faults: &mut Faults) {
+    let host = site.value_text();
+    if host.is_empty() {
+        return;
+    }
+    let sent = Value::from(host);
+    if host.parse::<IpAddr>().is_ok() {
+        return faults.invalid(&site.path(), &sent, "must be a DNS name, not an IP address");
+    }
+    if host.contains('*') {
+        if host.strip_prefix("*.").is_none_or(|rest| subdomain_fault(rest).is_some()) {
+            let why = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
+                       consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character \
+                       (e.g. '*.example.com', regex used for validation is \
+                       '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+            faults.invalid(&site.path(), &sent, why);
+        }
+    } else if let Some(fault) = subdomain_fault(host) {
+        faults.invalid(&site.path(), &sent, &fault);
+    }
+}
+
+fn ingress_path(site: &Site<'_>, faults: &mut Faults) {
+    let path = site.value_text();
+    let sent = Value::from(path);
+    match site.text("pathType") {
+        "Exact" | "Prefix" => {
+            if !path.starts_with('/') {
+                faults.invalid(&site.path(), &sent, "must be an absolute path");
+                return;
+            }
+            for part in ["//", "/./", "/../", "%2f", "%2F"] {
+                if path.contains(part) {
+                    faults.invalid(&site.path(), &sent, &format!("must not contain '{part}'"));
+                }
+            }
+            for end in ["/..", "/."] {
+                if path.ends_with(end) {
+                    faults.invalid(&site.path(), &sent, &format!("cannot end with '{end}'"));
+                }
+            }
+        }
+        "ImplementationSpecific" if !path.is_empty() && !path.starts_with('/') => {
+            faults.invalid(&site.path(), &sent, "must be an absolute path");
+        }
+        _ => {}
+    }
+}
+
+fn backend(site: &Site<'_>, faults: &mut Faults) {
+    let path = site.path();
+    let mut invalid = |why: &str| faults.invalid(&path, &json!(""), why);
+    match (site.map.get("service"), site.sets("resource")) {
+        (Some(_), true) => invalid("cannot set both resource and service backends"),
+        (None, false) => invalid("resource or service backend is required"),
+        (Some(service), false) => {
+            let number = service["port"]["number"].as_i64().unwrap_or_default();
+            let name = service["port"]["name"].as_str().unwrap_or_default();
+            match (name.is_empty(), number == 0) {
+                (true, true) => faults.required(&path, "port name or number is required"),
+                (false, false) => invalid("cannot set both port name & port number"),
+                _ => {}
+            }
+        }
+        (None, true) => {}
+    }
+}
+
+fn peer(site: &Site<'_>, faults: &mut Faults) {
+    let selects = site.sets("podSelector") || site.sets("namespaceSelector");
+    match (selects, site.sets("ipBlock")) {
+        (false, false) => faults.required(&site.path(), "must specify a peer"),
+        (true, true) => faults.forbidden(&site.path(), "may not specify both ipBlock and another peer"),
+        _ => {}
+    }
+}
+
+fn within_block(site: &Site<'_>, faults: &mut Faults) {
+    let Some((block, length)) = parse_cidr(site.text("cidr")) else { return };
+    for (index, except) in site.items().iter().enumerate() {
+        let path = format!("{}[{index}]", site.path());
+        let Some((address, inner)) = except.as_str().and_then(parse_cidr) else {
+            faults.invalid(&path, except, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+            continue;
+        };
+        if inner <= length || !same_prefix(block, address, length) {
+            faults.invalid(&path, except, "must be a strict subset of `cidr`");
+        }
+    }
+}
+
+fn same_prefix(a: IpAddr, b: IpAddr, length: u8) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    a.is_ipv4() == b.is_ipv4() && bits(a) & mask == bits(b) & mask
+}
+
+fn end_port(site: &Site<'_>, faults: &mut Faults) {
+    let Some(end) = site.map.get("endPort") else { return };
+    let path = site.sub("endPort");
+    match site.map.get("port") {
+        None => faults.invalid(&path, end, "may not be specified when `port` is not specified"),
+        Some(Value::String(_)) => faults.invalid(&path, end, "may not be specified when `port` is non-numeric"),
+        Some(port) if port.as_i64() > end.as_i64() => {
+            faults.invalid(&path, port, "must be greater than or equal to `port`")
+        }
+        Some(_) => {}
+    }
+}
+
+fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
+    let family = site.text("addressType");
+    for (index, endpoint) in site.list("endpoints").iter().enumerate() {
+        for (at, address) in endpoint["addresses"].as_array().into_iter().flatten().enumerate() {
+            let path = format!("endpoints[{index}].addresses[{at}]");
+            let text = address.as_str().unwrap_or_default();
+            match family {
+                "FQDN" => {
+                    let fault = label_fault(text).and_then(|_| subdomain_fault(text));
+                    fault.into_iter().for_each(|fault| faults.invalid(&path, address, &fault));
+                }
+                "IPv4" | "IPv6" => {
+                    address_faults(text, family).iter().for_each(|why| faults.invalid(&path, address, why))
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn address_faults(text: &str, family: &str) -> Vec<String> {
+    let Ok(address) = text.parse::<IpAddr>() else { return ip_fault(text).into_iter().collect() };
+    let mut faults: Vec<String> = special_address_fault(address).map(str::to_owned).into_iter().collect();
+    if address.is_ipv4() != (family == "IPv4") {
+        faults.push(format!("must be an {family} address"));
+    }
+    faults
+}
+
+/// Why traffic cannot be sent to an address from elsewhere.
+pub(super) fn special_address_fault(address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    if address.is_unspecified() {
+        Some("may not be unspecified (0.0.0.0 or ::)")
+    } else if address.is_loopback() {
+        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    } else if link_local {
+        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    } else if address.is_multicast() {
+        Some("may not be in the multicast range (224.0.0.0/4, ff00::/10)")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,86 @@
+//! Horizontal pod autoscalers.
+
+use serde_json::Value;
+
+use super::super::fault::{Faults, Site};
+use super::Run;
+
+pub(super) const CHECKS: &[(&str, Run)] =
+    &[("scale_bounds", scale_bounds), ("scale_group", scale_group), ("metric", metric)];
+
+fn scale_bounds(site: &Site<'_>, faults: &mut Faults) {
+    let number = |field: &str| site.map.get(field).and_then(Value::as_i64).unwrap_or_default();
+    let (least, most) = (number("minReplicas"), number("maxReplicas"));
+    if most < 1 {
+        faults.required(&site.sub("maxReplicas"), "must be set and greater than 0");
+    }
+    if most < least {
+        faults.invalid(&site.sub("maxReplicas"), &Value::from(most), "must be greater than or equal to `minReplicas`");
+    }
+    let outside = site.list("metrics").iter().any(|metric| metric["type"] == "Object" || metric["type"] == "External");
+    if least == 0 && !outside && site.sets("minReplicas") {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        faults.forbidden(&site.sub("metrics"), why);
+    }
+}
+
+fn scale_group(site: &Site<'_>, faults: &mut Faults) {
+    let version = site.value_text();
+    if version.is_empty() {
+        faults.invalid(&site.path(), &Value::from(""), "apiVersion must specify API group");
+    }
+}
+
+const SOURCES: [(&str, &str); 5] = [
+    ("ContainerResource", "containerResource"),
+    ("External", "external"),
+    ("Object", "object"),
+    ("Pods", "pods"),
+    ("Resource", "resource"),
+];
+
+fn metric(site: &Site<'_>, faults: &mut Faults) {
+    let kind = site.text("type");
+    if kind.is_empty() {
+        faults.required(&site.sub("type"), "must specify a metric source type");
+        return;
+    }
+    let Some((_, field)) = SOURCES.into_iter().find(|(known, _)| *known == kind) else {
+        let kinds = SOURCES.map(|(kind, _)| kind);
+        return faults.not_supported(&site.sub("type"), &Value::from(kind), &kinds);
+    };
+    let Some(source) = site.map.get(field) else {
+        return faults.required(&site.sub(field), "must populate information for the given metric source");
+    };
+    let at = |part: &str| site.sub(&format!("{field}.{part}"));
+    match kind {
+        "Resource" | "ContainerResource" => {
+            if source["name"].as_str().is_none_or(str::is_empty) {
+                faults.required(&at("name"), "must specify a resource name");
+            }
+            if kind == "ContainerResource" && source["container"].as_str().is_none_or(str::is_empty) {
+                faults.required(&at("container"), "must specify a container");
+            }
+            if !source["target"]["averageUtilization"].is_number() && source["target"]["averageValue"].is_null() {
+                let why = "must set either a target raw value or a target utilization";
+                faults.required(&at("target.averageUtilization"), why);
+            }
+        }
+        _ => {
+            if source["metric"]["name"].as_str().is_none_or(str::is_empty) {
+                faults.required(&at("metric.name"), "must specify a metric name");
+            }
+            if source["target"]["value"].is_null() && source["target"]["averageValue"].is_null() {
+                let why = match kind {
+                    "Pods" => "must specify a positive target averageValue",
+                    _ => "must set either a target value for metric or a per-pod target",
+                };
+                faults.required(&at("target.averageValue"), why);
+            }
+        }
+    }
+    if source["target"]["averageUtilization"].as_i64().is_some_and(|percent| percent < 1) {
+        let path = at("target.averageUtilization");
+        faults.invalid(&path, &source["target"]["averageUtilization"], "must be greater than 0");
+    }
+}
