@@ -11,6 +11,7 @@
 //! | `serviceaccount`, `root-ca-certificate-publisher` | `defaults` |
 //! | `deployment` | `deployment` |
 //! | `replicaset` | `replicaset` |
+//! | `garbage-collector` | `garbage` |
 //! | which of them run | [`options`] |
 //! | which kinds there are | [`kinds`] |
 
@@ -21,6 +22,7 @@ mod content;
 mod defaults;
 mod deployment;
 mod events;
+mod garbage;
 pub mod kinds;
 mod namespace;
 pub mod options;
@@ -67,6 +69,7 @@ pub fn partition(
             "root-ca-certificate-publisher" => defaults::start_root_ca(&mut setup),
             "deployment" => deployment::start(&mut setup),
             "replicaset" => replicaset::start(&mut setup),
+            "garbage-collector" => garbage::start(&mut setup, false),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));

@@ -5,6 +5,7 @@ mod api;
 mod world;
 
 mod deployments;
+mod garbage;
 mod namespaces;
 mod replicasets;
 mod tenants;

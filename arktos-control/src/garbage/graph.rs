@@ -1,0 +1,174 @@
+//! Who owns whom: one informer for each kind, each with an index by owner.
+
+use std::sync::Arc;
+
+use arktos_core::typed::ObjectReference;
+use arktos_core::{Header, ObjectKey, ObjectPath, OwnerReference, Scope};
+use arktos_store::{Informer, Stored};
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+
+use crate::kinds::StoredKind;
+use crate::reconcile::synced;
+use crate::setup::{BY_OWNER, HasStored};
+
+/// The finalizer of an object that waits for what it owns to be deleted first.
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an object that waits for what it owns to be let go first.
+pub(super) const ORPHAN: &str = "orphan";
+
+/// Told of each change of an object: as it was, as it is.
+pub(super) type Change = Box<dyn FnMut(Option<&Stored>, Option<&Stored>) + Send>;
+
+/// The informer of one kind, whatever it keeps.
+pub(super) trait Watched: Send + Sync {
+    fn get(&self, path: &ObjectPath) -> Option<Stored>;
+    fn owned_by(&self, uid: &str) -> Vec<Stored>;
+    fn any(&self, tenant: &str, holds: &dyn Fn(&Stored) -> bool) -> bool;
+    fn is_current(&self) -> bool;
+    fn handle(&self, change: Change);
+    fn synced(&self) -> BoxFuture<'static, bool>;
+}
+
+impl<T: HasStored> Watched for Informer<T> {
+    fn get(&self, path: &ObjectPath) -> Option<Stored> {
+        self.store().get(path).map(|value| value.stored().clone())
+    }
+
+    fn owned_by(&self, uid: &str) -> Vec<Stored> {
+        self.store().by(BY_OWNER, uid).iter().map(|value| value.stored().clone()).collect()
+    }
+
+    fn any(&self, tenant: &str, holds: &dyn Fn(&Stored) -> bool) -> bool {
+        let Ok(tenant) = arktos_core::TenantName::new(tenant) else { return false };
+        let view = self.store().view();
+        view.within(&arktos_store::Within::Tenant(tenant)).any(|(_, value)| holds(value.stored()))
+    }
+
+    fn is_current(&self) -> bool {
+        self.progress().synced && self.progress().current
+    }
+
+    fn handle(&self, mut change: Change) {
+        Self::handle(self, move |event| {
+            let stored = |value: Option<&Arc<T>>| value.map(|value| value.stored().clone());
+            change(stored(event.before()).as_ref(), stored(event.after()).as_ref());
+        });
+    }
+
+    fn synced(&self) -> BoxFuture<'static, bool> {
+        let synced = synced(self);
+        Box::pin(async move { synced.await.is_ok() })
+    }
+}
+
+/// A kind and its informer.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) kind: StoredKind,
+    pub(super) watched: Arc<dyn Watched>,
+}
+
+/// All kinds and who owns whom among their objects.
+#[derive(Default)]
+pub(super) struct Graph {
+    /// Written when kinds come and go.
+    members: RwLock<Vec<Member>>,
+}
+
+/// An owner, as an owner reference names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is there.
+    Solid,
+    /// It is there, and waits for what it owns to be deleted.
+    Waiting,
+    /// It is not here; whether it is anywhere must be asked.
+    Missing,
+    /// The reference names what cannot own this object, or what is not known here: it is left alone.
+    Foreign,
+}
+
+impl Owner {
+    /// What an owner is that was found, given the uid it must have.
+    pub(super) fn of(found: Option<&Stored>, uid: &str) -> Self {
+        match found.map(|found| found.object.header()) {
+            Some(header) if *header.uid == *uid && waits(header, FOREGROUND) => Self::Waiting,
+            Some(header) if *header.uid == *uid => Self::Solid,
+            _ => Self::Missing,
+        }
+    }
+}
+
+/// Whether an object is being deleted and waits for a finalizer.
+pub(super) fn waits(header: &Header, finalizer: &str) -> bool {
+    header.deletion.is_some() && header.finalizers.iter().any(|held| **held == *finalizer)
+}
+
+impl Graph {
+    pub(super) fn add(&self, member: Member) {
+        self.members.write().push(member);
+    }
+
+    pub(super) fn remove(&self, kind: &StoredKind) {
+        self.members.write().retain(|member| member.kind.resource != kind.resource);
+    }
+
+    pub(super) fn members(&self) -> Vec<Member> {
+        self.members.read().clone()
+    }
+
+    /// Where the owner is that a reference on an object names; `None` for a kind that is not known, and for a namespaced
+    /// owner of what has no namespace.
+    pub(super) fn owner_key(&self, object: &ObjectPath, owner: &OwnerReference) -> Option<(Member, ObjectKey)> {
+        let members = self.members.read();
+        let member = members.iter().find(|member| member.kind.is(&owner.api_version, &owner.kind))?.clone();
+        let (tenant, namespace) = (object.tenant(), object.namespace());
+        let path = match member.kind.scope {
+            Scope::Namespace if namespace.is_empty() => return None,
+            Scope::Namespace => ObjectPath::new(tenant, namespace, &owner.name),
+            Scope::Tenant => ObjectPath::new(tenant, "", &owner.name),
+            Scope::Region => ObjectPath::new("", "", &owner.name),
+        };
+        let key = ObjectKey { resource: member.kind.resource.clone(), path };
+        Some((member, key))
+    }
+
+    /// What an object owns, in its own tenant. What belongs to the region may own what is in the tenant `system`.
+    pub(super) fn dependents(&self, owner: &Stored) -> Vec<(ObjectKey, Stored)> {
+        let uid = &owner.object.header().uid;
+        let home = if owner.path.tenant().is_empty() { arktos_core::TenantName::SYSTEM } else { owner.path.tenant() };
+        let mut found = Vec::new();
+        for member in self.members.read().iter() {
+            for dependent in member.watched.owned_by(uid) {
+                if dependent.path.tenant() == home {
+                    let key = ObjectKey { resource: member.kind.resource.clone(), path: dependent.path.clone() };
+                    found.push((key, dependent));
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether what is known here is complete: only then does "it owns nothing" count.
+    pub(super) fn is_complete(&self) -> bool {
+        self.members.read().iter().all(|member| member.watched.is_current())
+    }
+
+    /// Whether an object of this uid is somewhere else in the tenant than a reference says.
+    pub(super) fn is_elsewhere(&self, object: &ObjectPath, owner: &OwnerReference) -> bool {
+        let members = self.members.read();
+        let member = members.iter().find(|member| member.kind.is(&owner.api_version, &owner.kind));
+        let same = |stored: &Stored| *stored.object.header().uid == *owner.uid;
+        member.is_some_and(|member| member.watched.any(object.tenant(), &same))
+    }
+}
+
+/// An owner as upstream's events name it.
+pub(super) fn named(owner: &OwnerReference, namespace: &str) -> String {
+    let reference = ObjectReference { namespace: namespace.to_owned(), ..ObjectReference::default() };
+    format!(
+        "[{}/{}, namespace: {}, name: {}, uid: {}]",
+        owner.api_version, owner.kind, reference.namespace, owner.name, owner.uid
+    )
+}

@@ -1,0 +1,346 @@
+//! The `garbage-collector`: what is owned goes when its last owner is gone.
+//!
+//! An object is deleted only when the API itself says, for each of its owners, that no object of that name and uid is
+//! there. What the informers know decides only whom to ask about, and what is owned by what is being deleted.
+//!
+//! ```text
+//!  owner removed ───────────► its dependents are looked at: owners asked for by a live GET, uid included
+//!  owner waits (foreground) ─► its dependents are deleted first, then its finalizer is taken off
+//!  owner waits (orphan) ────► its dependents lose their reference, then its finalizer is taken off
+//! ```
+
+mod graph;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, ObjectKey, OwnerReference, Scope, Status, TenantName};
+use arktos_store::client::{DeleteOptions, Propagation};
+use arktos_store::informer::Driver;
+use arktos_store::{Client, Clock, Outcome, Query, Random, Stored, WorkQueue};
+use futures::StreamExt;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use self::graph::{FOREGROUND, Graph, Member, ORPHAN, Owner, named, waits};
+use crate::events::Teller;
+use crate::kinds::{EVENTS, Kinds, PODS, SERVICES, StoredKind};
+use crate::owner::remove_owners;
+use crate::reconcile::{Reconcile, queue, run};
+use crate::setup::{Setup, watch_all};
+use crate::write::{amend, found};
+
+pub(crate) struct Garbage {
+    client: Arc<dyn Client>,
+    graph: Arc<Graph>,
+    events: Teller,
+    /// Whether the objects of the region are kept here, so that their absence means something.
+    keeps_region: bool,
+}
+
+pub(crate) fn start(setup: &mut Setup, keeps_region: bool) -> BoxFuture<'static, ()> {
+    let graph = Arc::new(Graph::default());
+    let queue = queue(&setup.clock);
+    let kinds = setup.options.kinds.clone();
+    let known = kinds.borrow().clone();
+    for kind in known.iter().filter(|kind| is_collected(kind)) {
+        let watched: Arc<dyn graph::Watched> = if kind.resource == PODS.resource {
+            Arc::new(setup.pods())
+        } else if kind.resource == SERVICES.resource {
+            Arc::new(setup.services())
+        } else {
+            Arc::new(setup.informer(&kind.resource))
+        };
+        join(&graph, &queue, Member { kind: kind.clone(), watched });
+    }
+    let synced: Vec<BoxFuture<'static, bool>> = graph.members().iter().map(|member| member.watched.synced()).collect();
+    let synced = Box::pin(async move {
+        let all = futures::future::join_all(synced).await;
+        if all.into_iter().all(|synced| synced) { Ok(()) } else { Err(arktos_store::informer::Stopped) }
+    });
+    let newcomers = Newcomers {
+        client: setup.client.clone(),
+        clock: setup.clock.clone(),
+        random: setup.random.clone(),
+        graph: graph.clone(),
+        queue: queue.clone(),
+    };
+    let events = setup.events.teller("garbage-collector-controller");
+    let garbage = Garbage { client: setup.client.clone(), graph, events, keeps_region };
+    let work = run(garbage, queue, setup.options.workers, vec![synced]);
+    let follow = newcomers.follow(kinds, known);
+    Box::pin(async move {
+        futures::future::join(work, follow).await;
+    })
+}
+
+/// Events own nothing and are owned by nothing.
+fn is_collected(kind: &StoredKind) -> bool {
+    kind.resource != EVENTS.resource && kind.resource.as_str() != "events.events.k8s.io"
+}
+
+fn join(graph: &Arc<Graph>, queue: &WorkQueue<ObjectKey>, member: Member) {
+    let (known, adds, kind) = (graph.clone(), queue.clone(), member.kind.clone());
+    member.watched.handle(Box::new(move |before, after| changed(&known, &adds, &kind, before, after)));
+    graph.add(member);
+}
+
+/// Queues what a change of an object may have made garbage, or may have let go on.
+fn changed(
+    graph: &Graph,
+    queue: &WorkQueue<ObjectKey>,
+    kind: &StoredKind,
+    before: Option<&Stored>,
+    after: Option<&Stored>,
+) {
+    if let Some(new) = after {
+        let header = new.object.header();
+        let waiting = waits(header, FOREGROUND) || waits(header, ORPHAN);
+        let owners_changed = before.is_none_or(|old| old.object.header().owners != header.owners);
+        let unsure = || !header.owners.iter().all(|owner| is_solid(graph, new, owner));
+        if waiting || (header.deletion.is_none() && owners_changed && unsure()) {
+            queue.add(ObjectKey { resource: kind.resource.clone(), path: new.path.clone() });
+        }
+    }
+    let Some(old) = before else { return };
+    let still = |owner: &OwnerReference| after.is_some_and(|new| new.object.header().owners.contains(owner));
+    for owner in old.object.header().owners.iter().filter(|owner| !still(owner)) {
+        if let Some((member, key)) = graph.owner_key(&old.path, owner)
+            && Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid) == Owner::Waiting
+        {
+            queue.add(key);
+        }
+    }
+    if after.is_none() {
+        for (key, _) in graph.dependents(old) {
+            queue.add(key);
+        }
+    }
+}
+
+fn is_solid(graph: &Graph, object: &Stored, owner: &OwnerReference) -> bool {
+    let Some((member, key)) = graph.owner_key(&object.path, owner) else { return false };
+    Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid) == Owner::Solid
+}
+
+impl Reconcile for Garbage {
+    type Key = ObjectKey;
+    const NAME: &'static str = "garbage-collector";
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, Status> {
+        let Some(object) = found(self.client.get(key).await)? else { return Ok(Outcome::Done) };
+        let header = object.object.header();
+        if waits(header, ORPHAN) {
+            return self.orphan(key, &object).await;
+        }
+        if waits(header, FOREGROUND) {
+            return self.foreground(key, &object).await;
+        }
+        if header.deletion.is_some() || header.owners.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        self.collect(key, &object).await
+    }
+}
+
+impl Garbage {
+    /// Deletes an object whose owners are all gone, or waiting; takes off it the owners that are, when others are left.
+    async fn collect(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
+        let owners = &object.object.header().owners;
+        let (mut solid, mut waiting, mut absent) = (false, Vec::new(), Vec::new());
+        for owner in owners {
+            match self.state(object, owner).await? {
+                Owner::Solid | Owner::Foreign => solid = true,
+                Owner::Waiting => waiting.push(&*owner.uid),
+                Owner::Missing => {
+                    absent.push(&*owner.uid);
+                    self.tell_if_elsewhere(object, owner);
+                }
+            }
+        }
+        if solid {
+            let gone: Vec<&str> = waiting.into_iter().chain(absent).collect();
+            if !gone.is_empty() {
+                let uid = &object.object.header().uid;
+                amend(&*self.client, key, None, |edited| edited.uid() == &**uid && remove_owners(edited, &gone)).await?;
+            }
+            return Ok(Outcome::Done);
+        }
+        let dependents = if waiting.is_empty() { Vec::new() } else { self.graph.dependents(object) };
+        let owns = !dependents.is_empty();
+        if dependents.iter().any(|(_, dependent)| waits(dependent.object.header(), FOREGROUND)) {
+            // It waits for what waits for it: somebody must let go first.
+            return self.unblock(key, object).await;
+        }
+        let propagation = if owns { Propagation::Foreground } else { Propagation::Background };
+        tracing::debug!(%key, ?propagation, "garbage is deleted");
+        let options = DeleteOptions {
+            uid: Some(object.object.header().uid.to_string()),
+            revision: Some(object.revision),
+            propagation: Some(propagation),
+            ..DeleteOptions::default()
+        };
+        found(self.client.delete(key, options).await)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Lets the owners of an object go before it, and comes back to it.
+    async fn unblock(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
+        let uid = &object.object.header().uid;
+        let unblocked = amend(&*self.client, key, None, |edited| {
+            let Ok(mut meta) = edited.meta() else { return false };
+            let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
+            let any = meta.owner_references.iter().any(blocks);
+            meta.owner_references.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+            edited.set(&["metadata", "ownerReferences"], serde_json::json!(meta.owner_references));
+            any && edited.uid() == &**uid
+        })
+        .await?;
+        if unblocked.is_some() {
+            return Ok(Outcome::Done); // the change wakes the owners up, and their going wakes this up
+        }
+        let options = DeleteOptions {
+            uid: Some(uid.to_string()),
+            revision: Some(object.revision),
+            propagation: Some(Propagation::Foreground),
+            ..DeleteOptions::default()
+        };
+        found(self.client.delete(key, options).await)?;
+        Ok(Outcome::Done)
+    }
+
+    /// What an owner is: as the informers know it when they do, otherwise as the API says.
+    async fn state(&self, object: &Stored, owner: &OwnerReference) -> Result<Owner, Status> {
+        let Some((member, key)) = self.graph.owner_key(&object.path, owner) else { return Ok(Owner::Foreign) };
+        let ours = self.keeps_region && object.path.tenant() == TenantName::SYSTEM;
+        if member.kind.scope == Scope::Region && !ours {
+            return Ok(Owner::Foreign);
+        }
+        let known = Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid);
+        if known != Owner::Missing {
+            return Ok(known);
+        }
+        Ok(Owner::of(found(self.client.get(&key).await)?.as_ref(), &owner.uid))
+    }
+
+    /// One step of a deletion that waits for what the object owns.
+    async fn foreground(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
+        let uid = &object.object.header().uid;
+        let blocks = |owner: &OwnerReference| *owner.uid == **uid && owner.block_owner_deletion == Some(true);
+        let dependents = self.graph.dependents(object);
+        let blocking = dependents.iter().filter(|(_, it)| it.object.header().owners.iter().any(blocks));
+        let mut blocked = false;
+        for (dependent, stored) in blocking {
+            blocked = true;
+            if stored.object.header().deletion.is_none() {
+                self.delete_dependent(dependent).await?;
+            }
+        }
+        if blocked {
+            return Ok(Outcome::Done); // whatever of it goes wakes this up
+        }
+        if !self.graph.is_complete() {
+            return Ok(Outcome::Retry); // "owns nothing" is not known while a kind cannot be watched
+        }
+        self.release(key, object, FOREGROUND).await
+    }
+
+    async fn delete_dependent(&self, key: &ObjectKey) -> Result<(), Status> {
+        match found(self.client.get(key).await)? {
+            Some(live) if live.object.header().deletion.is_none() => self.collect(key, &live).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets go what a deleted object owns.
+    async fn orphan(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
+        let uid = &*object.object.header().uid;
+        for (dependent, _) in self.graph.dependents(object) {
+            amend(&*self.client, &dependent, None, |edited| remove_owners(edited, &[uid])).await?;
+        }
+        if !self.graph.is_complete() {
+            return Ok(Outcome::Retry);
+        }
+        self.release(key, object, ORPHAN).await
+    }
+
+    async fn release(&self, key: &ObjectKey, object: &Stored, finalizer: &str) -> Result<Outcome, Status> {
+        let uid = &object.object.header().uid;
+        amend(&*self.client, key, None, |edited| {
+            let Ok(mut meta) = edited.meta() else { return false };
+            let before = meta.finalizers.len();
+            meta.finalizers.retain(|held| held != finalizer);
+            let changed = meta.finalizers.len() != before;
+            edited.set(&["metadata", "finalizers"], meta.finalizers);
+            changed && edited.uid() == &**uid
+        })
+        .await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Tells when an owner is in another namespace than the object: such an owner counts as absent.
+    fn tell_if_elsewhere(&self, object: &Stored, owner: &OwnerReference) {
+        if self.graph.is_elsewhere(&object.path, owner) {
+            let namespace = object.path.namespace();
+            let message = format!("ownerRef {} does not exist in namespace {namespace:?}", named(owner, namespace));
+            self.events.warning(object, "OwnerRefInvalidNamespace", message);
+        }
+    }
+}
+
+/// Takes kinds in that come later, and lets go those that leave.
+struct Newcomers {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    graph: Arc<Graph>,
+    queue: WorkQueue<ObjectKey>,
+}
+
+impl Newcomers {
+    async fn follow(self, mut kinds: Kinds, known: Arc<[StoredKind]>) {
+        let mut drivers: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+        let mut running: HashMap<GroupResource, oneshot::Sender<()>> = HashMap::new();
+        drivers.push(Box::pin(std::future::pending()));
+        loop {
+            let changed = {
+                let change = std::pin::pin!(kinds.changed());
+                match select(change, drivers.next()).await {
+                    Either::Left((changed, _)) => changed,
+                    Either::Right(_) => continue,
+                }
+            };
+            if changed.is_err() {
+                break; // nobody tells of kinds any more
+            }
+            let now = kinds.borrow_and_update().clone();
+            running.retain(|resource, _| now.iter().any(|kind| kind.resource == *resource));
+            for kind in self.graph.members().into_iter().map(|member| member.kind) {
+                if !now.iter().any(|still| still.resource == kind.resource) {
+                    self.graph.remove(&kind);
+                }
+            }
+            for kind in now.iter().filter(|kind| is_collected(kind)) {
+                if known.contains(kind) || running.contains_key(&kind.resource) {
+                    continue;
+                }
+                let (stop, stopped) = oneshot::channel();
+                running.insert(kind.resource.clone(), stop);
+                let driver = self.watch(kind);
+                drivers.push(Box::pin(async move {
+                    select(driver, stopped).await;
+                }));
+            }
+        }
+        while drivers.next().await.is_some() {}
+    }
+
+    fn watch(&self, kind: &StoredKind) -> Driver {
+        let query = Query::everywhere(kind.resource.clone());
+        let builder = watch_all::<Stored>(self.client.clone(), query, self.clock.clone(), self.random.clone());
+        let (informer, driver) = builder.build();
+        join(&self.graph, &self.queue, Member { kind: kind.clone(), watched: Arc::new(informer) });
+        driver
+    }
+}
