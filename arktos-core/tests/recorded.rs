@@ -131,6 +131,7 @@ fn write(
                 Err(status) => return Some(Err(status)),
             };
             Some(match subresource {
+                None if method == "PATCH" => rules::admit_patch(kind, &old, decoded.object),
                 None => rules::admit_update(kind, &old, decoded.object),
                 Some(_) => rules::admit_status(kind, &old, decoded.object),
             })

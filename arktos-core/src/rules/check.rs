@@ -37,6 +37,8 @@ pub(super) enum Check {
     FullForm(fn(&str) -> Vec<String>),
     /// It is the number or the name of a port.
     Port,
+    /// Nothing: another rule says which values there are, so the schema's list does not count.
+    Open,
     /// Its values are amounts that are not negative.
     Amounts,
     /// It does not change once it is set.
@@ -76,6 +78,7 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
             Check::Within(low.parse().ok()?, high.parse().ok()?)
         }
         "item-options" => Check::ItemOptions(serde_json::from_str(rest).ok()?),
+        "open" => Check::Open,
         "port" => Check::Port,
         "amounts" => Check::Amounts,
         "fixed" => Check::Fixed(rest),
@@ -108,7 +111,6 @@ fn form_of(word: &str) -> Option<fn(&str) -> Vec<String>> {
         "no-steps-up" => steps_up_faults,
         "domain-path" => domain_path_faults,
         "env-name" => env_name_faults,
-        "driver" => driver_faults,
         _ => return None,
     })
 }
@@ -177,10 +179,6 @@ fn domain_path_faults(text: &str) -> Vec<String> {
     }
 }
 
-fn driver_faults(text: &str) -> Vec<String> {
-    qualified_name_faults(&text.to_lowercase())
-}
-
 /// Why a value is not the number or the name of a port.
 pub(super) fn port_faults(value: &Value) -> Vec<String> {
     match value {
@@ -231,7 +229,7 @@ impl Check {
     /// Whether the check says which values there are, in place of the schema.
     pub(super) fn lists_options(&self) -> bool {
         match self {
-            Self::Options(_) | Self::ItemOptions(_) => true,
+            Self::Open | Self::Options(_) | Self::ItemOptions(_) => true,
             Self::By(function) => function.lists_options(),
             Self::On(_, check) => check.lists_options(),
             _ => false,
@@ -311,7 +309,7 @@ impl Check {
                     invalid(&fault);
                 }
             }
-            (Self::Options(options), Value::String(text)) if !options.contains(text) => {
+            (Self::Options(options), Value::String(text)) if !text.is_empty() && !options.contains(text) => {
                 let options: Vec<&str> = options.iter().map(String::as_str).collect();
                 faults.not_supported(&site.path(), value, &options);
             }

@@ -44,6 +44,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
     Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },
     Function { name: "gated", make: gated },
+    Function { name: "grace", make: grace },
 ];
 
 /// A function by the name that the rules files know it by.
@@ -165,6 +166,15 @@ fn with_finalizer(object: &Map<String, Value>, finalizer: &str) -> Value {
         finalizers.push(Value::from(finalizer));
     }
     Value::Array(finalizers)
+}
+
+/// A pod that says nothing has half a minute to end; one that says less than nothing has a second.
+fn grace(spec: &Map<String, Value>) -> Option<Value> {
+    match spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64) {
+        None => Some(Value::from(30)),
+        Some(seconds) if seconds < 0 => Some(Value::from(1)),
+        Some(_) => None,
+    }
 }
 
 /// A pod that waits behind gates says so.

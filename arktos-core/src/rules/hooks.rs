@@ -61,7 +61,11 @@ fn count_templates(old: &Object, new: &mut Object) {
 fn keep_allocations(old: &Object, new: &mut Object) {
     let kind_of = |service: &Object| service.str_at(&["spec", "type"]).to_owned();
     let (before, now) = (kind_of(old), kind_of(new));
+    if now != "LoadBalancer" && new.at(&["status", "loadBalancer"]).is_some() {
+        new.set(&["status", "loadBalancer"], json!({}));
+    }
     if now == "ExternalName" {
+        drop_internal(old, new);
         return;
     }
     if before != "ExternalName" {
@@ -90,6 +94,15 @@ fn keep_allocations(old: &Object, new: &mut Object) {
     }
     if has_node_ports(&before) && !has_node_ports(&now) {
         drop_external(old, new);
+    }
+}
+
+/// A service that is only a name keeps nothing that an address is for.
+fn drop_internal(old: &Object, new: &mut Object) {
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+        if new.at(&["spec", field]) == old.at(&["spec", field]) {
+            new.remove(&["spec", field]);
+        }
     }
 }
 

@@ -56,6 +56,21 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse(kind, new, Some(old))
 }
 
+/// As [`admit_update`], for a patch (server-side apply excepted).
+///
+/// # Errors
+/// As [`admit_create`]. Revisions of controllers cannot be patched at all: the API finds the data of a patched one
+/// changed, whatever the patch says, and clients know it so.
+pub fn admit_patch(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
+    let patched = admit_update(kind, old, new)?;
+    if (kind.group.as_str(), kind.kind.as_str()) != ("apps", "ControllerRevision") {
+        return Ok(patched);
+    }
+    let mut faults = fault::Faults::default();
+    faults.invalid("data", patched.at(&["data"]).unwrap_or(&serde_json::Value::Null), "field is immutable");
+    Err(Status::invalid(&kind.group, &kind.kind, patched.name(), faults.0))
+}
+
 /// As [`admit_update`], for a write to `status`: everything but the status and a few fields of `metadata` stays.
 ///
 /// # Errors

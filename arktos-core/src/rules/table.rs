@@ -198,7 +198,7 @@ impl ValueRule {
         if self.when.as_ref().is_some_and(|when| !when.holds(map)) {
             return;
         }
-        let present = get(map, &self.path).is_some_and(|value| !value.is_null() && value != "");
+        let present = get(map, &self.path).is_some_and(|value| !value.is_null());
         if present && !self.replace {
             return;
         }

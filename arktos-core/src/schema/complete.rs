@@ -141,7 +141,8 @@ impl Complete {
         scalar(&field.schema, value, At { path: &path, owner, field })?;
         Ok(match &field.schema.shape {
             Shape::List(_) | Shape::Map(_) => field.absent.as_ref().is_none_or(Value::is_null) && is_zero(value),
-            _ => field.drops_zero && is_zero(value),
+            // What is written anyway when it is absent may be absent until defaults are set.
+            _ => (field.drops_zero || field.absent.as_ref().is_some_and(|absent| !absent.is_null())) && is_zero(value),
         })
     }
 
@@ -178,6 +179,9 @@ impl Complete {
                     // The Go decoder names the map's field, not the key, in its messages.
                     scalar(values, item, at)?;
                     fill_null(values, item);
+                    if matches!(values.shape, Shape::Quantity) {
+                        round_amount(item);
+                    }
                     self.inner(values, item, At { path: &path, ..at })?;
                 }
                 Ok(())
@@ -190,6 +194,16 @@ impl Complete {
         scalar(schema, value, at)?;
         fill_null(schema, value);
         self.inner(schema, value, at)
+    }
+}
+
+/// Amounts of resources are whole thousandths.
+fn round_amount(amount: &mut Value) {
+    if let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) {
+        let rounded = quantity.rounded_to_milli();
+        if rounded != quantity {
+            *amount = Value::from(rounded.to_string());
+        }
     }
 }
 

@@ -71,7 +71,7 @@ fn subject(site: &Site<'_>, faults: &mut Faults) {
         if let Some(fault) = crate::name::subdomain_fault(site.text("name")).filter(|_| site.has("name")) {
             faults.invalid(&site.sub("name"), &Value::from(site.text("name")), &fault);
         }
-        if !site.has("namespace") {
+        if !site.has("namespace") && !namespaced(site) {
             faults.required(&site.sub("namespace"), "");
         }
     }

@@ -141,6 +141,9 @@ fn end_port(site: &Site<'_>, faults: &mut Faults) {
 
 fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
     let family = site.text("addressType");
+    if site.old_map.is_some_and(|old| old.get("addressType") != site.map.get("addressType")) {
+        return;
+    }
     for (index, endpoint) in site.list("endpoints").iter().enumerate() {
         for (at, address) in endpoint["addresses"].as_array().into_iter().flatten().enumerate() {
             let path = format!("endpoints[{index}].addresses[{at}]");

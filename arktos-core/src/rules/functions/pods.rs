@@ -39,7 +39,7 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
     let (mut before, mut after) = (old.clone(), new.clone());
     for spec in [&mut before, &mut after] {
         let Some(spec) = spec.as_object_mut() else { return };
-        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers", "nodeName"] {
+        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
             spec.remove(field);
         }
         if gated {
@@ -135,7 +135,7 @@ fn spread_twice(site: &Site<'_>, faults: &mut Faults) {
     let items = site.items();
     let pair = |item: &Value| (item["topologyKey"].clone(), item["whenUnsatisfiable"].clone());
     for (index, item) in items.iter().enumerate() {
-        if items.iter().take(index).any(|other| pair(other) == pair(item)) {
+        if items.iter().skip(index + 1).any(|other| pair(other) == pair(item)) {
             let text = |field: &str| item[field].as_str().unwrap_or_default();
             let both = format!("{{{}, {}}}", text("topologyKey"), text("whenUnsatisfiable"));
             let path = format!("{}[{index}].{{topologyKey, whenUnsatisfiable}}", site.path());

@@ -20,6 +20,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("immutable_data", immutable_data),
     ("quota", quota),
     ("parameter_keys", parameter_keys),
+    ("driver", driver),
     ("token_life", token_life),
     ("attach_source", attach_source),
     ("node_drivers", node_drivers),
@@ -301,6 +302,14 @@ fn parameter_keys(site: &Site<'_>, faults: &mut Faults) {
     let parameters = site.value.and_then(Value::as_object);
     if parameters.is_some_and(|parameters| parameters.contains_key("")) {
         faults.invalid(&site.path(), &Value::from(""), "field can not be empty.");
+    }
+}
+
+/// Drivers are named without regard to case.
+fn driver(site: &Site<'_>, faults: &mut Faults) {
+    let name = site.value_text().to_lowercase();
+    for fault in qualified_name_faults(&name).into_iter().filter(|_| !name.is_empty()) {
+        faults.invalid(&site.path(), &Value::from(name.as_str()), &fault);
     }
 }
 
