@@ -85,9 +85,11 @@ impl Restoring {
 
     /// A sequencer that goes on from the state, and the revision it must jump to first: where readers may have been
     /// told of revisions that are lost, it goes on above all of them.
-    pub(crate) fn into_sequencer(self, limits: Limits) -> (Sequencer, Option<Revision>) {
+    pub(crate) fn into_sequencer(mut self, limits: Limits) -> (Sequencer, Option<Revision>) {
         let unsure = !self.closed && self.state.reserved > self.state.revision;
         let resumed = unsure.then(|| self.state.reserved.next());
+        // what was reserved in an earlier life is settled: relaxed writes of this one make their own reservation
+        self.state.reserved = self.state.reserved.min(self.state.revision);
         let sequencer = Sequencer::new(self.state, limits);
         (sequencer, resumed)
     }

@@ -18,7 +18,7 @@ use crate::storage::{AppendError, Group};
 pub(super) struct Progress {
     /// The segments that are full, oldest first. Written by the appender, which adds, and the keeper, which removes.
     pub full: Mutex<Vec<Full>>,
-    /// Bytes that were appended. Written by the appender.
+    /// Bytes that were appended since the newest snapshot that was there at the start. Written by the appender.
     pub bytes: AtomicU64,
 }
 
@@ -64,11 +64,13 @@ pub(super) struct End {
     pub newest: u64,
     pub group: u64,
     pub full: Vec<Full>,
+    /// Bytes since the newest snapshot.
+    pub bytes: u64,
 }
 
 impl Appender {
     pub(super) fn new(disk: Arc<dyn Disk>, options: LogOptions, found: End) -> io::Result<Self> {
-        let progress = Arc::new(Progress { full: Mutex::new(found.full), bytes: AtomicU64::new(0) });
+        let progress = Arc::new(Progress { full: Mutex::new(found.full), bytes: AtomicU64::new(found.bytes) });
         Ok(Self {
             spares: Spares::new(disk.clone(), options.prepare_ahead)?,
             disk,

@@ -125,8 +125,10 @@ impl Journal for LogJournal {
 
     fn keeper(&mut self) -> Option<Box<dyn Keeper>> {
         let progress = self.appender.as_ref()?.progress().clone();
-        let (disk, options) = (self.disk.clone(), self.options.clone());
-        Some(Box::new(LogKeeper { disk, options, progress, snapshots: self.snapshots(), taken_at: 0, size: 0 }))
+        let (disk, options, snapshots) = (self.disk.clone(), self.options.clone(), self.snapshots());
+        let newest = snapshots.last().map(|kept| snapshot::size(&*self.disk, kept.group));
+        let size = newest.and_then(Result::ok).unwrap_or(0); // only says when the next one is worth its while
+        Some(Box::new(LogKeeper { disk, options, progress, snapshots, taken_at: 0, size }))
     }
 
     fn close(&mut self) -> Result<(), AppendError> {

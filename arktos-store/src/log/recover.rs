@@ -20,7 +20,8 @@ pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenEr
     };
     let segments = read_headers(disk, &files(Role::Segment))?;
     restore_snapshot(disk, &names, &segments, restore)?;
-    let mut loader = Loader { disk, restore, reader: Reader::default(), closed: false };
+    let in_snapshot = files(Role::Snapshot).last().copied().unwrap_or(0);
+    let mut loader = Loader { disk, restore, reader: Reader::default(), closed: false, in_snapshot, bytes: 0 };
     let mut full = Vec::new();
     for pair in segments.windows(2) {
         if let [segment, next] = pair {
@@ -29,14 +30,17 @@ pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenEr
         }
     }
     let open = segments.last().map(|newest| loader.newest_segment(newest)).transpose()?;
-    if loader.closed {
+    let (closed, bytes) = (loader.closed, loader.bytes);
+    if closed {
         restore.closed();
     }
+    // a process that was killed may have named a file and not made the name durable
+    disk.sync_names().map_err(|source| OpenError::Io { place: disk.place(), source })?;
     for leftover in [SPARE, OLD, UNFINISHED].into_iter().filter(|name| names.iter().any(|known| known == name)) {
         disk.remove(leftover).map_err(|source| OpenError::Io { place: disk.place(), source })?;
     }
     let newest = segments.last().map_or(0, |newest| newest.file);
-    Ok(End { open, newest, group: restore.newest_group(), full })
+    Ok(End { open, newest, group: restore.newest_group(), full, bytes })
 }
 
 fn read_headers(disk: &dyn Disk, numbers: &[u64]) -> Result<Vec<Header>, OpenError> {
@@ -71,6 +75,9 @@ fn restore_snapshot(
     let mut snapshots: Vec<&String> = names.iter().filter(|name| number_of(Role::Snapshot, name).is_some()).collect();
     snapshots.sort_unstable();
     let first_group = segments.first().map_or(u64::MAX, |segment| segment.group);
+    if first_group == 1 {
+        return Ok(()); // the log is whole by itself
+    }
     for name in &snapshots {
         let header = snapshot::read_header(disk, name)?;
         if first_group <= header.group + 1 {
@@ -79,7 +86,6 @@ fn restore_snapshot(
     }
     match (segments.is_empty(), snapshots.is_empty()) {
         (true, true) => Ok(()),
-        (false, _) if first_group == 1 => Ok(()),
         (true, false) => Err(damaged(&disk.place(), "there are snapshots and no log")),
         (false, _) => Err(damaged(&disk.place(), format!("everything before group {first_group} is missing"))),
     }
@@ -90,6 +96,10 @@ struct Loader<'a> {
     restore: &'a mut Restore,
     reader: Reader,
     closed: bool,
+    /// The newest group that is in a snapshot.
+    in_snapshot: u64,
+    /// How many bytes of log there are after it.
+    bytes: u64,
 }
 
 impl Loader<'_> {
@@ -155,6 +165,9 @@ impl Loader<'_> {
                 return Err(damaged(place, what));
             }
             at = frame.range.end;
+            if number > self.in_snapshot {
+                self.bytes += frame.range.len() as u64;
+            }
             self.closed = frame.head.last;
             if !frame.head.last {
                 self.group(place, &frame)?;

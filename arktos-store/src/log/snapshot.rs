@@ -71,6 +71,11 @@ impl Writer {
     }
 }
 
+/// How many bytes a snapshot has.
+pub(super) fn size(disk: &dyn Disk, group: u64) -> io::Result<u64> {
+    disk.open(&snapshot_name(group))?.size()
+}
+
 /// Reads a snapshot's header alone.
 pub(super) fn read_header(disk: &dyn Disk, name: &str) -> Result<Header, OpenError> {
     let place = format!("{}/{name}", disk.place());

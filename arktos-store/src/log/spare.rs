@@ -84,7 +84,8 @@ impl Ahead {
 
 /// Makes a spare: of an old segment where there is one, which takes no new space.
 fn make(disk: &dyn Disk, bytes: u64) -> Made {
-    let recycled = disk.rename(OLD, SPARE).and_then(|()| disk.open(SPARE));
+    // its old name must be gone for good before its content goes
+    let recycled = disk.rename(OLD, SPARE).and_then(|()| disk.sync_names()).and_then(|()| disk.open(SPARE));
     let mut file = match recycled {
         Ok(file) => file,
         Err(_) => disk.create(SPARE)?,

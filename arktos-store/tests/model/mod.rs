@@ -128,7 +128,7 @@ pub fn key(resource_number: u8, path_number: u8) -> ObjectKey {
 pub fn object(path_number: u8, (label, field): &(u8, u8)) -> Encoded {
     let type_meta = Arc::new(TypeMeta::new("", "v1", "Thing"));
     let value = serde_json::json!({
-        "metadata": {"name": path(path_number).name(), "labels": {"app": format!("l{}", label % 3)}},
+        "metadata": {"name": path(path_number).name(), "labels": {"app": format!("l{}", label % 3), "value": label.to_string()}},
         "spec": {"nodeName": format!("n{}", field % 3)},
     });
     let object = Object::from_value(value).expect("an object");
