@@ -8,6 +8,7 @@ use crate::ask::Ask;
 use crate::class::{Class, ClassId, Classes};
 use crate::hosts::{HostFacts, HostId, Hosts, ManagerId, Usage};
 use crate::intern::Interner;
+use crate::neighbours::Left;
 use crate::plugin::{Plugins, Reason};
 use crate::ports::Port;
 use crate::resources::ResourceNames;
@@ -27,6 +28,8 @@ pub struct Pool {
     managers: Vec<Manager>,
     /// The hosts of managers that answer.
     usable: HostSet,
+    /// Grows whenever labels, taints or the presence of hosts change.
+    version: u64,
     /// Hosts that may have become a place for pods they were none for, since they were last asked after.
     improved: HostSet,
 }
@@ -50,7 +53,7 @@ pub struct Found {
 struct Search<'a> {
     pool: &'a Pool,
     class: &'a Class,
-    allowed: &'a [&'a HostSet],
+    left: &'a Left<'a>,
     turn: u32,
     best: Option<Found>,
 }
@@ -72,6 +75,7 @@ impl Pool {
             self.usable.set(host, manager.reachable);
         }
         if news.facts {
+            self.version += 1;
             self.classes.look_at(host, &self.hosts, &self.plugins, &self.words);
         }
         if news.facts || news.amounts {
@@ -86,6 +90,7 @@ impl Pool {
         if let Some(manager) = self.managers.get_mut(usize::from(manager)) {
             manager.hosts.remove(host);
         }
+        self.version += 1;
         self.usable.remove(host);
         self.improved.remove(host);
         self.hosts.forget(host);
@@ -165,26 +170,25 @@ impl Pool {
         self.classes.get(class)
     }
 
-    /// The best place for a pod of a class, among the hosts that every set of `allowed` has; `None` when it fits
-    /// nowhere. No host scores higher than the one found. `turn` says which of several that score alike it is.
+    /// The best place for a pod of a class, among the hosts that neighbours leave; `None` when it fits nowhere. No
+    /// host scores higher than the one found. `turn` says which of several that score alike it is.
     #[must_use]
-    pub fn find(&self, class: ClassId, allowed: &[&HostSet], turn: u32) -> Option<Found> {
+    pub fn find(&self, class: ClassId, left: &Left<'_>, turn: u32) -> Option<Found> {
         let class = self.classes.get(class)?;
-        let mut search = Search { pool: self, class, allowed, turn, best: None };
+        let mut search = Search { pool: self, class, left, turn, best: None };
         search.descend(DEPTH - 1, 0);
         search.best
     }
 
     /// The same by looking at every host: what [`find`](Self::find) must not differ from.
     #[must_use]
-    pub fn find_slowly(&self, class: ClassId, allowed: &[&HostSet]) -> Option<Found> {
+    pub fn find_slowly(&self, class: ClassId, left: &Left<'_>) -> Option<Found> {
         let class = self.classes.get(class)?;
         let mut best: Option<Found> = None;
         for host in self.usable.iter() {
             let facts = self.hosts.facts(host);
             let refused = self.plugins.refusal(&class.ask, facts, &self.words).is_some();
-            let kept_off = allowed.iter().any(|set| !set.contains(host));
-            if refused || kept_off || !self.plugins.fits(&class.ask, &self.hosts, host) {
+            if refused || left.reason(host).is_some() || !self.plugins.fits(&class.ask, &self.hosts, host) {
                 continue;
             }
             let points = self.plugins.points(&class.ask, facts, &self.words);
@@ -217,6 +221,12 @@ impl Pool {
         self.hosts.facts(host)
     }
 
+    /// Grows whenever labels, taints or the presence of hosts change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The hosts, in columns.
     #[must_use]
     pub fn hosts(&self) -> &Hosts {
@@ -234,15 +244,15 @@ impl Pool {
         &mut self.words
     }
 
-    /// Why a pod of a class has no place, in kube-scheduler's words. `also` says why a host that would do is kept off.
+    /// Why a pod of a class has no place, in kube-scheduler's words.
     #[must_use]
-    pub fn explain(&self, class: ClassId, also: impl Fn(HostId) -> Option<Reason>) -> String {
+    pub fn explain(&self, class: ClassId, left: &Left<'_>) -> String {
         let Some(class) = self.classes.get(class) else { return String::new() };
         let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
         let mut total = 0;
         for host in self.hosts.known().iter() {
             total += 1;
-            for reason in self.reasons(class, host, &also) {
+            for reason in self.reasons(class, host, left) {
                 *counts.entry(reason).or_default() += 1;
             }
         }
@@ -254,7 +264,7 @@ impl Pool {
         format!("0/{total} nodes are available: {}.", parts.join(", "))
     }
 
-    fn reasons(&self, class: &Class, host: HostId, also: &impl Fn(HostId) -> Option<Reason>) -> Vec<Reason> {
+    fn reasons(&self, class: &Class, host: HostId, left: &Left<'_>) -> Vec<Reason> {
         if !self.usable.contains(host) {
             return vec!["node(s) had a resource manager that does not answer".into()];
         }
@@ -267,17 +277,18 @@ impl Pool {
                 return reasons;
             }
         }
-        also(host).into_iter().collect()
+        left.reason(host).into_iter().collect()
     }
 }
 
 impl Search<'_> {
     /// Looks through block `at` of a level: the words of every set at this place stand for what is in it.
     fn descend(&mut self, level: usize, at: usize) {
-        let within = [&self.class.hosts, &self.pool.usable].into_iter().chain(self.allowed.iter().copied());
+        let within = [&self.class.hosts, &self.pool.usable].into_iter().chain(self.left.allowed.iter().copied());
         let word = within.fold(u64::MAX, |word, set| word & set.word(level, at));
         if level == 0 {
-            return self.compare(word, at);
+            let denied = self.left.denied.iter().fold(0, |denied, (set, _)| denied | set.word(0, at));
+            return self.compare(word & !denied, at);
         }
         let mut bounds = [i64::MIN; 64];
         for bit in ones(word) {

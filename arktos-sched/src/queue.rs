@@ -185,11 +185,11 @@ impl Queue {
         }
     }
 
-    /// Something has changed for one pod alone: if it is parked, it is active again.
-    pub fn wake_pod(&mut self, path: &ObjectPath) {
+    /// Something has changed for one pod alone: if it is parked, it is active again, or backs off for what is left of
+    /// its wait.
+    pub fn wake_pod(&mut self, path: &ObjectPath, now: Timestamp) {
         if self.pods.get(path).is_some_and(|entry| matches!(entry.state, State::Parked(_))) {
-            self.withdraw(path);
-            self.activate(path);
+            self.unpark(path, now);
         }
     }
 

@@ -90,13 +90,22 @@ impl Api {
     }
 
     pub(crate) async fn make_pod_like(&self, tenant: &str, name: &str, cpu: &str, more: Value) {
+        self.make_any(tenant, name, cpu, json!({}), more).await;
+    }
+
+    pub(crate) async fn make_labelled(&self, tenant: &str, name: &str, app: &str, more: Value) {
+        self.make_any(tenant, name, "1", json!({"app": app}), more).await;
+    }
+
+    async fn make_any(&self, tenant: &str, name: &str, cpu: &str, labels: Value, more: Value) {
         let mut spec = json!({"schedulerName": "default-scheduler",
             "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "1Mi"}}}]});
         for (field, value) in more.as_object().expect("fields of a spec") {
             spec[field] = value.clone();
         }
-        let pod = json!({"metadata": {"name": name, "namespace": "default", "uid": format!("uid-{tenant}-{name}")},
-            "spec": spec, "status": {"phase": "Pending"}});
+        let uid = format!("uid-{tenant}-{name}");
+        let metadata = json!({"name": name, "namespace": "default", "uid": uid, "labels": labels});
+        let pod = json!({"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}});
         self.make::<arktos_core::typed::Pod>(tenant, "default", pod).await;
     }
 

@@ -133,7 +133,8 @@ fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Reach { manager, reachable } => pool.set_reachable(ManagerId::from(*manager), *reachable),
             Step::Place { pod, turn } => {
                 let class = pool.enter(&spec(pod));
-                let (found, best) = (pool.find(class, &[], *turn), pool.find_slowly(class, &[]));
+                let (found, best) =
+                    (pool.find(class, &Left::default(), *turn), pool.find_slowly(class, &Left::default()));
                 prop_assert_eq!(found.map(|found| found.score), best.map(|best| best.score));
                 if let Some(found) = found {
                     prop_assert!(pool.room(class, found.host) > 0);
@@ -141,7 +142,7 @@ fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     pool.take_at(found.host, &usage);
                     taken.push((found.host, usage));
                 } else {
-                    let words = pool.explain(class, |_| None);
+                    let words = pool.explain(class, &Left::default());
                     prop_assert!(words.starts_with("0/") || words.starts_with("no nodes"), "{}", words);
                 }
                 pool.leave(class);
@@ -177,7 +178,7 @@ fn schedulers_that_see_the_same_hosts_do_not_all_choose_the_same() {
     let class = pool.enter(&spec(&pod));
     let turns = (0..100u32).map(|turn| turn.wrapping_mul(0x9e37_79b9));
     let found: std::collections::BTreeSet<HostId> =
-        turns.filter_map(|turn| pool.find(class, &[], turn)).map(|found| found.host).collect();
+        turns.filter_map(|turn| pool.find(class, &Left::default(), turn)).map(|found| found.host).collect();
     assert!(found.len() > 50, "{}", found.len());
 }
 
@@ -188,8 +189,13 @@ fn only_allowed_hosts_are_found() {
     let class = pool.enter(&spec(&pod));
     let mut allowed = HostSet::new();
     allowed.insert(277);
-    assert_eq!(pool.find(class, &[&allowed], 5).map(|found| found.host), Some(277));
-    assert_eq!(pool.find(class, &[&allowed, &HostSet::new()], 5), None);
+    assert_eq!(
+        pool.find(class, &Left { allowed: vec![&allowed], denied: vec![] }, 5).map(|found| found.host),
+        Some(277)
+    );
+    let nothing = HostSet::new();
+    assert_eq!(pool.find(class, &Left { allowed: vec![&allowed, &nothing], denied: vec![] }, 5), None);
+    assert_eq!(pool.find(class, &Left { allowed: vec![&allowed], denied: vec![(&allowed, "no")] }, 5), None);
 }
 
 #[test]
@@ -209,7 +215,7 @@ fn reasons_are_counted_by_host_in_upstreams_words() {
     let pod = Pod { cpu: 4, memory: 4, gpu: 0, zone: Some(0), prefers: None, tolerates: 9, port: false };
     let class = pool.enter(&spec(&pod));
     assert_eq!(
-        pool.explain(class, |_| None),
+        pool.explain(class, &Left::default()),
         "0/6 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, \
          1 node(s) had a resource manager that does not answer, 1 node(s) had untolerated taint(s), \
          1 node(s) were unschedulable, 2 Insufficient cpu, 2 Insufficient memory."
@@ -239,7 +245,7 @@ fn speed() {
         let mut placed = 0u32;
         for pod in 0..pods {
             let class = sizes[pod as usize % sizes.len()];
-            let Some(found) = pool.find(class, &[], pod.wrapping_mul(0x9e37_79b9)) else { continue };
+            let Some(found) = pool.find(class, &Left::default(), pod.wrapping_mul(0x9e37_79b9)) else { continue };
             let usage = pool.class(class).expect("entered").ask.usage.clone();
             pool.take_at(found.host, &usage);
             placed += 1;

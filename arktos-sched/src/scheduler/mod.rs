@@ -17,7 +17,7 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::typed::{Claim, KindOf, Node, Pod, PodSpec};
+use arktos_core::typed::{Claim, KindOf, Node, Pod};
 use arktos_store::informer::{Event, Stopped};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
 use futures::future::{BoxFuture, Either, select};
@@ -296,21 +296,6 @@ async fn lost(nodes: &Informer<Stored>, claims: &Informer<Stored>, clock: &dyn C
             Either::Left((outcome, _)) => outcome?,
             Either::Right(_) => return Ok(()),
         }
-    }
-}
-
-/// What of a pod's wishes cannot be done yet, in words for its owner.
-pub(crate) fn unsupported(spec: &PodSpec) -> Option<&'static str> {
-    let affinity = &spec.affinity;
-    let required =
-        |of: &arktos_core::typed::PodAffinity| !of.required_during_scheduling_ignored_during_execution.is_empty();
-    let spread = spec.topology_spread_constraints.iter().any(|one| one.when_unsatisfiable != "ScheduleAnyway");
-    if required(&affinity.pod_affinity) || required(&affinity.pod_anti_affinity) {
-        Some("required pod affinity and anti-affinity are not supported by this scheduler yet")
-    } else if spread {
-        Some("topology spread constraints with DoNotSchedule are not supported by this scheduler yet")
-    } else {
-        None
     }
 }
 

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::typed::{Claim, ClaimRequest, Node, Pod};
-use arktos_core::{ObjectPath, Timestamp};
+use arktos_core::catalog::Catalog;
+use arktos_core::typed::{Claim, ClaimRequest, KindOf, Node, Pod};
+use arktos_core::{Encoded, ObjectPath, Timestamp};
 use arktos_store::Stored;
 
 use crate::claim::reaper::{ClaimId, PodFate};
 use crate::claim::{CLAIM_NOTE, Reaper, claim_name};
 use crate::class::ClassId;
 use crate::hosts::{HostId, ManagerId, Usage};
+use crate::neighbours::{Neighbours, Wishes};
 use crate::plugin::Plugins;
 use crate::pool::Pool;
 use crate::queue::{Backoff, Queue};
@@ -38,15 +40,31 @@ pub(super) struct State {
     failures: HashMap<ClassId, Arc<str>>,
     /// What refused claims are taken to stand for, until when.
     shadows: BTreeMap<(Timestamp, u64), (HostId, Usage)>,
+    neighbours: Neighbours,
+    /// Parked pods that their neighbours may have kept from a place, by tenant.
+    sensitive: HashMap<Box<str>, BTreeSet<ObjectPath>>,
+    /// The tenants in which neighbours have changed since the last plan.
+    stirred: BTreeSet<Box<str>>,
+    /// Parked pods that have a claim after all.
+    claimed: BTreeSet<ObjectPath>,
     paused: HashMap<ManagerId, Timestamp>,
+    fields: PodFields,
     current: Vec<bool>,
     turn: u64,
+}
+
+/// Where the header of a pod has what is asked of every pod.
+struct PodFields {
+    node: Option<usize>,
+    phase: Option<usize>,
 }
 
 /// A pod that waits for a place, or is on its way to one.
 struct Waiting {
     uid: Box<str>,
+    object: Encoded,
     class: ClassId,
+    wishes: Wishes,
     /// What it asks for that cannot be done yet.
     unsupported: Option<Arc<str>>,
     /// The epoch of its next claim.
@@ -98,6 +116,9 @@ impl State {
         backoff: Backoff,
         turn: u64,
     ) -> Self {
+        let pods = Catalog::builtin().storage(&Pod::resource());
+        let field = |name| pods.as_ref().and_then(|kind| kind.field(name));
+        let fields = PodFields { node: field("spec.nodeName"), phase: field("status.phase") };
         Self {
             partition: partition.to_owned(),
             scheduler_names: names,
@@ -111,7 +132,12 @@ impl State {
             own: HashMap::new(),
             failures: HashMap::new(),
             shadows: BTreeMap::new(),
+            neighbours: Neighbours::default(),
+            sensitive: HashMap::new(),
+            stirred: BTreeSet::new(),
+            claimed: BTreeSet::new(),
             paused: HashMap::new(),
+            fields,
             turn,
         }
     }
@@ -129,15 +155,23 @@ impl State {
     /// A pod is there, or has changed.
     pub(super) fn pod(&mut self, stored: &Stored) {
         let header = stored.object.header();
-        let bound = header.notes.get(CLAIM_NOTE).and_then(|note| self.claim_id(note));
+        let field = |at: Option<usize>| at.and_then(|at| header.fields.get(at)).map(|value| &**value);
+        if let (Some(node), Some(phase)) = (field(self.fields.node), field(self.fields.phase))
+            && !node.is_empty()
+        {
+            return self.pod_on_host(stored, node, matches!(phase, "Succeeded" | "Failed"));
+        }
         let Ok(pod) = stored.object.parse::<Pod>() else {
             tracing::warn!(pod = %stored.path, "a pod cannot be read");
             return;
         };
-        self.reaper.pod(&header.uid, PodFate { finished: pod.status.is_finished(), bound });
-        let waits = pod.spec.node_name.is_empty()
-            && header.deletion.is_none()
-            && !pod.status.is_finished()
+        let finished = pod.status.is_finished();
+        if !pod.spec.node_name.is_empty() {
+            return self.pod_on_host(stored, &pod.spec.node_name, finished);
+        }
+        self.reaper.pod(&header.uid, PodFate { finished, bound: None });
+        let waits = header.deletion.is_none()
+            && !finished
             && pod.spec.scheduling_gates.is_empty()
             && self.scheduler_names.contains(&pod.spec.scheduler_name);
         if self.pods.get(&stored.path).is_some_and(|known| *known.uid != *header.uid) || !waits {
@@ -150,8 +184,38 @@ impl State {
 
     /// A pod is gone.
     pub(super) fn pod_gone(&mut self, stored: &Stored) {
-        self.reaper.pod_gone(&stored.object.header().uid);
+        let uid = &stored.object.header().uid;
+        self.reaper.pod_gone(uid);
         self.drop_pod(&stored.path);
+        self.displace(stored.path.tenant(), uid);
+    }
+
+    fn pod_on_host(&mut self, stored: &Stored, node: &str, finished: bool) {
+        let header = stored.object.header();
+        let bound = header.notes.get(CLAIM_NOTE).and_then(|note| self.claim_id(note));
+        let manager = bound.as_ref().map(|(manager, _)| *manager);
+        self.reaper.pod(&header.uid, PodFate { finished, bound });
+        self.drop_pod(&stored.path);
+        let (tenant, namespace, _) = stored.path.parts();
+        let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, &header.uid) };
+        let keeps_away = contains(stored.object.tail(), b"\"podAntiAffinity\"");
+        let pod: Option<Pod> = if keeps_away { stored.object.parse().ok() } else { None };
+        let (at, host, spec) = ((tenant, namespace), (manager, node), pod.as_ref().map(|pod| &pod.spec));
+        if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec) {
+            self.stir(tenant);
+        }
+    }
+
+    fn displace(&mut self, tenant: &str, uid: &str) {
+        if self.neighbours.displace(&self.pool, tenant, uid) {
+            self.stir(tenant);
+        }
+    }
+
+    fn stir(&mut self, tenant: &str) {
+        if self.sensitive.contains_key(tenant) {
+            self.stirred.insert(tenant.into());
+        }
     }
 
     /// A claim is there.
@@ -170,7 +234,10 @@ impl State {
         }
         if own {
             let spec = &claim.spec;
-            self.queue.wake_pod(&ObjectPath::new(&spec.tenant, &spec.namespace, &spec.pod)); // it has a place
+            let pod = ObjectPath::new(&spec.tenant, &spec.namespace, &spec.pod);
+            if self.pods.contains_key(&pod) {
+                self.claimed.insert(pod);
+            }
             self.reaper.claim(id, crate::claim::asker::request_of(stored.path.name(), claim.spec));
         }
     }
@@ -217,25 +284,28 @@ impl State {
             plan.placements.entry(manager).or_default().push(placement);
             return;
         }
-        let known = waiting.unsupported.clone().or_else(|| self.failures.get(&class).cloned());
         self.turn = self.turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let turn = (self.turn >> 32) as u32;
-        let found = if known.is_some() { None } else { self.pool.find(class, &[], turn) };
-        match found {
-            Some(found) => {
-                let (manager, placement) = self.place(path, class, found.host);
-                plan.placements.entry(manager).or_default().push(placement);
-            }
-            None => {
-                let message = known.unwrap_or_else(|| self.pool.explain(class, |_| None).into());
-                self.queue.park(&path, now);
-                let supported = self.pods.get(&path).is_some_and(|waiting| waiting.unsupported.is_none());
-                if supported {
-                    self.failures.insert(class, message.clone());
-                }
-                self.say(plan, path, message);
-            }
+        let at = (path.tenant(), path.namespace());
+        let left = self.neighbours.left(&self.pool, at, &waiting.object, &waiting.wishes);
+        // What keeps all pods of a class off need not be found out again for each; neighbours differ.
+        let known = self.failures.get(&class).filter(|_| left.is_everything());
+        let known = waiting.unsupported.clone().or_else(|| known.cloned());
+        let found = if known.is_some() { None } else { self.pool.find(class, &left, turn) };
+        if let Some(found) = found {
+            let (manager, placement) = self.place(path, class, found.host);
+            plan.placements.entry(manager).or_default().push(placement);
+            return;
         }
+        let message = known.unwrap_or_else(|| self.pool.explain(class, &left).into());
+        let by_neighbours = !left.is_everything();
+        if by_neighbours {
+            self.sensitive.entry(at.0.into()).or_default().insert(path.clone());
+        } else if waiting.unsupported.is_none() {
+            self.failures.insert(class, message.clone());
+        }
+        self.queue.park(&path, now);
+        self.say(plan, path, message);
     }
 
     /// The place a pod has a claim on already, from an attempt that did not come to its end.
@@ -257,6 +327,8 @@ impl State {
         let name = claim_name(&self.partition, &uid, epoch);
         let mut request = ClaimRequest::default();
         if let Some(waiting) = self.pods.get(&path) {
+            let (at, on) = ((path.tenant(), path.namespace()), (manager, &*node));
+            self.neighbours.expect(&self.pool, at, &waiting.object, on, &waiting.wishes);
             request = self.request(&path, waiting, node, &name, epoch);
         }
         let usage = self.pool.class(class).map(|class| class.ask.usage.clone()).unwrap_or_default();
@@ -298,6 +370,7 @@ impl State {
     pub(super) fn refused(&mut self, manager: ManagerId, placement: &Placement, reason: &str, now: Timestamp) {
         let id: ClaimId = (manager, placement.request.name.as_str().into());
         let expected = self.claims.get(&id).is_some_and(|held| !held.shown);
+        self.displace(placement.pod.tenant(), &placement.request.pod_uid);
         if expected && let Some(held) = self.forget_claim(&id) {
             // The host is fuller than it looks here: let it look so until its claims have shown.
             self.pool.take_at(held.host, &held.usage);
@@ -322,6 +395,7 @@ impl State {
             if self.claims.get(&id).is_some_and(|held| !held.shown) {
                 self.forget_claim(&id);
             }
+            self.displace(placement.pod.tenant(), &placement.request.pod_uid);
             self.queue.again(&placement.pod);
         }
     }
@@ -341,6 +415,7 @@ impl State {
         if self.claims.get(&id).is_some_and(|held| !held.shown) {
             self.forget_claim(&id);
         }
+        self.displace(placement.pod.tenant(), &placement.request.pod_uid);
         self.next_epoch(placement);
         self.queue.retry(&placement.pod, now);
     }
@@ -355,27 +430,42 @@ impl State {
 
     fn await_place(&mut self, stored: &Stored, pod: &Pod) {
         let class = self.pool.enter(&pod.spec);
-        let priority = pod.spec.priority.unwrap_or(0);
-        let unsupported = super::unsupported(&pod.spec).map(Arc::from);
+        let (tenant, namespace, _) = stored.path.parts();
+        let ask = self.pool.class(class).map(|class| class.ask.clone());
+        let wishes = ask.map_or(Ok(Wishes::default()), |ask| {
+            self.neighbours.wishes(&mut self.pool, (tenant, namespace), &stored.object, &pod.spec, &ask)
+        });
+        let unsupported = wishes.as_ref().err().map(|unsupported| Arc::from(unsupported.0));
+        let wishes = wishes.unwrap_or_default();
+        let object = stored.object.clone();
         match self.pods.get_mut(&stored.path) {
             Some(waiting) => {
-                let old = std::mem::replace(&mut waiting.class, class);
-                waiting.unsupported = unsupported;
-                self.leave(old);
+                let old =
+                    (std::mem::replace(&mut waiting.class, class), std::mem::replace(&mut waiting.wishes, wishes));
+                (waiting.unsupported, waiting.object) = (unsupported, object);
+                self.neighbours.forget_wishes(tenant, &old.1);
+                self.leave(old.0);
             }
             None => {
                 let uid = stored.object.header().uid.clone();
-                let waiting = Waiting { uid, class, unsupported, epoch: 0, said: None };
+                let waiting = Waiting { uid, object, class, wishes, unsupported, epoch: 0, said: None };
                 self.pods.insert(stored.path.clone(), waiting);
             }
         }
-        self.queue.add(stored.path.clone(), priority, class);
+        self.queue.add(stored.path.clone(), pod.spec.priority.unwrap_or(0), class);
     }
 
     fn drop_pod(&mut self, path: &ObjectPath) {
+        let Some(waiting) = self.pods.remove(path) else { return };
         self.queue.remove(path);
-        if let Some(waiting) = self.pods.remove(path) {
-            self.leave(waiting.class);
+        self.neighbours.forget_wishes(path.tenant(), &waiting.wishes);
+        self.leave(waiting.class);
+        self.claimed.remove(path);
+        if let Some(pods) = self.sensitive.get_mut(path.tenant()) {
+            pods.remove(path);
+            if pods.is_empty() {
+                self.sensitive.remove(path.tenant());
+            }
         }
     }
 
@@ -430,6 +520,14 @@ impl State {
 
     /// Wakes pods of classes that may have a place now: as many as the hosts that changed have room for.
     fn wake(&mut self, now: Timestamp) {
+        for pod in std::mem::take(&mut self.claimed) {
+            self.queue.wake_pod(&pod, now);
+        }
+        for tenant in std::mem::take(&mut self.stirred) {
+            for pod in self.sensitive.remove(&tenant).unwrap_or_default() {
+                self.queue.wake_pod(&pod, now);
+            }
+        }
         let improved = self.pool.take_improved();
         if improved.is_empty() {
             return;
@@ -444,4 +542,9 @@ impl State {
             }
         }
     }
+}
+
+/// Whether bytes hold a word.
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
 }

@@ -166,6 +166,32 @@ async fn gates_other_schedulers_and_what_cannot_be_done_yet_are_respected() {
 }
 
 #[tokio::test]
+async fn pods_that_keep_each_other_away_get_a_host_each_and_the_next_one_waits_for_one_to_go() {
+    let mut region = Region::new(1);
+    for node in 0..3 {
+        region.managers[0].make_node(&format!("node-{node}"), "8", "1Gi", 10).await;
+    }
+    let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"});
+    let away = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    for pod in ["a", "b", "c", "d"] {
+        region.partition.make_labelled("acme", pod, "web", json!({"affinity": away})).await;
+    }
+    region.settle().await;
+    let places: BTreeMap<String, usize> =
+        region.partition.all::<Pod>().into_iter().fold(BTreeMap::new(), |mut places, (_, pod)| {
+            *places.entry(pod.spec.node_name).or_default() += 1;
+            places
+        });
+    assert_eq!(places.into_values().collect::<Vec<_>>(), [1, 1, 1, 1], "three on a host each, one on none");
+    let words = "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.";
+    assert_eq!(region.events("FailedScheduling"), [words]);
+    let placed = ["a", "b", "c", "d"].into_iter().find(|pod| region.bound("acme", pod).is_some()).expect("three are");
+    region.partition.delete(&pod_key("acme", placed), Default::default()).await.expect("it is there");
+    region.pass(3).await;
+    assert!(region.partition.all::<Pod>().iter().all(|(_, pod)| !pod.spec.node_name.is_empty()));
+}
+
+#[tokio::test]
 async fn hosts_of_a_resource_manager_that_does_not_answer_are_not_chosen_and_nothing_is_taken_back() {
     let mut region = Region::new(2);
     region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
