@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
-use arktos_core::{Dialect, Object, ObjectPath, Revision, Status, rules};
+use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, rules};
 use arktos_store::{Clock, Delivery, Stored};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -45,6 +45,22 @@ impl View {
     /// An object that is not stored: what a subresource or a review answers. Shown as it is.
     pub(crate) fn value(&self, code: u16, object: Object) -> Response<Body> {
         respond(code, self.accept, serde_json::to_vec(&object.into_value()).unwrap_or_default())
+    }
+
+    /// A scale: not stored, and yet to be had as a table.
+    pub(crate) fn scale(&self, code: u16, object: Object) -> Response<Body> {
+        let types = Arc::new(object.type_meta());
+        let encoded = Encoded::encode(&types, &object, &[]);
+        let (Ok(encoded), Form::Table(version)) = (encoded, self.accept.form) else { return self.value(code, object) };
+        let revision = Revision::parse(object.str_at(&["metadata", "resourceVersion"])).unwrap_or_default();
+        let path = ObjectPath::new("", object.namespace(), object.name());
+        let stored = Stored { path, revision, object: encoded };
+        let table = Table::of_scales(version, self.include, self.dialect, self.clock.now());
+        let mut out = Vec::new();
+        table.write(&mut out, [&stored], &ListMeta { revision, ..ListMeta::default() }, &|stored, out| {
+            stored.object.write(out, Some(&types), "", stored.revision, self.dialect);
+        });
+        respond(code, self.accept, out)
     }
 
     fn write_one(&self, out: &mut Vec<u8>, stored: &Stored) {

@@ -371,7 +371,7 @@ impl ResourceRequest<'_> {
     }
 
     async fn scale(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
-        let view = self.view(call, Endpoint { protobuf: true, ..Endpoint::default() })?;
+        let view = self.view(call, Endpoint { forms: true, protobuf: true, ..Endpoint::default() })?;
         let shown = match self.verb {
             Verb::Get => scale::get(call).await?,
             Verb::Patch => {
@@ -384,7 +384,7 @@ impl ResourceRequest<'_> {
                 scale::update(call, body).await?
             }
         };
-        Ok(view.value(200, shown))
+        Ok(view.scale(200, shown))
     }
 
     fn typed_body(&self, call: &Call<'_>, types: &arktos_core::TypeMeta) -> Result<Object, Status> {

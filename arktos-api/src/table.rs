@@ -73,7 +73,8 @@ pub type WriteObject<'a> = dyn Fn(&Stored, &mut Vec<u8>) + Send + Sync + 'a;
 /// Writes tables of one kind.
 #[derive(Clone)]
 pub struct Table {
-    kind: Arc<Kind>,
+    columns: Arc<Value>,
+    shows_conditions: bool,
     printer: Option<Printer>,
     version: MetaVersion,
     include: Include,
@@ -88,7 +89,23 @@ impl Table {
     #[must_use]
     pub fn new(kind: &Arc<Kind>, version: MetaVersion, include: Include, dialect: Dialect, now: Timestamp) -> Self {
         let printer = printer(kind.storage_resource.as_str()).filter(|_| kind.builtin && !kind.columns.is_empty());
-        Self { kind: kind.clone(), printer, version, include, dialect, now }
+        let shows_conditions = kind.storage_resource.as_str() == "pods";
+        Self { columns: Arc::new(columns(kind)), shows_conditions, printer, version, include, dialect, now }
+    }
+
+    /// A writer of tables of scales, which are no kind of their own.
+    #[must_use]
+    pub fn of_scales(version: MetaVersion, include: Include, dialect: Dialect, now: Timestamp) -> Self {
+        let column = |name: &str, type_name: &str| json!({"name": name, "type": type_name, "format": "", "description": "", "priority": 0});
+        let columns = json!([
+            column("Name", "string"),
+            column("Desired", "integer"),
+            column("Available", "integer"),
+            column("Age", "string"),
+        ]);
+        let printer: Printer = workload::scale;
+        let (columns, printer) = (Arc::new(columns), Some(printer));
+        Self { columns, shows_conditions: false, printer, version, include, dialect, now }
     }
 
     /// The same writer, at another moment: for a watch, whose events come one after the other.
@@ -127,7 +144,7 @@ impl Table {
         out.extend_from_slice(
             format!(r#"{{"kind":"Table","apiVersion":"{api_version}","columnDefinitions":"#).as_bytes(),
         );
-        let columns = if columns { self.columns() } else { Value::Null };
+        let columns = if columns { &*self.columns } else { &Value::Null };
         out.extend_from_slice(columns.to_string().as_bytes());
         out.extend_from_slice(br#","rows":"#);
     }
@@ -142,7 +159,7 @@ impl Table {
         };
         out.extend_from_slice(br#"{"cells":"#);
         out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
-        if self.kind.storage_resource.as_str() == "pods" {
+        if self.shows_conditions {
             pod::write_conditions(&row, out);
         }
         out.extend_from_slice(br#","object":"#);
@@ -170,22 +187,23 @@ impl Table {
         }
         out.extend_from_slice(format!(r#","metadata":{metadata}}}"#).as_bytes());
     }
+}
 
-    fn columns(&self) -> Value {
-        if self.kind.columns.is_empty() {
-            return json!([
-                {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
-                {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
-            ]);
-        }
-        let columns = self.kind.columns.iter().map(|column| {
-            json!({
-                "name": column.name, "type": column.type_name, "format": column.format,
-                "description": column.about, "priority": column.priority,
-            })
-        });
-        columns.collect()
+/// The columns of a kind, as a table defines them.
+fn columns(kind: &Kind) -> Value {
+    if kind.columns.is_empty() {
+        return json!([
+            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
+            {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
+        ]);
     }
+    let columns = kind.columns.iter().map(|column| {
+        json!({
+            "name": column.name, "type": column.type_name, "format": column.format,
+            "description": column.about, "priority": column.priority,
+        })
+    });
+    columns.collect()
 }
 
 /// The type of objects of which only the metadata is shown.

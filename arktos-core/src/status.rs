@@ -262,6 +262,12 @@ impl Status {
         Self::failure(Reason::InternalError, format!("Internal error occurred: {message}"))
     }
 
+    /// 500 without a reason: what upstream answers when an error was not made for clients.
+    #[must_use]
+    pub fn unexplained(message: impl Into<String>) -> Self {
+        Self { reason: None, ..Self::failure(Reason::InternalError, message) }
+    }
+
     /// 410, for a revision that history does not reach back to.
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Self {

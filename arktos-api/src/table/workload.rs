@@ -44,6 +44,10 @@ pub fn deployment(row: &Row<'_>) -> Cells {
     ]
 }
 
+pub fn scale(row: &Row<'_>) -> Cells {
+    cells![row.name(), row.int("/spec/replicas"), row.int("/status/replicas"), row.age()]
+}
+
 pub fn stateful_set(row: &Row<'_>) -> Cells {
     let (names, images) = row.containers("/spec/template/spec");
     let ready = format!("{}/{}", row.int("/status/readyReplicas"), row.int("/spec/replicas"));

@@ -27,7 +27,7 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     }
     place(call, &mut body)?;
     if !body.str_at(&["metadata", "resourceVersion"]).is_empty() {
-        return Err(Status::internal("resourceVersion should not be set on objects to be created"));
+        return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
     }
     let generated = body.name().is_empty() && !body.str_at(&["metadata", "generateName"]).is_empty();
     if !call.identity.is_in(COMPONENTS) {

@@ -176,7 +176,7 @@ fn too_large(wanted: Revision, current: Revision) -> Status {
 pub(crate) fn invalid_version(text: &str, reason: Reason) -> Status {
     let fault = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
     match reason {
-        Reason::InternalError => Status::internal(fault),
+        Reason::InternalError => Status::unexplained(fault),
         _ => Status::failure(reason, format!("invalid resource version: {fault}")),
     }
 }

@@ -100,7 +100,7 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     }
     let node = binding.str_at(&["target", "name"]).to_owned();
     if node.is_empty() || !matches!(binding.str_at(&["target", "kind"]), "" | "Node") {
-        return Err(Status::internal("the target of a binding must be a Node with a name"));
+        return Err(Status::unexplained("the target of a binding must be a Node with a name"));
     }
     let claim = binding
         .at(&["metadata", "annotations"])
