@@ -1,1 +1,37 @@
-//! facade
+//! Arktos: a multi-tenant, Kubernetes-compatible control plane, in process.
+//!
+//! ```
+//! use arktos::{ControlPlane, TenantName};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let tenant = TenantName::new("acme")?;
+//! let plane = ControlPlane::builder().tenant(&tenant).hosts(3).start().await?;
+//! // `plane.service(&tenant)` is all a `kube::Client` needs; `plane.client(…)` is the same API without HTTP.
+//! plane.stop().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! Each control plane is a whole region: a tenant partition with its controllers and scheduler, a resource manager, and
+//! hollow hosts that report pods as running. Any number run side by side in one process, each with a clock of its own
+//! ([`Builder::clock`]). They need a tokio runtime to be started on, a current-thread one will do, and no socket.
+//!
+//! The crates below can be used by themselves: [`core`] is the language, [`store`] keeps and watches, [`api`] serves,
+//! [`sched`] places, [`control`] reconciles.
+
+#![deny(missing_docs)]
+
+mod builder;
+mod service;
+
+pub use arktos_api as api;
+pub use arktos_control as control;
+pub use arktos_core as core;
+pub use arktos_sched as sched;
+pub use arktos_store as store;
+
+pub use arktos_api::Identity;
+pub use arktos_core::{Object, ObjectKey, Status, TenantName};
+pub use arktos_store::{Client, Clock, Random};
+pub use builder::{Builder, ControlPlane, StartError};
+pub use service::TenantService;

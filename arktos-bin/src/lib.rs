@@ -1,1 +1,22 @@
-//! placeholder
+//! Wire: the roles of a region as library functions, and what their binaries share.
+//!
+//! No logic of its own: a role is an engine, an API server, and the controllers, scheduler or agents that belong to it,
+//! put together and handed to an owner that runs and stops them.
+//!
+//! | question | module |
+//! |---|---|
+//! | what does each role consist of | [`roles`] |
+//! | what do simulated hosts do | [`hollow`] |
+//! | where do time and randomness come from | [`edge`] |
+//! | sockets, TLS, certificates, HTTP clients (feature `net`) | `net` |
+//! | the command line (feature `net`) | `cli` |
+
+#![deny(missing_docs)]
+
+#[cfg(feature = "net")]
+pub mod cli;
+pub mod edge;
+pub mod hollow;
+#[cfg(feature = "net")]
+pub mod net;
+pub mod roles;

@@ -1,2 +1,35 @@
-//! main
-fn main() {}
+//! The `arktos` program: every role under one name, and the tools around them.
+
+use std::process::ExitCode;
+
+use arktos_bin::cli;
+use clap::{Parser, Subcommand};
+
+/// A multi-tenant, Kubernetes-compatible control plane.
+#[derive(Parser)]
+#[command(name = "arktos", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(Box<cli::up::UpArgs>),
+    Partition(Box<cli::partition::PartitionArgs>),
+    ResourceManager(Box<cli::resource_manager::ResourceManagerArgs>),
+    Gateway(Box<cli::gateway::GatewayArgs>),
+    Hosts(Box<cli::hosts::HostsArgs>),
+    Kubeconfig(cli::kubeconfig::KubeconfigArgs),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Up(args) => cli::run(|stop| cli::up::up(*args, stop)),
+        Command::Partition(args) => cli::run(|stop| cli::partition::partition(*args, stop)),
+        Command::ResourceManager(args) => cli::run(|stop| cli::resource_manager::resource_manager(*args, stop)),
+        Command::Gateway(args) => cli::run(|stop| cli::gateway::gateway(*args, stop)),
+        Command::Hosts(args) => cli::run(|stop| cli::hosts::hosts(*args, stop)),
+        Command::Kubeconfig(args) => cli::run(|_| async move { cli::kubeconfig::kubeconfig(&args) }),
+    }
+}

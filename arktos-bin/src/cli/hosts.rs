@@ -1,0 +1,71 @@
+//! `arktos-hosts`: hollow hosts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::catalog::Catalog;
+use arktos_store::{Clock, Random, Tasks};
+use clap::Args;
+
+use super::logging::LoggingArgs;
+use super::serving::{Peer, duration, peers};
+use crate::edge::{SystemClock, SystemRandom};
+use crate::hollow::{self, HollowOptions};
+use crate::net::serve::{Stop, stopped};
+
+/// Run hollow hosts: simulated node agents that register at a resource manager, send heartbeats, and report the pods
+/// placed on them as running.
+#[derive(Debug, Clone, Args)]
+pub struct HostsArgs {
+    /// The resource manager the hosts belong to
+    #[arg(long, value_name = "NAME=KUBECONFIG")]
+    pub resource_manager: Peer,
+    /// How many hosts
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub hosts: usize,
+    /// What their names begin with
+    #[arg(long, value_name = "PREFIX", default_value = "hollow")]
+    pub prefix: String,
+    /// The number of the first: so that several processes can share a prefix
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub first: usize,
+    /// CPU cores of each
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub cpu: u64,
+    /// Memory of each, in GiB
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub memory_gib: u64,
+    /// How long a pod takes from being placed to running
+    #[arg(long, value_name = "DURATION", default_value = "0.1s", value_parser = duration)]
+    pub start_delay: Duration,
+    #[command(flatten)]
+    logging: LoggingArgs,
+}
+
+/// Runs hollow hosts until told to stop.
+///
+/// # Errors
+/// A sentence that says what is wrong and what to do.
+pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
+    args.logging.start()?;
+    let options = HollowOptions {
+        count: args.hosts,
+        prefix: args.prefix,
+        first: args.first,
+        cpu_cores: args.cpu,
+        memory_gib: args.memory_gib,
+        start_delay: args.start_delay,
+        ..HollowOptions::default()
+    };
+    let peers = peers(std::slice::from_ref(&args.resource_manager), &Catalog::builtin())?;
+    let Some((name, client)) = peers.first() else { return Err("--resource-manager is missing".to_owned()) };
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+    let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
+    for (host, future) in hollow::hosts(&options, client, &clock, &random) {
+        tasks.add(host, future);
+    }
+    println!("{} hollow hosts run for the resource manager {name}", options.count);
+    stopped(&mut stop).await;
+    tasks.stop().await;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `arktos kubeconfig`: a kubeconfig for somebody.
+
+use std::path::PathBuf;
+
+use arktos_core::TenantName;
+use clap::Args;
+
+use crate::net::kubeconfig::Kubeconfig;
+use crate::net::pki::{Authority, Subject};
+
+/// Print a kubeconfig for a user of a tenant, an administrator, or a component of the region.
+///
+/// The certificate is signed by the authority in the PKI directory, which is made when it is not there.
+#[derive(Debug, Clone, Args)]
+pub struct KubeconfigArgs {
+    /// Where the certificate authority is: the `pki` directory of a region's data directory
+    #[arg(long, value_name = "DIR", default_value = "./arktos-data/pki")]
+    pub pki_dir: PathBuf,
+    /// The server's URL; a tenant's prefix is added
+    #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443")]
+    pub server: String,
+    /// The tenant the user belongs to; without one, the user is the region's
+    #[arg(long, value_name = "NAME", value_parser = TenantName::new)]
+    pub tenant: Option<TenantName>,
+    /// The user's name
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub user: String,
+    /// A group the user is in; may be given more than once
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+    /// For a component of the region (a partition, a resource manager, hosts): group system:masters and all notes
+    #[arg(long, conflicts_with_all = ["tenant", "groups"])]
+    pub component: bool,
+}
+
+/// Prints the kubeconfig.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
+    let authority = Authority::open(&args.pki_dir).map_err(|error| error.to_string())?;
+    let groups = match (args.component, &args.tenant) {
+        (true, _) => vec!["system:masters".to_owned(), arktos_api::identity::COMPONENTS.to_owned()],
+        (false, None) if args.groups.is_empty() => vec!["system:masters".to_owned()],
+        _ => args.groups.clone(),
+    };
+    let subject = Subject { user: args.user.clone(), tenant: args.tenant.as_ref().map(ToString::to_string), groups };
+    let credential = authority.client(&subject).map_err(|error| error.to_string())?;
+    let server = match &args.tenant {
+        Some(tenant) => format!("{}/tenants/{tenant}", args.server.trim_end_matches('/')),
+        None => args.server.clone(),
+    };
+    let config = Kubeconfig { server, authority: authority.certificate().to_owned(), credential };
+    print!("{}", config.render(args.tenant.as_ref().map_or("arktos", TenantName::as_str)));
+    Ok(())
+}

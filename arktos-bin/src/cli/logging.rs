@@ -1,0 +1,43 @@
+//! Where log lines go and what they look like.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LoggingArgs {
+    /// What is logged: error, warn, info, debug, trace, or filters such as `info,arktos_sched=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "ARKTOS_LOG")]
+    pub log_level: String,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LoggingArgs {
+    /// Starts logging to standard error.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the filter.
+    pub fn start(&self) -> Result<(), String> {
+        let filter = EnvFilter::try_new(&self.log_level).map_err(|error| format!("--log-level: {error}"))?;
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let started = match self.log_format {
+            LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+            LogFormat::Json => builder.json().try_init(),
+        };
+        started.map_err(|error| format!("cannot start logging: {error}"))
+    }
+}

@@ -1,0 +1,66 @@
+//! The command line: what each program takes, and what it prints.
+
+pub mod gateway;
+pub mod hosts;
+pub mod kubeconfig;
+pub mod logging;
+pub mod partition;
+pub mod resource_manager;
+pub mod serving;
+pub mod up;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::process::ExitCode;
+
+use tokio::sync::watch;
+
+/// Runs a role until it ends or the process is told to stop (SIGTERM, ctrl-C), and turns a failure into one line.
+pub fn run<F, E>(role: impl FnOnce(watch::Receiver<bool>) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        let (stop, stopping) = watch::channel(false);
+        let signals = tokio::spawn(signals(stop));
+        let outcome = role(stopping).await;
+        signals.abort();
+        outcome
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &dyn Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// The first signal asks for a clean stop; the second ends the process at once.
+async fn signals(stop: watch::Sender<bool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals: stop this process with SIGKILL");
+        return;
+    };
+    for last in [false, true] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if last {
+            std::process::exit(130);
+        }
+        tracing::info!("stopping (once more to stop at once)");
+        stop.send_replace(true);
+    }
+}

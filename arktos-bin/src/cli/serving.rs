@@ -1,0 +1,318 @@
+//! The flags of every role that serves the API: addresses, identities, admission. Those that Kubernetes has keep their
+//! names and meaning.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_api::{AdmissionConfig, NodePorts, ServiceCidr, TokenTable};
+use arktos_core::catalog::Catalog;
+use arktos_store::Client;
+use clap::Args;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use crate::net::kubeconfig::Kubeconfig;
+use crate::net::pki::{Authority, Credential, Subject};
+use crate::net::remote::Remote;
+use crate::net::serve::{Stop, serve, stopped};
+use crate::net::{address, tls};
+use crate::roles::ApiOptions;
+
+/// What open requests get to end before a role's store closes.
+const REQUEST_GRACE: Duration = Duration::from_millis(250);
+
+/// Where the API is served.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Serving")]
+pub struct ListenArgs {
+    /// Address and port for HTTPS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443", value_parser = address::resolve)]
+    pub listen: SocketAddr,
+    /// Address and port for plain HTTP, on loopback only; off when not given
+    #[arg(long, value_name = "ADDR", value_parser = address::resolve_loopback)]
+    pub insecure_listen: Option<SocketAddr>,
+    /// A further name or address that the server's certificate is to be valid for; may be given more than once
+    #[arg(long = "tls-san", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// Who may ask, and what becomes of it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "API")]
+pub struct ApiArgs {
+    /// File of bearer tokens: token,user,uid,"group1,group2",,tenant
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+    /// Whether requests without credentials are system:anonymous, who may do next to nothing, rather than refused
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub anonymous_auth: bool,
+    /// Where services' addresses come from
+    #[arg(long, value_name = "CIDR", default_value = "10.0.0.0/16", value_parser = ServiceCidr::parse)]
+    pub service_cluster_ip_range: ServiceCidr,
+    /// Where services' node ports come from
+    #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = node_ports)]
+    pub service_node_port_range: NodePorts,
+    /// Admission plugins to run beside the default ones
+    #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// Default admission plugins not to run
+    #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+    /// The issuer of service account tokens
+    #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc")]
+    pub service_account_issuer: String,
+}
+
+impl ApiArgs {
+    /// What the flags mean.
+    ///
+    /// # Errors
+    /// A sentence that says which file is wrong, and how.
+    pub fn options(&self) -> Result<ApiOptions, String> {
+        Ok(ApiOptions {
+            tokens: self.tokens()?,
+            anonymous_auth: self.anonymous_auth,
+            admission: AdmissionConfig {
+                enabled: self.enable_admission_plugins.iter().cloned().collect(),
+                disabled: self.disable_admission_plugins.iter().cloned().collect(),
+            },
+            service_cidr: self.service_cluster_ip_range,
+            node_ports: self.service_node_port_range,
+            issuer: self.service_account_issuer.clone(),
+            advertise: None,
+            ca_certificate: String::new(),
+        })
+    }
+
+    /// The tokens of the token file.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file.
+    pub fn tokens(&self) -> Result<TokenTable, String> {
+        let Some(path) = &self.token_auth_file else { return Ok(TokenTable::default()) };
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("--token-auth-file {}: {error}", path.display()))?;
+        TokenTable::parse(&text).map_err(|error| format!("--token-auth-file {}: {error}", path.display()))
+    }
+}
+
+/// Another role, as the command line names it: its name and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// The file that says how it is reached.
+    pub path: PathBuf,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+                Ok(Self { name: name.to_owned(), path: path.into() })
+            }
+            _ => Err(format!("{text:?} is not NAME=KUBECONFIG")),
+        }
+    }
+}
+
+impl Peer {
+    /// How it is reached.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn kubeconfig(&self) -> Result<Kubeconfig, String> {
+        Kubeconfig::read(&self.path).map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+/// A client for each peer.
+///
+/// # Errors
+/// A sentence that names the peer whose kubeconfig is unusable.
+pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>) -> Result<Vec<(String, Arc<dyn Client>)>, String> {
+    peers
+        .iter()
+        .map(|peer| {
+            let remote = Remote::new(&peer.kubeconfig()?, catalog.clone());
+            let remote = remote.map_err(|error| format!("{}: {error}", peer.path.display()))?;
+            Ok((peer.name.clone(), Arc::new(remote) as Arc<dyn Client>))
+        })
+        .collect()
+}
+
+/// The sockets and the certificate of a role that serves.
+pub struct RoleServer {
+    authority: Authority,
+    listener: TcpListener,
+    insecure: Option<TcpListener>,
+    address: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    /// Held for as long as the role runs.
+    _lock: std::fs::File,
+}
+
+impl RoleServer {
+    /// Binds a role's sockets, takes its data directory, and gets its certificate.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub async fn open(name: &str, data_dir: &Path, pki_dir: &Path, args: &ListenArgs) -> Result<Self, String> {
+        let listener = bind(args.listen).await?;
+        let insecure = match args.insecure_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        std::fs::create_dir_all(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        let lock = crate::roles::store::lock(data_dir)?;
+        let authority = Authority::open(pki_dir).map_err(|error| error.to_string())?;
+        let (addresses, names) = certificate_names(address, &args.names);
+        let credential = authority.server(name, &addresses, &names).map_err(|error| error.to_string())?;
+        let tls = tls::server(&credential, authority.certificate()).map_err(|error| error.to_string())?;
+        Ok(Self { authority, listener, insecure, address, tls, _lock: lock })
+    }
+
+    /// Where it serves.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The region's certificate authority.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The credential with which a gateway speaks for its clients.
+    ///
+    /// # Errors
+    /// A sentence that says why it could not be made.
+    pub fn gateway_credential(&self) -> Result<Credential, String> {
+        let subject = Subject {
+            user: arktos_api::identity::GATEWAY.to_owned(),
+            tenant: None,
+            groups: vec![arktos_api::identity::COMPONENTS.to_owned()],
+        };
+        self.authority.client(&subject).map_err(|error| error.to_string())
+    }
+
+    /// Serves until told to stop; then takes no more connections, lets open requests end, and runs `wind_up`, which
+    /// ends the role's tasks and, with its store, all watches.
+    pub async fn serve<S, B>(self, service: S, stop: Stop, wind_up: impl Future<Output = ()>)
+    where
+        S: tower::Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut stopping = stop.clone();
+        let wind_up = async {
+            stopped(&mut stopping).await;
+            tokio::time::sleep(REQUEST_GRACE).await;
+            wind_up.await;
+        };
+        let secure = serve(self.listener, Some(self.tls), service.clone(), stop.clone());
+        match self.insecure {
+            Some(listener) => drop(tokio::join!(secure, serve(listener, None, service, stop), wind_up)),
+            None => drop(tokio::join!(secure, wind_up)),
+        }
+    }
+}
+
+/// Binds a socket.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// The addresses and names a server at an address is reached by.
+#[must_use]
+pub fn certificate_names(address: SocketAddr, more: &[String]) -> (Vec<IpAddr>, Vec<String>) {
+    let mut addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    if !address.ip().is_unspecified() && !addresses.contains(&address.ip()) {
+        addresses.push(address.ip());
+    }
+    let usual = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let mut names: Vec<String> = usual.map(str::to_owned).to_vec();
+    for name in more {
+        match name.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => names.push(name.clone()),
+        }
+    }
+    (addresses, names)
+}
+
+fn node_ports(text: &str) -> Result<NodePorts, String> {
+    let fault = || format!("{text:?} is not a range of ports such as 30000-32767");
+    let (first, last) = text.split_once('-').ok_or_else(fault)?;
+    let (first, last) = (first.parse().map_err(|_| fault())?, last.parse().map_err(|_| fault())?);
+    if first == 0 || first > last {
+        return Err(fault());
+    }
+    Ok(NodePorts { first, last })
+}
+
+/// Reads a duration such as `5m`, `30s`, `1h30m`.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || format!("{text:?} is not a duration such as 30s, 5m or 1h30m");
+    let (mut total, mut number) = (Duration::ZERO, String::new());
+    for letter in text.chars() {
+        let unit = match letter {
+            '0'..='9' | '.' => {
+                number.push(letter);
+                continue;
+            }
+            's' => 1.0,
+            'm' => 60.0,
+            'h' => 3600.0,
+            _ => return Err(fault()),
+        };
+        let seconds: f64 = number.parse().map_err(|_| fault())?;
+        total += Duration::try_from_secs_f64(seconds * unit).map_err(|_| fault())?;
+        number.clear();
+    }
+    if !number.is_empty() || text.is_empty() {
+        return Err(fault());
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
+        for bad in ["", "5", "m", "5x", "1h2"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn node_ports_are_a_range() {
+        assert_eq!(node_ports("30000-32767"), Ok(NodePorts { first: 30_000, last: 32_767 }));
+        for bad in ["30000", "2-1", "0-5", "a-b", "1-70000"] {
+            assert!(node_ports(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `arktos up`: a whole region in one process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arktos_core::TenantName;
+use clap::Args;
+
+use super::logging::LoggingArgs;
+use super::serving::{ApiArgs, ListenArgs, RoleServer, duration};
+use crate::edge::{SystemClock, SystemRandom};
+use crate::hollow::HollowOptions;
+use crate::net::kubeconfig::Kubeconfig;
+use crate::net::pki::{Subject, write_private};
+use crate::net::serve::Stop;
+use crate::roles::region::{Region, RegionOptions};
+use crate::roles::store::{StoreArgs, StoreKind};
+
+/// Run a whole region in this process: a tenant partition, a resource manager, the gateway and hollow hosts.
+///
+/// State is kept in the data directory: the same directory again, and everything is still there. Stop with ctrl-C or
+/// SIGTERM.
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    /// Where everything is kept: the store, certificates, kubeconfigs
+    #[arg(long, value_name = "DIR", default_value = "./arktos-data")]
+    pub data_dir: PathBuf,
+    /// What keeps the objects: log (this process's own log, durable), memory (nothing stays), sled, or etcd:URL
+    #[arg(long, value_name = "STORE", default_value = "log")]
+    pub store: StoreKind,
+    /// How long past revisions are kept for watches and lists that go on from them
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub history_window: Duration,
+    /// How many hollow hosts to simulate
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub hosts: usize,
+    /// Tenants to create, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = TenantName::new)]
+    pub tenants: Vec<TenantName>,
+    /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
+    pub controllers: Vec<String>,
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    logging: LoggingArgs,
+}
+
+/// Runs `arktos up` until told to stop.
+///
+/// # Errors
+/// A sentence that says what is wrong and what to do.
+pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
+    let started = Instant::now();
+    args.logging.start()?;
+    let server = RoleServer::open("gateway", &args.data_dir, &args.data_dir.join("pki"), &args.listen).await?;
+    let region = start(&args, &server).await?;
+    let files = write_kubeconfigs(&args, &server)?;
+    announce(&args, server.address(), &files, started.elapsed());
+    let service = region.gateway().clone();
+    server.serve(service, stop, region.stop()).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn start(args: &UpArgs, server: &RoleServer) -> Result<Region, String> {
+    let mut api = args.api.options()?;
+    api.advertise = Some(server.address());
+    server.authority().certificate().clone_into(&mut api.ca_certificate);
+    let options = RegionOptions {
+        store: StoreArgs {
+            kind: args.store.clone(),
+            data_dir: args.data_dir.clone(),
+            history_window: args.history_window,
+        },
+        api,
+        hosts: HollowOptions { count: args.hosts, ..HollowOptions::default() },
+        controllers: args.controllers.clone(),
+        tenants: args.tenants.clone(),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        spawn: Arc::new(|future| drop(tokio::spawn(future))),
+    };
+    Region::start(options).await.map_err(|error| error.to_string())
+}
+
+struct Files {
+    admin: PathBuf,
+    tenants: Vec<(TenantName, PathBuf)>,
+}
+
+/// Writes a kubeconfig for the administrator and one for each tenant that was asked for. Those that are there already
+/// are written anew: the address may have changed.
+fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String> {
+    let (authority, address) = (server.authority(), server.address());
+    let reachable = match address.ip() {
+        ip if ip.is_unspecified() => std::net::SocketAddr::from(([127, 0, 0, 1], address.port())),
+        _ => address,
+    };
+    let write = |path: &Path, name: &str, server: String, subject: &Subject| -> Result<(), String> {
+        let credential = authority.client(subject).map_err(|error| error.to_string())?;
+        let config = Kubeconfig { server, authority: authority.certificate().to_owned(), credential };
+        write_private(path, &config.render(name)).map_err(|error| error.to_string())
+    };
+    let admin = args.data_dir.join("admin.kubeconfig");
+    let subject = Subject { user: "admin".to_owned(), tenant: None, groups: vec!["system:masters".to_owned()] };
+    write(&admin, "arktos-admin", format!("https://{reachable}"), &subject)?;
+    let directory = args.data_dir.join("kubeconfigs");
+    std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut tenants = Vec::new();
+    for tenant in &args.tenants {
+        let path = directory.join(format!("{tenant}.kubeconfig"));
+        let subject = Subject { user: "admin".to_owned(), tenant: Some(tenant.to_string()), groups: Vec::new() };
+        write(&path, tenant.as_str(), format!("https://{reachable}/tenants/{tenant}"), &subject)?;
+        tenants.push((tenant.clone(), path));
+    }
+    Ok(Files { admin, tenants })
+}
+
+fn announce(args: &UpArgs, address: std::net::SocketAddr, files: &Files, took: Duration) {
+    println!(
+        "The region is up at https://{address} after {} ms: 1 partition, 1 resource manager, {} hollow hosts.",
+        took.as_millis(),
+        args.hosts
+    );
+    if let Some(insecure) = args.listen.insecure_listen {
+        println!("Plain HTTP, for this machine only: http://{insecure}");
+    }
+    println!("Data: {} (store: {})", args.data_dir.display(), args.store);
+    println!("Administrator: {}", files.admin.display());
+    for (tenant, path) in &files.tenants {
+        println!("Tenant {tenant}: {}", path.display());
+    }
+    let (path, what) = match files.tenants.first() {
+        Some((_, path)) => (path, "create deployment web --image=nginx --replicas=3"),
+        None => (&files.admin, "get nodes"),
+    };
+    println!("\nTry:\n  kubectl --kubeconfig {} {what}", path.display());
+    if !files.tenants.is_empty() {
+        println!("  kubectl --kubeconfig {} get pods -o wide", path.display());
+    }
+}

@@ -1,0 +1,131 @@
+//! Forwarding a request to a partition or a resource manager elsewhere, with the client's identity in headers.
+
+use std::sync::Arc;
+
+use arktos_api::Identity;
+use arktos_core::{Reason, Status};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::BodyExt;
+
+use super::kubeconfig::Kubeconfig;
+use super::remote::{Http, connect};
+use super::tls::TlsError;
+use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
+
+const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
+const REMOTE_UID: HeaderName = HeaderName::from_static("x-remote-uid");
+const REMOTE_GROUP: HeaderName = HeaderName::from_static("x-remote-group");
+const REMOTE_TENANT: HeaderName = HeaderName::from_static("x-remote-extra-arktos-tenant");
+
+/// A backend over mutual TLS. Cloning it shares the connections.
+#[derive(Clone)]
+pub struct Forward {
+    http: Http<RequestBody>,
+    base: Arc<str>,
+}
+
+impl Forward {
+    /// The backend a kubeconfig names; its certificate must be the gateway's.
+    ///
+    /// # Errors
+    /// [`TlsError`] when its certificates are unusable.
+    pub fn new(config: &Kubeconfig) -> Result<Self, TlsError> {
+        Ok(Self { http: connect(config)?, base: config.server.trim_end_matches('/').into() })
+    }
+
+    /// Sends a request on, and the answer back as it comes.
+    pub async fn send(&self, request: Request<RequestBody>, identity: Option<Identity>) -> Response<GatewayBody> {
+        match self.rewrite(request, identity) {
+            Ok(request) => match self.http.request(request).await {
+                Ok(response) => {
+                    let (mut parts, body) = response.into_parts();
+                    remove_hop_headers(&mut parts.headers);
+                    Response::from_parts(parts, body.map_err(BodyError::new).boxed_unsync())
+                }
+                Err(error) => {
+                    tracing::warn!(backend = &*self.base, %error, "a backend cannot be reached");
+                    let message = "the partition of this tenant cannot be reached now; try again";
+                    refuse(&Status::failure(Reason::ServiceUnavailable, message).retry_after(1))
+                }
+            },
+            Err(status) => refuse(&status),
+        }
+    }
+
+    fn rewrite(
+        &self,
+        request: Request<RequestBody>,
+        identity: Option<Identity>,
+    ) -> Result<Request<RequestBody>, Status> {
+        let (mut parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        parts.uri = format!("{}{target}", self.base)
+            .parse::<Uri>()
+            .map_err(|_| Status::bad_request("the request's path cannot be sent on"))?;
+        parts.version = http::Version::HTTP_11; // what goes on the wire is negotiated anew
+        remove_hop_headers(&mut parts.headers);
+        remove_identity_headers(&mut parts.headers);
+        if let Some(identity) = identity {
+            write_identity(&mut parts.headers, &identity)?;
+        }
+        Ok(Request::from_parts(parts, body))
+    }
+}
+
+fn remove_hop_headers(headers: &mut HeaderMap) {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, HOST] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("te");
+}
+
+/// What clients say of themselves in these headers does not count, so it is not sent on.
+fn remove_identity_headers(headers: &mut HeaderMap) {
+    headers.remove(AUTHORIZATION);
+    let names: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-remote-")).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+fn write_identity(headers: &mut HeaderMap, identity: &Identity) -> Result<(), Status> {
+    let value = |text: &str| {
+        HeaderValue::from_str(text).map_err(|_| Status::bad_request("the user's name cannot be written in a header"))
+    };
+    headers.insert(REMOTE_USER, value(&identity.user)?);
+    if !identity.uid.is_empty() {
+        headers.insert(REMOTE_UID, value(&identity.uid)?);
+    }
+    for group in &identity.groups {
+        headers.append(REMOTE_GROUP, value(group)?);
+    }
+    if let Some(tenant) = &identity.tenant {
+        headers.insert(REMOTE_TENANT, value(tenant.as_str())?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arktos_core::TenantName;
+
+    #[test]
+    fn what_clients_claim_in_headers_is_replaced_by_what_the_gateway_knows() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-remote-user", HeaderValue::from_static("root"));
+        headers.append("x-remote-group", HeaderValue::from_static("system:masters"));
+        headers.insert("x-remote-extra-other", HeaderValue::from_static("x"));
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t"));
+        remove_identity_headers(&mut headers);
+        assert!(headers.is_empty());
+        let alice = Identity::user("alice", &["dev"], &TenantName::new("acme").expect("a name"));
+        write_identity(&mut headers, &alice).expect("writes");
+        assert_eq!(headers["x-remote-user"], "alice");
+        assert_eq!(headers["x-remote-extra-arktos-tenant"], "acme");
+        assert_eq!(headers.get_all("x-remote-group").iter().count(), 2);
+    }
+}

@@ -1,0 +1,152 @@
+//! Kubeconfig files: how clients find the region and say who they are.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::pki::Credential;
+
+/// What a kubeconfig says, as far as the region's own components use it.
+#[derive(Clone)]
+pub struct Kubeconfig {
+    /// The server's URL, with the tenant's prefix where there is one.
+    pub server: String,
+    /// The authority that signed the server's certificate, as PEM.
+    pub authority: String,
+    /// The client's certificate and key.
+    pub credential: Credential,
+}
+
+/// Why a kubeconfig could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KubeconfigError {
+    /// The file could not be read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The file is not a kubeconfig.
+    #[error("not a kubeconfig: {0}")]
+    Format(String),
+}
+
+impl Kubeconfig {
+    /// The file's text, for one context called `name`.
+    #[must_use]
+    pub fn render(&self, name: &str) -> String {
+        let data = |pem: &str| STANDARD.encode(pem);
+        format!(
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: {name}\n  cluster:\n    server: {server}\n    \
+             certificate-authority-data: {authority}\nusers:\n- name: {name}\n  user:\n    client-certificate-data: \
+             {certificate}\n    client-key-data: {key}\ncontexts:\n- name: {name}\n  context:\n    cluster: {name}\n    \
+             user: {name}\ncurrent-context: {name}\n",
+            server = self.server,
+            authority = data(&self.authority),
+            certificate = data(&self.credential.certificate),
+            key = data(&self.credential.key),
+        )
+    }
+
+    /// Reads a kubeconfig as [`render`](Self::render) writes it, or as any tool does with certificates inline.
+    ///
+    /// # Errors
+    /// [`KubeconfigError`] when the file cannot be read or lacks one of the parts.
+    pub fn read(path: &std::path::Path) -> Result<Self, KubeconfigError> {
+        Self::parse(&std::fs::read_to_string(path)?)
+    }
+
+    fn parse(text: &str) -> Result<Self, KubeconfigError> {
+        let format = |what: &str| KubeconfigError::Format(what.to_owned());
+        let file: File = serde_json::from_value(
+            arktos_core::media::yaml::parse(text.as_bytes())
+                .map_err(|error| KubeconfigError::Format(error.to_string()))?,
+        )
+        .map_err(|error| KubeconfigError::Format(error.to_string()))?;
+        let context = file.contexts.iter().find(|context| context.name == file.current_context);
+        let context = &context.ok_or_else(|| format("its current-context is not among its contexts"))?.context;
+        let cluster = file.clusters.iter().find(|cluster| cluster.name == context.cluster);
+        let cluster = &cluster.ok_or_else(|| format("its context names no cluster of its"))?.cluster;
+        let user = file.users.iter().find(|user| user.name == context.user);
+        let user = &user.ok_or_else(|| format("its context names no user of its"))?.user;
+        let pem = |data: &str, what: &str| {
+            let bytes = STANDARD.decode(data).map_err(|_| format(&format!("{what} is not base64")))?;
+            String::from_utf8(bytes).map_err(|_| format(&format!("{what} is not PEM")))
+        };
+        Ok(Self {
+            server: cluster.server.clone(),
+            authority: pem(&cluster.certificate_authority_data, "certificate-authority-data")?,
+            credential: Credential {
+                certificate: pem(&user.client_certificate_data, "client-certificate-data")?,
+                key: pem(&user.client_key_data, "client-key-data")?,
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(rename = "current-context")]
+    current_context: String,
+    clusters: Vec<NamedCluster>,
+    users: Vec<NamedUser>,
+    contexts: Vec<NamedContext>,
+}
+
+#[derive(Deserialize)]
+struct NamedCluster {
+    name: String,
+    cluster: Cluster,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cluster {
+    server: String,
+    #[serde(default)]
+    certificate_authority_data: String,
+}
+
+#[derive(Deserialize)]
+struct NamedUser {
+    name: String,
+    user: User,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct User {
+    #[serde(default)]
+    client_certificate_data: String,
+    #[serde(default)]
+    client_key_data: String,
+}
+
+#[derive(Deserialize)]
+struct NamedContext {
+    name: String,
+    context: Context,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    cluster: String,
+    user: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_reads_back_as_it_was_written() {
+        let config = Kubeconfig {
+            server: "https://127.0.0.1:6443/tenants/acme".to_owned(),
+            authority: "authority".to_owned(),
+            credential: Credential { certificate: "certificate".to_owned(), key: "key".to_owned() },
+        };
+        let back = Kubeconfig::parse(&config.render("acme")).expect("reads back");
+        assert_eq!(
+            (back.server, back.authority, back.credential.certificate, back.credential.key),
+            (config.server, config.authority, config.credential.certificate, config.credential.key)
+        );
+    }
+}

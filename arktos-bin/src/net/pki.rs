@@ -1,0 +1,206 @@
+//! The region's certificates: an authority made on first start, and what it signs.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+
+/// How long a certificate is valid, in days.
+const VALID_DAYS: i64 = 365;
+/// How long the authority is valid, in days.
+const AUTHORITY_VALID_DAYS: i64 = 3650;
+
+/// A certificate and its key, both as PEM.
+#[derive(Clone)]
+pub struct Credential {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+/// Whom a client certificate is for.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The user: the certificate's common name.
+    pub user: String,
+    /// The tenant the user belongs to; absent for users of the region, who are in tenant `system`.
+    pub tenant: Option<String>,
+    /// The user's groups.
+    pub groups: Vec<String>,
+}
+
+/// The authority that signs the region's certificates. Its files are `ca.crt` and `ca.key` in the `pki` directory.
+pub struct Authority {
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+    directory: PathBuf,
+}
+
+/// Why a certificate could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkiError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A certificate could not be made, or a file holds none.
+    #[error("certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+}
+
+impl Authority {
+    /// The authority in a directory, made there when it has none yet.
+    ///
+    /// # Errors
+    /// [`PkiError`] when a file cannot be read or written, or does not hold what it should.
+    pub fn open(directory: &Path) -> Result<Self, PkiError> {
+        let (certificate_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
+        if certificate_path.exists() {
+            let (certificate, key) = (read(&certificate_path)?, read(&key_path)?);
+            let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(&key)?)?;
+            return Ok(Self { certificate, issuer, directory: directory.to_owned() });
+        }
+        fs::create_dir_all(directory).map_err(|source| PkiError::File { path: directory.to_owned(), source })?;
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.distinguished_name.push(DnType::CommonName, "arktos-ca");
+        validity(&mut params, AUTHORITY_VALID_DAYS);
+        let certificate = params.self_signed(&key)?.pem();
+        write_private(&key_path, &key.serialize_pem())?;
+        write_private(&certificate_path, &certificate)?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate, key)?;
+        Ok(Self { certificate, issuer, directory: directory.to_owned() })
+    }
+
+    /// The authority's own certificate, as PEM.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// A credential for a client, made anew.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] when the subject cannot be written into one.
+    pub fn client(&self, subject: &Subject) -> Result<Credential, PkiError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, subject.user.as_str());
+        // With a tenant the organization names it and the groups are organizational units, as Arktos has it; without
+        // one the organizations are the groups, as Kubernetes has it.
+        let group_type = match &subject.tenant {
+            Some(tenant) => {
+                params.distinguished_name.push(DnType::OrganizationName, format!("tenant:{tenant}"));
+                DnType::OrganizationalUnitName
+            }
+            None => DnType::OrganizationName,
+        };
+        for group in &subject.groups {
+            params.distinguished_name.push(group_type.clone(), group.as_str());
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params)
+    }
+
+    /// The credential of a server called `name`, from the files `<name>.crt` and `<name>.key`, made anew when they are
+    /// not there or the names it is reached by have changed.
+    ///
+    /// # Errors
+    /// [`PkiError`] when a file cannot be read or written.
+    pub fn server(&self, name: &str, addresses: &[IpAddr], host_names: &[String]) -> Result<Credential, PkiError> {
+        let base = self.directory.join(name);
+        let (certificate_path, key_path, names_path) =
+            (base.with_extension("crt"), base.with_extension("key"), base.with_extension("names"));
+        let names = format!("{addresses:?} {host_names:?}");
+        if fs::read_to_string(&names_path).is_ok_and(|known| known == names) {
+            return Ok(Credential { certificate: read(&certificate_path)?, key: read(&key_path)? });
+        }
+        let mut params = CertificateParams::new(host_names.to_vec())?;
+        params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
+        params.distinguished_name.push(DnType::CommonName, name);
+        // A role is a server to some and a client to others, under one certificate.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let credential = self.sign(params)?;
+        write_private(&key_path, &credential.key)?;
+        write_private(&certificate_path, &credential.certificate)?;
+        write_private(&names_path, &names)?;
+        Ok(credential)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Result<Credential, PkiError> {
+        let key = KeyPair::generate()?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        validity(&mut params, VALID_DAYS);
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Credential { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// Valid from an hour ago, for clocks that are behind, and for so many days from now.
+#[allow(clippy::disallowed_methods)] // certificates are about the time on the wall
+fn validity(params: &mut CertificateParams, days: i64) {
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let now = std::time::SystemTime::now();
+    params.not_before = (now - std::time::Duration::from_secs(3600)).into();
+    params.not_after = (now + day * u32::try_from(days).unwrap_or(365)).into();
+}
+
+fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+///
+/// # Errors
+/// [`PkiError::File`].
+pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+    let attempt = || -> io::Result<()> {
+        let beside = path.with_extension("new");
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    attempt().map_err(|source| PkiError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_made_once_and_its_files_are_private() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = Authority::open(directory.path()).expect("made");
+        let again = Authority::open(directory.path()).expect("read back");
+        assert_eq!(first.certificate(), again.certificate());
+        let mode = fs::metadata(directory.path().join("ca.key")).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_server_keeps_its_certificate_until_its_names_change() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("made");
+        let names = ["localhost".to_owned()];
+        let first = authority.server("gateway", &[], &names).expect("made");
+        assert_eq!(authority.server("gateway", &[], &names).expect("read").certificate, first.certificate);
+        let other = authority.server("gateway", &["127.0.0.1".parse().expect("an address")], &names).expect("made");
+        assert_ne!(other.certificate, first.certificate);
+    }
+}

@@ -1,0 +1,147 @@
+//! Serving a `tower::Service` on a socket, with TLS or without, until told to stop.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_api::PeerCertificate;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// The most connections one listener holds at a time; further clients wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 20_000;
+/// How long a client may take to say who it is and what it wants.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long open requests get to end once the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most streams of one HTTP/2 connection. Watches hold one each, so this bounds the watches of one client process.
+const STREAMS_MAX: u32 = 1000;
+
+/// Tells everything that runs to stop; dropping the sender does so as well.
+pub type Stop = watch::Receiver<bool>;
+
+/// Accepts connections and serves each with a clone of `service`, until `stop` says so; then lets open requests end.
+///
+/// With `tls`, the certificate a client proved to have is put into each request as [`PeerCertificate`].
+pub async fn serve<S, B>(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, service: S, mut stop: Stop)
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let acceptor = tls.map(TlsAcceptor::from);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = accept(&listener, &slots) => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Some((socket, slot)) = accepted else { continue };
+        let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        connections.spawn(async move {
+            if let Err(error) = connection(socket, acceptor, service, stop).await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await; // whoever still holds on is cut off by the drop
+}
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, _)) => Some((socket, slot)),
+        Err(error) => {
+            // Out of descriptors, most likely: give running connections a moment to end.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn connection<S, B>(
+    socket: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    service: S,
+    stop: Stop,
+) -> Result<(), ConnectionError>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    socket.set_nodelay(true)?;
+    let Some(acceptor) = acceptor else { return exchange(socket, None, service, stop).await };
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
+    let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let peer = peer.map(|certificate| PeerCertificate(certificate.to_vec()));
+    exchange(stream, peer, service, stop).await
+}
+
+async fn exchange<I, S, B>(
+    io: I,
+    peer: Option<PeerCertificate>,
+    service: S,
+    mut stop: Stop,
+) -> Result<(), ConnectionError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let handler = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        let mut service = service.clone();
+        async move {
+            match std::future::poll_fn(|context| service.poll_ready(context)).await {
+                Ok(()) => service.call(request).await,
+            }
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(Duration::from_secs(30));
+    let connection = builder.serve_connection(TokioIo::new(io), handler);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+/// Completes when told to stop.
+pub fn stopped(stop: &mut Stop) -> impl Future<Output = ()> + Send + '_ {
+    async {
+        let _ = stop.wait_for(|stop| *stop).await; // a sender that is gone means stop, too
+    }
+}

@@ -1,0 +1,298 @@
+//! The gateway: stateless, it sends each request to the partition or the resource manager that answers it.
+//!
+//! Where a request goes is decided by the tenant of its path or, on short paths, of its identity; what belongs to the
+//! region's hosts goes to a resource manager. Which partition has a tenant is data, from the [`Directory`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arktos_api::{ApiServer, Identity};
+use arktos_core::{GroupResource, Reason, Status, TenantName};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+
+/// Whatever a body can fail with, of a request or of an answer.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body that broke off on its way through.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyError(#[source] AnyError);
+
+impl BodyError {
+    /// What it failed with.
+    pub fn new(error: impl Into<AnyError>) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The body of an answer, from this process or another one.
+pub type GatewayBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A partition or a resource manager, as the gateway reaches it.
+#[derive(Clone)]
+pub enum Backend {
+    /// In this process. It authenticates the client itself.
+    Local(ApiServer),
+    /// Somewhere else, over mutual TLS, with the client's identity in headers.
+    #[cfg(feature = "net")]
+    Remote(crate::net::forward::Forward),
+}
+
+/// Where tenants live.
+pub trait Directory: Send + Sync + 'static {
+    /// The number of the partition that has a tenant; `None` for a tenant nobody knows.
+    fn find(&self, tenant: &str) -> Option<usize>;
+
+    /// The number of the partition that a new tenant is to be made in.
+    fn place(&self, tenant: &str) -> usize;
+}
+
+/// The directory of a region with one partition: whoever it is, that partition knows.
+pub struct OnePartition;
+
+impl Directory for OnePartition {
+    fn find(&self, _: &str) -> Option<usize> {
+        Some(0)
+    }
+
+    fn place(&self, _: &str) -> usize {
+        0
+    }
+}
+
+/// The gateway's service. Cloning it shares it.
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
+
+struct Shared {
+    partitions: Vec<Backend>,
+    managers: Vec<Backend>,
+    directory: Box<dyn Directory>,
+    identify: Identify,
+}
+
+/// Says who sends a request. Only asked when it decides where the request goes, or must be told to a remote backend.
+pub type Identify = Arc<dyn Fn(&http::request::Parts) -> Result<Identity, Status> + Send + Sync>;
+
+impl Gateway {
+    /// A gateway in front of partitions and resource managers, at least one of each.
+    #[must_use]
+    pub fn new(
+        partitions: Vec<Backend>,
+        managers: Vec<Backend>,
+        directory: impl Directory,
+        identify: Identify,
+    ) -> Self {
+        Self(Arc::new(Shared { partitions, managers, directory: Box::new(directory), identify }))
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<GatewayBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
+        match self.choose(request).await {
+            Ok((backend, request, _identity)) => match backend {
+                Backend::Local(mut server) => {
+                    let Ok(response) = tower::Service::call(&mut server, request).await;
+                    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+                }
+                #[cfg(feature = "net")]
+                Backend::Remote(forward) => forward.send(request, _identity).await,
+            },
+            Err(status) => refuse(&status),
+        }
+    }
+
+    /// The backend for a request. The body of a request that creates a tenant is read for the tenant's name.
+    async fn choose<B>(&self, request: Request<B>) -> Result<(Backend, Request<RequestBody>, Option<Identity>), Status>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
+        let shared = &self.0;
+        let (parts, body) = request.into_parts();
+        let destination = destination(&parts.method, parts.uri.path());
+        let only_local = shared.partitions.len() == 1 && matches!(shared.partitions[0], Backend::Local(_));
+        let identity = if only_local { None } else { Some((shared.identify)(&parts)?) };
+        let body = body.map_err(BodyError::new).boxed_unsync();
+        let tenant_of_identity = || identity.as_ref().and_then(|identity| identity.tenant.clone());
+        let backend = match destination {
+            Destination::Hosts => self.manager()?,
+            Destination::Tenant(tenant) => self.partition(&tenant)?,
+            Destination::Identity => match tenant_of_identity() {
+                Some(tenant) => self.partition(tenant.as_str())?,
+                None => shared.partitions[0].clone(),
+            },
+            Destination::AllTenants if shared.partitions.len() > 1 => {
+                return Err(Status::failure(
+                    Reason::NotImplemented,
+                    "a view across several partitions is not served yet: ask for one tenant, as /tenants/{name}/…",
+                ));
+            }
+            Destination::AllTenants => shared.partitions[0].clone(),
+            Destination::NewTenant if shared.partitions.len() > 1 => {
+                let (name, bytes) = tenant_in(body).await?;
+                let place = shared.directory.find(&name).unwrap_or_else(|| shared.directory.place(&name));
+                let body = Full::from(bytes).map_err(|never| match never {}).boxed_unsync();
+                return Ok((shared.partitions[place].clone(), Request::from_parts(parts, body), identity));
+            }
+            Destination::NewTenant => shared.partitions[0].clone(),
+        };
+        Ok((backend, Request::from_parts(parts, body), identity))
+    }
+
+    fn partition(&self, tenant: &str) -> Result<Backend, Status> {
+        if tenant == TenantName::SYSTEM {
+            return Ok(self.0.partitions[0].clone()); // each partition has its own; the first stands for the region's
+        }
+        let found = self.0.directory.find(tenant).and_then(|number| self.0.partitions.get(number));
+        found.cloned().ok_or_else(|| Status::not_found(&GroupResource::core("tenants"), tenant))
+    }
+
+    fn manager(&self) -> Result<Backend, Status> {
+        match self.0.managers.as_slice() {
+            [one] => Ok(one.clone()),
+            // A partition shows the hosts of all resource managers.
+            _ => Ok(self.0.partitions[0].clone()),
+        }
+    }
+}
+
+/// The body of a request on its way to a backend.
+pub type RequestBody = UnsyncBoxBody<Bytes, BodyError>;
+
+impl<B> tower::Service<Request<B>> for Gateway
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<AnyError>,
+{
+    type Response = Response<GatewayBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let gateway = self.clone();
+        Box::pin(async move { Ok(gateway.answer(request).await) })
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Destination {
+    /// To the partition of the tenant that its path names.
+    Tenant(String),
+    /// To the partition of the tenant that its identity belongs to.
+    Identity,
+    /// To whoever sees all tenants.
+    AllTenants,
+    /// To the partition in which a new tenant is placed.
+    NewTenant,
+    /// To a resource manager.
+    Hosts,
+}
+
+/// Reads as much of a path as decides where it goes. What is wrong with the rest, the backend says.
+fn destination(method: &Method, path: &str) -> Destination {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if let ["tenants", tenant, ..] = parts.as_slice() {
+        return named(tenant);
+    }
+    let (group, rest) = match parts.as_slice() {
+        ["api", _version, rest @ ..] => ("", rest),
+        ["apis", group, _version, rest @ ..] => (*group, rest),
+        _ => return Destination::Identity,
+    };
+    match rest {
+        ["tenants"] if method == Method::POST => Destination::NewTenant,
+        ["tenants"] => Destination::AllTenants,
+        ["tenants", tenant, rest @ ..] if *tenant == TenantName::SYSTEM && of_hosts(group, rest) => Destination::Hosts,
+        ["tenants", tenant, ..] => named(tenant),
+        rest if of_hosts(group, rest) => Destination::Hosts,
+        _ => Destination::Identity,
+    }
+}
+
+fn named(tenant: &str) -> Destination {
+    if tenant == TenantName::ALL { Destination::AllTenants } else { Destination::Tenant(tenant.to_owned()) }
+}
+
+fn of_hosts(group: &str, rest: &[&str]) -> bool {
+    match (group, rest) {
+        ("", ["nodes", ..]) | ("storage.k8s.io", ["csinodes", ..]) => true,
+        ("coordination.k8s.io", ["namespaces", namespace, "leases", ..]) => {
+            *namespace == crate::hollow::LEASE_NAMESPACE
+        }
+        ("region.arktos.io", ["claims" | "claimreviews", ..]) => true,
+        _ => false,
+    }
+}
+
+/// The name of the tenant that a body is to create, and the body.
+async fn tenant_in(body: RequestBody) -> Result<(String, Bytes), Status> {
+    const LENGTH_MAX: usize = 1 << 20;
+    let body = http_body_util::Limited::new(body, LENGTH_MAX).collect().await;
+    let bytes = body.map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?.to_bytes();
+    let value: serde_json::Value = serde_json::from_slice(&bytes).or_else(|_| {
+        arktos_core::media::yaml::parse(&bytes)
+            .map_err(|_| Status::bad_request("a tenant is created at a gateway with a JSON or YAML body"))
+    })?;
+    Ok((value["metadata"]["name"].as_str().unwrap_or_default().to_owned(), bytes))
+}
+
+/// A status as an answer.
+pub fn refuse(status: &Status) -> Response<GatewayBody> {
+    let body = serde_json::to_vec(status).unwrap_or_default();
+    let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_decide_where_requests_go() {
+        let tenant = |name: &str| Destination::Tenant(name.to_owned());
+        for (method, path, expected) in [
+            (Method::GET, "/api/v1/pods", Destination::Identity),
+            (Method::GET, "/version", Destination::Identity),
+            (Method::GET, "/tenants/acme/api/v1/pods", tenant("acme")),
+            (Method::GET, "/api/v1/tenants/acme/namespaces/x/pods", tenant("acme")),
+            (Method::GET, "/apis/apps/v1/tenants/acme/deployments", tenant("acme")),
+            (Method::GET, "/api/v1/tenants/acme", tenant("acme")),
+            (Method::PUT, "/api/v1/tenants/acme/status", tenant("acme")),
+            (Method::POST, "/api/v1/tenants", Destination::NewTenant),
+            (Method::GET, "/api/v1/tenants", Destination::AllTenants),
+            (Method::GET, "/api/v1/tenants/all/pods", Destination::AllTenants),
+            (Method::GET, "/api/v1/nodes/n1/status", Destination::Hosts),
+            (Method::GET, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", Destination::Hosts),
+            (
+                Method::GET,
+                "/apis/coordination.k8s.io/v1/tenants/system/namespaces/kube-node-lease/leases",
+                Destination::Hosts,
+            ),
+            (
+                Method::GET,
+                "/apis/coordination.k8s.io/v1/tenants/acme/namespaces/kube-node-lease/leases",
+                tenant("acme"),
+            ),
+            (Method::GET, "/tenants/acme/api/v1/nodes", tenant("acme")),
+            (Method::POST, "/apis/region.arktos.io/v1/claimreviews", Destination::Hosts),
+        ] {
+            assert_eq!(destination(&method, path), expected, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The roles of a region.
+//!
+//! | role | consists of |
+//! |---|---|
+//! | [`partition`] | a store, the API of its tenants, their controllers and scheduler |
+//! | [`resource_manager`] | a store, the API of its hosts, the ledger of claims, the hosts' life cycle |
+//! | [`gateway`] | a route from each request to the partition or resource manager that answers it |
+//! | [`region`] | one of each, and hollow hosts, in one process |
+
+pub mod directory;
+pub mod gateway;
+mod late;
+pub mod partition;
+pub mod region;
+pub mod resource_manager;
+pub mod store;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arktos_api::{AdmissionConfig, ApiConfig, Identity, NodePorts, ServiceCidr, TokenTable};
+use arktos_control::StoredKind;
+use arktos_core::catalog::{Catalog, Kind};
+use arktos_core::{GroupResource, Status};
+
+/// What can be set of the API of a partition or a resource manager.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// Bearer tokens and whose they are.
+    pub tokens: TokenTable,
+    /// Whether requests without credentials are `system:anonymous` rather than refused.
+    pub anonymous_auth: bool,
+    /// Which admission plugins run.
+    pub admission: AdmissionConfig,
+    /// Where services' addresses come from.
+    pub service_cidr: ServiceCidr,
+    /// Where services' node ports come from.
+    pub node_ports: NodePorts,
+    /// The issuer of service account tokens.
+    pub issuer: String,
+    /// Where clients reach the API, for the `kubernetes` service; the default when absent.
+    pub advertise: Option<SocketAddr>,
+    /// The authority that signed the server's certificate, as PEM, for the `kube-root-ca.crt` ConfigMaps.
+    pub ca_certificate: String,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            tokens: TokenTable::default(),
+            anonymous_auth: true,
+            admission: AdmissionConfig::default(),
+            service_cidr: ServiceCidr::default(),
+            node_ports: NodePorts::default(),
+            issuer: "https://kubernetes.default.svc".to_owned(),
+            advertise: None,
+            ca_certificate: String::new(),
+        }
+    }
+}
+
+impl ApiOptions {
+    fn apply(&self, config: &mut ApiConfig) {
+        config.tokens = self.tokens.clone();
+        config.anonymous_auth = self.anonymous_auth;
+        config.admission = self.admission.clone();
+        config.service_cidr = self.service_cidr;
+        config.node_ports = self.node_ports;
+        config.issuer.clone_from(&self.issuer);
+        if let Some(advertise) = self.advertise {
+            config.advertise = advertise;
+        }
+    }
+}
+
+/// Why a role did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its store could not be opened.
+    #[error("{0}")]
+    Store(#[from] store::StoreError),
+    /// What must be there from the start could not be made.
+    #[error("cannot prepare the store: {0}")]
+    Bootstrap(#[from] Status),
+    /// An option has a value that means nothing.
+    #[error("{0}")]
+    Option(String),
+}
+
+/// The name by which `--controllers` knows the scheduler.
+const SCHEDULER: &str = "scheduler";
+
+/// The kinds controllers look after: the built-in ones that are stored and can be deleted.
+fn kinds() -> arktos_control::Kinds {
+    let stored = |kind: &&Arc<Kind>| kind.storage && kind.can("delete") && kind.can("list");
+    let builtin = Catalog::builtin();
+    let kinds = builtin.kinds().filter(stored);
+    let kinds = kinds.map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope)).collect();
+    tokio::sync::watch::channel(kinds).1
+}
+
+/// The options with a list of controllers; the scheduler, which is none, is left out.
+fn with_controllers(options: arktos_control::Options, list: &[String]) -> arktos_control::Options {
+    let names: Vec<&str> =
+        list.iter().map(String::as_str).filter(|name| name.trim_start_matches('-') != SCHEDULER).collect();
+    options.controllers(&names.join(","))
+}
+
+/// Whether a list of controllers says that the scheduler runs.
+fn schedules(list: &[String]) -> bool {
+    let listed = |name: &str| list.iter().any(|entry| entry == name);
+    !listed("-scheduler") && (listed(SCHEDULER) || listed("*"))
+}
+
+/// The resource through which claims are asked for, and asked about.
+fn claim_reviews() -> GroupResource {
+    GroupResource::new("region.arktos.io", "claimreviews")
+}
+
+/// 403 for anyone but the region's own components.
+fn components_only(identity: &Identity) -> Result<(), Status> {
+    if identity.is_component() {
+        return Ok(());
+    }
+    Err(Status::forbidden(&claim_reviews(), "", "only the region's own components claim hosts"))
+}

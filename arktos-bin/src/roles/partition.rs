@@ -1,0 +1,131 @@
+//! A tenant partition: the store and the API of its tenants, their controllers and their scheduler.
+
+use std::sync::Arc;
+
+use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, VirtualResource};
+use arktos_core::{GroupResource, Object, Status};
+use arktos_sched::claim::fence::Fence;
+use arktos_store::aggregate::Aggregate;
+use arktos_store::engine::EngineConfig;
+use arktos_store::{Client, Clock, Engine, Query, Random, Tasks};
+use async_trait::async_trait;
+
+use super::late::LateClient;
+use super::store::{self, StoreArgs};
+use super::{ApiOptions, StartError};
+
+/// What a partition is made of.
+pub struct PartitionOptions {
+    /// Its name, unique in the region.
+    pub name: String,
+    /// What keeps its objects.
+    pub store: StoreArgs,
+    /// What can be set of its API.
+    pub api: ApiOptions,
+    /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
+    pub controllers: Vec<String>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives uids and jitter.
+    pub random: Arc<dyn Random>,
+}
+
+/// A partition that runs.
+pub struct Partition {
+    engine: Engine,
+    nodes: Engine,
+    api: ApiServer,
+}
+
+impl Partition {
+    /// Opens the store, makes what must be there, and gives `tasks` what must run. `managers` are the resource managers
+    /// on whose hosts pods are placed; they need not answer yet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        options: PartitionOptions,
+        managers: Vec<(String, Arc<dyn Client>)>,
+        tasks: &Tasks,
+    ) -> Result<Self, StartError> {
+        let PartitionOptions { name, clock, random, .. } = &options;
+        let engine = store::open(&options.store, name, clock, tasks).await?;
+        // What `system` sees of the hosts: those of all resource managers.
+        let (nodes, driver) = Aggregate::new(
+            managers.clone(),
+            &Query::everywhere(GroupResource::core("nodes")),
+            Arc::new(|_, node| Some(node.clone())),
+            EngineConfig::default(),
+            clock.clone(),
+            random.clone(),
+        );
+        tasks.add(format!("{name} nodes"), driver);
+
+        let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
+        options.api.apply(&mut config);
+        if let Some((_, first)) = managers.first() {
+            let delegate = Delegate { engine: nodes.engine().clone(), writes: first.clone() };
+            config.delegates.insert(GroupResource::core("nodes"), delegate);
+            config.resource_manager = Some(first.clone());
+        }
+        // The partition's word on claims; it reads and writes through the API that is made right below.
+        let late = LateClient::new();
+        let fence = Fence::new(Arc::new(late.clone()), clock.clone());
+        config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimQuestions(fence)));
+        let api = ApiServer::new(config);
+        late.set(api.client(Identity::system_component("arktos:claims")));
+        api.bootstrap().await?;
+        let partition = Self { engine, nodes: nodes.engine().clone(), api };
+        partition.run_controllers(&options, tasks)?;
+        partition.run_scheduler(&options, managers, tasks);
+        Ok(partition)
+    }
+
+    fn run_controllers(&self, options: &PartitionOptions, tasks: &Tasks) -> Result<(), StartError> {
+        let controllers = arktos_control::Options::new(super::kinds()).root_ca(options.api.ca_certificate.clone());
+        let controllers = super::with_controllers(controllers, &options.controllers);
+        let client = self.api.client(Identity::system_component("arktos:controllers"));
+        let running = arktos_control::partition(client, options.clock.clone(), options.random.clone(), controllers)
+            .map_err(|error| StartError::Option(error.to_string()))?;
+        for (controller, future) in running {
+            tasks.add(format!("{} {controller}", options.name), future);
+        }
+        Ok(())
+    }
+
+    fn run_scheduler(&self, options: &PartitionOptions, managers: Vec<(String, Arc<dyn Client>)>, tasks: &Tasks) {
+        if !super::schedules(&options.controllers) {
+            return;
+        }
+        let client = self.api.client(Identity::system_component("system:kube-scheduler"));
+        let settings = arktos_sched::Options { partition: options.name.clone(), ..arktos_sched::Options::default() };
+        let (_, drivers) =
+            arktos_sched::Scheduler::new(client, managers, options.clock.clone(), options.random.clone(), settings);
+        for (name, future) in drivers {
+            tasks.add(format!("{} scheduler {name}", options.name), future);
+        }
+    }
+
+    /// Its API.
+    #[must_use]
+    pub fn api(&self) -> &ApiServer {
+        &self.api
+    }
+
+    /// Closes its stores. Its tasks must have been stopped.
+    pub async fn close(&self) {
+        self.nodes.close().await;
+        self.engine.close().await;
+    }
+}
+
+/// Questions about claims, as resource managers ask them.
+struct ClaimQuestions(Fence);
+
+#[async_trait]
+impl VirtualResource for ClaimQuestions {
+    async fn create(&self, identity: &Identity, object: Object) -> Result<Object, Status> {
+        super::components_only(identity)?;
+        self.0.review(object).await
+    }
+}

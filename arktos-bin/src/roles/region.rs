@@ -1,0 +1,136 @@
+//! A whole region in one process: a partition, a resource manager, the gateway, and hollow hosts.
+
+use std::sync::Arc;
+
+use arktos_api::Identity;
+use arktos_core::{GroupResource, Object, Reason, TenantName, TypeMeta};
+use arktos_store::tasks::Spawn;
+use arktos_store::{Client, Clock, Random, Tasks};
+
+use super::gateway::{Backend, Gateway, OnePartition};
+use super::late::LateClient;
+use super::partition::{Partition, PartitionOptions};
+use super::resource_manager::{ResourceManager, ResourceManagerOptions};
+use super::store::StoreArgs;
+use super::{ApiOptions, StartError};
+use crate::hollow::{self, HollowOptions};
+
+/// The name of the one partition.
+const PARTITION: &str = "partition-0";
+/// The name of the one resource manager.
+const MANAGER: &str = "resource-manager-0";
+
+/// What a region is made of.
+pub struct RegionOptions {
+    /// What keeps its objects.
+    pub store: StoreArgs,
+    /// What can be set of its API.
+    pub api: ApiOptions,
+    /// Its hosts.
+    pub hosts: HollowOptions,
+    /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
+    pub controllers: Vec<String>,
+    /// Tenants to create.
+    pub tenants: Vec<TenantName>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives uids and jitter.
+    pub random: Arc<dyn Random>,
+    /// Runs a future on whatever the owner runs its futures on.
+    pub spawn: Spawn,
+}
+
+/// A region that runs.
+pub struct Region {
+    partition: Partition,
+    manager: ResourceManager,
+    gateway: Gateway,
+    tasks: Tasks,
+}
+
+impl Region {
+    /// Starts every role, and creates the tenants that were asked for.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start(options: RegionOptions) -> Result<Self, StartError> {
+        let tasks = Tasks::spawning(options.spawn.clone());
+        match Self::start_roles(options, &tasks).await {
+            Ok(region) => Ok(region),
+            Err(error) => {
+                tasks.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_roles(options: RegionOptions, tasks: &Tasks) -> Result<Self, StartError> {
+        let RegionOptions { clock, random, .. } = &options;
+        let late = LateClient::new();
+        let manager = ResourceManagerOptions {
+            name: MANAGER.to_owned(),
+            store: options.store.clone(),
+            api: options.api.clone(),
+            controllers: options.controllers.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let partitions: Vec<(String, Arc<dyn Client>)> = vec![(PARTITION.to_owned(), Arc::new(late.clone()))];
+        let manager = ResourceManager::start(manager, partitions, tasks).await?;
+        let manager_client = manager.api().client(Identity::system_component(PARTITION));
+        let partition = PartitionOptions {
+            name: PARTITION.to_owned(),
+            store: options.store.clone(),
+            api: options.api.clone(),
+            controllers: options.controllers.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let managers = vec![(MANAGER.to_owned(), manager_client.clone())];
+        let partition = Partition::start(partition, managers, tasks).await?;
+        late.set(partition.api().client(Identity::system_component(MANAGER)));
+
+        let admin = partition.api().client(Identity::system_component("arktos:region"));
+        for tenant in &options.tenants {
+            create_tenant(&admin, tenant).await?;
+        }
+        for (host, future) in hollow::hosts(&options.hosts, &manager_client, clock, random) {
+            tasks.add(host, future);
+        }
+        let identify = arktos_api::authenticator(options.api.tokens.clone(), options.api.anonymous_auth);
+        let gateway = Gateway::new(
+            vec![Backend::Local(partition.api().clone())],
+            vec![Backend::Local(manager.api().clone())],
+            OnePartition,
+            identify,
+        );
+        Ok(Self { partition, manager, gateway, tasks: tasks.clone() })
+    }
+
+    /// The service that answers every request.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The partition's API, in process, as an identity.
+    #[must_use]
+    pub fn client(&self, identity: Identity) -> Arc<dyn Client> {
+        self.partition.api().client(identity)
+    }
+
+    /// Ends everything, joins it, and closes the stores.
+    pub async fn stop(self) {
+        self.tasks.stop().await;
+        self.partition.close().await;
+        self.manager.close().await;
+    }
+}
+
+async fn create_tenant(admin: &Arc<dyn Client>, tenant: &TenantName) -> Result<(), StartError> {
+    let object = Object::new(&TypeMeta::new("", "v1", "Tenant"), tenant.as_str());
+    match admin.create(&GroupResource::core("tenants"), "", "", object).await {
+        Err(error) if !error.is(Reason::AlreadyExists) => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,140 @@
+//! A resource manager: hosts, their heartbeats, and the ledger of claims on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, Role, VirtualResource};
+use arktos_control::bound_pods::{Origins, projection};
+use arktos_core::catalog::Catalog;
+use arktos_core::{GroupResource, Object, Status};
+use arktos_sched::claim::asker::Asker;
+use arktos_sched::claim::review::ClaimReviewHandler;
+use arktos_store::aggregate::Aggregate;
+use arktos_store::engine::EngineConfig;
+use arktos_store::{Client, Clock, Engine, Query, Random, Tasks};
+use async_trait::async_trait;
+
+use super::store::{self, StoreArgs};
+use super::{ApiOptions, StartError};
+
+/// How old a claim may be before its partition is asked whether anything is bound under it.
+const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a resource manager is made of.
+pub struct ResourceManagerOptions {
+    /// Its name, unique in the region.
+    pub name: String,
+    /// What keeps its objects.
+    pub store: StoreArgs,
+    /// What can be set of its API.
+    pub api: ApiOptions,
+    /// Which controllers run, as `--controllers` has it.
+    pub controllers: Vec<String>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives uids and jitter.
+    pub random: Arc<dyn Random>,
+}
+
+/// A resource manager that runs.
+pub struct ResourceManager {
+    engine: Engine,
+    pods: Engine,
+    api: ApiServer,
+}
+
+impl ResourceManager {
+    /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods run
+    /// on its hosts; they need not answer yet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        options: ResourceManagerOptions,
+        partitions: Vec<(String, Arc<dyn Client>)>,
+        tasks: &Tasks,
+    ) -> Result<Self, StartError> {
+        let ResourceManagerOptions { name, clock, random, .. } = &options;
+        let engine = store::open(&options.store, name, clock, tasks).await?;
+        let pods = bound_pods(name, &partitions, clock, random, tasks)?;
+
+        let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
+        options.api.apply(&mut config);
+        config.role = Role::ResourceManager;
+        let handler = ClaimReviewHandler::new(engine.clone(), &Catalog::builtin(), clock.clone(), random.clone());
+        let handler = Arc::new(handler.map_err(|error| StartError::Option(error.to_string()))?);
+        config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimReviews(handler.clone())));
+        config.delegates.insert(GroupResource::core("pods"), pods.clone());
+        let api = ApiServer::new(config);
+        api.bootstrap().await?;
+
+        let controllers = arktos_control::Options::new(super::kinds());
+        let controllers = super::with_controllers(controllers, &options.controllers);
+        let client = api.client(Identity::system_component("arktos:resource-manager"));
+        let running =
+            arktos_control::resource_manager(client, partitions.clone(), clock.clone(), random.clone(), controllers)
+                .map_err(|error| StartError::Option(error.to_string()))?;
+        for (controller, future) in running {
+            tasks.add(format!("{name} {controller}"), future);
+        }
+        let find = move |name: &str| {
+            partitions.iter().find(|(partition, _)| partition == name).map(|(_, client)| client.clone())
+        };
+        let asker = Asker::new(name, engine.clone(), handler, Arc::new(find), clock.clone(), CLAIM_DEADLINE);
+        tasks.add(format!("{name} claim asker"), asker.run());
+        Ok(Self { engine, pods: pods.engine, api })
+    }
+
+    /// Its API.
+    #[must_use]
+    pub fn api(&self) -> &ApiServer {
+        &self.api
+    }
+
+    /// Closes its stores. Its tasks must have been stopped.
+    pub async fn close(&self) {
+        self.pods.close().await;
+        self.engine.close().await;
+    }
+}
+
+/// The pods that partitions have bound to this resource manager's hosts, as the hosts see them.
+fn bound_pods(
+    name: &str,
+    partitions: &[(String, Arc<dyn Client>)],
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+    tasks: &Tasks,
+) -> Result<Delegate, StartError> {
+    let pods = GroupResource::core("pods");
+    let kind = Catalog::builtin().storage(&pods);
+    let kind = kind.ok_or_else(|| StartError::Option("the catalog has no pods".to_owned()))?;
+    let project = Arc::new(projection(kind));
+    // Pods carry the name of their resource manager from the binding on: one filtered stream a partition.
+    let query = Query::everywhere(pods).field("arktos.resourceManager", name);
+    let (aggregate, driver) = Aggregate::new(
+        partitions.to_vec(),
+        &query,
+        project.clone(),
+        EngineConfig::default(),
+        clock.clone(),
+        random.clone(),
+    );
+    tasks.add(format!("{name} bound pods"), driver);
+    let origins = Origins::new(aggregate.engine().clone(), move |partition, stored| project(partition, stored));
+    for (partition, client) in partitions {
+        origins.join(partition, client.clone());
+    }
+    Ok(Delegate { engine: aggregate.engine().clone(), writes: Arc::new(origins) })
+}
+
+/// Reviews of claims, as the API asks for them.
+struct ClaimReviews(Arc<ClaimReviewHandler>);
+
+#[async_trait]
+impl VirtualResource for ClaimReviews {
+    async fn create(&self, identity: &Identity, object: Object) -> Result<Object, Status> {
+        super::components_only(identity)?;
+        self.0.review(object).await
+    }
+}

@@ -1,0 +1,177 @@
+//! Which backend keeps a role's objects, and where.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_store::engine::EngineConfig;
+use arktos_store::log::{LogJournal, LogOptions};
+use arktos_store::{Clock, Engine, Tasks};
+
+/// What keeps the objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The project's own segmented log: durable, in the data directory.
+    #[default]
+    Log,
+    /// Nothing: what is stored is gone with the process.
+    Memory,
+    /// A sled database in the data directory.
+    Sled,
+    /// An etcd cluster, by the URLs of its members.
+    Etcd(Vec<String>),
+}
+
+/// A string that names no store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a store: log, memory, sled, or etcd:URL[,URL…]")]
+pub struct UnknownStore(String);
+
+impl FromStr for StoreKind {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "log" => Ok(Self::Log),
+            "memory" => Ok(Self::Memory),
+            "sled" => Ok(Self::Sled),
+            other => match other.strip_prefix("etcd:") {
+                Some(urls) if !urls.is_empty() => Ok(Self::Etcd(urls.split(',').map(str::to_owned).collect())),
+                _ => Err(UnknownStore(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("log"),
+            Self::Memory => f.write_str("memory"),
+            Self::Sled => f.write_str("sled"),
+            Self::Etcd(urls) => write!(f, "etcd:{}", urls.join(",")),
+        }
+    }
+}
+
+/// Which store, where, and how much history it keeps.
+#[derive(Debug, Clone)]
+pub struct StoreArgs {
+    /// What keeps the objects.
+    pub kind: StoreKind,
+    /// The directory under which embedded stores keep their files, one directory a role.
+    pub data_dir: PathBuf,
+    /// How long past revisions are kept.
+    pub history_window: Duration,
+}
+
+impl Default for StoreArgs {
+    fn default() -> Self {
+        Self { kind: StoreKind::Memory, data_dir: PathBuf::new(), history_window: Duration::from_secs(300) }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// This build has no such backend.
+    #[error("this build has no {0} store: build it with `--features {0}`")]
+    NotBuilt(&'static str),
+    /// The backend could not be opened.
+    #[error("the store in {path} cannot be opened: {source}")]
+    Open {
+        /// Where it is.
+        path: String,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Opens the store of a role, and gives `tasks` what keeps it in order.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Result<Engine, StoreError> {
+    let mut config = EngineConfig::default();
+    config.history_window = args.history_window;
+    let engine = match &args.kind {
+        StoreKind::Memory => Engine::memory_with(config, clock.clone()),
+        StoreKind::Log => {
+            let directory = args.data_dir.join(role);
+            let journal =
+                LogJournal::open(&directory, LogOptions::default()).map_err(|error| failed(&directory, error))?;
+            Engine::open(Box::new(journal), config, clock.clone()).map_err(|error| failed(&directory, error))?
+        }
+        StoreKind::Sled => open_sled(args, role, config, clock)?,
+        StoreKind::Etcd(urls) => open_etcd(urls, role, config, clock, tasks).await?,
+    };
+    let maintained = engine.clone();
+    tasks.add(format!("{role} store"), async move { maintained.maintenance().await });
+    Ok(engine)
+}
+
+fn failed(place: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Open { path: place.display().to_string(), source: source.into() }
+}
+
+#[cfg(feature = "sled")]
+fn open_sled(args: &StoreArgs, role: &str, config: EngineConfig, clock: &Arc<dyn Clock>) -> Result<Engine, StoreError> {
+    let directory = args.data_dir.join(format!("{role}.sled"));
+    let journal = arktos_store::sled::SledJournal::open(&directory, &arktos_store::sled::SledOptions::default())
+        .map_err(|error| failed(&directory, error))?;
+    Engine::open(Box::new(journal), config, clock.clone()).map_err(|error| failed(&directory, error))
+}
+
+#[cfg(not(feature = "sled"))]
+fn open_sled(_: &StoreArgs, _: &str, _: EngineConfig, _: &Arc<dyn Clock>) -> Result<Engine, StoreError> {
+    Err(StoreError::NotBuilt("sled"))
+}
+
+#[cfg(feature = "etcd")]
+async fn open_etcd(
+    urls: &[String],
+    role: &str,
+    config: EngineConfig,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> Result<Engine, StoreError> {
+    let options = arktos_store::etcd::EtcdOptions::new(urls, &format!("/arktos/{role}/"));
+    let place = PathBuf::from(format!("etcd:{}", urls.join(",")));
+    let storage = arktos_store::etcd::EtcdStorage::connect(options).await.map_err(|error| failed(&place, error))?;
+    let shared = Engine::shared(Arc::new(storage), config, clock.clone()).await;
+    let (engine, feed) = shared.map_err(|error| failed(&place, error))?;
+    tasks.add(format!("{role} etcd feed"), feed);
+    Ok(engine)
+}
+
+#[cfg(not(feature = "etcd"))]
+async fn open_etcd(
+    _: &[String],
+    _: &str,
+    _: EngineConfig,
+    _: &Arc<dyn Clock>,
+    _: &Tasks,
+) -> Result<Engine, StoreError> {
+    Err(StoreError::NotBuilt("etcd"))
+}
+
+/// Takes a data directory for this process, for as long as the file that is returned stays open.
+///
+/// # Errors
+/// A sentence that says that another process has it, or what else went wrong.
+pub fn lock(data_dir: &Path) -> Result<fs::File, String> {
+    let path = data_dir.join("lock");
+    let open = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = open.map_err(|error| format!("{}: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(format!("another process is using {}: stop it first, or choose another --data-dir", data_dir.display()))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+    }
+}
