@@ -11,6 +11,7 @@
 //! | `serviceaccount`, `root-ca-certificate-publisher` | `defaults` |
 //! | `deployment` | `deployment` |
 //! | `replicaset` | `replicaset` |
+//! | `endpointslice`, `endpoints` | `endpoints` |
 //! | `garbage-collector` | `garbage` |
 //! | which of them run | [`options`] |
 //! | which kinds there are | [`kinds`] |
@@ -21,6 +22,7 @@ pub mod bound_pods;
 mod content;
 mod defaults;
 mod deployment;
+mod endpoints;
 mod events;
 mod garbage;
 pub mod kinds;
@@ -70,6 +72,8 @@ pub fn partition(
             "deployment" => deployment::start(&mut setup),
             "replicaset" => replicaset::start(&mut setup),
             "garbage-collector" => garbage::start(&mut setup, false),
+            "endpointslice" => endpoints::start_slices(&mut setup),
+            "endpoints" => endpoints::start_legacy(&mut setup),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));

@@ -8,4 +8,5 @@ mod deployments;
 mod garbage;
 mod namespaces;
 mod replicasets;
+mod services;
 mod tenants;

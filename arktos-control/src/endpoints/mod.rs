@@ -1,0 +1,47 @@
+//! What is behind a service: the `endpointslice` controller, and the `endpoints` controller for clients that know only
+//! the older kind.
+
+mod backends;
+mod legacy;
+mod slices;
+
+use std::sync::Arc;
+
+use arktos_core::ObjectPath;
+use arktos_core::typed::Service;
+use arktos_store::informer::Event;
+use arktos_store::{Informer, WorkQueue};
+
+use crate::pod::PodView;
+use crate::setup::{Seen, Setup, namespace_of};
+
+pub(crate) use legacy::start as start_legacy;
+pub(crate) use slices::start as start_slices;
+
+/// Services and the pods that may be behind them, and the queue of services to look at.
+fn watch(setup: &mut Setup) -> (Informer<Seen<Service>>, Informer<PodView>, WorkQueue<ObjectPath>) {
+    let (services, pods) = (setup.services(), setup.pods());
+    let queue = crate::reconcile::queue(&setup.clock);
+    let adds = queue.clone();
+    services.handle(move |event| {
+        adds.add(event.path().clone());
+    });
+    let (adds, known) = (queue.clone(), services.clone());
+    pods.handle(move |event| pod_changed(&adds, &known, event));
+    (services, pods, queue)
+}
+
+/// Queues the services that select a pod, as it was or as it is, when it looks different from there.
+fn pod_changed(queue: &WorkQueue<ObjectPath>, services: &Informer<Seen<Service>>, event: &Event<PodView>) {
+    if let Event::Updated { old, new, .. } = event
+        && backends::looks_alike(old, new)
+    {
+        return;
+    }
+    for service in services.store().within(&namespace_of(event.path())) {
+        let selects = |pod: Option<&Arc<PodView>>| pod.is_some_and(|pod| backends::selects(&service.object, pod));
+        if selects(event.before()) || selects(event.after()) {
+            queue.add(service.stored.path.clone());
+        }
+    }
+}
