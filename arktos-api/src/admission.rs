@@ -10,7 +10,7 @@ mod priority;
 mod service_account;
 
 use arktos_core::{Object, Status};
-use arktos_store::{Commit, CommitError, Stored};
+use arktos_store::{Commit, Stored};
 
 use crate::authorize::escalation;
 use crate::call::Call;
@@ -51,6 +51,7 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         }
         "ingresses.networking.k8s.io" if plugins.runs("DefaultIngressClass") => defaults::ingress_class(call, object),
         "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object)?,
+        "certificatesigningrequests.certificates.k8s.io" => defaults::requester(call, object),
         "namespaces" => defaults::namespace_label(object),
         "tenants" => defaults::tenant_finalizer(object),
         _ => {}
@@ -87,7 +88,15 @@ pub(crate) async fn update(
         "priorityclasses.scheduling.k8s.io" if call.state.config.admission.runs("Priority") => {
             priority::class(call, new)?;
         }
-        "pods" => pods::keep_node(call, old, new)?,
+        "pods" => {
+            pods::keep_node(call, old, new)?;
+            if call.state.config.admission.runs("Priority") {
+                priority::keep(old, new);
+            }
+            if call.state.config.admission.runs("DefaultTolerationSeconds") {
+                pods::default_tolerations(new);
+            }
+        }
         _ => {}
     }
     Ok(())
@@ -104,9 +113,4 @@ fn objects(call: &Call<'_>, group: &str, resource: &str) -> Vec<Object> {
     let snapshot = call.state.config.engine.snapshot();
     let decoded = snapshot.range(&resource, &within, None).filter_map(|stored: Stored| stored.object.decode(None).ok());
     decoded.collect()
-}
-
-/// Whether a refusal came from a guard of this module.
-pub(crate) fn is_guard(error: &CommitError) -> bool {
-    matches!(error, CommitError::Guarded { .. })
 }

@@ -70,6 +70,7 @@ impl Allocation {
         if let Some(old) = old {
             keep(old, new);
         }
+        families(new);
         let held = old.map(counters_of).unwrap_or_default();
         plan.plan_address(call, new, &held)?;
         plan.plan_ports(call, new, &held)?;
@@ -152,8 +153,7 @@ impl Allocation {
 
     /// The changes of counters.
     pub(crate) fn counters(&self) -> Vec<CounterChange> {
-        let taken =
-            self.picks().map(|pick| CounterChange { counter: pick.counter.clone(), delta: 1, limit: Some(1) });
+        let taken = self.picks().map(|pick| CounterChange { counter: pick.counter.clone(), delta: 1, limit: Some(1) });
         let released =
             self.released.iter().map(|counter| CounterChange { counter: counter.clone(), delta: -1, limit: None });
         taken.chain(released).collect()
@@ -245,20 +245,50 @@ fn counters_of(service: &Object) -> Vec<Arc<str>> {
     held
 }
 
+/// One address family, IPv4; a headless service without a selector is ready for both.
+fn families(service: &mut Object) {
+    let address = service.str_at(&["spec", "clusterIP"]).to_owned();
+    if service.str_at(&["spec", "type"]) == "ExternalName" {
+        return;
+    }
+    if !address.is_empty() && service.at(&["spec", "clusterIPs"]).is_none() {
+        service.set(&["spec", "clusterIPs"], json!([address]));
+    }
+    let selects = service.at(&["spec", "selector"]).and_then(Value::as_object).is_some_and(|labels| !labels.is_empty());
+    let both = address == "None" && !selects;
+    let policy = service.str_at(&["spec", "ipFamilyPolicy"]).to_owned();
+    if policy.is_empty() {
+        service.set(&["spec", "ipFamilyPolicy"], if both { "RequireDualStack" } else { "SingleStack" });
+    }
+    let mut families = service.at(&["spec", "ipFamilies"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    if families.is_empty() {
+        families.push(Value::from("IPv4"));
+    }
+    if both && policy != "SingleStack" && families.len() == 1 {
+        let other = if families[0] == "IPv4" { "IPv6" } else { "IPv4" };
+        families.push(Value::from(other));
+    }
+    service.set(&["spec", "ipFamilies"], families);
+}
+
 /// What an update does not say stays: the address always, node ports by position and protocol. A service that no longer
 /// needs them loses them.
 fn keep(old: &Object, new: &mut Object) {
     let kind = new.str_at(&["spec", "type"]).to_owned();
     if kind == "ExternalName" {
         if old.str_at(&["spec", "type"]) != "ExternalName" {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            let given = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+            for field in given {
                 if new.at(&["spec", field]) == old.at(&["spec", field]) {
                     new.remove(&["spec", field]);
                 }
             }
         }
     } else if new.str_at(&["spec", "clusterIP"]).is_empty() {
-        for field in ["clusterIP", "clusterIPs"] {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            if field.starts_with("ip") && new.at(&["spec", field]).is_some() {
+                continue;
+            }
             if let Some(value) = old.at(&["spec", field]).cloned() {
                 new.set(&["spec", field], value);
             }

@@ -1,5 +1,6 @@
 //! From credentials to an identity.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_core::{Reason, Status, TenantName};
@@ -134,6 +135,15 @@ pub(crate) fn impersonate(
         let attributes = Attributes { verb: "impersonate", group, resource, namespace, name, ..Attributes::default() };
         authorizer.check(&identity, &Attributes { tenant: identity.tenant.as_ref(), ..attributes })?;
     }
+    let extra = extra(headers);
+    for (key, values) in &extra {
+        for value in values {
+            let group = "authentication.k8s.io";
+            let asked = Attributes { verb: "impersonate", group, resource: "userextras", ..Attributes::default() };
+            let asked = Attributes { subresource: key, name: value, tenant: identity.tenant.as_ref(), ..asked };
+            authorizer.check(&identity, &asked)?;
+        }
+    }
     let mut all = groups;
     if let (true, Some((namespace, _))) = (all.is_empty(), account) {
         all.extend(["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]);
@@ -142,5 +152,18 @@ pub(crate) fn impersonate(
     if !all.iter().any(|group| group == ending) {
         all.push(ending.to_owned());
     }
-    Ok(Identity { user, uid: uid.unwrap_or_default(), groups: all, tenant: identity.tenant, ..Identity::default() })
+    Ok(Identity { user, uid: uid.unwrap_or_default(), groups: all, tenant: identity.tenant, extra })
+}
+
+/// `Impersonate-Extra-<key>` headers; keys are percent-encoded, in lower case.
+fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        let Some(key) = name.as_str().strip_prefix("impersonate-extra-") else { continue };
+        let key = crate::request::percent_decode(key, false).unwrap_or_else(|| key.to_owned());
+        if let Ok(value) = value.to_str() {
+            extra.entry(key).or_default().push(value.to_owned());
+        }
+    }
+    extra
 }

@@ -124,7 +124,7 @@ impl Client for InProcessClient {
             scale::patch(&call, &asked).await?;
             return call.found().await;
         }
-        Ok(patch::patch(&call, part(subresource), &asked).await?.stored)
+        Ok(patch::patch(&call, part(subresource), &asked, &[]).await?.stored)
     }
 
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status> {

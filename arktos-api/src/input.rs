@@ -121,16 +121,18 @@ fn json_type(wanted: &TypeMeta, body: &[u8]) -> Result<TypeMeta, Status> {
         #[serde(borrow)]
         kind: Option<std::borrow::Cow<'a, str>>,
     }
+    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{');
     match serde_json::from_slice::<Only<'_>>(body) {
-        Ok(only) => Ok(TypeMeta {
+        Ok(only) if is_object => Ok(TypeMeta {
             api_version: only.api_version.unwrap_or_default().into_owned(),
             kind: only.kind.unwrap_or_default().into_owned(),
         }),
-        Err(error) => Err(unreadable_json(wanted, body, &error)),
+        Ok(_) => Err(unreadable_json(wanted, body, false)),
+        Err(error) => Err(unreadable_json(wanted, body, error.is_eof())),
     }
 }
 
-fn unreadable_json(wanted: &TypeMeta, body: &[u8], error: &serde_json::Error) -> Status {
+fn unreadable_json(wanted: &TypeMeta, body: &[u8], breaks_off: bool) -> Status {
     const SHAPE: &str =
         r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
     let not_an_object = |what: &str| format!("json: cannot unmarshal {what} into Go value of type {SHAPE}");
@@ -139,8 +141,8 @@ fn unreadable_json(wanted: &TypeMeta, body: &[u8], error: &serde_json::Error) ->
         Ok(Value::String(_)) => not_an_object("string"),
         Ok(Value::Number(_)) => not_an_object("number"),
         Ok(Value::Bool(_)) => not_an_object("bool"),
-        _ if error.is_eof() => "unexpected end of JSON input".to_owned(),
-        _ => error.to_string(),
+        _ if breaks_off => "unexpected end of JSON input".to_owned(),
+        _ => schema::read_json(body).err().map_or_else(|| "invalid JSON".to_owned(), |fault| fault.to_string()),
     };
     let shown: String = if body.starts_with(b"{") {
         String::from_utf8_lossy(&body[..body.len().min(128)]).into_owned()
@@ -175,7 +177,10 @@ fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<()
     let known = catalog.schema(&found).is_some() || catalog.schema(&item).is_some();
     let (version, wanted_kind) = (found.version(), &wanted.kind);
     if !call.kind.builtin {
-        let text = format!("the API version in the data ({}) does not match the expected API version ({})", found.api_version, wanted.api_version);
+        let text = format!(
+            "the API version in the data ({}) does not match the expected API version ({})",
+            found.api_version, wanted.api_version
+        );
         return Err(Status::bad_request(text));
     }
     let why = if known {

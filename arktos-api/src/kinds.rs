@@ -27,7 +27,8 @@ impl Kinds {
         let catalog = self.catalog(Some(tenant));
         catalog.by_path(group, version, resource).or_else(|| {
             // Questions of rights may come without a version.
-            let any = || catalog.group(group)?.versions.iter().find_map(|one| catalog.by_path(group, &one.name, resource));
+            let any =
+                || catalog.group(group)?.versions.iter().find_map(|one| catalog.by_path(group, &one.name, resource));
             if version.is_empty() || version == "*" { any() } else { None }
         })
     }

@@ -41,8 +41,9 @@ mod shared;
 pub mod table;
 mod verbs;
 
+pub use authenticate::authenticator;
 pub use body::Body;
 pub use client::InProcessClient;
-pub use config::{AdmissionConfig, ApiConfig, Delegate, NodePorts, Role, ServiceCidr, VirtualResource, Claimer};
+pub use config::{AdmissionConfig, ApiConfig, Claimer, Delegate, NodePorts, Role, ServiceCidr, VirtualResource};
 pub use identity::{Identity, PeerCertificate, TokenTable};
 pub use server::ApiServer;

@@ -22,8 +22,7 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
     }
     let view = view(head);
     let discovered = state.discovery.answer(view, &head.method, path, &head.headers);
-    let described =
-        || state.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
+    let described = || state.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
     discovered.or_else(described).unwrap_or_else(|| Ok(nothing_there()))
 }
 

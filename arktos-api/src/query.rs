@@ -118,7 +118,10 @@ impl ReadOptions {
                 faults.push(forbidden("resourceVersionMatch", text));
             }
             if !self.continue_token.is_empty() {
-                faults.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+                faults.push(forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ));
             }
             if self.version_match.is_none() {
                 faults.push(unsupported("resourceVersionMatch", &format!("{asked:?}"), &["Exact", "NotOlderThan", ""]));
@@ -172,10 +175,8 @@ impl WriteOptions {
             faults.push(cause("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"));
         }
         if let Some((at, found)) = manager.char_indices().find(|(_, found)| found.is_control()) {
-            let text = format!(
-                "Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})",
-                u32::from(found)
-            );
+            let text =
+                format!("Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})", u32::from(found));
             faults.push(cause("FieldValueInvalid", "fieldManager", &text));
         }
         let dry_run = dry_run(query.all("dryRun"), &mut faults);

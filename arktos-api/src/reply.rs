@@ -338,11 +338,8 @@ fn protobuf(value: &Value) -> Option<Vec<u8>> {
 /// A failure, or the success of a deletion.
 pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
     let code = if status.code == 0 { 200 } else { status.code };
-    let mut response = respond(
-        code,
-        Accept { encoding, ..Accept::JSON },
-        serde_json::to_vec(status).unwrap_or_default(),
-    );
+    let mut response =
+        respond(code, Accept { encoding, ..Accept::JSON }, serde_json::to_vec(status).unwrap_or_default());
     let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if wait > 0 && matches!(code, 429 | 500 | 503 | 504) {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(wait));

@@ -8,7 +8,6 @@ use arktos_core::{Object, Reason, Scope, Status, TenantName};
 use arktos_store::client::Patch;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response};
-use serde_json::Value;
 
 use crate::authenticate::unauthorized;
 use crate::body::Body;
@@ -86,9 +85,11 @@ where
     let known = tenant.as_ref().unwrap_or(&SYSTEM);
     let Some(kind) = state.kinds.find(known, &resource.group, &resource.version, &resource.resource) else {
         let group_known = resource.group.is_empty()
-            || state.kinds.catalog(Some(known)).group(&resource.group).is_some_and(|group| {
-                group.versions.iter().any(|version| version.name == resource.version)
-            });
+            || state
+                .kinds
+                .catalog(Some(known))
+                .group(&resource.group)
+                .is_some_and(|group| group.versions.iter().any(|version| version.name == resource.version));
         return if group_known { Err(not_found()) } else { Ok(paths::nothing_there()) };
     };
     if !paths::view(head).shows(&kind) {
@@ -225,7 +226,8 @@ impl ResourceRequest<'_> {
             ("binding" | "eviction" | "token", Verb::Create) => self.act(call).await,
             _ => {
                 call.found().await?;
-                let text = format!("{} cannot be reached from here: there is nothing that runs", self.resource.subresource);
+                let text =
+                    format!("{} cannot be reached from here: there is nothing that runs", self.resource.subresource);
                 Err(Status::failure(Reason::NotImplemented, text))
             }
         }
@@ -234,7 +236,8 @@ impl ResourceRequest<'_> {
     /// Whether the subresource is a view of the whole object.
     fn shows_object(&self, call: &Call<'_>) -> bool {
         call.kind.subresource(&self.resource.subresource).is_some_and(|subresource| {
-            subresource.kind == *call.kind.type_meta && !matches!(self.resource.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
+            subresource.kind == *call.kind.type_meta
+                && !matches!(self.resource.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
         })
     }
 
@@ -348,25 +351,27 @@ impl ResourceRequest<'_> {
     async fn patch(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
         let asked = self.asked_patch(call)?;
         let view = self.view_of_object(call)?;
-        let changed = patch::patch(call, part, &asked).await?;
+        let changed = patch::patch(call, part, &asked.0, &asked.1).await?;
         Ok(view.object(200, &changed.stored))
     }
 
-    fn asked_patch(&self, call: &mut Call<'_>) -> Result<Patch, Status> {
+    /// The patch, and what is wrong with how it is written.
+    fn asked_patch(&self, call: &mut Call<'_>) -> Result<(Patch, Vec<String>), Status> {
         let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
         self.write_options(call, "PatchOptions", form == PatchType::Apply)?;
         if form == PatchType::Apply {
             let text = "server-side apply is not served yet: use client-side apply, or a merge patch";
             return Err(Status::failure(Reason::UnsupportedMediaType, text));
         }
-        let value: Value = serde_json::from_slice(&self.bytes).map_err(|error| {
-            let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        let (value, repeated) = arktos_core::schema::read_json(&self.bytes).map_err(|fault| {
+            let why = fault.to_string();
             Status::bad_request(if form == PatchType::Strategic { why } else { format!("error decoding patch: {why}") })
         })?;
+        let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
         Ok(match form {
-            PatchType::Json => Patch::Json(value),
-            PatchType::Merge => Patch::Merge(value),
-            _ => Patch::Strategic(value),
+            PatchType::Json => (Patch::Json(value), Vec::new()),
+            PatchType::Merge => (Patch::Merge(value), repeated),
+            _ => (Patch::Strategic(value), repeated),
         })
     }
 
@@ -376,7 +381,7 @@ impl ResourceRequest<'_> {
             Verb::Get => scale::get(call).await?,
             Verb::Patch => {
                 let asked = self.asked_patch(call)?;
-                scale::patch(call, &asked).await?
+                scale::patch(call, &asked.0).await?
             }
             _ => {
                 self.write_options(call, "UpdateOptions", false)?;
@@ -419,7 +424,9 @@ impl ResourceRequest<'_> {
         let value = match encoding {
             negotiate::Encoding::Json => serde_json::from_slice(&self.bytes).ok(),
             negotiate::Encoding::Yaml => arktos_core::media::yaml::parse(&self.bytes).ok(),
-            negotiate::Encoding::Protobuf => arktos_core::media::protobuf::decode(&self.bytes).ok().map(|(_, value)| value),
+            negotiate::Encoding::Protobuf => {
+                arktos_core::media::protobuf::decode(&self.bytes).ok().map(|(_, value)| value)
+            }
         };
         let _ = (call, types);
         let unreadable = || Status::bad_request("the body of a delete must be DeleteOptions");

@@ -32,12 +32,18 @@ impl Shared {
         for (name, body) in static_roles::bindings() {
             shared.add(catalog, since, &types("ClusterRoleBinding"), name, body);
         }
-        let priority = |value: i64, about: &str| {
-            json!({"value": value, "description": about, "preemptionPolicy": "PreemptLowerPriority"})
-        };
+        let priority = |value: i64, about: &str| json!({"value": value, "description": about, "preemptionPolicy": "PreemptLowerPriority"});
         let critical = [
-            ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-            ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+            (
+                "system-cluster-critical",
+                2_000_000_000,
+                "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+            ),
+            (
+                "system-node-critical",
+                2_000_001_000,
+                "Used for system critical pods that must not be moved from their current node.",
+            ),
         ];
         for (name, value, about) in critical {
             let types = TypeMeta::new("scheduling.k8s.io", "v1", "PriorityClass");

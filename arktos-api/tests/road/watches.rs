@@ -26,7 +26,10 @@ async fn objects_enter_and_leave_a_selection() {
     assert_eq!(events.short().await, "ADDED a");
     assert_eq!(events.short().await, "MODIFIED a");
     let event = events.next().await.unwrap();
-    assert_eq!((event["type"].as_str(), event["object"]["metadata"]["labels"]["x"].as_str()), (Some("DELETED"), Some("yes")));
+    assert_eq!(
+        (event["type"].as_str(), event["object"]["metadata"]["labels"]["x"].as_str()),
+        (Some("DELETED"), Some("yes"))
+    );
     assert_eq!(event["object"]["metadata"]["resourceVersion"], left["metadata"]["resourceVersion"]);
 }
 
@@ -89,6 +92,7 @@ async fn a_place_that_history_has_left_is_told_inside_the_stream() {
         world.patch("acme", &format!("{MAPS}/a"), json!({"data": {"a": at.to_string()}})).await;
         world.advance(3600);
     }
+    world.engine.compact(arktos_store::Clock::now(&world.clock)).await.unwrap();
     let mut late = world.watch("acme", &format!("{MAPS}?watch=1&resourceVersion=1")).await;
     let event = late.next().await.unwrap();
     assert_eq!((event["type"].as_str(), event["object"]["code"].as_u64()), (Some("ERROR"), Some(410)));

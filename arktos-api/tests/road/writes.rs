@@ -109,7 +109,10 @@ async fn unknown_fields_are_warned_of_refused_or_ignored() {
     let ignored = world.post("acme", &format!("{MAPS}?fieldValidation=Ignore&dryRun=All"), body.clone()).await;
     assert_eq!((ignored.code, ignored.warnings.len()), (201, 0));
     let warned = world.post("acme", MAPS, body).await;
-    assert_eq!((warned.code, warned.warnings.as_slice()), (201, &[r#"299 - "unknown field \"bogus\"""#.to_owned()][..]));
+    assert_eq!(
+        (warned.code, warned.warnings.as_slice()),
+        (201, &[r#"299 - "unknown field \"bogus\"""#.to_owned()][..])
+    );
 }
 
 #[tokio::test]
