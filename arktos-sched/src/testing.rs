@@ -220,7 +220,7 @@ impl Client for Api {
                 // Whoever has caught up is told so.
                 let next = cursor.next().now_or_never();
                 let caught_up = || Ok(Delivery::Bookmark(cursor.revision()));
-                let (idle, next) = (next.is_none(), next.unwrap_or_else(|| caught_up()));
+                let (idle, next) = (next.is_none(), next.unwrap_or_else(caught_up));
                 return Some((next.map_err(|error| Status::expired(error.to_string())), (cursor, idle)));
             }
             let next = cursor.next().await.map_err(|error| Status::expired(error.to_string()));

@@ -17,6 +17,7 @@
 //! fenced once can never be bound again, so the next attempt for the same pod is another claim.
 
 pub mod asker;
+pub mod direct;
 pub mod fence;
 pub mod ledger;
 pub mod reaper;
@@ -27,6 +28,7 @@ use arktos_core::{ObjectKey, Status};
 use arktos_store::Client;
 
 pub use asker::Asker;
+pub use direct::DirectClaimer;
 pub use fence::Fence;
 pub use ledger::{Allocatable, InvalidClaim, Ledger, PARTITION_LABEL};
 pub use reaper::Reaper;

@@ -24,8 +24,11 @@ pub struct ClaimReviewHandler {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     /// What each host can give, as of a revision of its node. Written by reviews; never more than there are hosts.
-    hosts: Mutex<HashMap<Box<str>, (Revision, Arc<Allocatable>)>>,
+    hosts: Mutex<HashMap<Box<str>, Known>>,
 }
+
+/// What a host can give, as of a revision of its node.
+type Known = (Revision, Arc<Allocatable>);
 
 impl ClaimReviewHandler {
     /// A handler over a resource manager's store.

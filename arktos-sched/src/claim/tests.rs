@@ -234,3 +234,27 @@ async fn fences_go_when_their_pods_are_long_gone() {
     assert_eq!(left.len(), 1, "the pod that waits is still there");
     assert_eq!(json!(left[0].1.spec.claim), json!(request("waits", "n", 1).name));
 }
+
+#[tokio::test]
+async fn a_pod_that_comes_with_its_host_is_claimed_at_whoever_has_the_host() {
+    let clock = clock();
+    let managers: Vec<_> = (0..2).map(|at| Api::resource_manager(&clock, at)).collect();
+    managers[0].make_node("m", "8", "1Gi", 10).await;
+    managers[1].make_node("n", "1", "1Gi", 10).await;
+    let clients = managers.iter().enumerate();
+    let clients = clients.map(|(at, api)| (format!("rm-{at}"), api.clone() as Arc<dyn Client>)).collect();
+    let claimer = DirectClaimer::new("tp-1", clients);
+    let pod = |name: &str, node: &str| {
+        let container = json!({"name": "c", "resources": {"requests": {"cpu": "1"}}});
+        let metadata = json!({"name": name, "namespace": "default", "uid": name});
+        let pod = json!({"metadata": metadata, "spec": {"nodeName": node, "containers": [container]}});
+        Object::from_value(pod).expect("an object")
+    };
+    assert_eq!(claimer.claim("acme", &pod("a", "n")).await.as_deref(), Ok("rm-1/tp-1.a"));
+    assert_eq!(claimer.claim("acme", &pod("a", "n")).await.as_deref(), Ok("rm-1/tp-1.a"));
+    assert!(claimer.claim("acme", &pod("b", "n")).await.expect_err("it is full").is(Reason::Conflict));
+    assert!(claimer.claim("acme", &pod("b", "x")).await.expect_err("there is none").is(Reason::NotFound));
+    managers[0].answers.store(false, Ordering::SeqCst);
+    let unsure = claimer.claim("acme", &pod("b", "x")).await.expect_err("nobody knows");
+    assert!(unsure.is(Reason::ServiceUnavailable), "a host may be where nobody answers");
+}

@@ -75,6 +75,9 @@ pub struct Scheduler {
 /// The futures of a scheduler, with their names. The owner runs all of them, and drops them to stop.
 pub type Drivers = Vec<(String, BoxFuture<'static, ()>)>;
 
+/// The resource managers, by their numbers.
+type ManagerClients = Arc<[(Arc<str>, Arc<dyn Client>)]>;
+
 /// A resource manager's name, and its API.
 pub type Manager = (String, Arc<dyn Client>);
 
@@ -89,8 +92,7 @@ impl Scheduler {
         options: Options,
     ) -> (Self, Drivers) {
         let Options { partition: name, names, plugins, backoff, workers, batch } = options;
-        let managers: Arc<[(Arc<str>, Arc<dyn Client>)]> =
-            managers.into_iter().map(|(name, client)| (Arc::from(name), client)).collect();
+        let managers: ManagerClients = managers.into_iter().map(|(name, client)| (Arc::from(name), client)).collect();
         let manager_names = managers.iter().map(|(name, _)| name.clone()).collect();
         let state = State::new(&name, names, manager_names, plugins, backoff, random.next());
         let state = Arc::new(Mutex::new(state));

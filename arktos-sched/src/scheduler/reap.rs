@@ -10,6 +10,7 @@ use arktos_store::{Client, Clock, Informer, Stored};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::ManagerClients;
 use super::state::State;
 use crate::claim::fence::{Fence, Held};
 use crate::claim::post;
@@ -29,7 +30,7 @@ pub(super) struct Reaping {
     pub(super) wanted: Arc<Notify>,
     pub(super) pods: Informer<Stored>,
     pub(super) partition: Arc<dyn Client>,
-    pub(super) managers: Arc<[(Arc<str>, Arc<dyn Client>)]>,
+    pub(super) managers: ManagerClients,
     pub(super) fence: Arc<Fence>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -114,7 +115,7 @@ impl Reaping {
         let doubtful = self.state.lock().reaper.doubtful(BATCH);
         for (id, request, doubt) in doubtful {
             let over = match doubt {
-                Doubt::Unseen => self.is_gone(&request).await,
+                Doubt::Unseen => self.is_gone(&id, &request).await,
                 Doubt::Unbound => self.is_ended(&id, &request).await,
             };
             if over {
@@ -123,13 +124,15 @@ impl Reaping {
         }
     }
 
-    /// Whether a pod is gone: its newest state says so, not our not having seen it.
-    async fn is_gone(&self, request: &ClaimRequest) -> bool {
+    /// Whether a pod that was never seen is not there: its newest state says so, not our not having seen it. It may be
+    /// about to be made, already on its host: so the claim is fenced as well.
+    async fn is_gone(&self, id: &ClaimId, request: &ClaimRequest) -> bool {
         let path = ObjectPath::new(&request.tenant, &request.namespace, &request.pod);
-        match self.partition.get(&ObjectKey { resource: Pod::resource(), path }).await {
+        let gone = match self.partition.get(&ObjectKey { resource: Pod::resource(), path }).await {
             Ok(stored) => *stored.object.header().uid != *request.pod_uid,
             Err(status) => status.is(Reason::NotFound),
-        }
+        };
+        gone && self.is_ended(id, request).await
     }
 
     async fn is_ended(&self, id: &ClaimId, request: &ClaimRequest) -> bool {

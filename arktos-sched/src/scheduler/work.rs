@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+use super::ManagerClients;
 use super::report::{Report, gone};
 use super::state::{Failure, Placement, State};
 use crate::claim::fence::{Fence, Held};
@@ -37,7 +38,7 @@ pub(super) struct Worker {
     pub(super) state: Arc<Mutex<State>>,
     pub(super) changed: Arc<Notify>,
     pub(super) partition: Arc<dyn Client>,
-    pub(super) managers: Arc<[(Arc<str>, Arc<dyn Client>)]>,
+    pub(super) managers: ManagerClients,
     pub(super) fence: Arc<Fence>,
     pub(super) report: Report,
     pub(super) clock: Arc<dyn Clock>,
