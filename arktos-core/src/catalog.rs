@@ -124,3 +124,58 @@ impl Catalog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Scope;
+    use crate::object::Object;
+    use serde_json::json;
+
+    #[test]
+    fn every_kind_has_a_schema_and_a_storage_form() {
+        let catalog = Catalog::builtin();
+        assert!(catalog.kinds().count() > 70);
+        for kind in catalog.kinds() {
+            let name = &kind.group_resource;
+            assert!(kind.schema.as_struct().is_some_and(|object| object.field("metadata").is_some()), "{name}");
+            let stored = catalog.storage(&kind.storage_resource).expect("a storage form");
+            assert_eq!(stored.storage_resource, kind.storage_resource);
+            assert!(kind.subresources.iter().all(|part| catalog.schema(&part.kind).is_some() || part.name != "scale"));
+        }
+    }
+
+    #[test]
+    fn kinds_live_where_they_belong() {
+        let catalog = Catalog::builtin();
+        let scope = |group: &str, version: &str, resource: &str| {
+            catalog.by_path(group, version, resource).map(|kind| kind.scope)
+        };
+        assert_eq!(scope("", "v1", "nodes"), Some(Scope::Region));
+        assert_eq!(scope("", "v1", "tenants"), Some(Scope::Region));
+        assert_eq!(scope("region.arktos.io", "v1", "claims"), Some(Scope::Region));
+        assert_eq!(scope("", "v1", "namespaces"), Some(Scope::Tenant));
+        assert_eq!(scope("apps", "v1", "deployments"), Some(Scope::Namespace));
+        assert_eq!(scope("apps", "v2", "deployments"), None);
+    }
+
+    #[test]
+    fn the_two_faces_of_events_share_their_selectable_values() {
+        let catalog = Catalog::builtin();
+        let core = catalog.by_path("", "v1", "events").expect("core events");
+        let newer = catalog.by_path("events.k8s.io", "v1", "events").expect("newer events");
+        assert_eq!(core.field("involvedObject.name"), newer.field("regarding.name"));
+        assert_eq!(core.field("reportingComponent"), newer.field("reportingController"));
+        assert_eq!(newer.field("source"), None);
+        assert_eq!(newer.storage_resource, GroupResource::core("events"));
+    }
+
+    #[test]
+    fn absent_fields_can_be_selected_by_their_default() {
+        let pods = Catalog::builtin().by_path("", "v1", "pods").expect("pods");
+        let pod = Object::from_value(json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}})).expect("an object");
+        let encoded = pods.encode(&pod).expect("encodes");
+        let value = |field: &str| &*encoded.header().fields[pods.field(field).expect("a field")];
+        assert_eq!((value("spec.nodeName"), value("spec.hostNetwork"), value("status.phase")), ("n", "false", ""));
+    }
+}

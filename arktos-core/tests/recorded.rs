@@ -130,8 +130,12 @@ fn write(
                 Ok(decoded) => decoded,
                 Err(status) => return Some(Err(status)),
             };
+            if method == "PATCH"
+                && let Err(status) = rules::refuse_patched(kind, &decoded.object)
+            {
+                return Some(Err(status));
+            }
             Some(match subresource {
-                None if method == "PATCH" => rules::admit_patch(kind, &old, decoded.object),
                 None => rules::admit_update(kind, &old, decoded.object),
                 Some(_) => rules::admit_status(kind, &old, decoded.object),
             })

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::encoded::{EncodeError, Encoded, NOTES};
 use crate::kind::{GroupResource, Scope, TypeMeta};
 use crate::object::Object;
-use crate::schema::Schema;
+use crate::schema::{self, Field, Schema, Shape, Struct, StructRef};
 
 /// A resource in one version: what the road needs to know to serve it.
 #[derive(Debug, Clone)]
@@ -92,6 +92,46 @@ pub struct SelectableField {
 }
 
 impl Kind {
+    /// A kind of one's own: `metadata` is as of any object, and all other fields are kept as they come. It can be read,
+    /// written and watched like any other, and has a `status` subresource. Set `schema` to say more.
+    #[must_use]
+    pub fn custom(group: &str, version: &str, kind: &str, resource: &str, scope: Scope) -> Self {
+        let verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+        let type_meta = TypeMeta::new(group, version, kind);
+        let meta = schema::builtin("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+        let mut fields = vec![
+            Field::optional("apiVersion", Schema::of(Shape::String)),
+            Field::optional("kind", Schema::of(Shape::String)),
+        ];
+        fields.extend(meta.map(|meta| Field::optional("metadata", meta)));
+        let object = Struct::new(&format!("{group}.{version}.{kind}"), fields, true);
+        let group_resource = GroupResource::new(group, resource);
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            resource: resource.to_owned(),
+            singular: kind.to_lowercase(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            scope,
+            verbs: verbs.map(str::to_owned).to_vec(),
+            subresources: vec![Subresource {
+                name: "status".to_owned(),
+                kind: type_meta.clone(),
+                verbs: ["get", "patch", "update"].map(str::to_owned).to_vec(),
+            }],
+            columns: Vec::new(),
+            fields: Vec::new(),
+            schema: Schema::of(Shape::Struct(StructRef::Own(Arc::new(object)))),
+            storage: true,
+            storage_resource: group_resource.clone(),
+            group_resource,
+            type_meta: Arc::new(type_meta),
+            builtin: false,
+        }
+    }
+
     /// Encodes an object of this kind, which must be in the stored version.
     ///
     /// # Errors

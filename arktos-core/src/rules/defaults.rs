@@ -44,6 +44,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
     Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },
     Function { name: "gated", make: gated },
+    Function { name: "target_port", make: |port| Some(port.get("port").cloned().unwrap_or_else(|| Value::from(0))) },
     Function { name: "grace", make: grace },
 ];
 

@@ -6,7 +6,8 @@
 //! | request | calls |
 //! |---|---|
 //! | create | [`schema::read`](crate::schema::read), name, uid and time from the road, admission plugins, [`admit_create`] |
-//! | update, patch | [`schema::read`](crate::schema::read) or [`decode`](crate::schema::decode), admission plugins, [`admit_update`] |
+//! | update | [`schema::read`](crate::schema::read), admission plugins, [`admit_update`] |
+//! | patch | [`schema::decode`](crate::schema::decode) of what it made, [`refuse_patched`], then as an update |
 //! | update or patch of `status` | the same, then [`admit_status`] |
 //! | all | [`convert::to_storage`], [`Kind::encode`]; on the way out [`convert::from_storage`] |
 //!
@@ -23,6 +24,8 @@ pub mod meta;
 mod prepare;
 pub(crate) mod table;
 mod validate;
+
+use serde_json::Value;
 
 use crate::catalog::Kind;
 use crate::object::Object;
@@ -56,18 +59,17 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse(kind, new, Some(old))
 }
 
-/// As [`admit_update`], for a patch (server-side apply excepted).
+/// Refuses what a patch has made of an object that cannot be patched.
 ///
 /// # Errors
-/// As [`admit_create`]. Revisions of controllers cannot be patched at all: the API finds the data of a patched one
-/// changed, whatever the patch says, and clients know it so.
-pub fn admit_patch(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
-    let patched = admit_update(kind, old, new)?;
+/// 422 for revisions of controllers: the API finds the data of a patched one changed, whatever the patch says (an update
+/// that leaves the data alone it takes), and clients know it so.
+pub fn refuse_patched(kind: &Kind, patched: &Object) -> Result<(), Status> {
     if (kind.group.as_str(), kind.kind.as_str()) != ("apps", "ControllerRevision") {
-        return Ok(patched);
+        return Ok(());
     }
     let mut faults = fault::Faults::default();
-    faults.invalid("data", patched.at(&["data"]).unwrap_or(&serde_json::Value::Null), "field is immutable");
+    faults.invalid("data", patched.at(&["data"]).unwrap_or(&Value::Null), "field is immutable");
     Err(Status::invalid(&kind.group, &kind.kind, patched.name(), faults.0))
 }
 

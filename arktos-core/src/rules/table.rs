@@ -228,3 +228,26 @@ pub(super) fn get<'a>(map: &'a Map<String, Value>, path: &[&str]) -> Option<&'a 
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(map.get(*first)?, |value, field| value.get(*field))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn every_rule_is_understood_and_stands_at_a_type_and_field_that_exist() {
+        for (name, (lines, _)) in SECTIONS.iter() {
+            let full = ["io.k8s.api.", "io.k8s.", "io."].map(|prefix| format!("{prefix}{name}"));
+            let schema = full.iter().find_map(|full| schema::builtin(full));
+            let schema = schema.unwrap_or_else(|| panic!("no type {name}"));
+            for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+                let (field, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+                for rule in rest.split(" ; ") {
+                    let added = add(&mut TypeRules::default(), field_path(field), rule.trim());
+                    assert!(added.is_some(), "{name}: {line}");
+                }
+                assert!(schema.at(&field_path(field)).is_some(), "{name} has no field {field}");
+            }
+        }
+    }
+}

@@ -118,3 +118,80 @@ impl From<Dialect> for Extra {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use serde_json::json;
+
+    fn read_one(resource: (&str, &str), body: &str) -> Result<Decoded, Status> {
+        let kind = Catalog::builtin().by_path(resource.0, "v1", resource.1).expect("a built-in kind");
+        read(&kind, body.as_bytes(), Dialect::Plain)
+    }
+
+    #[test]
+    fn unknown_and_repeated_fields_are_told_in_the_order_of_the_text() {
+        let body =
+            r#"{"zeta":1,"metadata":{"name":"a","name":"b"},"spec":{"ports":[{"port":80,"bogus":{}}]},"alpha":2}"#;
+        let decoded = read_one(("", "services"), body).expect("reads");
+        assert_eq!(
+            decoded.faults.strict_text(),
+            "strict decoding error: unknown field \"zeta\", duplicate field \"metadata.name\", \
+             unknown field \"spec.ports[0].bogus\", unknown field \"alpha\""
+        );
+        assert_eq!(decoded.object.name(), "b");
+        assert_eq!(decoded.object.at(&["zeta"]), None);
+    }
+
+    #[test]
+    fn type_faults_are_told_as_clients_know_them() {
+        for (resource, body, text) in [
+            (
+                ("apps", "deployments"),
+                r#"{"spec":{"replicas":"3"}}"#,
+                "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go \
+                 struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                ("", "pods"),
+                r#"{"spec":{"containers":[{"image":5}]}}"#,
+                "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field \
+                 Container.spec.containers.image of type string",
+            ),
+            (
+                ("", "secrets"),
+                r#"{"data":{"a":"%"}}"#,
+                "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 0",
+            ),
+        ] {
+            let status = read_one(resource, body).expect_err("refused");
+            assert_eq!((status.code, status.message.as_str()), (400, text));
+        }
+    }
+
+    #[test]
+    fn values_take_the_form_in_which_the_api_writes_them() {
+        let body = r#"{"metadata":{"labels":{}},"spec":{"hostNetwork":false,"containers":[{"name":"a","image":"x:1","args":[],
+            "resources":{"limits":{"cpu":"1000m"}}}],"volumes":null}}"#;
+        let pod = read_one(("", "pods"), body).expect("reads").object;
+        assert_eq!(pod.at(&["metadata"]), Some(&json!({})));
+        assert_eq!(pod.at(&["spec", "hostNetwork"]), None);
+        assert_eq!(pod.at(&["spec", "volumes"]), None);
+        assert_eq!(pod.at(&["spec", "securityContext"]), Some(&json!({})));
+        let container = &pod.fields["spec"]["containers"][0];
+        assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+        assert_eq!(container["resources"], json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}));
+        assert_eq!(container.get("args"), None);
+    }
+
+    #[test]
+    fn only_those_who_speak_the_dialect_know_the_tenant() {
+        let kind = Catalog::builtin().by_path("", "v1", "configmaps").expect("a built-in kind");
+        let body = br#"{"metadata":{"name":"a","tenant":"acme"}}"#;
+        assert_eq!(read(&kind, body, Dialect::Plain).expect("reads").faults.list.len(), 1);
+        let decoded = read(&kind, body, Dialect::Arktos).expect("reads");
+        assert_eq!(decoded.object.str_at(&["metadata", "tenant"]), "acme");
+        assert!(decoded.faults.list.is_empty());
+    }
+}

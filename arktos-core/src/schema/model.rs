@@ -131,6 +131,23 @@ pub enum StructRef {
     Own(Arc<Struct>),
 }
 
+impl Field {
+    /// A field that may be absent, and then is not written.
+    #[must_use]
+    pub fn optional(name: &str, schema: Schema) -> Self {
+        Self {
+            name: name.into(),
+            schema,
+            required: false,
+            drops_zero: false,
+            nullable: true,
+            absent: None,
+            go_type: "",
+            embedded: "",
+        }
+    }
+}
+
 impl StructRef {
     /// The type.
     #[must_use]
@@ -149,6 +166,13 @@ impl fmt::Debug for StructRef {
 }
 
 impl Struct {
+    /// A type of one's own; `open` ones keep fields that they do not name.
+    #[must_use]
+    pub fn new(name: &str, mut fields: Vec<Field>, open: bool) -> Self {
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { name: name.into(), fields: fields.into(), open, type_meta: None, rules: OnceLock::new() }
+    }
+
     /// A field by name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
