@@ -52,8 +52,7 @@ pub(super) fn storage_class(call: &Call<'_>, object: &mut Object) {
     if asked {
         return;
     }
-    let marks =
-        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+    let marks = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
     if let Some(name) = default_class(call, "storage.k8s.io", "storageclasses", &marks) {
         object.set(&["spec", "storageClassName"], name);
     }
@@ -74,13 +73,31 @@ pub(super) fn ingress_class(call: &Call<'_>, object: &mut Object) {
 
 /// The class that is marked as default; of several, the newest, and of equally new ones the first by name.
 fn default_class(call: &Call<'_>, group: &str, resource: &str, marks: &[&str]) -> Option<String> {
-    let is_default = |class: &Object| {
-        marks.iter().any(|mark| class.str_at(&["metadata", "annotations", mark]) == "true")
-    };
+    let is_default =
+        |class: &Object| marks.iter().any(|mark| class.str_at(&["metadata", "annotations", mark]) == "true");
     let mut classes: Vec<Object> = objects(call, group, resource).into_iter().filter(is_default).collect();
     classes.sort_by(|one, other| {
         let made = |class: &Object| class.str_at(&["metadata", "creationTimestamp"]).to_owned();
         made(other).cmp(&made(one)).then_with(|| one.name().cmp(other.name()))
     });
     classes.first().map(|class| class.name().to_owned())
+}
+
+/// A certificate request says who asked for it, whatever it said itself.
+pub(super) fn requester(call: &Call<'_>, object: &mut Object) {
+    let spec = object.map_mut(&["spec"]);
+    for field in ["username", "uid", "groups", "extra"] {
+        spec.remove(field);
+    }
+    let who = call.identity;
+    spec.insert("username".to_owned(), Value::from(who.user.as_str()));
+    if !who.uid.is_empty() {
+        spec.insert("uid".to_owned(), Value::from(who.uid.as_str()));
+    }
+    if !who.groups.is_empty() {
+        spec.insert("groups".to_owned(), json!(who.groups));
+    }
+    if !who.extra.is_empty() {
+        spec.insert("extra".to_owned(), json!(who.extra));
+    }
 }

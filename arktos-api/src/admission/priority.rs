@@ -42,6 +42,16 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     Ok(())
 }
 
+/// What was computed stays where an update does not say it.
+pub(super) fn keep(old: &Object, new: &mut Object) {
+    for field in ["priority", "preemptionPolicy"] {
+        if let (None, Some(value)) = (new.at(&["spec", field]), old.at(&["spec", field])) {
+            let value = value.clone();
+            new.set(&["spec", field], value);
+        }
+    }
+}
+
 /// At most one class is the default.
 ///
 /// # Errors

@@ -42,10 +42,8 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
 fn account(call: &Call<'_>, pod: &Object, name: &str) -> Result<Object, Status> {
     let resource = GroupResource::core("serviceaccounts");
     let missing = || {
-        let why = format!(
-            "error looking up service account {}/{name}: serviceaccount {name:?} not found",
-            call.namespace
-        );
+        let why =
+            format!("error looking up service account {}/{name}: serviceaccount {name:?} not found", call.namespace);
         Status::forbidden(&GroupResource::core("pods"), pod.name(), why)
     };
     if name.contains('/') {

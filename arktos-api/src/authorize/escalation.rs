@@ -62,7 +62,9 @@ fn missing(wanted: &[Rule], own: &[Rule]) -> Vec<String> {
         let verbs = rule.verbs.clone();
         let place = Rule { verbs: Vec::new(), ..rule };
         match lines.iter_mut().find(|(known, _)| *known == place) {
-            Some((_, known)) => known.extend(verbs.into_iter().filter(|verb| !known.contains(verb)).collect::<Vec<_>>()),
+            Some((_, known)) => {
+                known.extend(verbs.into_iter().filter(|verb| !known.contains(verb)).collect::<Vec<_>>())
+            }
             None => lines.push((place, verbs)),
         }
     }

@@ -39,8 +39,19 @@ pub(crate) fn roles() -> Vec<(&'static str, Value)> {
         json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
         json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
     ];
-    let discovery =
-        ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+    let discovery = [
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
+    ];
     let reviews = vec![
         rule(&["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
         rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
@@ -48,15 +59,32 @@ pub(crate) fn roles() -> Vec<(&'static str, Value)> {
     let view = view_rules();
     let edit: Vec<Value> = edit_rules().into_iter().chain(view.clone()).collect();
     let admin: Vec<Value> = admin_rules().into_iter().chain(edit.clone()).collect();
-    let well_known = ["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"];
+    let well_known = [
+        "/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/",
+        "/openid/v1/jwks",
+        "/openid/v1/jwks/",
+    ];
     [
         ("cluster-admin", everything),
         ("admin", admin),
         ("edit", edit),
         ("view", view),
         ("system:basic-user", reviews),
-        ("system:discovery", vec![urls(&discovery)]),
-        ("system:monitoring", vec![urls(&["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*"])]),
+        ("system:discovery", vec![urls(&["/.well-known", "/.well-known/*"]), urls(&discovery)]),
+        (
+            "system:monitoring",
+            vec![urls(&[
+                "/healthz",
+                "/healthz/*",
+                "/livez",
+                "/livez/*",
+                "/metrics",
+                "/metrics/slis",
+                "/readyz",
+                "/readyz/*",
+            ])],
+        ),
         ("system:public-info-viewer", vec![urls(&["/healthz", "/livez", "/readyz", "/version", "/version/"])]),
         ("system:service-account-issuer-discovery", vec![urls(&well_known)]),
     ]
@@ -91,21 +119,44 @@ pub(crate) fn bindings() -> Vec<(&'static str, Value)> {
 }
 
 const CORE: [&str; 9] = [
-    "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers", "replicationcontrollers/scale",
-    "serviceaccounts", "services", "events",
+    "configmaps",
+    "endpoints",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "replicationcontrollers/scale",
+    "serviceaccounts",
+    "services",
+    "events",
 ];
 const APPS: [&str; 8] = [
-    "daemonsets", "deployments", "deployments/rollback", "deployments/scale", "replicasets", "replicasets/scale",
-    "statefulsets", "statefulsets/scale",
+    "daemonsets",
+    "deployments",
+    "deployments/rollback",
+    "deployments/scale",
+    "replicasets",
+    "replicasets/scale",
+    "statefulsets",
+    "statefulsets/scale",
 ];
 
 fn view_rules() -> Vec<Value> {
     let core = [
-        "bindings", "limitranges", "namespaces", "namespaces/status", "persistentvolumeclaims/status", "pods/log",
-        "pods/status", "replicationcontrollers/status", "resourcequotas", "resourcequotas/status", "services/status",
+        "bindings",
+        "limitranges",
+        "namespaces",
+        "namespaces/status",
+        "persistentvolumeclaims/status",
+        "pods/log",
+        "pods/status",
+        "replicationcontrollers/status",
+        "resourcequotas",
+        "resourcequotas/status",
+        "services/status",
     ];
     let core: Vec<&str> = CORE.into_iter().chain(core).collect();
-    let status = ["controllerrevisions", "daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status"];
+    let status =
+        ["controllerrevisions", "daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status"];
     let apps: Vec<&str> = APPS.into_iter().chain(status).collect();
     vec![
         rule(&[""], &core, &READ),
@@ -122,7 +173,11 @@ fn view_rules() -> Vec<Value> {
 
 fn edit_rules() -> Vec<Value> {
     vec![
-        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"], &READ),
+        rule(
+            &[""],
+            &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"],
+            &READ,
+        ),
         rule(&[""], &["serviceaccounts"], &["impersonate"]),
         rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets"], &WRITE),
         rule(&[""], &["pods/eviction", "serviceaccounts/token"], &["create"]),

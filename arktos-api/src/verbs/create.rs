@@ -89,7 +89,9 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
                 return Err(exists(call, &key, &found));
             }
             Err(CommitError::Limit { counter, .. }) if allocation.owns(&counter) => allocation.taken(call, &counter)?,
-            Err(error) => return Err(admission::refusal(call, object.name(), &error).unwrap_or_else(|| commit_fault(&error))),
+            Err(error) => {
+                return Err(admission::refusal(call, object.name(), &error).unwrap_or_else(|| commit_fault(&error)));
+            }
         }
     }
 }
@@ -112,7 +114,9 @@ pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
     let tenant = body.remove(&["metadata", "tenant"]);
     let tenant = tenant.as_ref().and_then(Value::as_str).unwrap_or("");
     if call.kind.scope != Scope::Region && !tenant.is_empty() && tenant != call.one_tenant()?.as_str() {
-        return Err(Status::bad_request("the tenant of the provided object does not match the tenant sent on the request"));
+        return Err(Status::bad_request(
+            "the tenant of the provided object does not match the tenant sent on the request",
+        ));
     }
     if call.kind.scope != Scope::Namespace {
         body.remove(&["metadata", "namespace"]);

@@ -70,8 +70,13 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(Delete
     let mut faults: Vec<StatusCause> = Vec::new();
     let (policy, orphan, grace, dry) = match body {
         Some(body) => {
-            let dry: Vec<&str> =
-                body.at(&["dryRun"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let dry: Vec<&str> = body
+                .at(&["dryRun"])
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             let orphan = body.at(&["orphanDependents"]).and_then(Value::as_bool);
             let dry = dry_run(dry.into_iter(), &mut faults);
             (text(&["propagationPolicy"]), orphan, body.int_at(&["gracePeriodSeconds"]), dry)
@@ -188,7 +193,8 @@ fn graceful(pod: &mut Object, options: &DeleteOptions, now: arktos_core::Timesta
         let Some(current) = pod.int_at(&["metadata", "deletionGracePeriodSeconds"]) else { return Grace::Set(0) };
         return match asked {
             Some(seconds) if seconds < current => {
-                let start = arktos_core::Timestamp::from_micros(deletion.as_micros() - current.saturating_mul(1_000_000));
+                let start =
+                    arktos_core::Timestamp::from_micros(deletion.as_micros() - current.saturating_mul(1_000_000));
                 pod.set(&["metadata", "deletionTimestamp"], after(start, seconds));
                 pod.set(&["metadata", "deletionGracePeriodSeconds"], seconds);
                 Grace::Set(seconds)
@@ -276,10 +282,8 @@ async fn put(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option<St
     if new.object == old.object {
         return Ok(Some(old.clone()));
     }
-    let change = Change::Put {
-        object: new.object.clone(),
-        expires: create::expiry(&key, call.state.config.clock.now()),
-    };
+    let change =
+        Change::Put { object: new.object.clone(), expires: create::expiry(&key, call.state.config.clock.now()) };
     match call.state.config.engine.commit(Commit::one(key.clone(), Expect::At(old.revision), change)).await {
         Ok(done) => Ok(Some(Stored { revision: done.revisions.first().copied().unwrap_or(done.revision), ..new })),
         Err(CommitError::Conflict { .. }) => Ok(None),
@@ -304,12 +308,7 @@ async fn remove(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option
     }
 }
 
-fn encoded(
-    call: &Call<'_>,
-    old: &Stored,
-    object: &Object,
-    revision: arktos_core::Revision,
-) -> Result<Stored, Status> {
+fn encoded(call: &Call<'_>, old: &Stored, object: &Object, revision: arktos_core::Revision) -> Result<Stored, Status> {
     let encoded = call.stored_kind().encode(object).map_err(Status::internal)?;
     Ok(Stored { path: old.path.clone(), revision, object: encoded })
 }

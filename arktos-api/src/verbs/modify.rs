@@ -219,7 +219,10 @@ fn carry(old: &Object, new: &mut Object) {
 fn named_alike(call: &Call<'_>, new: &mut Object) -> Result<(), Status> {
     match new.name() {
         "" => {
-            let text = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
+            let text = format!(
+                "the name of the object ({} based on URL) was undeterminable: name must be provided",
+                call.name
+            );
             return Err(Status::bad_request(text));
         }
         name if name != call.name => {
@@ -303,4 +306,3 @@ fn missing(call: &Call<'_>, body: &Object) -> Status {
     let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
     Status::conflict(&call.kind.group_resource, &call.name, why)
 }
-

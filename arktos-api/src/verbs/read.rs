@@ -1,6 +1,6 @@
 //! Get and list: which state, which objects, which page.
 
-use arktos_core::{GroupResource, ObjectPath, Reason, Revision, Status, StatusCause};
+use arktos_core::{ObjectPath, Reason, Revision, Scope, Status, StatusCause};
 use arktos_store::select::{Field, FieldTest};
 use arktos_store::{Selection, Snapshot, Stored, WatchError};
 use base64::Engine as _;
@@ -92,7 +92,8 @@ pub(crate) async fn list(call: &Call<'_>, options: &ReadOptions) -> Result<Page,
     let shared = call.state.shared.selected(&selection, &snapshot);
     let revision = snapshot.revision();
     let after = token.and_then(|token| ObjectPath::parse(&format!("{}{}", selection.within.prefix(), token.after)));
-    let mut page = Page { snapshot, selection, shared, after, until: None, revision, next: String::new(), remaining: None };
+    let mut page =
+        Page { snapshot, selection, shared, after, until: None, revision, next: String::new(), remaining: None };
     if options.limit > 0 {
         cut(call, &mut page, options.limit);
     }
@@ -108,7 +109,7 @@ fn cut(call: &Call<'_>, page: &mut Page, limit: usize) {
     let Some(last) = last.filter(|_| more) else { return };
     let prefix = page.selection.within.prefix();
     let after = last.as_str().strip_prefix(prefix.as_str()).unwrap_or(last.as_str()).to_owned();
-    page.next = Token { revision: page.revision.0, after }.seal(call, &page.selection.resource);
+    page.next = Token { revision: page.revision.0, after }.seal(call);
     if page.selection.is_unfiltered() {
         page.remaining = Some(page.items(Some(&last)).count());
     }
@@ -174,7 +175,8 @@ fn too_large(wanted: Revision, current: Revision) -> Status {
 
 /// What a client is told of a `resourceVersion` that is none.
 pub(crate) fn invalid_version(text: &str, reason: Reason) -> Status {
-    let fault = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    let fault =
+        format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
     match reason {
         Reason::InternalError => Status::unexplained(fault),
         _ => Status::failure(reason, format!("invalid resource version: {fault}")),
@@ -191,8 +193,10 @@ pub(crate) fn selection(call: &Call<'_>, options: &ReadOptions) -> Result<Select
     for term in &options.fields.terms {
         let field = match term.field.as_str() {
             "metadata.name" => Field::Name,
-            "metadata.namespace" => Field::Namespace,
-            name if name.starts_with("arktos.") && !call.identity.is_component() => return Err(unknown_field(call, name)),
+            "metadata.namespace" if has_namespace(call) => Field::Namespace,
+            name if name.starts_with("arktos.") && !call.identity.is_component() => {
+                return Err(unknown_field(call, name));
+            }
             name => Field::At(call.kind.field(name).ok_or_else(|| unknown_field(call, name))?),
         };
         selection.fields.push(FieldTest { field, value: term.value.clone(), equal: term.equal });
@@ -204,12 +208,24 @@ pub(crate) fn selection(call: &Call<'_>, options: &ReadOptions) -> Result<Select
     Ok(selection)
 }
 
+/// Whether the kind has fields of its own to be selected by. Upstream treats those that have not alike.
+fn has_own_fields(call: &Call<'_>) -> bool {
+    call.kind.fields.iter().any(|field| !field.name.is_empty() && !field.name.starts_with("arktos."))
+}
+
+fn has_namespace(call: &Call<'_>) -> bool {
+    call.kind.scope == Scope::Namespace || (call.kind.builtin && !has_own_fields(call))
+}
+
 fn unknown_field(call: &Call<'_>, name: &str) -> Status {
-    let own = call.kind.fields.iter().any(|field| !field.name.is_empty() && !field.name.starts_with("arktos."));
-    Status::bad_request(if own {
-        format!("field label not supported: {name}")
-    } else {
-        format!("{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    let (kind, version) = (&call.kind.kind, &call.kind.type_meta.api_version);
+    Status::bad_request(match call.kind.group.as_str() {
+        _ if !has_own_fields(call) && call.kind.builtin => {
+            format!("{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        "resource.k8s.io" => format!("field label not supported for {version}, Kind={kind}: {name}"),
+        "batch" => format!("field label {name:?} not supported for {kind}"),
+        _ => format!("field label not supported: {name}"),
     })
 }
 
@@ -227,9 +243,9 @@ struct Token {
 const MAC: usize = 16;
 
 impl Token {
-    fn seal(&self, call: &Call<'_>, resource: &GroupResource) -> String {
+    fn seal(&self, call: &Call<'_>) -> String {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
-        bytes.extend_from_slice(&mac(call, resource, &bytes));
+        bytes.extend_from_slice(&mac(call, &bytes));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -237,7 +253,7 @@ impl Token {
         let invalid = || Status::bad_request("continue key is not valid: it was not given out by this server");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let (body, given) = bytes.split_at_checked(bytes.len().saturating_sub(MAC)).ok_or_else(invalid)?;
-        let expected = mac(call, &call.kind.storage_resource, body);
+        let expected = mac(call, body);
         let differs = expected.iter().zip(given).fold(0, |differs, (one, other)| differs | (one ^ other));
         if given.len() != MAC || differs != 0 {
             return Err(invalid());
@@ -256,13 +272,13 @@ impl Token {
                     up in the list.";
         let mut status = Status::expired(text);
         let next = Self { revision: 0, after: self.after.clone() };
-        status.metadata.continue_token = next.seal(call, &call.kind.storage_resource);
+        status.metadata.continue_token = next.seal(call);
         status
     }
 }
 
 /// Binds a token to this store and the range it was listed from. (HMAC-SHA256, by its definition.)
-fn mac(call: &Call<'_>, _resource: &GroupResource, body: &[u8]) -> [u8; MAC] {
+fn mac(call: &Call<'_>, body: &[u8]) -> [u8; MAC] {
     let within = call.within().prefix();
     let pad = |byte: u8| call.state.config.continue_key.map(|key| key ^ byte);
     let inner = Sha256::new()

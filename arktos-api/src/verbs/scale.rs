@@ -60,7 +60,8 @@ async fn write(
 fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Result<Object, Status> {
     let name = scale.name();
     if name.is_empty() {
-        let text = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
+        let text =
+            format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
         return Err(Status::bad_request(text));
     }
     if name != call.name {

@@ -21,13 +21,7 @@ pub(crate) const MANAGER_NOTE: &str = "resource-manager";
 ///
 /// # Errors
 /// 422.
-pub(crate) fn admit(
-    call: &Call<'_>,
-    name: &str,
-    kind: &Kind,
-    old: &Object,
-    new: Object,
-) -> Result<Object, Status> {
+pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
     let mut merged = old.clone();
     let mut take = |path: &[&str]| match new.at(path).cloned() {
         Some(value) => merged.set(path, value),
@@ -76,7 +70,9 @@ fn resize(merged: &mut Object, new: &Object) {
         let Some(containers) = merged.map_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut) else { continue };
         for container in containers {
             let same = wanted.iter().find(|one| one.get("name") == container.get("name"));
-            if let (Some(resources), Some(fields)) = (same.and_then(|one| one.get("resources")), container.as_object_mut()) {
+            if let (Some(resources), Some(fields)) =
+                (same.and_then(|one| one.get("resources")), container.as_object_mut())
+            {
                 fields.insert("resources".to_owned(), resources.clone());
             }
         }
@@ -165,7 +161,9 @@ fn conflict(call: &Call<'_>, why: String) -> Status {
 fn bound(pod: &mut Object, binding: &Object, node: &str, now: &str) {
     pod.set(&["spec", "nodeName"], node);
     for field in ["annotations", "labels"] {
-        if let Some(Value::Object(more)) = binding.at(&["metadata", field]).filter(|more| more.as_object().is_some_and(|more| !more.is_empty())) {
+        if let Some(Value::Object(more)) =
+            binding.at(&["metadata", field]).filter(|more| more.as_object().is_some_and(|more| !more.is_empty()))
+        {
             pod.map_mut(&["metadata", field]).extend(more.clone());
         }
     }
@@ -184,7 +182,9 @@ fn bound(pod: &mut Object, binding: &Object, node: &str, now: &str) {
 async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit: &mut Commit) -> Result<(), Status> {
     let claim = match claim {
         Some(claim) if call.identity.is_component() => claim.to_owned(),
-        Some(_) => return Err(Status::forbidden(&call.kind.group_resource, &call.name, "only a scheduler may name a claim")),
+        Some(_) => {
+            return Err(Status::forbidden(&call.kind.group_resource, &call.name, "only a scheduler may name a claim"));
+        }
         None => match &call.state.config.claimer {
             Some(claimer) => claimer.claim(call.one_tenant()?, pod).await?,
             None => return Ok(()),
@@ -192,7 +192,9 @@ async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit:
     };
     let Some((manager, name)) = claim.split_once('/').filter(|(manager, name)| !manager.is_empty() && !name.is_empty())
     else {
-        return Err(Status::bad_request(format!("{claim:?} does not name a claim: resource manager/claim is expected")));
+        return Err(Status::bad_request(format!(
+            "{claim:?} does not name a claim: resource manager/claim is expected"
+        )));
     };
     if name.contains('/') {
         return Err(Status::bad_request(format!("{claim:?} does not name a claim")));
@@ -209,11 +211,7 @@ async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit:
 ///
 /// # Errors
 /// What the resource manager answers.
-pub(crate) async fn claim_at_creation(
-    call: &Call<'_>,
-    object: &mut Object,
-    commit: &mut Commit,
-) -> Result<(), Status> {
+pub(crate) async fn claim_at_creation(call: &Call<'_>, object: &mut Object, commit: &mut Commit) -> Result<(), Status> {
     let bound = call.kind.storage_resource.as_str() == "pods" && !object.str_at(&["spec", "nodeName"]).is_empty();
     if !bound || call.options.dry_run {
         return Ok(());
@@ -257,8 +255,10 @@ fn budget(call: &Call<'_>, pod: &Object) -> Result<(), Status> {
     if over || !pod.str_at(&["metadata", "deletionTimestamp"]).is_empty() {
         return Ok(());
     }
-    let labels: std::collections::BTreeMap<String, String> =
-        pod.at(&["metadata", "labels"]).and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default();
+    let labels: std::collections::BTreeMap<String, String> = pod
+        .at(&["metadata", "labels"])
+        .and_then(|labels| serde_json::from_value(labels.clone()).ok())
+        .unwrap_or_default();
     let budgets = GroupResource::new("policy", "poddisruptionbudgets");
     let within = arktos_store::Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
     for stored in call.engine().snapshot().range(&budgets, &within, None) {

@@ -42,10 +42,9 @@ pub(crate) async fn watch(
     let selection = read::selection(call, options)?;
     let wanted = match options.version.as_str() {
         "" => None,
-        text => Some(
-            Revision::parse(text)
-                .ok_or_else(|| read::invalid_version(text, arktos_core::Reason::InternalError))?,
-        ),
+        text => {
+            Some(Revision::parse(text).ok_or_else(|| read::invalid_version(text, arktos_core::Reason::InternalError))?)
+        }
     };
     let engine = call.engine();
     let from_state = match options.send_initial_events {
