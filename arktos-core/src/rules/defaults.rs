@@ -46,6 +46,17 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "gated", make: gated },
     Function { name: "target_port", make: |port| Some(port.get("port").cloned().unwrap_or_else(|| Value::from(0))) },
     Function { name: "grace", make: grace },
+    Function { name: "host_ports", make: host_ports },
+    Function { name: "stored_versions", make: stored_versions },
+    Function { name: "volume_pull_policy", make: |volume| pull_policy_of(volume.get("reference")) },
+    Function {
+        name: "singular_name",
+        make: |spec| Some(spec.get("names")?.get("kind")?.as_str()?.to_lowercase().into()),
+    },
+    Function {
+        name: "list_kind",
+        make: |spec| Some(format!("{}List", spec.get("names")?.get("kind")?.as_str()?).into()),
+    },
 ];
 
 /// A function by the name that the rules files know it by.
@@ -55,7 +66,11 @@ pub(super) fn function(name: &str) -> Option<Function> {
 
 /// Images without a tag, or with `latest`, are pulled every time.
 fn pull_policy(container: &Map<String, Value>) -> Option<Value> {
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    pull_policy_of(container.get("image"))
+}
+
+fn pull_policy_of(image: Option<&Value>) -> Option<Value> {
+    let image = image.and_then(Value::as_str).unwrap_or_default();
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let last = name.rsplit('/').next().unwrap_or(name);
     let latest = match last.split_once(':') {
@@ -78,6 +93,32 @@ fn requested_as_limited(pod: &Map<String, Value>) -> Option<Value> {
             for (name, limit) in limits {
                 if let Some(requests) = requests.as_object_mut() {
                     requests.entry(name).or_insert(limit);
+                }
+            }
+        }
+    }
+    Some(spec)
+}
+
+/// Objects of a new definition are stored in its storage version.
+fn stored_versions(definition: &Map<String, Value>) -> Option<Value> {
+    let versions = definition.get("spec")?.get("versions")?.as_array()?;
+    Some(versions.iter().filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect())
+}
+
+/// On the host's network, a container's port is the host's.
+fn host_ports(pod: &Map<String, Value>) -> Option<Value> {
+    let mut spec = pod.get("spec")?.clone();
+    if spec.get("hostNetwork") != Some(&Value::Bool(true)) {
+        return None;
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let ports = container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten();
+            for port in ports.filter_map(Value::as_object_mut) {
+                let own = port.get("containerPort").cloned().unwrap_or_default();
+                if port.get("hostPort").is_none_or(|port| port.as_i64() == Some(0)) {
+                    port.insert("hostPort".to_owned(), own);
                 }
             }
         }

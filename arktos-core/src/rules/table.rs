@@ -40,6 +40,8 @@ pub struct TypeRules {
     pub(super) create: Vec<ValueRule>,
     /// What an update leaves as it was, whatever a client sent.
     pub(super) kept: Vec<FieldPath>,
+    /// Lists that differ from absent ones when they are empty.
+    pub(crate) keeps_empty: Vec<&'static str>,
     /// What must hold.
     pub(super) checks: Vec<(FieldPath, Check)>,
 }
@@ -93,7 +95,13 @@ static SECTIONS: LazyLock<HashMap<&'static str, (&'static str, OnceLock<TypeRule
     sections
 });
 
-static NONE: TypeRules = TypeRules { defaults: Vec::new(), create: Vec::new(), kept: Vec::new(), checks: Vec::new() };
+static NONE: TypeRules = TypeRules {
+    defaults: Vec::new(),
+    create: Vec::new(),
+    kept: Vec::new(),
+    keeps_empty: Vec::new(),
+    checks: Vec::new(),
+};
 
 /// The rules of a type.
 pub(crate) fn of(object: &Struct) -> &'static TypeRules {
@@ -124,6 +132,7 @@ fn add(rules: &mut TypeRules, path: FieldPath, rule: &'static str) -> Option<()>
         "drop" => rules.defaults.push(ValueRule { path, source: Source::Nothing, when: None, replace: true }),
         "create" => rules.create.push(value_rule(path, rest.trim(), true)?),
         "keep" => rules.kept.push(path),
+        "keep-empty" => rules.keeps_empty.push(path.first()?),
         word => rules.checks.push((path, check::parse(word, rest.trim())?)),
     }
     Some(())

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::builtin::is_zero;
 use super::model::{Field, Schema, Shape, Struct};
 use crate::quantity::Quantity;
+use crate::rules::table;
 use crate::time::Timestamp;
 
 /// Which fields of `metadata` beyond plain Kubernetes are known.
@@ -110,7 +111,7 @@ impl Complete {
             }
         }
         self.unknown(object, map, path);
-        crate::rules::table::of(object).set_defaults(map);
+        table::of(object).set_defaults(map);
         for field in &object.fields {
             if let Some(absent) = &field.absent
                 && !map.contains_key(&*field.name)
@@ -140,7 +141,10 @@ impl Complete {
         let path = Path::Field(path, &field.name);
         scalar(&field.schema, value, At { path: &path, owner, field })?;
         Ok(match &field.schema.shape {
-            Shape::List(_) | Shape::Map(_) => field.absent.as_ref().is_none_or(Value::is_null) && is_zero(value),
+            Shape::List(_) | Shape::Map(_) => {
+                let droppable = field.absent.as_ref().is_none_or(Value::is_null);
+                droppable && is_zero(value) && !table::of(owner).keeps_empty.contains(&&*field.name)
+            }
             // What is written anyway when it is absent may be absent until defaults are set.
             _ => (field.drops_zero || field.absent.as_ref().is_some_and(|absent| !absent.is_null())) && is_zero(value),
         })
