@@ -1,5 +1,7 @@
 //! Label and field selectors: which objects a client means.
 
+mod parse;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -117,24 +119,7 @@ impl LabelSelector {
     /// # Errors
     /// [`SelectorError`] in the words of the API.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser { rest: text, whole: text };
-        let mut requirements = Vec::new();
-        parser.space();
-        while !parser.rest.is_empty() {
-            requirements.push(parser.requirement()?);
-            parser.space();
-            if parser.rest.is_empty() {
-                break;
-            }
-            if !parser.eat(",") {
-                return Err(parser.fault("','"));
-            }
-            parser.space();
-            if parser.rest.is_empty() {
-                return Err(parser.fault("identifier after ','"));
-            }
-        }
-        Ok(Self { requirements })
+        parse::requirements(text).map(|requirements| Self { requirements })
     }
 }
 
@@ -216,118 +201,6 @@ impl fmt::Display for LabelSelector {
     }
 }
 
-struct Parser<'a> {
-    rest: &'a str,
-    whole: &'a str,
-}
-
-impl<'a> Parser<'a> {
-    fn space(&mut self) {
-        self.rest = self.rest.trim_start();
-    }
-
-    fn eat(&mut self, token: &str) -> bool {
-        match self.rest.strip_prefix(token) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn fault(&self, expected: &str) -> SelectorError {
-        let found = self.rest.chars().next().map(String::from).unwrap_or_default();
-        SelectorError(format!(
-            "unable to parse requirement: found '{found}', expected: {expected} (in {:?})",
-            self.whole
-        ))
-    }
-
-    fn word(&mut self) -> &'a str {
-        let end = self.rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        word
-    }
-
-    fn key(&mut self) -> Result<String, SelectorError> {
-        let key = self.word();
-        match label_key_fault(key) {
-            None => Ok(key.to_owned()),
-            Some(fault) if key.is_empty() => Err(self.fault(&format!("identifier ({fault})"))),
-            Some(fault) => {
-                Err(SelectorError(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: {fault}")))
-            }
-        }
-    }
-
-    fn value(&mut self) -> Result<String, SelectorError> {
-        self.space();
-        let value = self.word();
-        match label_value_fault(value) {
-            None => Ok(value.to_owned()),
-            Some(fault) => {
-                Err(SelectorError(format!("unable to parse requirement: values[0]: Invalid value: {value:?}: {fault}")))
-            }
-        }
-    }
-
-    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
-        self.space();
-        if !self.eat("(") {
-            return Err(self.fault("'('"));
-        }
-        let mut values = Vec::new();
-        loop {
-            values.push(self.value()?);
-            self.space();
-            if self.eat(")") {
-                return Ok(values);
-            }
-            if !self.eat(",") {
-                return Err(self.fault("',' or ')'"));
-            }
-        }
-    }
-
-    fn bound(&mut self) -> Result<i64, SelectorError> {
-        let text = self.value()?;
-        text.parse().map_err(|_| SelectorError(format!("unable to parse requirement: {text:?} is not an integer")))
-    }
-
-    fn requirement(&mut self) -> Result<Requirement, SelectorError> {
-        if self.eat("!") {
-            self.space();
-            return Ok(Requirement { key: self.key()?, condition: Condition::DoesNotExist });
-        }
-        let key = self.key()?;
-        self.space();
-        let condition = if self.eat("==") || self.eat("=") {
-            Condition::In(vec![self.value()?])
-        } else if self.eat("!=") {
-            Condition::NotIn(vec![self.value()?])
-        } else if self.eat(">") {
-            Condition::GreaterThan(self.bound()?)
-        } else if self.eat("<") {
-            Condition::LessThan(self.bound()?)
-        } else if self.rest.is_empty() || self.rest.starts_with(',') {
-            Condition::Exists
-        } else {
-            match self.word() {
-                "in" => Condition::In(self.values()?),
-                "notin" => Condition::NotIn(self.values()?),
-                other => {
-                    return Err(SelectorError(format!(
-                        "unable to parse requirement: found '{other}', expected: in, notin, =, ==, !=, gt, lt"
-                    )));
-                }
-            }
-        };
-        Ok(Requirement { key, condition })
-    }
-}
-
 /// Why a string is not a label's key (`[prefix/]name`), in the API's words; `None` when it is one.
 #[must_use]
 pub fn label_key_fault(key: &str) -> Option<String> {
@@ -338,7 +211,7 @@ pub fn label_key_fault(key: &str) -> Option<String> {
         None => (None, key),
         Some((_, rest)) if rest.contains('/') => {
             return Some(format!(
-                "a qualified name must {FORM} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key must {FORM} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             ));
         }
         Some((prefix, name)) => (Some(prefix), name),
@@ -443,7 +316,8 @@ impl FieldSelector {
                 continue;
             }
             let invalid = || SelectorError(format!("invalid selector: '{text}'; can't understand '{term}'"));
-            let at = term.find(['=', '!']).ok_or_else(invalid)?;
+            let operator = |at: &usize| ["!=", "="].iter().any(|operator| term[*at..].starts_with(operator));
+            let at = term.match_indices(['=', '!']).map(|(at, _)| at).find(operator).ok_or_else(invalid)?;
             let (field, rest) = term.split_at(at);
             let (equal, value) = if let Some(value) = rest.strip_prefix("!=") {
                 (false, value)
@@ -498,9 +372,16 @@ fn unescape(text: &str) -> Result<String, SelectorError> {
         match c {
             '\\' => match chars.next() {
                 Some(escaped @ ('\\' | ',' | '=')) => value.push(escaped),
-                _ => return Err(SelectorError(format!("invalid field selector: invalid escape sequence: {text}"))),
+                other => {
+                    let sequence: String = std::iter::once('\\').chain(other).collect();
+                    return Err(SelectorError(format!("invalid field selector: invalid escape sequence: {sequence}")));
+                }
             },
-            '=' => return Err(SelectorError(format!("invalid field selector: unescaped '=' in value: {text}"))),
+            ',' | '=' => {
+                // Upstream prints the character's number.
+                let code = u32::from(c);
+                return Err(SelectorError(format!("invalid field selector: unescaped character in value: {code}")));
+            }
             _ => value.push(c),
         }
     }
