@@ -11,6 +11,7 @@
 //! | `serviceaccount`, `root-ca-certificate-publisher` | `defaults` |
 //! | `deployment` | `deployment` |
 //! | `replicaset` | `replicaset` |
+//! | `job`, `ttl-after-finished` | `job` |
 //! | `endpointslice`, `endpoints` | `endpoints` |
 //! | `garbage-collector` | `garbage` |
 //! | which of them run | [`options`] |
@@ -25,6 +26,7 @@ mod deployment;
 mod endpoints;
 mod events;
 mod garbage;
+mod job;
 pub mod kinds;
 mod namespace;
 pub mod options;
@@ -74,6 +76,8 @@ pub fn partition(
             "garbage-collector" => garbage::start(&mut setup, false),
             "endpointslice" => endpoints::start_slices(&mut setup),
             "endpoints" => endpoints::start_legacy(&mut setup),
+            "job" => job::start(&mut setup),
+            "ttl-after-finished" => job::start_ttl(&mut setup),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));

@@ -1,5 +1,7 @@
 //! Which controllers run, by the names and the syntax of kube-controller-manager's `--controllers`.
 
+use std::time::Duration;
+
 use crate::kinds::Kinds;
 
 /// The controllers of a partition, by name. Each is known by upstream's long name (`deployment-controller`) as well.
@@ -41,6 +43,10 @@ pub struct Options {
     pub kinds: Kinds,
     /// What `ca.crt` in each namespace's `kube-root-ca.crt` says, in PEM. Without it that controller has nothing to do.
     pub root_ca: Option<String>,
+    /// The name of the resource manager whose hosts these are: pods that are bound to another's are left alone.
+    pub resource_manager: Option<String>,
+    /// How long a host may be silent before it counts as unreachable.
+    pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
     pub workers: usize,
 }
@@ -59,7 +65,14 @@ impl Options {
     /// All controllers, for these kinds.
     #[must_use]
     pub fn new(kinds: Kinds) -> Self {
-        Self { controllers: vec!["*".to_owned()], kinds, root_ca: None, workers: 16 }
+        Self {
+            controllers: vec!["*".to_owned()],
+            kinds,
+            root_ca: None,
+            resource_manager: None,
+            node_monitor_grace_period: Duration::from_secs(40),
+            workers: 16,
+        }
     }
 
     /// The same options with a list of controllers as `--controllers` has it: `*,-job` or `namespace,deployment`.
@@ -73,6 +86,13 @@ impl Options {
     #[must_use]
     pub fn root_ca(mut self, pem: impl Into<String>) -> Self {
         self.root_ca = Some(pem.into());
+        self
+    }
+
+    /// The same options for the hosts of a resource manager of this name.
+    #[must_use]
+    pub fn resource_manager(mut self, name: impl Into<String>) -> Self {
+        self.resource_manager = Some(name.into());
         self
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arktos_core::typed::LabelSelectorSpec;
 use arktos_core::{Object, ObjectPath, OwnerReference, Reason, Revision, Status};
 use arktos_store::informer::Stopped;
 use arktos_store::{Client, Informer, Stored};
@@ -10,8 +11,10 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::events::Teller;
-use crate::kinds::PODS;
+use crate::kinds::{PODS, Resource};
+use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
+use crate::setup::{BY_OWNER, UNMANAGED, namespace_key};
 use crate::write::{delete, is_terminating};
 
 /// How many pods of one manager are made or deleted in one go.
@@ -47,6 +50,41 @@ impl PodControl {
             self.pods.store().get(path).is_none_or(|pod| pod.uid() != uid || pod.is_terminating())
         };
         self.pods.until(|_| unseen.deleted.iter().all(shows)).await.map_err(stopped)
+    }
+
+    /// The pods of a manager, after those that nobody manages and that fit were taken, and those that no longer fit were
+    /// let go. An empty selector fits what is managed already, and takes nothing.
+    pub(crate) async fn claim(
+        &self,
+        managers: &Resource,
+        manager: &Stored,
+        selector: &LabelSelectorSpec,
+    ) -> Result<Vec<Arc<PodView>>, Status> {
+        let view = self.pods.store().view();
+        let unmanaged = namespace_key(&manager.path);
+        let owned = view.by(BY_OWNER, &manager.object.header().uid);
+        let unmanaged = view.by(UNMANAGED, &unmanaged).filter(|_| !selector.is_empty());
+        let candidates: Vec<Arc<PodView>> = owned
+            .chain(unmanaged)
+            .filter(|(path, _)| path.tenant() == manager.path.tenant() && path.namespace() == manager.path.namespace())
+            .map(|(_, pod)| pod.clone())
+            .collect();
+        let mut mine = Vec::new();
+        for pod in candidates {
+            match claim(manager, selector, pod.object().header()) {
+                Claim::Mine => mine.push(pod),
+                Claim::Release => {
+                    disown(&*self.client, &PODS, &pod.stored, &[&manager.object.header().uid]).await?;
+                }
+                Claim::Adopt if pod.is_active() => {
+                    if adopt(&*self.client, managers, manager, &PODS, &pod.stored).await?.is_some() {
+                        mine.push(pod);
+                    }
+                }
+                Claim::Adopt | Claim::NotMine => {}
+            }
+        }
+        Ok(mine)
     }
 
     /// Makes pods from these objects: one, then twice as many, and so on, so that what fails fails cheaply. Says how many

@@ -12,13 +12,12 @@ use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
 
-use crate::events::Teller;
-use crate::kinds::{PODS, REPLICA_SETS};
-use crate::owner::{Claim, adopt, claim, controller_reference, disown};
+use crate::kinds::REPLICA_SETS;
+use crate::owner::controller_reference;
 use crate::pod::PodView;
 use crate::pods::{BURST, PodControl, from_template};
 use crate::reconcile::{Reconcile, queue, run, synced};
-use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key, namespace_of};
+use crate::setup::{BY_OWNER, Setup, beside, namespace_of};
 use crate::write::{is_terminating, set_status, tree, unreadable};
 
 pub(crate) struct ReplicaSets {
@@ -27,7 +26,6 @@ pub(crate) struct ReplicaSets {
     sets: Informer<Stored>,
     pods: Informer<PodView>,
     control: PodControl,
-    events: Teller,
 }
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
@@ -41,9 +39,9 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     pods.handle(move |event| pod_changed(&adds, &known, event));
     let events = setup.events.teller("replicaset-controller");
     let informers = vec![synced(&sets), synced(&pods)];
-    let control = PodControl::new(setup.client.clone(), pods.clone(), events.clone());
+    let control = PodControl::new(setup.client.clone(), pods.clone(), events);
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
-    run(ReplicaSets { client, clock, sets, pods, control, events }, queue, setup.options.workers, informers)
+    run(ReplicaSets { client, clock, sets, pods, control }, queue, setup.options.workers, informers)
 }
 
 /// Queues the replica sets that a change of a pod concerns: its manager, as it was and as it is, or whoever might take
@@ -74,7 +72,7 @@ impl Reconcile for ReplicaSets {
         self.control.caught_up(path).await?;
         let Some(stored) = self.sets.store().get(path) else { return Ok(Outcome::Done) };
         let set = ReplicaSet::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
-        let pods = self.claim(&stored, &set).await?;
+        let pods = self.control.claim(&REPLICA_SETS, &stored, &set.spec.selector).await?;
         let active: Vec<Arc<PodView>> = pods.iter().filter(|pod| pod.is_active()).cloned().collect();
         let going = pods.iter().filter(|pod| pod.is_terminating() && !pod.is_finished()).count();
         let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
@@ -95,35 +93,6 @@ impl Reconcile for ReplicaSets {
 }
 
 impl ReplicaSets {
-    /// The pods of a replica set, after those that nobody manages were taken and those that no longer fit were let go.
-    async fn claim(&self, stored: &Stored, set: &ReplicaSet) -> Result<Vec<Arc<PodView>>, Status> {
-        let view = self.pods.store().view();
-        let owned = view.by(BY_OWNER, &stored.object.header().uid);
-        let unmanaged = namespace_key(&stored.path);
-        let unmanaged = view.by(UNMANAGED, &unmanaged);
-        let candidates: Vec<Arc<PodView>> = owned
-            .chain(unmanaged)
-            .filter(|(path, _)| path.tenant() == stored.path.tenant() && path.namespace() == stored.path.namespace())
-            .map(|(_, pod)| pod.clone())
-            .collect();
-        let mut mine = Vec::new();
-        for pod in candidates {
-            match claim(stored, &set.spec.selector, pod.object().header()) {
-                Claim::Mine => mine.push(pod),
-                Claim::Release => {
-                    disown(&*self.client, &PODS, &pod.stored, &[&stored.object.header().uid]).await?;
-                }
-                Claim::Adopt if pod.is_active() => {
-                    if adopt(&*self.client, &REPLICA_SETS, stored, &PODS, &pod.stored).await?.is_some() {
-                        mine.push(pod);
-                    }
-                }
-                Claim::Adopt | Claim::NotMine => {}
-            }
-        }
-        Ok(mine)
-    }
-
     /// Makes or deletes pods. Says why not all that was needed was done.
     async fn manage(
         &self,

@@ -6,6 +6,7 @@ mod world;
 
 mod deployments;
 mod garbage;
+mod jobs;
 mod namespaces;
 mod replicasets;
 mod services;

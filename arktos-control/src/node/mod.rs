@@ -1,0 +1,202 @@
+//! The `nodelifecycle` controller of a resource manager: hosts that fall silent are marked, kept free of new pods, and
+//! their pods are told to leave, each in the partition it belongs to.
+//!
+//! **Unreachable is not gone.** A host counts as silent only when the API itself gave complete lists, pass after pass,
+//! in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it does.
+
+mod monitor;
+mod taints;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::typed::{Condition, KindOf, Node, Pod};
+use arktos_core::{Object, ObjectPath, Status, Timestamp};
+use arktos_store::{Client, Clock, Outcome, Query, Stored};
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use self::monitor::Monitor;
+use self::taints::{Readiness, keep_away, leaves_at, readiness};
+use crate::events::{Recorder, Teller};
+use crate::kinds::{NODES, PODS};
+use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::setup::Setup;
+use crate::write::{amend, delete, found, unreadable};
+
+/// The partitions there are, each with its name and a client that acts in all its tenants. Written by the owner of the
+/// controllers, as partitions join and leave.
+pub type Partitions = watch::Receiver<Vec<(String, Arc<dyn Client>)>>;
+
+/// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+pub(crate) struct Nodes {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    partitions: Partitions,
+    /// A way to tell in each partition: the events of a pod are kept beside it.
+    recorders: parking_lot::Mutex<HashMap<String, Recorder>>,
+    resource_manager: Option<String>,
+}
+
+pub(crate) fn start(setup: &mut Setup, partitions: Partitions) -> BoxFuture<'static, ()> {
+    let nodes = setup.informer(&NODES.resource);
+    let queue = queue(&setup.clock);
+    let adds = queue.clone();
+    nodes.handle(move |event| {
+        if event.after().is_some() {
+            adds.add(event.path().clone());
+        }
+    });
+    let (client, clock) = (setup.client.clone(), setup.clock.clone());
+    let monitor = Monitor {
+        client: client.clone(),
+        clock: clock.clone(),
+        events: setup.events.teller("node-controller"),
+        grace: setup.options.node_monitor_grace_period,
+        heard: HashMap::new(),
+        next_eviction: HashMap::new(),
+        last_pass: None,
+    };
+    let resource_manager = setup.options.resource_manager.clone();
+    let controller = Nodes { client, clock, partitions, recorders: parking_lot::Mutex::default(), resource_manager };
+    let work = run(controller, queue, setup.options.workers, vec![synced(&nodes)]);
+    Box::pin(async move {
+        futures::future::join(work, monitor.run()).await;
+    })
+}
+
+impl Reconcile for Nodes {
+    type Key = ObjectPath;
+    const NAME: &'static str = "nodelifecycle";
+
+    async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
+        let key = NODES.key(path);
+        let now = self.clock.now();
+        amend(&*self.client, &key, None, |object| {
+            let Ok(mut node) = Node::from_object(object) else { return false };
+            let changed = keep_away(&mut node, now);
+            object.set(&["spec", "taints"], serde_json::json!(node.spec.taints));
+            changed
+        })
+        .await?;
+        let Some(stored) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
+        let node = Node::from_encoded(&stored.object, None).map_err(unreadable)?;
+        let silent = readiness(&node) != Readiness::Ready && Condition::find(&node.status.conditions, "Ready").is_some();
+        let drives_out = node.spec.taints.iter().any(|taint| taint.effect == "NoExecute");
+        if !silent && !drives_out {
+            return Ok(Outcome::Done);
+        }
+        let partitions = self.partitions.borrow().clone();
+        let (mut next, mut failure) = (None, None);
+        for (name, partition) in partitions {
+            match self.visit(&name, &partition, path.name(), &node, silent).await {
+                Ok(due) => next = next.into_iter().chain(due).min(),
+                Err(status) => failure = Some(status),
+            }
+        }
+        match failure {
+            Some(status) => Err(status), // that partition is visited again when it answers
+            None if drives_out => {
+                let wait = next.map_or(LOOK_AGAIN, |due: Timestamp| due.since(self.clock.now()).min(LOOK_AGAIN));
+                Ok(Outcome::After(wait.max(Duration::from_secs(1))))
+            }
+            None => Ok(Outcome::Done),
+        }
+    }
+}
+
+impl Nodes {
+    /// Sees to the pods of a host in one partition; says when the next one must leave.
+    async fn visit(
+        &self,
+        partition: &str,
+        client: &Arc<dyn Client>,
+        host: &str,
+        node: &Node,
+        silent: bool,
+    ) -> Result<Option<Timestamp>, Status> {
+        let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
+        let now = self.clock.now();
+        let events = self.teller(partition, client);
+        let mut next = None;
+        for stored in client.list(&query).await?.items.iter().filter(|pod| self.is_ours(pod)) {
+            let pod = Pod::from_encoded(&stored.object, None).map_err(unreadable)?;
+            if silent && Condition::is_true(&pod.status.conditions, "Ready") {
+                mark_not_ready(&**client, stored, now).await?;
+            }
+            if pod.metadata.deletion_timestamp.is_some() || pod.status.is_finished() {
+                continue;
+            }
+            match leaves_at(&node.spec.taints, &pod.spec.tolerations, now) {
+                Some(due) if due <= now => evict(&**client, stored, &events, now).await?,
+                Some(due) => next = Some(next.map_or(due, |next: Timestamp| next.min(due))),
+                None => {}
+            }
+        }
+        Ok(next)
+    }
+
+    /// Whether a pod is bound to a host of this resource manager, and not to one of the same name elsewhere.
+    fn is_ours(&self, pod: &Stored) -> bool {
+        let (ours, its) = (&self.resource_manager, pod.object.header().notes.get("resource-manager"));
+        ours.is_none() || its.is_none() || its == ours.as_ref()
+    }
+
+    fn teller(&self, partition: &str, client: &Arc<dyn Client>) -> Teller {
+        let mut recorders = self.recorders.lock();
+        let recorder = recorders.entry(partition.to_owned()).or_insert_with(|| {
+            let (recorder, writer) = Recorder::new(client.clone(), self.clock.clone());
+            drop(writer);
+            recorder
+        });
+        recorder.teller("taint-eviction-controller")
+    }
+}
+
+/// Notes on a pod that it is not ready, as its host is not.
+async fn mark_not_ready(client: &dyn Client, pod: &Stored, now: Timestamp) -> Result<(), Status> {
+    set_condition(client, pod, |conditions| {
+        let ready = conditions.iter_mut().find(|condition| condition.kind == "Ready" && condition.status == "True");
+        let Some(ready) = ready else { return false };
+        ready.status = "False".to_owned();
+        ready.last_transition_time = Some(now);
+        true
+    })
+    .await
+}
+
+/// Deletes a pod that may no longer stay on its host.
+async fn evict(client: &dyn Client, pod: &Stored, events: &Teller, now: Timestamp) -> Result<(), Status> {
+    let (namespace, name) = (pod.path.namespace(), pod.path.name());
+    events.normal(pod, "TaintManagerEviction", format!("Marking for deletion Pod {namespace}/{name}"));
+    set_condition(client, pod, |conditions| {
+        let target = Condition {
+            reason: "DeletionByTaintManager".to_owned(),
+            message: "Taint manager: deleting due to NoExecute taint".to_owned(),
+            last_transition_time: Some(now),
+            ..Condition::new("DisruptionTarget", "True")
+        };
+        target.set(conditions)
+    })
+    .await?;
+    delete(client, &PODS.key(&pod.path), &pod.object.header().uid, None).await
+}
+
+async fn set_condition(
+    client: &dyn Client,
+    pod: &Stored,
+    mut edit: impl FnMut(&mut Vec<Condition>) -> bool + Send,
+) -> Result<(), Status> {
+    let uid = &pod.object.header().uid;
+    amend(client, &PODS.key(&pod.path), Some("status"), |object: &mut Object| {
+        let Ok(mut pod) = Pod::from_object(object) else { return false };
+        let changed = edit(&mut pod.status.conditions);
+        object.set(&["status", "conditions"], serde_json::json!(pod.status.conditions));
+        changed && object.uid() == &**uid
+    })
+    .await
+    .map(drop)
+}

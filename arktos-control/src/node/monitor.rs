@@ -1,0 +1,231 @@
+//! Which hosts are heard of, and which have gone silent.
+//!
+//! A pass looks at complete, current lists of hosts and of their leases, as the API answers them now. When it does not
+//! answer, or this loop itself was held up, nobody was listening: every host then gets its whole grace anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::typed::{Condition, KindOf, Lease, Node};
+use arktos_core::{Reason, Revision, Status, TenantName, Timestamp};
+use arktos_store::{Client, Clock, Query, Stored, Within};
+
+use super::taints::{self, Readiness, readiness};
+use crate::events::Teller;
+use crate::kinds::{LEASES, NODES};
+use crate::write::{set_status, tree, unreadable};
+
+/// The time between two passes.
+const PERIOD: Duration = Duration::from_secs(5);
+/// How long a host may take to report for the first time.
+const STARTUP_GRACE: Duration = Duration::from_secs(60);
+/// What a host reports, and what nobody knows of a silent one.
+const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+/// How long after one silent host the pods of the next one of its zone may be driven out.
+const EVICTION_PERIOD: Duration = Duration::from_secs(10);
+/// The same in a large zone of which most hosts are silent.
+const SLOW_EVICTION_PERIOD: Duration = Duration::from_secs(100);
+/// A zone is large from so many hosts on.
+const LARGE_ZONE: usize = 50;
+/// Most hosts of a zone are silent when at least three are, and this part of it.
+const MOST: f64 = 0.55;
+
+pub(super) struct Monitor {
+    pub(super) client: Arc<dyn Client>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Teller,
+    pub(super) grace: Duration,
+    /// When each host was last heard of, and by what. Written by each pass.
+    pub(super) heard: HashMap<String, Heard>,
+    /// When the next host of each zone may lose its pods.
+    pub(super) next_eviction: HashMap<String, Timestamp>,
+    /// When the last pass was.
+    pub(super) last_pass: Option<Timestamp>,
+}
+
+/// The last that was heard of a host.
+pub(super) struct Heard {
+    uid: Box<str>,
+    lease: Option<Revision>,
+    ready: Option<Condition>,
+    at: Timestamp,
+}
+
+/// How a zone is doing.
+#[derive(Default, Clone, Copy)]
+struct Zone {
+    ready: usize,
+    silent: usize,
+}
+
+impl Monitor {
+    /// Looks at all hosts again and again. Never ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            if let Err(status) = self.pass().await {
+                tracing::warn!(%status, "the hosts could not be looked at");
+                self.last_pass = None;
+            }
+            self.clock.sleep(PERIOD).await;
+        }
+    }
+
+    async fn pass(&mut self) -> Result<(), Status> {
+        let leases = Query::all(LEASES.resource.clone(), Within::Namespace(TenantName::system(), "kube-node-lease".to_owned()));
+        let leases = self.client.list(&leases).await?.items;
+        let stored = self.client.list(&Query::everywhere(NODES.resource.clone())).await?.items;
+        let leases: HashMap<&str, &Stored> = leases.iter().map(|lease| (lease.path.name(), lease)).collect();
+        let now = self.clock.now();
+        let listening = self.last_pass.is_some_and(|last| now.since(last) <= PERIOD * 3);
+        if !listening {
+            self.heard.clear();
+        }
+        self.last_pass = Some(now);
+        let mut nodes = Vec::with_capacity(stored.len());
+        for stored in stored {
+            let node = Node::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
+            nodes.push((stored, node));
+        }
+        self.heard.retain(|name, _| nodes.iter().any(|(stored, _)| stored.path.name() == name));
+        for (stored, node) in &mut nodes {
+            let silent = self.listen(stored, node, leases.get(stored.path.name()).copied(), now)?;
+            if silent && let Err(status) = self.note_silence(stored, node, now).await {
+                tolerate(status)?;
+            }
+        }
+        self.drive_out(nodes, now).await
+    }
+
+    /// Takes in what was heard of a host, and says whether it has been silent for too long.
+    fn listen(&mut self, stored: &Stored, node: &Node, lease: Option<&Stored>, now: Timestamp) -> Result<bool, Status> {
+        let uid = &stored.object.header().uid;
+        let ready = Condition::find(&node.status.conditions, "Ready").filter(|it| it.status != "Unknown").cloned();
+        let known = self.heard.get_mut(stored.path.name()).filter(|heard| heard.uid == *uid);
+        let grace = if Condition::find(&node.status.conditions, "Ready").is_some() { self.grace } else { STARTUP_GRACE };
+        match known {
+            Some(heard) => {
+                if renewed(heard.lease, lease)? || (ready.is_some() && heard.ready != ready) {
+                    heard.at = now;
+                }
+                heard.lease = lease.map(|lease| lease.revision);
+                heard.ready = ready;
+                Ok(now.since(heard.at) > grace)
+            }
+            None => {
+                let lease = lease.map(|lease| lease.revision);
+                let heard = Heard { uid: uid.clone(), lease, ready, at: now };
+                self.heard.insert(stored.path.name().to_owned(), heard);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Notes that nobody knows how a silent host is doing.
+    async fn note_silence(&self, stored: &mut Stored, node: &mut Node, now: Timestamp) -> Result<(), Status> {
+        let was_ready = readiness(node) == Readiness::Ready;
+        let mut changed = false;
+        for kind in REPORTED {
+            let known = node.status.conditions.iter_mut().find(|condition| condition.kind == kind);
+            match known {
+                Some(condition) if condition.status == "Unknown" => {}
+                Some(condition) => {
+                    condition.status = "Unknown".to_owned();
+                    condition.reason = "NodeStatusUnknown".to_owned();
+                    condition.message = "Kubelet stopped posting node status.".to_owned();
+                    condition.last_transition_time = Some(now);
+                    changed = true;
+                }
+                None => {
+                    node.status.conditions.push(Condition {
+                        reason: "NodeStatusNeverUpdated".to_owned(),
+                        message: "Kubelet never posted node status.".to_owned(),
+                        last_heartbeat_time: node.metadata.creation_timestamp,
+                        last_transition_time: Some(now),
+                        ..Condition::new(kind, "Unknown")
+                    });
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
+        *stored = set_status(&*self.client, &NODES.key(&stored.path), stored, &node.status).await?;
+        if was_ready {
+            let message = format!("Node {} status is now: NodeNotReady", stored.path.name());
+            self.events.normal(stored, "NodeNotReady", message);
+        }
+        Ok(())
+    }
+
+    /// Sets and takes off the taints that make pods go: one host a zone at a time, and none while all zones are silent,
+    /// for then it is rather us who cannot hear.
+    async fn drive_out(&mut self, nodes: Vec<(Stored, Node)>, now: Timestamp) -> Result<(), Status> {
+        let mut zones: HashMap<String, Zone> = HashMap::new();
+        for (_, node) in &nodes {
+            let zone = zones.entry(zone(node)).or_default();
+            if readiness(node) == Readiness::Ready { zone.ready += 1 } else { zone.silent += 1 }
+        }
+        let deaf = zones.values().all(|zone| zone.ready == 0 && zone.silent > 0);
+        for (stored, mut node) in nodes {
+            let state = readiness(&node);
+            let reported = Condition::find(&node.status.conditions, "Ready").is_some();
+            let name = zone(&node);
+            let zone = zones.get(&name).copied().unwrap_or_default();
+            let mut target = state;
+            if deaf || !reported {
+                target = Readiness::Ready;
+            } else if state != Readiness::Ready && !taints::drives_out(&node, state) {
+                let swaps = [Readiness::NotReady, Readiness::Unknown].iter().any(|other| taints::drives_out(&node, *other));
+                if !swaps && !self.may_evict(&name, zone, now) {
+                    continue;
+                }
+            }
+            if taints::drive_out(&mut node, target, now) {
+                let mut object = tree(&stored)?;
+                object.set(&["spec", "taints"], serde_json::json!(node.spec.taints));
+                if let Err(status) = self.client.update(&NODES.key(&stored.path), None, object).await {
+                    tolerate(status)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn may_evict(&mut self, name: &str, zone: Zone, now: Timestamp) -> bool {
+        #[allow(clippy::cast_precision_loss)] // numbers of hosts
+        let part = zone.silent as f64 / (zone.ready + zone.silent).max(1) as f64;
+        let disrupted = zone.ready > 0 && zone.silent > 2 && part >= MOST;
+        if disrupted && zone.ready + zone.silent <= LARGE_ZONE {
+            return false;
+        }
+        let period = if disrupted { SLOW_EVICTION_PERIOD } else { EVICTION_PERIOD };
+        if self.next_eviction.get(name).is_some_and(|next| *next > now) {
+            return false;
+        }
+        self.next_eviction.insert(name.to_owned(), now.later(period));
+        true
+    }
+}
+
+/// Whether a lease was renewed since it was seen at a revision.
+fn renewed(before: Option<Revision>, lease: Option<&Stored>) -> Result<bool, Status> {
+    let Some(lease) = lease else { return Ok(false) };
+    if before == Some(lease.revision) {
+        return Ok(false);
+    }
+    let lease = Lease::from_encoded(&lease.object, None).map_err(unreadable)?;
+    Ok(lease.spec.renew_time.is_some())
+}
+
+fn zone(node: &Node) -> String {
+    let label = |key: &str| node.metadata.labels.get(key).map_or("", String::as_str);
+    format!("{}/{}", label("topology.kubernetes.io/region"), label("topology.kubernetes.io/zone"))
+}
+
+/// What somebody else wrote in between, or took away, is looked at again in the next pass.
+fn tolerate(status: Status) -> Result<(), Status> {
+    if status.is(Reason::Conflict) || status.is(Reason::NotFound) { Ok(()) } else { Err(status) }
+}
+
