@@ -1,7 +1,7 @@
 //! Patch: a change that is described, made on whatever the object is now.
 
 use arktos_core::schema::{self, Schema};
-use arktos_core::{Dialect, Object, Reason, Status, merge};
+use arktos_core::{Dialect, Object, Reason, Status, merge, rules};
 use arktos_store::client::Patch;
 use parking_lot::Mutex;
 use serde_json::Value;
