@@ -100,6 +100,15 @@ impl Teller {
     }
 
     fn tell(&self, about: &Stored, mood: Mood, reason: &'static str, message: String) {
+        let told = Told::new(self.component, about, mood, reason, message);
+        if self.recorder.sender.try_send(told).is_err() {
+            tracing::debug!(component = self.component, reason, "an event was dropped: too many wait");
+        }
+    }
+}
+
+impl Told {
+    fn new(component: &'static str, about: &Stored, mood: Mood, reason: &'static str, message: String) -> Self {
         let header = about.object.header();
         let reference = ObjectReference {
             kind: header.type_meta.kind.clone(),
@@ -110,10 +119,7 @@ impl Teller {
             resource_version: about.revision.to_string(),
             ..ObjectReference::default()
         };
-        let told = Told { component: self.component, about: about.path.clone(), reference, mood, reason, message };
-        if self.recorder.sender.try_send(told).is_err() {
-            tracing::debug!(component = self.component, reason, "an event was dropped: too many wait");
-        }
+        Self { component, about: about.path.clone(), reference, mood, reason, message }
     }
 }
 
@@ -146,28 +152,11 @@ impl Writer {
             }
         }
         let (tenant, namespace) = home(&told.about);
-        let event = self.object(told);
+        self.sequence += 1;
+        let event = object(told, self.clock.now(), self.sequence);
         let stored = self.client.create(&EVENTS.resource, &tenant, &namespace, event).await?;
         self.remember(same, EVENTS.key(&stored.path));
         Ok(())
-    }
-
-    fn object(&mut self, told: Told) -> Object {
-        self.sequence += 1;
-        let now = self.clock.now();
-        let nanos = now.as_micros().saturating_mul(1000).saturating_add(self.sequence % 1000);
-        let mut event = Event::named(&format!("{}.{nanos:x}", told.about.name()));
-        event.metadata.namespace = home(&told.about).1;
-        event.involved_object = told.reference;
-        event.reason = told.reason.to_owned();
-        event.message = told.message;
-        event.kind = if told.mood == Mood::Warning { "Warning" } else { "Normal" }.to_owned();
-        event.first_timestamp = Some(now);
-        event.last_timestamp = Some(now);
-        event.count = 1;
-        event.source = EventSource { component: told.component.to_owned(), ..EventSource::default() };
-        event.reporting_component = told.component.to_owned();
-        event.to_object()
     }
 
     fn remember(&mut self, same: Sameness, key: ObjectKey) {
@@ -196,6 +185,40 @@ impl Writer {
         *budget = (if left >= 1.0 { left - 1.0 } else { left }, now);
         left >= 1.0
     }
+}
+
+/// Writes one event at once, through a client of the caller's: for what is told once, of an object that another
+/// partition keeps. An event that cannot be written is lost.
+pub(crate) async fn tell_once(
+    client: &dyn Client,
+    now: Timestamp,
+    component: &'static str,
+    about: &Stored,
+    reason: &'static str,
+    message: String,
+) {
+    let (tenant, namespace) = home(&about.path);
+    let event = object(Told::new(component, about, Mood::Normal, reason, message), now, 0);
+    if let Err(status) = client.create(&EVENTS.resource, &tenant, &namespace, event).await {
+        tracing::debug!(reason, %status, "an event was not written");
+    }
+}
+
+/// The event object. `sequence` tells apart the names of what is told about one object at one moment.
+fn object(told: Told, now: Timestamp, sequence: i64) -> Object {
+    let nanos = now.as_micros().saturating_mul(1000).saturating_add(sequence % 1000);
+    let mut event = Event::named(&format!("{}.{nanos:x}", told.about.name()));
+    event.metadata.namespace = home(&told.about).1;
+    event.involved_object = told.reference;
+    event.reason = told.reason.to_owned();
+    event.message = told.message;
+    event.kind = if told.mood == Mood::Warning { "Warning" } else { "Normal" }.to_owned();
+    event.first_timestamp = Some(now);
+    event.last_timestamp = Some(now);
+    event.count = 1;
+    event.source = EventSource { component: told.component.to_owned(), ..EventSource::default() };
+    event.reporting_component = told.component.to_owned();
+    event.to_object()
 }
 
 /// Where the events of an object are kept: beside it; of one without a namespace, in `default`; of one of the region,

@@ -14,6 +14,7 @@
 //! | `job`, `ttl-after-finished` | `job` |
 //! | `endpointslice`, `endpoints` | `endpoints` |
 //! | `garbage-collector` | `garbage` |
+//! | `nodelifecycle` | `node` |
 //! | which of them run | [`options`] |
 //! | which kinds there are | [`kinds`] |
 
@@ -29,6 +30,7 @@ mod garbage;
 mod job;
 pub mod kinds;
 mod namespace;
+mod node;
 pub mod options;
 mod owner;
 mod pod;
@@ -45,6 +47,7 @@ use arktos_store::{Client, Clock, Random};
 use futures::future::BoxFuture;
 
 pub use kinds::{Kinds, StoredKind};
+pub use node::Partitions;
 pub use options::{Options, UnknownController};
 
 use setup::Setup;
@@ -78,6 +81,33 @@ pub fn partition(
             "endpoints" => endpoints::start_legacy(&mut setup),
             "job" => job::start(&mut setup),
             "ttl-after-finished" => job::start_ttl(&mut setup),
+            _ => continue,
+        };
+        futures.push((name.to_owned(), controller));
+    }
+    futures.extend(setup.into_drivers());
+    Ok(futures)
+}
+
+/// The controllers of a resource manager. `client` acts on the manager itself; `partitions` are those whose pods may be
+/// on its hosts.
+///
+/// # Errors
+/// [`UnknownController`] when the options name one that does not exist.
+pub fn resource_manager(
+    client: Arc<dyn Client>,
+    partitions: Partitions,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    options: Options,
+) -> Result<Futures, UnknownController> {
+    let selected = options.selected(options::RESOURCE_MANAGER)?;
+    let mut setup = Setup::new(client, clock, random, options);
+    let mut futures = Futures::new();
+    for name in selected {
+        let controller = match name {
+            "nodelifecycle" => node::start(&mut setup, partitions.clone()),
+            "garbage-collector" => garbage::start(&mut setup, true),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));

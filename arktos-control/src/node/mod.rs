@@ -18,8 +18,8 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::monitor::Monitor;
-use self::taints::{Readiness, keep_away, leaves_at, readiness};
-use crate::events::{Recorder, Teller};
+use self::taints::{Readiness, keep_away, leaves_at, readiness, set_taints};
+use crate::events::tell_once;
 use crate::kinds::{NODES, PODS};
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
@@ -36,8 +36,6 @@ pub(crate) struct Nodes {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
     partitions: Partitions,
-    /// A way to tell in each partition: the events of a pod are kept beside it.
-    recorders: parking_lot::Mutex<HashMap<String, Recorder>>,
     resource_manager: Option<String>,
 }
 
@@ -61,7 +59,7 @@ pub(crate) fn start(setup: &mut Setup, partitions: Partitions) -> BoxFuture<'sta
         last_pass: None,
     };
     let resource_manager = setup.options.resource_manager.clone();
-    let controller = Nodes { client, clock, partitions, recorders: parking_lot::Mutex::default(), resource_manager };
+    let controller = Nodes { client, clock, partitions, resource_manager };
     let work = run(controller, queue, setup.options.workers, vec![synced(&nodes)]);
     Box::pin(async move {
         futures::future::join(work, monitor.run()).await;
@@ -78,7 +76,7 @@ impl Reconcile for Nodes {
         amend(&*self.client, &key, None, |object| {
             let Ok(mut node) = Node::from_object(object) else { return false };
             let changed = keep_away(&mut node, now);
-            object.set(&["spec", "taints"], serde_json::json!(node.spec.taints));
+            set_taints(object, &node);
             changed
         })
         .await?;
@@ -92,9 +90,12 @@ impl Reconcile for Nodes {
         let partitions = self.partitions.borrow().clone();
         let (mut next, mut failure) = (None, None);
         for (name, partition) in partitions {
-            match self.visit(&name, &partition, path.name(), &node, silent).await {
+            match self.visit(&*partition, path.name(), &node, silent).await {
                 Ok(due) => next = next.into_iter().chain(due).min(),
-                Err(status) => failure = Some(status),
+                Err(status) => {
+                    tracing::warn!(partition = name, %status, "the pods of a silent host could not be seen to");
+                    failure = Some(status);
+                }
             }
         }
         match failure {
@@ -112,26 +113,24 @@ impl Nodes {
     /// Sees to the pods of a host in one partition; says when the next one must leave.
     async fn visit(
         &self,
-        partition: &str,
-        client: &Arc<dyn Client>,
+        client: &dyn Client,
         host: &str,
         node: &Node,
         silent: bool,
     ) -> Result<Option<Timestamp>, Status> {
         let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
         let now = self.clock.now();
-        let events = self.teller(partition, client);
         let mut next = None;
         for stored in client.list(&query).await?.items.iter().filter(|pod| self.is_ours(pod)) {
             let pod = Pod::from_encoded(&stored.object, None).map_err(unreadable)?;
             if silent && Condition::is_true(&pod.status.conditions, "Ready") {
-                mark_not_ready(&**client, stored, now).await?;
+                mark_not_ready(client, stored, now).await?;
             }
             if pod.metadata.deletion_timestamp.is_some() || pod.status.is_finished() {
                 continue;
             }
             match leaves_at(&node.spec.taints, &pod.spec.tolerations, now) {
-                Some(due) if due <= now => evict(&**client, stored, &events, now).await?,
+                Some(due) if due <= now => evict(client, stored, now).await?,
                 Some(due) => next = Some(next.map_or(due, |next: Timestamp| next.min(due))),
                 None => {}
             }
@@ -143,16 +142,6 @@ impl Nodes {
     fn is_ours(&self, pod: &Stored) -> bool {
         let (ours, its) = (&self.resource_manager, pod.object.header().notes.get("resource-manager"));
         ours.is_none() || its.is_none() || its == ours.as_ref()
-    }
-
-    fn teller(&self, partition: &str, client: &Arc<dyn Client>) -> Teller {
-        let mut recorders = self.recorders.lock();
-        let recorder = recorders.entry(partition.to_owned()).or_insert_with(|| {
-            let (recorder, writer) = Recorder::new(client.clone(), self.clock.clone());
-            drop(writer);
-            recorder
-        });
-        recorder.teller("taint-eviction-controller")
     }
 }
 
@@ -169,9 +158,10 @@ async fn mark_not_ready(client: &dyn Client, pod: &Stored, now: Timestamp) -> Re
 }
 
 /// Deletes a pod that may no longer stay on its host.
-async fn evict(client: &dyn Client, pod: &Stored, events: &Teller, now: Timestamp) -> Result<(), Status> {
+async fn evict(client: &dyn Client, pod: &Stored, now: Timestamp) -> Result<(), Status> {
     let (namespace, name) = (pod.path.namespace(), pod.path.name());
-    events.normal(pod, "TaintManagerEviction", format!("Marking for deletion Pod {namespace}/{name}"));
+    let message = format!("Marking for deletion Pod {namespace}/{name}");
+    tell_once(client, now, "taint-eviction-controller", pod, "TaintManagerEviction", message).await;
     set_condition(client, pod, |conditions| {
         let target = Condition {
             reason: "DeletionByTaintManager".to_owned(),

@@ -11,7 +11,7 @@ use arktos_core::typed::{Condition, KindOf, Lease, Node};
 use arktos_core::{Reason, Revision, Status, TenantName, Timestamp};
 use arktos_store::{Client, Clock, Query, Stored, Within};
 
-use super::taints::{self, Readiness, readiness};
+use super::taints::{self, Readiness, readiness, set_taints};
 use crate::events::Teller;
 use crate::kinds::{LEASES, NODES};
 use crate::write::{set_status, tree, unreadable};
@@ -184,7 +184,7 @@ impl Monitor {
             }
             if taints::drive_out(&mut node, target, now) {
                 let mut object = tree(&stored)?;
-                object.set(&["spec", "taints"], serde_json::json!(node.spec.taints));
+                set_taints(&mut object, &node);
                 if let Err(status) = self.client.update(&NODES.key(&stored.path), None, object).await {
                     tolerate(status)?;
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arktos_core::Timestamp;
+use arktos_core::{Object, Timestamp};
 use arktos_core::typed::{Condition, Node, Taint, Toleration};
 
 pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -90,6 +90,15 @@ fn set(node: &mut Node, effect: &str, ours: &[&str], wanted: &[&str], now: Times
         }
     }
     changed
+}
+
+/// Writes a host's taints into its object.
+pub(super) fn set_taints(object: &mut Object, node: &Node) {
+    if node.spec.taints.is_empty() {
+        object.remove(&["spec", "taints"]);
+    } else {
+        object.set(&["spec", "taints"], serde_json::json!(node.spec.taints));
+    }
 }
 
 /// When a pod must leave a host with these taints: `None` when it puts up with all of them for good.

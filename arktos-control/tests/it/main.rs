@@ -8,6 +8,7 @@ mod deployments;
 mod garbage;
 mod jobs;
 mod namespaces;
+mod nodes;
 mod replicasets;
 mod services;
 mod tenants;
