@@ -247,7 +247,13 @@ impl Engine {
     pub async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
         match &self.0.writer {
             Writer::Local { local, .. } => local.expire(now).await,
-            Writer::Shared { storage, .. } => storage.expire(now).await,
+            Writer::Shared { storage, .. } => {
+                let deleted = storage.expire(now).await?;
+                if deleted > 0 {
+                    let _ = self.0.view.reached(storage.confirm().await?).await; // closed meanwhile: they are gone
+                }
+                Ok(deleted)
+            }
         }
     }
 

@@ -1,5 +1,8 @@
 //! Every backend keeps what the engine promises.
 
+#[cfg(feature = "etcd")]
+mod etcd_server;
+
 use std::sync::Arc;
 
 use arktos_store::conformance::{Backend, Keeps, Opened, run};
@@ -40,6 +43,35 @@ impl Backend for Sled {
 async fn sled() {
     let backend = Sled(tempfile::tempdir().expect("a directory"));
     run(&backend).await.expect("sled keeps what the engine promises");
+}
+
+#[cfg(feature = "etcd")]
+struct Etcd(etcd_server::EtcdServer);
+
+#[cfg(feature = "etcd")]
+#[async_trait::async_trait]
+impl Backend for Etcd {
+    fn keeps(&self) -> Keeps {
+        Keeps::History
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, config: EngineConfig, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
+        let options = arktos_store::etcd::EtcdOptions::new([self.0.url()]);
+        let storage = arktos_store::etcd::Etcd::connect(&options, clock.clone()).await?;
+        let (engine, feed) = Engine::shared(Arc::new(storage), config, clock).await?;
+        Ok(Opened::new(engine).running(feed))
+    }
+}
+
+#[cfg(feature = "etcd")]
+#[tokio::test]
+async fn etcd() {
+    let Some(server) = etcd_server::EtcdServer::start() else { return };
+    run(&Etcd(server)).await.expect("etcd keeps what the engine promises");
 }
 
 #[tokio::test]

@@ -1,0 +1,198 @@
+//! The whole state at one revision of etcd, and the history since.
+
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
+use etcd_client::{GetOptions, KvClient};
+
+use super::convert::{self, About};
+use super::feed::Batch;
+use super::{Etcd, Known};
+use crate::codec::Damaged;
+use crate::commit::Change;
+use crate::select::Stored;
+use crate::storage::{Group, Restore};
+
+/// How many entries are read at once.
+const PAGE: i64 = 1000;
+/// How many revisions of etcd are read back at most when an engine opens.
+const HISTORY_MAX: i64 = 100_000;
+/// How often a load begins anew because etcd was compacted meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// What was read.
+pub(super) struct Loaded {
+    /// The revision of etcd of the state.
+    at: i64,
+    /// The revision of etcd up to which the history goes.
+    until: i64,
+    objects: Vec<(GroupResource, Stored, Option<Timestamp>)>,
+    counters: Vec<(Arc<str>, i64)>,
+    history: Vec<Group>,
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Etcd(#[from] etcd_client::Error),
+    #[error("{0}. Restore a backup")]
+    Damaged(#[from] Damaged),
+    #[error("its history was compacted, again and again, while it was read")]
+    Compacted,
+    #[error("the connection was closed")]
+    Closed,
+}
+
+impl Etcd {
+    /// The state, and as much history as there is.
+    pub(super) async fn load_all(&self) -> Result<Loaded, LoadError> {
+        for _ in 0..ATTEMPTS {
+            let (newest, last) = self.newest().await?;
+            let at = if last == 0 { newest } else { self.oldest(last).await?.min(newest) };
+            match self.load_from(at, last).await {
+                Err(LoadError::Etcd(error)) if convert::is_compacted(&error) => {}
+                Err(LoadError::Compacted) => {}
+                other => return other,
+            }
+        }
+        Err(LoadError::Compacted)
+    }
+
+    /// The state alone, at its newest.
+    pub(super) async fn load_newest(&self) -> Result<Loaded, LoadError> {
+        let (newest, _) = self.newest().await?;
+        self.load_from(newest, 0).await
+    }
+
+    /// The newest revision of etcd, and that of the last transaction on this store.
+    async fn newest(&self) -> Result<(i64, i64), LoadError> {
+        let read = self.client.kv_client().get(self.keys.last(), None).await?;
+        let newest = read.header().map_or(0, etcd_client::ResponseHeader::revision);
+        Ok((newest, read.kvs().first().map_or(0, etcd_client::KeyValue::mod_revision)))
+    }
+
+    /// The oldest revision of etcd from which the history can be read back, or should be.
+    async fn oldest(&self, last: i64) -> Result<i64, LoadError> {
+        let wanted = (last - HISTORY_MAX).max(1);
+        let look = GetOptions::new().with_revision(wanted).with_count_only();
+        match self.client.kv_client().get(self.keys.last(), Some(look)).await {
+            Ok(_) => Ok(wanted),
+            // what is refused says how far the compaction went
+            Err(error) if convert::is_compacted(&error) => Ok(self.compacted(wanted).await?.max(wanted)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The revision up to which etcd is compacted, when it is beyond `wanted`.
+    async fn compacted(&self, wanted: i64) -> Result<i64, LoadError> {
+        let mut stream = self.open(wanted).await?;
+        loop {
+            let response = stream.message().await?.ok_or(LoadError::Closed)?;
+            if response.canceled() || !response.events().is_empty() {
+                return Ok(response.compact_revision());
+            }
+        }
+    }
+
+    async fn load_from(&self, at: i64, last: i64) -> Result<Loaded, LoadError> {
+        let mut loaded = Loaded { at, until: at, objects: Vec::new(), counters: Vec::new(), history: Vec::new() };
+        let mut client = self.client.kv_client().max_decoding_message_size(i32::MAX as usize);
+        let (mut from, end) = self.keys.watched();
+        while let Some(next) = self.load_page(&mut client, &mut loaded, &from, &end).await? {
+            from = next;
+        }
+        if last > at {
+            let mut stream = self.open(at + 1).await?;
+            while loaded.until < last {
+                let response = stream.message().await?.ok_or(LoadError::Closed)?;
+                if response.canceled() {
+                    return Err(LoadError::Compacted);
+                }
+                let batch = {
+                    let mut known = self.known.lock();
+                    Batch::read(&self.keys, &mut known.reader, response.events())?
+                };
+                loaded.until = loaded.until.max(batch.until);
+                loaded.history.push(batch.group);
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Reads a page, and says where the next begins.
+    async fn load_page(
+        &self,
+        client: &mut KvClient,
+        loaded: &mut Loaded,
+        from: &str,
+        end: &str,
+    ) -> Result<Option<String>, LoadError> {
+        let options = GetOptions::new().with_range(end).with_limit(PAGE).with_revision(loaded.at);
+        let page = client.get(from, Some(options)).await?;
+        let mut known = self.known.lock();
+        for entry in page.kvs() {
+            match self.keys.about(entry.key())? {
+                About::Last => {}
+                About::Counter(counter) => loaded.counters.push((counter, convert::number(entry.value())?)),
+                About::Object(ObjectKey { resource, path }) => {
+                    let (stored, expires) = convert::stored(&mut known.reader, path, entry)?;
+                    loaded.objects.push((resource, stored, expires));
+                }
+            }
+        }
+        let next = page.kvs().last().filter(|_| page.more());
+        Ok(next.map(|last| format!("{}\0", String::from_utf8_lossy(last.key()))))
+    }
+}
+
+impl Loaded {
+    /// Gives it to an engine.
+    pub(super) fn fill(self, restore: &mut Restore) {
+        for (resource, stored, expires) in self.objects {
+            restore.object(&resource, stored, expires);
+        }
+        for (counter, value) in &self.counters {
+            restore.counter(counter, *value);
+        }
+        restore.origin(convert::last_revision(self.at));
+        for group in &self.history {
+            restore.group(group);
+        }
+        restore.revision(convert::revision(self.until, 0));
+    }
+}
+
+impl Known {
+    /// Begins anew with what was loaded.
+    pub(super) fn take_in(&mut self, loaded: &Loaded) {
+        self.position = loaded.until;
+        self.counters = loaded.counters.iter().map(|(name, value)| (name.clone(), (*value, loaded.at))).collect();
+        self.expiries.clear();
+        for (resource, stored, expires) in &loaded.objects {
+            let key = || ObjectKey { resource: resource.clone(), path: stored.path.clone() };
+            self.expiries.extend(expires.map(|at| ((at, stored.revision), key())));
+        }
+        for group in &loaded.history {
+            self.note(group, loaded.until);
+        }
+    }
+
+    /// Takes note of what was fed, up to a revision of etcd.
+    pub(super) fn note(&mut self, group: &Group, until: i64) {
+        for (counter, value) in &group.counters {
+            self.count(counter, *value, until);
+        }
+        for record in &group.records {
+            if let Change::Put { expires: Some(at), .. } = &record.change {
+                self.expiries.insert((*at, record.revision), record.key.clone());
+            }
+        }
+        self.position = self.position.max(until);
+    }
+}
+
+/// The revision that a feed has come to, as readers see it.
+pub(super) fn reached(until: i64) -> Revision {
+    convert::revision(until, 0)
+}
