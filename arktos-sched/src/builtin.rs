@@ -192,15 +192,13 @@ impl Score for EmptiestBalanced {
     }
 
     fn score(&self, ask: &Ask, hosts: &Hosts, host: HostId) -> i32 {
-        let load = hosts.load(host);
-        let after = |at: usize| load.taken[at] + ask.weighed[at] as f64 * load.unit[at];
-        Self::points(after(0).max(after(1)))
+        Self::points(hosts.load(host).fuller_with(ask.weighed))
     }
 
     fn bound(&self, ask: &Ask, block: Block<'_>) -> i32 {
         let least = block.load();
         let adds = |at: usize| ask.weighed[at] as f64 * least.unit[at];
         let fuller = (least.taken[0] + adds(0)).max(least.taken[1] + adds(1)).max(least.fuller + adds(0).min(adds(1)));
-        Self::points(fuller - Self::SLACK)
+        Self::points(fuller.max(block.probed().unwrap_or(0.0)) - Self::SLACK)
     }
 }

@@ -101,6 +101,13 @@ pub struct Load {
 impl Load {
     /// A host that has nothing.
     pub const FULL: Self = Self { taken: [1.0; 2], unit: [0.0; 2] };
+
+    /// The part that would be taken of the fuller of the two, with so much more.
+    #[must_use]
+    pub fn fuller_with(&self, weighed: [i64; 2]) -> f64 {
+        let after = |at: usize| self.taken[at] + weighed[at] as f64 * self.unit[at];
+        after(0).max(after(1))
+    }
 }
 
 /// The hosts, in columns. Written by the [`Pool`](crate::Pool) alone, which keeps its tree in step.

@@ -55,6 +55,8 @@ struct Search<'a> {
     class: &'a Class,
     left: &'a Left<'a>,
     turn: u32,
+    /// The probe of the tree for pods of this size.
+    probe: Option<usize>,
     best: Option<Found>,
 }
 
@@ -148,6 +150,7 @@ impl Pool {
     /// The class of a pod. The pod stays in it until it [leaves](Self::leave).
     pub fn enter(&mut self, spec: &PodSpec) -> ClassId {
         let ask = Ask::new(spec, &mut self.words, &mut self.names);
+        self.tree.probe(&self.hosts, ask.weighed);
         self.classes.enter(ask, &self.hosts, &self.plugins, &self.words)
     }
 
@@ -175,7 +178,8 @@ impl Pool {
     #[must_use]
     pub fn find(&self, class: ClassId, left: &Left<'_>, turn: u32) -> Option<Found> {
         let class = self.classes.get(class)?;
-        let mut search = Search { pool: self, class, left, turn, best: None };
+        let probe = self.tree.probe_for(class.ask.weighed);
+        let mut search = Search { pool: self, class, left, turn, probe, best: None };
         search.descend(DEPTH - 1, 0);
         search.best
     }
@@ -309,7 +313,7 @@ impl Search<'_> {
     /// What no host of a block exceeds; `None` when none of them fits.
     fn bound(&self, level: usize, at: usize) -> Option<i64> {
         let (plugins, ask) = (&self.pool.plugins, &self.class.ask);
-        let block = self.pool.tree.block(level, at);
+        let block = self.pool.tree.block(level, at, self.probe);
         if !plugins.may_fit(ask, block) {
             return None;
         }

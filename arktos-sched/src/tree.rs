@@ -1,5 +1,9 @@
 //! The tournament tree over the hosts: free capacity and load, with bounds for every block of 64.
 //!
+//! Loads are compared as they would be *with* the pod, which depends on the sizes of hosts and pod alike. So that bounds
+//! stay tight over hosts of different sizes, every block also keeps the least load for each of a few *probes*: the
+//! sizes of pods that are asked for most recently. For those the bound is what the best host of the block has.
+//!
 //! A search goes down from the root and skips every block whose bounds say that no host in it fits, or that none can
 //! beat the best found so far. A bind changes one host, and so one block of every level.
 //!
@@ -10,7 +14,12 @@
 
 use crate::hosts::{HostId, Hosts, Load};
 use crate::resources::{Amounts, ResourceId};
-use crate::set::DEPTH;
+use crate::set::{DEPTH, ones};
+
+/// How many sizes of pods have bounds of their own.
+const PROBES_MAX: usize = 16;
+/// A probe makes way for another when it was not asked for in so many rounds.
+const PROBE_IDLE: u64 = 1000;
 
 /// The least loads of a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,6 +53,15 @@ impl LeastLoad {
 #[derive(Debug, Default)]
 pub struct Tree {
     levels: [Level; DEPTH],
+    probes: Vec<Probe>,
+    round: u64,
+}
+
+/// A size of pods that has bounds of its own.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    weighed: [i64; 2],
+    asked: u64,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +69,8 @@ struct Level {
     /// The most that is free, by resource and block.
     free: Vec<Vec<i64>>,
     load: Vec<LeastLoad>,
+    /// The least that the fuller half of a host would have, by probe and block.
+    probed: Vec<Vec<f64>>,
 }
 
 /// What is known of all hosts of a block together.
@@ -58,6 +78,7 @@ struct Level {
 pub struct Block<'a> {
     level: &'a Level,
     at: usize,
+    probe: Option<usize>,
 }
 
 impl Block<'_> {
@@ -73,6 +94,12 @@ impl Block<'_> {
         amounts.iter().all(|(id, amount)| self.free(id) >= amount)
     }
 
+    /// What the fuller half of none of its hosts is below, with a pod as large as the search's, where that is known.
+    #[must_use]
+    pub fn probed(&self) -> Option<f64> {
+        self.level.probed.get(self.probe?)?.get(self.at).copied()
+    }
+
     /// The least loads of its hosts.
     #[must_use]
     pub fn load(&self) -> LeastLoad {
@@ -83,8 +110,55 @@ impl Block<'_> {
 impl Tree {
     /// One block: number `at` of a level.
     #[must_use]
-    pub fn block(&self, level: usize, at: usize) -> Block<'_> {
-        Block { level: &self.levels[level.min(DEPTH - 1)], at }
+    pub fn block(&self, level: usize, at: usize, probe: Option<usize>) -> Block<'_> {
+        Block { level: &self.levels[level.min(DEPTH - 1)], at, probe }
+    }
+
+    /// The probe for pods of a size: theirs, or else the largest that is not larger in either half.
+    #[must_use]
+    pub fn probe_for(&self, weighed: [i64; 2]) -> Option<usize> {
+        let fits = |probe: &Probe| probe.weighed[0] <= weighed[0] && probe.weighed[1] <= weighed[1];
+        let probes = self.probes.iter().enumerate().filter(|(_, probe)| fits(probe));
+        probes
+            .max_by_key(|(_, probe)| probe.weighed[0].saturating_mul(4 << 20).saturating_add(probe.weighed[1]))
+            .map(|(at, _)| at)
+    }
+
+    /// Pods of a size are asked for: they get a probe, if there is room for one.
+    pub fn probe(&mut self, hosts: &Hosts, weighed: [i64; 2]) {
+        self.round += 1;
+        if let Some(probe) = self.probes.iter_mut().find(|probe| probe.weighed == weighed) {
+            probe.asked = self.round;
+            return;
+        }
+        let new = Probe { weighed, asked: self.round };
+        let idle = self.probes.iter().enumerate().min_by_key(|(_, probe)| probe.asked);
+        let at = match idle {
+            Some((at, probe)) if self.probes.len() >= PROBES_MAX => {
+                if self.round - probe.asked < PROBE_IDLE {
+                    return;
+                }
+                self.probes[at] = new;
+                at
+            }
+            _ => {
+                self.probes.push(new);
+                self.probes.len() - 1
+            }
+        };
+        for level in 0..DEPTH {
+            let (below, rest) = self.levels.split_at_mut(level);
+            let Some(this) = rest.first_mut() else { return };
+            this.reach(hosts.resources(), self.probes.len(), this.load.len());
+            for block in 0..this.load.len() {
+                this.probed[at][block] = match below.last() {
+                    None => members(hosts, block)
+                        .map(|host| hosts.load(host).fuller_with(weighed))
+                        .fold(f64::INFINITY, f64::min),
+                    Some(below) => least(below.probed.get(at), block),
+                };
+            }
+        }
     }
 
     /// Brings one path up to date after a host has changed.
@@ -93,9 +167,9 @@ impl Tree {
         for level in 0..DEPTH {
             let (below, rest) = self.levels.split_at_mut(level);
             let Some(this) = rest.first_mut() else { return };
-            this.reach(hosts.resources(), at);
+            this.reach(hosts.resources(), self.probes.len(), at + 1);
             let changed = match below.last() {
-                None => this.sum_up_hosts(hosts, at),
+                None => this.sum_up_hosts(hosts, &self.probes, at),
                 Some(below) => this.sum_up(below, at),
             };
             if !changed {
@@ -107,9 +181,15 @@ impl Tree {
 }
 
 impl Level {
-    fn reach(&mut self, resources: usize, at: usize) {
-        if self.load.len() <= at {
-            self.load.resize(at + 1, LeastLoad::NONE);
+    fn reach(&mut self, resources: usize, probes: usize, blocks: usize) {
+        if self.load.len() < blocks {
+            self.load.resize(blocks, LeastLoad::NONE);
+        }
+        while self.probed.len() < probes {
+            self.probed.push(Vec::new());
+        }
+        for probed in &mut self.probed {
+            probed.resize(self.load.len(), f64::INFINITY);
         }
         while self.free.len() < resources {
             self.free.push(Vec::new());
@@ -120,10 +200,8 @@ impl Level {
         }
     }
 
-    fn sum_up_hosts(&mut self, hosts: &Hosts, at: usize) -> bool {
-        let end = hosts.end().min(at * 64 + 64);
-        let known = |host| hosts.known().contains(host);
-        let members = || (at * 64..end).filter_map(|host| HostId::try_from(host).ok()).filter(|host| known(*host));
+    fn sum_up_hosts(&mut self, hosts: &Hosts, probes: &[Probe], at: usize) -> bool {
+        let members = || members(hosts, at);
         let mut load = LeastLoad::NONE;
         for host in members() {
             load.lower(&LeastLoad::of(hosts.load(host)));
@@ -133,6 +211,11 @@ impl Level {
             let id = ResourceId::try_from(id).unwrap_or(ResourceId::MAX);
             let most = members().map(|host| hosts.free(host, id)).max().unwrap_or(0);
             changed |= std::mem::replace(&mut blocks[at], most) != most;
+        }
+        for (probe, blocks) in probes.iter().zip(&mut self.probed) {
+            let fuller =
+                members().map(|host| hosts.load(host).fuller_with(probe.weighed)).fold(f64::INFINITY, f64::min);
+            changed |= std::mem::replace(&mut blocks[at], fuller) != fuller;
         }
         changed
     }
@@ -148,6 +231,23 @@ impl Level {
             let most = below.get(members.clone()).unwrap_or_default().iter().copied().max().unwrap_or(0);
             changed |= std::mem::replace(&mut blocks[at], most) != most;
         }
+        for (blocks, below) in self.probed.iter_mut().zip(&below.probed) {
+            let fuller = least(Some(below), at);
+            changed |= std::mem::replace(&mut blocks[at], fuller) != fuller;
+        }
         changed
     }
+}
+
+/// The hosts of a block that are there.
+fn members(hosts: &Hosts, block: usize) -> impl Iterator<Item = HostId> {
+    let known = hosts.known().word(0, block);
+    ones(known).filter_map(move |bit| HostId::try_from(block * 64 + bit as usize).ok())
+}
+
+/// The least of 64 values of the level below.
+fn least(below: Option<&Vec<f64>>, block: usize) -> f64 {
+    let Some(below) = below else { return f64::INFINITY };
+    let values = below.get(block * 64..below.len().min(block * 64 + 64)).unwrap_or_default();
+    values.iter().copied().fold(f64::INFINITY, f64::min)
 }

@@ -222,15 +222,60 @@ fn reasons_are_counted_by_host_in_upstreams_words() {
     );
 }
 
+#[test]
+fn the_same_holds_over_many_blocks_while_a_pool_fills_up() {
+    let random = arktos_store::clock::SeededRandom::new(5);
+    let mut draw = |below: u64| u8::try_from(arktos_store::Random::next(&random) % below).expect("small");
+    let mut pool = Pool::new(1, Plugins::default());
+    pool.set_reachable(0, true);
+    for host in 0..1000 {
+        let (cpu, memory, zone) = (2 + draw(6), 2 + draw(6), draw(3));
+        let step = Step::Node { host: 0, cpu, memory, gpu: draw(2), zone, taint: draw(40), cordoned: false };
+        pool.set_node(0, &node(&format!("node-{host}"), &step));
+    }
+    let mut placed = 0;
+    for turn in 0..6_000u32 {
+        let zone = Some(draw(6)).filter(|zone| *zone < 3);
+        let pod = Pod { cpu: draw(3), memory: draw(3), gpu: draw(2), zone, prefers: None, tolerates: 9, port: false };
+        let class = pool.enter(&spec(&pod));
+        let found = pool.find(class, &Left::default(), turn);
+        if turn % 50 == 0 {
+            let best = pool.find_slowly(class, &Left::default());
+            assert_eq!(found.map(|found| found.score), best.map(|best| best.score), "pod {turn}");
+        }
+        if let Some(found) = found {
+            let usage = pool.class(class).expect("entered").ask.usage.clone();
+            pool.take_at(found.host, &usage);
+            placed += 1;
+        }
+        pool.leave(class);
+    }
+    assert!((2_000..5_900).contains(&placed), "it filled up on the way: {placed}");
+}
+
 /// Placements a second in the core alone: `cargo test --release -p arktos-sched -- --ignored --nocapture speed`.
 #[test]
 #[ignore = "prints numbers; needs an optimized build"]
 #[allow(clippy::disallowed_methods, clippy::print_stdout)]
 fn speed() {
     for (hosts, pods) in [(5_000u32, 50_000u32), (100_000, 100_000), (1_000_000, 100_000)] {
-        let mut pool = filled(hosts);
-        let sizes: Vec<ClassId> = (1..=4u8)
-            .map(|size| Pod {
+        for mixed in [false, true] {
+            let mut pool = Pool::new(1, Plugins::default());
+            pool.set_reachable(0, true);
+            for host in 0..hosts {
+                let grow = if mixed { u8::try_from(host % 7).expect("small") * 8 } else { 0 };
+                let step = Step::Node {
+                    host: 0,
+                    cpu: 16 + grow,
+                    memory: 16 + grow / 2,
+                    gpu: 0,
+                    zone: 0,
+                    taint: 9,
+                    cordoned: false,
+                };
+                pool.set_node(0, &node(&format!("node-{host}"), &step));
+            }
+            let size = |size| Pod {
                 cpu: size % 3,
                 memory: size,
                 gpu: 0,
@@ -238,19 +283,19 @@ fn speed() {
                 prefers: None,
                 tolerates: 9,
                 port: false,
-            })
-            .map(|pod| pool.enter(&spec(&pod)))
-            .collect();
-        let begin = std::time::Instant::now();
-        let mut placed = 0u32;
-        for pod in 0..pods {
-            let class = sizes[pod as usize % sizes.len()];
-            let Some(found) = pool.find(class, &Left::default(), pod.wrapping_mul(0x9e37_79b9)) else { continue };
-            let usage = pool.class(class).expect("entered").ask.usage.clone();
-            pool.take_at(found.host, &usage);
-            placed += 1;
+            };
+            let sizes: Vec<ClassId> = (1..=4u8).map(|one| pool.enter(&spec(&size(one)))).collect();
+            let begin = std::time::Instant::now();
+            let mut placed = 0u32;
+            for pod in 0..pods {
+                let class = sizes[pod as usize % sizes.len()];
+                let Some(found) = pool.find(class, &Left::default(), pod.wrapping_mul(0x9e37_79b9)) else { continue };
+                let usage = pool.class(class).expect("entered").ask.usage.clone();
+                pool.take_at(found.host, &usage);
+                placed += 1;
+            }
+            let each = begin.elapsed().as_nanos() / u128::from(pods);
+            println!("{hosts} hosts, mixed {mixed}: {placed} of {pods} pods placed, {each} ns each");
         }
-        let each = begin.elapsed().as_nanos() / u128::from(pods);
-        println!("{hosts} hosts: {placed} of {pods} pods placed, {each} ns each");
     }
 }

@@ -26,6 +26,7 @@ use tokio::sync::{Notify, mpsc};
 
 use self::reap::Reaping;
 use self::report::{REPORTER, Report};
+pub use self::state::Tally;
 use self::state::{Plan, State};
 use self::work::{Job, Worker};
 use crate::claim::fence::Fence;
@@ -145,6 +146,12 @@ impl Scheduler {
     #[must_use]
     pub fn waiting(&self) -> (usize, usize, usize) {
         self.state.lock().queue.counts()
+    }
+
+    /// What it has done since it was started.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.state.lock().tally
     }
 
     /// Plans, for ever: whenever a worker is free and a pod is ready.

@@ -24,6 +24,21 @@ const SHADOW: Duration = Duration::from_secs(1);
 /// How long a resource manager that did not answer is left alone.
 const MANAGER_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a scheduler has done since it was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Claims that were asked for.
+    pub asked: u64,
+    /// Claims that were refused, because another scheduler was first or the host had changed.
+    pub refused: u64,
+    /// Claims whose fate was not told.
+    pub unanswered: u64,
+    /// Pods that were bound.
+    pub bound: u64,
+    /// Attempts that found no place.
+    pub unschedulable: u64,
+}
+
 /// What a scheduler knows. One lock around it: written by the handlers of the informers, the planner and the workers.
 pub(super) struct State {
     pub(super) partition: String,
@@ -32,6 +47,7 @@ pub(super) struct State {
     pub(super) pool: Pool,
     pub(super) queue: Queue,
     pub(super) reaper: Reaper,
+    pub(super) tally: Tally,
     pods: HashMap<ObjectPath, Waiting>,
     claims: HashMap<ClaimId, Holding>,
     /// The claims of this partition, by the uid of their pod.
@@ -127,6 +143,7 @@ impl State {
             managers,
             queue: Queue::new(backoff),
             reaper: Reaper::default(),
+            tally: Tally::default(),
             pods: HashMap::new(),
             claims: HashMap::new(),
             own: HashMap::new(),
@@ -304,6 +321,7 @@ impl State {
         } else if waiting.unsupported.is_none() {
             self.failures.insert(class, message.clone());
         }
+        self.tally.unschedulable += 1;
         self.queue.park(&path, now);
         self.say(plan, path, message);
     }
@@ -336,6 +354,7 @@ impl State {
         self.forget_claim(&id);
         self.pool.take_at(host, &usage);
         self.hold(id, Holding { host, usage, pod_uid: uid, epoch, shown: false }, true);
+        self.tally.asked += 1;
         (manager, Placement { pod: path, request, claimed: false })
     }
 
@@ -370,6 +389,7 @@ impl State {
     pub(super) fn refused(&mut self, manager: ManagerId, placement: &Placement, reason: &str, now: Timestamp) {
         let id: ClaimId = (manager, placement.request.name.as_str().into());
         let expected = self.claims.get(&id).is_some_and(|held| !held.shown);
+        self.tally.refused += 1;
         self.displace(placement.pod.tenant(), &placement.request.pod_uid);
         if expected && let Some(held) = self.forget_claim(&id) {
             // The host is fuller than it looks here: let it look so until its claims have shown.
@@ -390,6 +410,7 @@ impl State {
     pub(super) fn unanswered(&mut self, manager: ManagerId, placements: &[Placement], now: Timestamp) {
         self.paused.insert(manager, now.later(MANAGER_PAUSE));
         self.reach(manager);
+        self.tally.unanswered += placements.len() as u64;
         for placement in placements {
             let id: ClaimId = (manager, placement.request.name.as_str().into());
             if self.claims.get(&id).is_some_and(|held| !held.shown) {

@@ -279,47 +279,60 @@ async fn most_claimed(manager: &Api) -> BTreeMap<String, i64> {
     most
 }
 
+/// Eight schedulers of eight partitions, each with pods that ask for one processor, over shared hosts; run in an order
+/// that a seed gives, until all pods are bound.
+async fn race(seed: u64, hosts: usize, cpus: u32, pods: u64) -> (Vec<Arc<Api>>, Vec<Tally>) {
+    let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
+    let managers: Vec<_> = (0..2).map(|at| Api::resource_manager(&clock, seed * 100 + at)).collect();
+    for host in 0..hosts {
+        managers[host % 2].make_node(&format!("node-{}", host / 2), &cpus.to_string(), "1Gi", 200).await;
+    }
+    let (mut partitions, mut schedulers, mut drivers) = (Vec::new(), Vec::new(), Vec::new());
+    for at in 0..8u64 {
+        let partition = Api::partition(&clock, seed * 100 + 10 + at);
+        for pod in 0..pods {
+            partition.make_pod("acme", &format!("pod-{at}-{pod}"), "1").await;
+        }
+        partition.jitter.store(6, Ordering::SeqCst);
+        let (scheduler, driver) = start(&clock, (&format!("tp-{at}"), &partition), &managers, seed * 100 + 20 + at);
+        schedulers.push(scheduler);
+        drivers.push(driver);
+        partitions.push(partition);
+    }
+    managers.iter().for_each(|manager| manager.jitter.store(6, Ordering::SeqCst));
+    let random = SeededRandom::new(seed);
+    let is_bound = |(_, pod): (_, Pod)| !pod.spec.node_name.is_empty();
+    for step in 1..100_000 {
+        let at = usize::try_from(random.next() % 8).expect("small");
+        assert!(futures::poll!(&mut drivers[at]).is_pending());
+        tokio::task::yield_now().await;
+        if step % 500 == 0 {
+            if partitions.iter().all(|partition| partition.all::<Pod>().into_iter().all(is_bound)) {
+                return (managers, schedulers.iter().map(Scheduler::tally).collect());
+            }
+            clock.advance(Duration::from_millis(500));
+        }
+    }
+    panic!("seed {seed}: not all pods were bound");
+}
+
 #[tokio::test]
 async fn eight_schedulers_fill_hosts_that_fit_exactly_and_never_over_commit_one() {
-    for seed in 0..20u64 {
-        let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
-        let managers: Vec<_> = (0..2).map(|at| Api::resource_manager(&clock, seed * 100 + at)).collect();
-        for (at, manager) in managers.iter().enumerate() {
-            manager.make_node(&format!("node-{at}"), "12", "1Gi", 40).await;
-            manager.make_node("node-x", "12", "1Gi", 40).await;
-            manager.jitter.store(6, Ordering::SeqCst);
-        }
-        let mut partitions = Vec::new();
-        let mut drivers = Vec::new();
-        for at in 0..8u64 {
-            let partition = Api::partition(&clock, seed * 100 + 10 + at);
-            for pod in 0..6 {
-                partition.make_pod("acme", &format!("pod-{at}-{pod}"), "1").await;
-            }
-            partition.jitter.store(6, Ordering::SeqCst);
-            let named = (&*format!("tp-{at}"), &partition);
-            drivers.push(start(&clock, named, &managers, seed * 100 + 20 + at).1);
-            partitions.push(partition);
-        }
-        let random = SeededRandom::new(seed);
-        let unbound = |partitions: &[Arc<Api>]| -> usize {
-            let pods = partitions.iter().flat_map(|partition| partition.all::<Pod>());
-            pods.filter(|(_, pod)| pod.spec.node_name.is_empty()).count()
-        };
-        for step in 0..40_000 {
-            let at = usize::try_from(random.next() % 8).expect("small");
-            assert!(futures::poll!(&mut drivers[at]).is_pending());
-            tokio::task::yield_now().await;
-            if step % 500 == 499 {
-                if unbound(&partitions) == 0 {
-                    break;
-                }
-                clock.advance(Duration::from_millis(500));
-            }
-        }
-        assert_eq!(unbound(&partitions), 0, "seed {seed}: all fit");
+    for seed in 0..20 {
+        let (managers, _) = race(seed, 4, 12, 6).await;
         for manager in &managers {
             assert_eq!(most_claimed(manager).await.into_values().collect::<Vec<_>>(), [12_000, 12_000], "seed {seed}");
         }
     }
+}
+
+#[tokio::test]
+async fn few_claims_are_refused_while_a_fifth_of_the_pool_is_free() {
+    let (mut asked, mut refused) = (0, 0);
+    for seed in 0..5 {
+        let (_, tallies) = race(seed, 20, 20, 40).await;
+        asked += tallies.iter().map(|tally| tally.asked).sum::<u64>();
+        refused += tallies.iter().map(|tally| tally.refused).sum::<u64>();
+    }
+    assert!(refused * 20 < asked, "{refused} of {asked}");
 }

@@ -115,6 +115,7 @@ impl Worker {
         let key = ObjectKey { resource: Pod::resource(), path: placement.pod.clone() };
         let status = match self.partition.post(&key, "binding", binding.to_object()).await {
             Ok(_) => {
+                self.state.lock().tally.bound += 1;
                 self.report.scheduled(&placement.pod, &request.pod_uid, &request.node, self.clock.now()).await;
                 return;
             }
