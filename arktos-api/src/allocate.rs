@@ -21,6 +21,10 @@ pub(crate) struct Allocation {
     address: Option<Pick>,
     /// By the port's index.
     ports: Vec<(usize, Pick)>,
+    /// Where a load balancer asks whether a host has endpoints.
+    health: Option<Pick>,
+    /// Headless, without a selector: ready for both families.
+    both: bool,
     released: Vec<Arc<str>>,
     /// Where the next try of an address begins.
     seed: u32,
@@ -70,10 +74,11 @@ impl Allocation {
         if let Some(old) = old {
             keep(old, new);
         }
-        families(new);
+        plan.both = families(new);
         let held = old.map(counters_of).unwrap_or_default();
         plan.plan_address(call, new, &held)?;
         plan.plan_ports(call, new, &held)?;
+        plan.plan_health(call, new, &held);
         let kept = counters_of(new);
         plan.released = held.into_iter().filter(|counter| !kept.contains(counter)).collect();
         Ok(plan)
@@ -97,7 +102,10 @@ impl Allocation {
         match asked.parse() {
             Ok(address) if cidr.contains(address) => {}
             Ok(_) => {
-                let why = format!("the provided network does not contain the IP, the valid range is {cidr}");
+                let why = format!(
+                    "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid \
+                     IPs is {cidr}"
+                );
                 return Err(self.address_fault(call, &asked, &why));
             }
             Err(_) => return Ok(()), // validation has a better answer
@@ -126,7 +134,11 @@ impl Allocation {
             if held.contains(&counter) {
                 continue;
             }
-            if asked < i64::from(range.first) || asked > i64::from(range.last) {
+            let outside = asked < i64::from(range.first) || asked > i64::from(range.last);
+            if outside && call.options.dry_run {
+                continue; // as upstream, which leaves allocation out of dry runs
+            }
+            if outside {
                 let why = format!(
                     "provided port is not in the valid range. The range of valid ports is {}-{}",
                     range.first, range.last
@@ -142,13 +154,30 @@ impl Allocation {
         Ok(())
     }
 
+    fn plan_health(&mut self, call: &Call<'_>, new: &Object, held: &[Arc<str>]) {
+        let local = new.str_at(&["spec", "type"]) == "LoadBalancer"
+            && new.str_at(&["spec", "externalTrafficPolicy"]) == "Local";
+        if !local {
+            return;
+        }
+        let asked = new.int_at(&["spec", "healthCheckNodePort"]).unwrap_or(0);
+        let counter = port_counter(asked);
+        if asked != 0 {
+            let pick = Pick { value: asked.to_string(), counter: counter.clone(), asked: true };
+            self.health = (!held.contains(&counter)).then_some(pick);
+            return;
+        }
+        let value = next_port(call.state.config.node_ports, self.seed.wrapping_add(1000));
+        self.health = Some(Pick { value: value.to_string(), counter: port_counter(value), asked: false });
+    }
+
     /// Whether a counter that hit its limit is one of this plan's.
     pub(crate) fn owns(&self, counter: &str) -> bool {
         self.picks().any(|pick| &*pick.counter == counter)
     }
 
     fn picks(&self) -> impl Iterator<Item = &Pick> {
-        self.address.iter().chain(self.ports.iter().map(|(_, pick)| pick))
+        self.address.iter().chain(self.ports.iter().map(|(_, pick)| pick)).chain(&self.health)
     }
 
     /// The changes of counters.
@@ -164,6 +193,13 @@ impl Allocation {
         if let Some(pick) = &self.address {
             object.set(&["spec", "clusterIP"], pick.value.as_str());
             object.set(&["spec", "clusterIPs"], json!([pick.value]));
+        }
+        if self.both {
+            object.set(&["spec", "ipFamilyPolicy"], "RequireDualStack");
+            object.set(&["spec", "ipFamilies"], json!(["IPv4", "IPv6"]));
+        }
+        if let Some(port) = self.health.as_ref().and_then(|pick| pick.value.parse::<i64>().ok()) {
+            object.set(&["spec", "healthCheckNodePort"], port);
         }
         for (index, pick) in &self.ports {
             let ports = object.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut);
@@ -196,6 +232,15 @@ impl Allocation {
             return Ok(());
         }
         let seed = self.seed;
+        if let Some(pick) = self.health.clone().filter(|pick| &*pick.counter == counter) {
+            if pick.asked {
+                let text = format!("Invalid value: {}: provided port is already allocated", pick.value);
+                return Err(self.fault(call, "spec.healthCheckNodePort", &text));
+            }
+            let value = next_port(call.state.config.node_ports, seed.wrapping_add(1000));
+            self.health = Some(Pick { value: value.to_string(), counter: port_counter(value), asked: false });
+            return Ok(());
+        }
         let Some(at) = self.ports.iter().position(|(_, pick)| &*pick.counter == counter) else { return Ok(()) };
         let (index, pick) = self.ports[at].clone();
         if pick.asked {
@@ -242,33 +287,34 @@ fn counters_of(service: &Object) -> Vec<Arc<str>> {
     let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let ports = ports.iter().filter_map(|port| port.get("nodePort").and_then(Value::as_i64)).filter(|port| *port != 0);
     held.extend(ports.map(port_counter));
+    held.extend(service.int_at(&["spec", "healthCheckNodePort"]).filter(|port| *port != 0).map(port_counter));
     held
 }
 
-/// One address family, IPv4; a headless service without a selector is ready for both.
-fn families(service: &mut Object) {
+/// One address family, IPv4; a headless service without a selector is ready for both, which is said once the object has
+/// been checked: whether it is such a one.
+fn families(service: &mut Object) -> bool {
     let address = service.str_at(&["spec", "clusterIP"]).to_owned();
     if service.str_at(&["spec", "type"]) == "ExternalName" {
-        return;
+        return false;
     }
     if !address.is_empty() && service.at(&["spec", "clusterIPs"]).is_none() {
         service.set(&["spec", "clusterIPs"], json!([address]));
     }
     let selects = service.at(&["spec", "selector"]).and_then(Value::as_object).is_some_and(|labels| !labels.is_empty());
-    let both = address == "None" && !selects;
     let policy = service.str_at(&["spec", "ipFamilyPolicy"]).to_owned();
+    if address == "None" && !selects && matches!(policy.as_str(), "" | "RequireDualStack") {
+        service.remove(&["spec", "ipFamilyPolicy"]);
+        service.remove(&["spec", "ipFamilies"]);
+        return true;
+    }
     if policy.is_empty() {
-        service.set(&["spec", "ipFamilyPolicy"], if both { "RequireDualStack" } else { "SingleStack" });
+        service.set(&["spec", "ipFamilyPolicy"], "SingleStack");
     }
-    let mut families = service.at(&["spec", "ipFamilies"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    if families.is_empty() {
-        families.push(Value::from("IPv4"));
+    if service.at(&["spec", "ipFamilies"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        service.set(&["spec", "ipFamilies"], json!(["IPv4"]));
     }
-    if both && policy != "SingleStack" && families.len() == 1 {
-        let other = if families[0] == "IPv4" { "IPv6" } else { "IPv4" };
-        families.push(Value::from(other));
-    }
-    service.set(&["spec", "ipFamilies"], families);
+    false
 }
 
 /// What an update does not say stays: the address always, node ports by position and protocol. A service that no longer
@@ -293,6 +339,18 @@ fn keep(old: &Object, new: &mut Object) {
                 new.set(&["spec", field], value);
             }
         }
+    }
+    let local = |service: &Object| {
+        service.str_at(&["spec", "type"]) == "LoadBalancer"
+            && service.str_at(&["spec", "externalTrafficPolicy"]) == "Local"
+    };
+    let health = ["spec", "healthCheckNodePort"];
+    match (old.at(&health).cloned(), new.at(&health).cloned()) {
+        (Some(was), None) if local(old) && local(new) => new.set(&health, was),
+        (Some(was), Some(own)) if local(old) && !local(new) && was == own => {
+            new.remove(&health);
+        }
+        _ => {}
     }
     let wants_ports = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
     let had_ports = matches!(old.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer");

@@ -120,7 +120,7 @@ pub(crate) fn impersonate(
         return if groups.is_empty() && uid.is_none() {
             Ok(identity)
         } else {
-            Err(Status::internal("requested impersonation without naming a user"))
+            Err(Status::bad_request(nameless(&groups, uid.as_deref().unwrap_or(""))))
         };
     };
     let mut asked = Vec::new();
@@ -166,4 +166,18 @@ fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
         }
     }
     extra
+}
+
+/// What upstream says of an impersonation that names no user: its own type, written out.
+fn nameless(groups: &[String], uid: &str) -> String {
+    let groups = match groups {
+        [] => "[]string(nil)".to_owned(),
+        groups => {
+            format!("[]string{{{}}}", groups.iter().map(|group| format!("{group:?}")).collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!(
+        "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string(nil)}} without \
+         impersonating a user name"
+    )
 }

@@ -25,6 +25,7 @@ mod call;
 pub mod client;
 pub mod config;
 pub mod discovery;
+mod go_json;
 pub mod identity;
 mod input;
 mod kinds;
@@ -40,6 +41,7 @@ pub mod server;
 mod shared;
 pub mod table;
 mod verbs;
+mod warnings;
 
 pub use authenticate::authenticator;
 pub use body::Body;

@@ -37,7 +37,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    fn of(method: &Method, named: bool, query: &QueryMap) -> Option<Self> {
+    pub(crate) fn of(method: &Method, named: bool, query: &QueryMap) -> Option<Self> {
         Some(match *method {
             Method::GET | Method::HEAD if !named && query.flag("watch") => Self::Watch,
             Method::GET | Method::HEAD if !named => Self::List,
@@ -364,7 +364,7 @@ impl ResourceRequest<'_> {
             return Err(Status::failure(Reason::UnsupportedMediaType, text));
         }
         let (value, repeated) = arktos_core::schema::read_json(&self.bytes).map_err(|fault| {
-            let why = fault.to_string();
+            let why = crate::go_json::fault(&self.bytes).unwrap_or_else(|| fault.to_string());
             Status::bad_request(if form == PatchType::Strategic { why } else { format!("error decoding patch: {why}") })
         })?;
         let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect();

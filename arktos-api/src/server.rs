@@ -128,7 +128,12 @@ impl State {
                 authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get::<PeerCertificate>())?
             }
         };
-        let identity = authenticate::impersonate(&self.authorizer, identity, &parts.headers)?;
+        let identity = match authenticate::impersonate(&self.authorizer, identity.clone(), &parts.headers) {
+            Err(status) if status.is(Reason::Forbidden) => {
+                return Err(self.not_impersonated(&identity, &parts, &info).unwrap_or(status));
+            }
+            identity => identity?,
+        };
         let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
         let raw_query = parts.uri.query().map(str::to_owned);
         let head = Head { method: parts.method, info, query, raw_query, headers: parts.headers, identity };
@@ -139,6 +144,20 @@ impl State {
                 paths::handle(self, &head)
             }
         }
+    }
+
+    /// 403 for an impersonation, as upstream says it: about what was to be done in the other's name.
+    fn not_impersonated(
+        &self,
+        identity: &Identity,
+        parts: &http::request::Parts,
+        info: &RequestInfo,
+    ) -> Option<Status> {
+        let resource = info.resource.as_ref()?;
+        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        let verb = resource::Verb::of(&parts.method, !resource.name.is_empty(), &query)?.name();
+        let verb = format!("impersonate-on:user-info:{verb}");
+        self.authorize(identity, identity.tenant.as_ref(), &verb, resource).err()
     }
 
     fn authorize_path(&self, head: &Head) -> Result<(), Status> {

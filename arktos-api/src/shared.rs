@@ -49,6 +49,10 @@ impl Shared {
             let types = TypeMeta::new("scheduling.k8s.io", "v1", "PriorityClass");
             shared.add(catalog, since, &types, name, priority(value, about));
         }
+        for (name, spec) in priority_levels() {
+            let types = TypeMeta::new("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration");
+            shared.add(catalog, since, &types, name, json!({"spec": spec, "status": {}}));
+        }
         shared
     }
 
@@ -104,4 +108,34 @@ fn uid(resource: &GroupResource, name: &str) -> String {
     let digest = Sha256::digest(format!("arktos/{resource}/{name}").as_bytes());
     let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-5{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..32])
+}
+
+/// The priority levels that every tenant has.
+fn priority_levels() -> Vec<(&'static str, Value)> {
+    let limited = |shares: i64, lendable: i64, queues: i64, hand: i64| {
+        let queuing = json!({"queues": queues, "handSize": hand, "queueLengthLimit": 50});
+        json!({
+            "type": "Limited",
+            "limited": {
+                "nominalConcurrencyShares": shares,
+                "limitResponse": {"type": "Queue", "queuing": queuing},
+                "lendablePercent": lendable,
+            },
+        })
+    };
+    let reject = json!({
+        "type": "Limited",
+        "limited": {"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}, "lendablePercent": 0},
+    });
+    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
+    vec![
+        ("catch-all", reject),
+        ("exempt", exempt),
+        ("global-default", limited(20, 50, 128, 6)),
+        ("leader-election", limited(10, 0, 16, 4)),
+        ("node-high", limited(40, 25, 64, 6)),
+        ("system", limited(30, 33, 64, 6)),
+        ("workload-high", limited(40, 50, 128, 6)),
+        ("workload-low", limited(100, 90, 128, 6)),
+    ]
 }

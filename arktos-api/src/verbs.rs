@@ -6,6 +6,7 @@ pub(crate) mod modify;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod scale;
+pub(crate) mod settle;
 pub(crate) mod subresource;
 pub(crate) mod token;
 pub(crate) mod watch;

@@ -20,6 +20,7 @@ const PARSED_MAX: usize = 16_384;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Rule {
+    #[serde(deserialize_with = "null_is_empty")]
     pub(crate) verbs: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
     pub(crate) api_groups: Vec<String>,

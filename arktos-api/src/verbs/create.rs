@@ -66,8 +66,13 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     crate::verbs::subresource::claim_at_creation(call, &mut object, &mut commit).await?;
     let key = call.key_of(object.name())?;
     commit.durability = durability(&key);
+    let mut first = true;
     loop {
         allocation.apply(&mut object);
+        if first {
+            crate::warnings::of_object(call, &object);
+            first = false;
+        }
         let encoded = stored_kind.encode(&object).map_err(|error| Status::bad_request(error.to_string()))?;
         if call.options.dry_run {
             let snapshot = call.engine().snapshot();
@@ -83,7 +88,9 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
         match call.state.config.engine.commit(attempt).await {
             Ok(done) => {
                 let revision = done.revisions.first().copied().unwrap_or(done.revision);
-                return Ok(Stored { path: key.path, revision, object: encoded });
+                let stored = Stored { path: key.path, revision, object: encoded };
+                super::settle::settle(call, &stored).await;
+                return Ok(stored);
             }
             Err(CommitError::Conflict { found: Some(found), key: at }) if at == key => {
                 return Err(exists(call, &key, &found));
@@ -136,7 +143,7 @@ pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
 fn stamp(call: &Call<'_>, object: &mut Object, now: Timestamp) {
     let uid = call.state.config.random.uid();
     let meta = object.meta_mut();
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"] {
         meta.remove(field);
     }
     meta.remove("resourceVersion");

@@ -152,6 +152,9 @@ async fn write(
         Part::Status => rules::admit_status(&stored_kind, &before, new)?,
         Part::Other(name) => super::subresource::admit(call, name, &stored_kind, &before, new)?,
     };
+    if part == Part::Whole {
+        crate::warnings::of_object(call, &new);
+    }
     loop {
         allocation.apply(&mut new);
         let encoded = stored_kind.encode(&new).map_err(|error| Status::bad_request(error.to_string()))?;
@@ -177,7 +180,11 @@ async fn write(
         }
         return match call.state.config.engine.commit(attempt).await {
             Ok(_) if gone => Ok(Some(stored(old.revision))),
-            Ok(done) => Ok(Some(stored(done.revisions.first().copied().unwrap_or(done.revision)))),
+            Ok(done) => {
+                let stored = stored(done.revisions.first().copied().unwrap_or(done.revision));
+                super::settle::settle(call, &stored).await;
+                Ok(Some(stored))
+            }
             Err(CommitError::Conflict { key: at, .. }) if at == key => Ok(None),
             Err(CommitError::Limit { counter, .. }) if allocation.owns(&counter) => {
                 allocation.taken(call, &counter)?;
@@ -200,7 +207,7 @@ pub(crate) fn is_finished(object: &Object, resource: &arktos_core::GroupResource
 
 /// What only the server says stays as it was where the new state does not say it.
 fn carry(old: &Object, new: &mut Object) {
-    let kept = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+    let kept = ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"];
     for field in kept {
         let silent = new.at(&["metadata", field]).is_none_or(|value| value.is_null() || value == "");
         if let (true, Some(value)) = (silent, old.at(&["metadata", field])) {
@@ -208,7 +215,7 @@ fn carry(old: &Object, new: &mut Object) {
             new.meta_mut().insert(field.to_owned(), value);
         }
     }
-    for field in ["managedFields", "generation", "selfLink", "resourceVersion"] {
+    for field in ["creationTimestamp", "managedFields", "generation", "selfLink", "resourceVersion"] {
         match old.at(&["metadata", field]).cloned() {
             Some(value) => new.meta_mut().insert(field.to_owned(), value),
             None => new.meta_mut().remove(field),

@@ -20,9 +20,9 @@ pub use arktos_api::Body;
 /// The day of the recording: some answers say how long ago a fixed date was.
 const TODAY: &str = "2026-11-23T12:00:00Z";
 /// Whose tokens the scenarios use.
-const TOKENS: &str = "golden-admin-token,admin,admin,system:masters
-golden-nobody-token,nobody,nobody
-golden-viewer-token,viewer,viewer,\"viewers,staff\"
+const TOKENS: &str = "golden-admin-token,admin,admin-uid,system:masters
+golden-nobody-token,nobody,
+golden-viewer-token,viewer,,\"viewers,staff\"
 ";
 
 /// A fresh server, with the identities and settings that the scenarios were recorded with.
