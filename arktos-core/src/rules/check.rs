@@ -273,15 +273,11 @@ impl Check {
             (Self::Max(high), Value::Number(number)) if number.as_i64() > Some(*high) => {
                 invalid(&format!("must be less than or equal to {high}"));
             }
-            (Self::Range(low, high), Value::Number(number)) => {
-                if !number.as_i64().is_some_and(|number| (*low..=*high).contains(&number)) {
-                    invalid(&format!("must be between {low} and {high}, inclusive"));
-                }
+            (Self::Range(low, high), Value::Number(number)) if !is_within(number, *low, *high) => {
+                invalid(&format!("must be between {low} and {high}, inclusive"));
             }
-            (Self::Within(low, high), Value::Number(number)) => {
-                if !number.as_i64().is_some_and(|number| (*low..=*high).contains(&number)) {
-                    invalid(&format!("must be in the range {low}-{high}"));
-                }
+            (Self::Within(low, high), Value::Number(number)) if !is_within(number, *low, *high) => {
+                invalid(&format!("must be in the range {low}-{high}"));
             }
             (Self::Port, value) => {
                 for fault in port_faults(value) {
@@ -318,6 +314,10 @@ impl Check {
             _ => {}
         }
     }
+}
+
+fn is_within(number: &serde_json::Number, low: i64, high: i64) -> bool {
+    number.as_i64().is_some_and(|number| (low..=high).contains(&number))
 }
 
 fn immutable(site: &Site<'_>, faults: &mut Faults) {

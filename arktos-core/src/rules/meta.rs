@@ -36,6 +36,9 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
         ("networking.k8s.io", "ipaddresses") => ip_fault(name),
         _ => subdomain_fault(name),
     };
+    // The jobs that a cron job makes are named after it, with a time behind the name.
+    let long = kind.kind == "CronJob" && name.len() > 52;
+    let fault = fault.or_else(|| long.then(|| "must be no more than 52 characters".to_owned()));
     fault.into_iter().collect()
 }
 

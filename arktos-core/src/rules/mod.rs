@@ -5,14 +5,14 @@
 //!
 //! | request | calls |
 //! |---|---|
-//! | create | [`schema::read`](crate::schema::read), name, uid and time from the road, admission plugins, [`admit_create`] |
+//! | create | [`schema::read`](crate::schema::read), name, uid and time, admission plugins, [`admit_create`] |
 //! | update | [`schema::read`](crate::schema::read), admission plugins, [`admit_update`] |
 //! | patch | [`schema::decode`](crate::schema::decode) of what it made, [`refuse_patched`], then as an update |
 //! | update or patch of `status` | the same, then [`admit_status`] |
 //! | all | [`convert::to_storage`], [`Kind::encode`]; on the way out [`convert::from_storage`] |
 //!
-//! Each `admit_` function does the whole rest: defaults once more (plugins may have added to the object), what is set or
-//! kept by the server, validation. What comes out can be encoded. The rules themselves are data: [`table`] reads them.
+//! Each `admit_` function does the whole rest: defaults once more (plugins may have added to the object), what the server
+//! sets or keeps, validation. What comes out can be encoded. The rules themselves are data: [`table`] reads them.
 
 mod check;
 pub mod convert;
@@ -33,7 +33,7 @@ use crate::schema;
 use crate::status::{Status, StatusCause};
 
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
-pub use validate::validate;
+pub use validate::{validate, validate_status};
 
 /// Makes a new object ready to be stored: what creation sets, defaults, validation.
 ///
@@ -44,7 +44,8 @@ pub use validate::validate;
 pub fn admit_create(kind: &Kind, mut object: Object) -> Result<Object, Status> {
     prepare_create(kind, &mut object);
     schema::complete(kind, &mut object)?;
-    refuse(kind, object, None)
+    let causes = validate(kind, &object, None);
+    refuse(kind, object, causes)
 }
 
 /// Makes the new state of an object ready to be stored: what only the server sets, and what another path writes
@@ -56,14 +57,15 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse_unconditional(kind, &new)?;
     schema::complete(kind, &mut new)?;
     prepare_update(kind, old, &mut new);
-    refuse(kind, new, Some(old))
+    let causes = validate(kind, &new, Some(old));
+    refuse(kind, new, causes)
 }
 
 /// Refuses what a patch has made of an object that cannot be patched.
 ///
 /// # Errors
-/// 422 for revisions of controllers: the API finds the data of a patched one changed, whatever the patch says (an update
-/// that leaves the data alone it takes), and clients know it so.
+/// 422 for revisions of controllers: the API finds the data of a patched one changed, whatever the patch says, and
+/// clients know it so. An update that leaves the data alone it takes.
 pub fn refuse_patched(kind: &Kind, patched: &Object) -> Result<(), Status> {
     if (kind.group.as_str(), kind.kind.as_str()) != ("apps", "ControllerRevision") {
         return Ok(());
@@ -81,7 +83,8 @@ pub fn admit_status(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse_unconditional(kind, &new)?;
     schema::complete(kind, &mut new)?;
     prepare_status_update(kind, old, &mut new);
-    refuse(kind, new, Some(old))
+    let causes = validate_status(kind, &new, old);
+    refuse(kind, new, causes)
 }
 
 /// Some kinds take an update only with the revision that it changes.
@@ -95,8 +98,7 @@ fn refuse_unconditional(kind: &Kind, new: &Object) -> Result<(), Status> {
     Err(Status::invalid(group, name, new.name(), faults.0))
 }
 
-fn refuse(kind: &Kind, object: Object, old: Option<&Object>) -> Result<Object, Status> {
-    let causes: Vec<StatusCause> = validate(kind, &object, old);
+fn refuse(kind: &Kind, object: Object, causes: Vec<StatusCause>) -> Result<Object, Status> {
     if causes.is_empty() {
         return Ok(object);
     }

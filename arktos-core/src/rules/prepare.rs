@@ -167,18 +167,16 @@ fn keep(old: &Object, new: &mut Object, path: &[&str]) {
 
 /// Whether what is asked for has changed: everything but `metadata` and `status`.
 fn desired_differs(kind: &Kind, old: &Object, new: &Object) -> bool {
-    let desired = |object: &Object| -> Vec<(String, Value)> {
+    fn desired(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
         let fields = object.fields.iter();
-        fields
-            .filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect()
-    };
-    let of = |object: &Object, field: &str| object.at(&["metadata", field]).cloned();
+        fields.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+    }
+    let changed = || !desired(old).eq(desired(new));
+    let differs = |field: &str| old.at(&["metadata", field]) != new.at(&["metadata", field]);
     match kind.kind.as_str() {
         "PriorityClass" => false,
-        "EndpointSlice" => desired(old) != desired(new) || of(old, "labels") != of(new, "labels"),
-        "Deployment" => desired(old) != desired(new) || of(old, "annotations") != of(new, "annotations"),
-        _ => desired(old) != desired(new),
+        "EndpointSlice" => changed() || differs("labels"),
+        "Deployment" => changed() || differs("annotations"),
+        _ => changed(),
     }
 }

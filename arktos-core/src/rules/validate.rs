@@ -13,10 +13,20 @@ use crate::status::StatusCause;
 /// The faults of an object that is to be stored; `old` is what it replaces.
 #[must_use]
 pub fn validate(kind: &Kind, object: &Object, old: Option<&Object>) -> Vec<StatusCause> {
+    walk(kind, object, old, false)
+}
+
+/// As [`validate`], for a write that leaves all but `metadata` and `status` as it is.
+#[must_use]
+pub fn validate_status(kind: &Kind, object: &Object, old: &Object) -> Vec<StatusCause> {
+    walk(kind, object, Some(old), true)
+}
+
+fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -> Vec<StatusCause> {
     let mut faults = Faults::default();
     super::meta::validate(kind, object, old, &mut faults);
     if let Some(schema) = kind.schema.as_struct() {
-        let walk = Walk { kind: &kind.kind, name: object.name(), options: true, updates: old.is_some() };
+        let walk = Walk { kind: &kind.kind, name: object.name(), options: true, updates: old.is_some(), only_status };
         walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
     }
     faults.0
@@ -29,6 +39,8 @@ struct Walk<'a> {
     /// Whether values must be of those the schema lists. In a status they need not.
     options: bool,
     updates: bool,
+    /// Whether all but the status is as it was, and needs no look.
+    only_status: bool,
 }
 
 /// An object whose rules are being checked.
@@ -48,12 +60,15 @@ impl Walk<'_> {
         faults: &mut Faults,
     ) {
         let rules = table::of(schema);
-        for (path, check) in &rules.checks {
+        let skipped = |field: Option<&&str>| {
+            self.only_status && matches!(at, Path::Root) && field.is_none_or(|field| *field != "status")
+        };
+        for (path, check) in rules.checks.iter().filter(|(path, _)| !skipped(path.first())) {
             self.check(check, &Owner { map, old, at }, path, faults);
         }
         for field in &schema.fields {
             let Some(value) = map.get(&*field.name) else { continue };
-            if matches!(at, Path::Root) && &*field.name == "metadata" {
+            if matches!(at, Path::Root) && &*field.name == "metadata" || skipped(Some(&&*field.name)) {
                 continue;
             }
             let in_status = Walk { options: false, ..*self };

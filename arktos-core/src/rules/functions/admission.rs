@@ -15,6 +15,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("actions", actions),
     ("param_ref", param_ref),
     ("event", event),
+    ("event_namespace", event_namespace),
 ];
 
 fn webhook_name(site: &Site<'_>, faults: &mut Faults) {
@@ -123,5 +124,17 @@ fn event(site: &Site<'_>, faults: &mut Faults) {
         if site.has(field) {
             invalid(old_name, "needs to be unset");
         }
+    }
+}
+
+/// An event stands in the namespace of what it is about; one about an object without one, in `default`.
+fn event_namespace(site: &Site<'_>, faults: &mut Faults) {
+    let text =
+        |value: Option<&Value>| value.and_then(|value| value["namespace"].as_str()).unwrap_or_default().to_owned();
+    let own = text(site.map.get("metadata"));
+    let about = text(site.value);
+    let fits = if about.is_empty() { matches!(own.as_str(), "" | "default") } else { own.is_empty() || own == about };
+    if !fits && !site.updates {
+        faults.invalid("involvedObject.namespace", &Value::from(about), "does not match event.namespace");
     }
 }

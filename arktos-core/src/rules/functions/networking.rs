@@ -133,7 +133,7 @@ fn end_port(site: &Site<'_>, faults: &mut Faults) {
         None => faults.invalid(&path, end, "may not be specified when `port` is not specified"),
         Some(Value::String(_)) => faults.invalid(&path, end, "may not be specified when `port` is non-numeric"),
         Some(port) if port.as_i64() > end.as_i64() => {
-            faults.invalid(&path, port, "must be greater than or equal to `port`")
+            faults.invalid(&path, port, "must be greater than or equal to `port`");
         }
         Some(_) => {}
     }
@@ -154,7 +154,7 @@ fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
                     fault.into_iter().for_each(|fault| faults.invalid(&path, address, &fault));
                 }
                 "IPv4" | "IPv6" => {
-                    address_faults(text, family).iter().for_each(|why| faults.invalid(&path, address, why))
+                    address_faults(text, family).iter().for_each(|why| faults.invalid(&path, address, why));
                 }
                 _ => {}
             }

@@ -11,6 +11,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("storage_capacity", storage_capacity),
     ("storage_request", storage_request),
     ("access_alone", access_alone),
+    ("claim_update", claim_update),
     ("volume_source", volume_source),
     ("volume_source_kept", volume_source_kept),
     ("volume_mode_kept", volume_mode_kept),
@@ -55,6 +56,34 @@ fn access_alone(site: &Site<'_>, faults: &mut Faults) {
     let modes = site.items();
     if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
         faults.forbidden(&site.path(), "may not use ReadWriteOncePod with other access modes");
+    }
+}
+
+/// A claim stays as it was made, but for the volume that it is bound to, and for what a bound one may ask for later.
+fn claim_update(site: &Site<'_>, faults: &mut Faults) {
+    const WHY: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+                       claims\n";
+    let (Some(old), Some(new), true) = (site.old, site.value, site.updates) else { return };
+    let bound = site.map.get("status").is_some_and(|status| status["phase"] == "Bound");
+    let (mut old, mut new) = (old.clone(), new.clone());
+    let late = |old: &Value, field: &str| old[field].as_str().is_none_or(str::is_empty);
+    let free = [
+        ("volumeName", late(&old, "volumeName")),
+        ("storageClassName", old["storageClassName"].is_null()),
+        ("volumeAttributesClassName", bound),
+    ];
+    for spec in [&mut old, &mut new] {
+        let Some(spec) = spec.as_object_mut() else { return };
+        for (field, _) in free.iter().filter(|(_, free)| *free) {
+            spec.remove(*field);
+        }
+        if bound {
+            let requests = spec.get_mut("resources").and_then(|resources| resources.get_mut("requests"));
+            requests.and_then(Value::as_object_mut).and_then(|requests| requests.remove("storage"));
+        }
+    }
+    if old != new {
+        faults.forbidden(&site.path(), WHY);
     }
 }
 
@@ -122,7 +151,7 @@ fn data_keys(site: &Site<'_>, faults: &mut Faults) {
         let text = value.as_str().unwrap_or_default();
         let encoded = site.root_kind == "Secret" || site.field == "binaryData";
         let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
-        length += if encoded { text.len() / 4 * 3 - padding.min(text.len()) } else { text.len() };
+        length += if encoded { (text.len() / 4 * 3).saturating_sub(padding) } else { text.len() };
         for fault in key_faults(key) {
             faults.invalid(&format!("{}[{key}]", site.path()), &Value::from(key.as_str()), &fault);
         }

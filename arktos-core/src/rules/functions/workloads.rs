@@ -29,7 +29,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
 
 const NO_MATCH: &str = "`selector` does not match template `labels`";
 
-fn template_labels<'a>(spec: &'a Map<String, Value>) -> Option<&'a Value> {
+fn template_labels(spec: &Map<String, Value>) -> Option<&Value> {
     spec.get("template").and_then(|template| template.pointer("/metadata/labels"))
 }
 
