@@ -91,7 +91,7 @@ fn kind(raw: RawKind, event_fields: &[SelectableField]) -> Kind {
         },
         subresources: raw.subresources.into_iter().map(subresource).collect(),
         schema: schema::builtin_type(&type_meta).unwrap_or_else(|| Schema::of(Shape::Any)),
-        storage: !renamed && !(raw.group == "autoscaling" && raw.version == "v1"),
+        storage: !(renamed || raw.group == "autoscaling" && raw.version == "v1"),
         storage_resource: if renamed { GroupResource::core("events") } else { group_resource.clone() },
         type_meta: Arc::new(type_meta),
         group: raw.group,

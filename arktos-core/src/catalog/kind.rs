@@ -42,7 +42,7 @@ pub struct Kind {
     pub storage: bool,
     /// As paths, messages and authorization name it.
     pub group_resource: GroupResource,
-    /// Under which its objects are stored. Differs from `group_resource` for `events.events.k8s.io`, which are `events`.
+    /// Under which its objects are stored. Differs from `group_resource` for `events.events.k8s.io`: they are `events`.
     pub storage_resource: GroupResource,
     /// `apiVersion` and `kind`.
     pub type_meta: Arc<TypeMeta>,
