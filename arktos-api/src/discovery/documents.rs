@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use arktos_core::Scope;
 use arktos_core::catalog::{Catalog, Group, Kind, Subresource};
+use arktos_core::{Scope, TypeMeta};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -170,16 +170,11 @@ fn subresource(kind: &Kind, part: &Subresource) -> Value {
         "kind": part.kind.kind,
         "verbs": part.verbs,
     });
-    if is_elsewhere(kind, part) {
+    if part.kind.api_version != kind.type_meta.api_version {
         entry["group"] = Value::from(part.kind.group());
         entry["version"] = Value::from(part.kind.version());
     }
     entry
-}
-
-/// Whether the bodies of a subresource are of another group or version than the resource.
-fn is_elsewhere(kind: &Kind, part: &Subresource) -> bool {
-    part.kind.api_version != kind.type_meta.api_version
 }
 
 fn aggregate<'a>(version: AggregatedVersion, groups: impl Iterator<Item = &'a Shown<'a>>) -> Aggregated {
@@ -205,24 +200,24 @@ fn aggregate<'a>(version: AggregatedVersion, groups: impl Iterator<Item = &'a Sh
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {
+    // As upstream has it: built-in kinds leave out the group and version that the document says already.
+    let response_kind = |types: &TypeMeta| {
+        let here = kind.builtin && types.api_version == kind.type_meta.api_version;
+        let (group, version) = if here { ("", "") } else { (types.group(), types.version()) };
+        json!({"group": group, "version": version, "kind": types.kind})
+    };
     let mut entry = json!({
         "resource": kind.resource,
-        "responseKind": {"group": "", "version": "", "kind": kind.kind},
+        "responseKind": response_kind(&kind.type_meta),
         "scope": if kind.scope == Scope::Namespace { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
         "verbs": kind.verbs,
     });
     add_names(&mut entry, kind);
     if !kind.subresources.is_empty() {
-        let parts = kind.subresources.iter().map(|part| {
-            let (group, version) =
-                if is_elsewhere(kind, part) { (part.kind.group(), part.kind.version()) } else { ("", "") };
-            json!({
-                "subresource": part.name,
-                "responseKind": {"group": group, "version": version, "kind": part.kind.kind},
-                "verbs": part.verbs,
-            })
-        });
+        let parts = kind.subresources.iter().map(
+            |part| json!({"subresource": part.name, "responseKind": response_kind(&part.kind), "verbs": part.verbs}),
+        );
         entry["subresources"] = parts.collect();
     }
     entry
