@@ -55,7 +55,11 @@ impl Left {
             let message = fine("All content successfully deleted, may be waiting on finalization");
             say("DeletionContentFailure", false, "ContentDeleted", message);
         } else {
-            let message = format!("Failed to delete all resource types, {} remaining: {}", self.failures.len(), self.failures.join(", "));
+            let message = format!(
+                "Failed to delete all resource types, {} remaining: {}",
+                self.failures.len(),
+                self.failures.join(", ")
+            );
             say("DeletionContentFailure", true, "ContentDeletionFailed", message);
         }
         if self.objects.is_empty() {
@@ -74,7 +78,8 @@ impl Left {
         } else {
             let one = |(finalizer, count): (&String, &usize)| format!("{finalizer} in {count} resource instances");
             let all: Vec<String> = self.finalizers.iter().map(one).collect();
-            let message = format!("Some content in the {} has finalizers remaining: {}", owner.to_lowercase(), all.join(", "));
+            let message =
+                format!("Some content in the {} has finalizers remaining: {}", owner.to_lowercase(), all.join(", "));
             say("FinalizersRemaining", true, "SomeFinalizersRemain", message);
         }
     }

@@ -76,7 +76,7 @@ pub fn partition(
             "root-ca-certificate-publisher" => defaults::start_root_ca(&mut setup),
             "deployment" => deployment::start(&mut setup),
             "replicaset" => replicaset::start(&mut setup),
-            "garbage-collector" => garbage::start(&mut setup, false),
+            "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Tenants),
             "endpointslice" => endpoints::start_slices(&mut setup),
             "endpoints" => endpoints::start_legacy(&mut setup),
             "job" => job::start(&mut setup),
@@ -96,18 +96,19 @@ pub fn partition(
 /// [`UnknownController`] when the options name one that does not exist.
 pub fn resource_manager(
     client: Arc<dyn Client>,
-    partitions: Partitions,
+    partitions: impl Into<Partitions>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     options: Options,
 ) -> Result<Futures, UnknownController> {
     let selected = options.selected(options::RESOURCE_MANAGER)?;
+    let partitions = partitions.into();
     let mut setup = Setup::new(client, clock, random, options);
     let mut futures = Futures::new();
     for name in selected {
         let controller = match name {
             "nodelifecycle" => node::start(&mut setup, partitions.clone()),
-            "garbage-collector" => garbage::start(&mut setup, true),
+            "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Region),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));

@@ -158,6 +158,8 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
         let error = selected("*,-nmaespace").expect_err("a typo");
-        assert!(error.to_string().starts_with("\"nmaespace\" is not in the list of known controllers: tenant, namespace"));
+        assert!(
+            error.to_string().starts_with("\"nmaespace\" is not in the list of known controllers: tenant, namespace")
+        );
     }
 }

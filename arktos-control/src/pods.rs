@@ -52,8 +52,8 @@ impl PodControl {
         self.pods.until(|_| unseen.deleted.iter().all(shows)).await.map_err(stopped)
     }
 
-    /// The pods of a manager, after those that nobody manages and that fit were taken, and those that no longer fit were
-    /// let go. An empty selector fits what is managed already, and takes nothing.
+    /// The pods of a manager, after those that nobody manages and that fit were taken, and those that no longer fit
+    /// were let go. An empty selector fits what is managed already, and takes nothing.
     pub(crate) async fn claim(
         &self,
         managers: &Resource,
@@ -87,8 +87,8 @@ impl PodControl {
         Ok(mine)
     }
 
-    /// Makes pods from these objects: one, then twice as many, and so on, so that what fails fails cheaply. Says how many
-    /// were made, and what went wrong.
+    /// Makes pods from these objects: one, then twice as many, and so on, so that what fails fails cheaply. Says how
+    /// many were made, and what went wrong.
     pub(crate) async fn create(&self, manager: &Stored, objects: Vec<Object>) -> (usize, Option<Status>) {
         let mut left = objects.into_iter();
         let (mut made, mut batch) = (0, 1);

@@ -24,8 +24,8 @@ pub(crate) trait Reconcile: Send + Sync + 'static {
 }
 
 /// A queue for a controller. Keys back off one by one; all together they may be tried again quickly, so that one
-/// tenant's failures do not hold up another's. A key is in it once, so it is bounded by the number of objects; a smaller
-/// bound would lose work.
+/// tenant's failures do not hold up another's. A key is in it once, so it is bounded by the number of objects; a
+/// smaller bound would lose work.
 pub(crate) fn queue<K: Key>(clock: &Arc<dyn Clock>) -> WorkQueue<K> {
     let mut options = QueueOptions::default();
     options.retries_per_second = 1000.0;

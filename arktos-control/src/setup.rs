@@ -62,10 +62,11 @@ impl Setup {
         if let Some(pods) = &self.pods {
             return pods.clone();
         }
-        let builder = self.builder::<PodView>(&PODS.resource).index(UNMANAGED, |path, pod: &PodView| match pod.controller() {
-            Some(_) => Vec::new(),
-            None => vec![namespace_key(path)],
-        });
+        let builder =
+            self.builder::<PodView>(&PODS.resource).index(UNMANAGED, |path, pod: &PodView| match pod.controller() {
+                Some(_) => Vec::new(),
+                None => vec![namespace_key(path)],
+            });
         let pods = self.keep(&PODS.resource, builder);
         self.pods.insert(pods).clone()
     }

@@ -1,5 +1,5 @@
-//! The `tenant` controller: a new tenant gets its namespaces and its admin's role; a deleted one takes everything it has
-//! along.
+//! The `tenant` controller: a new tenant gets its namespaces and its admin's role; a deleted one takes everything it
+//! has along.
 
 use std::sync::Arc;
 

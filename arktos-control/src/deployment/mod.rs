@@ -330,7 +330,8 @@ impl Deployments {
         else {
             return Ok(());
         };
-        let mut kept: Vec<&Set> = work.old.iter().filter(|set| set.object.metadata.deletion_timestamp.is_none()).collect();
+        let mut kept: Vec<&Set> =
+            work.old.iter().filter(|set| set.object.metadata.deletion_timestamp.is_none()).collect();
         kept.sort_by_key(|set| (set.revision(), set.created()));
         let surplus = kept.len().saturating_sub(limit);
         for set in kept.into_iter().take(surplus) {

@@ -26,8 +26,7 @@ const HISTORY_LENGTH_MAX: usize = 2000;
 
 /// The replica set of the newest template, the oldest one where there are several, and the others.
 pub(super) fn split(deployment: &Deployment, mut sets: Vec<Set>) -> (Option<Set>, Vec<Set>) {
-    let newest =
-        sets.iter().position(|set| template::same(&set.object.spec.template, &deployment.spec.template));
+    let newest = sets.iter().position(|set| template::same(&set.object.spec.template, &deployment.spec.template));
     let newest = newest.map(|at| sets.remove(at));
     (newest, sets)
 }

@@ -77,7 +77,8 @@ pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) ->
         && status.observed_generation >= deployment.metadata.generation
 }
 
-/// How long it may still take until the roll-out counts as failed; zero when it does. `None` when nothing is waited for.
+/// How long it may still take until the roll-out counts as failed; zero when it does. `None` when nothing is waited
+/// for.
 pub(super) fn time_left(deployment: &Deployment, now: Timestamp) -> Option<Duration> {
     let deadline = deadline(deployment)?;
     let progressing = Condition::find(&deployment.status.conditions, "Progressing")?;
@@ -129,7 +130,6 @@ fn has_progressed(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
 /// What a replica set could not do, the newest one first.
 fn failure(new: Option<&Set>, old: &[&Set]) -> Option<Condition> {
     let sets = new.into_iter().chain(old.iter().copied());
-    let mut failures =
-        sets.filter_map(|set| Condition::find(&set.object.status.conditions, "ReplicaFailure")).cloned();
+    let mut failures = sets.filter_map(|set| Condition::find(&set.object.status.conditions, "ReplicaFailure")).cloned();
     failures.next().map(|failure| Condition { last_update_time: failure.last_transition_time, ..failure })
 }

@@ -83,9 +83,9 @@ pub(super) fn ports(service: &Service, pod: &PodView) -> Vec<EndpointPort> {
     let served = |port: &ServicePort| {
         let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
         let number = match &port.target_port {
-            IntOrString::Int(0) => port.port,
-            IntOrString::Int(number) => *number,
-            IntOrString::Text(name) => i32::from(pod.port(name, protocol)?),
+            None | Some(IntOrString::Int(0)) => port.port,
+            Some(IntOrString::Int(number)) => *number,
+            Some(IntOrString::Text(name)) => i32::from(pod.port(name, protocol)?),
         };
         Some(EndpointPort {
             name: Some(port.name.clone()),

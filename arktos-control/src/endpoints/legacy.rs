@@ -127,7 +127,8 @@ fn subsets(service: &Service, pods: &[Arc<PodView>]) -> (Vec<Value>, bool) {
         let place = if even_unready || pod.is_ready() { &mut group.1 } else { &mut group.2 };
         place.push(address(service, pod, ip));
     }
-    let mut subsets: Vec<Value> = groups.into_iter().map(|(ports, ready, unready)| subset(&ports, ready, unready)).collect();
+    let mut subsets: Vec<Value> =
+        groups.into_iter().map(|(ports, ready, unready)| subset(&ports, ready, unready)).collect();
     subsets.sort_by_key(|subset| subset["ports"].to_string());
     (subsets, count > FULL)
 }

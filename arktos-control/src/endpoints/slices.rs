@@ -74,9 +74,8 @@ impl Reconcile for Slices {
         let mut existing = self.existing(&service)?;
         let labels = labels(&service.object);
         for group in groups {
-            let fits = |slice: &(Stored, EndpointSlice)| {
-                slice.1.address_type == group.family && slice.1.ports == group.ports
-            };
+            let fits =
+                |slice: &(Stored, EndpointSlice)| slice.1.address_type == group.family && slice.1.ports == group.ports;
             let (mine, others): (Vec<_>, Vec<_>) = existing.into_iter().partition(fits);
             existing = others;
             for slice in plan(path.name(), &group, mine) {

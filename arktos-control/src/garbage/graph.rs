@@ -118,8 +118,8 @@ impl Graph {
         self.members.read().clone()
     }
 
-    /// Where the owner is that a reference on an object names; `None` for a kind that is not known, and for a namespaced
-    /// owner of what has no namespace.
+    /// Where the owner is that a reference on an object names; `None` for a kind that is not known, and for a
+    /// namespaced owner of what has no namespace.
     pub(super) fn owner_key(&self, object: &ObjectPath, owner: &OwnerReference) -> Option<(Member, ObjectKey)> {
         let members = self.members.read();
         let member = members.iter().find(|member| member.kind.is(&owner.api_version, &owner.kind))?.clone();

@@ -35,16 +35,43 @@ pub(crate) struct Garbage {
     client: Arc<dyn Client>,
     graph: Arc<Graph>,
     events: Teller,
-    /// Whether the objects of the region are kept here, so that their absence means something.
-    keeps_region: bool,
+    reach: Reach,
 }
 
-pub(crate) fn start(setup: &mut Setup, keeps_region: bool) -> BoxFuture<'static, ()> {
+/// Whose absence means something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Tenants' objects, in a partition. Hosts are kept elsewhere: what names one as its owner is left alone.
+    Tenants,
+    /// The region's objects, in a resource manager. Pods are shown there but kept elsewhere, as are their owners.
+    Region,
+}
+
+impl Reach {
+    /// Whether objects of a kind may be garbage, or own anything, here.
+    fn covers(self, kind: &StoredKind) -> bool {
+        let events = kind.resource == EVENTS.resource;
+        match self {
+            Self::Tenants => kind.scope != Scope::Region && !events,
+            Self::Region => kind.resource != PODS.resource && !events,
+        }
+    }
+
+    /// Whether it is known here that an owner of a kind is not there.
+    fn knows(self, owner: &StoredKind, dependent: &Stored) -> bool {
+        match self {
+            Self::Tenants => owner.scope != Scope::Region,
+            Self::Region => owner.scope == Scope::Region && dependent.path.tenant() == TenantName::SYSTEM,
+        }
+    }
+}
+
+pub(crate) fn start(setup: &mut Setup, reach: Reach) -> BoxFuture<'static, ()> {
     let graph = Arc::new(Graph::default());
     let queue = queue(&setup.clock);
     let kinds = setup.options.kinds.clone();
     let known = kinds.borrow().clone();
-    for kind in known.iter().filter(|kind| is_collected(kind)) {
+    for kind in known.iter().filter(|kind| reach.covers(kind)) {
         let watched: Arc<dyn graph::Watched> = if kind.resource == PODS.resource {
             Arc::new(setup.pods())
         } else if kind.resource == SERVICES.resource {
@@ -65,19 +92,15 @@ pub(crate) fn start(setup: &mut Setup, keeps_region: bool) -> BoxFuture<'static,
         random: setup.random.clone(),
         graph: graph.clone(),
         queue: queue.clone(),
+        reach,
     };
     let events = setup.events.teller("garbage-collector-controller");
-    let garbage = Garbage { client: setup.client.clone(), graph, events, keeps_region };
+    let garbage = Garbage { client: setup.client.clone(), graph, events, reach };
     let work = run(garbage, queue, setup.options.workers, vec![synced]);
     let follow = newcomers.follow(kinds, known);
     Box::pin(async move {
         futures::future::join(work, follow).await;
     })
-}
-
-/// Events own nothing and are owned by nothing.
-fn is_collected(kind: &StoredKind) -> bool {
-    kind.resource != EVENTS.resource && kind.resource.as_str() != "events.events.k8s.io"
 }
 
 fn join(graph: &Arc<Graph>, queue: &WorkQueue<ObjectKey>, member: Member) {
@@ -163,7 +186,8 @@ impl Garbage {
             let gone: Vec<&str> = waiting.into_iter().chain(absent).collect();
             if !gone.is_empty() {
                 let uid = &object.object.header().uid;
-                amend(&*self.client, key, None, |edited| edited.uid() == &**uid && remove_owners(edited, &gone)).await?;
+                amend(&*self.client, key, None, |edited| edited.uid() == &**uid && remove_owners(edited, &gone))
+                    .await?;
             }
             return Ok(Outcome::Done);
         }
@@ -213,8 +237,7 @@ impl Garbage {
     /// What an owner is: as the informers know it when they do, otherwise as the API says.
     async fn state(&self, object: &Stored, owner: &OwnerReference) -> Result<Owner, Status> {
         let Some((member, key)) = self.graph.owner_key(&object.path, owner) else { return Ok(Owner::Foreign) };
-        let ours = self.keeps_region && object.path.tenant() == TenantName::SYSTEM;
-        if member.kind.scope == Scope::Region && !ours {
+        if !self.reach.knows(&member.kind, object) {
             return Ok(Owner::Foreign);
         }
         let known = Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid);
@@ -296,6 +319,7 @@ struct Newcomers {
     random: Arc<dyn Random>,
     graph: Arc<Graph>,
     queue: WorkQueue<ObjectKey>,
+    reach: Reach,
 }
 
 impl Newcomers {
@@ -321,7 +345,7 @@ impl Newcomers {
                     self.graph.remove(&kind);
                 }
             }
-            for kind in now.iter().filter(|kind| is_collected(kind)) {
+            for kind in now.iter().filter(|kind| self.reach.covers(kind)) {
                 if known.contains(kind) || running.contains_key(&kind.resource) {
                     continue;
                 }

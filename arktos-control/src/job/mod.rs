@@ -1,7 +1,7 @@
 //! The `job` controller: pods that are to run to their end, so and so many of them.
 //!
-//! Pods carry no tracking finalizer (`batch.kubernetes.io/job-tracking`): a pod that is deleted after it has ended stays
-//! counted, as counts never fall, but one that ends and is gone before it was seen is run again.
+//! Pods carry no tracking finalizer (`batch.kubernetes.io/job-tracking`): a pod that is deleted after it has ended
+//! stays counted, as counts never fall, but one that ends and is gone before it was seen is run again.
 
 mod indexes;
 mod status;

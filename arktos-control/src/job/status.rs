@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arktos_core::typed::{Condition, Job, JobStatus};
 
-use super::indexes::Indexes;
 use super::index_of;
+use super::indexes::Indexes;
 use crate::pod::{Phase, PodView};
 
-/// The pods of a job, counted. Counts of what has ended never fall: a pod that ended and was then deleted stays counted.
+/// The pods of a job, counted. Counts of what has ended never fall: a pod that ended and was then deleted stays
+/// counted.
 pub(super) struct Counts {
     /// Those that run or wait, and are not being deleted.
     pub(super) active: Vec<Arc<PodView>>,

@@ -25,9 +25,22 @@ use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, unreadable};
 
-/// The partitions there are, each with its name and a client that acts in all its tenants. Written by the owner of the
-/// controllers, as partitions join and leave.
-pub type Partitions = watch::Receiver<Vec<(String, Arc<dyn Client>)>>;
+/// The partitions there are, each with its name and a client that acts in all its tenants. Made from a list, or from a
+/// channel by which its owner tells who joins and leaves.
+#[derive(Clone)]
+pub struct Partitions(watch::Receiver<Vec<(String, Arc<dyn Client>)>>);
+
+impl From<Vec<(String, Arc<dyn Client>)>> for Partitions {
+    fn from(partitions: Vec<(String, Arc<dyn Client>)>) -> Self {
+        Self(watch::channel(partitions).1)
+    }
+}
+
+impl From<watch::Receiver<Vec<(String, Arc<dyn Client>)>>> for Partitions {
+    fn from(partitions: watch::Receiver<Vec<(String, Arc<dyn Client>)>>) -> Self {
+        Self(partitions)
+    }
+}
 
 /// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -82,12 +95,13 @@ impl Reconcile for Nodes {
         .await?;
         let Some(stored) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
         let node = Node::from_encoded(&stored.object, None).map_err(unreadable)?;
-        let silent = readiness(&node) != Readiness::Ready && Condition::find(&node.status.conditions, "Ready").is_some();
+        let silent =
+            readiness(&node) != Readiness::Ready && Condition::find(&node.status.conditions, "Ready").is_some();
         let drives_out = node.spec.taints.iter().any(|taint| taint.effect == "NoExecute");
         if !silent && !drives_out {
             return Ok(Outcome::Done);
         }
-        let partitions = self.partitions.borrow().clone();
+        let partitions = self.partitions.0.borrow().clone();
         let (mut next, mut failure) = (None, None);
         for (name, partition) in partitions {
             match self.visit(&*partition, path.name(), &node, silent).await {

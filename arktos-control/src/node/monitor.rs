@@ -72,7 +72,8 @@ impl Monitor {
     }
 
     async fn pass(&mut self) -> Result<(), Status> {
-        let leases = Query::all(LEASES.resource.clone(), Within::Namespace(TenantName::system(), "kube-node-lease".to_owned()));
+        let leases =
+            Query::all(LEASES.resource.clone(), Within::Namespace(TenantName::system(), "kube-node-lease".to_owned()));
         let leases = self.client.list(&leases).await?.items;
         let stored = self.client.list(&Query::everywhere(NODES.resource.clone())).await?.items;
         let leases: HashMap<&str, &Stored> = leases.iter().map(|lease| (lease.path.name(), lease)).collect();
@@ -102,7 +103,8 @@ impl Monitor {
         let uid = &stored.object.header().uid;
         let ready = Condition::find(&node.status.conditions, "Ready").filter(|it| it.status != "Unknown").cloned();
         let known = self.heard.get_mut(stored.path.name()).filter(|heard| heard.uid == *uid);
-        let grace = if Condition::find(&node.status.conditions, "Ready").is_some() { self.grace } else { STARTUP_GRACE };
+        let grace =
+            if Condition::find(&node.status.conditions, "Ready").is_some() { self.grace } else { STARTUP_GRACE };
         match known {
             Some(heard) => {
                 if renewed(heard.lease, lease)? || (ready.is_some() && heard.ready != ready) {
@@ -177,7 +179,8 @@ impl Monitor {
             if deaf || !reported {
                 target = Readiness::Ready;
             } else if state != Readiness::Ready && !taints::drives_out(&node, state) {
-                let swaps = [Readiness::NotReady, Readiness::Unknown].iter().any(|other| taints::drives_out(&node, *other));
+                let swaps =
+                    [Readiness::NotReady, Readiness::Unknown].iter().any(|other| taints::drives_out(&node, *other));
                 if !swaps && !self.may_evict(&name, zone, now) {
                     continue;
                 }
@@ -228,4 +231,3 @@ fn zone(node: &Node) -> String {
 fn tolerate(status: Status) -> Result<(), Status> {
     if status.is(Reason::Conflict) || status.is(Reason::NotFound) { Ok(()) } else { Err(status) }
 }
-

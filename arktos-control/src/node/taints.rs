@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use arktos_core::{Object, Timestamp};
 use arktos_core::typed::{Condition, Node, Taint, Toleration};
+use arktos_core::{Object, Timestamp};
 
 pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -74,8 +74,7 @@ pub(super) fn drives_out(node: &Node, readiness: Readiness) -> bool {
 fn set(node: &mut Node, effect: &str, ours: &[&str], wanted: &[&str], now: Timestamp) -> bool {
     let before = node.spec.taints.len();
     let taints = &mut node.spec.taints;
-    let stays =
-        |taint: &Taint| taint.effect != effect || !ours.contains(&&*taint.key) || wanted.contains(&&*taint.key);
+    let stays = |taint: &Taint| taint.effect != effect || !ours.contains(&&*taint.key) || wanted.contains(&&*taint.key);
     taints.retain(stays);
     let mut changed = taints.len() != before;
     for key in wanted {

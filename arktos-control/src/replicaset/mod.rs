@@ -58,7 +58,8 @@ fn pod_changed(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &E
     let Some(orphan) = event.after().filter(|pod| pod.controller().is_none() && !pod.is_terminating()) else { return };
     for set in sets.store().within(&namespace_of(event.path())) {
         let header = orphan.object().header();
-        if ReplicaSet::from_encoded(&set.object, None).is_ok_and(|it| it.spec.selector.matches(|key| header.label(key))) {
+        if ReplicaSet::from_encoded(&set.object, None).is_ok_and(|it| it.spec.selector.matches(|key| header.label(key)))
+        {
             queue.add(set.path.clone());
         }
     }
@@ -94,12 +95,7 @@ impl Reconcile for ReplicaSets {
 
 impl ReplicaSets {
     /// Makes or deletes pods. Says why not all that was needed was done.
-    async fn manage(
-        &self,
-        stored: &Stored,
-        active: &[Arc<PodView>],
-        wanted: usize,
-    ) -> Result<Option<Status>, Status> {
+    async fn manage(&self, stored: &Stored, active: &[Arc<PodView>], wanted: usize) -> Result<Option<Status>, Status> {
         if active.len() < wanted {
             let object = tree(stored)?;
             let template = object.at(&["spec", "template"]).cloned().unwrap_or_default();

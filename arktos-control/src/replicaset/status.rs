@@ -19,12 +19,7 @@ pub(super) struct Observed<'a> {
 
 impl Observed<'_> {
     /// The status of the replica set.
-    pub(super) fn status(
-        &self,
-        set: &ReplicaSet,
-        wanted: usize,
-        failure: Option<&Status>,
-    ) -> ReplicaSetStatus {
+    pub(super) fn status(&self, set: &ReplicaSet, wanted: usize, failure: Option<&Status>) -> ReplicaSetStatus {
         let count = |holds: &dyn Fn(&PodView) -> bool| size(self.active.iter().filter(|pod| holds(pod)).count());
         let mut status = set.status.clone();
         status.replicas = size(self.active.len());

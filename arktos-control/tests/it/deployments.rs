@@ -116,7 +116,10 @@ fn scaling_up_and_down_moves_the_newest_replica_set() {
         world.run_pods();
         assert_eq!(sets(&world)[0]["spec"]["replicas"], replicas);
         assert_eq!(world.list("pods", Within::Everywhere).len(), usize::try_from(replicas).expect("a count"));
-        assert_eq!(world.get("deployments.apps", WEB)["status"]["observedGeneration"], world.get("deployments.apps", WEB)["metadata"]["generation"]);
+        assert_eq!(
+            world.get("deployments.apps", WEB)["status"]["observedGeneration"],
+            world.get("deployments.apps", WEB)["metadata"]["generation"]
+        );
     }
     assert_eq!(sets(&world).len(), 1);
 }
@@ -131,7 +134,9 @@ fn recreate_waits_for_the_last_old_pod() {
     image(&mut world, "web:2");
     world.settle();
     assert_eq!(sets(&world).len(), 1, "nothing new while old pods are going");
-    assert!(world.list("pods", Within::Everywhere).iter().all(|pod| pod["metadata"].get("deletionTimestamp").is_some()));
+    assert!(
+        world.list("pods", Within::Everywhere).iter().all(|pod| pod["metadata"].get("deletionTimestamp").is_some())
+    );
     world.run_pods();
     assert_eq!(sets(&world).len(), 2);
     assert_eq!(world.get("deployments.apps", WEB)["status"]["availableReplicas"], 3);
@@ -174,8 +179,10 @@ fn old_replica_sets_are_kept_up_to_the_limit() {
         image(&mut world, &format!("web:{version}"));
         world.run_pods();
     }
-    let kept: Vec<Value> =
-        sets(&world).iter().map(|set| set["metadata"]["annotations"]["deployment.kubernetes.io/revision"].clone()).collect();
+    let kept: Vec<Value> = sets(&world)
+        .iter()
+        .map(|set| set["metadata"]["annotations"]["deployment.kubernetes.io/revision"].clone())
+        .collect();
     assert_eq!(kept, ["4", "5", "6"]);
 }
 

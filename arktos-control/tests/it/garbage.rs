@@ -41,7 +41,12 @@ fn in_the_foreground_the_owner_goes_last() {
     world.settle();
     assert!(world.find("deployments.apps", "acme/default/web").is_some(), "its pods are still going");
     assert_eq!(world.names("replicasets.apps").len(), 1);
-    assert!(world.list("pods", arktos_store::Within::Everywhere).iter().all(|pod| pod["metadata"].get("deletionTimestamp").is_some()));
+    assert!(
+        world
+            .list("pods", arktos_store::Within::Everywhere)
+            .iter()
+            .all(|pod| pod["metadata"].get("deletionTimestamp").is_some())
+    );
     world.run_pods();
     assert_eq!(world.names("deployments.apps"), Vec::<String>::new());
     assert_eq!(world.names("replicasets.apps"), Vec::<String>::new());
@@ -136,7 +141,8 @@ fn an_owner_in_another_namespace_is_none_and_said_so() {
 #[test]
 fn what_owns_itself_in_a_circle_goes_when_it_is_deleted() {
     let (mut world, owner) = world();
-    let child = world.create("configmaps", "acme", "default", owned("child", &owner, "ConfigMap", true)).expect("created");
+    let child =
+        world.create("configmaps", "acme", "default", owned("child", &owner, "ConfigMap", true)).expect("created");
     let back = owned("owner", &child, "ConfigMap", true)["metadata"]["ownerReferences"].clone();
     world.edit("configmaps", "acme/default/owner", |owner| owner["metadata"]["ownerReferences"] = back);
     world.settle();
@@ -152,4 +158,25 @@ fn what_belongs_to_a_host_is_not_garbage_where_hosts_are_not_kept() {
     world.create("pods", "acme", "default", owned("mirror", &node, "Node", false)).expect("created");
     world.pass(30);
     assert!(world.find("pods", "acme/default/mirror").is_some());
+}
+
+#[test]
+fn kinds_that_come_later_are_collected_too() {
+    let mut world = World::with_kinds("garbage-collector", &["configmaps", "services"]);
+    let owner = world.create("configmaps", "acme", "default", json!({"metadata": {"name": "owner"}})).expect("created");
+    for name in ["first", "second"] {
+        let child = owned(name, &owner, "ConfigMap", false);
+        world.create("jobs.batch", "acme", "default", child).expect("created");
+    }
+    world.delete("configmaps", "acme/default/owner", None);
+    world.settle();
+    assert_eq!(world.names("jobs.batch").len(), 2, "nobody knows of jobs yet");
+    world.set_kinds(&["configmaps", "services", "jobs.batch"]);
+    world.pass(5);
+    assert_eq!(world.names("jobs.batch"), Vec::<String>::new());
+    world.set_kinds(&["configmaps", "services"]);
+    world.settle();
+    world.create("jobs.batch", "acme", "default", owned("third", &owner, "ConfigMap", false)).expect("created");
+    world.settle();
+    assert_eq!(world.names("jobs.batch").len(), 1);
 }

@@ -15,7 +15,10 @@ fn every_namespace_gets_an_account_and_the_root_certificate() {
     world.edit("configmaps", "acme/default/kube-root-ca.crt", |map| map["data"]["ca.crt"] = json!("forged"));
     world.settle();
     assert!(world.find("serviceaccounts", "acme/default/default").is_some(), "it is made anew");
-    assert_eq!(world.get("configmaps", "acme/default/kube-root-ca.crt")["data"]["ca.crt"], "-----BEGIN CERTIFICATE-----");
+    assert_eq!(
+        world.get("configmaps", "acme/default/kube-root-ca.crt")["data"]["ca.crt"],
+        "-----BEGIN CERTIFICATE-----"
+    );
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Hosts that fall silent: marked, kept free, and left by their pods, each in its own partition. Whoever does not answer
-//! loses nothing.
+//! Hosts that fall silent: marked, kept free, and left by their pods, each in its own partition. Whoever does not
+//! answer loses nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_control::{Options, resource_manager};
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status, Timestamp};
+use arktos_store::client::DeleteOptions;
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{Client, Clock};
 use futures::executor::{LocalPool, block_on};
@@ -62,7 +63,6 @@ impl Region {
             .map(|(at, partition)| (format!("tp-{at}"), Arc::new(partition.clone()) as Arc<dyn Client>))
             .collect();
         let (_, kinds) = tokio::sync::watch::channel(kinds());
-        let (_, clients) = tokio::sync::watch::channel(clients);
         let (client, options) = (Arc::new(manager.clone()), Options::new(kinds).resource_manager("rm-0"));
         let futures = resource_manager(client, clients, shared.clone(), random.clone(), options).expect("known");
         let pool = LocalPool::new();
@@ -117,7 +117,8 @@ impl Region {
             .into_iter()
             .flat_map(|seconds| ["not-ready", "unreachable"].map(|key| (key, seconds)))
             .map(|(key, seconds)| {
-                json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
+                let key = format!("node.kubernetes.io/{key}");
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
             })
             .collect();
         let pod = json!({"metadata": {}, "spec": {"nodeName": format!("node-{host}"), "tolerations": tolerations}});
@@ -256,6 +257,41 @@ fn pods_on_another_managers_host_of_the_same_name_are_left_alone() {
     region.pass(120, &[2, 3]);
     assert_eq!(region.taints(1).len(), 2);
     assert!(!region.is_going(0, "a"));
+}
+
+#[test]
+fn pods_that_are_shown_here_are_nobodys_garbage() {
+    let mut region = Region::new(1);
+    create(&region.manager, "namespaces", "system//default-abc", "Namespace", json!({"metadata": {}}));
+    let reference = |kind: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "web", "uid": "u"}]);
+    for (name, kind) in [("of-a-set", "ReplicaSet"), ("of-nothing-known", "Rocket")] {
+        let pod = json!({"metadata": {"ownerReferences": reference(kind)}, "spec": {"nodeName": "node-1"}});
+        create(&region.manager, "pods", &format!("system/default-abc/{name}"), "Pod", pod);
+        let map = json!({"metadata": {"ownerReferences": reference(kind)}});
+        create(&region.manager, "configmaps", &format!("system/default-abc/{name}"), "ConfigMap", map);
+    }
+    region.pass(30, &[1]);
+    for name in ["of-a-set", "of-nothing-known"] {
+        let path = format!("system/default-abc/{name}");
+        assert!(find(&region.manager, "pods", &path).is_some(), "its owner is in a partition");
+        assert!(find(&region.manager, "configmaps", &path).is_some());
+    }
+    assert_eq!(region.manager.requests("delete", "pods"), 0);
+}
+
+#[test]
+fn the_lease_of_a_host_goes_with_it() {
+    let mut region = Region::new(2);
+    let uid = region.node(1)["metadata"]["uid"].clone();
+    write(&region.manager, LEASES, "system/kube-node-lease/node-1", None, |lease| {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": uid});
+        lease["metadata"]["ownerReferences"] = json!([node]);
+    });
+    region.settle();
+    block_on(region.manager.delete(&key("nodes", "//node-1"), DeleteOptions::default())).expect("deleted");
+    region.settle();
+    assert_eq!(find(&region.manager, LEASES, "system/kube-node-lease/node-1"), None);
+    assert!(find(&region.manager, LEASES, "system/kube-node-lease/node-2").is_some());
 }
 
 #[test]

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use crate::world::{World, condition, path_of};
 
 fn set(replicas: i32) -> Value {
+    let spec = json!({"containers": [{"name": "db", "image": "db"}]});
     json!({
         "metadata": {"name": "db"},
         "spec": {
             "replicas": replicas, "selector": {"matchLabels": {"app": "db"}},
-            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "db"}]}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": spec},
         },
     })
 }
@@ -35,7 +36,10 @@ fn pods_are_made_once_and_counted() {
     assert_eq!(found["status"]["observedGeneration"], 1);
     let pod = &pods(&world)[0];
     let owner = &pod["metadata"]["ownerReferences"][0];
-    assert_eq!((&owner["kind"], &owner["controller"], &owner["uid"]), (&json!("ReplicaSet"), &json!(true), &found["metadata"]["uid"]));
+    assert_eq!(
+        (&owner["kind"], &owner["controller"], &owner["uid"]),
+        (&json!("ReplicaSet"), &json!(true), &found["metadata"]["uid"])
+    );
     assert!(pod["metadata"]["name"].as_str().expect("a name").starts_with("db-"));
     assert_eq!(world.events("SuccessfulCreate").len(), 25, "the events of one object are held to a budget");
 }
@@ -120,7 +124,8 @@ fn a_pod_counts_as_available_after_it_was_ready_for_long_enough() {
     set["spec"]["minReadySeconds"] = json!(10);
     world.create("replicasets.apps", "acme", "default", set).expect("created");
     world.run_pods();
-    let available = |world: &World| world.get("replicasets.apps", "acme/default/db")["status"].get("availableReplicas").cloned();
+    let available =
+        |world: &World| world.get("replicasets.apps", "acme/default/db")["status"].get("availableReplicas").cloned();
     assert_eq!(available(&world), None);
     world.pass(9);
     assert_eq!(available(&world), None);

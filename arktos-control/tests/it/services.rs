@@ -60,7 +60,10 @@ fn slices_and_endpoints_follow_readiness() {
 
     world.set_pod("acme/default/a", "Running", false);
     world.settle();
-    assert_eq!(slices(&world)[0]["endpoints"][0]["conditions"], json!({"ready": false, "serving": false, "terminating": false}));
+    assert_eq!(
+        slices(&world)[0]["endpoints"][0]["conditions"],
+        json!({"ready": false, "serving": false, "terminating": false})
+    );
     let subsets = &world.get("endpoints", "acme/default/web")["subsets"];
     assert_eq!(subsets[0]["notReadyAddresses"][0]["targetRef"]["name"], "a");
     assert_eq!(subsets[0]["addresses"].as_array().map(Vec::len), Some(1));

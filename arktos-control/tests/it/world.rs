@@ -17,24 +17,39 @@ use crate::api::Api;
 pub struct World {
     pub api: Api,
     pub clock: ManualClock,
+    kinds: tokio::sync::watch::Sender<Arc<[StoredKind]>>,
     pool: LocalPool,
 }
 
 impl World {
     /// A partition with the tenant `acme` and its namespace `default`, and these controllers.
     pub fn new(controllers: &str) -> Self {
+        Self::with(controllers, kinds())
+    }
+
+    /// The same, of a server that has only these kinds.
+    pub fn with_kinds(controllers: &str, resources: &[&str]) -> Self {
+        Self::with(controllers, only(resources))
+    }
+
+    /// Changes which kinds the server has.
+    pub fn set_kinds(&mut self, resources: &[&str]) {
+        self.kinds.send_replace(only(resources));
+    }
+
+    fn with(controllers: &str, kinds: Arc<[StoredKind]>) -> Self {
         let clock = ManualClock::new(Timestamp::parse("2026-11-23T10:00:00Z").expect("a time"));
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(7));
         let api = Api::new(shared.clone(), random.clone());
-        let (_, kinds) = tokio::sync::watch::channel(kinds());
-        let options = Options::new(kinds).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
+        let (kinds, known) = tokio::sync::watch::channel(kinds);
+        let options = Options::new(known).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
         let futures = partition(Arc::new(api.clone()), shared, random, options).expect("known controllers");
         let pool = LocalPool::new();
         for (_, future) in futures {
             pool.spawner().spawn_local(future).expect("the pool runs");
         }
-        let mut world = Self { api, clock, pool };
+        let mut world = Self { api, clock, kinds, pool };
         world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
         world.create("namespaces", "acme", "", json!({"metadata": {"name": "default"}})).expect("a namespace");
         world.settle();
@@ -153,9 +168,11 @@ impl World {
     pub fn events(&self, reason: &str) -> Vec<String> {
         let mut events = self.list("events", Within::Everywhere);
         events.retain(|event| event["reason"] == reason);
-        events.sort_by_key(|event| event["metadata"]["name"].as_str().map(|name| {
-            name.rsplit('.').next().and_then(|hex| u64::from_str_radix(hex, 16).ok())
-        }));
+        events.sort_by_key(|event| {
+            event["metadata"]["name"]
+                .as_str()
+                .map(|name| name.rsplit('.').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()))
+        });
         events.iter().map(|event| event["message"].as_str().expect("a message").to_owned()).collect()
     }
 }
@@ -206,12 +223,21 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("leases.coordination.k8s.io", "coordination.k8s.io/v1", "Lease", Scope::Namespace),
     ("endpointslices.discovery.k8s.io", "discovery.k8s.io/v1", "EndpointSlice", Scope::Namespace),
     ("clusterroles.rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", "ClusterRole", Scope::Tenant),
-    ("clusterrolebindings.rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", Scope::Tenant),
+    (
+        "clusterrolebindings.rbac.authorization.k8s.io",
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRoleBinding",
+        Scope::Tenant,
+    ),
 ];
 
 fn kind_of(resource: &str) -> (&'static str, &'static str) {
     let kind = KINDS.iter().find(|(name, ..)| *name == resource).expect("a known resource");
     (kind.1, kind.2)
+}
+
+fn only(resources: &[&str]) -> Arc<[StoredKind]> {
+    kinds().iter().filter(|kind| resources.contains(&kind.resource.as_str())).cloned().collect()
 }
 
 pub fn kinds() -> Arc<[StoredKind]> {
