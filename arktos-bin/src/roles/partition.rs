@@ -35,6 +35,7 @@ pub struct Partition {
     engine: Engine,
     nodes: Engine,
     api: ApiServer,
+    tenant_controller: bool,
 }
 
 impl Partition {
@@ -75,19 +76,20 @@ impl Partition {
         let api = ApiServer::new(config);
         late.set(api.client(Identity::system_component("arktos:claims")));
         api.bootstrap().await?;
-        let partition = Self { engine, nodes: nodes.engine().clone(), api };
+        let mut partition = Self { engine, nodes: nodes.engine().clone(), api, tenant_controller: false };
         partition.run_controllers(&options, tasks)?;
         partition.run_scheduler(&options, managers, tasks);
         Ok(partition)
     }
 
-    fn run_controllers(&self, options: &PartitionOptions, tasks: &Tasks) -> Result<(), StartError> {
+    fn run_controllers(&mut self, options: &PartitionOptions, tasks: &Tasks) -> Result<(), StartError> {
         let controllers = arktos_control::Options::new(super::kinds()).root_ca(options.api.ca_certificate.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
         let running = arktos_control::partition(client, options.clock.clone(), options.random.clone(), controllers)
             .map_err(|error| StartError::Option(error.to_string()))?;
         for (controller, future) in running {
+            self.tenant_controller |= controller == "tenant";
             tasks.add(format!("{} {controller}", options.name), future);
         }
         Ok(())
@@ -104,6 +106,12 @@ impl Partition {
         for (name, future) in drivers {
             tasks.add(format!("{} scheduler {name}", options.name), future);
         }
+    }
+
+    /// Whether a controller gives new tenants what every tenant begins with.
+    #[must_use]
+    pub fn makes_tenants_usable(&self) -> bool {
+        self.tenant_controller
     }
 
     /// Its API.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arktos_api::Identity;
-use arktos_core::{GroupResource, Object, Reason, TenantName, TypeMeta};
+use arktos_core::{GroupResource, Object, ObjectPath, Reason, TenantName, TypeMeta};
 use arktos_store::tasks::Spawn;
-use arktos_store::{Client, Clock, Random, Tasks};
+use arktos_store::{Client, Clock, Query, Random, Stored, Tasks};
+use futures::StreamExt;
 
 use super::gateway::{Backend, Gateway, OnePartition};
 use super::late::LateClient;
@@ -94,6 +95,11 @@ impl Region {
         for tenant in &options.tenants {
             create_tenant(&admin, tenant).await?;
         }
+        if partition.makes_tenants_usable() {
+            for tenant in &options.tenants {
+                until_active(&admin, tenant).await?;
+            }
+        }
         for (host, future) in hollow::hosts(&options.hosts, &manager_client, clock, random) {
             tasks.add(host, future);
         }
@@ -133,4 +139,24 @@ async fn create_tenant(admin: &Arc<dyn Client>, tenant: &TenantName) -> Result<(
         Err(error) if !error.is(Reason::AlreadyExists) => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Waits until a tenant has what every tenant begins with.
+async fn until_active(admin: &Arc<dyn Client>, tenant: &TenantName) -> Result<(), StartError> {
+    let path = ObjectPath::new("", "", tenant.as_str());
+    let query = Query::object(GroupResource::core("tenants"), path);
+    let active = |stored: &Stored| {
+        stored.object.decode(None).is_ok_and(|object| object.str_at(&["status", "phase"]) == "Active")
+    };
+    let listing = admin.list(&query).await?;
+    if listing.items.iter().any(active) {
+        return Ok(());
+    }
+    let mut changes = admin.watch(&query, listing.revision).await?;
+    while let Some(delivery) = changes.next().await {
+        if delivery?.stored().is_some_and(active) {
+            return Ok(());
+        }
+    }
+    Err(StartError::Option(format!("the store closed before tenant {tenant} was ready")))
 }

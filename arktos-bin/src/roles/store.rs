@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -101,7 +102,7 @@ pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &
     let engine = match &args.kind {
         StoreKind::Memory => Engine::memory_with(config, clock.clone()),
         StoreKind::Log => {
-            let directory = args.data_dir.join(role);
+            let directory = private_directory(&args.data_dir.join(role))?;
             let journal =
                 LogJournal::open(&directory, LogOptions::default()).map_err(|error| failed(&directory, error))?;
             Engine::open(Box::new(journal), config, clock.clone()).map_err(|error| failed(&directory, error))?
@@ -114,13 +115,20 @@ pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &
     Ok(engine)
 }
 
+/// A directory that only this user can read: a store holds secrets.
+fn private_directory(path: &Path) -> Result<PathBuf, StoreError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| failed(path, error))?;
+    Ok(path.to_owned())
+}
+
 fn failed(place: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::Open { path: place.display().to_string(), source: source.into() }
 }
 
 #[cfg(feature = "sled")]
 fn open_sled(args: &StoreArgs, role: &str, config: EngineConfig, clock: &Arc<dyn Clock>) -> Result<Engine, StoreError> {
-    let directory = args.data_dir.join(format!("{role}.sled"));
+    let directory = private_directory(&args.data_dir.join(format!("{role}.sled")))?;
     let journal = arktos_store::sled::SledJournal::open(&directory, &arktos_store::sled::SledOptions::default())
         .map_err(|error| failed(&directory, error))?;
     Engine::open(Box::new(journal), config, clock.clone()).map_err(|error| failed(&directory, error))
