@@ -300,6 +300,7 @@ impl Engine {
                 match outcome {
                     Ok(()) => {}
                     Err(CommitError::Closed) => return,
+                    Err(CommitError::Poisoned(_)) => return, // said already; there is nothing left to look after
                     Err(error) => tracing::warn!(%error, "the store could not be looked after"),
                 }
             }
@@ -313,7 +314,7 @@ impl Engine {
         match &self.0.writer {
             Writer::Local { local, keep } => {
                 if let Some(keep) = keep {
-                    keep.close();
+                    keep.close().await;
                 }
                 local.close().await;
             }
@@ -338,7 +339,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Writer::Local { local, keep } = &self.writer {
             if let Some(keep) = keep {
-                keep.close();
+                keep.close_blocking();
             }
             local.close_blocking();
         }

@@ -25,7 +25,10 @@ fn options() -> LogOptions {
 }
 
 fn open(disk: &FaultyDisk) -> Result<Engine, OpenError> {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+    open_at(disk, Arc::new(ManualClock::new(Timestamp::from_micros(0))))
+}
+
+fn open_at(disk: &FaultyDisk, clock: Arc<ManualClock>) -> Result<Engine, OpenError> {
     let journal = LogJournal::on(Arc::new(disk.clone()), options())?;
     Engine::open(Box::new(journal), EngineConfig::default(), clock)
 }
@@ -287,11 +290,13 @@ async fn a_second_process_is_told_so() {
 /// Random work, a crash at a random operation, and what must be true afterwards.
 async fn crash_run(seed: u64) {
     let random = SeededRandom::new(seed);
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
     let mut disk = FaultyDisk::default();
     let mut told = Revision::ZERO;
     let mut acknowledged: BTreeMap<ObjectKey, Vec<(Revision, u8, bool)>> = BTreeMap::new();
-    for life in 0..4 {
-        let engine = open(&disk).unwrap_or_else(|error| panic!("seed {seed}, life {life}: {error}"));
+    for life in 0..5 {
+        let opened = open_at(&disk, clock.clone());
+        let engine = opened.unwrap_or_else(|error| panic!("seed {seed}, life {life}: {error}"));
         let revision = engine.snapshot().revision();
         assert!(revision >= told, "seed {seed}, life {life}: revisions fell from {told} to {revision}");
         check(&engine, &acknowledged, seed);
@@ -308,7 +313,7 @@ async fn crash_run(seed: u64) {
         let mut refused = false;
         for _ in 0..40 {
             let (number, value) = ((random.next() % 12) as u8, (random.next() % 200) as u8);
-            let synced = random.next() % 4 != 0;
+            let synced = !random.next().is_multiple_of(4);
             let commit = if synced { put(number, value) } else { relaxed(number, value) };
             match engine.commit(commit).await {
                 Ok(committed) => {
@@ -324,12 +329,17 @@ async fn crash_run(seed: u64) {
                     acknowledged.entry(key(0, number)).or_default().push((Revision(u64::MAX), value, false));
                 }
             }
-            if random.next() % 10 == 0 {
+            if random.next().is_multiple_of(10) {
+                let _ = engine.flush().await;
+            }
+            if random.next().is_multiple_of(12) {
+                clock.advance(std::time::Duration::from_secs(random.next() % 200));
+                let _ = engine.compact(arktos_store::Clock::now(&*clock)).await;
                 let _ = engine.flush().await;
             }
         }
         told = told.max(engine.snapshot().revision());
-        let crashed = if random.next() % 3 == 0 { disk.after_kill() } else { disk.after_crash(&random) };
+        let crashed = if random.next().is_multiple_of(3) { disk.after_kill() } else { disk.after_crash(&random) };
         drop(engine);
         disk = crashed;
     }
@@ -357,16 +367,25 @@ fn check(engine: &Engine, acknowledged: &BTreeMap<ObjectKey, Vec<(Revision, u8, 
             None => assert!(newest_synced.is_none(), "seed {seed}: {key} is lost, of {allowed:?}"),
         }
     }
-    // and history leads to the state
-    let mut seen = BTreeMap::new();
-    let mut cursor = engine.watch(everything(), Revision::ZERO).expect("nothing was compacted");
+    // and history leads from any state it still has to this one
+    let list = |snapshot: &arktos_store::Snapshot| -> BTreeMap<_, _> {
+        let all = snapshot.range(&resource(0), &Within::Everywhere, None);
+        all.map(|stored| (stored.path, stored.revision)).collect()
+    };
+    let edge = match engine.watch(everything(), Revision::ZERO) {
+        Err(WatchError::Compacted { oldest, .. }) => oldest,
+        _ => Revision::ZERO,
+    };
+    let mut believed = match engine.exactly_at(edge) {
+        Ok(past) => list(&past),
+        Err(error) => panic!("seed {seed}: no state at the edge of history, {edge}: {error}"),
+    };
+    let mut cursor = engine.watch(everything(), edge).expect("the edge is clean");
     while let Some(delivery) = cursor.try_next().expect("delivers") {
-        let stored = delivery.stored().expect("an object");
-        seen.insert(stored.path.clone(), stored.revision);
+        let stored = delivery.stored().expect("an object").clone();
+        believed.insert(stored.path, stored.revision);
     }
-    let listed: BTreeMap<_, _> =
-        snapshot.range(&resource(0), &Within::Everywhere, None).map(|stored| (stored.path, stored.revision)).collect();
-    assert_eq!(seen, listed, "seed {seed}");
+    assert_eq!(believed, list(&snapshot), "seed {seed}");
 }
 
 #[tokio::test]

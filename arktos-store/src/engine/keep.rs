@@ -4,6 +4,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::snapshot::Snapshot;
 use crate::storage::{Keeper, OpenError};
@@ -13,11 +14,14 @@ pub(crate) struct Keep {
     /// Where the next state to keep is left; dropped to end the thread. At most one waits: the next will be newer.
     offers: Mutex<Option<SyncSender<Snapshot>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Becomes true when the thread has ended.
+    ended: watch::Receiver<bool>,
 }
 
 impl Keep {
     pub(crate) fn start(mut keeper: Box<dyn Keeper>) -> Result<Self, OpenError> {
         let (offers, offered) = sync_channel::<Snapshot>(1);
+        let (end, ended) = watch::channel(false);
         let run = move || {
             for snapshot in offered {
                 let history = snapshot.history_begins();
@@ -25,10 +29,11 @@ impl Keep {
                     tracing::warn!(%error, "the store's housekeeping failed and will be tried again");
                 }
             }
+            end.send_replace(true);
         };
         let thread = std::thread::Builder::new().name("arktos-keeper".to_owned()).spawn(run);
         let thread = thread.map_err(|source| OpenError::Io { place: "the keeper thread".to_owned(), source })?;
-        Ok(Self { offers: Mutex::new(Some(offers)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { offers: Mutex::new(Some(offers)), thread: Mutex::new(Some(thread)), ended })
     }
 
     /// Leaves a state for the keeper, unless it still has one.
@@ -39,7 +44,14 @@ impl Keep {
     }
 
     /// Lets the keeper finish what it does, and ends the thread.
-    pub(crate) fn close(&self) {
+    pub(crate) async fn close(&self) {
+        self.offers.lock().take();
+        let _ = self.ended.clone().wait_for(|ended| *ended).await; // an error: it panicked, and has ended as well
+        self.close_blocking();
+    }
+
+    /// As [`close`](Self::close), for a thread that may block.
+    pub(crate) fn close_blocking(&self) {
         self.offers.lock().take();
         let thread = self.thread.lock().take();
         if let Some(thread) = thread

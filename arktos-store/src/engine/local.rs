@@ -76,7 +76,7 @@ impl Local {
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::new(view, sequencer, true));
         let (end, ended) = watch::channel(false);
-        let committer = Committer { shared: shared.clone(), journal };
+        let mut committer = Committer { shared: shared.clone(), journal };
         let thread = std::thread::Builder::new()
             .name("arktos-committer".to_owned())
             .spawn(move || {
@@ -227,7 +227,7 @@ struct Committer {
 }
 
 impl Committer {
-    fn run(mut self) {
+    fn run(&mut self) {
         while let Some((sealed, waiting)) = self.take() {
             let appended = match sealed.group.is_empty() && !sealed.group.sync {
                 true => Ok(()),
@@ -302,6 +302,15 @@ impl Committer {
         }
         for waiting in later {
             let _ = waiting.answer.send(Err(CommitError::Poisoned(why.clone())));
+        }
+    }
+}
+
+/// Should the committer ever panic, nobody waits for it in vain.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fail("the committer has panicked: this is a bug", Vec::new());
         }
     }
 }

@@ -171,6 +171,7 @@ impl State {
     /// Notes that a resource's last event, which is not kept, was at a revision.
     pub(crate) fn restore_last(&mut self, resource: &GroupResource, last: Revision) {
         self.revision = self.revision.max(last);
+        self.floor = self.floor.max(last);
         let entry = self.resource_mut(resource);
         entry.log = EventLog::after(last.max(entry.log.last()));
     }

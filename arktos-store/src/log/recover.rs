@@ -103,6 +103,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// A segment's place in the file system, for messages; the file; and all that is in it.
     fn open(&self, number: u64) -> Result<(String, Box<dyn DiskFile>, Vec<u8>), OpenError> {
         let name = segment_name(number);
         let place = format!("{}/{name}", self.disk.place());

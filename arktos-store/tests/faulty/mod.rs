@@ -83,7 +83,7 @@ impl FaultyDisk {
             let mut kept = content.durable.clone();
             for sector in &content.dirty {
                 let range = sector * SECTOR..content.live.len().min((sector + 1) * SECTOR);
-                if random.next() % 2 == 0 && range.start < range.end {
+                if random.next().is_multiple_of(2) && range.start < range.end {
                     if kept.len() < range.end {
                         kept.resize(range.end, 0);
                     }
