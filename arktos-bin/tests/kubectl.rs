@@ -205,7 +205,9 @@ fn is_refused_clearly(kubectl: &Kubectl) {
         let said = kubectl.refused(&arguments);
         assert!(said.contains("not") && !said.contains("panic"), "{arguments:?}: {said}");
     }
-    assert!(kubectl.refused(&["get", "nodes"]).contains("Forbidden"));
+    // Hosts are not a tenant's: they are not among its resources, and asking for them all the same is refused.
+    assert!(kubectl.refused(&["get", "nodes"]).contains("doesn't have a resource type"));
+    assert!(kubectl.refused(&["get", "--raw", "/api/v1/nodes"]).contains("cannot list resource"));
     let invalid = kubectl.refused(&["-n", "shop", "create", "deployment", "Bad_Name", "--image=x"]);
     assert!(invalid.contains("is invalid") && invalid.contains("RFC 1123"), "{invalid}");
 }
