@@ -1,8 +1,8 @@
 //! Place: which host a pod goes to, and the protocol by which many schedulers share one pool of hosts.
 //!
 //! A scheduler belongs to a tenant partition, and places its pods on the hosts of every resource manager. It proposes
-//! placements as *claims* to the resource manager that owns the host, which accepts or refuses each atomically; only then
-//! does it bind. So schedulers may race as they like: no host is ever over-committed.
+//! placements as *claims* to the resource manager that owns the host, which accepts or refuses each atomically; only
+//! then does it bind. So schedulers may race as they like: no host is ever over-committed.
 //!
 //! | question | module |
 //! |---|---|
@@ -18,9 +18,9 @@
 //! ## The search
 //!
 //! Hosts are columns. Pods that ask for the same thing are one *class*, whose static filters are kept as a bit for each
-//! host. Free capacity and load are in one *tournament tree*, with bounds for every block of 64: a search goes where the
-//! bound is highest and stops when no bound is above the best host found. The host it finds scores as high as the best of
-//! a look at every host (a property test holds it to that), and a bind changes one path of the tree.
+//! host. Free capacity and load are in one *tournament tree*, with bounds for every block of 64: a search goes where
+//! the bound is highest and stops when no bound is above the best host found. The host it finds scores as high as the
+//! best of a look at every host (a property test holds it to that), and a bind changes one path of the tree.
 //!
 //! ## Parts that are plain state machines
 //!

@@ -39,7 +39,7 @@ impl Fence {
         Self { client, clock }
     }
 
-    /// Answers a resource manager that asks about claims. A claim whose state cannot be told is left out of the answers.
+    /// Answers a resource manager that asks about claims. A claim whose state cannot be told is left out.
     ///
     /// # Errors
     /// A status when the object is not a review, or is too large.

@@ -225,7 +225,7 @@ fn reasons_are_counted_by_host_in_upstreams_words() {
 #[test]
 fn the_same_holds_over_many_blocks_while_a_pool_fills_up() {
     let random = arktos_store::clock::SeededRandom::new(5);
-    let mut draw = |below: u64| u8::try_from(arktos_store::Random::next(&random) % below).expect("small");
+    let draw = |below: u64| u8::try_from(arktos_store::Random::next(&random) % below).expect("small");
     let mut pool = Pool::new(1, Plugins::default());
     pool.set_reachable(0, true);
     for host in 0..1000 {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use arktos_core::typed::{Claim, KindOf, Node, Pod};
 use arktos_store::informer::{Event, Stopped};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{BoxFuture, Either, select, try_join_all};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
@@ -103,9 +103,10 @@ impl Scheduler {
 
         let mut drivers = Drivers::new();
         let pods = watches.pods(partition.clone(), &mut drivers);
+        let mut hosts = Vec::new();
         for (at, (_, client)) in managers.iter().enumerate() {
             let Ok(manager) = ManagerId::try_from(at) else { break };
-            watches.manager(manager, client.clone(), &mut drivers);
+            hosts.extend(watches.manager(manager, client.clone(), &mut drivers));
         }
         let fence = Arc::new(Fence::new(partition.clone(), clock.clone()));
         let worker = Worker {
@@ -133,7 +134,14 @@ impl Scheduler {
         };
         drivers.push(("reaper".to_owned(), Box::pin(reaper.run())));
         let scheduler = Self { state, changed };
-        drivers.push(("planner".to_owned(), Box::pin(scheduler.clone().run(pods, jobs, clock, batch.max(1)))));
+        let begin = begin(pods, hosts, clock.clone());
+        let planner = scheduler.clone();
+        let planner = async move {
+            if begin.await.is_ok() {
+                planner.run(jobs, clock, batch.max(1)).await;
+            }
+        };
+        drivers.push(("planner".to_owned(), Box::pin(planner)));
         (scheduler, drivers)
     }
 
@@ -155,10 +163,7 @@ impl Scheduler {
     }
 
     /// Plans, for ever: whenever a worker is free and a pod is ready.
-    async fn run(self, pods: Informer<Stored>, jobs: mpsc::Sender<Job>, clock: Arc<dyn Clock>, batch: usize) {
-        if pods.synced().await.is_err() {
-            return; // the informer was dropped, and so are we
-        }
+    async fn run(self, jobs: mpsc::Sender<Job>, clock: Arc<dyn Clock>, batch: usize) {
         loop {
             let plan = self.state.lock().plan(clock.now(), batch);
             if !give_out(plan, &jobs).await {
@@ -218,7 +223,7 @@ impl Watches {
         self.informer("pods", client, Query::everywhere(Pod::resource()), feed, drivers)
     }
 
-    fn manager(&self, manager: ManagerId, client: Arc<dyn Client>, drivers: &mut Drivers) {
+    fn manager(&self, manager: ManagerId, client: Arc<dyn Client>, drivers: &mut Drivers) -> [Informer<Stored>; 2] {
         let feed = move |state: &mut State, event: &Event<Stored>| match event {
             Event::Added { new, .. } | Event::Updated { new, .. } => state.node(manager, new),
             Event::Removed { path, .. } => state.pool.remove_node(manager, path.name()),
@@ -232,8 +237,9 @@ impl Watches {
         let query = Query::everywhere(Claim::resource());
         let claims = self.informer(&format!("claims-{manager}"), client, query, feed, drivers);
         let (state, changed) = (self.state.clone(), self.notify.changed.clone());
-        let follow = follow(manager, nodes, claims, state, changed, self.clock.clone());
+        let follow = follow(manager, nodes.clone(), claims.clone(), state, changed, self.clock.clone());
         drivers.push((format!("reachability-{manager}"), Box::pin(follow)));
+        [nodes, claims]
     }
 
     fn informer(
@@ -259,6 +265,16 @@ impl Watches {
             .build();
         drivers.push((format!("informer-{name}"), driver));
         informer
+    }
+}
+
+/// Completes when there is something to plan with: all pods, and all hosts of the resource managers that answer.
+async fn begin(pods: Informer<Stored>, hosts: Vec<Informer<Stored>>, clock: Arc<dyn Clock>) -> Result<(), Stopped> {
+    pods.synced().await?;
+    let all = try_join_all(hosts.iter().map(Informer::synced));
+    match select(all, clock.sleep(GRACE)).await {
+        Either::Left((outcome, _)) => outcome.map(|_| ()),
+        Either::Right(_) => Ok(()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a scheduler knows: the pool, the pods that wait, the claims there are. A plain state machine: informers' handlers
-//! tell it what has changed, the planner asks it what to do, the workers tell it what came of it.
+//! What a scheduler knows: the pool, the pods that wait, the claims there are. A plain state machine: the handlers of
+//! informers tell it what has changed, the planner asks it what to do, the workers tell it what came of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -245,9 +245,15 @@ impl State {
         let usage = self.pool.usage_of(&claim.spec);
         let own = claim.spec.partition == self.partition;
         let (pod_uid, epoch) = (claim.spec.pod_uid.as_str().into(), claim.spec.epoch);
-        self.forget_claim(&id);
-        if let Some(host) = self.pool.take(manager, &claim.spec.node, &usage) {
-            self.hold(id.clone(), Holding { host, usage, pod_uid, epoch, shown: true }, own);
+        let host = self.pool.hosts().find(manager, &claim.spec.node);
+        match self.claims.get_mut(&id) {
+            Some(held) if Some(held.host) == host && held.usage == usage => held.shown = true, // as expected
+            _ => {
+                self.forget_claim(&id);
+                if let Some(host) = self.pool.take(manager, &claim.spec.node, &usage) {
+                    self.hold(id.clone(), Holding { host, usage, pod_uid, epoch, shown: true }, own);
+                }
+            }
         }
         if own {
             let spec = &claim.spec;

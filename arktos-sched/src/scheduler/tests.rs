@@ -212,6 +212,21 @@ async fn hosts_of_a_resource_manager_that_does_not_answer_are_not_chosen_and_not
 }
 
 #[tokio::test]
+async fn a_resource_manager_that_is_down_from_the_start_holds_nobody_up() {
+    let mut region = Region::new(2);
+    region.managers[1].make_node("node-1", "8", "1Gi", 10).await;
+    region.managers[0].answers.store(false, Ordering::SeqCst);
+    region.partition.make_pod("acme", "a", "1").await;
+    region.pass(15).await;
+    assert_eq!(region.bound("acme", "a"), Some(("rm-1".to_owned(), "node-1".to_owned())));
+    assert_eq!(
+        region.events("FailedScheduling"),
+        Vec::<String>::new(),
+        "nobody is told off for what is yet to be seen"
+    );
+}
+
+#[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_used_by_the_next_attempt() {
     let mut region = Region::new(1);
     region.managers[0].make_node("node-1", "1", "1Gi", 10).await;

@@ -93,7 +93,7 @@ impl Worker {
             match result {
                 Some(ClaimResult { accepted: true, .. }) => granted.push(placement),
                 Some(refusal) => {
-                    tracing::debug!(pod = %placement.pod, reason = refusal.reason, refusal.message, "a claim was refused");
+                    tracing::debug!(pod = %placement.pod, refusal.reason, refusal.message, "a claim was refused");
                     state.refused(manager, &placement, &refusal.reason, now);
                 }
                 None => state.unanswered(manager, &[placement], now),
