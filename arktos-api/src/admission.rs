@@ -5,6 +5,7 @@
 
 mod defaults;
 mod life;
+mod limits;
 mod pods;
 mod priority;
 mod service_account;
@@ -36,6 +37,9 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
             if plugins.runs("DefaultTolerationSeconds") {
                 pods::default_tolerations(object);
             }
+            if plugins.runs("LimitRanger") {
+                limits::pod(call, object)?;
+            }
         }
         "nodes" if plugins.runs("TaintNodesByCondition") => defaults::node_taint(object),
         "persistentvolumeclaims" => {
@@ -44,6 +48,9 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
             }
             if plugins.runs("StorageObjectInUseProtection") {
                 defaults::finalizer(object, "kubernetes.io/pvc-protection");
+            }
+            if plugins.runs("LimitRanger") {
+                limits::volume_claim(call, object)?;
             }
         }
         "persistentvolumes" if plugins.runs("StorageObjectInUseProtection") => {

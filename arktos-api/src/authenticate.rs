@@ -24,6 +24,7 @@ pub(crate) fn authenticate(
 
 /// Says who sends a request, as an API server with these tokens does: for a gateway, which needs to know before it can
 /// send the request on.
+#[allow(clippy::type_complexity)] // it is one function, said once
 pub fn authenticator(
     tokens: TokenTable,
     anonymous_auth: bool,

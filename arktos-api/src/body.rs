@@ -45,7 +45,8 @@ impl Body {
     }
 
     /// The bytes, when all of them are there already.
-    #[must_use]
+    /// # Errors
+    /// The body itself, when it is a stream.
     pub fn into_bytes(self) -> Result<Bytes, Self> {
         match self.0 {
             Inner::Segments(mut segments, _) if segments.len() <= 1 => Ok(segments.pop_front().unwrap_or_default()),

@@ -90,7 +90,7 @@ impl Client for InProcessClient {
             match frame {
                 Frame::Delivery(delivery) => Some(Ok(delivery)),
                 Frame::InitialEnd(_) => None,
-                Frame::Fault(status) => Some(Err(status)),
+                Frame::Fault(status) => Some(Err(*status)),
             }
         })))
     }

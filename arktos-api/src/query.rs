@@ -152,8 +152,6 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
-    pub(crate) field_manager: String,
-    pub(crate) force: bool,
 }
 
 impl WriteOptions {
@@ -193,8 +191,7 @@ impl WriteOptions {
         if !faults.is_empty() {
             return Err(Status::invalid("meta.k8s.io", kind, "", faults));
         }
-        let force = query.flag("force");
-        Ok(Self { dry_run, field_validation, field_manager: manager.to_owned(), force })
+        Ok(Self { dry_run, field_validation })
     }
 }
 

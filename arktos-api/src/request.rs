@@ -144,7 +144,7 @@ fn segment(raw: &str) -> Result<String, Status> {
     let illegal = text.is_empty()
         || text == "."
         || text == ".."
-        || text.bytes().any(|byte| byte == b'/' || byte == b'%' || byte == 0 || byte == b'\\');
+        || text.bytes().any(|byte| matches!(byte, b'/' | b'%' | b'\\' | 0));
     if illegal { Err(not_found()) } else { Ok(text) }
 }
 

@@ -490,7 +490,7 @@ pub(crate) fn call<'a>(
         subresource: subresource.to_owned(),
         rest: Vec::new(),
     };
-    let asked = if kind.scope == Scope::Region { identity.tenant.clone() } else { tenant.clone() };
+    let asked = if kind.scope == Scope::Region { identity.tenant.clone() } else { tenant };
     state.authorize(identity, asked.as_ref(), verb.name(), &info)?;
     Ok(Call {
         state,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
+use arktos_core::encoded::SHARED;
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
 use arktos_store::{Selection, Snapshot, Stored, Within};
 use serde_json::{Value, json};
@@ -59,6 +60,7 @@ impl Shared {
     fn add(&mut self, catalog: &Catalog, since: Timestamp, types: &TypeMeta, name: &'static str, body: Value) {
         let Some(kind) = catalog.by_type(types) else { return };
         let mut object = Object::new(&kind.type_meta, name);
+        object.notes.insert(SHARED.to_owned(), "true".to_owned());
         if let Value::Object(fields) = body {
             object.fields.extend(fields);
         }

@@ -63,7 +63,8 @@ fn missing(wanted: &[Rule], own: &[Rule]) -> Vec<String> {
         let place = Rule { verbs: Vec::new(), ..rule };
         match lines.iter_mut().find(|(known, _)| *known == place) {
             Some((_, known)) => {
-                known.extend(verbs.into_iter().filter(|verb| !known.contains(verb)).collect::<Vec<_>>())
+                let more: Vec<String> = verbs.into_iter().filter(|verb| !known.contains(verb)).collect();
+                known.extend(more);
             }
             None => lines.push((place, verbs)),
         }

@@ -230,9 +230,7 @@ impl Rule {
         self.resources.iter().any(|one| match one.as_str() {
             "*" => true,
             one if subresource.is_empty() => one == resource,
-            one => one.split_once('/').is_some_and(|(own, sub)| {
-                (own == "*" && sub == subresource) || (own == resource && sub == subresource)
-            }),
+            one => one.split_once('/').is_some_and(|(own, sub)| sub == subresource && (own == "*" || own == resource)),
         })
     }
 

@@ -109,10 +109,9 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(Delete
     if let Some(orphan) = orphan {
         propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
     }
-    let revision = match text(&["preconditions", "resourceVersion"]) {
-        None => None,
-        Some(text) => Some(arktos_core::Revision::parse(&text).unwrap_or(arktos_core::Revision(u64::MAX))),
-    };
+    let never = arktos_core::Revision(u64::MAX);
+    let revision =
+        text(&["preconditions", "resourceVersion"]).map(|text| arktos_core::Revision::parse(&text).unwrap_or(never));
     let uid = text(&["preconditions", "uid"]);
     Ok((DeleteOptions { grace_period_seconds: grace, uid, revision, propagation }, dry))
 }
@@ -293,8 +292,7 @@ async fn put(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option<St
 
 async fn remove(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option<Deleted>, Status> {
     let key = call.key()?;
-    let mut commit = Commit::default();
-    commit.durability = create::durability(&key);
+    let mut commit = Commit { durability: create::durability(&key), ..Commit::default() };
     commit.writes.push(Write { key, expect: Expect::At(old.revision), change: Change::Delete });
     commit.counters.extend(Allocation::released_by(object));
     admission::removed(call, object, &mut commit);

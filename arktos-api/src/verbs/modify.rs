@@ -152,7 +152,7 @@ async fn write(
         Part::Status => rules::admit_status(&stored_kind, &before, new)?,
         Part::Other(name) => super::subresource::admit(call, name, &stored_kind, &before, new)?,
     };
-    if part == Part::Whole {
+    if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
         crate::warnings::of_object(call, &new);
     }
     loop {

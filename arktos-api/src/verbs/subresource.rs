@@ -187,6 +187,10 @@ async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit:
         }
         None => match &call.state.config.claimer {
             Some(claimer) => claimer.claim(call.one_tenant()?, pod).await?,
+            None if call.state.config.resource_manager.is_some() => {
+                let text = "hosts cannot be claimed here: leave the binding to the scheduler";
+                return Err(Status::failure(Reason::ServiceUnavailable, text));
+            }
             None => return Ok(()),
         },
     };

@@ -28,7 +28,7 @@ pub(crate) enum Frame {
     /// All of the initial state has been sent; it was that of this revision.
     InitialEnd(Revision),
     /// The watch has failed, and ends.
-    Fault(Status),
+    Fault(Box<Status>),
 }
 
 /// Opens a watch. Faults that upstream sends inside the stream come as frames.
@@ -99,7 +99,7 @@ pub(crate) async fn watch(
         Err(error) => {
             watcher.page = None;
             watcher.end_mark = None;
-            watcher.ready.push_back(Frame::Fault(watch_fault(&error)));
+            watcher.ready.push_back(Frame::Fault(Box::new(watch_fault(&error))));
             watcher.state = Progress::Ended;
         }
     }
@@ -169,7 +169,7 @@ impl Watcher {
                 Woken::Event(Err(WatchError::Closed)) => self.state = Progress::Ended,
                 Woken::Event(Err(error)) => {
                     self.state = Progress::Ended;
-                    return Some(Frame::Fault(watch_fault(&error)));
+                    return Some(Frame::Fault(Box::new(watch_fault(&error))));
                 }
                 Woken::End => {
                     self.state = Progress::Ended;

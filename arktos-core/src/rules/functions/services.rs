@@ -138,6 +138,10 @@ fn affinity_timeout(site: &Site<'_>, faults: &mut Faults) {
 
 /// Services have addresses of one family.
 fn one_family(site: &Site<'_>, faults: &mut Faults) {
+    // One that has no addresses and selects nothing says what others may give it: both families.
+    if site.text("clusterIP") == "None" && !site.has("selector") {
+        return;
+    }
     if site.value_text() == "RequireDualStack" {
         let why = "this cluster is not configured for dual-stack services";
         faults.invalid(&site.path(), &json!("RequireDualStack"), why);
