@@ -49,6 +49,7 @@ use serde_json::json;
 use crate::clock::{Clock, ManualClock};
 use crate::commit::{Change, Commit, CommitError, Committed, Expect};
 use crate::engine::{Cursor, Engine, EngineConfig};
+use crate::informer::give_way;
 use crate::select::{Delivery, Selection, Stored, WatchError, Within};
 use crate::storage::OpenError;
 
@@ -274,19 +275,27 @@ fn value(stored: &Stored) -> Result<String, Fault> {
     Ok(object.str_at(&["spec", "value"]).to_owned())
 }
 
-/// All that a cursor has to deliver now: `+name=value@revision`, `~…` for changes, `-…` for deletions.
-fn deliveries(cursor: &mut Cursor) -> Result<Vec<String>, Fault> {
+/// All that a cursor has to deliver up to the newest revision: `+name=value@revision`, `~…` for changes, `-…` for
+/// deletions. A commit that was answered is in every snapshot; cursors may hear of it a moment later.
+async fn deliveries(engine: &Engine, cursor: &mut Cursor) -> Result<Vec<String>, Fault> {
+    let newest = engine.snapshot().revision();
     let mut told = Vec::new();
-    while let Some(delivery) = cursor.try_next()? {
-        let (sign, stored) = match &delivery {
-            Delivery::Added(stored) => ('+', stored),
-            Delivery::Modified(stored) => ('~', stored),
-            Delivery::Deleted(stored) => ('-', stored),
-            Delivery::Bookmark(_) => continue,
-        };
-        told.push(format!("{sign}{}={}@{}", stored.path.name(), value(stored)?, stored.revision));
+    loop {
+        let until = cursor.bookmark_now();
+        while let Some(delivery) = cursor.try_next()? {
+            let (sign, stored) = match &delivery {
+                Delivery::Added(stored) => ('+', stored),
+                Delivery::Modified(stored) => ('~', stored),
+                Delivery::Deleted(stored) => ('-', stored),
+                Delivery::Bookmark(_) => continue,
+            };
+            told.push(format!("{sign}{}={}@{}", stored.path.name(), value(stored)?, stored.revision));
+        }
+        if until >= newest {
+            return Ok(told);
+        }
+        give_way().await;
     }
-    Ok(told)
 }
 
 /// What there is of a check's resource now: `name=value@revision`.

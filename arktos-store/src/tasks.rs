@@ -132,7 +132,7 @@ impl Tasks {
 impl Stopping {
     /// Completes when the task is to end. Cancel safe.
     pub async fn wanted(mut self) {
-        let _ = self.0.wait_for(|stopping| *stopping).await; // tasks that nobody holds any more cannot be stopped twice
+        let _ = self.0.wait_for(|stopping| *stopping).await; // without an owner there is nobody to run for
     }
 
     /// Whether the task is to end.

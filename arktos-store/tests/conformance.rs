@@ -22,6 +22,29 @@ impl Backend for Memory {
     }
 }
 
+#[cfg(feature = "log")]
+struct Log(tempfile::TempDir);
+
+#[cfg(feature = "log")]
+#[async_trait::async_trait]
+impl Backend for Log {
+    fn keeps(&self) -> Keeps {
+        Keeps::History
+    }
+
+    async fn open(&self, config: EngineConfig, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
+        let journal = arktos_store::log::LogJournal::open(self.0.path(), Default::default())?;
+        Ok(Opened::new(Engine::open(Box::new(journal), config, clock)?))
+    }
+}
+
+#[cfg(feature = "log")]
+#[tokio::test]
+async fn log() {
+    let backend = Log(tempfile::tempdir().expect("a directory"));
+    run(&backend).await.expect("the log keeps what the engine promises");
+}
+
 #[cfg(feature = "sled")]
 struct Sled(tempfile::TempDir);
 

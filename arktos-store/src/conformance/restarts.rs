@@ -56,7 +56,7 @@ async fn write(kit: &Kit<'_>, engine: &Engine, at: &str) -> Result<Before, Fault
     engine.commit(Commit { counters, ..Commit::default() }).await?;
     engine.commit(Commit { counters: vec![counter("gone", -1)], ..Commit::default() }).await?;
     let last = revision(&engine.commit(put(at, "c", Expect::Present, "2")?).await?)?;
-    let rest = deliveries(&mut engine.watch(everything(at), middle)?)?;
+    let rest = deliveries(engine, &mut engine.watch(everything(at), middle)?).await?;
     Ok(Before { middle, last, listing: listing(engine, at)?, rest })
 }
 
@@ -67,7 +67,7 @@ async fn read(kit: &Kit<'_>, engine: &Engine, at: &str, before: &Before) -> Chec
     ensure!(engine.snapshot().revision() >= before.last, "{} after {}", engine.snapshot().revision(), before.last);
     match (kit.backend.keeps(), engine.watch(everything(at), before.middle)) {
         (Keeps::History, Ok(mut cursor)) => {
-            expect("a watch that goes on", deliveries(&mut cursor)?, before.rest.clone())?;
+            expect("a watch that goes on", deliveries(engine, &mut cursor).await?, before.rest.clone())?;
         }
         (Keeps::State, Err(WatchError::Compacted { .. })) => {}
         (_, outcome) => return Err(Fault(format!("a watch from before the restart: {:?}", outcome.err()))),
@@ -75,7 +75,7 @@ async fn read(kit: &Kit<'_>, engine: &Engine, at: &str, before: &Before) -> Chec
     let mut cursor = engine.watch(everything(at), engine.snapshot().revision())?;
     let next = revision(&engine.commit(put(at, "a", Expect::Present, "3")?).await?)?;
     ensure!(next > before.last, "{next} after {}", before.last);
-    expect("a watch of what comes", deliveries(&mut cursor)?, vec![format!("~a=3@{next}")])?;
+    expect("a watch of what comes", deliveries(engine, &mut cursor).await?, vec![format!("~a=3@{next}")])?;
     kit.clock.advance(Duration::from_secs(10));
     engine.expire(kit.clock.now()).await?;
     ensure!(engine.snapshot().get(&key(at, "expiring")).is_none(), "what was to expire is still there");

@@ -44,9 +44,9 @@ async fn both(first: &Engine, second: &Engine) -> Checked {
     second.commit(count(-3)).await?;
     first.latest().await?;
     second.latest().await?;
-    let told = deliveries(&mut first.watch(everything(AT), start)?)?;
+    let told = deliveries(first, &mut first.watch(everything(AT), start)?).await?;
     expect("how much there was to tell", told.len(), 13)?;
-    expect("what the other tells", deliveries(&mut second.watch(everything(AT), start)?)?, told)?;
+    expect("what the other tells", deliveries(second, &mut second.watch(everything(AT), start)?).await?, told)?;
     expect("what the other has", listing(second, AT)?, listing(first, AT)?)?;
     let last = second.snapshot().get(&key(AT, "b0"));
     expect("the last value", last.as_ref().map(value).transpose()?, Some("9".to_owned()))

@@ -13,16 +13,16 @@ use crate::select::{Field, FieldTest, Selection, WatchError, Within};
 pub(super) async fn check(engine: Engine, _clock: ManualClock) -> Checked {
     const AT: &str = "watches";
     let mut cursor = engine.watch(everything(AT), engine.snapshot().revision())?;
-    expect("nothing has happened", deliveries(&mut cursor)?, vec![])?;
+    expect("nothing has happened", deliveries(&engine, &mut cursor).await?, vec![])?;
     let added = revision(&engine.commit(put(AT, "a", Expect::Absent, "1")?).await?)?;
-    expect("an object is new", deliveries(&mut cursor)?, vec![format!("+a=1@{added}")])?;
+    expect("an object is new", deliveries(&engine, &mut cursor).await?, vec![format!("+a=1@{added}")])?;
     let modified = revision(&engine.commit(put(AT, "a", Expect::Present, "2")?).await?)?;
     let _ = engine.commit(put(AT, "a", Expect::Absent, "refused")?).await;
     let deleted = revision(&engine.commit(delete(AT, "a", Expect::Present)).await?)?;
     engine.commit(delete(AT, "a", Expect::Anything)).await?;
     let again = revision(&engine.commit(put(AT, "a", Expect::Absent, "3")?).await?)?;
     let told = vec![format!("~a=2@{modified}"), format!("-a=2@{deleted}"), format!("+a=3@{again}")];
-    expect("changes, a deletion, and a new object", deliveries(&mut cursor)?, told)?;
+    expect("changes, a deletion, and a new object", deliveries(&engine, &mut cursor).await?, told)?;
     let write = |name: &str, change| Write { key: key(AT, name), expect: Expect::Anything, change };
     let writes = vec![
         write("z", Change::put(object("z", "1", false)?)),
@@ -35,7 +35,7 @@ pub(super) async fn check(engine: Engine, _clock: ManualClock) -> Checked {
         return Err(Fault(format!("four writes, and these revisions: {committed:?}")));
     };
     let told = vec![format!("+z=1@{z}"), format!("-a=3@{a}"), format!("+m=1@{m}")];
-    expect("one commit, in the order of its writes", deliveries(&mut cursor)?, told)?;
+    expect("one commit, in the order of its writes", deliveries(&engine, &mut cursor).await?, told)?;
     ensure!(cursor.bookmark_now() >= committed.revision, "the cursor stands at {}", cursor.revision());
     Ok(())
 }
@@ -61,7 +61,7 @@ pub(super) async fn check_selections(engine: Engine, _clock: ManualClock) -> Che
     let moves = vec![format!("+a=in@{into}"), format!("-a=in@{out}"), format!("+b=in@{b}"), format!("-b=in@{gone}")];
     let only_b = vec![format!("+b=in@{b}"), format!("-b=in@{gone}")];
     for (cursor, told) in cursors.iter_mut().zip([moves.clone(), moves, only_b]) {
-        expect("what enters and leaves a selection", deliveries(cursor)?, told)?;
+        expect("what enters and leaves a selection", deliveries(&engine, cursor).await?, told)?;
     }
     Ok(())
 }
@@ -79,10 +79,10 @@ pub(super) async fn check_resuming(engine: Engine, _clock: ManualClock) -> Check
         };
         revisions.push(engine.commit(commit).await?.revision);
     }
-    let all = deliveries(&mut engine.watch(everything(AT), start)?)?;
+    let all = deliveries(&engine, &mut engine.watch(everything(AT), start)?).await?;
     for after in revisions {
         let rest: Vec<String> = all.iter().filter(|line| written_at(line) > after.0).cloned().collect();
-        expect("what came after", deliveries(&mut engine.watch(everything(AT), after)?)?, rest)?;
+        expect("what came after", deliveries(&engine, &mut engine.watch(everything(AT), after)?).await?, rest)?;
     }
     Ok(())
 }
@@ -109,7 +109,11 @@ pub(super) async fn check_compaction(engine: Engine, clock: ManualClock) -> Chec
         wanted == start && oldest > start && oldest < recent,
         "{wanted} wanted, {oldest} the oldest, {recent} recent"
     );
-    expect("the edge", deliveries(&mut engine.watch(everything(AT), oldest)?)?, vec![format!("+new=1@{recent}")])?;
+    expect(
+        "the edge",
+        deliveries(&engine, &mut engine.watch(everything(AT), oldest)?).await?,
+        vec![format!("+new=1@{recent}")],
+    )?;
     let outcome = engine.exactly_at(start).err();
     ensure!(matches!(outcome, Some(WatchError::Compacted { .. })), "a state from before what is kept: {outcome:?}");
     let outcome = late.try_next();

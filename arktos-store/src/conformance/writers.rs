@@ -24,7 +24,7 @@ pub(super) async fn check(engine: Engine, _clock: ManualClock) -> Checked {
     }
     let sum = engine.snapshot().get(&key(AT, "sum"));
     expect("the sum", sum.as_ref().map(value).transpose()?, Some((WRITERS * ROUNDS).to_string()))?;
-    let told = deliveries(&mut cursor)?;
+    let told = deliveries(&engine, &mut cursor).await?;
     let expected: Vec<String> =
         written.iter().zip(1..).map(|(revision, sum)| format!("~sum={sum}@{revision}")).collect();
     expect("what a watcher was told", told, expected)

@@ -140,3 +140,9 @@ pub(super) fn is_too_large(error: &Error) -> bool {
 pub(super) fn is_compacted(error: &Error) -> bool {
     error.to_string().contains("revision has been compacted")
 }
+
+/// Whether a request failed before it was sent, as the member could not be reached: then another may be asked.
+pub(super) fn was_not_sent(error: &Error) -> bool {
+    // the client library gives away the cause only as text
+    matches!(error, Error::GRpcStatus(_) | Error::TransportError(_)) && format!("{error:?}").contains("ConnectError")
+}

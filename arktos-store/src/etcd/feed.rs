@@ -116,9 +116,13 @@ impl Etcd {
     pub(super) async fn open(&self, from: i64) -> Result<WatchStream, etcd_client::Error> {
         let (first, end) = self.keys.watched();
         let options = WatchOptions::new().with_range(end).with_start_revision(from).with_progress_notify();
-        // a message can hold a thousand transactions, whatever their size
-        let mut client = self.client.watch_client().max_decoding_message_size(i32::MAX as usize);
-        client.watch(first, Some(options)).await
+        super::try_members(self.attempts, || {
+            // a message may hold a thousand transactions, whatever their size
+            let mut client = self.client.watch_client().max_decoding_message_size(i32::MAX as usize);
+            let (first, options) = (first.clone(), options.clone());
+            async move { client.watch(first, Some(options)).await }
+        })
+        .await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
-use etcd_client::{GetOptions, KvClient};
+use etcd_client::GetOptions;
 
 use super::convert::{self, About};
 use super::feed::Batch;
@@ -67,7 +67,7 @@ impl Etcd {
 
     /// The newest revision of etcd, and that of the last transaction on this store.
     async fn newest(&self) -> Result<(i64, i64), LoadError> {
-        let read = self.client.kv_client().get(self.keys.last(), None).await?;
+        let read = self.get(self.keys.last(), None).await?;
         let newest = read.header().map_or(0, etcd_client::ResponseHeader::revision);
         Ok((newest, read.kvs().first().map_or(0, etcd_client::KeyValue::mod_revision)))
     }
@@ -76,7 +76,7 @@ impl Etcd {
     async fn oldest(&self, last: i64) -> Result<i64, LoadError> {
         let wanted = (last - HISTORY_MAX).max(1);
         let look = GetOptions::new().with_revision(wanted).with_count_only();
-        match self.client.kv_client().get(self.keys.last(), Some(look)).await {
+        match self.get(self.keys.last(), Some(look)).await {
             Ok(_) => Ok(wanted),
             // what is refused says how far the compaction went
             Err(error) if convert::is_compacted(&error) => Ok(self.compacted(wanted).await?.max(wanted)),
@@ -97,9 +97,8 @@ impl Etcd {
 
     async fn load_from(&self, at: i64, last: i64) -> Result<Loaded, LoadError> {
         let mut loaded = Loaded { at, until: at, objects: Vec::new(), counters: Vec::new(), history: Vec::new() };
-        let mut client = self.client.kv_client().max_decoding_message_size(i32::MAX as usize);
         let (mut from, end) = self.keys.watched();
-        while let Some(next) = self.load_page(&mut client, &mut loaded, &from, &end).await? {
+        while let Some(next) = self.load_page(&mut loaded, from.clone(), &end).await? {
             from = next;
         }
         if last > at {
@@ -121,15 +120,9 @@ impl Etcd {
     }
 
     /// Reads a page, and says where the next begins.
-    async fn load_page(
-        &self,
-        client: &mut KvClient,
-        loaded: &mut Loaded,
-        from: &str,
-        end: &str,
-    ) -> Result<Option<String>, LoadError> {
+    async fn load_page(&self, loaded: &mut Loaded, from: String, end: &str) -> Result<Option<String>, LoadError> {
         let options = GetOptions::new().with_range(end).with_limit(PAGE).with_revision(loaded.at);
-        let page = client.get(from, Some(options)).await?;
+        let page = self.get(from, Some(options)).await?;
         let mut known = self.known.lock();
         for entry in page.kvs() {
             match self.keys.about(entry.key())? {

@@ -43,7 +43,10 @@ use std::time::Duration;
 
 use arktos_core::{ObjectKey, Revision, Timestamp};
 use async_trait::async_trait;
-use etcd_client::{Certificate, Client, Compare, CompareOp, ConnectOptions, Identity, TlsOptions, Txn, TxnOp};
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, GetResponse, Identity, TlsOptions, Txn, TxnOp,
+    TxnResponse,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -58,6 +61,8 @@ use crate::storage::{OpenError, Restore, Storage};
 const FORMAT: &str = "arktos 1";
 /// How many locks the counters share.
 const TURNS: usize = 64;
+/// How often a request is tried, for each member, that did not reach the member it was for.
+const ATTEMPTS: usize = 4;
 
 /// Where an etcd cluster is, and how to talk to it.
 #[derive(Clone)]
@@ -98,6 +103,8 @@ pub struct Etcd {
     keys: Keys,
     clock: Arc<dyn Clock>,
     compacts: bool,
+    /// How often a request is tried that did not reach the member it was for.
+    attempts: usize,
     /// What is known of the store. Written by `load`, the feed, and commits.
     known: Mutex<Known>,
     /// Whoever changes counters takes turns with the others of this process, rather than all but one failing: the
@@ -180,7 +187,12 @@ impl Etcd {
             .when([Compare::mod_revision(version.clone(), CompareOp::Equal, 0)])
             .and_then([TxnOp::put(version.clone(), FORMAT, None)])
             .or_else([TxnOp::get(version, None)]);
-        let claimed = client.kv_client().txn(claim).await.map_err(failed)?;
+        let attempts = ATTEMPTS * options.endpoints.len();
+        let claimed = try_members(attempts, || {
+            let (mut kv, claim) = (client.kv_client(), claim.clone());
+            async move { kv.txn(claim).await }
+        });
+        let claimed = claimed.await.map_err(failed)?;
         for response in claimed.op_responses() {
             let etcd_client::TxnOpResponse::Get(found) = response else { continue };
             let found = found.kvs().first().map(|entry| String::from_utf8_lossy(entry.value()).into_owned());
@@ -194,11 +206,47 @@ impl Etcd {
             keys,
             clock,
             compacts: options.compact,
+            attempts,
             known: Mutex::default(),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             closing: watch::Sender::new(false),
         })
     }
+}
+
+impl Etcd {
+    async fn get(&self, key: String, options: Option<GetOptions>) -> Result<GetResponse, etcd_client::Error> {
+        try_members(self.attempts, || {
+            // a page may hold a thousand objects, whatever their size
+            let mut kv = self.client.kv_client().max_decoding_message_size(i32::MAX as usize);
+            let (key, options) = (key.clone(), options.clone());
+            async move { kv.get(key, options).await }
+        })
+        .await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse, etcd_client::Error> {
+        try_members(self.attempts, || {
+            let mut kv = self.client.kv_client().max_decoding_message_size(i32::MAX as usize);
+            let txn = txn.clone();
+            async move { kv.txn(txn).await }
+        })
+        .await
+    }
+}
+
+/// Tries a request again for as long as it does not even reach a member: others may be up.
+async fn try_members<R, F>(attempts: usize, request: impl Fn() -> F) -> Result<R, etcd_client::Error>
+where
+    F: Future<Output = Result<R, etcd_client::Error>>,
+{
+    for _ in 1..attempts {
+        match request().await {
+            Err(error) if convert::was_not_sent(&error) => {}
+            other => return other,
+        }
+    }
+    request().await
 }
 
 #[async_trait]

@@ -40,19 +40,12 @@ impl Etcd {
         let _turns = self.take_turns(commit).await;
         let mut beliefs = Beliefs { counters: self.believed(commit), absent: Vec::new() };
         for _ in 0..ATTEMPTS {
-            let counters = match count(commit, &beliefs.counters) {
-                Ok(counters) => counters,
-                // what is believed says no: only what is known may
-                Err(_) => beliefs.counters.clone(),
-            };
-            let refused = count(commit, &beliefs.counters).is_err();
-            let txn = self.build(commit, &beliefs, &counters, refused);
-            let answer = self.client.kv_client().txn(txn).await.map_err(|error| refusal(commit, &error))?;
+            // what is believed may say no, but only what is so may refuse: then the transaction only looks
+            let counted = count(commit, &beliefs.counters);
+            let txn = self.build(commit, &beliefs, counted.as_ref().ok());
+            let answer = self.txn(txn).await.map_err(|error| refusal(commit, &error))?;
             if answer.succeeded() {
-                if refused {
-                    count(commit, &beliefs.counters)?;
-                }
-                return Ok(self.committed(commit, &beliefs, &counters, &answer));
+                return Ok(self.committed(commit, &beliefs, &counted?, &answer));
             }
             let found = self.found(commit, &answer)?;
             check(commit, &found)?;
@@ -81,8 +74,8 @@ impl Etcd {
         commit.counters.iter().map(|change| (change.counter.clone(), value(&change.counter))).collect()
     }
 
-    /// The transaction. With `only_look`, it changes nothing and succeeds if what is believed is so.
-    fn build(&self, commit: &Commit, beliefs: &Beliefs, counters: &BTreeMap<Arc<str>, i64>, only_look: bool) -> Txn {
+    /// The transaction. Without new values for the counters it changes nothing, and succeeds if what is believed is so.
+    fn build(&self, commit: &Commit, beliefs: &Beliefs, counters: Option<&BTreeMap<Arc<str>, i64>>) -> Txn {
         let mut compares = Vec::new();
         for guard in &commit.guards {
             self.compare(&mut compares, &guard.key, guard.expect);
@@ -103,7 +96,7 @@ impl Etcd {
             });
         }
         let mut operations = Vec::new();
-        if !only_look {
+        if let Some(counters) = counters {
             self.write(&mut operations, commit, beliefs);
             for (counter, value) in
                 counters.iter().filter(|(counter, value)| beliefs.counters.get(*counter) != Some(*value))

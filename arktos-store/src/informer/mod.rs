@@ -26,6 +26,7 @@ use tokio::sync::{Notify, watch};
 
 pub use self::cache::{IndexFn, Store, View};
 pub use self::decode::{Decode, DecodeError, Parsed};
+pub(crate) use self::reflector::give_way;
 use crate::client::{Client, Query};
 use crate::clock::{Clock, Random};
 use crate::queue::{Key, WorkQueue};

@@ -237,7 +237,7 @@ impl From<Status> for Ended {
 }
 
 /// Lets the other futures of the owner have their turn.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut given = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut given, true) {

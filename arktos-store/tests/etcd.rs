@@ -1,0 +1,181 @@
+//! etcd: what can happen to a store that is elsewhere.
+#![cfg(feature = "etcd")]
+
+mod etcd_server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Timestamp, TypeMeta};
+use arktos_store::commit::{Change, Commit, CommitError, Expect};
+use arktos_store::etcd::{Etcd, EtcdOptions};
+use arktos_store::storage::OpenError;
+use arktos_store::{Clock, Delivery, Engine, EngineConfig, Selection, WatchError, Within};
+use etcd_server::EtcdServer;
+use futures::future::BoxFuture;
+
+/// A clock that goes with the runtime's.
+struct RuntimeClock(tokio::time::Instant);
+
+impl RuntimeClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(tokio::time::Instant::now()))
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000).later(self.0.elapsed())
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+async fn open(options: &EtcdOptions) -> Result<(Engine, BoxFuture<'static, ()>), OpenError> {
+    let clock = RuntimeClock::new();
+    let storage = Etcd::connect(options, clock.clone()).await?;
+    Engine::shared(Arc::new(storage), EngineConfig::default(), clock).await
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey { resource: GroupResource::core("pods"), path: ObjectPath::new("acme", "default", name) }
+}
+
+fn put(name: &str, expect: Expect, filler: usize) -> Commit {
+    let type_meta = Arc::new(TypeMeta::new("", "v1", "Pod"));
+    let mut object = Object::new(&type_meta, name);
+    object.set(&["spec", "filler"], "x".repeat(filler));
+    let object = Encoded::encode(&type_meta, &object, &[]).expect("encodes");
+    Commit::one(key(name), expect, Change::put(object))
+}
+
+fn pods() -> Selection {
+    Selection::all(GroupResource::core("pods"), Within::Everywhere)
+}
+
+#[tokio::test]
+async fn a_server_that_dies_and_comes_back_costs_no_event() {
+    let Some(mut server) = EtcdServer::start() else { return };
+    let (engine, feed) = open(&EtcdOptions::new([server.url()])).await.expect("opens");
+    let feed = tokio::spawn(feed);
+    let start = engine.snapshot().revision();
+    let mut cursor = engine.watch(pods(), start).expect("a cursor");
+    engine.commit(put("before", Expect::Absent, 1)).await.expect("is there");
+    server.kill();
+    let lost = engine.commit(put("meanwhile", Expect::Absent, 1)).await;
+    assert!(matches!(lost, Err(CommitError::Unknown(_))), "{lost:?}");
+    assert!(matches!(engine.latest().await.err(), Some(WatchError::Unreachable(_))));
+    assert!(engine.snapshot().get(&key("before")).is_some(), "what is known can still be read");
+    server.restart();
+    while engine.commit(put("after", Expect::Anything, 1)).await.is_err() {}
+    let mut told = Vec::new();
+    while told.last().is_none_or(|name| name != "after") {
+        let delivery = cursor.next().await.expect("goes on");
+        assert!(matches!(delivery, Delivery::Added(_)), "{delivery:?}");
+        told.push(delivery.stored().expect("an object").path.name().to_owned());
+    }
+    told.retain(|name| name != "meanwhile"); // it may have happened or not
+    assert_eq!(told, ["before", "after"]);
+    engine.close().await;
+    feed.await.expect("ends when the engine is closed");
+}
+
+#[tokio::test]
+async fn who_slept_through_a_compaction_begins_anew_and_says_so() {
+    let Some(server) = EtcdServer::start() else { return };
+    let options = EtcdOptions::new([server.url()]);
+    let (sleeper, its_feed) = open(&options).await.expect("opens");
+    let (engine, feed) = open(&options).await.expect("opens");
+    let feed = tokio::spawn(feed);
+    let mut cursor = sleeper.watch(pods(), sleeper.snapshot().revision()).expect("a cursor");
+    for round in 0..5 {
+        engine.commit(put(&format!("pod-{}", round % 2), Expect::Anything, round)).await.expect("is there");
+    }
+    let mut client = etcd_client::Client::connect([server.url()], None).await.expect("connects");
+    let newest = client.get("x", None).await.expect("reads").header().expect("has a header").revision();
+    client.compact(newest, None).await.expect("compacts");
+    let its_feed = tokio::spawn(its_feed);
+    let ended = cursor.next().await;
+    assert!(matches!(ended, Err(WatchError::Compacted { .. })), "{ended:?}");
+    let (one, two) = (sleeper.latest().await.expect("reads"), engine.latest().await.expect("reads"));
+    for name in ["pod-0", "pod-1"] {
+        assert_eq!(one.get(&key(name)), two.get(&key(name)));
+    }
+    let mut cursor = sleeper.watch(pods(), one.revision()).expect("a cursor");
+    let committed = engine.commit(put("pod-2", Expect::Absent, 1)).await.expect("is there");
+    assert_eq!(cursor.next().await.expect("goes on").revision(), committed.revision);
+    let (third, _feed) = open(&options).await.expect("opens over what is left");
+    assert_eq!(third.snapshot().get(&key("pod-1")), one.get(&key("pod-1")));
+    engine.close().await;
+    sleeper.close().await;
+    feed.await.expect("ends");
+    its_feed.await.expect("ends");
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_answer_is_passed_over() {
+    let Some(server) = EtcdServer::start() else { return };
+    let nobody = "http://127.0.0.1:9".to_owned();
+    let (engine, feed) = open(&EtcdOptions::new([nobody, server.url()])).await.expect("opens");
+    let feed = tokio::spawn(feed);
+    for name in ["a", "b", "c", "d"] {
+        engine.commit(put(name, Expect::Absent, 1)).await.expect("is there");
+    }
+    engine.close().await;
+    feed.await.expect("ends");
+}
+
+#[tokio::test]
+async fn stores_under_two_prefixes_have_nothing_in_common() {
+    let Some(server) = EtcdServer::start() else { return };
+    let mut engines = Vec::new();
+    for prefix in ["/one", "/one/two"] {
+        let mut options = EtcdOptions::new([server.url()]);
+        options.prefix = prefix.to_owned();
+        let (engine, feed) = open(&options).await.expect("opens");
+        tokio::spawn(feed);
+        engine
+            .commit(put(prefix.trim_matches('/').split('/').next_back().expect("a name"), Expect::Absent, 1))
+            .await
+            .expect("is there");
+        engines.push(engine);
+    }
+    for (engine, name) in engines.iter().zip(["one", "two"]) {
+        let latest = engine.latest().await.expect("reads");
+        let names: Vec<String> = latest
+            .range(&GroupResource::core("pods"), &Within::Everywhere, None)
+            .map(|it| it.path.name().to_owned())
+            .collect();
+        assert_eq!(names, [name]);
+        engine.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_and_says_so() {
+    let Some(server) = EtcdServer::start() else { return };
+    let (engine, feed) = open(&EtcdOptions::new([server.url()])).await.expect("opens");
+    let feed = tokio::spawn(feed);
+    let outcome = engine.commit(put("large", Expect::Absent, 3 << 20)).await;
+    assert!(matches!(outcome, Err(CommitError::TooLarge { .. })), "{outcome:?}");
+    let mut many = Commit::default();
+    for number in 0..200 {
+        many.writes.extend(put(&format!("pod-{number}"), Expect::Absent, 1).writes);
+    }
+    let outcome = engine.commit(many).await;
+    assert!(matches!(outcome, Err(CommitError::TooLarge { .. })), "{outcome:?}");
+    assert_eq!(engine.latest().await.expect("reads").count(&GroupResource::core("pods"), &Within::Everywhere), 0);
+    engine.close().await;
+    feed.await.expect("ends");
+}
+
+#[tokio::test]
+async fn another_format_is_left_alone() {
+    let Some(server) = EtcdServer::start() else { return };
+    let mut client = etcd_client::Client::connect([server.url()], None).await.expect("connects");
+    client.put("/arktos/v", "arktos 9", None).await.expect("writes");
+    let outcome = open(&EtcdOptions::new([server.url()])).await;
+    assert!(matches!(outcome.err(), Some(OpenError::Format { found, .. }) if found == "arktos 9"));
+}
