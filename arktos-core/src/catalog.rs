@@ -5,6 +5,7 @@
 
 mod builtin;
 mod kind;
+mod own;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::kind::{GroupResource, TypeMeta};
 use crate::schema::Schema;
 
 pub use kind::{Column, Kind, SelectableField, Subresource};
+pub use own::{InvalidSchema, KindExists};
 
 /// A set of kinds, in the order in which discovery shows them. Built once and never changed.
 #[derive(Debug, Default)]

@@ -76,6 +76,9 @@ pub struct Column {
     /// What the column shows.
     #[serde(default)]
     pub about: String,
+    /// Where the value stands, for kinds that no printer knows.
+    #[serde(skip)]
+    pub path: Vec<String>,
 }
 
 /// A field that objects can be selected by.

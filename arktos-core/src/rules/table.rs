@@ -105,6 +105,9 @@ static NONE: TypeRules = TypeRules {
 
 /// The rules of a type.
 pub(crate) fn of(object: &Struct) -> &'static TypeRules {
+    if object.own {
+        return &NONE;
+    }
     object.rules.get_or_init(|| {
         let name = object.name.strip_prefix("io.k8s.api.").unwrap_or(&object.name);
         let name = name.strip_prefix("io.k8s.").unwrap_or(name).trim_start_matches("io.");

@@ -67,7 +67,12 @@ impl Walk<'_> {
             self.check(check, &Owner { map, old, at }, path, faults);
         }
         for field in &schema.fields {
-            let Some(value) = map.get(&*field.name) else { continue };
+            let Some(value) = map.get(&*field.name) else {
+                if schema.own && field.required {
+                    faults.required(&Path::Field(at, &field.name).to_string(), "");
+                }
+                continue;
+            };
             if matches!(at, Path::Root) && &*field.name == "metadata" || skipped(Some(&&*field.name)) {
                 continue;
             }

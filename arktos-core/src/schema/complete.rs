@@ -141,6 +141,7 @@ impl Complete {
         let path = Path::Field(path, &field.name);
         scalar(&field.schema, value, At { path: &path, owner, field })?;
         Ok(match &field.schema.shape {
+            _ if owner.own => false,
             Shape::List(_) | Shape::Map(_) => {
                 let droppable = field.absent.as_ref().is_none_or(Value::is_null);
                 droppable && is_zero(value) && !table::of(owner).keeps_empty.contains(&&*field.name)
@@ -273,6 +274,9 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
 }
 
 fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
+    if at.owner.own {
+        return format!("{} in body must be of type {}: \"{}\"", at.path, json_type(schema), json_kind(value));
+    }
     let go_type = match &schema.shape {
         Shape::String if !at.field.go_type.is_empty() => at.field.go_type.to_owned(),
         Shape::List(items) if !at.field.go_type.is_empty() && matches!(items.shape, Shape::String) => {
@@ -301,6 +305,19 @@ fn json_kind(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+/// A type as schemas name it.
+fn json_type(schema: &Schema) -> &'static str {
+    match &schema.shape {
+        Shape::Boolean => "boolean",
+        Shape::Int32 | Shape::Int64 => "integer",
+        Shape::Number => "number",
+        Shape::List(_) => "array",
+        Shape::Any | Shape::Map(_) | Shape::Struct(_) => "object",
+        Shape::IntOrString => "integer or string",
+        Shape::String | Shape::Bytes | Shape::Time | Shape::MicroTime | Shape::Quantity => "string",
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Struct {
     pub fields: Box<[Field]>,
     /// Whether fields that it does not name are kept.
     pub open: bool,
+    /// Whether it is no built-in type: its fields are kept as they were said, zero or not, and it has no rules.
+    pub own: bool,
     /// The type this is the whole object of, when it is one.
     pub type_meta: Option<TypeMeta>,
     /// What no schema says of it, looked up when it is first needed.
@@ -170,7 +172,7 @@ impl Struct {
     #[must_use]
     pub fn new(name: &str, mut fields: Vec<Field>, open: bool) -> Self {
         fields.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { name: name.into(), fields: fields.into(), open, type_meta: None, rules: OnceLock::new() }
+        Self { name: name.into(), fields: fields.into(), open, own: true, type_meta: None, rules: OnceLock::new() }
     }
 
     /// A field by name.
