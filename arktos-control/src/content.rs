@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use arktos_core::encoded::SHARED;
 use arktos_core::typed::Condition;
 use arktos_core::{GroupResource, ObjectKey, Reason, Status, Timestamp};
 use arktos_store::client::Propagation;
@@ -149,10 +150,13 @@ fn count(resource: &GroupResource, items: &[Stored], now: Timestamp, left: &mut 
     }
 }
 
-/// A list; a resource that is not served has no objects.
+/// A list, without what every tenant sees and none has; a resource that is not served has no objects.
 async fn list(client: &dyn Client, query: &Query) -> Result<Vec<Stored>, Status> {
     match found(client.list(query).await) {
-        Ok(listing) => Ok(listing.map(|listing| listing.items).unwrap_or_default()),
+        Ok(listing) => {
+            let items = listing.map(|listing| listing.items).unwrap_or_default();
+            Ok(items.into_iter().filter(|item| !item.object.header().notes.contains_key(SHARED)).collect())
+        }
         Err(status) if status.is(Reason::MethodNotAllowed) => Ok(Vec::new()),
         Err(status) => Err(status),
     }

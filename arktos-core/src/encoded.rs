@@ -30,6 +30,9 @@ pub enum Dialect {
 /// As the first part of a selectable field's path: the field is a note of the control plane's, not part of the object.
 pub const NOTES: &str = "$notes";
 
+/// As a note: every tenant sees the object, and none has it. It is not deleted with a tenant.
+pub const SHARED: &str = "shared";
+
 /// An object, encoded. Cloning it shares it.
 ///
 /// The bytes are JSON and hold all that follows `"metadata":{`; what depends on who reads it is written in front as the

@@ -1,5 +1,6 @@
 //! Update, and what every change of an object shares: preconditions, what stays, the no-op, the last finalizer.
 
+use arktos_core::encoded::SHARED;
 use arktos_core::{Object, Status, StatusCause, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
@@ -161,6 +162,9 @@ async fn write(
         let gone = is_finished(&new, &key.resource);
         if encoded == old.object && !gone {
             return Ok(Some(old.clone()));
+        }
+        if new.notes.remove(SHARED).is_some() {
+            continue; // from here on the object is the tenant's own
         }
         let stored = |revision| Stored { path: key.path.clone(), revision, object: encoded.clone() };
         if call.options.dry_run {

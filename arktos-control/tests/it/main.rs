@@ -10,5 +10,6 @@ mod jobs;
 mod namespaces;
 mod nodes;
 mod replicasets;
+mod road;
 mod services;
 mod tenants;

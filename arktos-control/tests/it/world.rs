@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_api::{ApiConfig, ApiServer, Identity};
 use arktos_control::{Options, StoredKind, partition};
+use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Scope, Status, Timestamp};
 use arktos_store::client::{DeleteOptions, Propagation};
 use arktos_store::clock::{ManualClock, SeededRandom};
-use arktos_store::{Client, Clock, Query, Random, Within};
+use arktos_store::{Client, Clock, Engine, Query, Random, Within};
 use futures::executor::{LocalPool, block_on};
 use futures::task::LocalSpawnExt;
 use serde_json::{Value, json};
@@ -15,7 +17,10 @@ use serde_json::{Value, json};
 use crate::api::Api;
 
 pub struct World {
+    /// The small server, to count its requests and to have it fail. Not asked when the world is on the road.
     pub api: Api,
+    client: Arc<dyn Client>,
+    on_the_road: bool,
     pub clock: ManualClock,
     kinds: tokio::sync::watch::Sender<Arc<[StoredKind]>>,
     pool: LocalPool,
@@ -38,22 +43,53 @@ impl World {
     }
 
     fn with(controllers: &str, kinds: Arc<[StoredKind]>) -> Self {
-        let clock = ManualClock::new(Timestamp::parse("2026-11-23T10:00:00Z").expect("a time"));
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(7));
-        let api = Api::new(shared.clone(), random.clone());
-        let (kinds, known) = tokio::sync::watch::channel(kinds);
-        let options = Options::new(known).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
-        let futures = partition(Arc::new(api.clone()), shared, random, options).expect("known controllers");
-        let pool = LocalPool::new();
-        for (_, future) in futures {
-            pool.spawner().spawn_local(future).expect("the pool runs");
-        }
-        let mut world = Self { api, clock, kinds, pool };
+        let (clock, random) = (new_clock(), Arc::new(SeededRandom::new(7)));
+        let api = Api::new(Arc::new(clock.clone()), random.clone());
+        let client: Arc<dyn Client> = Arc::new(api.clone());
+        let mut world = Self::start(api, client, clock, random, controllers, kinds);
         world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
         world.create("namespaces", "acme", "", json!({"metadata": {"name": "default"}})).expect("a namespace");
         world.settle();
         world
+    }
+
+    /// All controllers, on the real API server in process, with the tenant `acme`.
+    pub fn on_the_road() -> Self {
+        let (clock, random) = (new_clock(), Arc::new(SeededRandom::new(7)));
+        let (shared, drawn): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(clock.clone()), random.clone());
+        let engine = Engine::memory(shared.clone());
+        let server = ApiServer::new(ApiConfig::new(engine, shared.clone(), drawn.clone()));
+        block_on(server.bootstrap()).expect("bootstraps");
+        let client = server.client(Identity::system_component("test"));
+        let kinds = Catalog::builtin()
+            .kinds()
+            .filter(|kind| kind.storage && kind.can("delete") && kind.can("list"))
+            .map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope))
+            .collect();
+        let mut world = Self::start(Api::new(shared, drawn), client, clock, random, "*", kinds);
+        world.on_the_road = true;
+        world.settle();
+        world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
+        world.settle();
+        world
+    }
+
+    fn start(
+        api: Api,
+        client: Arc<dyn Client>,
+        clock: ManualClock,
+        random: Arc<dyn Random>,
+        controllers: &str,
+        kinds: Arc<[StoredKind]>,
+    ) -> Self {
+        let (kinds, known) = tokio::sync::watch::channel(kinds);
+        let options = Options::new(known).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
+        let futures = partition(client.clone(), Arc::new(clock.clone()), random, options).expect("known controllers");
+        let pool = LocalPool::new();
+        for (_, future) in futures {
+            pool.spawner().spawn_local(future).expect("the pool runs");
+        }
+        Self { api, client, on_the_road: false, clock, kinds, pool }
     }
 
     /// Runs everything until nothing moves any more.
@@ -78,10 +114,10 @@ impl World {
                 let path = path_of(&pod);
                 if pod["metadata"].get("deletionTimestamp").is_some() {
                     let gone = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
-                    let _ = block_on(self.api.delete(&key("pods", &path), gone));
+                    let _ = block_on(self.client.delete(&key("pods", &path), gone));
                     idle &= pod["metadata"].get("finalizers").is_some();
                 } else if pod["status"]["phase"] == "Pending" && pod["spec"].get("hang").is_none() {
-                    self.edit("pods", &path, |pod| pod["spec"]["nodeName"] = json!("node-1"));
+                    self.bind(&path);
                     self.set_pod(&path, "Running", true);
                     idle = false;
                 }
@@ -91,6 +127,17 @@ impl World {
             }
         }
         panic!("the pods never come to rest");
+    }
+
+    fn bind(&mut self, path: &str) {
+        if !self.on_the_road {
+            return self.edit("pods", path, |pod| pod["spec"]["nodeName"] = json!("node-1"));
+        }
+        let pod = key("pods", path);
+        let target = json!({"apiVersion": "v1", "kind": "Node", "name": "node-1"});
+        let binding = json!({"metadata": {"name": pod.path.name()}, "target": target});
+        let binding = Object::from_value(binding).expect("an object");
+        block_on(self.client.post(&pod, "binding", binding)).expect("binds");
     }
 
     /// Reports a pod's phase and readiness.
@@ -113,13 +160,13 @@ impl World {
         object.fields.insert("kind".to_owned(), json!(kind.1));
         object.fields.insert("apiVersion".to_owned(), json!(kind.0));
         let resource = GroupResource::from(resource.to_owned());
-        let stored = block_on(self.api.create(&resource, tenant, namespace, object))?;
+        let stored = block_on(self.client.create(&resource, tenant, namespace, object))?;
         Ok(stored.object.decode(Some(stored.revision)).expect("decodes").into_value())
     }
 
     /// An object by its path, `tenant/namespace/name`.
     pub fn find(&self, resource: &str, path: &str) -> Option<Value> {
-        let stored = block_on(self.api.get(&key(resource, path))).ok()?;
+        let stored = block_on(self.client.get(&key(resource, path))).ok()?;
         Some(stored.object.decode(Some(stored.revision)).expect("decodes").into_value())
     }
 
@@ -129,7 +176,7 @@ impl World {
 
     pub fn list(&self, resource: &str, within: Within) -> Vec<Value> {
         let query = Query::all(GroupResource::from(resource.to_owned()), within);
-        let listing = block_on(self.api.list(&query)).expect("lists");
+        let listing = block_on(self.client.list(&query)).expect("lists");
         let value = |stored: &arktos_store::Stored| {
             let mut value = stored.object.decode(Some(stored.revision)).expect("decodes").into_value();
             value["path"] = json!(stored.path.as_str());
@@ -156,12 +203,12 @@ impl World {
         let mut object = self.get(resource, path);
         edit(&mut object);
         let object = Object::from_value(object).expect("an object");
-        block_on(self.api.update(&key(resource, path), part, object)).expect("updates");
+        block_on(self.client.update(&key(resource, path), part, object)).expect("updates");
     }
 
     pub fn delete(&mut self, resource: &str, path: &str, propagation: Option<Propagation>) {
         let options = DeleteOptions { propagation, ..DeleteOptions::default() };
-        block_on(self.api.delete(&key(resource, path), options)).expect("deletes");
+        block_on(self.client.delete(&key(resource, path), options)).expect("deletes");
     }
 
     /// What the events of a reason say, in order.
@@ -175,6 +222,10 @@ impl World {
         });
         events.iter().map(|event| event["message"].as_str().expect("a message").to_owned()).collect()
     }
+}
+
+fn new_clock() -> ManualClock {
+    ManualClock::new(Timestamp::parse("2026-11-23T10:00:00Z").expect("a time"))
 }
 
 pub fn key(resource: &str, path: &str) -> ObjectKey {
