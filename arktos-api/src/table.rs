@@ -74,6 +74,8 @@ pub type WriteObject<'a> = dyn Fn(&Stored, &mut Vec<u8>) + Send + Sync + 'a;
 #[derive(Clone)]
 pub struct Table {
     columns: Arc<Value>,
+    /// The kind, when its columns say themselves where their values stand.
+    own: Option<Arc<Kind>>,
     shows_conditions: bool,
     printer: Option<Printer>,
     version: MetaVersion,
@@ -90,7 +92,8 @@ impl Table {
     pub fn new(kind: &Arc<Kind>, version: MetaVersion, include: Include, dialect: Dialect, now: Timestamp) -> Self {
         let printer = printer(kind.storage_resource.as_str()).filter(|_| kind.builtin && !kind.columns.is_empty());
         let shows_conditions = kind.storage_resource.as_str() == "pods";
-        Self { columns: Arc::new(columns(kind)), shows_conditions, printer, version, include, dialect, now }
+        let own = (!kind.builtin && !kind.columns.is_empty()).then(|| kind.clone());
+        Self { own, columns: Arc::new(columns(kind)), shows_conditions, printer, version, include, dialect, now }
     }
 
     /// A writer of tables of scales, which are no kind of their own.
@@ -105,7 +108,7 @@ impl Table {
         ]);
         let printer: Printer = workload::scale;
         let (columns, printer) = (Arc::new(columns), Some(printer));
-        Self { columns, shows_conditions: false, printer, version, include, dialect, now }
+        Self { columns, own: None, shows_conditions: false, printer, version, include, dialect, now }
     }
 
     /// The same writer, at another moment: for a watch, whose events come one after the other.
@@ -153,9 +156,10 @@ impl Table {
     pub fn row(&self, out: &mut Vec<u8>, index: usize, stored: &Stored, object: &WriteObject<'_>) {
         out.push(if index == 0 { b'[' } else { b',' });
         let row = Row::new(stored, self.now);
-        let cells = match self.printer {
-            Some(printer) => printer(&row),
-            None => vec![row.name(), Value::from(row.text("/metadata/creationTimestamp"))],
+        let cells = match (self.printer, &self.own) {
+            (Some(printer), _) => printer(&row),
+            (None, Some(kind)) => kind.columns.iter().map(|column| row.cell(column)).collect(),
+            (None, None) => vec![row.name(), Value::from(row.text("/metadata/creationTimestamp"))],
         };
         out.extend_from_slice(br#"{"cells":"#);
         out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
@@ -173,9 +177,10 @@ impl Table {
 
     /// The end of a table of so many rows.
     pub fn close(&self, out: &mut Vec<u8>, rows: usize, meta: &ListMeta) {
-        out.extend_from_slice(match (rows, self.printer) {
-            (0, Some(_)) => b"[]".as_slice(),
-            (0, None) => b"null",
+        let prints = self.printer.is_some() || self.own.is_some();
+        out.extend_from_slice(match rows {
+            0 if prints => b"[]".as_slice(),
+            0 => b"null",
             _ => b"]",
         });
         let mut metadata = json!({"resourceVersion": meta.revision.to_string()});

@@ -1,6 +1,7 @@
 //! What printers read an object with, and the words they have in common.
 
 use arktos_core::Timestamp;
+use arktos_core::catalog::Column;
 use arktos_store::Stored;
 use serde_json::{Map, Value};
 
@@ -72,6 +73,15 @@ impl<'a> Row<'a> {
             Some(Value::Array(items)) => items.len(),
             Some(Value::Object(fields)) => fields.len(),
             _ => 0,
+        }
+    }
+
+    /// The value that a column of a kind of its own shows; null where there is none.
+    pub fn cell(&self, column: &Column) -> Value {
+        let value = self.at(&format!("/{}", column.path.join("/")));
+        match (value, column.type_name.as_str()) {
+            (Some(Value::String(moment)), "date") => Value::from(age::since(self.now, moment)),
+            (value, _) => value.cloned().unwrap_or(Value::Null),
         }
     }
 
