@@ -21,6 +21,7 @@ enum Command {
     Gateway(Box<cli::gateway::GatewayArgs>),
     Hosts(Box<cli::hosts::HostsArgs>),
     Kubeconfig(cli::kubeconfig::KubeconfigArgs),
+    Store(cli::store::StoreArgs),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::ResourceManager(args) => cli::run(|stop| cli::resource_manager::resource_manager(*args, stop)),
         Command::Gateway(args) => cli::run(|stop| cli::gateway::gateway(*args, stop)),
         Command::Hosts(args) => cli::run(|stop| cli::hosts::hosts(*args, stop)),
+        Command::Store(args) => cli::run(|_| cli::store::store(args)),
         Command::Kubeconfig(args) => cli::run(|_| async move { cli::kubeconfig::kubeconfig(&args) }),
     }
 }

@@ -7,6 +7,7 @@ pub mod logging;
 pub mod partition;
 pub mod resource_manager;
 pub mod serving;
+pub mod store;
 pub mod up;
 
 use std::fmt::Display;

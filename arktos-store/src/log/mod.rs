@@ -20,6 +20,7 @@ mod append;
 mod disk;
 mod frame;
 mod header;
+mod inspect;
 mod keeper;
 mod record;
 mod recover;
@@ -37,6 +38,7 @@ use self::keeper::{Kept, LogKeeper};
 use crate::storage::{AppendError, Group, Journal, Keeper, OpenError, Restore};
 
 pub use self::disk::{Directory, Disk, DiskFile};
+pub use self::inspect::{Dumped, DumpedEntry, FileState, Finding, Inspection};
 
 /// What a log keeps to.
 #[derive(Debug, Clone)]
