@@ -11,6 +11,7 @@ use arktos_bin::roles::ApiOptions;
 use arktos_bin::roles::region::{Region, RegionOptions};
 use arktos_bin::roles::store::{StoreArgs, StoreKind};
 use arktos_core::TenantName;
+use arktos_core::catalog::{Catalog, Kind};
 use arktos_store::{Client, Clock, Random};
 
 use crate::service::TenantService;
@@ -23,6 +24,7 @@ pub struct Builder {
     store: StoreArgs,
     hosts: HollowOptions,
     tenants: Vec<TenantName>,
+    kinds: Vec<Kind>,
     controllers: Vec<String>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -42,6 +44,7 @@ impl ControlPlane {
             store: StoreArgs::default(),
             hosts: HollowOptions { count: 0, start_delay: Duration::ZERO, ..HollowOptions::default() },
             tenants: Vec::new(),
+            kinds: Vec::new(),
             controllers: vec!["*".to_owned()],
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
@@ -77,6 +80,12 @@ impl Builder {
     /// Creates a tenant at the start.
     pub fn tenant(mut self, tenant: &TenantName) -> Self {
         self.tenants.push(tenant.clone());
+        self
+    }
+
+    /// Serves a kind of one's own beside the built-in ones, to all tenants: [`Kind::custom`] makes one.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kinds.push(kind);
         self
     }
 
@@ -127,7 +136,12 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime, as `tokio::spawn` does.
     pub async fn start(self) -> Result<ControlPlane, StartError> {
+        let catalog = match self.kinds.is_empty() {
+            true => Catalog::builtin(),
+            false => Catalog::builtin().with(self.kinds).map_err(|error| StartError::Option(error.to_string()))?,
+        };
         let options = RegionOptions {
+            catalog,
             store: self.store,
             api: ApiOptions::default(),
             hosts: self.hosts,

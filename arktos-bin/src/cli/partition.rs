@@ -63,6 +63,7 @@ pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
         name: args.name.clone(),
         store: StoreArgs { kind: args.store, data_dir: args.data_dir, history_window: args.history_window },
         api,
+        catalog: Catalog::builtin(),
         controllers: args.controllers,
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),

@@ -62,6 +62,7 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
         name: args.name.clone(),
         store: StoreArgs { kind: args.store, data_dir: args.data_dir, history_window: args.history_window },
         api,
+        catalog: Catalog::builtin(),
         controllers: args.controllers,
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arktos_core::TenantName;
+use arktos_core::catalog::Catalog;
 use clap::Args;
 
 use super::logging::LoggingArgs;
@@ -77,6 +78,7 @@ async fn start(args: &UpArgs, server: &RoleServer) -> Result<Region, String> {
             history_window: args.history_window,
         },
         api,
+        catalog: Catalog::builtin(),
         hosts: HollowOptions { count: args.hosts, ..HollowOptions::default() },
         controllers: args.controllers.clone(),
         tenants: args.tenants.clone(),
@@ -106,14 +108,14 @@ fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String
         write_private(path, &config.render(name)).map_err(|error| error.to_string())
     };
     let admin = args.data_dir.join("admin.kubeconfig");
-    let subject = Subject { user: "admin".to_owned(), tenant: None, groups: vec!["system:masters".to_owned()] };
+    let subject = Subject { user: "admin".to_owned(), tenant: None, group: Some("system:masters".to_owned()) };
     write(&admin, "arktos-admin", format!("https://{reachable}"), &subject)?;
     let directory = args.data_dir.join("kubeconfigs");
     std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut tenants = Vec::new();
     for tenant in &args.tenants {
         let path = directory.join(format!("{tenant}.kubeconfig"));
-        let subject = Subject { user: "admin".to_owned(), tenant: Some(tenant.to_string()), groups: Vec::new() };
+        let subject = Subject { user: "admin".to_owned(), tenant: Some(tenant.to_string()), group: None };
         write(&path, tenant.as_str(), format!("https://{reachable}/tenants/{tenant}"), &subject)?;
         tenants.push((tenant.clone(), path));
     }

@@ -91,11 +91,10 @@ pub enum StartError {
 /// The name by which `--controllers` knows the scheduler.
 const SCHEDULER: &str = "scheduler";
 
-/// The kinds controllers look after: the built-in ones that are stored and can be deleted.
-fn kinds() -> arktos_control::Kinds {
+/// The kinds controllers look after: those of a catalog that are stored and can be deleted.
+fn kinds(catalog: &Catalog) -> arktos_control::Kinds {
     let stored = |kind: &&Arc<Kind>| kind.storage && kind.can("delete") && kind.can("list");
-    let builtin = Catalog::builtin();
-    let kinds = builtin.kinds().filter(stored);
+    let kinds = catalog.kinds().filter(stored);
     let kinds = kinds.map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope)).collect();
     tokio::sync::watch::channel(kinds).1
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, VirtualResource};
-use arktos_core::{GroupResource, Object, Status};
-use arktos_sched::claim::fence::Fence;
+use arktos_api::{ApiConfig, ApiServer, Claimer, Delegate, Identity, VirtualResource};
+use arktos_core::catalog::Catalog;
+use arktos_core::{GroupResource, Object, Status, TenantName};
+use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
 use arktos_store::{Client, Clock, Engine, Query, Random, Tasks};
@@ -22,6 +23,8 @@ pub struct PartitionOptions {
     pub store: StoreArgs,
     /// What can be set of its API.
     pub api: ApiOptions,
+    /// The kinds that are served.
+    pub catalog: Arc<Catalog>,
     /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
     pub controllers: Vec<String>,
     /// Tells the time.
@@ -64,10 +67,12 @@ impl Partition {
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&mut config);
+        config.catalog = options.catalog.clone();
         if let Some((_, first)) = managers.first() {
             let delegate = Delegate { engine: nodes.engine().clone(), writes: first.clone() };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
             config.resource_manager = Some(first.clone());
+            config.claimer = Some(Arc::new(Claims(DirectClaimer::new(name, managers.clone()))));
         }
         // The partition's word on claims; it reads and writes through the API that is made right below.
         let late = LateClient::new();
@@ -83,7 +88,8 @@ impl Partition {
     }
 
     fn run_controllers(&mut self, options: &PartitionOptions, tasks: &Tasks) -> Result<(), StartError> {
-        let controllers = arktos_control::Options::new(super::kinds()).root_ca(options.api.ca_certificate.clone());
+        let controllers = arktos_control::Options::new(super::kinds(&options.catalog));
+        let controllers = controllers.root_ca(options.api.ca_certificate.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
         let running = arktos_control::partition(client, options.clock.clone(), options.random.clone(), controllers)
@@ -96,11 +102,12 @@ impl Partition {
     }
 
     fn run_scheduler(&self, options: &PartitionOptions, managers: Vec<(String, Arc<dyn Client>)>, tasks: &Tasks) {
-        if !super::schedules(&options.controllers) {
-            return;
-        }
         let client = self.api.client(Identity::system_component("system:kube-scheduler"));
-        let settings = arktos_sched::Options { partition: options.name.clone(), ..arktos_sched::Options::default() };
+        let mut settings =
+            arktos_sched::Options { partition: options.name.clone(), ..arktos_sched::Options::default() };
+        if !super::schedules(&options.controllers) {
+            settings.names.clear(); // it places nothing, and still gives claims back when their pods are gone
+        }
         let (_, drivers) =
             arktos_sched::Scheduler::new(client, managers, options.clock.clone(), options.random.clone(), settings);
         for (name, future) in drivers {
@@ -124,6 +131,16 @@ impl Partition {
     pub async fn close(&self) {
         self.nodes.close().await;
         self.engine.close().await;
+    }
+}
+
+/// Claims for pods whose host is named by somebody else than the scheduler.
+struct Claims(DirectClaimer);
+
+#[async_trait]
+impl Claimer for Claims {
+    async fn claim(&self, tenant: &TenantName, pod: &Object) -> Result<String, Status> {
+        self.0.claim(tenant.as_str(), pod).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arktos_api::Identity;
+use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, ObjectPath, Reason, TenantName, TypeMeta};
 use arktos_store::tasks::Spawn;
 use arktos_store::{Client, Clock, Query, Random, Stored, Tasks};
@@ -27,6 +28,8 @@ pub struct RegionOptions {
     pub store: StoreArgs,
     /// What can be set of its API.
     pub api: ApiOptions,
+    /// The kinds that are served.
+    pub catalog: Arc<Catalog>,
     /// Its hosts.
     pub hosts: HollowOptions,
     /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
@@ -72,6 +75,7 @@ impl Region {
             name: MANAGER.to_owned(),
             store: options.store.clone(),
             api: options.api.clone(),
+            catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -83,6 +87,7 @@ impl Region {
             name: PARTITION.to_owned(),
             store: options.store.clone(),
             api: options.api.clone(),
+            catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
             clock: clock.clone(),
             random: random.clone(),

@@ -28,6 +28,8 @@ pub struct ResourceManagerOptions {
     pub store: StoreArgs,
     /// What can be set of its API.
     pub api: ApiOptions,
+    /// The kinds that are served.
+    pub catalog: Arc<Catalog>,
     /// Which controllers run, as `--controllers` has it.
     pub controllers: Vec<String>,
     /// Tells the time.
@@ -60,6 +62,7 @@ impl ResourceManager {
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&mut config);
+        config.catalog = options.catalog.clone();
         config.role = Role::ResourceManager;
         let handler = ClaimReviewHandler::new(engine.clone(), &Catalog::builtin(), clock.clone(), random.clone());
         let handler = Arc::new(handler.map_err(|error| StartError::Option(error.to_string()))?);
@@ -68,7 +71,7 @@ impl ResourceManager {
         let api = ApiServer::new(config);
         api.bootstrap().await?;
 
-        let controllers = arktos_control::Options::new(super::kinds());
+        let controllers = arktos_control::Options::new(super::kinds(&options.catalog));
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = api.client(Identity::system_component("arktos:resource-manager"));
         let running =
