@@ -79,12 +79,15 @@ impl Authorizer {
         let Some(own) = &identity.tenant else {
             return asked.path.is_empty().then(|| "the user belongs to no tenant".to_owned());
         };
-        if !asked.path.is_empty() {
+        if !asked.path.is_empty() && asked.tenant.is_none() {
             return None;
         }
         if asked.tenant != Some(own) {
             let tenant = asked.tenant.map_or(TenantName::ALL, TenantName::as_str);
             return Some(format!("the user belongs to tenant {own:?}, not to {tenant:?}"));
+        }
+        if !asked.path.is_empty() {
+            return None;
         }
         let kind = self.kinds.find(own, asked.group, asked.version, asked.resource)?;
         (kind.scope == Scope::Region).then(|| "it belongs to the region and not to a tenant".to_owned())

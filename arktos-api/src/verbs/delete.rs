@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arktos_core::encoded::SHARED;
 use arktos_core::status::StatusDetails;
 use arktos_core::{GroupResource, Object, Status, StatusCause};
 use arktos_store::client::{DeleteOptions, Propagation};
@@ -131,6 +132,10 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
         let old = call.found().await?;
         preconditions(call, &old, options)?;
         admission::delete(call, &old)?;
+        if is_shared(&old) {
+            let why = "every tenant has it, and none can delete it";
+            return Err(Status::forbidden(&call.kind.group_resource, &call.name, why));
+        }
         if let Some(deleted) = attempt(call, &old, options).await? {
             return Ok(deleted);
         }
@@ -172,6 +177,11 @@ async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Resu
         Some(deleted) => Ok(Some(deleted)),
         None => Ok(Some(Deleted { stored: marked, gone: true })),
     }
+}
+
+/// Whether every tenant has it and none owns it.
+fn is_shared(stored: &Stored) -> bool {
+    stored.object.header().notes.contains_key(SHARED)
 }
 
 enum Grace {
@@ -338,7 +348,7 @@ pub(crate) async fn delete_all(
     items: Vec<Stored>,
     options: &DeleteOptions,
 ) -> Result<Vec<Stored>, Status> {
-    for item in &items {
+    for item in items.iter().filter(|item| !is_shared(item)) {
         let (tenant, namespace, name) = item.path.parts();
         let one = Call {
             state: call.state,

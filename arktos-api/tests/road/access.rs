@@ -82,6 +82,10 @@ async fn every_tenant_has_the_bootstrap_roles_and_may_have_its_own_instead() {
     assert_eq!(world.get("umbra", &format!("{path}/view")).await.body["metadata"]["labels"]["own"], json!(null));
     let again = world.get("acme", path).await.body["items"].as_array().unwrap().len();
     assert_eq!(again, names.len());
+    assert_eq!(world.delete("acme", &format!("{path}/edit")).await.code, 403);
+    assert_eq!(world.delete("acme", path).await.code, 200);
+    let left = world.get("acme", &format!("{path}/view")).await.body;
+    assert_eq!(left["metadata"]["labels"]["own"], json!(null), "its own is gone, the shared one is back");
 }
 
 #[tokio::test]

@@ -74,3 +74,39 @@ async fn it_binds_and_selects_by_the_control_planes_notes() {
     let path = "/api/v1/namespaces/default/pods?fieldSelector=arktos.resourceManager=rm-0";
     assert_eq!(world.get("acme", path).await.code, 400);
 }
+
+#[tokio::test]
+async fn nothing_is_bound_under_a_claim_that_has_ended() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:scheduler"));
+    let pods = GroupResource::core("pods");
+    let acme = TenantName::new("acme").unwrap();
+    client.create(&pods, "acme", "default", Object::from_value(pod("a")).unwrap()).await.unwrap();
+    let fence = json!({"apiVersion": "region.arktos.io/v1", "kind": "ClaimFence", "metadata": {"name": "c1"}});
+    let fences = GroupResource::new("region.arktos.io", "claimfences");
+    client.create(&fences, "", "", Object::from_value(fence).unwrap()).await.unwrap();
+    let key = ObjectKey::namespaced(pods, &acme, "default", "a");
+    let binding = |claim: &str| {
+        Object::from_value(json!({
+            "metadata": {"name": "a", "annotations": {"arktos.io/claim": claim}},
+            "target": {"kind": "Node", "name": "n1"},
+        }))
+        .unwrap()
+    };
+    let refused = client.post(&key, "binding", binding("rm-0/c1")).await.unwrap_err();
+    assert!(refused.is(Reason::Conflict), "{refused:?}");
+    assert_eq!(client.get(&key).await.unwrap().object.header().notes.len(), 0);
+    client.post(&key, "binding", binding("rm-0/c2")).await.unwrap();
+}
+
+#[tokio::test]
+async fn tenants_cannot_name_claims() {
+    let world = World::new().await;
+    world.post("acme", "/api/v1/namespaces/default/pods", pod("a")).await;
+    let binding = json!({
+        "metadata": {"name": "a", "annotations": {"arktos.io/claim": "rm-0/mine"}},
+        "target": {"kind": "Node", "name": "n1"},
+    });
+    let refused = world.post("acme", "/api/v1/namespaces/default/pods/a/binding", binding).await;
+    assert_eq!(refused.code, 403);
+}

@@ -5,6 +5,7 @@
 mod access;
 mod in_process;
 mod lists;
+mod media;
 mod tenants;
 mod watches;
 mod writes;

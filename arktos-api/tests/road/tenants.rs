@@ -49,6 +49,18 @@ async fn all_three_forms_of_a_path_lead_to_one_object_and_show_the_tenant_as_the
 }
 
 #[tokio::test]
+async fn what_another_tenant_serves_is_not_shown() {
+    let world = World::new().await;
+    for path in ["/apis", "/api/v1", "/version", "/openapi/v3"] {
+        assert_eq!(world.get("acme", &format!("/tenants/acme{path}")).await.code, 200, "{path}");
+        assert_eq!(world.get("root", &format!("/tenants/acme{path}")).await.code, 200, "{path}");
+        assert_eq!(world.get("umbra", &format!("/tenants/acme{path}")).await.code, 403, "{path}");
+    }
+    let shown = world.get("acme", "/api/v1").await.body["resources"].to_string();
+    assert!(shown.contains("\"pods\"") && !shown.contains("\"nodes\"") && !shown.contains("\"tenants\""));
+}
+
+#[tokio::test]
 async fn only_system_looks_across_tenants() {
     let world = World::new().await;
     world.post("acme", MAPS, map("a")).await;
