@@ -55,16 +55,11 @@ user; user acme; user globex
 admin=(kubectl --kubeconfig "$dir/admin.kubeconfig")
 eventually "${admin[@]}" get --raw /readyz
 for tenant in acme globex; do
-  eventually "${admin[@]}" create --validate=false -f - <<YAML
-apiVersion: v1
-kind: Tenant
-metadata:
-  name: $tenant
-YAML
-done 2>/dev/null || true
+  printf 'apiVersion: v1\nkind: Tenant\nmetadata:\n  name: %s\n' "$tenant" >"$dir/$tenant.yaml"
+  eventually "${admin[@]}" apply -f "$dir/$tenant.yaml"
+done
 
 for tenant in acme globex; do
-  eventually "${admin[@]}" get --raw "/api/v1/tenants/$tenant"
   kubectl=(kubectl --kubeconfig "$dir/$tenant.kubeconfig")
   eventually "${kubectl[@]}" get serviceaccount default
   eventually "${kubectl[@]}" create deployment web --image=nginx --replicas=4

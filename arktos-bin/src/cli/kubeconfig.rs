@@ -25,11 +25,11 @@ pub struct KubeconfigArgs {
     /// The user's name
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub user: String,
-    /// A group the user is in; may be given more than once
-    #[arg(long = "group", value_name = "NAME")]
-    pub groups: Vec<String>,
+    /// The group the user is in
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
     /// For a component of the region (a partition, a resource manager, hosts): group system:masters and all notes
-    #[arg(long, conflicts_with_all = ["tenant", "groups"])]
+    #[arg(long, conflicts_with_all = ["tenant", "group"])]
     pub component: bool,
 }
 
@@ -39,12 +39,9 @@ pub struct KubeconfigArgs {
 /// A sentence that says what is wrong.
 pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
     let authority = Authority::open(&args.pki_dir).map_err(|error| error.to_string())?;
-    let groups = match (args.component, &args.tenant) {
-        (true, _) => vec!["system:masters".to_owned(), arktos_api::identity::COMPONENTS.to_owned()],
-        (false, None) if args.groups.is_empty() => vec!["system:masters".to_owned()],
-        _ => args.groups.clone(),
-    };
-    let subject = Subject { user: args.user.clone(), tenant: args.tenant.as_ref().map(ToString::to_string), groups };
+    let of_the_region = args.component || (args.tenant.is_none() && args.group.is_none());
+    let group = if of_the_region { Some(arktos_api::identity::MASTERS.to_owned()) } else { args.group.clone() };
+    let subject = Subject { user: args.user.clone(), tenant: args.tenant.as_ref().map(ToString::to_string), group };
     let credential = authority.client(&subject).map_err(|error| error.to_string())?;
     let server = match &args.tenant {
         Some(tenant) => format!("{}/tenants/{tenant}", args.server.trim_end_matches('/')),

@@ -199,7 +199,7 @@ impl RoleServer {
         let subject = Subject {
             user: arktos_api::identity::GATEWAY.to_owned(),
             tenant: None,
-            groups: vec![arktos_api::identity::COMPONENTS.to_owned()],
+            group: Some(arktos_api::identity::COMPONENTS.to_owned()),
         };
         self.authority.client(&subject).map_err(|error| error.to_string())
     }

@@ -32,8 +32,9 @@ pub struct Subject {
     pub user: String,
     /// The tenant the user belongs to; absent for users of the region, who are in tenant `system`.
     pub tenant: Option<String>,
-    /// The user's groups.
-    pub groups: Vec<String>,
+    /// The user's group, if any. (The certificates made here hold one: the library that writes them keeps one value of
+    /// each attribute. Certificates from elsewhere may hold any number.)
+    pub group: Option<String>,
 }
 
 /// The authority that signs the region's certificates. Its files are `ca.crt` and `ca.key` in the `pki` directory.
@@ -109,7 +110,7 @@ impl Authority {
             }
             None => DnType::OrganizationName,
         };
-        for group in &subject.groups {
+        if let Some(group) = &subject.group {
             params.distinguished_name.push(group_type.clone(), group.as_str());
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

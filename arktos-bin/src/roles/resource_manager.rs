@@ -71,7 +71,7 @@ impl ResourceManager {
         let api = ApiServer::new(config);
         api.bootstrap().await?;
 
-        let controllers = arktos_control::Options::new(super::kinds(&options.catalog));
+        let controllers = arktos_control::Options::new(super::kinds(&options.catalog)).resource_manager(name);
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = api.client(Identity::system_component("arktos:resource-manager"));
         let running =

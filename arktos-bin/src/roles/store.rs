@@ -147,9 +147,12 @@ async fn open_etcd(
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Result<Engine, StoreError> {
-    let options = arktos_store::etcd::EtcdOptions::new(urls, &format!("/arktos/{role}/"));
+    use arktos_store::etcd::{Etcd, EtcdOptions};
+
+    let mut options = EtcdOptions::new(urls);
+    options.prefix = format!("/arktos/{role}");
     let place = PathBuf::from(format!("etcd:{}", urls.join(",")));
-    let storage = arktos_store::etcd::EtcdStorage::connect(options).await.map_err(|error| failed(&place, error))?;
+    let storage = Etcd::connect(&options, clock.clone()).await.map_err(|error| failed(&place, error))?;
     let shared = Engine::shared(Arc::new(storage), config, clock.clone()).await;
     let (engine, feed) = shared.map_err(|error| failed(&place, error))?;
     tasks.add(format!("{role} etcd feed"), feed);
