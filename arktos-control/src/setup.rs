@@ -10,13 +10,13 @@ use arktos_store::{Client, Clock, Informer, Query, Random, Stored, Within};
 use futures::future::BoxFuture;
 
 use crate::events::Recorder;
-use crate::kinds::{PODS, SERVICES};
+use crate::kinds::{PODS, REPLICA_SETS, SERVICES};
 use crate::options::Options;
 use crate::pod::PodView;
 
 /// The index of every informer by the uids of an object's owners.
 pub(crate) const BY_OWNER: &str = "owner";
-/// The index of pods that nobody manages, by [`namespace_key`].
+/// The index of pods and replica sets that nobody manages, by [`namespace_key`].
 pub(crate) const UNMANAGED: &str = "unmanaged";
 
 /// An object as it is stored, with its typed form beside it.
@@ -62,11 +62,7 @@ impl Setup {
         if let Some(pods) = &self.pods {
             return pods.clone();
         }
-        let builder =
-            self.builder::<PodView>(&PODS.resource).index(UNMANAGED, |path, pod: &PodView| match pod.controller() {
-                Some(_) => Vec::new(),
-                None => vec![namespace_key(path)],
-            });
+        let builder = by_namespace_if_unmanaged(self.builder::<PodView>(&PODS.resource));
         let pods = self.keep(&PODS.resource, builder);
         self.pods.insert(pods).clone()
     }
@@ -86,7 +82,10 @@ impl Setup {
         if let Some(informer) = self.others.get(resource) {
             return informer.clone();
         }
-        let builder = self.builder(resource);
+        let mut builder = self.builder(resource);
+        if *resource == REPLICA_SETS.resource {
+            builder = by_namespace_if_unmanaged(builder);
+        }
         let informer = self.keep(resource, builder);
         self.others.insert(resource.clone(), informer.clone());
         informer
@@ -118,6 +117,13 @@ pub(crate) fn watch_all<T: HasStored>(
 ) -> Builder<T> {
     Informer::builder(client, query, clock, random).index(BY_OWNER, |_, value: &T| {
         value.stored().object.header().owners.iter().map(|owner| owner.uid.clone()).collect::<Vec<String>>()
+    })
+}
+
+fn by_namespace_if_unmanaged<T: HasStored>(builder: Builder<T>) -> Builder<T> {
+    builder.index(UNMANAGED, |path, value| match value.stored().object.header().controller() {
+        Some(_) => Vec::new(),
+        None => vec![namespace_key(path)],
     })
 }
 

@@ -114,7 +114,7 @@ impl Tenants {
         let Some(stored) = found(self.client.get(&TENANTS.key(path)).await)? else { return Ok(Outcome::Done) };
         let uid = stored.object.header().uid.clone();
         let going = stored.object.parse::<Tenant>().map_err(unreadable)?;
-        if stored.object.header().deletion.is_none() || !going.spec.finalizers.iter().any(is_ours) {
+        if stored.object.header().deletion.is_none() || !going.spec.finalizers.iter().any(|it| is_ours(it)) {
             return Ok(Outcome::Done);
         }
         let now = self.clock.now();
@@ -192,6 +192,6 @@ impl Tenants {
     }
 }
 
-fn is_ours(finalizer: &String) -> bool {
-    FINALIZERS.contains(&finalizer.as_str())
+fn is_ours(finalizer: &str) -> bool {
+    FINALIZERS.contains(&finalizer)
 }

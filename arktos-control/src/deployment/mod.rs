@@ -28,7 +28,7 @@ use crate::kinds::{DEPLOYMENTS, REPLICA_SETS};
 use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, queue, run, synced};
-use crate::setup::{BY_OWNER, Setup, beside, namespace_of};
+use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key, namespace_of};
 use crate::write::{delete, set_status, unreadable};
 
 pub(crate) struct Deployments {
@@ -148,7 +148,12 @@ impl Deployments {
     /// The replica sets of a deployment, after those that nobody manages were taken and others let go.
     async fn claim(&self, stored: &Stored, deployment: &Deployment) -> Result<Vec<Set>, Status> {
         let mut mine = Vec::new();
-        for set in self.sets.store().within(&namespace_of(&stored.path)) {
+        let view = self.sets.store().view();
+        let unmanaged = namespace_key(&stored.path);
+        let owned = view.by(BY_OWNER, &stored.object.header().uid).chain(view.by(UNMANAGED, &unmanaged));
+        let beside = |path: &ObjectPath| namespace_key(path) == unmanaged;
+        let candidates: Vec<Arc<Stored>> = owned.filter(|(path, _)| beside(path)).map(|(_, set)| set.clone()).collect();
+        for set in candidates {
             match claim(stored, &deployment.spec.selector, set.object.header()) {
                 Claim::Mine => mine.push(Set::read(&set)?),
                 Claim::Adopt => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TypeMeta};
+use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status};
 use arktos_store::client::{DeleteOptions, Listing, Patch, Propagation, WatchStream};
 use arktos_store::{Client, Clock, Delivery, Query, Random, Stored};
 use async_trait::async_trait;
@@ -334,9 +334,4 @@ fn merge(value: &mut Value, patch: Value) {
         }
         leaf => *value = leaf,
     }
-}
-
-/// The type of a resource's objects.
-pub fn type_of(api_version: &str, kind: &str) -> TypeMeta {
-    TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }
 }
