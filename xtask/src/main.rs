@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod run;
 mod test;
 mod tools;
@@ -20,6 +21,8 @@ struct Cli {
 enum Chore {
     /// Run everything that must pass: formats, lints, doc tests, unit, integration and end-to-end tests
     Test(test::TestArgs),
+    /// Run a benchmark by name
+    Bench(bench::BenchArgs),
     /// Install what the tests use where that can be done, and say what is there
     Tools,
     /// Fuzz one target for a while (nightly toolchain and cargo-fuzz needed)
@@ -38,6 +41,7 @@ struct FuzzArgs {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Test(args) => test::test(&args),
+        Chore::Bench(args) => bench::bench(&args),
         Chore::Tools => {
             tools::report(&tools::install());
             Ok(())

@@ -1,5 +1,6 @@
 //! Running other programs.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs cargo with these arguments, its output shown.
@@ -17,7 +18,8 @@ pub fn cargo(arguments: &[&str]) -> Result<(), String> {
 pub fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     let shown = format!("cargo {}", arguments.join(" "));
     println!("\n==> {shown}");
-    let program = std::env::var_os("CARGO").filter(|_| !arguments[0].starts_with('+')).unwrap_or_else(|| "cargo".into());
+    let program =
+        std::env::var_os("CARGO").filter(|_| !arguments[0].starts_with('+')).unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments).envs(environment.iter().copied());
     match command.status() {
@@ -25,6 +27,23 @@ pub fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()
         Ok(status) => Err(format!("`{shown}` failed ({status})")),
         Err(error) => Err(format!("`{shown}` could not be run: {error}")),
     }
+}
+
+/// The workspace's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The names of the Rust files in a folder of the workspace, sorted.
+///
+/// # Errors
+/// A sentence that names the folder that cannot be read.
+pub fn named_files(folder: &str) -> Result<Vec<String>, String> {
+    let entries = std::fs::read_dir(root().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned())).collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Whether a program runs with an argument that makes it say something and end.

@@ -21,16 +21,16 @@ pub fn install() -> Vec<Tool> {
         ("etcd", "--version", "etcd-server", "tests of the etcd store against a real etcd"),
         ("kubectl", "--help", "kubernetes-client", "end-to-end tests with a real kubectl"),
     ];
-    let missing: Vec<&str> =
-        wanted.iter().filter(|(name, argument, ..)| !answers(name, argument)).map(|(_, _, package, _)| *package).collect();
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|(name, argument, ..)| !answers(name, argument))
+        .map(|(_, _, package, _)| *package)
+        .collect();
     if !missing.is_empty() {
         println!("missing: {}", missing.join(", "));
         apt_get(&missing);
     }
-    wanted
-        .iter()
-        .map(|&(name, argument, _, skipped)| Tool { name, found: answers(name, argument), skipped })
-        .collect()
+    wanted.iter().map(|&(name, argument, _, skipped)| Tool { name, found: answers(name, argument), skipped }).collect()
 }
 
 /// Prints what is there and what is skipped for want of the rest.
@@ -44,7 +44,7 @@ pub fn report(tools: &[Tool]) {
     }
 }
 
-/// Installs packages where apt-get runs as root; one at a time, so that one that cannot be had does not stop the others.
+/// Installs packages where apt-get runs as root: one at a time, so that one that cannot be had does not stop the rest.
 fn apt_get(packages: &[&str]) {
     let quietly = |arguments: &[&str]| {
         Command::new("apt-get")

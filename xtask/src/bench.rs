@@ -1,0 +1,61 @@
+//! `cargo xtask bench`: benchmarks by name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::run::{cargo, named_files, root};
+
+/// Which benchmark to run, and how.
+#[derive(clap::Args)]
+pub struct BenchArgs {
+    /// The benchmark: a file in benches/
+    name: String,
+    /// Measure for a short time: to see that it works, not for figures
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures to a file as JSON: for each measurement, mean and median in nanoseconds
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Runs a benchmark.
+///
+/// # Errors
+/// A sentence that names the benchmarks there are, or says what failed.
+pub fn bench(args: &BenchArgs) -> Result<(), String> {
+    let known = named_files("benches")?;
+    if !known.contains(&args.name) {
+        return Err(format!("there is no benchmark {:?}; there are: {}", args.name, known.join(", ")));
+    }
+    let mut arguments = vec!["bench", "--package", "arktos", "--bench", &args.name, "--"];
+    if args.quick {
+        arguments.extend(["--warm-up-time", "0.5", "--measurement-time", "1", "--sample-size", "10"]);
+    }
+    cargo(&arguments)?;
+    let Some(file) = &args.json else { return Ok(()) };
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let figures = figures(&target.join("criterion"), &args.name)?;
+    fs::write(file, format!("{figures:#}\n")).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// What criterion has written down of a benchmark's measurements, which it names `benchmark/measurement` and keeps in
+/// folders named `benchmark_measurement`.
+fn figures(folder: &Path, name: &str) -> Result<Value, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut figures = Map::new();
+    for entry in entries.flatten() {
+        let read = |file: &str| -> Option<Value> {
+            serde_json::from_slice(&fs::read(entry.path().join("new").join(file)).ok()?).ok()
+        };
+        let (Some(about), Some(estimates)) = (read("benchmark.json"), read("estimates.json")) else { continue };
+        let Some(measurement) = about["full_id"].as_str().and_then(|id| id.strip_prefix(name)?.strip_prefix('/'))
+        else {
+            continue;
+        };
+        let point = |which: &str| estimates[which]["point_estimate"].clone();
+        figures.insert(measurement.to_owned(), json!({"mean_ns": point("mean"), "median_ns": point("median")}));
+    }
+    Ok(json!({"benchmark": name, "measurements": figures}))
+}
