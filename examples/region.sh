@@ -40,7 +40,7 @@ for n in 1 2; do
     --listen "127.0.0.1:$((base_port + 2 + n))" "${partitions[@]}"
   run "tp-$n" "$bin/arktos-partition" --name "tp-$n" --data-dir "$dir/tp-$n" --pki-dir "$pki" \
     --listen "127.0.0.1:$((base_port + n))" "${managers[@]}"
-  run "hosts-$n" "$bin/arktos-hosts" --resource-manager "rm-$n=$dir/rm-$n.kubeconfig" --hosts 3 --prefix "host-$n"
+  run "hosts-$n" "$bin/arktos-hosts" --resource-manager "rm-$n=$dir/rm-$n.kubeconfig" --hosts 3 --prefix "host-$n" --first $((n * 10))
 done
 run gateway "$bin/arktos-gateway" --pki-dir "$pki" --listen "127.0.0.1:$base_port" "${partitions[@]}" "${managers[@]}"
 
