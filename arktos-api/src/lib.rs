@@ -12,6 +12,20 @@
 //! | in which media type and form | [`negotiate`] |
 //! | what `kubectl get` shows | [`table`] |
 //! | which resources there are, what they look like | [`discovery`], [`openapi`] |
+//!
+//! Inside, a request takes this road:
+//!
+//! | step | module |
+//! |---|---|
+//! | the path: whose, where, what | `request`, `query` |
+//! | who | `authenticate` |
+//! | may they | `authorize` (the wall between tenants, then the rules of the tenant that is asked) |
+//! | which kind, as the tenant sees it | `kinds`; what every tenant has and none stores: `shared` |
+//! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
+//! | from bytes to an object, and back | `input`, `reply` |
+//! | what is added, what stands against it | `admission`, `allocate` |
+//! | the verbs, shared by HTTP and the in-process client | `verbs` |
+//! | what is there before anyone asks | `bootstrap` |
 
 #![deny(missing_docs)]
 // The error of every verb is a Status, which is made seldom and read whole.

@@ -150,7 +150,8 @@ fn segment(raw: &str) -> Result<String, Status> {
 
 /// Decodes `%xx` once (and, in queries, `+`). Absent when the result is not UTF-8.
 pub(crate) fn percent_decode(raw: &str, plus_is_space: bool) -> Option<String> {
-    if !raw.contains('%') && !(plus_is_space && raw.contains('+')) {
+    let encoded = raw.contains('%') || (plus_is_space && raw.contains('+'));
+    if !encoded {
         return Some(raw.to_owned());
     }
     let (mut bytes, mut rest) = (Vec::with_capacity(raw.len()), raw.as_bytes());

@@ -91,17 +91,20 @@ pub(crate) async fn list(call: &Call<'_>, options: &ReadOptions) -> Result<Page,
     let snapshot = state(call, options, token.as_ref()).await?;
     let shared = call.state.shared.selected(&selection, &snapshot);
     let revision = snapshot.revision();
-    let after = token.and_then(|token| ObjectPath::parse(&format!("{}{}", selection.within.prefix(), token.after)));
+    let path = |token: &Token| ObjectPath::parse(&format!("{}{}", selection.within.prefix(), token.after));
+    let after = token.as_ref().and_then(path);
+    let left = token.and_then(|token| token.left);
     let mut page =
         Page { snapshot, selection, shared, after, until: None, revision, next: String::new(), remaining: None };
     if options.limit > 0 {
-        cut(call, &mut page, options.limit);
+        cut(call, &mut page, options.limit, left);
     }
     Ok(page)
 }
 
-/// Ends a page after `limit` items, with a token for the next one where there is more.
-fn cut(call: &Call<'_>, page: &mut Page, limit: usize) {
+/// Ends a page after `limit` items, with a token for the next one where there is more. `left` is how many items there
+/// are from here on, if that was counted for the first page.
+fn cut(call: &Call<'_>, page: &mut Page, limit: usize, left: Option<usize>) {
     let mut items = page.items(None);
     let last = items.by_ref().take(limit).last().map(|item| item.path);
     let more = items.next().is_some();
@@ -109,10 +112,11 @@ fn cut(call: &Call<'_>, page: &mut Page, limit: usize) {
     let Some(last) = last.filter(|_| more) else { return };
     let prefix = page.selection.within.prefix();
     let after = last.as_str().strip_prefix(prefix.as_str()).unwrap_or(last.as_str()).to_owned();
-    page.next = Token { revision: page.revision.0, after }.seal(call);
     if page.selection.is_unfiltered() {
-        page.remaining = Some(page.items(Some(&last)).count());
+        let counted = left.and_then(|left| left.checked_sub(limit));
+        page.remaining = Some(counted.unwrap_or_else(|| page.items(Some(&last)).count()));
     }
+    page.next = Token { revision: page.revision.0, after, left: page.remaining }.seal(call);
     page.until = Some(last);
 }
 
@@ -238,6 +242,9 @@ struct Token {
     /// The last path that was given out, within the range that was listed.
     #[serde(rename = "s")]
     after: String,
+    /// How many objects come after it, where they were counted.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    left: Option<usize>,
 }
 
 const MAC: usize = 16;
@@ -271,7 +278,7 @@ impl Token {
                     that were created, modified, or deleted between the time the first chunk was returned and now may show \
                     up in the list.";
         let mut status = Status::expired(text);
-        let next = Self { revision: 0, after: self.after.clone() };
+        let next = Self { revision: 0, after: self.after.clone(), left: None };
         status.metadata.continue_token = next.seal(call);
         status
     }
