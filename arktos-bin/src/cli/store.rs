@@ -86,7 +86,7 @@ fn verify(name: &str, directory: &Path) -> Result<(), String> {
             FileState::Whole { groups, entries } => format!("whole: {groups} groups, {entries} entries"),
             FileState::Torn { groups, entries, at } => format!(
                 "whole: {groups} groups, {entries} entries; then, at byte {at}, an unfinished write that a crash has \
-                 left (it was never acknowledged; opening the store removes it)"
+                 left (opening the store removes it)"
             ),
             FileState::Damaged(what) => {
                 damaged += 1;
@@ -96,7 +96,7 @@ fn verify(name: &str, directory: &Path) -> Result<(), String> {
         };
         println!("{name}/{}: {said}", finding.file);
     }
-    if damaged == 0 { Ok(()) } else { Err(format!("{name}: {damaged} files are damaged: restore it from a backup")) }
+    if damaged == 0 { Ok(()) } else { Err(format!("{name} has damaged files ({damaged}): restore it from a backup")) }
 }
 
 async fn repair(name: &str, directory: &Path) -> Result<(), String> {
@@ -169,4 +169,56 @@ fn line(store: &str, dumped: Dumped<'_>) -> Value {
         line.extend(more);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, TypeMeta};
+    use arktos_store::{Change, Commit, Expect};
+
+    use super::*;
+
+    async fn write(directory: &Path) {
+        let journal = LogJournal::open(directory, LogOptions::default()).expect("opens");
+        let engine = Engine::open(Box::new(journal), EngineConfig::default(), Arc::new(SystemClock::new()));
+        let engine = engine.expect("opens");
+        let type_meta = TypeMeta::new("", "v1", "ConfigMap");
+        let object = Object::new(&type_meta, "settings");
+        let object = Encoded::encode(&Arc::new(type_meta), &object, &[]).expect("encodes");
+        let key =
+            ObjectKey { resource: GroupResource::core("configmaps"), path: ObjectPath::new("acme", "a", "settings") };
+        engine.commit(Commit::one(key, Expect::Absent, Change::put(object))).await.expect("commits");
+        engine.close().await;
+    }
+
+    async fn ask(what: fn(Place) -> What, data_dir: &Path) -> Result<(), String> {
+        store(StoreArgs { what: what(Place { data_dir: data_dir.to_owned(), role: None }) }).await
+    }
+
+    #[tokio::test]
+    async fn what_is_whole_passes_and_what_is_damaged_is_named_and_left_alone() {
+        let data = tempfile::tempdir().expect("a directory");
+        assert!(ask(What::Verify, data.path()).await.expect_err("nothing is there").contains("there is no log"));
+        let role = data.path().join("partition-0");
+        write(&role).await;
+        for what in [What::Verify, What::Repair, What::Dump] {
+            ask(what, data.path()).await.expect("is whole");
+        }
+        let file = role.join("log-0000000000000001");
+        let mut bytes = std::fs::read(&file).expect("reads");
+        bytes[120] ^= 1;
+        std::fs::write(&file, &bytes).expect("writes");
+        for what in [What::Verify, What::Repair, What::Dump] {
+            assert!(ask(what, data.path()).await.expect_err("is damaged").contains("partition-0"));
+        }
+        assert_eq!(std::fs::read(&file).expect("reads"), bytes);
+    }
+
+    #[tokio::test]
+    async fn a_data_directory_in_use_is_left_alone() {
+        let data = tempfile::tempdir().expect("a directory");
+        write(&data.path().join("partition-0")).await;
+        let _used = lock(data.path()).expect("locks");
+        assert!(ask(What::Verify, data.path()).await.expect_err("is in use").contains("another process"));
+    }
 }

@@ -33,7 +33,7 @@ pub enum FileState {
         entries: u64,
     },
     /// Whole but for what a crash has left of an unfinished write at its end. Opening the log removes it; nothing that
-    /// was ever acknowledged is lost.
+    /// was durable is lost.
     Torn {
         /// How many groups are whole.
         groups: u64,
