@@ -103,8 +103,8 @@ impl Allocation {
             Ok(address) if cidr.contains(address) => {}
             Ok(_) => {
                 let why = format!(
-                    "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid \
-                     IPs is {cidr}"
+                    "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of \
+                     valid IPs is {cidr}"
                 );
                 return Err(self.address_fault(call, &asked, &why));
             }

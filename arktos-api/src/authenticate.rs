@@ -178,7 +178,7 @@ fn nameless(groups: &[String], uid: &str) -> String {
         }
     };
     format!(
-        "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string(nil)}} without \
-         impersonating a user name"
+        "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string(nil)}} \
+         without impersonating a user name"
     )
 }

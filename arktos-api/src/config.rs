@@ -40,8 +40,8 @@ pub struct ApiConfig {
     pub issuer: String,
     /// The address under which the `kubernetes` service finds this server. Default: 127.0.0.1:6443.
     pub advertise: std::net::SocketAddr,
-    /// A resource manager's API. Where there is one, hosts are claimed before they are used: bindings without a claim are
-    /// refused unless there is a `claimer`. Default: none; bindings then need no claim.
+    /// A resource manager's API. Where there is one, hosts are claimed before they are used: bindings without a claim
+    /// are refused unless there is a `claimer`. Default: none; bindings then need no claim.
     pub resource_manager: Option<Arc<dyn Client>>,
     /// Claims hosts for bindings that come without a claim. Default: none; bindings then need none.
     pub claimer: Option<Arc<dyn Claimer>>,

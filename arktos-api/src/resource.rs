@@ -436,8 +436,8 @@ impl ResourceRequest<'_> {
             other => {
                 let version = object.type_meta().version().to_owned();
                 let text = format!(
-                    "{other} in version {version:?} cannot be handled as a DeleteOptions: converting ({version}.{other}) to \
-                     (v1.DeleteOptions): unknown conversion"
+                    "{other} in version {version:?} cannot be handled as a DeleteOptions: converting \
+                     ({version}.{other}) to (v1.DeleteOptions): unknown conversion"
                 );
                 Err(Status::bad_request(text))
             }

@@ -38,8 +38,8 @@ fn csi_driver(call: &Call<'_>, driver: &Object) {
     let unset = driver.at(&["spec", "serviceAccountTokenInSecrets"]).is_none();
     if unset && !is_empty(driver.at(&["spec", "tokenRequests"])) {
         call.warn(
-            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible \
-             logging of tokens in volume attributes",
+            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent \
+             possible logging of tokens in volume attributes",
         );
     }
 }

@@ -30,8 +30,8 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     let own = pod.str_at(&["spec", "preemptionPolicy"]);
     if !own.is_empty() && own != policy {
         return refuse(format!(
-            "the string value of PreemptionPolicy ({own}) must not be provided in pod spec; priority admission controller \
-             computed {policy} from the given PriorityClass name"
+            "the string value of PreemptionPolicy ({own}) must not be provided in pod spec; priority admission \
+             controller computed {policy} from the given PriorityClass name"
         ));
     }
     if let (true, Some(class)) = (name.is_empty(), &class) {
@@ -63,7 +63,8 @@ pub(super) fn class(call: &Call<'_>, class: &Object) -> Result<(), Status> {
     match default_class(call) {
         Some(other) if other.name() != class.name() => {
             let why = format!(
-                "PriorityClass {} is already marked as globalDefault. Only one PriorityClass can be marked as globalDefault",
+                "PriorityClass {} is already marked as globalDefault. Only one PriorityClass can be marked as \
+                 globalDefault",
                 other.name()
             );
             Err(Status::forbidden(&call.kind.group_resource, class.name(), why))

@@ -71,7 +71,7 @@ pub(crate) struct RoleRef {
 /// The roles and bindings of all tenants.
 pub(crate) struct Rules {
     engine: Engine,
-    /// Decoded roles and bindings by key. Written by whoever decodes one; bounded; an entry counts only at its revision.
+    /// Decoded roles and bindings by key. Written by whoever decodes one; bounded; counts only at its revision.
     parsed: DashMap<ObjectKey, (Revision, Arc<Parsed>)>,
 }
 

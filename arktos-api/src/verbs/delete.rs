@@ -325,8 +325,8 @@ fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Resu
     let uid = &old.object.header().uid;
     let why = match (&options.uid, options.revision) {
         (Some(wanted), _) if **wanted != **uid => format!(
-            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
-             deleted and then recreated"
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have \
+             been deleted and then recreated"
         ),
         (_, Some(wanted)) if wanted != old.revision => format!(
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({}). The \

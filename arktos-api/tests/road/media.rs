@@ -42,7 +42,8 @@ async fn bodies_of_other_kinds_are_refused() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
     let refused = world.post("acme", MAPS, secret).await;
     assert_eq!(refused.code, 400);
-    let text = "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown conversion";
+    let text = "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to \
+                (core.ConfigMap): unknown conversion";
     assert_eq!(refused.body["message"], text);
     let plain = world.send_as("acme", Method::POST, MAPS, "text/plain", "{}".to_owned()).await;
     assert_eq!(plain.code, 415);
