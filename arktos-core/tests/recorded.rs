@@ -89,7 +89,7 @@ fn play(scenario: &Value, tally: &mut Tally) {
         let (plain, query) = path.split_once('?').unwrap_or((&path, ""));
         let method = request["method"].as_str().unwrap_or_default();
         let Some((kind, name, subresource)) = resolve(&catalog, plain) else { continue };
-        if !response.is_null() && !subresource.is_some_and(|subresource| subresource != "status") {
+        if !response.is_null() && subresource.is_none_or(|subresource| subresource == "status") {
             let admin = request.get("as").is_none();
             if let Some(result) = write(&kind, method, &request, &name, subresource, &state, plain).filter(|_| admin) {
                 let about = format!("{} {method} {path} {}", scenario["name"], request["body"]);

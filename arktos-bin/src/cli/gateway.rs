@@ -51,7 +51,10 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
             .iter()
             .map(|peer| {
                 let config = Kubeconfig { credential: credential.clone(), ..peer.kubeconfig()? };
-                Forward::new(&config).map(Backend::Remote).map_err(|error| format!("{}: {error}", peer.name))
+                Forward::new(&config)
+                    .map(Box::new)
+                    .map(Backend::Remote)
+                    .map_err(|error| format!("{}: {error}", peer.name))
             })
             .collect()
     };

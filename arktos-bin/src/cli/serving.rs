@@ -132,11 +132,14 @@ impl Peer {
     }
 }
 
+/// Clients of other roles, by the roles' names.
+pub type NamedClients = Vec<(String, Arc<dyn Client>)>;
+
 /// A client for each peer.
 ///
 /// # Errors
 /// A sentence that names the peer whose kubeconfig is unusable.
-pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>) -> Result<Vec<(String, Arc<dyn Client>)>, String> {
+pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>) -> Result<NamedClients, String> {
     peers
         .iter()
         .map(|peer| {

@@ -345,8 +345,7 @@ mod tests {
         let deleted = pod("web", deleted);
         assert_eq!(host.observe(&Delivery::Modified(deleted.clone()), START), []);
         assert_eq!(host.wake(at(4)), []);
-        let path = deleted.path.clone();
-        assert_eq!(host.wake(at(5)), [Action::Remove { path, uid: "uid-web".to_owned() }]);
+        assert_eq!(host.wake(at(5)), [Action::Remove { path: deleted.path, uid: "uid-web".to_owned() }]);
     }
 
     #[test]

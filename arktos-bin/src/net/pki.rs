@@ -111,7 +111,7 @@ impl Authority {
             None => DnType::OrganizationName,
         };
         if let Some(group) = &subject.group {
-            params.distinguished_name.push(group_type.clone(), group.as_str());
+            params.distinguished_name.push(group_type, group.as_str());
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)

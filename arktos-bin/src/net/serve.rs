@@ -1,7 +1,6 @@
 //! Serving a `tower::Service` on a socket, with TLS or without, until told to stop.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,8 +139,6 @@ where
 }
 
 /// Completes when told to stop.
-pub fn stopped(stop: &mut Stop) -> impl Future<Output = ()> + Send + '_ {
-    async {
-        let _ = stop.wait_for(|stop| *stop).await; // a sender that is gone means stop, too
-    }
+pub async fn stopped(stop: &mut Stop) {
+    let _ = stop.wait_for(|stop| *stop).await; // a sender that is gone means stop, too
 }

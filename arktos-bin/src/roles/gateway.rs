@@ -40,7 +40,7 @@ pub enum Backend {
     Local(ApiServer),
     /// Somewhere else, over mutual TLS, with the client's identity in headers.
     #[cfg(feature = "net")]
-    Remote(crate::net::forward::Forward),
+    Remote(Box<crate::net::forward::Forward>),
 }
 
 /// Where tenants live.

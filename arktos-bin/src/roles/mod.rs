@@ -82,10 +82,16 @@ pub enum StartError {
     Store(#[from] store::StoreError),
     /// What must be there from the start could not be made.
     #[error("cannot prepare the store: {0}")]
-    Bootstrap(#[from] Status),
+    Bootstrap(#[source] Box<Status>),
     /// An option has a value that means nothing.
     #[error("{0}")]
     Option(String),
+}
+
+impl From<Status> for StartError {
+    fn from(status: Status) -> Self {
+        Self::Bootstrap(Box::new(status))
+    }
 }
 
 /// The name by which `--controllers` knows the scheduler.

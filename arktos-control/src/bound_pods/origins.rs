@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Object, ObjectKey, Reason, Revision, Status};
+use arktos_store::aggregate::Project;
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
 use arktos_store::{Client, Engine, Query, Stored};
 use async_trait::async_trait;
@@ -10,8 +11,8 @@ use parking_lot::RwLock;
 
 use super::Origin;
 
-/// Finds a partition by name.
-type Partitions = Arc<RwLock<Vec<(String, Arc<dyn Client>)>>>;
+/// A partition's name, and its API.
+type Partition = (String, Arc<dyn Client>);
 
 /// A client for projected pods that sends each write to the partition the pod came from, and gives back what it answers,
 /// projected again. Reads come from the engine and not from here.
@@ -19,14 +20,14 @@ type Partitions = Arc<RwLock<Vec<(String, Arc<dyn Client>)>>>;
 pub struct Origins {
     engine: Engine,
     // Written by `join` and `leave`.
-    partitions: Partitions,
-    project: Arc<dyn Fn(&str, &Stored) -> Option<Stored> + Send + Sync>,
+    partitions: Arc<RwLock<Vec<Partition>>>,
+    project: Project,
 }
 
 impl Origins {
     /// A client over the engine that holds the projected pods.
     pub fn new(engine: Engine, project: impl Fn(&str, &Stored) -> Option<Stored> + Send + Sync + 'static) -> Self {
-        Self { engine, partitions: Partitions::default(), project: Arc::new(project) }
+        Self { engine, partitions: Arc::default(), project: Arc::new(project) }
     }
 
     /// From now on, writes of a partition's pods go to this client.
