@@ -33,7 +33,10 @@ impl Shared {
         for (name, body) in static_roles::bindings() {
             shared.add(catalog, since, &types("ClusterRoleBinding"), name, body);
         }
-        let priority = |value: i64, about: &str| json!({"value": value, "description": about, "preemptionPolicy": "PreemptLowerPriority"});
+        let priority = |value: i64, about: &str| {
+            let policy = "PreemptLowerPriority";
+            json!({"value": value, "description": about, "preemptionPolicy": policy})
+        };
         let critical = [
             (
                 "system-cluster-critical",

@@ -272,11 +272,11 @@ impl Token {
 
     /// 410 with a token that goes on at the newest state.
     fn expired(&self, call: &Call<'_>) -> Status {
-        let text = "The provided continue parameter is too old to display a consistent list result. You can start a \
-                    new list without the continue parameter, or use the continue token in this response to retrieve the \
-                    remainder of the results. Continuing with the provided token results in an inconsistent list - \
-                    objects that were created, modified, or deleted between the time the first chunk was returned and now may \
-                    show up in the list.";
+        let text = "The provided continue parameter is too old to display a consistent list result. You can start \
+                    a new list without the continue parameter, or use the continue token in this response to \
+                    retrieve the remainder of the results. Continuing with the provided token results in an \
+                    inconsistent list - objects that were created, modified, or deleted between the time the first \
+                    chunk was returned and now may show up in the list.";
         let mut status = Status::expired(text);
         let next = Self { revision: 0, after: self.after.clone(), left: None };
         status.metadata.continue_token = next.seal(call);
