@@ -1,7 +1,7 @@
 //! Objects as tables: what `kubectl get` shows.
 //!
-//! The columns of a kind stand in the catalog; its printer, which fills them, in one of the modules here. A kind without
-//! a printer shows its name and when it was made.
+//! The columns of a kind stand in the catalog; its printer, which fills them, in one of the modules here. A kind
+//! without a printer shows its name and when it was made.
 
 mod admission;
 mod age;

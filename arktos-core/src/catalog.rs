@@ -1,7 +1,7 @@
 //! Which kinds there are: names, verbs, subresources, table columns, selectable fields and schemas.
 //!
-//! Built-in kinds come from the data files, the project's own kinds (tenants, claims) from one more; a custom resource's
-//! [`Kind`] is made at run time.
+//! Built-in kinds come from the data files, the project's own kinds (tenants, claims) from one more; a custom
+//! resource's [`Kind`] is made at run time.
 
 mod builtin;
 mod kind;

@@ -1,8 +1,8 @@
 //! The tournament tree over the hosts: free capacity and load, with bounds for every block of 64.
 //!
 //! Loads are compared as they would be *with* the pod, which depends on the sizes of hosts and pod alike. So that
-//! bounds stay tight over hosts of different sizes, every block also keeps the least load for each of a few *probes*: the
-//! sizes of pods that are asked for most recently. For those the bound is what the best host of the block has.
+//! bounds stay tight over hosts of different sizes, every block also keeps the least load for each of a few *probes*:
+//! the sizes of pods that are asked for most recently. For those the bound is what the best host of the block has.
 //!
 //! A search goes down from the root and skips every block whose bounds say that no host in it fits, or that none can
 //! beat the best found so far. A bind changes one host, and so one block of every level.

@@ -11,7 +11,8 @@
 //! * The revisions are the aggregate's own, and say nothing about any partition's. They begin at the moment the
 //!   aggregate was made, so that one that is made anew never gives a revision that an earlier one has given, and
 //!   answers whoever stands at an earlier one's revision with 410.
-//! * What a partition showed stays while it does not answer, and [`Aggregate::progress`] says so. When it answers again,
+//! * What a partition showed stays while it does not answer, and [`Aggregate::progress`] says so. When it answers
+//!   again,
 //!   only what has changed becomes an event.
 //! * Where two partitions show an object at the same path (a tenant that is being moved), the first keeps the path
 //!   until it lets go of it.

@@ -102,7 +102,8 @@ pub trait Client: Send + Sync + 'static {
     /// Patches an object, or the part of it that a subresource stands for.
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status>;
 
-    /// Deletes an object. Succeeds as soon as the deletion is decided: finalizers and grace may keep the object a while.
+    /// Deletes an object. Succeeds as soon as the deletion is decided: finalizers and grace may keep the object a
+    /// while.
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status>;
 
     /// Posts to a subresource that is an action (`binding`, `eviction`, `token`, …), or to a resource that only answers

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  object   1u8 │ expires i64, MIN: never │ header text (JSON) │ tail text
-//!  group    1u8 │ number u64 │ time i64 │ reserved u64, 0: none │ resumed u64, 0: none │ sync u8 │ records list │ counters list
-//!  record   revision u64 │ resource text │ path text │ 0u8 (deleted), or 1u8 and an object
+//!  group    1u8 │ number u64 │ time i64 │ reserved u64, 0: none │ resumed u64, 0: none │ sync u8 │ records list │
+//!  counters list record   revision u64 │ resource text │ path text │ 0u8 (deleted), or 1u8 and an object
 //!  counter  name text │ value i64
 //!  text     length u32 │ bytes            list     length u32 │ its parts
 //! ```

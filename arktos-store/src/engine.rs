@@ -111,7 +111,8 @@ impl Engine {
     }
 
     /// An engine over a journal, with everything that is in it. Blocks while it loads. It has a thread of its own that
-    /// appends, and another where the journal has a [`Keeper`](crate::storage::Keeper); [`close`](Self::close) joins them.
+    /// appends, and another where the journal has a [`Keeper`](crate::storage::Keeper); [`close`](Self::close) joins
+    /// them.
     ///
     /// # Errors
     /// [`OpenError`], which says what to do.
@@ -182,7 +183,8 @@ impl Engine {
     /// means. Immediate on a local store; on a shared one it confirms its progress first.
     ///
     /// # Errors
-    /// [`WatchError::Closed`] when the engine was stopped, [`WatchError::Unreachable`] when a shared store does not answer.
+    /// [`WatchError::Closed`] when the engine was stopped, [`WatchError::Unreachable`] when a shared store does not
+    /// answer.
     pub async fn latest(&self) -> Result<Snapshot, WatchError> {
         if self.0.view.is_closed() {
             return Err(WatchError::Closed);

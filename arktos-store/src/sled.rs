@@ -1,8 +1,8 @@
 //! sled as a backend: for those who have it in use already.
 //!
-//! Not for data that must survive a loss of power. A group is flushed before it is acknowledged, but `flush` of sled 0.34
-//! asks the system to write (`sync_file_range`) and not the disk to keep: what was acknowledged survives the death of the
-//! process, and may be lost with the machine. It also takes many times the processor time of the
+//! Not for data that must survive a loss of power. A group is flushed before it is acknowledged, but `flush` of sled
+//! 0.34 asks the system to write (`sync_file_range`) and not the disk to keep: what was acknowledged survives the death
+//! of the process, and may be lost with the machine. It also takes many times the processor time of the
 //! log backend and about twice the space. The log backend is the default for these reasons.
 //!
 //! # What is kept

@@ -2,8 +2,10 @@
 //!
 //! There are two ways to write a backend, and the [`Engine`](crate::Engine) above looks the same over both:
 //!
-//! * A store of this process alone implements [`Journal`]: give back what was written ([`Journal::load`]), append a group
-//!   of records durably ([`Journal::append`]). This crate's sequencer checks the commits, numbers them and keeps the state.
+//! * A store of this process alone implements [`Journal`]: give back what was written ([`Journal::load`]), append a
+//!   group
+//!   of records durably ([`Journal::append`]). This crate's sequencer checks the commits, numbers them and keeps the
+//!   state.
 //! * A store that several processes share, and that orders and numbers writes itself, implements [`Storage`]: apply a
 //!   commit as one transaction, and feed everything that anybody writes.
 
@@ -84,8 +86,8 @@ pub trait Journal: Send + 'static {
         None
     }
 
-    /// Called last, when the engine was closed and everything was appended. A journal that was closed loses nothing, and
-    /// says so in the next `load` ([`Restore::closed`]).
+    /// Called last, when the engine was closed and everything was appended. A journal that was closed loses nothing,
+    /// and says so in the next `load` ([`Restore::closed`]).
     ///
     /// # Errors
     /// [`AppendError`]; the engine logs it.
@@ -182,7 +184,8 @@ pub trait Storage: Send + Sync + 'static {
     /// it says so with [`Publisher::reset`]. Returns when the store was closed.
     async fn feed(&self, publisher: Publisher);
 
-    /// Applies a commit as one transaction, and answers when the outcome is durable. Each write has a revision of its own.
+    /// Applies a commit as one transaction, and answers when the outcome is durable. Each write has a revision of its
+    /// own.
     ///
     /// # Errors
     /// [`CommitError`]; [`CommitError::Unknown`] where the connection broke before the answer came.
@@ -242,8 +245,8 @@ impl Restore {
         self.0.newest_group()
     }
 
-    /// Nothing is known before this revision, the revision of that state: for backends that keep the newest state alone.
-    /// Watches that stand before it end with [`WatchError::Compacted`](crate::WatchError::Compacted).
+    /// Nothing is known before this revision, the revision of that state: for backends that keep the newest state
+    /// alone. Watches that stand before it end with [`WatchError::Compacted`](crate::WatchError::Compacted).
     pub fn origin(&mut self, revision: Revision) {
         self.0.origin(revision);
     }

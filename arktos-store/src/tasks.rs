@@ -49,8 +49,8 @@ struct Place {
 }
 
 impl Tasks {
-    /// Tasks that run inside the one future that is returned, which the owner runs. It polls only those that were woken,
-    /// and ends when the tasks were stopped. Dropping it drops them.
+    /// Tasks that run inside the one future that is returned, which the owner runs. It polls only those that were
+    /// woken, and ends when the tasks were stopped. Dropping it drops them.
     #[must_use]
     pub fn new() -> (Self, BoxFuture<'static, ()>) {
         let arrivals = Arc::new(Arrivals { futures: Mutex::new(Some(Vec::new())), arrived: Notify::new() });

@@ -46,8 +46,8 @@ pub struct ResourceManager {
 }
 
 impl ResourceManager {
-    /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods run
-    /// on its hosts; they need not answer yet.
+    /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods
+    /// run on its hosts; they need not answer yet.
     ///
     /// # Errors
     /// [`StartError`].

@@ -14,8 +14,8 @@ use super::Origin;
 /// A partition's name, and its API.
 type Partition = (String, Arc<dyn Client>);
 
-/// A client for projected pods that sends each write to the partition the pod came from, and gives back what it answers,
-/// projected again. Reads come from the engine and not from here.
+/// A client for projected pods that sends each write to the partition the pod came from, and gives back what it
+/// answers, projected again. Reads come from the engine and not from here.
 #[derive(Clone)]
 pub struct Origins {
     engine: Engine,

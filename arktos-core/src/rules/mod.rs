@@ -11,8 +11,9 @@
 //! | update or patch of `status` | the same, then [`admit_status`] |
 //! | all | [`convert::to_storage`], [`Kind::encode`]; on the way out [`convert::from_storage`] |
 //!
-//! Each `admit_` function does the whole rest: defaults once more (plugins may have added to the object), what the server
-//! sets or keeps, validation. What comes out can be encoded. The rules themselves are data: [`table`] reads them.
+//! Each `admit_` function does the whole rest: defaults once more (plugins may have added to the object), what the
+//! server sets or keeps, validation. What comes out can be encoded. The rules themselves are data: [`table`] reads
+//! them.
 
 mod check;
 pub mod convert;

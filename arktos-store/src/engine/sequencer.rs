@@ -16,8 +16,9 @@ const RESERVE: u64 = 1 << 20;
 ///
 /// It keeps two states apart: the *staged* one, which has every commit that was accepted and which the next commit is
 /// checked against, and the *published* one, kept elsewhere, which readers see. [`seal`](Self::seal) hands out what was
-/// accepted since the last call, together with the state to publish once that is durable; [`roll_back`](Self::roll_back)
-/// forgets what was staged and never became durable. Revisions are given out here and only here, and never twice.
+/// accepted since the last call, together with the state to publish once that is durable;
+/// [`roll_back`](Self::roll_back) forgets what was staged and never became durable. Revisions are given out here and
+/// only here, and never twice.
 pub(crate) struct Sequencer {
     staged: State,
     /// The highest revision given out; may be above the staged state's after a roll-back.

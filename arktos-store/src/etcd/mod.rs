@@ -21,8 +21,8 @@
 //!
 //! # Revisions
 //!
-//! etcd gives all writes of a transaction one revision; here each has its own: `etcd's revision × 256 + place`, where the
-//! place is that of the write among the transaction's object writes. So revisions rise with etcd's, and jump.
+//! etcd gives all writes of a transaction one revision; here each has its own: `etcd's revision × 256 + place`, where
+//! the place is that of the write among the transaction's object writes. So revisions rise with etcd's, and jump.
 //!
 //! # Limits
 //!

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::select::Stored;
 
-/// What a consumer keeps of each object: all of it ([`Stored`]), a typed form ([`Parsed`]), or a few columns of its own.
+/// What a consumer keeps of each object: all of it ([`Stored`]), a typed form ([`Parsed`]), or a few columns of its
+/// own.
 pub trait Decode: Sized + Send + Sync + 'static {
     /// Makes it from the object as the store has it.
     ///

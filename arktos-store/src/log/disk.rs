@@ -1,4 +1,5 @@
-//! The disk, as the log uses it: a seam at which tests inject faults, and at which others may bring a disk of their own.
+//! The disk, as the log uses it: a seam at which tests inject faults, and at which others may bring a disk of their
+//! own.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

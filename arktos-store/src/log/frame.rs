@@ -99,8 +99,8 @@ pub(super) fn find(bytes: &[u8], at: usize, file: u64) -> Found<'_> {
 
 /// Whether what is broken at a place is what a crash leaves of a frame that was never durable; else it is damage.
 ///
-/// A crash leaves whole sectors out, or cuts the frame off; what is not there reads as zeros, as files are zeroed before
-/// they are used. Damage changes what is there.
+/// A crash leaves whole sectors out, or cuts the frame off; what is not there reads as zeros, as files are zeroed
+/// before they are used. Damage changes what is there.
 pub(super) fn is_torn(bytes: &[u8], at: usize, file: u64) -> bool {
     let rest = bytes.get(at..).unwrap_or_default();
     let Some(head) = rest.first_chunk::<HEAD>() else { return true };

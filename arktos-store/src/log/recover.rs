@@ -102,9 +102,11 @@ struct Loader<'a> {
     bytes: u64,
 }
 
+/// A segment: what it is called in messages, the file, and all that is in it.
+type Segment = (String, Box<dyn DiskFile>, Vec<u8>);
+
 impl Loader<'_> {
-    /// A segment's place in the file system, for messages; the file; and all that is in it.
-    fn open(&self, number: u64) -> Result<(String, Box<dyn DiskFile>, Vec<u8>), OpenError> {
+    fn open(&self, number: u64) -> Result<Segment, OpenError> {
         let name = segment_name(number);
         let place = format!("{}/{name}", self.disk.place());
         let io = |source| OpenError::Io { place: place.clone(), source };
