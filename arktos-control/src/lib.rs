@@ -49,6 +49,7 @@ use futures::future::BoxFuture;
 pub use kinds::{Kinds, StoredKind};
 pub use node::Partitions;
 pub use options::{Options, UnknownController};
+pub use tenant::ADMIN_BINDING;
 
 use setup::Setup;
 

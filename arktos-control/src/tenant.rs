@@ -18,7 +18,9 @@ use crate::write::{amend, delete, found, is_terminating, unless_there, unreadabl
 /// The namespaces that every tenant has, in the order in which they are made.
 const NAMESPACES_OF_ALL: [&str; 3] = ["default", "kube-system", "kube-public"];
 const ADMIN_ROLE: &str = "admin-role";
-const ADMIN_BINDING: &str = "admin-role-binding";
+/// The cluster role binding that gives a tenant to its user `admin`: the last thing that is made of what every tenant
+/// begins with, so that a tenant that has it can be used.
+pub const ADMIN_BINDING: &str = "admin-role-binding";
 /// Finalizers in `spec.finalizers` that are this controller's.
 const FINALIZERS: [&str; 2] = ["arktos", "kubernetes"];
 

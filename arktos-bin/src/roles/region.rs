@@ -6,7 +6,7 @@ use arktos_api::Identity;
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, ObjectPath, Reason, TenantName, TypeMeta};
 use arktos_store::tasks::Spawn;
-use arktos_store::{Client, Clock, Query, Random, Stored, Tasks};
+use arktos_store::{Client, Clock, Delivery, Query, Random, Tasks};
 use futures::StreamExt;
 
 use super::gateway::{Backend, Gateway, OnePartition};
@@ -102,7 +102,7 @@ impl Region {
         }
         if partition.makes_tenants_usable() {
             for tenant in &options.tenants {
-                until_active(&admin, tenant).await?;
+                until_usable(&admin, tenant).await?;
             }
         }
         for (host, future) in hollow::hosts(&options.hosts, &manager_client, clock, random) {
@@ -146,20 +146,17 @@ async fn create_tenant(admin: &Arc<dyn Client>, tenant: &TenantName) -> Result<(
     }
 }
 
-/// Waits until a tenant has what every tenant begins with.
-async fn until_active(admin: &Arc<dyn Client>, tenant: &TenantName) -> Result<(), StartError> {
-    let path = ObjectPath::new("", "", tenant.as_str());
-    let query = Query::object(GroupResource::core("tenants"), path);
-    let active = |stored: &Stored| {
-        stored.object.decode(None).is_ok_and(|object| object.str_at(&["status", "phase"]) == "Active")
-    };
+/// Waits until a tenant has what every tenant begins with. Its phase does not say so: a tenant is active from creation.
+async fn until_usable(admin: &Arc<dyn Client>, tenant: &TenantName) -> Result<(), StartError> {
+    let path = ObjectPath::new(tenant.as_str(), "", arktos_control::ADMIN_BINDING);
+    let query = Query::object(GroupResource::new("rbac.authorization.k8s.io", "clusterrolebindings"), path);
     let listing = admin.list(&query).await?;
-    if listing.items.iter().any(active) {
+    if !listing.items.is_empty() {
         return Ok(());
     }
     let mut changes = admin.watch(&query, listing.revision).await?;
     while let Some(delivery) = changes.next().await {
-        if delivery?.stored().is_some_and(active) {
+        if matches!(delivery?, Delivery::Added(_) | Delivery::Modified(_)) {
             return Ok(());
         }
     }
