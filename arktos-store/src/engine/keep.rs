@@ -1,8 +1,8 @@
 //! The thread on which a journal's keeper works.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use crossbeam::channel::{Sender, bounded};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -12,7 +12,7 @@ use crate::storage::{Keeper, OpenError};
 /// Runs a keeper beside the committer.
 pub(crate) struct Keep {
     /// Where the next state to keep is left; dropped to end the thread. At most one waits: the next will be newer.
-    offers: Mutex<Option<SyncSender<Snapshot>>>,
+    offers: Mutex<Option<Sender<Snapshot>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Becomes true when the thread has ended.
     ended: watch::Receiver<bool>,
@@ -20,7 +20,7 @@ pub(crate) struct Keep {
 
 impl Keep {
     pub(crate) fn start(mut keeper: Box<dyn Keeper>) -> Result<Self, OpenError> {
-        let (offers, offered) = sync_channel::<Snapshot>(1);
+        let (offers, offered) = bounded::<Snapshot>(1);
         let (end, ended) = watch::channel(false);
         let run = move || {
             for snapshot in offered {

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::disk::{Disk, DiskFile};
 use super::header::{OLD, SPARE};
@@ -23,7 +24,7 @@ pub(super) struct Spares {
 }
 
 struct Ahead {
-    orders: SyncSender<u64>,
+    orders: Sender<u64>,
     made: Receiver<Made>,
     thread: Option<JoinHandle<()>>,
 }
@@ -68,8 +69,8 @@ impl Drop for Spares {
 
 impl Ahead {
     fn start(disk: Arc<dyn Disk>) -> io::Result<Self> {
-        let (orders, ordered) = sync_channel::<u64>(1);
-        let (make_known, made) = sync_channel(1);
+        let (orders, ordered) = bounded::<u64>(1);
+        let (make_known, made) = bounded(1);
         let run = move || {
             for bytes in ordered {
                 if make_known.send(make(&*disk, bytes)).is_err() {
