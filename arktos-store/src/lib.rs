@@ -36,11 +36,11 @@ pub mod queue;
 #[cfg(test)]
 mod scripted;
 pub mod select;
-pub mod storage;
 #[cfg(feature = "sled")]
 pub mod sled;
 #[cfg(test)]
 mod step;
+pub mod storage;
 pub mod tasks;
 
 pub use aggregate::Aggregate;

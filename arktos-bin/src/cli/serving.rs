@@ -48,7 +48,8 @@ pub struct ApiArgs {
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
     /// Whether requests without credentials are system:anonymous, who may do next to nothing, rather than refused
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub anonymous_auth: bool,
     /// Where services' addresses come from
     #[arg(long, value_name = "CIDR", default_value = "10.0.0.0/16", value_parser = ServiceCidr::parse)]

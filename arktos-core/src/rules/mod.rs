@@ -5,14 +5,14 @@
 //!
 //! | request | calls |
 //! |---|---|
-//! | create | [`schema::read`](crate::schema::read), name, uid and time, admission plugins, [`admit_create`] |
-//! | update | [`schema::read`](crate::schema::read), admission plugins, [`admit_update`] |
-//! | patch | [`schema::decode`](crate::schema::decode) of what it made, [`refuse_patched`], then as an update |
+//! | create | [`crate::schema::read`], name, uid and time, admission plugins, [`admit_create`] |
+//! | update | [`crate::schema::read`], admission plugins, [`admit_update`] |
+//! | patch | [`crate::schema::decode`] of what it made, [`refuse_patched`], then as an update |
 //! | update or patch of `status` | the same, then [`admit_status`] |
 //! | all | [`convert::to_storage`], [`Kind::encode`]; on the way out [`convert::from_storage`] |
 //!
 //! Each `admit_` function does the whole rest: defaults once more (plugins may have added to the object), what the
-//! server sets or keeps, validation. What comes out can be encoded. The rules themselves are data: [`table`] reads
+//! server sets or keeps, validation. What comes out can be encoded. The rules themselves are data: `table` reads
 //! them.
 
 mod check;

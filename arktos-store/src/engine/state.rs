@@ -249,7 +249,8 @@ impl State {
         let mut names: Vec<GroupResource> = older.resources.keys().cloned().collect();
         names.extend(self.resources.keys().cloned());
         for name in names {
-            let after = older.resource(&name).map_or(0, |kept| kept.log.end()) + 1; // also for who waits for the first event
+            // One more, also for who waits for the first event.
+            let after = older.resource(&name).map_or(0, |kept| kept.log.end()) + 1;
             self.resource_mut(&name).log.move_to(after);
         }
     }

@@ -60,7 +60,7 @@ pub enum Event<T> {
 }
 
 /// What is called with each event, in order, by the informer's driver. It must not block; what takes time goes through
-/// a [`WorkQueue`](crate::queue::WorkQueue).
+/// a [`crate::WorkQueue`].
 pub type Handler<T> = Box<dyn FnMut(&Event<T>) + Send>;
 
 /// Holds an informer back while whoever its handlers feed has no room: it stops reading its source, which costs nobody
