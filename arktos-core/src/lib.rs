@@ -26,6 +26,7 @@
 
 pub mod catalog;
 pub mod encoded;
+pub mod fields;
 pub mod key;
 pub mod kind;
 pub mod media;

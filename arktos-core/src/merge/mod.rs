@@ -6,6 +6,8 @@
 //! | `application/merge-patch+json` (RFC 7386) | [`merge_patch`] |
 //! | `application/strategic-merge-patch+json` | [`strategic`] |
 //!
+//! [`apply`] is server-side apply (`application/apply-patch+yaml`), which is about who owns which field.
+//!
 //! The functions work on JSON values and know nothing of the rest of the control plane. What a strategic patch has to
 //! know of a type it asks through [`MergeSchema`], which the built-in schemas implement.
 //!
@@ -21,6 +23,7 @@
 //! # Ok::<(), arktos_core::Status>(())
 //! ```
 
+pub mod apply;
 mod json_patch;
 mod merge_patch;
 mod order;

@@ -228,7 +228,10 @@ fn build(raw: RawSchema) -> Schema {
             _ => ListKind::Atomic,
         },
         keys: raw.list_keys.iter().map(|key| key.as_str().into()).collect(),
-        atomic: raw.map_type.as_deref() == Some("atomic"),
+        atomic: match raw.map_type.as_deref() {
+            Some(kind) => kind == "atomic",
+            None => raw.reference.as_deref().is_some_and(is_atomic),
+        },
         patch_key: raw.patch_key.as_deref().map(Into::into),
         patch_merge: raw.patch_strategy.as_deref().is_some_and(|strategy| strategy.split(',').any(|s| s == "merge")),
         retain_keys: raw.patch_strategy.as_deref().is_some_and(|strategy| strategy.contains("retainKeys")),
@@ -237,6 +240,18 @@ fn build(raw: RawSchema) -> Schema {
     let options = raw.options.iter().filter_map(|option| option.as_str().map(Into::into)).collect();
     let default = raw.default.clone();
     Schema { shape: shape(raw), default, options, merge }
+}
+
+/// Whether a type says of itself that it is replaced as a whole; a field of the type may say otherwise.
+fn is_atomic(name: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Only {
+        #[serde(rename = "x-kubernetes-map-type")]
+        map_type: Option<String>,
+    }
+    let raw = BUILTIN.types.get(name).map(|lazy| lazy.raw.get()).filter(|raw| raw.contains("x-kubernetes-map-type"));
+    let only: Option<Only> = raw.and_then(|raw| serde_json::from_str(raw).ok());
+    only.and_then(|only| only.map_type).as_deref() == Some("atomic")
 }
 
 fn shape(raw: RawSchema) -> Shape {

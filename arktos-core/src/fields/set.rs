@@ -1,0 +1,240 @@
+//! The set itself, a tree of steps.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use serde_json::{Map, Value};
+
+use super::{Element, FieldPath, FieldsFault};
+
+/// How deep a set may be nested: deeper than any object that is read.
+const MAX_DEPTH: usize = 256;
+
+/// A set of paths into an object. That a path is in it says nothing of the paths above or below.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldSet {
+    nodes: BTreeMap<Element, Node>,
+}
+
+/// What the set holds at and below one step. Never empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Node {
+    /// Whether the path that ends here is in the set.
+    member: bool,
+    below: FieldSet,
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        !self.member && self.below.is_empty()
+    }
+}
+
+impl FieldSet {
+    /// A set of paths of field names.
+    #[must_use]
+    pub fn of(paths: &[&[&str]]) -> Self {
+        let mut set = Self::default();
+        for path in paths {
+            set.insert(&path.iter().map(|name| Element::field(name)).collect::<Vec<_>>());
+        }
+        set
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Puts a path in. The empty path stands for the whole object, which nobody owns.
+    pub fn insert(&mut self, path: &[Element]) {
+        if let Some((last, parents)) = path.split_last() {
+            let set = parents.iter().fold(self, |set, step| &mut set.nodes.entry(step.clone()).or_default().below);
+            set.nodes.entry(last.clone()).or_default().member = true;
+        }
+    }
+
+    /// Puts one step in, and all of `below` below it.
+    pub(crate) fn add(&mut self, step: Element, member: bool, below: Self) {
+        if !member && below.is_empty() {
+            return;
+        }
+        let node = self.nodes.entry(step).or_default();
+        node.member |= member;
+        node.below.extend(below);
+    }
+
+    /// Whether a path of one step is in it.
+    #[must_use]
+    pub fn has(&self, step: &Element) -> bool {
+        self.nodes.get(step).is_some_and(|node| node.member)
+    }
+
+    /// What is in it below a step; nothing when that is empty.
+    #[must_use]
+    pub fn below(&self, step: &Element) -> Option<&Self> {
+        self.nodes.get(step).map(|node| &node.below).filter(|below| !below.is_empty())
+    }
+
+    /// The steps that the paths in it begin with; whether that step is a path in it; and what is below.
+    pub fn steps(&self) -> impl Iterator<Item = (&Element, bool, &Self)> {
+        self.nodes.iter().map(|(step, node)| (step, node.member, &node.below))
+    }
+
+    /// Every path in it, parents first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<FieldPath> {
+        fn walk(set: &FieldSet, at: &mut Vec<Element>, paths: &mut Vec<FieldPath>) {
+            for (step, node) in &set.nodes {
+                at.push(step.clone());
+                if node.member {
+                    paths.push(FieldPath(at.clone()));
+                }
+                walk(&node.below, at, paths);
+                at.pop();
+            }
+        }
+        let mut paths = Vec::new();
+        walk(self, &mut Vec::new(), &mut paths);
+        paths
+    }
+
+    /// Puts everything of another set in.
+    pub fn extend(&mut self, other: Self) {
+        if self.nodes.is_empty() {
+            *self = other;
+            return;
+        }
+        for (step, node) in other.nodes {
+            match self.nodes.entry(step) {
+                Entry::Vacant(entry) => {
+                    entry.insert(node);
+                }
+                Entry::Occupied(mut entry) => {
+                    entry.get_mut().member |= node.member;
+                    entry.get_mut().below.extend(node.below);
+                }
+            }
+        }
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(mut self, other: &Self) -> Self {
+        self.extend(other.clone());
+        self
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.matched(other, |one, other| Node {
+            member: one.member && other.member,
+            below: one.below.intersection(&other.below),
+        })
+    }
+
+    fn matched(&self, other: &Self, both: impl Fn(&Node, &Node) -> Node) -> Self {
+        let matched = self.nodes.iter().filter_map(|(step, node)| {
+            let node = both(node, other.nodes.get(step)?);
+            (!node.is_empty()).then(|| (step.clone(), node))
+        });
+        Self { nodes: matched.collect() }
+    }
+
+    /// Takes out what is in another set; what is above or below stays.
+    pub fn remove(&mut self, other: &Self) {
+        self.prune(other, false);
+    }
+
+    /// Takes out what is in another set, and all that is below.
+    pub fn remove_below(&mut self, other: &Self) {
+        self.prune(other, true);
+    }
+
+    fn prune(&mut self, other: &Self, deep: bool) {
+        for (step, gone) in &other.nodes {
+            let Some(node) = self.nodes.get_mut(step) else { continue };
+            if deep && gone.member {
+                self.nodes.remove(step);
+                continue;
+            }
+            node.member &= !gone.member;
+            node.below.prune(&gone.below, deep);
+            if node.is_empty() {
+                self.nodes.remove(step);
+            }
+        }
+    }
+
+    /// What is in it and not in another set.
+    #[must_use]
+    pub fn difference(mut self, other: &Self) -> Self {
+        self.remove(other);
+        self
+    }
+
+    /// What begins with one of the patterns, and what is on the way there; `*` stands for any step.
+    #[must_use]
+    pub fn only(&self, patterns: &[&[&str]]) -> Self {
+        if patterns.iter().any(|pattern| pattern.is_empty()) {
+            return self.clone();
+        }
+        let kept = self.nodes.iter().filter_map(|(step, node)| {
+            let rest: Vec<&[&str]> = patterns
+                .iter()
+                .filter_map(|pattern| {
+                    let (first, rest) = pattern.split_first()?;
+                    let fits = *first == "*" || matches!(step, Element::Field(name) if **name == **first);
+                    fits.then_some(rest)
+                })
+                .collect();
+            let node = Node { member: node.member, below: node.below.only(&rest) };
+            (!rest.is_empty() && !node.is_empty()).then(|| (step.clone(), node))
+        });
+        Self { nodes: kept.collect() }
+    }
+
+    /// Reads `FieldsV1`. Steps of a sort that is not known are passed over.
+    ///
+    /// # Errors
+    /// When the value is no set of fields.
+    pub fn parse(value: &Value) -> Result<Self, FieldsFault> {
+        Self::parse_at(value, 0).map(|(set, _)| set)
+    }
+
+    /// The set below a step, and whether the step itself is in it.
+    fn parse_at(value: &Value, depth: usize) -> Result<(Self, bool), FieldsFault> {
+        let map = match value {
+            Value::Object(map) if depth < MAX_DEPTH => map,
+            Value::Object(_) => return Err(FieldsFault("the set is nested too deep".to_owned())),
+            _ => return Err(FieldsFault("a set of fields is an object of objects".to_owned())),
+        };
+        let mut set = Self::default();
+        let mut member = false;
+        for (key, value) in map {
+            if key == "." {
+                member = true;
+            } else if let Some(step) = Element::parse(key)? {
+                let (below, here) = Self::parse_at(value, depth + 1)?;
+                set.add(step, here, below);
+            }
+        }
+        member |= set.is_empty();
+        Ok((set, member))
+    }
+
+    /// The set as `FieldsV1`.
+    #[must_use]
+    pub fn print(&self) -> Value {
+        let nodes = self.nodes.iter().map(|(step, node)| {
+            let mut below = node.below.print();
+            if let (true, false, Value::Object(map)) = (node.member, node.below.is_empty(), &mut below) {
+                map.insert(".".to_owned(), Value::Object(Map::new()));
+            }
+            (step.text(), below)
+        });
+        Value::Object(nodes.collect())
+    }
+}

@@ -1,0 +1,72 @@
+use serde_json::json;
+
+use super::*;
+
+fn set(value: serde_json::Value) -> FieldSet {
+    FieldSet::parse(&value).expect("a set of fields")
+}
+
+#[test]
+fn what_is_read_is_written_again() {
+    for value in [
+        json!({}),
+        json!({"f:a": {}}),
+        json!({"f:a": {".": {}, "f:b": {}, "v:\"x\"": {}, "v:1": {}, "i:3": {}}}),
+        json!({"f:l": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}, "k:{\"a\":true}": {}}}),
+    ] {
+        assert_eq!(set(value.clone()).print(), value);
+    }
+    assert_eq!(set(json!({"f:a": {".": {}}})).print(), json!({"f:a": {}}), "one form");
+    assert_eq!(set(json!({"x:a": {}, "f:b": {}})).print(), json!({"f:b": {}}), "steps of the future are left out");
+}
+
+#[test]
+fn what_is_no_set_is_refused() {
+    for bad in
+        [json!(1), json!({"f": {}}), json!({"v:{": {}}), json!({"k:1": {}}), json!({"i:x": {}}), json!({"f:a": 1})]
+    {
+        assert!(FieldSet::parse(&bad).is_err(), "{bad}");
+    }
+    let deep = (0..10_000).fold(json!({}), |inner, _| {
+        let mut map = serde_json::Map::new();
+        map.insert("f:a".to_owned(), inner);
+        serde_json::Value::Object(map)
+    });
+    assert!(FieldSet::parse(&deep).is_err());
+    // Dropping a value of that depth is recursive.
+    std::mem::forget(deep);
+}
+
+#[test]
+fn parents_and_children_are_apart() {
+    let one = set(json!({"f:a": {".": {}, "f:b": {}, "f:c": {}}, "f:d": {}}));
+    let other = set(json!({"f:a": {"f:b": {}}, "f:d": {"f:e": {}}}));
+    assert_eq!(one.clone().difference(&other).print(), json!({"f:a": {".": {}, "f:c": {}}, "f:d": {}}));
+    assert_eq!(other.clone().difference(&one).print(), json!({"f:d": {"f:e": {}}}));
+    assert_eq!(one.intersection(&other).print(), json!({"f:a": {"f:b": {}}}));
+    assert_eq!(
+        one.clone().union(&other).print(),
+        json!({"f:a": {".": {}, "f:b": {}, "f:c": {}}, "f:d": {".": {}, "f:e": {}}})
+    );
+    let mut deep = one;
+    deep.remove_below(&set(json!({"f:a": {}})));
+    assert_eq!(deep.print(), json!({"f:d": {}}));
+}
+
+#[test]
+fn patterns_keep_what_they_lead_to() {
+    let all = set(
+        json!({"f:spec": {"f:a": {}, "f:l": {"k:{\"name\":\"x\"}": {".": {}, "f:r": {"f:s": {}}, "f:t": {}}}}, "f:z": {}}),
+    );
+    assert_eq!(
+        all.only(&[&["spec", "l", "*", "r"]]).print(),
+        json!({"f:spec": {"f:l": {"k:{\"name\":\"x\"}": {".": {}, "f:r": {"f:s": {}}}}}})
+    );
+}
+
+#[test]
+fn paths_read_as_in_messages() {
+    let all = set(json!({"f:l": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {}, "v:\"x\"": {}, "i:2": {}}}));
+    let paths: Vec<String> = all.paths().iter().map(ToString::to_string).collect();
+    assert_eq!(paths, [".l[port=80,protocol=\"TCP\"]", ".l[=\"x\"]", ".l[2]"]);
+}

@@ -1,0 +1,177 @@
+//! Who owns what: `metadata.managedFields`, read and written.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::fields::{FieldSet, FieldsFault};
+
+/// How many managers of updates an object keeps apart; older ones become one.
+const MAX_UPDATERS: usize = 10;
+/// The manager that older ones become.
+const ANCIENT: &str = "ancient-changes";
+
+/// One manager of one object. Of one that applies, the version is not part of its identity, and empty.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Manager {
+    pub(super) name: String,
+    pub(super) applies: bool,
+    pub(super) api_version: String,
+    pub(super) subresource: String,
+}
+
+/// What a manager owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owned {
+    pub(super) set: FieldSet,
+    /// The version that the set is of.
+    pub(super) api_version: String,
+    /// When it last changed something. Absent for one that never did.
+    pub(super) time: Option<String>,
+}
+
+/// All managers of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Managers(pub(super) BTreeMap<Manager, Owned>);
+
+impl Manager {
+    /// The manager as messages name it.
+    pub(super) fn shown(&self) -> String {
+        let mut text = format!("{:?}", self.name);
+        if !self.subresource.is_empty() {
+            text.push_str(&format!(" with subresource {:?}", self.subresource));
+        }
+        if !self.applies {
+            text.push_str(&format!(" using {}", self.api_version));
+        }
+        text
+    }
+}
+
+impl Managers {
+    /// Reads `managedFields`.
+    ///
+    /// # Errors
+    /// When an entry is not one.
+    pub(super) fn parse(entries: Option<&Value>) -> Result<Self, FieldsFault> {
+        let fault = |why: &str| Err(FieldsFault(why.to_owned()));
+        let mut managers = Self::default();
+        for (at, entry) in entries.and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+            let operation = text("operation");
+            if operation != "Apply" && operation != "Update" {
+                return fault("operation must be `Apply` or `Update`");
+            }
+            let api_version = text("apiVersion");
+            if api_version.is_empty() {
+                return fault("apiVersion must not be empty");
+            }
+            match text("fieldsType").as_str() {
+                "FieldsV1" => {}
+                "" => return fault(&format!("missing fieldsType in managed fields entry {at}")),
+                other => return fault(&format!("invalid fieldsType {other:?} in managed fields entry {at}")),
+            }
+            let applies = operation == "Apply";
+            let manager = Manager {
+                name: text("manager"),
+                applies,
+                api_version: if applies { String::new() } else { api_version.clone() },
+                subresource: text("subresource"),
+            };
+            let set = entry.get("fieldsV1").map_or_else(|| Ok(FieldSet::default()), FieldSet::parse)?;
+            let time = entry.get("time").and_then(Value::as_str).map(str::to_owned);
+            managers.0.insert(manager, Owned { set, api_version, time });
+        }
+        Ok(managers)
+    }
+
+    /// Writes `managedFields`; nothing when there are no managers.
+    pub(super) fn print(&self) -> Option<Value> {
+        let mut sorted: Vec<(&Manager, &Owned)> = self.0.iter().collect();
+        sorted.sort_by_key(|(manager, owned)| {
+            let time = owned.time.as_deref().unwrap_or("");
+            (!manager.applies, time, &manager.name, &owned.api_version, &manager.subresource)
+        });
+        let entries: Vec<Value> = sorted.into_iter().map(|(manager, owned)| entry(manager, owned)).collect();
+        (!entries.is_empty()).then_some(Value::Array(entries))
+    }
+
+    /// Makes one manager of the oldest managers of updates, when there are too many.
+    pub(super) fn cap(&mut self) {
+        let mut updaters: Vec<(String, Manager)> = self
+            .0
+            .iter()
+            .filter(|(manager, _)| !manager.applies)
+            .map(|(manager, owned)| (owned.time.clone().unwrap_or_default(), manager.clone()))
+            .collect();
+        let mut over = updaters.len().saturating_sub(MAX_UPDATERS);
+        updaters.sort();
+        let mut first: BTreeMap<String, Manager> = BTreeMap::new();
+        for (_, manager) in updaters {
+            if over == 0 {
+                return;
+            }
+            let Some(oldest) = first.get(&manager.api_version) else {
+                first.insert(manager.api_version.clone(), manager);
+                continue;
+            };
+            let bucket = Manager {
+                name: ANCIENT.to_owned(),
+                applies: false,
+                api_version: manager.api_version.clone(),
+                subresource: String::new(),
+            };
+            if !self.0.contains_key(&bucket)
+                && let Some(owned) = self.0.remove(oldest)
+            {
+                self.0.insert(bucket.clone(), owned);
+            }
+            if manager == bucket {
+                continue;
+            }
+            if let Some(newer) = self.0.remove(&manager)
+                && let Some(owned) = self.0.get_mut(&bucket)
+            {
+                owned.set.extend(newer.set);
+                owned.time = newer.time;
+            }
+            over -= 1;
+        }
+    }
+}
+
+fn entry(manager: &Manager, owned: &Owned) -> Value {
+    let mut entry = Map::new();
+    let operation = if manager.applies { "Apply" } else { "Update" };
+    entry.insert("manager".to_owned(), Value::from(manager.name.as_str()));
+    entry.insert("operation".to_owned(), Value::from(operation));
+    entry.insert("apiVersion".to_owned(), Value::from(owned.api_version.as_str()));
+    if let Some(time) = &owned.time {
+        entry.insert("time".to_owned(), Value::from(time.as_str()));
+    }
+    entry.insert("fieldsType".to_owned(), json!("FieldsV1"));
+    entry.insert("fieldsV1".to_owned(), owned.set.print());
+    if !manager.subresource.is_empty() {
+        entry.insert("subresource".to_owned(), Value::from(manager.subresource.as_str()));
+    }
+    Value::Object(entry)
+}
+
+/// Whether `managedFields` is the one that asks for forgetting all managers.
+pub(super) fn is_reset(entries: Option<&Value>) -> bool {
+    let Some([Value::Object(one)]) = entries.and_then(Value::as_array).map(Vec::as_slice) else { return false };
+    one.values().all(crate::schema::builtin::is_zero)
+}
+
+/// Whether two `managedFields` differ at most in their times.
+#[must_use]
+pub fn same_but_for_times(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let list = |entries: Option<&'_ Value>| entries.and_then(Value::as_array).cloned().unwrap_or_default();
+    let (one, other) = (list(one), list(other));
+    let timeless = |entry: &Value| {
+        let mut entry = entry.clone();
+        entry.as_object_mut().map(|entry| entry.remove("time"));
+        entry
+    };
+    one.len() == other.len() && one.iter().all(|entry| other.iter().any(|same| timeless(same) == timeless(entry)))
+}

@@ -1,0 +1,101 @@
+//! Server-side apply: who manages which field, and what happens when somebody applies a configuration.
+//!
+//! Each manager of an object owns a set of fields ([`FieldSet`]), written down in `metadata.managedFields`. Whoever
+//! updates an object comes to own what the update changed ([`update`]); whoever applies a configuration comes to own
+//! all that it mentions ([`apply`]): what others own is a conflict unless it has their value, and what the manager
+//! applied before and does not mention any more goes away, unless somebody else owns it too.
+//!
+//! Everything here works on JSON values and a [`Schema`]; it knows nothing of requests.
+
+mod combine;
+mod compare;
+mod conflict;
+mod last_applied;
+mod managers;
+mod prune;
+mod track;
+mod types;
+mod walk;
+
+use serde_json::Value;
+
+use crate::fields::FieldSet;
+use crate::schema::Schema;
+use crate::status::Status;
+
+pub use managers::same_but_for_times;
+
+/// Objects in other versions than the one that is written: managers may own fields of those.
+pub trait Versions: Sync {
+    /// The object as another version shows it, and that version's schema; `None` when there is no such version.
+    fn at(&self, object: &Value, api_version: &str) -> Option<(Value, Schema)>;
+}
+
+/// There is one version only.
+pub struct OneVersion;
+
+impl Versions for OneVersion {
+    fn at(&self, _: &Value, _: &str) -> Option<(Value, Schema)> {
+        None
+    }
+}
+
+/// Which fields a write can change at all, and so can come to own.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// All but these and what is below.
+    AllBut(FieldSet),
+    /// These and what is below; `*` stands for any item.
+    Only(&'static [&'static [&'static str]]),
+}
+
+impl Reach {
+    /// What of a set can be reached.
+    fn of(&self, set: &mut FieldSet) {
+        match self {
+            Self::AllBut(none) if none.is_empty() => {}
+            Self::AllBut(fields) => set.remove_below(fields),
+            Self::Only(patterns) => *set = set.only(patterns),
+        }
+    }
+}
+
+/// Who writes, and what.
+pub struct Writer<'a> {
+    /// The field manager's name.
+    pub manager: &'a str,
+    /// The version of the object that is written.
+    pub api_version: &'a str,
+    /// The subresource through which it is written; empty for the object itself.
+    pub subresource: &'a str,
+    /// The time, as `managedFields` has it.
+    pub now: &'a str,
+    /// Which fields the write can change.
+    pub reach: &'a Reach,
+    /// The schema of the version.
+    pub schema: &'a Schema,
+    /// The other versions.
+    pub versions: &'a dyn Versions,
+}
+
+/// Writes down in `new` who manages what, now that an update makes `new` of `live` (absent for a creation).
+///
+/// `managedFields` that the update sent itself count instead of the live ones, unless they cannot be read; those of
+/// `[{}]` make the object forget its managers.
+pub fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value) {
+    track::update(writer, live, new);
+}
+
+/// Applies a configuration to a live object (absent where there is none): the new object, with `managedFields`.
+///
+/// What comes out is not yet in the form in which the API writes objects, and defaults are not set.
+///
+/// # Errors
+/// 409 with a cause for each field that somebody else manages, unless `force`; 400 for a configuration of another
+/// version or with `managedFields`; 500 (as upstream has it) for one that the schema does not allow.
+pub fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+    last_applied::apply(writer, live, config, force)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! Ownership, as writes move it.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::Writer;
+use super::combine::combine;
+use super::compare::{Comparison, compare};
+use super::conflict::Conflicts;
+use super::managers::{Manager, Managers, Owned, is_reset};
+use super::prune::prune;
+use super::types::{Type, blank};
+use super::walk::{faults_of, fields_of};
+use crate::fields::FieldSet;
+use crate::status::Status;
+
+/// Who owns what an object had before anybody applied to it, where nobody kept track.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// What nobody owns.
+static NOBODYS: LazyLock<FieldSet> = LazyLock::new(|| {
+    let meta = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "tenant",
+    ];
+    let mut set = FieldSet::of(&[&["apiVersion"], &["kind"], &["metadata"]]);
+    for field in meta {
+        set.extend(FieldSet::of(&[&["metadata", field]]));
+    }
+    set
+});
+
+/// Why a configuration was not applied.
+pub(super) enum Refusal {
+    Conflicts(Conflicts),
+    Status(Status),
+}
+
+/// `metadata.managedFields`.
+pub(super) fn managed_fields(object: &Value) -> Option<&Value> {
+    object.get("metadata")?.get("managedFields")
+}
+
+/// Takes `metadata.managedFields` away.
+pub(super) fn take_managed_fields(object: &mut Value) -> Option<Value> {
+    object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
+}
+
+/// Sets `metadata.managedFields`, when there are any.
+fn set_managed_fields(object: &mut Value, entries: Option<Value>) {
+    if let (Some(Value::Object(meta)), Some(entries)) = (object.get_mut("metadata"), entries) {
+        meta.insert("managedFields".to_owned(), entries);
+    }
+}
+
+impl Writer<'_> {
+    /// The writer as a manager.
+    pub(super) fn manager(&self, applies: bool) -> Manager {
+        self.named(self.manager, applies)
+    }
+
+    fn named(&self, name: &str, applies: bool) -> Manager {
+        Manager {
+            name: if name.is_empty() { "unknown".to_owned() } else { name.to_owned() },
+            applies,
+            api_version: if applies { String::new() } else { self.api_version.to_owned() },
+            subresource: self.subresource.to_owned(),
+        }
+    }
+
+    fn owned(&self, set: FieldSet) -> Owned {
+        Owned { set, api_version: self.api_version.to_owned(), time: Some(self.now.to_owned()) }
+    }
+
+    /// What a write changes, of what it can change.
+    fn comparison(&self, ty: Type<'_>, live: &Value, new: &Value) -> Comparison {
+        let mut comparison = compare(ty, live, new);
+        for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+            self.reach.of(set);
+        }
+        comparison
+    }
+
+    /// The sets of managers, as the types are owned now.
+    fn reconciled(&self, live: &Value, managers: &mut Managers) {
+        managers.0.retain(|_, owned| {
+            if owned.api_version == self.api_version {
+                owned.set = Type::root(self.schema).reconciled(&owned.set);
+                return true;
+            }
+            // Nobody knows what the fields of a version mean that is gone.
+            let Some((_, schema)) = self.versions.at(live, &owned.api_version) else { return false };
+            owned.set = Type::root(&schema).reconciled(&owned.set);
+            true
+        });
+    }
+}
+
+/// See [`super::update`].
+pub(super) fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value) {
+    let sent = take_managed_fields(new).filter(|_| writer.subresource.is_empty());
+    let kept = live.and_then(managed_fields);
+    let comparison = {
+        let blank;
+        let live = match live {
+            Some(live) => live,
+            None => {
+                blank = super::types::blank(writer.schema);
+                &blank
+            }
+        };
+        difference(writer, live, new)
+    };
+    let says_nothing = sent.is_none() || sent.as_ref() == kept;
+    if says_nothing && comparison.is_empty() {
+        return set_managed_fields(new, kept.cloned());
+    }
+    let mut managers = if is_reset(sent.as_ref()) {
+        Managers::default()
+    } else {
+        match Managers::parse(sent.as_ref().filter(|_| !says_nothing)) {
+            Ok(managers) if !managers.0.is_empty() => managers,
+            _ => Managers::parse(kept).unwrap_or_default(),
+        }
+    };
+    // What nobody kept track of so far is not begun to be tracked by an update.
+    if managers.0.is_empty() && live.is_some() {
+        return;
+    }
+    if !comparison.is_empty() {
+        let blank;
+        let live = match live {
+            Some(live) => live,
+            None => {
+                blank = super::types::blank(writer.schema);
+                &blank
+            }
+        };
+        updated(writer, live, new, &mut managers, &comparison, &writer.manager(false));
+    }
+    managers.cap();
+    set_managed_fields(new, managers.print());
+}
+
+/// What an update changes. `managedFields` do not count.
+fn difference(writer: &Writer<'_>, live: &Value, new: &Value) -> Comparison {
+    let mut comparison = writer.comparison(Type::root(writer.schema), live, new);
+    for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+        set.remove(&NOBODYS);
+        set.remove_below(&MANAGED_FIELDS);
+    }
+    comparison
+}
+
+static MANAGED_FIELDS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&[&["metadata", "managedFields"]]));
+
+/// Moves what an update changes to its manager.
+fn updated(
+    writer: &Writer<'_>,
+    live: &Value,
+    new: &Value,
+    managers: &mut Managers,
+    comparison: &Comparison,
+    manager: &Manager,
+) {
+    writer.reconciled(live, managers);
+    // By force, so there is nothing to refuse.
+    let _ = settle(writer, live, new, comparison, managers, None);
+    let set = comparison.set();
+    if set.is_empty() {
+        return;
+    }
+    let before = managers.0.remove(manager);
+    let set = before.map_or_else(FieldSet::default, |before| before.set).union(&set);
+    managers.0.insert(manager.clone(), writer.owned(set));
+}
+
+/// Takes what is written from those who own it. With an `applying` manager, which keeps what it has, and unless it is
+/// by force, that is a conflict.
+fn settle(
+    writer: &Writer<'_>,
+    live: &Value,
+    new: &Value,
+    comparison: &Comparison,
+    managers: &mut Managers,
+    applying: Option<(&Manager, bool)>,
+) -> Result<(), Conflicts> {
+    let mut conflicts = Conflicts::default();
+    let mut others: Vec<(String, Option<Comparison>)> = Vec::new();
+    let mut losses: Vec<(Manager, FieldSet)> = Vec::new();
+    for (manager, owned) in &managers.0 {
+        if applying.is_some_and(|(applying, _)| applying == manager) {
+            continue;
+        }
+        let comparison = if owned.api_version == writer.api_version {
+            Some(comparison)
+        } else {
+            if !others.iter().any(|(version, _)| *version == owned.api_version) {
+                others.push((owned.api_version.clone(), elsewhere(writer, live, new, &owned.api_version)));
+            }
+            others.iter().find(|(version, _)| *version == owned.api_version).and_then(|(_, there)| there.as_ref())
+        };
+        let Some(comparison) = comparison else {
+            losses.push((manager.clone(), owned.set.clone()));
+            continue;
+        };
+        let taken = owned.set.intersection(&comparison.set());
+        if !taken.is_empty() {
+            conflicts.0.insert(manager.clone(), taken.clone());
+        }
+        let lost = taken.union(&comparison.removed);
+        if !lost.is_empty() {
+            losses.push((manager.clone(), lost));
+        }
+    }
+    if applying.is_some_and(|(_, force)| !force) && !conflicts.0.is_empty() {
+        return Err(conflicts);
+    }
+    for (manager, lost) in losses {
+        if let Some(owned) = managers.0.get_mut(&manager) {
+            owned.set.remove(&lost);
+        }
+    }
+    managers.0.retain(|_, owned| !owned.set.is_empty());
+    Ok(())
+}
+
+/// What is different in another version.
+fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) -> Option<Comparison> {
+    let (live, schema) = writer.versions.at(live, api_version)?;
+    let (new, _) = writer.versions.at(new, api_version)?;
+    Some(writer.comparison(Type::root(&schema), &live, &new))
+}
+
+/// Applies a configuration.
+pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Refusal> {
+    let is_new = live.is_none();
+    let mut live = live.cloned().unwrap_or_else(|| blank(writer.schema));
+    let entries = take_managed_fields(&mut live);
+    let mut managers = Managers::parse(entries.as_ref())
+        .map_err(|fault| Refusal::Status(Status::internal(format!("failed to decode managed fields: {fault}"))))?;
+    let ty = Type::root(writer.schema);
+    if managers.0.is_empty() && !is_new {
+        let none = blank(writer.schema);
+        let comparison = difference(writer, &none, &live);
+        let before = writer.named(BEFORE_FIRST_APPLY, false);
+        updated(writer, &none, &live, &mut managers, &comparison, &before);
+    }
+    checked(writer, config).map_err(Refusal::Status)?;
+    writer.reconciled(&live, &mut managers);
+    let applying = writer.manager(true);
+    let last = managers.0.get(&applying).cloned();
+    let mut set = fields_of(ty, config);
+    writer.reach.of(&mut set);
+    let time = last.as_ref().and_then(|last| last.time.clone());
+    managers.0.insert(applying.clone(), Owned { set, api_version: writer.api_version.to_owned(), time });
+    let mut new = prune(writer, combine(ty, &live, config), &managers, &applying, last.as_ref());
+    let comparison = writer.comparison(ty, &live, &new);
+    settle(writer, &live, &new, &comparison, &mut managers, Some((&applying, force))).map_err(Refusal::Conflicts)?;
+    if let Some(owned) = managers.0.get_mut(&applying) {
+        owned.set.remove(&NOBODYS);
+        if new != live {
+            owned.time = Some(writer.now.to_owned());
+        }
+    }
+    managers.0.retain(|_, owned| !owned.set.is_empty());
+    set_managed_fields(&mut new, managers.print());
+    Ok(new)
+}
+
+/// Refuses a configuration that is none of this version, or that the schema does not allow.
+fn checked(writer: &Writer<'_>, config: &Value) -> Result<(), Status> {
+    let text = |field: &str| config.get(field).and_then(Value::as_str).unwrap_or("");
+    if text("apiVersion") != writer.api_version {
+        return Err(Status::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
+            text("apiVersion"),
+            writer.api_version
+        )));
+    }
+    if managed_fields(config).is_some_and(|entries| !entries.is_null()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let faults = faults_of(Type::root(writer.schema), config);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let meta = |field: &str| {
+        config.get("metadata").and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or("").to_owned()
+    };
+    let faults = match faults.as_slice() {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    Err(Status::internal(format!(
+        "failed to create typed patch object ({}/{}; {}, Kind={}): {faults}",
+        meta("namespace"),
+        meta("name"),
+        writer.api_version,
+        text("kind")
+    )))
+}

@@ -1,0 +1,151 @@
+//! Walks over one value: which fields are in it, what is wrong with it, and the value without some of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::types::{Form, Type};
+use crate::fields::{Element, FieldSet};
+use crate::schema::Shape;
+
+/// Every field and item that a value mentions.
+pub(super) fn fields_of(ty: Type<'_>, value: &Value) -> FieldSet {
+    mentioned(ty, value).1
+}
+
+/// Whether the value is owned as one, and else what is owned in it.
+fn mentioned(ty: Type<'_>, value: &Value) -> (bool, FieldSet) {
+    let mut set = FieldSet::default();
+    match (ty.form(value), value) {
+        (Form::Leaf, _) => return (true, set),
+        (Form::Object(ty), Value::Object(map)) => {
+            for (name, value) in map {
+                let (whole, below) = mentioned(ty.field(name).unwrap_or(Type::Whole), value);
+                let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
+                set.add(Element::field(name), whole || empty || !ty.names(name), below);
+            }
+        }
+        (Form::List(items), Value::Array(list)) => {
+            let index = items.index(Some(list));
+            let mut seen = BTreeSet::new();
+            let twice: BTreeSet<&Element> =
+                index.iter().map(|(element, _)| element).filter(|element| !seen.insert(*element)).collect();
+            for (element, item) in &index {
+                let below = if twice.contains(element) { FieldSet::default() } else { mentioned(items.item(), item).1 };
+                set.add(element.clone(), true, below);
+            }
+        }
+        _ => {}
+    }
+    (false, set)
+}
+
+/// What is wrong with an applied value: fields that do not exist, values of the wrong type, items that stand twice.
+pub(super) fn faults_of(ty: Type<'_>, value: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    check(ty, value, "", &mut faults);
+    faults
+}
+
+fn check(ty: Type<'_>, value: &Value, path: &str, faults: &mut Vec<String>) {
+    if value.is_null() {
+        return;
+    }
+    if let Some(wanted) = expected(ty, value) {
+        faults.push(format!("{path}: expected {wanted}, got {value}"));
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let path = format!("{path}.{name}");
+                match ty.field(name) {
+                    Some(ty) => check(ty, value, &path, faults),
+                    None => faults.push(format!("{path}: field not declared in schema")),
+                }
+            }
+        }
+        Value::Array(list) => check_list(ty, list, path, faults),
+        _ => {}
+    }
+}
+
+fn check_list(ty: Type<'_>, list: &[Value], path: &str, faults: &mut Vec<String>) {
+    let Type::Known(schema, own) = ty else { return };
+    let Some(items) = schema.items() else { return };
+    let Form::List(told) = ty.form(&Value::Null) else {
+        for (at, item) in list.iter().enumerate() {
+            let item_type = if matches!(items.shape, Shape::Any) { Type::Whole } else { Type::Known(items, own) };
+            check(item_type, item, &format!("{path}[{at}]"), faults);
+        }
+        return;
+    };
+    let mut seen = BTreeSet::new();
+    for (at, item) in list.iter().enumerate() {
+        match told.element(item) {
+            Err(why) => {
+                faults.push(format!("{path}: element {at}: {why}"));
+                return;
+            }
+            Ok(element) => {
+                check(told.item(), item, &format!("{path}{element}"), faults);
+                let text = element.to_string();
+                if !seen.insert(element) {
+                    faults.push(format!("{path}: duplicate entries for key {text}"));
+                }
+            }
+        }
+    }
+}
+
+/// What was expected, when the value is something else.
+fn expected(ty: Type<'_>, value: &Value) -> Option<&'static str> {
+    let Type::Known(schema, _) = ty else { return None };
+    let (fits, wanted) = match schema.shape {
+        Shape::Any => (true, ""),
+        Shape::Struct(_) | Shape::Map(_) => (value.is_object(), "map"),
+        Shape::List(_) => (value.is_array(), "list"),
+        Shape::Boolean => (value.is_boolean(), "boolean"),
+        Shape::Int32 | Shape::Int64 | Shape::Number => (value.is_number(), "numeric (int or float)"),
+        Shape::String | Shape::Bytes | Shape::Time | Shape::MicroTime => (value.is_string(), "string"),
+        Shape::Quantity | Shape::IntOrString => (!value.is_object() && !value.is_array(), "any scalar"),
+    };
+    (!fits).then_some(wanted)
+}
+
+/// The value without the fields and items of a set. What has nothing left is `null`.
+pub(super) fn without(ty: Type<'_>, value: &Value, gone: &FieldSet) -> Value {
+    match (ty.form(value), value) {
+        (Form::Object(ty), Value::Object(map)) => {
+            let mut kept = Map::new();
+            for (name, value) in map {
+                let step = Element::field(name);
+                if gone.has(&step) {
+                    continue;
+                }
+                let value = match gone.below(&step) {
+                    Some(below) => without(ty.field(name).unwrap_or(Type::Whole), value, below),
+                    None => value.clone(),
+                };
+                kept.insert(name.clone(), value);
+            }
+            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
+        }
+        (Form::List(items), Value::Array(list)) => {
+            let kept: Vec<Value> = list
+                .iter()
+                .filter_map(|item| match items.element(item) {
+                    Ok(element) if gone.has(&element) => None,
+                    Ok(element) => Some(match gone.below(&element) {
+                        Some(below) => without(items.item(), item, below),
+                        None => item.clone(),
+                    }),
+                    Err(_) => Some(item.clone()),
+                })
+                .collect();
+            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
+        }
+        (Form::Leaf, value) if !value.is_object() && !value.is_array() => value.clone(),
+        _ => Value::Null,
+    }
+}
