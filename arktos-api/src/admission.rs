@@ -17,6 +17,7 @@ use crate::authorize::escalation;
 use crate::call::Call;
 use crate::verbs::modify::Part;
 
+pub(crate) use defaults::namespace_label;
 pub(crate) use life::{delete, guard_place, refusal};
 
 /// Before a create: plugins that change the object or stand against it.

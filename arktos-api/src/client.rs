@@ -109,8 +109,9 @@ impl Client for InProcessClient {
     }
 
     async fn update(&self, key: &ObjectKey, subresource: Option<&str>, object: Object) -> Result<Stored, Status> {
-        let call = self.about(Verb::Update, key, subresource.unwrap_or(""))?;
+        let mut call = self.about(Verb::Update, key, subresource.unwrap_or(""))?;
         if subresource == Some("scale") {
+            call.options.scale = true;
             scale::update(&call, object).await?;
             return call.found().await;
         }
@@ -119,8 +120,9 @@ impl Client for InProcessClient {
     }
 
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, asked: Patch) -> Result<Stored, Status> {
-        let call = self.about(Verb::Patch, key, subresource.unwrap_or(""))?;
+        let mut call = self.about(Verb::Patch, key, subresource.unwrap_or(""))?;
         if subresource == Some("scale") {
+            call.options.scale = true;
             scale::patch(&call, &asked).await?;
             return call.found().await;
         }

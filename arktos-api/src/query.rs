@@ -152,6 +152,29 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
+    /// The field manager; the name of the client where it does not say.
+    pub(crate) manager: String,
+    /// Whether an apply may take fields from others.
+    pub(crate) force: bool,
+    /// Whether what is written was applied, so that it says itself who manages it.
+    pub(crate) applies: bool,
+    /// Whether the object is written through its scale.
+    pub(crate) scale: bool,
+}
+
+/// The longest name of a manager.
+const MANAGER_MAX: usize = 128;
+
+/// The field manager that a client is when it does not say: the first part of what it calls itself.
+pub(crate) fn default_manager(user_agent: &str) -> String {
+    let mut name = String::new();
+    for found in user_agent.split('/').next().unwrap_or("").chars().filter(|found| !found.is_control()) {
+        if name.len() + found.len_utf8() > MANAGER_MAX {
+            break;
+        }
+        name.push(found);
+    }
+    name
 }
 
 impl WriteOptions {
@@ -169,7 +192,7 @@ impl WriteOptions {
         if kind == "PatchOptions" && !apply && query.find("force").is_some() {
             faults.push(forbidden("force", "may not be specified for non-apply patch"));
         }
-        if manager.len() > 128 {
+        if manager.len() > MANAGER_MAX {
             faults.push(cause("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"));
         }
         if let Some((at, found)) = manager.char_indices().find(|(_, found)| found.is_control()) {
@@ -191,7 +214,8 @@ impl WriteOptions {
         if !faults.is_empty() {
             return Err(Status::invalid("meta.k8s.io", kind, "", faults));
         }
-        Ok(Self { dry_run, field_validation })
+        let force = query.flag("force");
+        Ok(Self { dry_run, field_validation, manager: manager.to_owned(), force, ..Self::default() })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::negotiate::{self, Endpoint, Form, PatchType};
-use crate::query::{QueryMap, ReadOptions, WriteOptions, method_not_allowed};
+use crate::query::{QueryMap, ReadOptions, WriteOptions, default_manager, method_not_allowed};
 use crate::reply::{self, View};
 use crate::request::{ResourceInfo, TenantPart, not_found};
 use crate::server::{Head, State};
@@ -290,6 +290,11 @@ impl ResourceRequest<'_> {
 
     fn write_options(&self, call: &mut Call<'_>, kind: &str, apply: bool) -> Result<(), Status> {
         call.options = WriteOptions::parse(&self.head.query, kind, apply)?;
+        call.options.applies = apply;
+        if call.options.manager.is_empty() {
+            let agent = self.head.headers.get(http::header::USER_AGENT);
+            call.options.manager = default_manager(agent.and_then(|agent| agent.to_str().ok()).unwrap_or(""));
+        }
         Ok(())
     }
 
@@ -349,10 +354,22 @@ impl ResourceRequest<'_> {
     }
 
     async fn patch(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
+        let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
+        if form == PatchType::Apply {
+            return self.apply(call, part).await;
+        }
         let asked = self.asked_patch(call)?;
         let view = self.view_of_object(call)?;
         let changed = patch::patch(call, part, &asked.0, &asked.1).await?;
         Ok(view.object(200, &changed.stored))
+    }
+
+    async fn apply(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
+        self.write_options(call, "PatchOptions", true)?;
+        let view = self.view_of_object(call)?;
+        let config = patch::read_config(&self.bytes)?;
+        let changed = patch::apply_config(call, part, &config, &self.bytes).await?;
+        Ok(view.object(if changed.created { 201 } else { 200 }, &changed.stored))
     }
 
     /// The patch, and what is wrong with how it is written.
@@ -360,7 +377,7 @@ impl ResourceRequest<'_> {
         let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
         self.write_options(call, "PatchOptions", form == PatchType::Apply)?;
         if form == PatchType::Apply {
-            let text = "server-side apply is not served yet: use client-side apply, or a merge patch";
+            let text = "a scale is not applied: apply the object that has it, or send a merge patch";
             return Err(Status::failure(Reason::UnsupportedMediaType, text));
         }
         let (value, repeated) = arktos_core::schema::read_json(&self.bytes).map_err(|fault| {
@@ -381,10 +398,12 @@ impl ResourceRequest<'_> {
             Verb::Get => scale::get(call).await?,
             Verb::Patch => {
                 let asked = self.asked_patch(call)?;
+                call.options.scale = true;
                 scale::patch(call, &asked.0).await?
             }
             _ => {
                 self.write_options(call, "UpdateOptions", false)?;
+                call.options.scale = true;
                 let body = self.typed_body(call, &scale::type_meta())?;
                 scale::update(call, body).await?
             }
@@ -499,7 +518,24 @@ pub(crate) fn call<'a>(
         tenant: asked,
         namespace: namespace.into(),
         name: name.into(),
-        options: WriteOptions::default(),
+        options: WriteOptions { manager: default_manager(&identity.user), ..WriteOptions::default() },
         warnings: parking_lot::Mutex::default(),
     })
+}
+
+/// Whether who makes a call may do something else to what it is about.
+///
+/// # Errors
+/// 403.
+pub(crate) fn authorize_one(call: &Call<'_>, verb: Verb) -> Result<(), Status> {
+    let info = ResourceInfo {
+        group: call.kind.group.clone(),
+        version: call.kind.version.clone(),
+        namespace: call.namespace.clone().into_owned(),
+        resource: call.kind.resource.clone(),
+        name: call.name.clone().into_owned(),
+        subresource: String::new(),
+        rest: Vec::new(),
+    };
+    call.state.authorize(call.identity, call.tenant.as_ref(), verb.name(), &info)
 }

@@ -7,7 +7,7 @@ use super::objects;
 use crate::call::Call;
 
 /// The label by which namespaces are selected by name.
-pub(super) fn namespace_label(object: &mut Object) {
+pub(crate) fn namespace_label(object: &mut Object) {
     let name = object.name().to_owned();
     if !name.is_empty() {
         object.map_mut(&["metadata", "labels"]).insert("kubernetes.io/metadata.name".to_owned(), Value::from(name));

@@ -6,6 +6,8 @@ use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Scope, S
 use arktos_store::{Change, Commit, CommitError, Durability, Expect, Stored};
 use serde_json::Value;
 
+use super::managers;
+use super::modify::Part;
 use crate::admission;
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
@@ -52,6 +54,7 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
 
 async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Status> {
     let now = call.state.config.clock.now();
+    let managed = managers::noted(call, Part::Whole, None, &mut object);
     stamp(call, &mut object, now);
     let stored_kind = call.stored_kind();
     let mut object = rules::convert::to_storage(&call.kind, object);
@@ -63,6 +66,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     admission::create(call, &mut object, &mut commit).await?;
     let mut allocation = Allocation::of_create(call, &mut object)?;
     let mut object = rules::admit_create(&stored_kind, object)?;
+    managers::set(&mut object, managed);
     crate::verbs::subresource::claim_at_creation(call, &mut object, &mut commit).await?;
     let key = call.key_of(object.name())?;
     commit.durability = durability(&key);

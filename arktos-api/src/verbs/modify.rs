@@ -1,14 +1,15 @@
 //! Update, and what every change of an object shares: preconditions, what stays, the no-op, the last finalizer.
 
 use arktos_core::encoded::SHARED;
-use arktos_core::{Object, Status, StatusCause, rules};
+use arktos_core::{Object, Reason, Status, StatusCause, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
-use super::create;
+use super::{create, managers};
 use crate::admission;
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
+use crate::resource::Verb;
 
 /// How often a change is made anew on a newer state before the client is told of the conflict.
 const RETRIES: usize = 32;
@@ -30,6 +31,8 @@ pub(crate) enum Source<'a> {
     Body(Object),
     /// It is made from the old one, which is given in the version of the call's kind.
     Made(&'a (dyn Fn(&Object) -> Result<Object, Status> + Send + Sync)),
+    /// As that, but made also where there is no old one.
+    Applied(&'a (dyn Fn(Option<&Object>) -> Result<Object, Status> + Send + Sync)),
 }
 
 /// What came of a write.
@@ -83,6 +86,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         let body = match source {
             Source::Body(body) => body,
             Source::Made(make) => make(&decoded(call, &call.found().await?)?)?,
+            Source::Applied(make) => make(Some(&decoded(call, &call.found().await?)?))?,
         };
         let stored = delegate.writes.update(&key, subresource, body).await?;
         return Ok(Changed { stored, created: false });
@@ -91,17 +95,23 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         let snapshot = call.engine().latest().await.map_err(|error| crate::call::read_fault(&error))?;
         let own = snapshot.get(&key);
         let Some(old) = own.clone().or_else(|| call.state.shared.get(&key)) else {
-            return created_by_update(call, part, source).await;
+            match created_by_update(call, part, &source).await {
+                // An apply that found nothing, and then was not the first, goes on from what is there.
+                Err(status) if matches!(source, Source::Applied(_)) && status.is(Reason::AlreadyExists) => continue,
+                created => return created,
+            }
         };
         let expect = if own.is_some() { Expect::At(old.revision) } else { Expect::Absent };
         let seen = decoded(call, &old)?;
         let (mut new, sent) = match &source {
             Source::Body(body) => (body.clone(), true),
             Source::Made(make) => (make(&seen)?, false),
+            Source::Applied(make) => (make(Some(&seen))?, false),
         };
         named_alike(call, &mut new)?;
         preconditions(call, &old, &new, sent)?;
-        match write(call, part, &old, new, expect).await? {
+        let managed = managers::noted(call, part, Some(&seen), &mut new);
+        match write(call, part, &old, (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
             None if sent && !body_revision(&source).is_empty() => return Err(modified(call)),
             None => {}
@@ -113,7 +123,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
 fn body_revision<'a>(source: &'a Source<'_>) -> &'a str {
     match source {
         Source::Body(body) => body.str_at(&["metadata", "resourceVersion"]),
-        Source::Made(_) => "",
+        Source::Made(_) | Source::Applied(_) => "",
     }
 }
 
@@ -134,7 +144,7 @@ async fn write(
     call: &Call<'_>,
     part: Part<'_>,
     old: &Stored,
-    new: Object,
+    (new, managed): (Object, Option<Value>),
     expect: Expect,
 ) -> Result<Option<Stored>, Status> {
     let key = call.key()?;
@@ -153,6 +163,7 @@ async fn write(
         Part::Status => rules::admit_status(&stored_kind, &before, new)?,
         Part::Other(name) => super::subresource::admit(call, name, &stored_kind, &before, new)?,
     };
+    managers::settle(&before, &mut new, managed);
     if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
         crate::warnings::of_object(call, &new);
     }
@@ -290,22 +301,36 @@ pub(crate) fn modified(call: &Call<'_>) -> Status {
     Status::conflict(&call.kind.group_resource, &call.name, why)
 }
 
-async fn created_by_update(call: &Call<'_>, part: Part<'_>, source: Source<'_>) -> Result<Changed, Status> {
+async fn created_by_update(call: &Call<'_>, part: Part<'_>, source: &Source<'_>) -> Result<Changed, Status> {
     let allowed = part == Part::Whole && CREATED_BY_UPDATE.contains(&call.kind.storage_resource.as_str());
     match source {
-        Source::Body(mut body) if allowed => {
+        Source::Body(body) if allowed => {
+            let mut body = body.clone();
             named_alike(call, &mut body)?;
             if !body.str_at(&["metadata", "resourceVersion"]).is_empty() || !body.uid().is_empty() {
                 return Err(missing(call, &body));
             }
             super::create::create(call, body).await.map(|stored| Changed { stored, created: true })
         }
-        Source::Body(mut body) => {
-            named_alike(call, &mut body)?;
+        Source::Body(body) => {
+            named_alike(call, &mut body.clone())?;
             Err(call.not_found(&call.name))
         }
-        Source::Made(_) => Err(call.not_found(&call.name)),
+        Source::Applied(make) if part == Part::Whole => created_by_apply(call, make(None)?).await,
+        Source::Made(_) | Source::Applied(_) => Err(call.not_found(&call.name)),
     }
+}
+
+/// Creates what was applied where there was nothing. Who may patch may not therefore create.
+async fn created_by_apply(call: &Call<'_>, mut object: Object) -> Result<Changed, Status> {
+    named_alike(call, &mut object)?;
+    let uid = object.uid();
+    if !uid.is_empty() {
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
+    }
+    crate::resource::authorize_one(call, Verb::Create)?;
+    super::create::create(call, object).await.map(|stored| Changed { stored, created: true })
 }
 
 /// A replace with a uid or revision of what is gone is a conflict, and otherwise not found.

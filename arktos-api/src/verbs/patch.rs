@@ -1,11 +1,13 @@
 //! Patch: a change that is described, made on whatever the object is now.
 
+use arktos_core::media::yaml;
 use arktos_core::schema::{self, Schema};
 use arktos_core::{Dialect, Object, Reason, Status, merge, rules};
 use arktos_store::client::Patch;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::managers;
 use super::modify::{self, Changed, Part, Source};
 use crate::call::Call;
 use crate::query::{FieldValidation, cause};
@@ -29,6 +31,75 @@ pub(crate) async fn patch(
     let changed = modify::modify(call, part, Source::Made(&make)).await;
     call.warnings.lock().append(&mut warned.lock());
     changed
+}
+
+/// Reads an applied configuration: YAML, of which JSON is a part.
+///
+/// # Errors
+/// 400.
+pub(crate) fn read_config(bytes: &[u8]) -> Result<Value, Status> {
+    let refused = |why: String| Err(Status::bad_request(format!("error decoding YAML: {why}")));
+    let kind = match yaml::parse(bytes) {
+        Ok(config @ Value::Object(_)) => return Ok(config),
+        Ok(Value::Null) => return Ok(Value::Object(Map::new())),
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(_) => "bool",
+        // Upstream's reader has words of its own for text that ends where a value was to come.
+        Err(_) if matches!(bytes.trim_ascii_end().last(), Some(b'{' | b'[' | b',')) => {
+            let line = 1 + bytes.trim_ascii_end().iter().filter(|byte| **byte == b'\n').count();
+            let why = format!("yaml: line {line}: did not find expected node content");
+            return refused(format!("error converting YAML to JSON: {why}"));
+        }
+        Err(why) => return refused(why.to_string()),
+    };
+    refused(format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go value of type \
+         map[string]interface {{}}"
+    ))
+}
+
+/// What is wrong with how a configuration is written: keys that stand twice.
+fn repeated(bytes: &[u8]) -> Option<String> {
+    let unmarshal = |lines: &str| format!("error converting YAML to JSON: yaml: unmarshal errors:\n{lines}");
+    match schema::read_json(bytes) {
+        Ok((_, repeated)) if repeated.is_empty() => None,
+        Ok((_, repeated)) => {
+            let key = |path: &String| path.rsplit('.').next().unwrap_or(path).to_owned();
+            let lines: Vec<String> =
+                repeated.iter().map(|path| format!("  line 1: key {:?} already set in map", key(path))).collect();
+            Some(unmarshal(&lines.join("\n")))
+        }
+        Err(_) => yaml::parse_strict(bytes).err().map(|why| why.to_string()),
+    }
+}
+
+/// Applies a configuration to an object, or a part of it, and creates it where it is not there.
+///
+/// # Errors
+/// 409 for conflicts; else as an update or a creation.
+pub(crate) async fn apply_config(
+    call: &Call<'_>,
+    part: Part<'_>,
+    config: &Value,
+    bytes: &[u8],
+) -> Result<Changed, Status> {
+    let fault = if call.options.field_validation == FieldValidation::Ignore { None } else { repeated(bytes) };
+    let make = |old: Option<&Object>| {
+        let value = managers::applied(call, part, old, config, call.options.force)?;
+        if let (Some(fault), FieldValidation::Strict) = (&fault, call.options.field_validation) {
+            return Err(Status::bad_request(format!("error strict decoding YAML: {fault}")));
+        }
+        let mut decoded = schema::decode(&call.kind, value, Dialect::Region)?;
+        decoded.object.notes = old.map(|old| old.notes.clone()).unwrap_or_default();
+        Ok(decoded.object)
+    };
+    let changed = modify::modify(call, part, Source::Applied(&make)).await?;
+    if let Some(fault) = fault {
+        call.warn(fault);
+    }
+    Ok(changed)
 }
 
 /// Applies a patch to a tree.

@@ -196,6 +196,7 @@ fn structs_that_are_always_written_are_not_owned_by_a_creation() {
     assert_eq!(owned["f:spec"]["f:selector"], json!({}), "a selector is owned as one");
     assert_eq!(owned["f:spec"]["f:template"]["f:metadata"], json!({"f:labels": {".": {}, "f:a": {}}}));
     assert_eq!(owned["f:spec"]["f:strategy"]["f:rollingUpdate"]["."], json!({}));
+    assert_eq!(owned["f:spec"]["f:template"]["f:spec"]["f:containers"].get("."), None, "it is written as null");
     assert_eq!(owned["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"main\"}"]["."], json!({}));
 }
 

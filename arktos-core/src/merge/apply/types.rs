@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::fields::{Element, FieldSet, Scalar};
+use crate::schema::builtin::is_zero;
 use crate::schema::{ListKind, Schema, Shape, Struct};
 
 /// The type of a value.
@@ -200,15 +201,24 @@ impl<'a> Items<'a> {
     }
 }
 
-/// An object in which nothing is said: what a new one is compared with. Structs that are written even when nothing is
-/// said in them are there.
+/// An object in which nothing is said: what a new one is compared with. Fields that are written even when nothing is
+/// said of them are there.
 pub(super) fn blank(schema: &Schema) -> Value {
     let mut fields = Map::new();
     if let Some(object) = schema.as_struct().filter(|object| !object.own) {
         for field in &object.fields {
-            let written = matches!(&field.schema.default, Some(Value::Object(default)) if default.is_empty());
-            if written && field.schema.as_struct().is_some() {
-                fields.insert(field.name.to_string(), blank(&field.schema));
+            let name = field.name.to_string();
+            match (&field.schema.default, &field.absent) {
+                (Some(Value::Object(default)), _) if default.is_empty() && field.schema.as_struct().is_some() => {
+                    fields.insert(name, blank(&field.schema));
+                }
+                (Some(zero), Some(_)) if !field.drops_zero && is_zero(zero) => {
+                    fields.insert(name, zero.clone());
+                }
+                (_, Some(Value::Null)) => {
+                    fields.insert(name, Value::Null);
+                }
+                _ => {}
             }
         }
     }

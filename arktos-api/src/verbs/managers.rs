@@ -1,0 +1,147 @@
+//! Field managers: who manages which field is noted at every write, and asked at every apply.
+
+use arktos_core::catalog::Kind;
+use arktos_core::fields::FieldSet;
+use arktos_core::merge::apply::{self, Reach, Versions, Writer};
+use arktos_core::schema::Schema;
+use arktos_core::{Object, Status, rules};
+use serde_json::Value;
+
+use super::modify::Part;
+use crate::call::Call;
+
+/// The object as the other versions of its resource show it.
+struct Others<'a>(&'a Call<'a>);
+
+impl Versions for Others<'_> {
+    fn at(&self, object: &Value, api_version: &str) -> Option<(Value, Schema)> {
+        let call = self.0;
+        let own = &call.kind;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let known = call.state.kinds.find(call.tenant.as_ref()?, group, version, &own.resource);
+        let other = known.filter(|kind| !version.is_empty() && kind.storage_resource == own.storage_resource)?;
+        let mut object = Object::from_value(object.clone())?;
+        // Between two versions the way leads through the stored one.
+        let said = object.type_meta().api_version;
+        if said != other.type_meta.api_version {
+            let from = if said == own.type_meta.api_version { own.clone() } else { call.stored_kind() };
+            object = rules::convert::from_storage(&other, rules::convert::to_storage(&from, object));
+        }
+        Some((object.into_value(), other.schema.clone()))
+    }
+}
+
+/// Which fields a write to this part can change, as upstream's strategies reset the others.
+fn reach(call: &Call<'_>, part: Part<'_>) -> Reach {
+    let kind = &*call.kind;
+    match part {
+        Part::Whole if call.options.scale => Reach::Only(&[&["spec", "replicas"]]),
+        Part::Whole if kind.subresource("status").is_some() => Reach::AllBut(FieldSet::of(&[&["status"]])),
+        Part::Whole => Reach::AllBut(FieldSet::default()),
+        Part::Other("ephemeralcontainers") => Reach::Only(&[&["spec", "ephemeralContainers"]]),
+        Part::Other("resize") => Reach::Only(&[
+            &["spec", "containers", "*", "resources"],
+            &["spec", "containers", "*", "resizePolicy"],
+            &["spec", "initContainers", "*", "resources"],
+            &["spec", "initContainers", "*", "resizePolicy"],
+        ]),
+        Part::Other("finalize") => Reach::AllBut(FieldSet::of(&[&["status"]])),
+        Part::Status | Part::Other(_) => Reach::AllBut(reset_by_status(kind)),
+    }
+}
+
+fn reset_by_status(kind: &Kind) -> FieldSet {
+    let whole_metadata = !kind.builtin
+        || matches!(
+            kind.group.as_str(),
+            "apiextensions.k8s.io" | "apiregistration.k8s.io" | "flowcontrol.apiserver.k8s.io" | "resource.k8s.io"
+        );
+    match kind.kind.as_str() {
+        _ if whole_metadata => FieldSet::of(&[&["spec"], &["metadata"]]),
+        "Pod" => FieldSet::of(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
+        "Deployment" => FieldSet::of(&[&["spec"], &["metadata", "labels"]]),
+        _ => FieldSet::of(&[&["spec"]]),
+    }
+}
+
+/// Does something as the manager that the call names.
+fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) -> T) -> T {
+    let subresource = match part {
+        Part::Whole if call.options.scale => "scale",
+        Part::Whole => "",
+        Part::Status => "status",
+        Part::Other(name) => name,
+    };
+    act(&Writer {
+        manager: &call.options.manager,
+        api_version: &call.kind.type_meta.api_version,
+        subresource,
+        now: &call.state.config.clock.now().to_string(),
+        reach: &reach(call, part),
+        schema: &call.kind.schema,
+        versions: &Others(call),
+    })
+}
+
+/// The `managedFields` of an object that is written by an update (or created, where there is no old one); they are
+/// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made.
+pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&Object>, new: &mut Object) -> Option<Value> {
+    if !call.options.applies {
+        if call.kind.storage_resource.as_str() == "namespaces" {
+            // Upstream has it as a default, so whoever writes the namespace sets it.
+            crate::admission::namespace_label(new);
+        }
+        let live = old.map(|old| Value::Object(old.fields.clone()));
+        let mut value = Value::Object(std::mem::take(&mut new.fields));
+        as_manager(call, part, |writer| apply::update(writer, live.as_ref(), &mut value));
+        if let Value::Object(fields) = value {
+            new.fields = fields;
+        }
+    }
+    new.remove(&["metadata", "managedFields"])
+}
+
+/// Sets `managedFields` of an object that is ready to be written. When nothing but their times would change, nothing
+/// does.
+pub(crate) fn settle(old: &Object, new: &mut Object, managed: Option<Value>) {
+    let path: &[&str] = &["metadata", "managedFields"];
+    let before = old.at(path);
+    if before != managed.as_ref() && apply::same_but_for_times(before, managed.as_ref()) {
+        set(new, before.cloned());
+        if new.fields == old.fields {
+            return;
+        }
+    }
+    set(new, managed);
+}
+
+/// Sets `managedFields`.
+pub(crate) fn set(object: &mut Object, managed: Option<Value>) {
+    match managed {
+        Some(managed) => object.set(&["metadata", "managedFields"], managed),
+        None => {
+            object.remove(&["metadata", "managedFields"]);
+        }
+    }
+}
+
+/// The object with a configuration applied; what there was before is absent for a creation.
+///
+/// # Errors
+/// 400 for a configuration of another kind, 409 for conflicts, 500 for one that the schema does not allow.
+pub(crate) fn applied(
+    call: &Call<'_>,
+    part: Part<'_>,
+    old: Option<&Object>,
+    config: &Value,
+    force: bool,
+) -> Result<Value, Status> {
+    let text = |field: &str| config.get(field).and_then(Value::as_str).unwrap_or("");
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    if (version, kind) != (&call.kind.type_meta.api_version, &call.kind.type_meta.kind) {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
+    }
+    let live = old.map(|old| Value::Object(old.fields.clone()));
+    as_manager(call, part, |writer| apply::apply(writer, live.as_ref(), config, force))
+}
