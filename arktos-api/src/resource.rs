@@ -375,11 +375,7 @@ impl ResourceRequest<'_> {
     /// The patch, and what is wrong with how it is written.
     fn asked_patch(&self, call: &mut Call<'_>) -> Result<(Patch, Vec<String>), Status> {
         let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
-        self.write_options(call, "PatchOptions", form == PatchType::Apply)?;
-        if form == PatchType::Apply {
-            let text = "a scale is not applied: apply the object that has it, or send a merge patch";
-            return Err(Status::failure(Reason::UnsupportedMediaType, text));
-        }
+        self.write_options(call, "PatchOptions", false)?;
         let (value, repeated) = arktos_core::schema::read_json(&self.bytes).map_err(|fault| {
             let why = crate::go_json::fault(&self.bytes).unwrap_or_else(|| fault.to_string());
             Status::bad_request(if form == PatchType::Strategic { why } else { format!("error decoding patch: {why}") })
@@ -396,6 +392,11 @@ impl ResourceRequest<'_> {
         let view = self.view(call, Endpoint { forms: true, protobuf: true, ..Endpoint::default() })?;
         let shown = match self.verb {
             Verb::Get => scale::get(call).await?,
+            Verb::Patch if negotiate::patch_type(&self.head.headers, call.kind.builtin)? == PatchType::Apply => {
+                self.write_options(call, "PatchOptions", true)?;
+                call.options.scale = true;
+                scale::apply(call, &patch::read_config(&self.bytes)?).await?
+            }
             Verb::Patch => {
                 let asked = self.asked_patch(call)?;
                 call.options.scale = true;

@@ -4,6 +4,7 @@ use arktos_core::selector::LabelSelectorSpec;
 use arktos_core::{LabelSelector, Object, Status, TypeMeta};
 use serde_json::{Value, json};
 
+use super::managers;
 use super::modify::{self, Part, Source};
 use super::patch;
 use crate::call::Call;
@@ -46,6 +47,35 @@ pub(crate) async fn patch(call: &Call<'_>, asked: &Patch) -> Result<Object, Stat
         scaled(call, old, &decoded.object, decoded.object.str_at(&["metadata", "resourceVersion"]))
     };
     write(call, &make).await
+}
+
+/// Applies a scale: the number of replicas, applied to the object that has it.
+///
+/// # Errors
+/// As an apply.
+pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Status> {
+    let text = |field: &str| config.get(field).and_then(Value::as_str).unwrap_or("");
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    if (version, kind) != ("autoscaling/v1", "Scale") {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
+    }
+    let types = &call.kind.type_meta;
+    let mut parent = json!({"apiVersion": types.api_version, "kind": types.kind});
+    parent["metadata"] = config.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    if let Some(replicas) = config.get("spec").and_then(|spec| spec.get("replicas")) {
+        parent["spec"] = json!({ "replicas": replicas });
+    }
+    let make = |old: Option<&Object>| {
+        let old = old.ok_or_else(|| call.not_found(&call.name))?;
+        let value = managers::applied(call, Part::Whole, Some(old), &parent, call.options.force)?;
+        let made = arktos_core::schema::decode(&call.kind, value, arktos_core::Dialect::Region)?.object;
+        let mut new = scaled(call, old, &shown(call, &made), made.str_at(&["metadata", "resourceVersion"]))?;
+        managers::set(&mut new, made.at(&["metadata", "managedFields"]).cloned());
+        Ok(new)
+    };
+    let changed = modify::modify(call, Part::Whole, Source::Applied(&make)).await?;
+    Ok(shown(call, &modify::decoded(call, &changed.stored)?))
 }
 
 async fn write(

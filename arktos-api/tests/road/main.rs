@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)] // a test fails by panicking
 
 mod access;
+mod applies;
 mod in_process;
 mod lists;
 mod media;
