@@ -99,7 +99,7 @@ async fn a_torn_end_is_told_from_damage() {
 async fn a_log_that_is_in_use_is_not_looked_at() {
     let disk = written().await;
     let _journal = LogJournal::on(Arc::new(disk.clone()), LogOptions::default()).expect("opens");
-    assert!(matches!(Inspection::on(Arc::new(disk.clone())), Err(OpenError::InUse { .. })));
+    assert!(matches!(Inspection::on(Arc::new(disk)), Err(OpenError::InUse { .. })));
 }
 
 #[test]
