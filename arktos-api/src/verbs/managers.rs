@@ -85,13 +85,13 @@ fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) 
 
 /// The `managedFields` of an object that is written by an update (or created, where there is no old one); they are
 /// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made.
-pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&Object>, new: &mut Object) -> Option<Value> {
+pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<Object>, new: &mut Object) -> Option<Value> {
     if !call.options.applies {
         if call.kind.storage_resource.as_str() == "namespaces" {
             // Upstream has it as a default, so whoever writes the namespace sets it.
             crate::admission::namespace_label(new);
         }
-        let live = old.map(|old| Value::Object(old.fields.clone()));
+        let live = old.map(Object::into_value);
         let mut value = Value::Object(std::mem::take(&mut new.fields));
         as_manager(call, part, |writer| apply::update(writer, live.as_ref(), &mut value));
         if let Value::Object(fields) = value {

@@ -110,7 +110,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         };
         named_alike(call, &mut new)?;
         preconditions(call, &old, &new, sent)?;
-        let managed = managers::noted(call, part, Some(&seen), &mut new);
+        let managed = managers::noted(call, part, Some(seen), &mut new);
         match write(call, part, &old, (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
             None if sent && !body_revision(&source).is_empty() => return Err(modified(call)),

@@ -15,6 +15,20 @@ pub(super) struct Comparison {
     pub(super) removed: FieldSet,
 }
 
+/// What a write did.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Change {
+    /// What is there now and was not, or was something else.
+    pub(super) written: FieldSet,
+    pub(super) removed: FieldSet,
+}
+
+impl Change {
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.removed.is_empty()
+    }
+}
+
 /// What is different at one place itself.
 #[derive(Clone, Copy, Default)]
 struct Here {
@@ -33,13 +47,10 @@ pub(super) fn compare(ty: Type<'_>, old: &Value, new: &Value) -> Comparison {
 }
 
 impl Comparison {
-    pub(super) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
-    }
-
-    /// All that is there now and was not, or was something else.
-    pub(super) fn set(&self) -> FieldSet {
-        self.modified.clone().union(&self.added)
+    /// Makes one of what came and what changed: whoever wrote it owns both alike.
+    pub(super) fn into_change(mut self) -> Change {
+        self.modified.extend(self.added);
+        Change { written: self.modified, removed: self.removed }
     }
 
     /// Compares what is below a step.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Writer;
 use super::combine::combine;
-use super::compare::{Comparison, compare};
+use super::compare::{Change, compare};
 use super::conflict::Conflicts;
 use super::managers::{Manager, Managers, Owned, is_reset};
 use super::prune::prune;
@@ -82,24 +82,29 @@ impl Writer<'_> {
     }
 
     /// What a write changes, of what it can change.
-    fn comparison(&self, ty: Type<'_>, live: &Value, new: &Value) -> Comparison {
-        let mut comparison = compare(ty, live, new);
-        for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+    fn change(&self, ty: Type<'_>, live: &Value, new: &Value) -> Change {
+        let mut change = compare(ty, live, new).into_change();
+        for set in [&mut change.written, &mut change.removed] {
             self.reach.of(set);
         }
-        comparison
+        change
     }
 
     /// The sets of managers, as the types are owned now.
     fn reconciled(&self, live: &Value, managers: &mut Managers) {
+        let reconcile = |ty: Type<'_>, owned: &mut Owned| {
+            if ty.is_stale(&owned.set) {
+                owned.set = ty.reconciled(&owned.set);
+            }
+        };
         managers.0.retain(|_, owned| {
             if owned.api_version == self.api_version {
-                owned.set = Type::root(self.schema).reconciled(&owned.set);
+                reconcile(Type::root(self.schema), owned);
                 return true;
             }
             // Nobody knows what the fields of a version mean that is gone.
             let Some((_, schema)) = self.versions.at(live, &owned.api_version) else { return false };
-            owned.set = Type::root(&schema).reconciled(&owned.set);
+            reconcile(Type::root(&schema), owned);
             true
         });
     }
@@ -109,19 +114,12 @@ impl Writer<'_> {
 pub(super) fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value) {
     let sent = take_managed_fields(new).filter(|_| writer.subresource.is_empty());
     let kept = live.and_then(managed_fields);
-    let comparison = {
-        let blank;
-        let live = match live {
-            Some(live) => live,
-            None => {
-                blank = super::types::blank(writer.schema);
-                &blank
-            }
-        };
-        difference(writer, live, new)
-    };
+    let is_new = live.is_none();
+    let none = if is_new { blank(writer.schema) } else { Value::Null };
+    let live = live.unwrap_or(&none);
+    let change = difference(writer, live, new);
     let says_nothing = sent.is_none() || sent.as_ref() == kept;
-    if says_nothing && comparison.is_empty() {
+    if says_nothing && change.is_empty() {
         return set_managed_fields(new, kept.cloned());
     }
     let mut managers = if is_reset(sent.as_ref()) {
@@ -133,55 +131,39 @@ pub(super) fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value)
         }
     };
     // What nobody kept track of so far is not begun to be tracked by an update.
-    if managers.0.is_empty() && live.is_some() {
+    if managers.0.is_empty() && !is_new {
         return;
     }
-    if !comparison.is_empty() {
-        let blank;
-        let live = match live {
-            Some(live) => live,
-            None => {
-                blank = super::types::blank(writer.schema);
-                &blank
-            }
-        };
-        updated(writer, live, new, &mut managers, &comparison, &writer.manager(false));
+    if !change.is_empty() {
+        updated(writer, live, new, &mut managers, change, writer.manager(false));
     }
     managers.cap();
     set_managed_fields(new, managers.print());
 }
 
 /// What an update changes. `managedFields` do not count.
-fn difference(writer: &Writer<'_>, live: &Value, new: &Value) -> Comparison {
-    let mut comparison = writer.comparison(Type::root(writer.schema), live, new);
-    for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+fn difference(writer: &Writer<'_>, live: &Value, new: &Value) -> Change {
+    let mut change = writer.change(Type::root(writer.schema), live, new);
+    for set in [&mut change.written, &mut change.removed] {
         set.remove(&NOBODYS);
         set.remove_below(&MANAGED_FIELDS);
     }
-    comparison
+    change
 }
 
 static MANAGED_FIELDS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&[&["metadata", "managedFields"]]));
 
 /// Moves what an update changes to its manager.
-fn updated(
-    writer: &Writer<'_>,
-    live: &Value,
-    new: &Value,
-    managers: &mut Managers,
-    comparison: &Comparison,
-    manager: &Manager,
-) {
+fn updated(writer: &Writer<'_>, live: &Value, new: &Value, managers: &mut Managers, change: Change, manager: Manager) {
     writer.reconciled(live, managers);
     // By force, so there is nothing to refuse.
-    let _ = settle(writer, live, new, comparison, managers, None);
-    let set = comparison.set();
-    if set.is_empty() {
+    let _ = settle(writer, live, new, &change, managers, None);
+    if change.written.is_empty() {
         return;
     }
-    let before = managers.0.remove(manager);
-    let set = before.map_or_else(FieldSet::default, |before| before.set).union(&set);
-    managers.0.insert(manager.clone(), writer.owned(set));
+    let mut set = managers.0.remove(&manager).map_or_else(FieldSet::default, |before| before.set);
+    set.extend(change.written);
+    managers.0.insert(manager, writer.owned(set));
 }
 
 /// Takes what is written from those who own it. With an `applying` manager, which keeps what it has, and unless it is
@@ -190,34 +172,34 @@ fn settle(
     writer: &Writer<'_>,
     live: &Value,
     new: &Value,
-    comparison: &Comparison,
+    change: &Change,
     managers: &mut Managers,
     applying: Option<(&Manager, bool)>,
 ) -> Result<(), Conflicts> {
     let mut conflicts = Conflicts::default();
-    let mut others: Vec<(String, Option<Comparison>)> = Vec::new();
+    let mut others: Vec<(String, Option<Change>)> = Vec::new();
     let mut losses: Vec<(Manager, FieldSet)> = Vec::new();
     for (manager, owned) in &managers.0 {
         if applying.is_some_and(|(applying, _)| applying == manager) {
             continue;
         }
-        let comparison = if owned.api_version == writer.api_version {
-            Some(comparison)
+        let change = if owned.api_version == writer.api_version {
+            Some(change)
         } else {
             if !others.iter().any(|(version, _)| *version == owned.api_version) {
                 others.push((owned.api_version.clone(), elsewhere(writer, live, new, &owned.api_version)));
             }
             others.iter().find(|(version, _)| *version == owned.api_version).and_then(|(_, there)| there.as_ref())
         };
-        let Some(comparison) = comparison else {
+        let Some(change) = change else {
             losses.push((manager.clone(), owned.set.clone()));
             continue;
         };
-        let taken = owned.set.intersection(&comparison.set());
+        let taken = owned.set.intersection(&change.written);
         if !taken.is_empty() {
             conflicts.0.insert(manager.clone(), taken.clone());
         }
-        let lost = taken.union(&comparison.removed);
+        let lost = taken.union(&change.removed);
         if !lost.is_empty() {
             losses.push((manager.clone(), lost));
         }
@@ -235,10 +217,10 @@ fn settle(
 }
 
 /// What is different in another version.
-fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) -> Option<Comparison> {
+fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) -> Option<Change> {
     let (live, schema) = writer.versions.at(live, api_version)?;
     let (new, _) = writer.versions.at(new, api_version)?;
-    Some(writer.comparison(Type::root(&schema), &live, &new))
+    Some(writer.change(Type::root(&schema), &live, &new))
 }
 
 /// Applies a configuration.
@@ -251,9 +233,9 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
     let ty = Type::root(writer.schema);
     if managers.0.is_empty() && !is_new {
         let none = blank(writer.schema);
-        let comparison = difference(writer, &none, &live);
+        let change = difference(writer, &none, &live);
         let before = writer.named(BEFORE_FIRST_APPLY, false);
-        updated(writer, &none, &live, &mut managers, &comparison, &before);
+        updated(writer, &none, &live, &mut managers, change, before);
     }
     checked(writer, config).map_err(Refusal::Status)?;
     writer.reconciled(&live, &mut managers);
@@ -264,8 +246,8 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
     let time = last.as_ref().and_then(|last| last.time.clone());
     managers.0.insert(applying.clone(), Owned { set, api_version: writer.api_version.to_owned(), time });
     let mut new = prune(writer, combine(ty, &live, config), &managers, &applying, last.as_ref());
-    let comparison = writer.comparison(ty, &live, &new);
-    settle(writer, &live, &new, &comparison, &mut managers, Some((&applying, force))).map_err(Refusal::Conflicts)?;
+    let change = writer.change(ty, &live, &new);
+    settle(writer, &live, &new, &change, &mut managers, Some((&applying, force))).map_err(Refusal::Conflicts)?;
     if let Some(owned) = managers.0.get_mut(&applying) {
         owned.set.remove(&NOBODYS);
         if new != live {

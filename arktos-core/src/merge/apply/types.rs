@@ -124,6 +124,14 @@ impl<'a> Type<'a> {
         whole
     }
 
+    /// Whether a set has fields of what is owned as one.
+    pub(super) fn is_stale(self, set: &FieldSet) -> bool {
+        set.steps().filter(|(_, _, below)| !below.is_empty()).any(|(step, _, below)| match self.step(step) {
+            Some(Self::Deduced) | None => false,
+            Some(inner) => inner.is_whole() || inner.is_stale(below),
+        })
+    }
+
     /// The set as it is when types that were once owned field by field are owned as one.
     pub(super) fn reconciled(self, set: &FieldSet) -> FieldSet {
         let mut whole = FieldSet::default();
