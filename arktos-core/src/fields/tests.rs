@@ -55,9 +55,8 @@ fn parents_and_children_are_apart() {
 
 #[test]
 fn patterns_keep_what_they_lead_to() {
-    let all = set(
-        json!({"f:spec": {"f:a": {}, "f:l": {"k:{\"name\":\"x\"}": {".": {}, "f:r": {"f:s": {}}, "f:t": {}}}}, "f:z": {}}),
-    );
+    let all = set(json!({"f:spec": {"f:a": {}, "f:l": {
+            "k:{\"name\":\"x\"}": {".": {}, "f:r": {"f:s": {}}, "f:t": {}}}}, "f:z": {}}));
     assert_eq!(
         all.only(&[&["spec", "l", "*", "r"]]).print(),
         json!({"f:spec": {"f:l": {"k:{\"name\":\"x\"}": {".": {}, "f:r": {"f:s": {}}}}}})

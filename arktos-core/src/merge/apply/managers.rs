@@ -166,12 +166,15 @@ pub(super) fn is_reset(entries: Option<&Value>) -> bool {
 /// Whether two `managedFields` differ at most in their times.
 #[must_use]
 pub fn same_but_for_times(one: Option<&Value>, other: Option<&Value>) -> bool {
-    let list = |entries: Option<&'_ Value>| entries.and_then(Value::as_array).cloned().unwrap_or_default();
-    let (one, other) = (list(one), list(other));
-    let timeless = |entry: &Value| {
-        let mut entry = entry.clone();
-        entry.as_object_mut().map(|entry| entry.remove("time"));
-        entry
+    let timeless = |entries: Option<&Value>| {
+        let text = |entry: &Value| {
+            let mut entry = entry.clone();
+            entry.as_object_mut().map(|entry| entry.remove("time"));
+            entry.to_string()
+        };
+        let mut texts: Vec<String> = entries.and_then(Value::as_array).into_iter().flatten().map(text).collect();
+        texts.sort_unstable();
+        texts
     };
-    one.len() == other.len() && one.iter().all(|entry| other.iter().any(|same| timeless(same) == timeless(entry)))
+    timeless(one) == timeless(other)
 }

@@ -168,7 +168,8 @@ fn conflicts_are_told_by_manager() {
     let status = map.try_apply("carol", "", config, false).expect_err("conflict");
     assert_eq!(
         status.message,
-        "Apply failed with 3 conflicts: conflicts with \"alice\":\n- .data.x\nconflicts with \"bob\" using v1:\n- .data.y\n- .data.z"
+        "Apply failed with 3 conflicts: conflicts with \"alice\":\n- .data.x\n\
+         conflicts with \"bob\" using v1:\n- .data.y\n- .data.z"
     );
 }
 
@@ -310,7 +311,8 @@ fn the_status_has_managers_of_its_own() {
     let refused = pod.try_apply("two", "status", other, false).expect_err("conflict");
     assert_eq!(
         refused.message,
-        "Apply failed with 1 conflict: conflict with \"one\" with subresource \"status\": .status.conditions[type=\"x/One\"].status"
+        "Apply failed with 1 conflict: conflict with \"one\" with subresource \"status\": \
+         .status.conditions[type=\"x/One\"].status"
     );
     pod.try_apply("one", "status", json!({"status": {}}), false).expect("applies");
     assert_eq!(pod.at("/status/conditions"), Value::Null);

@@ -1,5 +1,6 @@
 //! Ownership, as writes move it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use super::prune::prune;
 use super::types::{Type, blank};
 use super::walk::{faults_of, fields_of};
 use crate::fields::FieldSet;
+use crate::schema::Schema;
 use crate::status::Status;
 
 /// Who owns what an object had before anybody applied to it, where nobody kept track.
@@ -97,14 +99,18 @@ impl Writer<'_> {
                 owned.set = ty.reconciled(&owned.set);
             }
         };
+        let mut schemas: BTreeMap<String, Option<Schema>> = BTreeMap::new();
         managers.0.retain(|_, owned| {
             if owned.api_version == self.api_version {
                 reconcile(Type::root(self.schema), owned);
                 return true;
             }
             // Nobody knows what the fields of a version mean that is gone.
-            let Some((_, schema)) = self.versions.at(live, &owned.api_version) else { return false };
-            reconcile(Type::root(&schema), owned);
+            let schema = schemas
+                .entry(owned.api_version.clone())
+                .or_insert_with(|| self.versions.at(live, &owned.api_version).map(|(_, schema)| schema));
+            let Some(schema) = schema else { return false };
+            reconcile(Type::root(schema), owned);
             true
         });
     }
@@ -177,7 +183,7 @@ fn settle(
     applying: Option<(&Manager, bool)>,
 ) -> Result<(), Conflicts> {
     let mut conflicts = Conflicts::default();
-    let mut others: Vec<(String, Option<Change>)> = Vec::new();
+    let mut others: BTreeMap<String, Option<Change>> = BTreeMap::new();
     let mut losses: Vec<(Manager, FieldSet)> = Vec::new();
     for (manager, owned) in &managers.0 {
         if applying.is_some_and(|(applying, _)| applying == manager) {
@@ -186,10 +192,10 @@ fn settle(
         let change = if owned.api_version == writer.api_version {
             Some(change)
         } else {
-            if !others.iter().any(|(version, _)| *version == owned.api_version) {
-                others.push((owned.api_version.clone(), elsewhere(writer, live, new, &owned.api_version)));
-            }
-            others.iter().find(|(version, _)| *version == owned.api_version).and_then(|(_, there)| there.as_ref())
+            let there = others
+                .entry(owned.api_version.clone())
+                .or_insert_with(|| elsewhere(writer, live, new, &owned.api_version));
+            there.as_ref()
         };
         let Some(change) = change else {
             losses.push((manager.clone(), owned.set.clone()));
