@@ -3,13 +3,15 @@
 //! ```
 //! use arktos::{ControlPlane, TenantName};
 //!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
 //! let tenant = TenantName::new("acme")?;
 //! let plane = ControlPlane::builder().tenant(&tenant).hosts(3).start().await?;
 //! // `plane.service(&tenant)` is all a `kube::Client` needs; `plane.client(…)` is the same API without HTTP.
 //! plane.stop().await;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # }).unwrap();
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Each control plane is a whole region: a tenant partition with its controllers and scheduler, a resource manager, and
