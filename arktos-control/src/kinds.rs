@@ -34,6 +34,10 @@ resources! {
     ENDPOINTS = "", "v1", "endpoints", "Endpoints";
     /// `events`
     EVENTS = "", "v1", "events", "Event";
+    /// `persistentvolumeclaims`
+    PERSISTENT_VOLUME_CLAIMS = "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim";
+    /// `persistentvolumes`
+    PERSISTENT_VOLUMES = "", "v1", "persistentvolumes", "PersistentVolume";
     /// `configmaps`
     CONFIG_MAPS = "", "v1", "configmaps", "ConfigMap";
     /// `serviceaccounts`

@@ -13,6 +13,7 @@
 //! | `replicaset` | `replicaset` |
 //! | `job`, `ttl-after-finished` | `job` |
 //! | `endpointslice`, `endpoints` | `endpoints` |
+//! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
 //! | which of them run | [`options`] |
@@ -35,6 +36,7 @@ pub mod options;
 mod owner;
 mod pod;
 mod pods;
+mod protection;
 mod reconcile;
 mod replicaset;
 mod setup;
@@ -80,6 +82,8 @@ pub fn partition(
             "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Tenants),
             "endpointslice" => endpoints::start_slices(&mut setup),
             "endpoints" => endpoints::start_legacy(&mut setup),
+            "persistentvolumeclaim-protection" => protection::start_claims(&mut setup),
+            "persistentvolume-protection" => protection::start_volumes(&mut setup),
             "job" => job::start(&mut setup),
             "ttl-after-finished" => job::start_ttl(&mut setup),
             _ => continue,

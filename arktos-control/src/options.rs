@@ -16,6 +16,8 @@ pub const PARTITION: &[&str] = &[
     "ttl-after-finished",
     "endpointslice",
     "endpoints",
+    "persistentvolumeclaim-protection",
+    "persistentvolume-protection",
     "garbage-collector",
 ];
 
@@ -25,6 +27,8 @@ pub const RESOURCE_MANAGER: &[&str] = &["nodelifecycle", "garbage-collector"];
 /// Other names upstream has, or had, for the same controllers.
 const ALIASES: &[(&str, &str)] = &[
     ("endpoint", "endpoints"),
+    ("pvc-protection", "persistentvolumeclaim-protection"),
+    ("pv-protection", "persistentvolume-protection"),
     ("root-ca-cert-publisher", "root-ca-certificate-publisher"),
     ("garbagecollector", "garbage-collector"),
     ("garbage-collector-controller", "garbage-collector"),

@@ -40,6 +40,8 @@ pub struct PodView {
     pub host: Option<Box<(String, String)>>,
     /// The names of its container ports: name, protocol, port.
     pub ports: Vec<NamedPort>,
+    /// The names of the persistent volume claims it uses, of those made for it as well.
+    pub claims: Box<[Box<str>]>,
 }
 
 /// A port of a container that has a name.
@@ -81,6 +83,29 @@ struct Spec {
     hostname: String,
     subdomain: String,
     containers: Vec<Container>,
+    volumes: Option<Vec<Volume>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Volume {
+    name: Box<str>,
+    persistent_volume_claim: Option<ClaimSource>,
+    ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ClaimSource {
+    claim_name: Box<str>,
+}
+
+impl Volume {
+    /// The claim it comes from: a named one, or the one made for this pod.
+    fn claim(self, pod: &str) -> Option<Box<str>> {
+        let made = self.ephemeral.map(|_| format!("{pod}-{}", self.name).into());
+        self.persistent_volume_claim.map(|source| source.claim_name).or(made)
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -138,6 +163,7 @@ impl Decode for PodView {
         if ips.is_empty() && !status.pod_ip.is_empty() {
             ips.push(status.pod_ip);
         }
+        let volumes = spec.volumes.into_iter().flatten();
         let ports = spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default());
         let host = (!spec.hostname.is_empty()).then(|| Box::new((spec.hostname, spec.subdomain)));
         let cost = metadata.annotations.and_then(|it| it.deletion_cost).and_then(|cost| cost.parse().ok());
@@ -158,6 +184,7 @@ impl Decode for PodView {
                     port: port.container_port,
                 })
                 .collect(),
+            claims: volumes.filter_map(|volume| volume.claim(stored.path.name())).collect(),
             stored: stored.clone(),
         })
     }

@@ -150,3 +150,35 @@ fn a_deleted_tenant_leaves_nothing() {
         assert_eq!(left, Vec::<String>::new(), "{}", kind.storage_resource);
     }
 }
+
+#[test]
+fn claims_and_volumes_that_are_deleted_go_when_nobody_uses_them() {
+    let mut world = World::on_the_road();
+    let (claims, volumes) = ("persistentvolumeclaims", "persistentvolumes");
+    for name in ["used", "unused"] {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        let claim = json!({"metadata": {"name": name}, "spec": spec});
+        world.create(claims, "acme", "default", claim).expect("created");
+        let spec =
+            json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}});
+        world.create(volumes, "acme", "", json!({"metadata": {"name": name}, "spec": spec})).expect("created");
+    }
+    world.edit_status(volumes, "acme//used", |volume| volume["status"]["phase"] = json!("Bound"));
+    let volume = json!({"name": "disk", "persistentVolumeClaim": {"claimName": "used"}});
+    let spec = json!({"containers": [{"name": "main", "image": "x"}], "volumes": [volume]});
+    world.create("pods", "acme", "default", json!({"metadata": {"name": "user"}, "spec": spec})).expect("created");
+    world.run_pods();
+    for name in ["used", "unused"] {
+        world.delete(claims, &format!("acme/default/{name}"), None);
+        world.delete(volumes, &format!("acme//{name}"), None);
+    }
+    world.settle();
+    assert_eq!(world.names(claims), ["acme/default/used"]);
+    assert_eq!(world.names(volumes), ["acme//used"]);
+    world.delete("pods", "acme/default/user", None);
+    world.run_pods();
+    world.edit_status(volumes, "acme//used", |volume| volume["status"]["phase"] = json!("Released"));
+    world.settle();
+    assert_eq!(world.names(claims), Vec::<String>::new());
+    assert_eq!(world.names(volumes), Vec::<String>::new());
+}

@@ -264,6 +264,8 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("endpoints", "v1", "Endpoints", Scope::Namespace),
     ("events", "v1", "Event", Scope::Namespace),
     ("configmaps", "v1", "ConfigMap", Scope::Namespace),
+    ("persistentvolumeclaims", "v1", "PersistentVolumeClaim", Scope::Namespace),
+    ("persistentvolumes", "v1", "PersistentVolume", Scope::Tenant),
     ("serviceaccounts", "v1", "ServiceAccount", Scope::Namespace),
     ("namespaces", "v1", "Namespace", Scope::Tenant),
     ("tenants", "v1", "Tenant", Scope::Region),
