@@ -91,7 +91,7 @@ impl Allocation {
         }
         let cidr = &call.state.config.service_cidr;
         if asked.is_empty() {
-            let value = next_address(cidr, self.seed);
+            let value = next_address(cidr, self.seed, 0);
             self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
             return Ok(());
         }
@@ -127,7 +127,7 @@ impl Allocation {
             let asked = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0);
             let counter = port_counter(asked);
             if asked == 0 {
-                let value = next_port(range, self.seed.wrapping_add(u32::try_from(index).unwrap_or(0)));
+                let value = next_port(range, self.seed.wrapping_add(u32::try_from(index).unwrap_or(0)), 0);
                 self.ports.push((index, Pick { value: value.to_string(), counter: port_counter(value), asked: false }));
                 continue;
             }
@@ -167,7 +167,7 @@ impl Allocation {
             self.health = (!held.contains(&counter)).then_some(pick);
             return;
         }
-        let value = next_port(call.state.config.node_ports, self.seed.wrapping_add(1000));
+        let value = next_port(call.state.config.node_ports, self.seed.wrapping_add(1000), 0);
         self.health = Some(Pick { value: value.to_string(), counter: port_counter(value), asked: false });
     }
 
@@ -227,7 +227,7 @@ impl Allocation {
             if full {
                 return Err(Status::internal("failed to allocate a serviceIP: range is full"));
             }
-            let value = next_address(&call.state.config.service_cidr, self.seed);
+            let value = next_address(&call.state.config.service_cidr, self.seed, self.tries);
             self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
             return Ok(());
         }
@@ -237,7 +237,10 @@ impl Allocation {
                 let text = format!("Invalid value: {}: provided port is already allocated", pick.value);
                 return Err(self.fault(call, "spec.healthCheckNodePort", &text));
             }
-            let value = next_port(call.state.config.node_ports, seed.wrapping_add(1000));
+            if full {
+                return Err(Status::internal("failed to allocate a nodePort: range is full"));
+            }
+            let value = next_port(call.state.config.node_ports, seed.wrapping_add(1000), self.tries);
             self.health = Some(Pick { value: value.to_string(), counter: port_counter(value), asked: false });
             return Ok(());
         }
@@ -250,7 +253,8 @@ impl Allocation {
         if full {
             return Err(Status::internal("failed to allocate a nodePort: range is full"));
         }
-        let value = next_port(call.state.config.node_ports, seed.wrapping_add(u32::try_from(index).unwrap_or(0)));
+        let value =
+            next_port(call.state.config.node_ports, seed.wrapping_add(u32::try_from(index).unwrap_or(0)), self.tries);
         self.ports[at].1 = Pick { value: value.to_string(), counter: port_counter(value), asked: false };
         Ok(())
     }
@@ -371,17 +375,41 @@ fn keep(old: &Object, new: &mut Object) {
     }
 }
 
-/// An address of the range. The lower part, from which clients pick fixed ones, is left alone while it can be.
-fn next_address(cidr: &ServiceCidr, seed: u32) -> String {
+/// An address of the range.
+fn next_address(cidr: &ServiceCidr, seed: u32, tries: u32) -> String {
     let size = cidr.size();
-    let low = (size / 16).clamp(16, 256).min(size.saturating_sub(1));
-    let high = size - low;
-    let index = if high == 0 { seed % size } else { low + seed % high };
-    cidr.address(index).to_string()
+    let low = if size > 16 { (size / 16).clamp(16, 256) } else { 0 };
+    cidr.address(next_index(size, low, seed, tries)).to_string()
 }
 
-fn next_port(range: NodePorts, seed: u32) -> i64 {
+fn next_port(range: NodePorts, seed: u32, tries: u32) -> i64 {
     let size = u32::from(range.last.saturating_sub(range.first)) + 1;
-    let low = (size / 32).clamp(16, 128).min(size - 1);
-    i64::from(range.first) + i64::from(low + seed % (size - low))
+    let low = if size > 16 { (size / 32).clamp(16, 128) } else { 0 };
+    i64::from(range.first) + i64::from(next_index(size, low, seed, tries))
+}
+
+/// A place in a range. The lower part, from which clients pick fixed ones, is left alone until all of the upper one has
+/// been tried: the seed goes up by one with each try.
+fn next_index(size: u32, low: u32, seed: u32, tries: u32) -> u32 {
+    let high = size.saturating_sub(low).max(1);
+    if low > 0 && tries % size >= high { seed % low } else { low + seed % high }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_range_is_tried_and_the_lower_ones_last() {
+        for (size, low) in [(1, 0), (2, 0), (16, 0), (17, 16), (254, 16), (2768, 86)] {
+            for seed in [0, 1, 12_345] {
+                let tried: Vec<u32> = (0..size).map(|tries| next_index(size, low, seed + tries, tries)).collect();
+                assert_eq!(tried.iter().copied().collect::<BTreeSet<_>>(), (0..size).collect(), "{size} from {seed}");
+                let upper = tried.iter().take_while(|index| **index >= low).count();
+                assert_eq!(upper as u32, size - low, "{size} from {seed}");
+            }
+        }
+    }
 }
