@@ -477,6 +477,9 @@ impl ResourceRequest<'_> {
     }
 
     async fn delete_collection(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
+        if call.kind.scope != Scope::Region {
+            call.one_tenant()?; // writing to all tenants at once is more than anybody can mean
+        }
         let view = self.view_of_list(call, false)?;
         let body = self.delete_body(call)?;
         let (options, dry) = delete::options(body.as_ref(), &self.head.query)?;
