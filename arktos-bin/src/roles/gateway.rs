@@ -119,7 +119,11 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let destination = destination(&parts.method, parts.uri.path());
         let only_local = shared.partitions.len() == 1 && matches!(shared.partitions[0], Backend::Local(_));
-        let identity = if only_local { None } else { Some((shared.identify)(&parts)?) };
+        let of_hosts = destination == Destination::Hosts;
+        let identity = if only_local && !of_hosts { None } else { Some((shared.identify)(&parts)?) };
+        // What is the hosts' for the region's own users is, under the same short path, the tenant's for a tenant's.
+        let of_tenant = of_hosts && identity.as_ref().is_some_and(|identity| !identity.is_system());
+        let destination = if of_tenant { Destination::Identity } else { destination };
         let body = body.map_err(BodyError::new).boxed_unsync();
         let tenant_of_identity = || identity.as_ref().and_then(|identity| identity.tenant.clone());
         let backend = match destination {
