@@ -116,6 +116,35 @@ impl AdmissionConfig {
         "TaintNodesByCondition",
     ];
 
+    /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
+    pub const NOT_BUILT: [&'static str; 25] = [
+        "AlwaysAdmit",
+        "AlwaysDeny",
+        "AlwaysPullImages",
+        "CertificateApproval",
+        "CertificateSigning",
+        "CertificateSubjectRestriction",
+        "ClusterTrustBundleAttest",
+        "DenyServiceExternalIPs",
+        "EventRateLimit",
+        "ExtendedResourceToleration",
+        "ImagePolicyWebhook",
+        "LimitPodHardAntiAffinityTopology",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionWebhook",
+        "NamespaceAutoProvision",
+        "NamespaceExists",
+        "NodeDeclaredFeatureValidator",
+        "NodeRestriction",
+        "OwnerReferencesPermissionEnforcement",
+        "PersistentVolumeClaimResize",
+        "PodNodeSelector",
+        "PodTolerationRestriction",
+        "PodTopologyLabels",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionWebhook",
+    ];
+
     /// Whether a plugin runs.
     #[must_use]
     pub fn runs(&self, plugin: &str) -> bool {

@@ -58,10 +58,10 @@ pub struct ApiArgs {
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = node_ports)]
     pub service_node_port_range: NodePorts,
     /// Admission plugins to run beside the default ones
-    #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
+    #[arg(long, value_name = "PLUGINS", value_delimiter = ',', value_parser = plugin)]
     pub enable_admission_plugins: Vec<String>,
     /// Default admission plugins not to run
-    #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
+    #[arg(long, value_name = "PLUGINS", value_delimiter = ',', value_parser = plugin)]
     pub disable_admission_plugins: Vec<String>,
     /// The issuer of service account tokens
     #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc")]
@@ -74,6 +74,11 @@ impl ApiArgs {
     /// # Errors
     /// A sentence that says which file is wrong, and how.
     pub fn options(&self) -> Result<ApiOptions, String> {
+        for plugin in &self.enable_admission_plugins {
+            if AdmissionConfig::NOT_BUILT.contains(&plugin.as_str()) {
+                tracing::warn!("the admission plugin {plugin} is not built yet: enabling it has no effect");
+            }
+        }
         Ok(ApiOptions {
             tokens: self.tokens()?,
             anonymous_auth: self.anonymous_auth,
@@ -189,6 +194,12 @@ impl RoleServer {
         self.address
     }
 
+    /// Where it serves plain HTTP, if it does.
+    #[must_use]
+    pub fn insecure_address(&self) -> Option<SocketAddr> {
+        self.insecure.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// The region's certificate authority.
     #[must_use]
     pub fn authority(&self) -> &Authority {
@@ -258,6 +269,11 @@ pub fn certificate_names(address: SocketAddr, more: &[String]) -> (Vec<IpAddr>, 
         }
     }
     (addresses, names)
+}
+
+fn plugin(text: &str) -> Result<String, String> {
+    let known = AdmissionConfig::DEFAULT.contains(&text) || AdmissionConfig::NOT_BUILT.contains(&text);
+    if known { Ok(text.to_owned()) } else { Err(format!("admission plugin {text:?} is unknown")) }
 }
 
 fn node_ports(text: &str) -> Result<NodePorts, String> {

@@ -60,7 +60,7 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     let server = RoleServer::open("gateway", &args.data_dir, &args.data_dir.join("pki"), &args.listen).await?;
     let region = start(&args, &server).await?;
     let files = write_kubeconfigs(&args, &server)?;
-    announce(&args, server.address(), &files, started.elapsed());
+    announce(&args, server.address(), server.insecure_address(), &files, started.elapsed());
     let service = region.gateway().clone();
     server.serve(service, stop, region.stop()).await;
     tracing::info!("stopped");
@@ -122,13 +122,19 @@ fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String
     Ok(Files { admin, tenants })
 }
 
-fn announce(args: &UpArgs, address: std::net::SocketAddr, files: &Files, took: Duration) {
+fn announce(
+    args: &UpArgs,
+    address: std::net::SocketAddr,
+    insecure: Option<std::net::SocketAddr>,
+    files: &Files,
+    took: Duration,
+) {
     println!(
         "The region is up at https://{address} after {} ms: 1 partition, 1 resource manager, {} hollow hosts.",
         took.as_millis(),
         args.hosts
     );
-    if let Some(insecure) = args.listen.insecure_listen {
+    if let Some(insecure) = insecure {
         println!("Plain HTTP, for this machine only: http://{insecure}");
     }
     println!("Data: {} (store: {})", args.data_dir.display(), args.store);
