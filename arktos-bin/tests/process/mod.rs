@@ -1,6 +1,8 @@
 //! Running the real `arktos` program, for tests that look at it from outside.
 #![allow(dead_code)] // each test uses its own part
 
+pub mod http;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,187 @@
+//! What `arktos up` is told on its command line: each flag does what it says, and what cannot be is refused in a line.
+
+mod process;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use process::http::{Caller, names};
+use process::{PATIENCE, Region, pause};
+use serde_json::{Value, json};
+
+const TOKENS: &str = "root-token,root,1,\"system:masters\"\nacme-token,alice,2,\"system:masters\",,acme\n";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+/// A region with a plain address and tokens, and what is asked for beside.
+fn start(directory: &Path, arguments: &[&str]) -> Region {
+    let tokens = directory.join("tokens.csv");
+    std::fs::write(&tokens, TOKENS).expect("written");
+    let tokens = tokens.to_str().expect("a path");
+    let usual = ["--insecure-listen", "127.0.0.1:0", "--token-auth-file", tokens, "--tenants", "acme"];
+    Region::start(&directory.join("data"), &[&usual, arguments].concat())
+}
+
+fn caller<'a>(region: &Region, token: &'a str) -> Caller<'a> {
+    Caller::new(region.insecure.expect("a plain address"), token)
+}
+
+fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+}
+
+/// What a start that must fail says.
+fn refusal(arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let said = Region::try_start(&directory.path().join("data"), arguments).err();
+    let said = said.unwrap_or_else(|| panic!("it started with {arguments:?}"));
+    assert!(said.starts_with("error: ") && !said.contains("panicked"), "{said}");
+    said
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bad = directory.path().join("bad.csv");
+    std::fs::write(&bad, "token,user,1\nonly-a-token\n").expect("written");
+    let bad = bad.to_str().expect("a path");
+    for (arguments, reason) in [
+        (&["--insecure-listen", "0.0.0.0:0"][..], "loopback"),
+        (&["--insecure-listen", "192.0.2.1:8080"], "loopback"),
+        (&["--insecure-listen", "[::]:0"], "loopback"),
+        (&["--store", "paper"], "paper"),
+        (&["--tenants", "Acme"], "Acme"),
+        (&["--tenants", "all"], "all"),
+        (&["--controllers", "nmaespace"], "nmaespace"),
+        (&["--service-cluster-ip-range", "10.0.0.0"], "10.0.0.0"),
+        (&["--service-node-port-range", "9-1"], "9-1"),
+        (&["--enable-admission-plugins", "Nonsense"], "Nonsense"),
+        (&["--token-auth-file", bad], "line 2"),
+        (&["--token-auth-file", "no/such/file"], "no/such/file"),
+        (&["--history-window", "soon"], "soon"),
+        (&["--hosts", "many"], "many"),
+        (&["--no-such-flag"], "--no-such-flag"),
+    ] {
+        let said = refusal(arguments);
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn every_program_says_what_it_takes() {
+    for (program, flag) in [
+        (env!("CARGO_BIN_EXE_arktos"), "up"),
+        (env!("CARGO_BIN_EXE_arktos-partition"), "--resource-manager"),
+        (env!("CARGO_BIN_EXE_arktos-resource-manager"), "--partition"),
+        (env!("CARGO_BIN_EXE_arktos-gateway"), "--partition"),
+        (env!("CARGO_BIN_EXE_arktos-hosts"), "--hosts"),
+    ] {
+        let output = Command::new(program).arg("--help").output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains(flag), "{program}: {said}");
+    }
+}
+
+#[test]
+fn kubeconfigs_and_keys_are_the_owners_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let region = start(directory.path(), &["--hosts=0"]);
+    for file in [region.kubeconfig(None), region.kubeconfig(Some("acme")), region.data_dir.join("pki/ca.key")] {
+        let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+    let config = std::fs::read_to_string(region.kubeconfig(Some("acme"))).expect("read");
+    assert!(config.contains(&format!("https://{}/tenants/acme", region.address)), "{config}");
+}
+
+#[test]
+fn what_is_kept_depends_on_the_store() {
+    for (store, kept) in [("log", true), ("sled", true), ("memory", false)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let arguments = ["--store", store, "--hosts", "0"];
+        let region = start(directory.path(), &arguments);
+        assert_eq!(caller(&region, "acme-token").post(MAPS, &map("kept")).0, 201, "{store}");
+        assert!(region.stop().success(), "{store}");
+        let region = start(directory.path(), &arguments);
+        let code = caller(&region, "acme-token").get(&format!("{MAPS}/kept")).0;
+        assert_eq!(code, if kept { 200 } else { 404 }, "{store}");
+    }
+}
+
+#[test]
+fn tokens_say_who_and_of_which_tenant_and_nobody_may_be_anonymous_if_so_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let region = start(directory.path(), &["--hosts=0"]);
+    assert_eq!(caller(&region, "root-token").get("/api/v1/tenants").0, 200, "no tenant is the region's");
+    assert_eq!(caller(&region, "acme-token").get("/api/v1/tenants").0, 403);
+    assert_eq!(caller(&region, "acme-token").get(MAPS).0, 200);
+    assert_eq!(caller(&region, "other-token").get(MAPS).0, 401);
+    assert_eq!((caller(&region, "").get("/version").0, caller(&region, "").get(MAPS).0), (200, 403));
+    drop(region);
+    let region = start(directory.path(), &["--hosts=0", "--anonymous-auth=false"]);
+    assert_eq!((caller(&region, "").get("/version").0, caller(&region, "").get(MAPS).0), (401, 401));
+    assert_eq!(caller(&region, "acme-token").get(MAPS).0, 200);
+}
+
+#[test]
+fn services_get_addresses_and_ports_from_the_ranges() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ranges = ["--service-cluster-ip-range", "172.30.5.0/24", "--service-node-port-range", "31000-31001"];
+    let region = start(directory.path(), &[&ranges[..], &["--hosts=0"]].concat());
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+               "spec": {"type": "NodePort", "ports": [{"port": 80}]}})
+    };
+    let caller = caller(&region, "acme-token");
+    for name in ["one", "two"] {
+        let (code, made) = caller.post(SERVICES, &service(name));
+        assert_eq!(code, 201, "{made}");
+        assert!(made["spec"]["clusterIP"].as_str().is_some_and(|ip| ip.starts_with("172.30.5.")), "{made}");
+        assert!((31000..=31001).contains(&made["spec"]["ports"][0]["nodePort"].as_i64().unwrap_or(0)), "{made}");
+    }
+    let (code, full) = caller.post(SERVICES, &service("three"));
+    assert_ne!(code, 201, "the range is used up: {full}");
+}
+
+#[test]
+fn controllers_and_plugins_can_be_chosen() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let chosen = ["--controllers=namespace,tenant", "--disable-admission-plugins=ServiceAccount", "--hosts=0"];
+    let region = start(directory.path(), &chosen);
+    let caller = caller(&region, "acme-token");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"},
+                     "spec": {"containers": [{"name": "main", "image": "x"}]}});
+    let (code, pod) = caller.post("/api/v1/namespaces/default/pods", &pod);
+    assert_eq!((code, pod["spec"].get("serviceAccountName")), (201, None), "without the plugin, no account");
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "short"}});
+    assert_eq!(caller.post("/api/v1/namespaces", &namespace).0, 201);
+    assert_eq!(caller.delete("/api/v1/namespaces/short").0, 200);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while caller.get("/api/v1/namespaces/short").0 != 404 {
+        assert!(std::time::Instant::now() < deadline, "the namespace controller was asked for");
+        pause();
+    }
+    let (_, accounts) = caller.get("/api/v1/serviceaccounts");
+    assert_eq!(names(&accounts), Vec::<String>::new(), "the account controller was not");
+}
+
+#[test]
+fn hosts_and_tenants_are_made_and_more_can_be_named_later() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let region = start(directory.path(), &["--hosts=2"]);
+    let root = caller(&region, "root-token");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while names(&root.get("/api/v1/nodes").1).len() != 2 {
+        assert!(std::time::Instant::now() < deadline, "the hosts do not register");
+        pause();
+    }
+    assert!(region.stop().success());
+    let data = directory.path().join("data");
+    let region = Region::start(&data, &["--hosts=0", "--tenants=globex", "--insecure-listen=127.0.0.1:0"]);
+    assert!(region.kubeconfig(Some("globex")).exists());
+    assert!(region.stop().success());
+    let region = start(directory.path(), &["--hosts=0"]);
+    let (_, tenants) = caller(&region, "root-token").get("/api/v1/tenants");
+    assert_eq!(names(&tenants), ["//acme", "//globex", "//system"]);
+}

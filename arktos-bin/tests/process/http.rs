@@ -1,0 +1,79 @@
+//! Plain HTTP, word for word: what no well-behaved client would send can be sent.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// Somebody with a bearer token (or none, when it is empty), and headers that go with every request.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Where to.
+    pub address: SocketAddr,
+    /// The token.
+    pub token: &'a str,
+    /// Headers, one a line, each with its line end.
+    pub headers: &'a str,
+}
+
+impl<'a> Caller<'a> {
+    /// Somebody with a token.
+    pub fn new(address: SocketAddr, token: &'a str) -> Self {
+        Self { address, token, headers: "" }
+    }
+
+    /// The same, saying this in headers.
+    pub fn saying(self, headers: &'a str) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// GET.
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.send("GET", path, None)
+    }
+
+    /// POST of an object.
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("POST", path, Some(body))
+    }
+
+    /// DELETE.
+    pub fn delete(&self, path: &str) -> (u16, Value) {
+        self.send("DELETE", path, None)
+    }
+
+    /// Any request: its code, and its body where that is JSON.
+    pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let authorization = match self.token {
+            "" => String::new(),
+            token => format!("Authorization: Bearer {token}\r\n"),
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\n{authorization}{}Content-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.address,
+            self.headers,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        stream.write_all(body.as_bytes()).expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers and ends");
+        let answer = String::from_utf8(answer).expect("text");
+        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (code.expect("a code"), serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+}
+
+/// `tenant/namespace/name` of what a list has.
+pub fn names(list: &Value) -> Vec<String> {
+    let part = |item: &Value, part: &str| item["metadata"][part].as_str().unwrap_or_default().to_owned();
+    let items = list["items"].as_array().expect("a list");
+    items.iter().map(|it| format!("{}/{}/{}", part(it, "tenant"), part(it, "namespace"), part(it, "name"))).collect()
+}
