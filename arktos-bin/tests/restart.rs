@@ -57,6 +57,9 @@ fn everything_is_still_there_and_two_processes_never_share_a_directory() {
     assert_eq!(refusal.trim().lines().count(), 1, "one line, not a trace: {refusal}");
     assert!(region.stop().success());
 
+    let other_store = [NO_CONTROLLERS, &["--store", "sled"]].concat();
+    let refusal = Region::try_start(directory.path(), &other_store).err().expect("it must not start");
+    assert!(refusal.contains("was begun with --store log"), "{refusal}");
     let region = Region::start(directory.path(), NO_CONTROLLERS);
     runtime().block_on(async {
         let client = connect(&region);

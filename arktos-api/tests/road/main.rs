@@ -48,7 +48,7 @@ impl World {
         let engine = Engine::memory(shared.clone());
         let mut config = ApiConfig::new(engine.clone(), shared, Arc::new(SeededRandom::new(7)));
         config.tokens = TokenTable::parse(
-            "root,admin,,system:masters\nacme,alice,,system:masters,,acme\numbra,uma,,system:masters,,umbra\n\
+            "root,admin,,system:masters\nviv,viv,\nacme,alice,,system:masters,,acme\numbra,uma,,system:masters,,umbra\n\
              clerk,clara,,clerks,,acme\n",
         )
         .unwrap();

@@ -76,6 +76,23 @@ async fn only_system_looks_across_tenants() {
 }
 
 #[tokio::test]
+async fn a_rule_for_one_resource_in_system_is_none_for_everybodys() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]);
+    let role = json!({"metadata": {"name": "maps"}, "rules": rules});
+    assert_eq!(world.post("root", &format!("{rbac}/clusterroles"), role).await.code, 201);
+    let subjects = json!([{"kind": "User", "name": "viv", "apiGroup": "rbac.authorization.k8s.io"}]);
+    let role = json!({"kind": "ClusterRole", "name": "maps", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = json!({"metadata": {"name": "maps"}, "subjects": subjects, "roleRef": role});
+    assert_eq!(world.post("root", &format!("{rbac}/clusterrolebindings"), binding).await.code, 201);
+    assert_eq!(world.get("viv", "/api/v1/configmaps").await.code, 200, "system's own");
+    assert_eq!(world.get("viv", "/api/v1/tenants/acme/configmaps").await.code, 403);
+    assert_eq!(world.get("viv", "/api/v1/tenants/all/configmaps").await.code, 403);
+}
+
+#[tokio::test]
 async fn what_belongs_to_the_region_is_refused_to_tenants_by_rule() {
     let world = World::new().await;
     for path in ["/api/v1/nodes", "/api/v1/tenants", "/api/v1/tenants/acme", "/apis/region.arktos.io/v1/claims"] {

@@ -38,6 +38,9 @@ pub struct KubeconfigArgs {
 /// # Errors
 /// A sentence that says what is wrong.
 pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
+    if !args.pki_dir.join("ca.crt").exists() {
+        eprintln!("note: {} has no certificate authority yet; a new one is made there", args.pki_dir.display());
+    }
     let authority = Authority::open(&args.pki_dir).map_err(|error| error.to_string())?;
     let of_the_region = args.component || (args.tenant.is_none() && args.group.is_none());
     let group = if of_the_region { Some(arktos_api::identity::MASTERS.to_owned()) } else { args.group.clone() };

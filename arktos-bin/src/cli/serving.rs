@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use crate::net::kubeconfig::Kubeconfig;
-use crate::net::pki::{Authority, Credential, Subject};
+use crate::net::pki::{Authority, Credential, Subject, private_directory};
 use crate::net::remote::Remote;
 use crate::net::serve::{Stop, serve, stopped};
 use crate::net::{address, tls};
@@ -179,7 +179,7 @@ impl RoleServer {
             None => None,
         };
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        std::fs::create_dir_all(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        private_directory(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
         let lock = crate::roles::store::lock(data_dir)?;
         let authority = Authority::open(pki_dir).map_err(|error| error.to_string())?;
         let (addresses, names) = certificate_names(address, &args.names);

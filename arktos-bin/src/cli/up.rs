@@ -1,5 +1,6 @@
 //! `arktos up`: a whole region in one process.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +14,10 @@ use super::serving::{ApiArgs, ListenArgs, RoleServer, duration};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::HollowOptions;
 use crate::net::kubeconfig::Kubeconfig;
-use crate::net::pki::{Subject, write_private};
+use crate::net::pki::{Subject, private_directory, write_private};
 use crate::net::serve::Stop;
 use crate::roles::region::{Region, RegionOptions};
-use crate::roles::store::{StoreArgs, StoreKind};
+use crate::roles::store::{StoreArgs, StoreKind, remember};
 
 /// Run a whole region in this process: a tenant partition, a resource manager, the gateway and hollow hosts.
 ///
@@ -58,6 +59,7 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     let started = Instant::now();
     args.logging.start()?;
     let server = RoleServer::open("gateway", &args.data_dir, &args.data_dir.join("pki"), &args.listen).await?;
+    remember(&args.data_dir, &args.store)?;
     let region = start(&args, &server).await?;
     let files = write_kubeconfigs(&args, &server)?;
     announce(&args, server.address(), server.insecure_address(), &files, started.elapsed());
@@ -94,8 +96,8 @@ struct Files {
     tenants: Vec<(TenantName, PathBuf)>,
 }
 
-/// Writes a kubeconfig for the administrator and one for each tenant that was asked for. Those that are there already
-/// are written anew: the address may have changed.
+/// Writes a kubeconfig for the administrator and one for each tenant that is asked for now, or was earlier. Those that
+/// are there already are written anew: the address may have changed.
 fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String> {
     let (authority, address) = (server.authority(), server.address());
     let reachable = match address.ip() {
@@ -111,9 +113,14 @@ fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String
     let subject = Subject { user: "admin".to_owned(), tenant: None, group: Some("system:masters".to_owned()) };
     write(&admin, "arktos-admin", format!("https://{reachable}"), &subject)?;
     let directory = args.data_dir.join("kubeconfigs");
-    std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    private_directory(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut tenants = Vec::new();
-    for tenant in &args.tenants {
+    let earlier = std::fs::read_dir(&directory).into_iter().flatten().flatten().filter_map(|file| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        TenantName::new(name.strip_suffix(".kubeconfig")?).ok()
+    });
+    let named: BTreeSet<TenantName> = args.tenants.iter().cloned().chain(earlier).collect();
+    for tenant in &named {
         let path = directory.join(format!("{tenant}.kubeconfig"));
         let subject = Subject { user: "admin".to_owned(), tenant: Some(tenant.to_string()), group: None };
         write(&path, tenant.as_str(), format!("https://{reachable}/tenants/{tenant}"), &subject)?;

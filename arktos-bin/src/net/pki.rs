@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -73,7 +73,7 @@ impl Authority {
             let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(&key)?)?;
             return Ok(Self { certificate, issuer, directory: directory.to_owned() });
         }
-        fs::create_dir_all(directory).map_err(|source| PkiError::File { path: directory.to_owned(), source })?;
+        private_directory(directory).map_err(|source| PkiError::File { path: directory.to_owned(), source })?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -158,6 +158,14 @@ fn validity(params: &mut CertificateParams, days: i64) {
     let now = std::time::SystemTime::now();
     params.not_before = (now - std::time::Duration::from_secs(3600)).into();
     params.not_after = (now + day * u32::try_from(days).unwrap_or(365)).into();
+}
+
+/// Makes a directory that only this user can read; one that is there already stays as it is.
+///
+/// # Errors
+/// What the system answered.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {

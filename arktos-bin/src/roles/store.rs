@@ -170,6 +170,28 @@ async fn open_etcd(
     Err(StoreError::NotBuilt("etcd"))
 }
 
+/// Notes in a data directory which store keeps its objects, and refuses another one: what the first has kept would seem
+/// to be gone.
+///
+/// # Errors
+/// A sentence that says which store the directory belongs to.
+pub fn remember(data_dir: &Path, kind: &StoreKind) -> Result<(), String> {
+    let path = data_dir.join("store");
+    match fs::read_to_string(&path) {
+        Ok(known) if known.trim() == kind.to_string() => Ok(()),
+        Ok(known) => Err(format!(
+            "{} was begun with --store {}: go on with that, or choose another --data-dir",
+            data_dir.display(),
+            known.trim()
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && *kind == StoreKind::Memory => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::write(&path, format!("{kind}\n")).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
 /// Takes a data directory for this process, for as long as the file that is returned stays open.
 ///
 /// # Errors
