@@ -6,6 +6,7 @@ pub mod kubeconfig;
 pub mod logging;
 pub mod partition;
 pub mod resource_manager;
+pub mod role;
 pub mod serving;
 pub mod store;
 pub mod up;

@@ -1,50 +1,20 @@
 //! `arktos-partition`: a tenant partition.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
-use arktos_core::catalog::Catalog;
-use arktos_store::{Client, Tasks};
 use clap::Args;
 
-use super::logging::LoggingArgs;
-use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, duration, peers};
-use crate::edge::{SystemClock, SystemRandom};
+use super::role::{Opened, RoleArgs};
+use super::serving::{Peer, peers};
 use crate::net::serve::Stop;
-use crate::roles::partition::{Partition, PartitionOptions};
-use crate::roles::store::{StoreArgs, StoreKind};
+use crate::roles::partition::Partition;
 
 /// Run a tenant partition: the store and the API of its tenants, their controllers and their scheduler.
 #[derive(Debug, Clone, Args)]
 pub struct PartitionArgs {
-    /// The partition's name, unique in the region
-    #[arg(long, value_name = "NAME")]
-    pub name: String,
-    /// Where the store is kept
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Where the region's certificate authority is
-    #[arg(long, value_name = "DIR")]
-    pub pki_dir: PathBuf,
     /// A resource manager whose hosts pods are placed on; may be given more than once
     #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required = true)]
     pub managers: Vec<Peer>,
-    /// What keeps the objects: log, memory, sled, or etcd:URL
-    #[arg(long, value_name = "STORE", default_value = "log")]
-    pub store: StoreKind,
-    /// How long past revisions are kept for watches and lists that go on from them
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub history_window: Duration,
-    /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
-    pub controllers: Vec<String>,
     #[command(flatten)]
-    listen: ListenArgs,
-    #[command(flatten)]
-    api: ApiArgs,
-    #[command(flatten)]
-    logging: LoggingArgs,
+    role: RoleArgs,
 }
 
 /// Runs a partition until told to stop.
@@ -52,24 +22,11 @@ pub struct PartitionArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
-    args.logging.start()?;
-    let server = RoleServer::open(&args.name, &args.data_dir, &args.pki_dir, &args.listen).await?;
-    let managers: Vec<(String, Arc<dyn Client>)> = peers(&args.managers, &Catalog::builtin())?;
-    let mut api = args.api.options()?;
-    api.advertise = Some(server.address());
-    server.authority().certificate().clone_into(&mut api.ca_certificate);
-    let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
-    let options = PartitionOptions {
-        name: args.name.clone(),
-        store: StoreArgs { kind: args.store, data_dir: args.data_dir, history_window: args.history_window },
-        api,
-        catalog: Catalog::builtin(),
-        controllers: args.controllers,
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-    };
+    let Opened { server, options, tasks } = args.role.open().await?;
+    let managers = peers(&args.managers, &options.catalog)?;
+    let name = options.name.clone();
     let partition = Partition::start(options, managers, &tasks).await.map_err(|error| error.to_string())?;
-    println!("Partition {} serves at https://{}", args.name, server.address());
+    println!("Partition {name} serves at https://{}", server.address());
     let wind_up = async {
         tasks.stop().await;
         partition.close().await;

@@ -22,6 +22,25 @@ use arktos_api::{AdmissionConfig, ApiConfig, Identity, NodePorts, ServiceCidr, T
 use arktos_control::StoredKind;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
+use arktos_store::{Clock, Random};
+
+/// What a partition or a resource manager is made of.
+pub struct RoleOptions {
+    /// Its name, unique in the region.
+    pub name: String,
+    /// What keeps its objects.
+    pub store: store::StoreArgs,
+    /// What can be set of its API.
+    pub api: ApiOptions,
+    /// The kinds that are served.
+    pub catalog: Arc<Catalog>,
+    /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
+    pub controllers: Vec<String>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives uids and jitter.
+    pub random: Arc<dyn Random>,
+}
 
 /// What can be set of the API of a partition or a resource manager.
 #[derive(Debug, Clone)]

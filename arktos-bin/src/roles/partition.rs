@@ -3,35 +3,16 @@
 use std::sync::Arc;
 
 use arktos_api::{ApiConfig, ApiServer, Claimer, Delegate, Identity, VirtualResource};
-use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Client, Clock, Engine, Query, Random, Tasks};
+use arktos_store::{Client, Engine, Query, Tasks};
 use async_trait::async_trait;
 
 use super::late::LateClient;
-use super::store::{self, StoreArgs};
-use super::{ApiOptions, StartError};
-
-/// What a partition is made of.
-pub struct PartitionOptions {
-    /// Its name, unique in the region.
-    pub name: String,
-    /// What keeps its objects.
-    pub store: StoreArgs,
-    /// What can be set of its API.
-    pub api: ApiOptions,
-    /// The kinds that are served.
-    pub catalog: Arc<Catalog>,
-    /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
-    pub controllers: Vec<String>,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Gives uids and jitter.
-    pub random: Arc<dyn Random>,
-}
+use super::store;
+use super::{RoleOptions, StartError};
 
 /// A partition that runs.
 pub struct Partition {
@@ -48,11 +29,11 @@ impl Partition {
     /// # Errors
     /// [`StartError`].
     pub async fn start(
-        options: PartitionOptions,
+        options: RoleOptions,
         managers: Vec<(String, Arc<dyn Client>)>,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
-        let PartitionOptions { name, clock, random, .. } = &options;
+        let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, clock, tasks).await?;
         // What `system` sees of the hosts: those of all resource managers.
         let (nodes, driver) = Aggregate::new(
@@ -87,7 +68,7 @@ impl Partition {
         Ok(partition)
     }
 
-    fn run_controllers(&mut self, options: &PartitionOptions, tasks: &Tasks) -> Result<(), StartError> {
+    fn run_controllers(&mut self, options: &RoleOptions, tasks: &Tasks) -> Result<(), StartError> {
         let controllers = arktos_control::Options::new(super::kinds(&options.catalog));
         let controllers = controllers.root_ca(options.api.ca_certificate.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
@@ -101,7 +82,7 @@ impl Partition {
         Ok(())
     }
 
-    fn run_scheduler(&self, options: &PartitionOptions, managers: Vec<(String, Arc<dyn Client>)>, tasks: &Tasks) {
+    fn run_scheduler(&self, options: &RoleOptions, managers: Vec<(String, Arc<dyn Client>)>, tasks: &Tasks) {
         let client = self.api.client(Identity::system_component("system:kube-scheduler"));
         let mut settings =
             arktos_sched::Options { partition: options.name.clone(), ..arktos_sched::Options::default() };

@@ -11,10 +11,10 @@ use futures::StreamExt;
 
 use super::gateway::{Backend, Gateway, OnePartition};
 use super::late::LateClient;
-use super::partition::{Partition, PartitionOptions};
-use super::resource_manager::{ResourceManager, ResourceManagerOptions};
+use super::partition::Partition;
+use super::resource_manager::ResourceManager;
 use super::store::StoreArgs;
-use super::{ApiOptions, StartError};
+use super::{ApiOptions, RoleOptions, StartError};
 use crate::hollow::{self, HollowOptions};
 
 /// The name of the one partition.
@@ -71,7 +71,7 @@ impl Region {
     async fn start_roles(options: RegionOptions, tasks: &Tasks) -> Result<Self, StartError> {
         let RegionOptions { clock, random, .. } = &options;
         let late = LateClient::new();
-        let manager = ResourceManagerOptions {
+        let manager = RoleOptions {
             name: MANAGER.to_owned(),
             store: options.store.clone(),
             api: options.api.clone(),
@@ -83,7 +83,7 @@ impl Region {
         let partitions: Vec<(String, Arc<dyn Client>)> = vec![(PARTITION.to_owned(), Arc::new(late.clone()))];
         let manager = ResourceManager::start(manager, partitions, tasks).await?;
         let manager_client = manager.api().client(Identity::system_component(PARTITION));
-        let partition = PartitionOptions {
+        let partition = RoleOptions {
             name: PARTITION.to_owned(),
             store: options.store.clone(),
             api: options.api.clone(),

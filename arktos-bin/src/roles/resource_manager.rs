@@ -14,29 +14,11 @@ use arktos_store::engine::EngineConfig;
 use arktos_store::{Client, Clock, Engine, Query, Random, Tasks};
 use async_trait::async_trait;
 
-use super::store::{self, StoreArgs};
-use super::{ApiOptions, StartError};
+use super::store;
+use super::{RoleOptions, StartError};
 
 /// How old a claim may be before its partition is asked whether anything is bound under it.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
-
-/// What a resource manager is made of.
-pub struct ResourceManagerOptions {
-    /// Its name, unique in the region.
-    pub name: String,
-    /// What keeps its objects.
-    pub store: StoreArgs,
-    /// What can be set of its API.
-    pub api: ApiOptions,
-    /// The kinds that are served.
-    pub catalog: Arc<Catalog>,
-    /// Which controllers run, as `--controllers` has it.
-    pub controllers: Vec<String>,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Gives uids and jitter.
-    pub random: Arc<dyn Random>,
-}
 
 /// A resource manager that runs.
 pub struct ResourceManager {
@@ -52,11 +34,11 @@ impl ResourceManager {
     /// # Errors
     /// [`StartError`].
     pub async fn start(
-        options: ResourceManagerOptions,
+        options: RoleOptions,
         partitions: Vec<(String, Arc<dyn Client>)>,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
-        let ResourceManagerOptions { name, clock, random, .. } = &options;
+        let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, clock, tasks).await?;
         let pods = bound_pods(name, &partitions, clock, random, tasks)?;
 

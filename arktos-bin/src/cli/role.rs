@@ -1,0 +1,80 @@
+//! What the commands that run one role with a store have in common.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::catalog::Catalog;
+use arktos_store::Tasks;
+use clap::Args;
+
+use super::logging::LoggingArgs;
+use super::serving::{ApiArgs, ListenArgs, RoleServer, duration};
+use crate::edge::{SystemClock, SystemRandom};
+use crate::roles::RoleOptions;
+use crate::roles::store::{StoreArgs, StoreKind, remember};
+
+/// The flags of a role that has a store.
+#[derive(Debug, Clone, Args)]
+pub struct RoleArgs {
+    /// The role's name, unique in the region
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// Where the store is kept
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Where the region's certificate authority is
+    #[arg(long, value_name = "DIR")]
+    pub pki_dir: PathBuf,
+    /// What keeps the objects: log, memory, sled, or etcd:URL
+    #[arg(long, value_name = "STORE", default_value = "log")]
+    pub store: StoreKind,
+    /// How long past revisions are kept for watches and lists that go on from them
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub history_window: Duration,
+    /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
+    pub controllers: Vec<String>,
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    logging: LoggingArgs,
+}
+
+/// A role that is ready to start: its sockets are bound, its directory is taken.
+pub struct Opened {
+    /// Serves its API.
+    pub server: RoleServer,
+    /// What it is made of.
+    pub options: RoleOptions,
+    /// Runs what it runs.
+    pub tasks: Tasks,
+}
+
+impl RoleArgs {
+    /// Starts logging, binds the sockets, takes the data directory.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub async fn open(self) -> Result<Opened, String> {
+        self.logging.start()?;
+        let server = RoleServer::open(&self.name, &self.data_dir, &self.pki_dir, &self.listen).await?;
+        remember(&self.data_dir, &self.store)?;
+        let mut api = self.api.options()?;
+        api.advertise = Some(server.address());
+        server.authority().certificate().clone_into(&mut api.ca_certificate);
+        let options = RoleOptions {
+            name: self.name,
+            store: StoreArgs { kind: self.store, data_dir: self.data_dir, history_window: self.history_window },
+            api,
+            catalog: Catalog::builtin(),
+            controllers: self.controllers,
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SystemRandom),
+        };
+        let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
+        Ok(Opened { server, options, tasks })
+    }
+}
