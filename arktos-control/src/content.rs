@@ -113,7 +113,7 @@ async fn empty(client: &dyn Client, within: &Within, resource: &GroupResource, n
     };
     let mut deletions = Vec::with_capacity(items.len());
     for item in &items {
-        if item.object.header().deletion.is_none() {
+        if item.object.header().deletion().is_none() {
             deletions.push(remove(client, resource, item));
         }
     }
@@ -130,7 +130,7 @@ async fn empty(client: &dyn Client, within: &Within, resource: &GroupResource, n
 
 async fn remove(client: &dyn Client, resource: &GroupResource, item: &Stored) -> Result<(), Status> {
     let key = ObjectKey { resource: resource.clone(), path: item.path.clone() };
-    delete(client, &key, &item.object.header().uid, Some(Propagation::Background)).await
+    delete(client, &key, item.object.header().uid(), Some(Propagation::Background)).await
 }
 
 fn count(resource: &GroupResource, items: &[Stored], now: Timestamp, left: &mut Left) {
@@ -140,12 +140,12 @@ fn count(resource: &GroupResource, items: &[Stored], now: Timestamp, left: &mut 
     left.objects.insert(resource.clone(), items.len());
     for item in items {
         let header = item.object.header();
-        for finalizer in &header.finalizers {
+        for finalizer in header.finalizers() {
             *left.finalizers.entry(finalizer.to_string()).or_insert(0) += 1;
         }
         // A deletion mark says when the object is to be gone.
-        let grace = header.deletion.map_or(FINALIZER_ESTIMATE, |gone| gone.since(now));
-        let finalizers = if header.finalizers.is_empty() { Duration::ZERO } else { FINALIZER_ESTIMATE };
+        let grace = header.deletion().map_or(FINALIZER_ESTIMATE, |gone| gone.since(now));
+        let finalizers = if header.finalizers().len() == 0 { Duration::ZERO } else { FINALIZER_ESTIMATE };
         left.estimate = left.estimate.max(grace).max(finalizers);
     }
 }
@@ -155,7 +155,7 @@ async fn list(client: &dyn Client, query: &Query) -> Result<Vec<Stored>, Status>
     match found(client.list(query).await) {
         Ok(listing) => {
             let items = listing.map(|listing| listing.items).unwrap_or_default();
-            Ok(items.into_iter().filter(|item| !item.object.header().notes.contains_key(SHARED)).collect())
+            Ok(items.into_iter().filter(|item| item.object.header().note(SHARED).is_none()).collect())
         }
         Err(status) if status.is(Reason::MethodNotAllowed) => Ok(Vec::new()),
         Err(status) => Err(status),

@@ -113,7 +113,7 @@ impl InEveryNamespace {
 
     /// The namespace's object, or that there is none; `None` when the namespace is going or gone.
     fn find(&self, namespace: &ObjectPath) -> Option<Option<Arc<Stored>>> {
-        let live = self.namespaces.store().get(namespace)?.object.header().deletion.is_none();
+        let live = self.namespaces.store().get(namespace)?.object.header().deletion().is_none();
         let path = ObjectPath::new(namespace.tenant(), namespace.name(), self.name);
         live.then(|| self.objects.store().get(&path))
     }

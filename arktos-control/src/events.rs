@@ -111,11 +111,11 @@ impl Told {
     fn new(component: &'static str, about: &Stored, mood: Mood, reason: &'static str, message: String) -> Self {
         let header = about.object.header();
         let reference = ObjectReference {
-            kind: header.type_meta.kind.clone(),
+            kind: header.type_meta().kind.clone(),
             namespace: about.path.namespace().to_owned(),
             name: about.path.name().to_owned(),
-            uid: header.uid.to_string(),
-            api_version: header.type_meta.api_version.clone(),
+            uid: header.uid().to_string(),
+            api_version: header.type_meta().api_version.clone(),
             resource_version: about.revision.to_string(),
             ..ObjectReference::default()
         };

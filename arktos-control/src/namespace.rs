@@ -32,7 +32,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let queue = queue(&setup.clock);
     let adds = queue.clone();
     namespaces.handle(move |event| {
-        if event.after().is_some_and(|namespace| namespace.object.header().deletion.is_some()) {
+        if event.after().is_some_and(|namespace| namespace.object.header().deletion().is_some()) {
             adds.add(event.path().clone());
         }
     });
@@ -40,7 +40,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     pods.handle(move |event| {
         if let Event::Removed { path, .. } = event {
             let namespace = ObjectPath::new(path.tenant(), "", path.namespace());
-            if known.store().get(&namespace).is_some_and(|known| known.object.header().deletion.is_some()) {
+            if known.store().get(&namespace).is_some_and(|known| known.object.header().deletion().is_some()) {
                 adds.add(namespace);
             }
         }
@@ -63,7 +63,7 @@ impl Reconcile for Namespaces {
         let Some(stored) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
         let namespace = Namespace::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
         let Ok(tenant) = TenantName::new(path.tenant()) else { return Ok(Outcome::Done) };
-        if stored.object.header().deletion.is_none() || !namespace.spec.finalizers.iter().any(|it| it == FINALIZER) {
+        if stored.object.header().deletion().is_none() || !namespace.spec.finalizers.iter().any(|it| it == FINALIZER) {
             return Ok(Outcome::Done);
         }
         self.note(path, &stored, None).await?;
@@ -86,7 +86,7 @@ impl Reconcile for Namespaces {
 impl Namespaces {
     /// Notes that the namespace is going, and what holds it up.
     async fn note(&self, path: &ObjectPath, stored: &Stored, left: Option<&Left>) -> Result<(), Status> {
-        let (uid, now) = (&stored.object.header().uid, self.clock.now());
+        let (uid, now) = (stored.object.header().uid(), self.clock.now());
         amend(&*self.client, &NAMESPACES.key(path), Some("status"), |object| {
             let Ok(mut namespace) = Namespace::from_object(object) else { return false };
             let before = namespace.status.clone();
@@ -95,7 +95,7 @@ impl Namespaces {
                 left.note("Namespace", &mut namespace.status.conditions, now);
             }
             object.set(&["status"], serde_json::to_value(&namespace.status).unwrap_or_default());
-            object.uid() == &**uid && namespace.status != before
+            object.uid() == uid && namespace.status != before
         })
         .await
         .map(drop)
@@ -104,19 +104,19 @@ impl Namespaces {
     /// Takes this controller's finalizer off: the namespace goes, unless somebody else holds it.
     async fn finalize(&self, path: &ObjectPath, stored: &Stored) -> Result<(), Status> {
         let key = NAMESPACES.key(path);
-        let uid = &stored.object.header().uid;
+        let uid = stored.object.header().uid();
         amend(&*self.client, &key, Some("finalize"), |object| {
             let others: Vec<String> = match Namespace::from_object(object) {
                 Ok(namespace) => namespace.spec.finalizers.into_iter().filter(|it| it != FINALIZER).collect(),
                 Err(_) => return false,
             };
             object.set(&["spec", "finalizers"], json!(others));
-            object.uid() == &**uid
+            object.uid() == uid
         })
         .await?;
         // A server that does not delete with the last finalizer is told to.
         match found(self.client.get(&key).await)? {
-            Some(held) if held.object.header().finalizers.is_empty() => delete(&*self.client, &key, uid, None).await,
+            Some(held) if held.object.header().finalizers().len() == 0 => delete(&*self.client, &key, uid, None).await,
             _ => Ok(()),
         }
     }

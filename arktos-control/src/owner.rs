@@ -14,7 +14,7 @@ pub(crate) fn controller_reference(kind: &Resource, owner: &Stored) -> OwnerRefe
         api_version: kind.type_meta.api_version.clone(),
         kind: kind.type_meta.kind.clone(),
         name: owner.path.name().to_owned(),
-        uid: owner.object.header().uid.to_string(),
+        uid: owner.object.header().uid().to_string(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
@@ -35,14 +35,14 @@ pub(crate) enum Claim {
 
 /// What is to become of an object in the eyes of a manager with this uid and selector.
 pub(crate) fn claim(manager: &Stored, selector: &LabelSelectorSpec, object: &Header) -> Claim {
-    let going = manager.object.header().deletion.is_some();
+    let going = manager.object.header().deletion().is_some();
     let fits = selector.matches(|key| object.label(key));
     match object.controller() {
-        Some(owner) if *owner.uid != *manager.object.header().uid => Claim::NotMine,
+        Some(owner) if *owner.uid != *manager.object.header().uid() => Claim::NotMine,
         Some(_) if fits => Claim::Mine,
         Some(_) if going => Claim::NotMine,
         Some(_) => Claim::Release,
-        None if going || !fits || object.deletion.is_some() => Claim::NotMine,
+        None if going || !fits || object.deletion().is_some() => Claim::NotMine,
         None => Claim::Adopt,
     }
 }
@@ -58,10 +58,10 @@ pub(crate) async fn adopt(
 ) -> Result<Option<Stored>, Status> {
     let Some(fresh) = found(client.get(&managers.key(&manager.path)).await)? else { return Ok(None) };
     let (now, read) = (fresh.object.header(), manager.object.header());
-    if now.uid != read.uid || now.deletion.is_some() {
+    if now.uid() != read.uid() || now.deletion().is_some() {
         return Ok(None);
     }
-    let uid = object.object.header().uid.clone();
+    let uid = object.object.header().uid().to_owned();
     let reference = serde_json::to_value(controller_reference(managers, manager)).map_err(Status::internal)?;
     amend(client, &objects.key(&object.path), None, |edited| {
         let managed = edited.meta().is_ok_and(|meta| meta.controller().is_some() || meta.deletion_timestamp.is_some());
@@ -81,7 +81,7 @@ pub(crate) async fn disown(
     object: &Stored,
     owner_uids: &[&str],
 ) -> Result<(), Status> {
-    let uid = object.object.header().uid.clone();
+    let uid = object.object.header().uid().to_owned();
     let key = objects.key(&object.path);
     amend(client, &key, None, |edited| edited.uid() == &*uid && remove_owners(edited, owner_uids)).await.map(drop)
 }

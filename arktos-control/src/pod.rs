@@ -1,6 +1,6 @@
 //! A pod as controllers see it: decoded once an event, to the few things they ask.
 
-use arktos_core::{Encoded, OwnerReference, Timestamp};
+use arktos_core::{Encoded, OwnerRef, Timestamp};
 use arktos_store::Stored;
 use arktos_store::informer::{Decode, DecodeError};
 use serde::Deserialize;
@@ -206,13 +206,13 @@ impl PodView {
     /// Its uid.
     #[must_use]
     pub fn uid(&self) -> &str {
-        &self.object().header().uid
+        self.object().header().uid()
     }
 
     /// Whether it is being deleted.
     #[must_use]
     pub fn is_terminating(&self) -> bool {
-        self.object().header().deletion.is_some()
+        self.object().header().deletion().is_some()
     }
 
     /// Whether it has ended, well or not.
@@ -242,7 +242,7 @@ impl PodView {
 
     /// Who manages it.
     #[must_use]
-    pub fn controller(&self) -> Option<&OwnerReference> {
+    pub fn controller(&self) -> Option<OwnerRef<'_>> {
         self.object().header().controller()
     }
 

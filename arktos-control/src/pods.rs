@@ -62,7 +62,7 @@ impl PodControl {
     ) -> Result<Vec<Arc<PodView>>, Status> {
         let view = self.pods.store().view();
         let unmanaged = namespace_key(&manager.path);
-        let owned = view.by(BY_OWNER, &manager.object.header().uid);
+        let owned = view.by(BY_OWNER, manager.object.header().uid());
         let unmanaged = view.by(UNMANAGED, &unmanaged).filter(|_| !selector.is_empty());
         let candidates: Vec<Arc<PodView>> = owned
             .chain(unmanaged)
@@ -74,7 +74,7 @@ impl PodControl {
             match claim(manager, selector, pod.object().header()) {
                 Claim::Mine => mine.push(pod),
                 Claim::Release => {
-                    disown(&*self.client, &PODS, &pod.stored, &[&manager.object.header().uid]).await?;
+                    disown(&*self.client, &PODS, &pod.stored, &[manager.object.header().uid()]).await?;
                 }
                 Claim::Adopt if pod.is_active() => {
                     if adopt(&*self.client, managers, manager, &PODS, &pod.stored).await?.is_some() {

@@ -115,7 +115,7 @@ impl Reconcile for Volumes {
 /// Whether an object is to go, and a finalizer keeps it.
 fn is_held(stored: &Stored, finalizer: &str) -> bool {
     let header = stored.object.header();
-    header.deletion.is_some() && header.finalizers.iter().any(|it| **it == *finalizer)
+    header.deletion().is_some() && header.finalizers().any(|it| it == finalizer)
 }
 
 /// Takes the finalizer off an object that is to go.

@@ -116,7 +116,7 @@ pub(crate) fn watch_all<T: HasStored>(
     random: Arc<dyn Random>,
 ) -> Builder<T> {
     Informer::builder(client, query, clock, random).index(BY_OWNER, |_, value: &T| {
-        value.stored().object.header().owners.iter().map(|owner| owner.uid.clone()).collect::<Vec<String>>()
+        value.stored().object.header().owners().map(|owner| owner.uid.to_owned()).collect::<Vec<String>>()
     })
 }
 

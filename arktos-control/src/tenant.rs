@@ -65,7 +65,7 @@ impl Reconcile for Tenants {
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
         let Some(stored) = self.tenants.store().get(path) else { return Ok(Outcome::Done) };
         let Ok(tenant) = TenantName::new(path.name()) else { return Ok(Outcome::Done) };
-        if stored.object.header().deletion.is_some() {
+        if stored.object.header().deletion().is_some() {
             return if tenant.is_system() { Ok(Outcome::Done) } else { self.remove(path, &tenant).await };
         }
         match self.equip(&tenant).await {
@@ -74,7 +74,7 @@ impl Reconcile for Tenants {
         }
         let phase = stored.object.parse::<Tenant>().map_err(unreadable)?.status.phase;
         if phase.is_empty() {
-            self.note(path, &stored.object.header().uid, |status| status.phase = "Active".to_owned()).await?;
+            self.note(path, stored.object.header().uid(), |status| status.phase = "Active".to_owned()).await?;
         }
         Ok(Outcome::Done)
     }
@@ -114,9 +114,9 @@ impl Tenants {
     /// One step of a deletion: namespaces first, each of which empties itself, then everything else.
     async fn remove(&self, path: &ObjectPath, tenant: &TenantName) -> Result<Outcome, Status> {
         let Some(stored) = found(self.client.get(&TENANTS.key(path)).await)? else { return Ok(Outcome::Done) };
-        let uid = stored.object.header().uid.clone();
+        let uid = stored.object.header().uid().to_owned();
         let going = stored.object.parse::<Tenant>().map_err(unreadable)?;
-        if stored.object.header().deletion.is_none() || !going.spec.finalizers.iter().any(|it| is_ours(it)) {
+        if stored.object.header().deletion().is_none() || !going.spec.finalizers.iter().any(|it| is_ours(it)) {
             return Ok(Outcome::Done);
         }
         let now = self.clock.now();
@@ -146,8 +146,8 @@ impl Tenants {
         let namespaces = self.client.list(&Query::all(NAMESPACES.resource.clone(), within.clone())).await?.items;
         for namespace in &namespaces {
             let header = namespace.object.header();
-            if header.deletion.is_none() {
-                delete(&*self.client, &NAMESPACES.key(&namespace.path), &header.uid, None).await?;
+            if header.deletion().is_none() {
+                delete(&*self.client, &NAMESPACES.key(&namespace.path), header.uid(), None).await?;
             }
         }
         Ok(namespaces.len())
@@ -188,7 +188,7 @@ impl Tenants {
         })
         .await?;
         match found(self.client.get(&key).await)? {
-            Some(held) if held.object.header().finalizers.is_empty() => delete(&*self.client, &key, uid, None).await,
+            Some(held) if held.object.header().finalizers().len() == 0 => delete(&*self.client, &key, uid, None).await,
             _ => Ok(()),
         }
     }

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::header::Header;
 use crate::key::Revision;
 use crate::kind::TypeMeta;
-use crate::meta::{ObjectMeta, OwnerReference};
+use crate::meta::ObjectMeta;
 use crate::object::Object;
-use crate::time::Timestamp;
 
 /// How much of an object beyond plain Kubernetes a reader is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -47,64 +46,7 @@ pub const SHARED: &str = "shared";
 /// The header beside the bytes is what lists, watches and controllers ask of every object, so that nobody decodes to
 /// filter. How the two are kept is not part of the interface.
 #[derive(Clone)]
-pub struct Encoded(Arc<Parts>);
-
-struct Parts {
-    header: Header,
-    tail: Bytes,
-}
-
-/// What is known of an encoded object without decoding it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Header {
-    /// `apiVersion` and `kind` it is stored as.
-    pub type_meta: Arc<TypeMeta>,
-    /// The object's identity across time.
-    pub uid: Box<str>,
-    /// The labels, sorted by key.
-    pub labels: Box<[(Box<str>, Box<str>)]>,
-    /// The values of the kind's selectable fields, in the order in which the kind declares them.
-    pub fields: Box<[Box<str>]>,
-    /// The objects this one lives and dies with.
-    pub owners: Box<[OwnerReference]>,
-    /// What must be done before it may go.
-    pub finalizers: Box<[Box<str>]>,
-    /// Since when it is being deleted.
-    pub deletion: Option<Timestamp>,
-    /// What the control plane notes beside it.
-    pub notes: BTreeMap<String, String>,
-}
-
-impl Header {
-    /// A header that says nothing but the type: for stores that read back, field by field, what they wrote.
-    #[must_use]
-    pub fn bare(type_meta: Arc<TypeMeta>) -> Self {
-        Self {
-            type_meta,
-            uid: "".into(),
-            labels: Box::default(),
-            fields: Box::default(),
-            owners: Box::default(),
-            finalizers: Box::default(),
-            deletion: None,
-            notes: BTreeMap::new(),
-        }
-    }
-
-    /// The value of a label.
-    #[must_use]
-    pub fn label(&self, key: &str) -> Option<&str> {
-        let at = self.labels.binary_search_by(|(label, _)| (**label).cmp(key)).ok()?;
-        Some(&self.labels[at].1)
-    }
-
-    /// The reference that says who manages the object, if any does.
-    #[must_use]
-    pub fn controller(&self) -> Option<&OwnerReference> {
-        self.owners.iter().find(|owner| owner.controller == Some(true))
-    }
-}
+pub struct Encoded(Arc<Header>);
 
 impl Encoded {
     /// Encodes an object.
@@ -135,36 +77,33 @@ impl Encoded {
         if meta.name.is_empty() {
             return Err(EncodeError::NoName);
         }
-        let header = Header {
-            type_meta: type_meta.clone(),
-            uid: meta.uid.as_str().into(),
-            labels: meta.labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
-            fields,
-            owners: meta.owner_references.into(),
-            finalizers: meta.finalizers.iter().map(|name| name.as_str().into()).collect(),
-            deletion: meta.deletion_timestamp,
-            notes: object.notes.clone(),
-        };
-        Ok(Self(Arc::new(Parts { header, tail: Bytes::from(write_tail(object)?) })))
+        let header = Header::pack(type_meta.clone(), &meta, &fields, &object.notes, &write_tail(object)?);
+        header.map(|header| Self(Arc::new(header))).ok_or(EncodeError::TooLarge)
     }
 
-    /// An encoded object from its parts, as [`header`](Self::header) and [`tail`](Self::tail) gave them: for stores
-    /// that read back what they wrote.
+    /// An encoded object from its parts, as [`Header::packed`] and [`tail`](Self::tail) gave them: for stores that read
+    /// back what they wrote. `None` when `header` is not exactly a header.
     #[must_use]
-    pub fn from_parts(header: Header, tail: Bytes) -> Self {
-        Self(Arc::new(Parts { header, tail }))
+    pub fn from_parts(type_meta: Arc<TypeMeta>, header: &[u8], tail: &[u8]) -> Option<Self> {
+        Header::unpack(type_meta, header, tail).map(|header| Self(Arc::new(header)))
     }
 
     /// What is known without decoding.
     #[must_use]
     pub fn header(&self) -> &Header {
-        &self.0.header
+        &self.0
     }
 
     /// The shared bytes: all that follows `"metadata":{`, to the object's last brace.
     #[must_use]
-    pub fn tail(&self) -> &Bytes {
-        &self.0.tail
+    pub fn tail(&self) -> &[u8] {
+        self.0.tail()
+    }
+
+    /// About how many bytes it takes up in memory, with what it shares with nobody.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Header>() + self.0.packed().len() + self.tail().len()
     }
 
     /// Whether two handles share one encoding.
@@ -197,9 +136,9 @@ impl Encoded {
             out.extend_from_slice(tenant.as_bytes());
             out.extend_from_slice(b"\",");
         }
-        if dialect == Dialect::Region && !self.0.header.notes.is_empty() {
+        if dialect == Dialect::Region && self.0.notes().len() > 0 {
             out.extend_from_slice(b"\"arktosNotes\":");
-            out.extend_from_slice(serde_json::to_string(&self.0.header.notes).unwrap_or_default().as_bytes());
+            out.extend_from_slice(serde_json::to_string(&self.notes()).unwrap_or_default().as_bytes());
             out.push(b',');
         }
         out.extend_from_slice(b"\"resourceVersion\":\"");
@@ -217,7 +156,7 @@ impl Encoded {
         dialect: Dialect,
     ) {
         self.head(out, type_meta, tenant, revision, dialect);
-        out.extend_from_slice(&self.0.tail);
+        out.extend_from_slice(self.tail());
     }
 
     /// The object decoded to a tree, with its type, notes and, where `revision` is given, its `resourceVersion`. The
@@ -227,12 +166,17 @@ impl Encoded {
     /// When the bytes are not JSON, which only a store that gave back something else than it was given can cause.
     pub fn decode(&self, revision: Option<Revision>) -> Result<Object, serde_json::Error> {
         let mut fields: Map<String, Value> = self.parse()?;
-        fields.insert("kind".to_owned(), Value::from(self.0.header.type_meta.kind.as_str()));
-        fields.insert("apiVersion".to_owned(), Value::from(self.0.header.type_meta.api_version.as_str()));
+        fields.insert("kind".to_owned(), Value::from(self.0.type_meta().kind.as_str()));
+        fields.insert("apiVersion".to_owned(), Value::from(self.0.type_meta().api_version.as_str()));
         if let (Some(revision), Some(Value::Object(meta))) = (revision, fields.get_mut("metadata")) {
             meta.insert("resourceVersion".to_owned(), Value::from(revision.to_string()));
         }
-        Ok(Object { fields, notes: self.0.header.notes.clone() })
+        Ok(Object { fields, notes: self.notes() })
+    }
+
+    /// What the control plane notes beside it.
+    fn notes(&self) -> BTreeMap<String, String> {
+        self.0.notes().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// The object decoded as a type of the caller's, without `apiVersion`, `kind`, tenant and revision.
@@ -240,9 +184,9 @@ impl Encoded {
     /// # Errors
     /// When the object does not have the type's shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        let mut whole = Vec::with_capacity(self.0.tail.len() + 13);
+        let mut whole = Vec::with_capacity(self.tail().len() + 13);
         whole.extend_from_slice(b"{\"metadata\":{");
-        whole.extend_from_slice(&self.0.tail);
+        whole.extend_from_slice(self.tail());
         serde_json::from_slice(&whole)
     }
 
@@ -261,16 +205,16 @@ impl Encoded {
 
 impl PartialEq for Encoded {
     fn eq(&self, other: &Self) -> bool {
-        self.same(other) || (self.0.header == other.0.header && self.0.tail == other.0.tail)
+        self.same(other) || (self.0 == other.0 && self.tail() == other.tail())
     }
 }
 
 impl fmt::Debug for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoded")
-            .field("kind", &self.0.header.type_meta.kind)
-            .field("uid", &self.0.header.uid)
-            .field("bytes", &self.0.tail.len())
+            .field("kind", &self.0.type_meta().kind)
+            .field("uid", &self.0.uid())
+            .field("bytes", &self.tail().len())
             .finish()
     }
 }
@@ -282,6 +226,9 @@ pub enum EncodeError {
     /// The object has no name.
     #[error("the object has no metadata.name")]
     NoName,
+    /// The object has 4 GiB or more.
+    #[error("the object is too large")]
+    TooLarge,
     /// A field of `metadata` has the wrong type, or the object is not JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -349,7 +296,7 @@ mod tests {
         let encoded =
             Encoded::encode(&type_meta, &object, &[&["spec", "nodeName"], &["status", "phase"]]).expect("encodes");
         assert_eq!(encoded.header().label("a"), Some("1"));
-        assert_eq!(&*encoded.header().fields, &["n1".into(), "".into()]);
+        assert_eq!(encoded.header().fields().collect::<Vec<_>>(), ["n1", ""]);
         let mut out = Vec::new();
         encoded.write(&mut out, Some(&type_meta), "acme", Revision(9), Dialect::Plain);
         let plain: Value = serde_json::from_slice(&out).expect("json");
@@ -385,7 +332,7 @@ mod tests {
         let (type_meta, mut object) = pod();
         object.notes.insert("resource-manager".to_owned(), "rm-0".to_owned());
         let encoded = Encoded::encode(&type_meta, &object, &[&[NOTES, "resource-manager"]]).expect("encodes");
-        assert_eq!(&*encoded.header().fields, &["rm-0".into()]);
+        assert_eq!(encoded.header().field(0), "rm-0");
         for (dialect, seen) in [(Dialect::Plain, false), (Dialect::Arktos, false), (Dialect::Region, true)] {
             let mut out = Vec::new();
             encoded.write(&mut out, None, "acme", Revision(1), dialect);

@@ -14,6 +14,8 @@
 //! | what no schema says of a kind | [`rules`] |
 //! | an object that can be edited | [`object`] |
 //! | an object as it is stored, cached and sent | [`encoded`] |
+//! | what is known of it without decoding | [`header`] |
+//! | how that is kept in few bytes | [`packed`] |
 //! | which objects does a client mean | [`selector`] |
 //! | what a client is told when it fails | [`status`] |
 //! | time as the API writes it | [`time`] |
@@ -27,6 +29,7 @@
 pub mod catalog;
 pub mod encoded;
 pub mod fields;
+pub mod header;
 pub mod key;
 pub mod kind;
 pub mod media;
@@ -34,6 +37,7 @@ pub mod merge;
 pub mod meta;
 pub mod name;
 pub mod object;
+pub mod packed;
 pub mod quantity;
 pub mod rules;
 pub mod schema;
@@ -43,7 +47,8 @@ pub mod time;
 pub mod typed;
 
 pub use catalog::{Catalog, Kind};
-pub use encoded::{Dialect, Encoded, Header};
+pub use encoded::{Dialect, Encoded};
+pub use header::{Header, OwnerRef};
 pub use key::{ObjectKey, ObjectPath, Revision};
 pub use kind::{GroupKind, GroupResource, Scope, TypeMeta};
 pub use meta::{ObjectMeta, OwnerReference};

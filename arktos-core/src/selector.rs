@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoded::Header;
+use crate::header::Header;
 
 /// What must hold for an object's labels: every requirement does. Empty selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

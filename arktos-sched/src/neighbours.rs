@@ -241,20 +241,20 @@ impl Neighbours {
     }
 
     fn has(&self, tenant: &str, object: &Encoded, host: (ManagerId, &str)) -> bool {
-        let placed = self.tenants.get(tenant).and_then(|tenant| tenant.pods.get(&object.header().uid));
+        let placed = self.tenants.get(tenant).and_then(|tenant| tenant.pods.get(object.header().uid()));
         placed.is_some_and(|placed| {
-            let labels = placed.object.header().labels == object.header().labels;
+            let labels = placed.object.header().labels() == object.header().labels();
             labels && placed.manager == host.0 && *placed.node == *host.1
         })
     }
 
     fn put(&mut self, pool: &Pool, at: (&str, &str), object: &Encoded, host: (ManagerId, &str), far: Vec<TermId>) {
-        self.displace(pool, at.0, &object.header().uid);
+        self.displace(pool, at.0, object.header().uid());
         let tenant = self.tenants.entry(at.0.into()).or_default();
         let (namespace, object) = (at.1.into(), object.clone());
         let placed = Placed { namespace, object, manager: host.0, node: host.1.into(), far };
         tenant.count(&placed, pool, 1);
-        tenant.pods.insert(placed.object.header().uid.clone(), placed);
+        tenant.pods.insert(placed.object.header().uid().into(), placed);
     }
 
     /// Makes all counters anew when the labels of hosts have changed.

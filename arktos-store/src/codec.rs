@@ -1,8 +1,8 @@
 //! Objects and groups as bytes, for backends that keep them in somebody else's store.
 //!
 //! ```text
-//!  object   1u8 │ expires i64, MIN: never │ header text (JSON) │ tail text
-//!  group    1u8 │ number u64 │ time i64 │ reserved u64, 0: none │ resumed u64, 0: none │ sync u8 │ records list │
+//!  object   2u8 │ expires i64, MIN: never │ apiVersion text │ kind text │ header text (packed) │ tail text
+//!  group    2u8 │ number u64 │ time i64 │ reserved u64, 0: none │ resumed u64, 0: none │ sync u8 │ records list │
 //!  counters list record   revision u64 │ resource text │ path text │ 0u8 (deleted), or 1u8 and an object
 //!  counter  name text │ value i64
 //!  text     length u32 │ bytes            list     length u32 │ its parts
@@ -13,13 +13,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arktos_core::{Encoded, GroupResource, Header, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
-use bytes::Bytes;
+use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
 
 use crate::commit::Change;
 use crate::storage::{Group, Record};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const NEVER: i64 = i64::MIN;
 
 /// What was read is not what was written.
@@ -31,8 +30,11 @@ pub(crate) struct Damaged(pub &'static str);
 pub(crate) fn write_object(out: &mut Vec<u8>, object: &Encoded, expires: Option<Timestamp>) {
     out.push(VERSION);
     out.extend_from_slice(&expires.map_or(NEVER, Timestamp::as_micros).to_le_bytes());
-    let header = serde_json::to_vec(object.header()).unwrap_or_default(); // maps with string keys cannot fail
-    write_text(out, &header);
+    let header = object.header();
+    for text in [header.type_meta().api_version.as_bytes(), header.type_meta().kind.as_bytes()] {
+        write_text(out, text);
+    }
+    write_text(out, header.packed());
     write_text(out, object.tail());
 }
 
@@ -131,9 +133,10 @@ impl Reader {
     fn read_object(&mut self, input: &mut Input<'_>) -> Result<(Encoded, Option<Timestamp>), Damaged> {
         input.version()?;
         let expires = Some(input.i64()?).filter(|at| *at != NEVER).map(Timestamp::from_micros);
-        let mut header: Header = serde_json::from_slice(input.text()?).map_err(|_| Damaged("an object's header"))?;
-        header.type_meta = self.share(header.type_meta);
-        Ok((Encoded::from_parts(header, Bytes::copy_from_slice(input.text()?)), expires))
+        let type_meta = TypeMeta { api_version: input.str()?.to_owned(), kind: input.str()?.to_owned() };
+        let type_meta = self.share(Arc::new(type_meta));
+        let object = Encoded::from_parts(type_meta, input.text()?, input.text()?);
+        Ok((object.ok_or(Damaged("an object's header"))?, expires))
     }
 
     fn share(&mut self, type_meta: Arc<TypeMeta>) -> Arc<TypeMeta> {
@@ -179,7 +182,6 @@ impl<'a> Input<'a> {
         Ok(text)
     }
 
-    #[cfg(feature = "sled")]
     fn str(&mut self) -> Result<&'a str, Damaged> {
         std::str::from_utf8(self.text()?).map_err(|_| Damaged("text"))
     }
@@ -229,7 +231,7 @@ mod tests {
         else {
             panic!("a put")
         };
-        assert!(Arc::ptr_eq(&object.header().type_meta, &again.header().type_meta));
+        assert!(Arc::ptr_eq(object.header().type_meta(), again.header().type_meta()));
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Expect {
     pub fn holds(self, found: Option<&Stored>) -> bool {
         match (self, found) {
             (Self::Anything, _) | (Self::Absent, None) | (Self::Present, Some(_)) => true,
-            (Self::Live, Some(stored)) => stored.object.header().deletion.is_none(),
+            (Self::Live, Some(stored)) => stored.object.header().deletion().is_none(),
             (Self::At(revision), Some(stored)) => stored.revision == revision,
             _ => false,
         }

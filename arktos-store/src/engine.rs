@@ -4,6 +4,7 @@ mod cursor;
 mod history;
 mod keep;
 mod local;
+mod objects;
 mod restore;
 mod sequencer;
 mod shared;

@@ -140,7 +140,7 @@ impl FieldTest {
         let found = match self.field {
             Field::Name => path.name(),
             Field::Namespace => path.namespace(),
-            Field::At(place) => object.header().fields.get(place).map_or("", |value| value),
+            Field::At(place) => object.header().field(place),
         };
         (found == self.value) == self.equal
     }

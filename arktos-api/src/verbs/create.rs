@@ -109,7 +109,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
 
 fn exists(call: &Call<'_>, key: &ObjectKey, found: &Stored) -> Status {
     let mut status = Status::already_exists(&call.kind.group_resource, key.path.name());
-    if found.object.header().deletion.is_some() {
+    if found.object.header().deletion().is_some() {
         status.message = format!("object is being deleted: {}", status.message);
     }
     status

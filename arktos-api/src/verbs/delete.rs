@@ -57,7 +57,7 @@ pub(crate) fn gone_status(call: &Call<'_>, stored: &Stored) -> Status {
         name: stored.path.name().to_owned(),
         group: call.kind.group.clone(),
         kind: call.kind.resource.clone(),
-        uid: stored.object.header().uid.to_string(),
+        uid: stored.object.header().uid().to_string(),
         ..StatusDetails::default()
     }))
 }
@@ -181,7 +181,7 @@ async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Resu
 
 /// Whether every tenant has it and none owns it.
 fn is_shared(stored: &Stored) -> bool {
-    stored.object.header().notes.contains_key(SHARED)
+    stored.object.header().note(SHARED).is_some()
 }
 
 enum Grace {
@@ -322,9 +322,9 @@ fn encoded(call: &Call<'_>, old: &Stored, object: &Object, revision: arktos_core
 }
 
 fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
-    let uid = &old.object.header().uid;
+    let uid = old.object.header().uid();
     let why = match (&options.uid, options.revision) {
-        (Some(wanted), _) if **wanted != **uid => format!(
+        (Some(wanted), _) if **wanted != *uid => format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have \
              been deleted and then recreated"
         ),

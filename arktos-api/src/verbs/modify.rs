@@ -258,7 +258,7 @@ fn named_alike(call: &Call<'_>, new: &mut Object) -> Result<(), Status> {
 
 fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Result<(), Status> {
     let uid = new.uid();
-    let found = &*old.object.header().uid;
+    let found = old.object.header().uid();
     if sent && !uid.is_empty() && uid != found {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
         return Err(Status::conflict(&call.kind.group_resource, &call.name, why));

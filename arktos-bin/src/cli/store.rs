@@ -1,5 +1,6 @@
 //! `arktos store`: looking at what the embedded store has written, while no process uses it.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,7 +151,7 @@ fn line(store: &str, dumped: Dumped<'_>) -> Value {
             "path": key.path.as_str(),
             "revision": stored.revision.0,
             "expires": expires.map(|time| time.to_micro_string()),
-            "notes": stored.object.header().notes,
+            "notes": stored.object.header().notes().collect::<BTreeMap<_, _>>(),
             "object": match stored.object.decode(None) {
                 Ok(object) => Value::Object(object.fields),
                 Err(error) => Value::from(error.to_string()),

@@ -145,7 +145,7 @@ impl Host {
 
     fn see(&mut self, stored: &Stored, now: Timestamp) {
         let Ok(object) = stored.object.decode(None) else { return };
-        let deletion = stored.object.header().deletion;
+        let deletion = stored.object.header().deletion();
         let known = self.pods.get(&stored.path).filter(|pod| pod.object.uid() == object.uid());
         let stage = known.map(|pod| pod.stage);
         if stage.is_none() {

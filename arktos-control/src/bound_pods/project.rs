@@ -27,7 +27,7 @@ impl Origin {
     /// Where a projected pod came from; `None` for one that was not projected.
     #[must_use]
     pub fn of(key: &ObjectKey, header: &Header) -> Option<Self> {
-        let note = |name: &str| header.notes.get(name).map(String::as_str);
+        let note = |name: &str| header.note(name);
         let path = ObjectPath::new(note(TENANT)?, note(NAMESPACE)?, key.path.name());
         let key = ObjectKey { resource: key.resource.clone(), path };
         Some(Self { partition: note(PARTITION)?.to_owned(), key })

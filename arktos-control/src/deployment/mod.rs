@@ -75,7 +75,7 @@ fn set_changed(queue: &WorkQueue<ObjectPath>, deployments: &Informer<Stored>, ev
         if let Some(owner) = set.object.header().controller()
             && owner.kind == "Deployment"
         {
-            queue.add(beside(event.path(), &owner.name));
+            queue.add(beside(event.path(), owner.name));
         }
     }
     let Some(orphan) = event.after().filter(|set| set.object.header().controller().is_none()) else { return };
@@ -91,10 +91,10 @@ fn set_changed(queue: &WorkQueue<ObjectPath>, deployments: &Informer<Stored>, ev
 fn pod_gone(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &Event<PodView>) {
     let Event::Removed { path, old } = event else { return };
     let Some(owner) = old.controller().filter(|owner| owner.kind == "ReplicaSet") else { return };
-    if let Some(set) = sets.store().get(&beside(path, &owner.name))
+    if let Some(set) = sets.store().get(&beside(path, owner.name))
         && let Some(owner) = set.object.header().controller()
     {
-        queue.add(beside(path, &owner.name));
+        queue.add(beside(path, owner.name));
     }
 }
 
@@ -150,7 +150,7 @@ impl Deployments {
         let mut mine = Vec::new();
         let view = self.sets.store().view();
         let unmanaged = namespace_key(&stored.path);
-        let owned = view.by(BY_OWNER, &stored.object.header().uid).chain(view.by(UNMANAGED, &unmanaged));
+        let owned = view.by(BY_OWNER, stored.object.header().uid()).chain(view.by(UNMANAGED, &unmanaged));
         let beside = |path: &ObjectPath| namespace_key(path) == unmanaged;
         let candidates: Vec<Arc<Stored>> = owned.filter(|(path, _)| beside(path)).map(|(_, set)| set.clone()).collect();
         for set in candidates {
@@ -161,7 +161,7 @@ impl Deployments {
                         mine.push(Set::read(&adopted)?);
                     }
                 }
-                Claim::Release => disown(&*self.client, &REPLICA_SETS, &set, &[&stored.object.header().uid]).await?,
+                Claim::Release => disown(&*self.client, &REPLICA_SETS, &set, &[stored.object.header().uid()]).await?,
                 Claim::NotMine => {}
             }
         }

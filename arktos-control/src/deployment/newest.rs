@@ -204,7 +204,7 @@ fn inherited(deployment: &Deployment) -> impl Iterator<Item = (String, Value)> +
 }
 
 fn uid(stored: &Stored) -> &str {
-    &stored.object.header().uid
+    stored.object.header().uid()
 }
 
 fn put(map: &mut Value, key: &str, value: &str) {

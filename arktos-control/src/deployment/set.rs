@@ -35,7 +35,7 @@ impl Set {
     }
 
     pub(super) fn uid(&self) -> &str {
-        &self.stored.object.header().uid
+        self.stored.object.header().uid()
     }
 
     /// How many pods it is to have.

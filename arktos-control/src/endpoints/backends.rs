@@ -40,8 +40,8 @@ pub(super) fn selects(service: &Service, pod: &PodView) -> bool {
 /// Whether two states of a pod look the same from behind a service.
 pub(super) fn looks_alike(one: &PodView, other: &PodView) -> bool {
     let (before, after) = (one.object().header(), other.object().header());
-    before.labels == after.labels
-        && before.deletion.is_some() == after.deletion.is_some()
+    before.labels() == after.labels()
+        && before.deletion().is_some() == after.deletion().is_some()
         && one.is_ready() == other.is_ready()
         && one.is_finished() == other.is_finished()
         && (&one.node, &one.ips, &one.host) == (&other.node, &other.ips, &other.host)

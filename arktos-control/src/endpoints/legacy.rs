@@ -48,11 +48,11 @@ impl Reconcile for Endpoints {
         let known = self.endpoints.store().get(path);
         let Some(service) = self.services.store().get(path) else {
             if let Some(left) = known.filter(|left| left.object.header().label(MANAGED_BY) == Some(MANAGER)) {
-                delete(&*self.client, &ENDPOINTS.key(path), &left.object.header().uid, None).await?;
+                delete(&*self.client, &ENDPOINTS.key(path), left.object.header().uid(), None).await?;
             }
             return Ok(Outcome::Done);
         };
-        if backends::is_foreign(&service.object) || service.stored.object.header().deletion.is_some() {
+        if backends::is_foreign(&service.object) || service.stored.object.header().deletion().is_some() {
             return Ok(Outcome::Done);
         }
         let pods = self.pods.store().within(&namespace_of(path));

@@ -60,7 +60,7 @@ impl Reconcile for Slices {
 
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
         let Some(service) = self.services.store().get(path) else { return Ok(Outcome::Done) }; // its slices are garbage
-        let going = service.stored.object.header().deletion.is_some();
+        let going = service.stored.object.header().deletion().is_some();
         if going || backends::is_foreign(&service.object) {
             return Ok(Outcome::Done);
         }
@@ -83,7 +83,7 @@ impl Reconcile for Slices {
             }
         }
         for (stored, _) in existing {
-            delete(&*self.client, &ENDPOINT_SLICES.key(&stored.path), &stored.object.header().uid, None).await?;
+            delete(&*self.client, &ENDPOINT_SLICES.key(&stored.path), stored.object.header().uid(), None).await?;
         }
         Ok(Outcome::Done)
     }
@@ -150,11 +150,11 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
 impl Slices {
     /// The slices of a service that are this controller's.
     fn existing(&self, service: &Seen<Service>) -> Result<Vec<(Stored, EndpointSlice)>, Status> {
-        let owned = self.slices.store().by(BY_OWNER, &service.stored.object.header().uid);
+        let owned = self.slices.store().by(BY_OWNER, service.stored.object.header().uid());
         let ours = owned.into_iter().filter(|slice| {
             let header = slice.object.header();
             header.label(MANAGED_BY) == Some(MANAGER)
-                && header.deletion.is_none()
+                && header.deletion().is_none()
                 && slice.path.tenant() == service.stored.path.tenant()
                 && slice.path.namespace() == service.stored.path.namespace()
         });
@@ -176,7 +176,7 @@ impl Slices {
         let Some(stored) = &slice.stored else { return self.create(service, labels, group, slice).await };
         let key = ENDPOINT_SLICES.key(&stored.path);
         if slice.endpoints.is_empty() && !group.endpoints.is_empty() {
-            return delete(&*self.client, &key, &stored.object.header().uid, None).await;
+            return delete(&*self.client, &key, stored.object.header().uid(), None).await;
         }
         if slice.endpoints == slice.before.endpoints && *labels == slice.before.metadata.labels {
             return Ok(());
@@ -216,9 +216,9 @@ impl Slices {
         let key = ENDPOINT_SLICES.key(&beside(&service.stored.path, name));
         let Some(there) = found(self.client.get(&key).await)? else { return Ok(()) };
         let header = there.object.header();
-        let earlier = header.controller().is_some_and(|owner| *owner.uid != *service.stored.object.header().uid);
+        let earlier = header.controller().is_some_and(|owner| *owner.uid != *service.stored.object.header().uid());
         if earlier && header.label(MANAGED_BY) == Some(MANAGER) {
-            delete(&*self.client, &key, &header.uid, None).await?;
+            delete(&*self.client, &key, header.uid(), None).await?;
         }
         Err(Status::already_exists(&ENDPOINT_SLICES.resource, name))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arktos_core::typed::ObjectReference;
-use arktos_core::{Header, ObjectKey, ObjectPath, OwnerReference, Scope};
+use arktos_core::{Header, ObjectKey, ObjectPath, OwnerRef, Scope};
 use arktos_store::{Informer, Stored};
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -93,8 +93,8 @@ impl Owner {
     /// What an owner is that was found, given the uid it must have.
     pub(super) fn of(found: Option<&Stored>, uid: &str) -> Self {
         match found.map(|found| found.object.header()) {
-            Some(header) if *header.uid == *uid && waits(header, FOREGROUND) => Self::Waiting,
-            Some(header) if *header.uid == *uid => Self::Solid,
+            Some(header) if header.uid() == uid && waits(header, FOREGROUND) => Self::Waiting,
+            Some(header) if header.uid() == uid => Self::Solid,
             _ => Self::Missing,
         }
     }
@@ -102,7 +102,7 @@ impl Owner {
 
 /// Whether an object is being deleted and waits for a finalizer.
 pub(super) fn waits(header: &Header, finalizer: &str) -> bool {
-    header.deletion.is_some() && header.finalizers.iter().any(|held| **held == *finalizer)
+    header.deletion().is_some() && header.finalizers().any(|held| held == finalizer)
 }
 
 impl Graph {
@@ -120,15 +120,15 @@ impl Graph {
 
     /// Where the owner is that a reference on an object names; `None` for a kind that is not known, and for a
     /// namespaced owner of what has no namespace.
-    pub(super) fn owner_key(&self, object: &ObjectPath, owner: &OwnerReference) -> Option<(Member, ObjectKey)> {
+    pub(super) fn owner_key(&self, object: &ObjectPath, owner: &OwnerRef<'_>) -> Option<(Member, ObjectKey)> {
         let members = self.members.read();
-        let member = members.iter().find(|member| member.kind.is(&owner.api_version, &owner.kind))?.clone();
+        let member = members.iter().find(|member| member.kind.is(owner.api_version, owner.kind))?.clone();
         let (tenant, namespace) = (object.tenant(), object.namespace());
         let path = match member.kind.scope {
             Scope::Namespace if namespace.is_empty() => return None,
-            Scope::Namespace => ObjectPath::new(tenant, namespace, &owner.name),
-            Scope::Tenant => ObjectPath::new(tenant, "", &owner.name),
-            Scope::Region => ObjectPath::new("", "", &owner.name),
+            Scope::Namespace => ObjectPath::new(tenant, namespace, owner.name),
+            Scope::Tenant => ObjectPath::new(tenant, "", owner.name),
+            Scope::Region => ObjectPath::new("", "", owner.name),
         };
         let key = ObjectKey { resource: member.kind.resource.clone(), path };
         Some((member, key))
@@ -136,7 +136,7 @@ impl Graph {
 
     /// What an object owns, in its own tenant. What belongs to the region may own what is in the tenant `system`.
     pub(super) fn dependents(&self, owner: &Stored) -> Vec<(ObjectKey, Stored)> {
-        let uid = &owner.object.header().uid;
+        let uid = owner.object.header().uid();
         let home = if owner.path.tenant().is_empty() { arktos_core::TenantName::SYSTEM } else { owner.path.tenant() };
         let mut found = Vec::new();
         for member in self.members.read().iter() {
@@ -156,16 +156,16 @@ impl Graph {
     }
 
     /// Whether an object of this uid is somewhere else in the tenant than a reference says.
-    pub(super) fn is_elsewhere(&self, object: &ObjectPath, owner: &OwnerReference) -> bool {
+    pub(super) fn is_elsewhere(&self, object: &ObjectPath, owner: &OwnerRef<'_>) -> bool {
         let members = self.members.read();
-        let member = members.iter().find(|member| member.kind.is(&owner.api_version, &owner.kind));
-        let same = |stored: &Stored| *stored.object.header().uid == *owner.uid;
+        let member = members.iter().find(|member| member.kind.is(owner.api_version, owner.kind));
+        let same = |stored: &Stored| stored.object.header().uid() == owner.uid;
         member.is_some_and(|member| member.watched.any(object.tenant(), &same))
     }
 }
 
 /// An owner as upstream's events name it.
-pub(super) fn named(owner: &OwnerReference, namespace: &str) -> String {
+pub(super) fn named(owner: &OwnerRef<'_>, namespace: &str) -> String {
     let reference = ObjectReference { namespace: namespace.to_owned(), ..ObjectReference::default() };
     format!(
         "[{}/{}, namespace: {}, name: {}, uid: {}]",

@@ -14,7 +14,7 @@ mod graph;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, ObjectKey, OwnerReference, Scope, Status, TenantName};
+use arktos_core::{GroupResource, ObjectKey, OwnerRef, OwnerReference, Scope, Status, TenantName};
 use arktos_store::client::{DeleteOptions, Propagation};
 use arktos_store::informer::Driver;
 use arktos_store::{Client, Clock, Outcome, Query, Random, Stored, WorkQueue};
@@ -120,17 +120,17 @@ fn changed(
     if let Some(new) = after {
         let header = new.object.header();
         let waiting = waits(header, FOREGROUND) || waits(header, ORPHAN);
-        let owners_changed = before.is_none_or(|old| old.object.header().owners != header.owners);
-        let unsure = || !header.owners.iter().all(|owner| is_solid(graph, new, owner));
-        if waiting || (header.deletion.is_none() && owners_changed && unsure()) {
+        let owners_changed = before.is_none_or(|old| old.object.header().owners() != header.owners());
+        let unsure = || !header.owners().all(|owner| is_solid(graph, new, &owner));
+        if waiting || (header.deletion().is_none() && owners_changed && unsure()) {
             queue.add(ObjectKey { resource: kind.resource.clone(), path: new.path.clone() });
         }
     }
     let Some(old) = before else { return };
-    let still = |owner: &OwnerReference| after.is_some_and(|new| new.object.header().owners.contains(owner));
-    for owner in old.object.header().owners.iter().filter(|owner| !still(owner)) {
-        if let Some((member, key)) = graph.owner_key(&old.path, owner)
-            && Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid) == Owner::Waiting
+    let still = |owner: &OwnerRef<'_>| after.is_some_and(|new| new.object.header().owners().any(|it| it == *owner));
+    for owner in old.object.header().owners().filter(|owner| !still(owner)) {
+        if let Some((member, key)) = graph.owner_key(&old.path, &owner)
+            && Owner::of(member.watched.get(&key.path).as_ref(), owner.uid) == Owner::Waiting
         {
             queue.add(key);
         }
@@ -142,9 +142,9 @@ fn changed(
     }
 }
 
-fn is_solid(graph: &Graph, object: &Stored, owner: &OwnerReference) -> bool {
+fn is_solid(graph: &Graph, object: &Stored, owner: &OwnerRef<'_>) -> bool {
     let Some((member, key)) = graph.owner_key(&object.path, owner) else { return false };
-    Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid) == Owner::Solid
+    Owner::of(member.watched.get(&key.path).as_ref(), owner.uid) == Owner::Solid
 }
 
 impl Reconcile for Garbage {
@@ -160,7 +160,7 @@ impl Reconcile for Garbage {
         if waits(header, FOREGROUND) {
             return self.foreground(key, &object).await;
         }
-        if header.deletion.is_some() || header.owners.is_empty() {
+        if header.deletion().is_some() || header.owners().len() == 0 {
             return Ok(Outcome::Done);
         }
         self.collect(key, &object).await
@@ -170,24 +170,22 @@ impl Reconcile for Garbage {
 impl Garbage {
     /// Deletes an object whose owners are all gone, or waiting; takes off it the owners that are, when others are left.
     async fn collect(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
-        let owners = &object.object.header().owners;
         let (mut solid, mut waiting, mut absent) = (false, Vec::new(), Vec::new());
-        for owner in owners {
-            match self.state(object, owner).await? {
+        for owner in object.object.header().owners() {
+            match self.state(object, &owner).await? {
                 Owner::Solid | Owner::Foreign => solid = true,
-                Owner::Waiting => waiting.push(&*owner.uid),
+                Owner::Waiting => waiting.push(owner.uid),
                 Owner::Missing => {
-                    absent.push(&*owner.uid);
-                    self.tell_if_elsewhere(object, owner);
+                    absent.push(owner.uid);
+                    self.tell_if_elsewhere(object, &owner);
                 }
             }
         }
         if solid {
             let gone: Vec<&str> = waiting.into_iter().chain(absent).collect();
             if !gone.is_empty() {
-                let uid = &object.object.header().uid;
-                amend(&*self.client, key, None, |edited| edited.uid() == &**uid && remove_owners(edited, &gone))
-                    .await?;
+                let uid = object.object.header().uid();
+                amend(&*self.client, key, None, |edited| edited.uid() == uid && remove_owners(edited, &gone)).await?;
             }
             return Ok(Outcome::Done);
         }
@@ -200,7 +198,7 @@ impl Garbage {
         let propagation = if owns { Propagation::Foreground } else { Propagation::Background };
         tracing::debug!(%key, ?propagation, "garbage is deleted");
         let options = DeleteOptions {
-            uid: Some(object.object.header().uid.to_string()),
+            uid: Some(object.object.header().uid().to_string()),
             revision: Some(object.revision),
             propagation: Some(propagation),
             ..DeleteOptions::default()
@@ -211,14 +209,14 @@ impl Garbage {
 
     /// Lets the owners of an object go before it, and comes back to it.
     async fn unblock(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
-        let uid = &object.object.header().uid;
+        let uid = object.object.header().uid();
         let unblocked = amend(&*self.client, key, None, |edited| {
             let Ok(mut meta) = edited.meta() else { return false };
             let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
             let any = meta.owner_references.iter().any(blocks);
             meta.owner_references.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
             edited.set(&["metadata", "ownerReferences"], serde_json::json!(meta.owner_references));
-            any && edited.uid() == &**uid
+            any && edited.uid() == uid
         })
         .await?;
         if unblocked.is_some() {
@@ -235,28 +233,28 @@ impl Garbage {
     }
 
     /// What an owner is: as the informers know it when they do, otherwise as the API says.
-    async fn state(&self, object: &Stored, owner: &OwnerReference) -> Result<Owner, Status> {
+    async fn state(&self, object: &Stored, owner: &OwnerRef<'_>) -> Result<Owner, Status> {
         let Some((member, key)) = self.graph.owner_key(&object.path, owner) else { return Ok(Owner::Foreign) };
         if !self.reach.knows(&member.kind, object) {
             return Ok(Owner::Foreign);
         }
-        let known = Owner::of(member.watched.get(&key.path).as_ref(), &owner.uid);
+        let known = Owner::of(member.watched.get(&key.path).as_ref(), owner.uid);
         if known != Owner::Missing {
             return Ok(known);
         }
-        Ok(Owner::of(found(self.client.get(&key).await)?.as_ref(), &owner.uid))
+        Ok(Owner::of(found(self.client.get(&key).await)?.as_ref(), owner.uid))
     }
 
     /// One step of a deletion that waits for what the object owns.
     async fn foreground(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
-        let uid = &object.object.header().uid;
-        let blocks = |owner: &OwnerReference| *owner.uid == **uid && owner.block_owner_deletion == Some(true);
+        let uid = object.object.header().uid();
+        let blocks = |owner: OwnerRef<'_>| owner.uid == uid && owner.block_owner_deletion == Some(true);
         let dependents = self.graph.dependents(object);
-        let blocking = dependents.iter().filter(|(_, it)| it.object.header().owners.iter().any(blocks));
+        let blocking = dependents.iter().filter(|(_, it)| it.object.header().owners().any(blocks));
         let mut blocked = false;
         for (dependent, stored) in blocking {
             blocked = true;
-            if stored.object.header().deletion.is_none() {
+            if stored.object.header().deletion().is_none() {
                 self.delete_dependent(dependent).await?;
             }
         }
@@ -271,14 +269,14 @@ impl Garbage {
 
     async fn delete_dependent(&self, key: &ObjectKey) -> Result<(), Status> {
         match found(self.client.get(key).await)? {
-            Some(live) if live.object.header().deletion.is_none() => self.collect(key, &live).await.map(drop),
+            Some(live) if live.object.header().deletion().is_none() => self.collect(key, &live).await.map(drop),
             _ => Ok(()),
         }
     }
 
     /// Lets go what a deleted object owns.
     async fn orphan(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
-        let uid = &*object.object.header().uid;
+        let uid = object.object.header().uid();
         for (dependent, _) in self.graph.dependents(object) {
             amend(&*self.client, &dependent, None, |edited| remove_owners(edited, &[uid])).await?;
         }
@@ -289,21 +287,21 @@ impl Garbage {
     }
 
     async fn release(&self, key: &ObjectKey, object: &Stored, finalizer: &str) -> Result<Outcome, Status> {
-        let uid = &object.object.header().uid;
+        let uid = object.object.header().uid();
         amend(&*self.client, key, None, |edited| {
             let Ok(mut meta) = edited.meta() else { return false };
             let before = meta.finalizers.len();
             meta.finalizers.retain(|held| held != finalizer);
             let changed = meta.finalizers.len() != before;
             edited.set(&["metadata", "finalizers"], meta.finalizers);
-            changed && edited.uid() == &**uid
+            changed && edited.uid() == uid
         })
         .await?;
         Ok(Outcome::Done)
     }
 
     /// Tells when an owner is in another namespace than the object: such an owner counts as absent.
-    fn tell_if_elsewhere(&self, object: &Stored, owner: &OwnerReference) {
+    fn tell_if_elsewhere(&self, object: &Stored, owner: &OwnerRef<'_>) {
         if self.graph.is_elsewhere(&object.path, owner) {
             let namespace = object.path.namespace();
             let message = format!("ownerRef {} does not exist in namespace {namespace:?}", named(owner, namespace));

@@ -79,7 +79,7 @@ fn pod_changed(queue: &WorkQueue<ObjectPath>, event: &Event<PodView>) {
         if let Some(owner) = pod.controller()
             && owner.kind == "Job"
         {
-            queue.add(beside(event.path(), &owner.name));
+            queue.add(beside(event.path(), owner.name));
         }
     }
 }

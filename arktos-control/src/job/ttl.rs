@@ -50,7 +50,7 @@ impl Reconcile for Expiry {
         let Some(live) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
         match self.left(&live)? {
             Some(left) if left.is_zero() => {
-                delete(&*self.client, &key, &live.object.header().uid, Some(Propagation::Foreground)).await?;
+                delete(&*self.client, &key, live.object.header().uid(), Some(Propagation::Foreground)).await?;
                 Ok(Outcome::Done)
             }
             Some(left) => Ok(Outcome::After(left)),

@@ -154,8 +154,8 @@ impl Nodes {
 
     /// Whether a pod is bound to a host of this resource manager, and not to one of the same name elsewhere.
     fn is_ours(&self, pod: &Stored) -> bool {
-        let (ours, its) = (&self.resource_manager, pod.object.header().notes.get("resource-manager"));
-        ours.is_none() || its.is_none() || its == ours.as_ref()
+        let (ours, its) = (&self.resource_manager, pod.object.header().note("resource-manager"));
+        ours.is_none() || its.is_none() || its == ours.as_deref()
     }
 }
 
@@ -186,7 +186,7 @@ async fn evict(client: &dyn Client, pod: &Stored, now: Timestamp) -> Result<(), 
         target.set(conditions)
     })
     .await?;
-    delete(client, &PODS.key(&pod.path), &pod.object.header().uid, None).await
+    delete(client, &PODS.key(&pod.path), pod.object.header().uid(), None).await
 }
 
 async fn set_condition(
@@ -194,12 +194,12 @@ async fn set_condition(
     pod: &Stored,
     mut edit: impl FnMut(&mut Vec<Condition>) -> bool + Send,
 ) -> Result<(), Status> {
-    let uid = &pod.object.header().uid;
+    let uid = pod.object.header().uid();
     amend(client, &PODS.key(&pod.path), Some("status"), |object: &mut Object| {
         let Ok(mut pod) = Pod::from_object(object) else { return false };
         let changed = edit(&mut pod.status.conditions);
         object.set(&["status", "conditions"], serde_json::json!(pod.status.conditions));
-        changed && object.uid() == &**uid
+        changed && object.uid() == uid
     })
     .await
     .map(drop)

@@ -100,9 +100,9 @@ impl Monitor {
 
     /// Takes in what was heard of a host, and says whether it has been silent for too long.
     fn listen(&mut self, stored: &Stored, node: &Node, lease: Option<&Stored>, now: Timestamp) -> Result<bool, Status> {
-        let uid = &stored.object.header().uid;
+        let uid = stored.object.header().uid();
         let ready = Condition::find(&node.status.conditions, "Ready").filter(|it| it.status != "Unknown").cloned();
-        let known = self.heard.get_mut(stored.path.name()).filter(|heard| heard.uid == *uid);
+        let known = self.heard.get_mut(stored.path.name()).filter(|heard| *heard.uid == *uid);
         let grace =
             if Condition::find(&node.status.conditions, "Ready").is_some() { self.grace } else { STARTUP_GRACE };
         match known {
@@ -116,7 +116,7 @@ impl Monitor {
             }
             None => {
                 let lease = lease.map(|lease| lease.revision);
-                let heard = Heard { uid: uid.clone(), lease, ready, at: now };
+                let heard = Heard { uid: uid.into(), lease, ready, at: now };
                 self.heard.insert(stored.path.name().to_owned(), heard);
                 Ok(false)
             }

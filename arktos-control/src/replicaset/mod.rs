@@ -52,7 +52,7 @@ fn pod_changed(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &E
             && owner.kind == "ReplicaSet"
             && owner.api_version.starts_with("apps/")
         {
-            queue.add(beside(event.path(), &owner.name));
+            queue.add(beside(event.path(), owner.name));
         }
     }
     let Some(orphan) = event.after().filter(|pod| pod.controller().is_none() && !pod.is_terminating()) else { return };
@@ -117,13 +117,13 @@ impl ReplicaSets {
     /// How many active pods there are on each host of this replica set and its siblings of the same deployment.
     fn related(&self, stored: &Stored) -> HashMap<Box<str>, usize> {
         let siblings = match stored.object.header().controller() {
-            Some(owner) => self.sets.store().by(BY_OWNER, &owner.uid),
+            Some(owner) => self.sets.store().by(BY_OWNER, owner.uid),
             None => vec![Arc::new(stored.clone())],
         };
         let view = self.pods.store().view();
         let mut on_host = HashMap::new();
         for sibling in siblings {
-            for (_, pod) in view.by(BY_OWNER, &sibling.object.header().uid) {
+            for (_, pod) in view.by(BY_OWNER, sibling.object.header().uid()) {
                 if pod.is_active() {
                     *on_host.entry(pod.node.clone()).or_insert(0) += 1;
                 }

@@ -103,7 +103,7 @@ impl Api {
         }
         for (kind, home) in homes {
             let home = Self::find(state, &ObjectKey { resource: GroupResource::core(kind), path: home })?;
-            if home.object.header().deletion.is_some() {
+            if home.object.header().deletion().is_some() {
                 let why = format!("unable to create new content in {kind} because it is being terminated");
                 return Err(Status::forbidden(resource, path.name(), why));
             }
@@ -260,7 +260,7 @@ impl Client for Api {
         self.admit("delete", &key.resource)?;
         let mut state = self.0.state.lock();
         let before = Self::find(&state, key)?;
-        let other_uid = options.uid.as_ref().is_some_and(|uid| **uid != *before.object.header().uid);
+        let other_uid = options.uid.as_ref().is_some_and(|uid| **uid != *before.object.header().uid());
         if other_uid || options.revision.is_some_and(|revision| revision != before.revision) {
             return Err(Status::conflict(&key.resource, key.path.name(), "the precondition does not hold"));
         }

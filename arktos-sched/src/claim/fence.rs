@@ -93,8 +93,8 @@ impl Fence {
             Err(status) => return Err(status),
         };
         let header = stored.object.header();
-        let under = header.notes.get(CLAIM_NOTE).and_then(|note| note.split_once('/'));
-        if *header.uid != *claim.pod_uid || under != Some((resource_manager, &claim.name)) {
+        let under = header.note(CLAIM_NOTE).and_then(|note| note.split_once('/'));
+        if *header.uid() != *claim.pod_uid || under != Some((resource_manager, &claim.name)) {
             return Ok(None);
         }
         let pod: Pod = stored.object.parse().map_err(Status::internal)?;
@@ -114,7 +114,7 @@ impl Fence {
             let (true, Some(path)) = (old, pod) else { continue };
             let gone = match self.client.get(&ObjectKey { resource: Pod::resource(), path }).await {
                 Ok(pod) => {
-                    Some(&*pod.object.header().uid) != meta.annotations.get(POD_UID_ANNOTATION).map(|uid| &**uid)
+                    Some(pod.object.header().uid()) != meta.annotations.get(POD_UID_ANNOTATION).map(|uid| &**uid)
                 }
                 Err(status) => status.is(Reason::NotFound),
             };

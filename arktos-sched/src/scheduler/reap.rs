@@ -129,7 +129,7 @@ impl Reaping {
     async fn is_gone(&self, id: &ClaimId, request: &ClaimRequest) -> bool {
         let path = ObjectPath::new(&request.tenant, &request.namespace, &request.pod);
         let gone = match self.partition.get(&ObjectKey { resource: Pod::resource(), path }).await {
-            Ok(stored) => *stored.object.header().uid != *request.pod_uid,
+            Ok(stored) => *stored.object.header().uid() != *request.pod_uid,
             Err(status) => status.is(Reason::NotFound),
         };
         gone && self.is_ended(id, request).await

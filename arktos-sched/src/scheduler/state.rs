@@ -172,7 +172,7 @@ impl State {
     /// A pod is there, or has changed.
     pub(super) fn pod(&mut self, stored: &Stored) {
         let header = stored.object.header();
-        let field = |at: Option<usize>| at.and_then(|at| header.fields.get(at)).map(|value| &**value);
+        let field = |at: Option<usize>| at.map(|at| header.field(at));
         if let (Some(node), Some(phase)) = (field(self.fields.node), field(self.fields.phase))
             && !node.is_empty()
         {
@@ -186,12 +186,12 @@ impl State {
         if !pod.spec.node_name.is_empty() {
             return self.pod_on_host(stored, &pod.spec.node_name, finished);
         }
-        self.reaper.pod(&header.uid, PodFate { finished, bound: None });
-        let waits = header.deletion.is_none()
+        self.reaper.pod(header.uid(), PodFate { finished, bound: None });
+        let waits = header.deletion().is_none()
             && !finished
             && pod.spec.scheduling_gates.is_empty()
             && self.scheduler_names.contains(&pod.spec.scheduler_name);
-        if self.pods.get(&stored.path).is_some_and(|known| *known.uid != *header.uid) || !waits {
+        if self.pods.get(&stored.path).is_some_and(|known| *known.uid != *header.uid()) || !waits {
             self.drop_pod(&stored.path);
         }
         if waits {
@@ -201,7 +201,7 @@ impl State {
 
     /// A pod is gone.
     pub(super) fn pod_gone(&mut self, stored: &Stored) {
-        let uid = &stored.object.header().uid;
+        let uid = stored.object.header().uid();
         self.reaper.pod_gone(uid);
         self.drop_pod(&stored.path);
         self.displace(stored.path.tenant(), uid);
@@ -209,12 +209,12 @@ impl State {
 
     fn pod_on_host(&mut self, stored: &Stored, node: &str, finished: bool) {
         let header = stored.object.header();
-        let bound = header.notes.get(CLAIM_NOTE).and_then(|note| self.claim_id(note));
+        let bound = header.note(CLAIM_NOTE).and_then(|note| self.claim_id(note));
         let manager = bound.as_ref().map(|(manager, _)| *manager);
-        self.reaper.pod(&header.uid, PodFate { finished, bound });
+        self.reaper.pod(header.uid(), PodFate { finished, bound });
         self.drop_pod(&stored.path);
         let (tenant, namespace, _) = stored.path.parts();
-        let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, &header.uid) };
+        let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, header.uid()) };
         let keeps_away = contains(stored.object.tail(), b"\"podAntiAffinity\"");
         let pod: Option<Pod> = if keeps_away { stored.object.parse().ok() } else { None };
         let (at, host, spec) = ((tenant, namespace), (manager, node), pod.as_ref().map(|pod| &pod.spec));
@@ -474,8 +474,8 @@ impl State {
                 self.leave(old.0);
             }
             None => {
-                let uid = stored.object.header().uid.clone();
-                let waiting = Waiting { uid, object, class, wishes, unsupported, epoch: 0, said: None };
+                let uid = stored.object.header().uid().to_owned();
+                let waiting = Waiting { uid: uid.into(), object, class, wishes, unsupported, epoch: 0, said: None };
                 self.pods.insert(stored.path.clone(), waiting);
             }
         }

@@ -47,7 +47,7 @@ impl Region {
     fn bound(&self, tenant: &str, name: &str) -> Option<(String, String)> {
         let (stored, pod) =
             self.partition.all::<Pod>().into_iter().find(|(stored, _)| stored.path == path(tenant, name))?;
-        let note = stored.object.header().notes.get("claim")?;
+        let note = stored.object.header().note("claim")?;
         Some((note.split_once('/')?.0.to_owned(), pod.spec.node_name))
     }
 

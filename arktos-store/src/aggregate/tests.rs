@@ -32,7 +32,7 @@ impl Bench {
         let project: Project = Arc::new(|partition, stored| {
             let tenant = if stored.path.name() == "shared" { "shared" } else { partition };
             let path = ObjectPath::new(tenant, "default", stored.path.name());
-            (&*stored.object.header().fields[0] != "hidden").then(|| Stored { path, ..stored.clone() })
+            (stored.object.header().field(0) != "hidden").then(|| Stored { path, ..stored.clone() })
         });
         let clock = ManualClock::new(START);
         let (aggregate, driver) = Aggregate::new(
@@ -67,7 +67,7 @@ impl Bench {
     fn shown(&self) -> BTreeMap<String, String> {
         let snapshot = self.aggregate.engine().snapshot();
         let items = snapshot.range(&GroupResource::core("pods"), &Within::Everywhere, None);
-        items.map(|it| (it.path.to_string(), it.object.header().uid.to_string())).collect()
+        items.map(|it| (it.path.to_string(), it.object.header().uid().to_string())).collect()
     }
 }
 
@@ -85,7 +85,7 @@ fn told(cursor: &mut Cursor) -> Vec<String> {
             Delivery::Bookmark(_) => continue,
         };
         let stored = delivery.stored().expect("an object");
-        told.push(format!("{sign}{} {}", stored.path, stored.object.header().uid));
+        told.push(format!("{sign}{} {}", stored.path, stored.object.header().uid()));
     }
     told
 }
@@ -233,7 +233,7 @@ proptest! {
                 Step::Put(at, number, shown) => {
                     let path = ObjectPath::new("acme", "default", &name(number));
                     let partition = &bench.partitions[at];
-                    let same = partition.0.lock().objects.get(&path).map(|it| it.object.header().uid.to_string());
+                    let same = partition.0.lock().objects.get(&path).map(|it| it.object.header().uid().to_string());
                     uid += 1;
                     let uid = same.unwrap_or_else(|| format!("u{uid}"));
                     partition.put(&name(number), &uid, if shown { "n" } else { "hidden" });
@@ -248,10 +248,10 @@ proptest! {
         bench.recover();
         let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (at, partition) in bench.partitions.iter().enumerate() {
-            for it in partition.0.lock().objects.values().filter(|it| &*it.object.header().fields[0] != "hidden") {
+            for it in partition.0.lock().objects.values().filter(|it| it.object.header().field(0) != "hidden") {
                 let tenant = if it.path.name() == "shared" { "shared".to_owned() } else { format!("tp{at}") };
                 let path = format!("{tenant}/default/{}", it.path.name());
-                expected.entry(path).or_default().push(it.object.header().uid.to_string());
+                expected.entry(path).or_default().push(it.object.header().uid().to_string());
             }
         }
         let shown = bench.shown();

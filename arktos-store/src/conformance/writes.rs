@@ -34,7 +34,7 @@ pub(super) async fn check(engine: Engine, _clock: ManualClock) -> Checked {
     let marked = Change::put(object("a", "5", true)?);
     let marked = revision(&engine.commit(Commit::one(key(AT, "a"), Expect::Live, marked)).await?)?;
     let found = refused(&engine, put(AT, "a", Expect::Live, "6")?).await?;
-    ensure!(found.is_some_and(|it| it.object.header().deletion.is_some()), "the mark is not in the header");
+    ensure!(found.is_some_and(|it| it.object.header().deletion().is_some()), "the mark is not in the header");
     expect("a", listing(&engine, AT)?, vec![format!("a=5@{marked}")])?;
     let deleted = revision(&engine.commit(delete(AT, "a", Expect::At(marked))).await?)?;
     ensure!(deleted > marked, "{deleted} after {marked}");

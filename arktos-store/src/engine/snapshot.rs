@@ -1,13 +1,13 @@
 //! One state of a store, as readers hold it.
 
-use std::collections::{HashMap, VecDeque};
-use std::ops::Bound;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
 use parking_lot::Mutex;
 
-use super::state::{Objects, State};
+use super::objects::{Objects, Range};
+use super::state::State;
 use crate::select::{Stored, Within};
 
 /// One state of a store, held without locks for as long as it is read. Cloning it shares it.
@@ -144,7 +144,7 @@ impl Past {
             match &event.old {
                 Some((revision, object)) => {
                     let stored = Stored { path: event.path.clone(), revision: *revision, object: object.clone() };
-                    objects.insert(event.path.clone(), stored);
+                    objects.insert(stored);
                 }
                 None => {
                     objects.remove(&event.path);
@@ -153,59 +153,5 @@ impl Past {
         }
         made.insert(resource.clone(), objects.clone());
         objects
-    }
-}
-
-/// Walks a range of paths, a few dozen objects at a time.
-struct Range {
-    objects: Objects,
-    prefix: String,
-    exact: bool,
-    from: Bound<String>,
-    ready: VecDeque<Stored>,
-    done: bool,
-}
-
-/// How many objects are taken at a time.
-const STRIDE: usize = 64;
-
-impl Range {
-    fn new(objects: Objects, within: &Within, after: Option<&ObjectPath>) -> Self {
-        let prefix = within.prefix();
-        let from = match after {
-            Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.as_str().to_owned()),
-            _ => Bound::Included(prefix.clone()),
-        };
-        let exact = matches!(within, Within::Object(_));
-        Self { objects, prefix, exact, from, ready: VecDeque::new(), done: false }
-    }
-
-    fn fill(&mut self) {
-        let from = match &self.from {
-            Bound::Included(path) => Bound::Included(path.as_str()),
-            Bound::Excluded(path) => Bound::Excluded(path.as_str()),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let inside = |path: &ObjectPath| match self.exact {
-            true => path.as_str() == self.prefix,
-            false => path.as_str().starts_with(&self.prefix),
-        };
-        let range = self.objects.range::<_, str>((from, Bound::Unbounded));
-        self.ready.extend(range.take(STRIDE).take_while(|(path, _)| inside(path)).map(|(_, stored)| stored.clone()));
-        match self.ready.back() {
-            Some(last) if self.ready.len() == STRIDE => self.from = Bound::Excluded(last.path.as_str().to_owned()),
-            _ => self.done = true,
-        }
-    }
-}
-
-impl Iterator for Range {
-    type Item = Stored;
-
-    fn next(&mut self) -> Option<Stored> {
-        if self.ready.is_empty() && !self.done {
-            self.fill();
-        }
-        self.ready.pop_front()
     }
 }

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
+use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
 use imbl::OrdMap;
 
 use super::history::{Event, EventLog, HistoryLimit};
+use super::objects::Objects;
 use crate::commit::Change;
 use crate::select::Stored;
-
-/// The objects of one resource, in the order of their paths.
-pub(crate) type Objects = OrdMap<ObjectPath, Stored>;
 
 /// One state of a store. Cloning it costs the same however much is in it; a clone shares all that does not change.
 #[derive(Clone, Default)]
@@ -111,7 +109,7 @@ impl State {
         let old = match object {
             Some(object) => {
                 let stored = Stored { path: key.path.clone(), revision, object: object.clone() };
-                resource.objects.insert(key.path.clone(), stored)
+                resource.objects.insert(stored)
             }
             None => resource.objects.remove(&key.path),
         };
@@ -164,8 +162,7 @@ impl State {
             let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
             self.expires(expires, stored.revision, &key);
         }
-        let path = stored.path.clone();
-        self.resource_mut(resource).objects.insert(path, stored);
+        self.resource_mut(resource).objects.insert(stored);
     }
 
     /// Notes that a resource's last event, which is not kept, was at a revision.
@@ -257,7 +254,7 @@ impl State {
 
     fn resource_mut(&mut self, name: &GroupResource) -> &mut Resource {
         let origin = self.origin;
-        let fresh = || Arc::new(Resource { objects: Objects::new(), log: EventLog::after(origin) });
+        let fresh = || Arc::new(Resource { objects: Objects::default(), log: EventLog::after(origin) });
         Arc::make_mut(self.resources.entry(name.clone()).or_insert_with(fresh))
     }
 }

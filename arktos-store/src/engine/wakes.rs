@@ -238,5 +238,5 @@ impl Wakes {
 }
 
 fn field_of(object: &Encoded, field: usize) -> &str {
-    object.header().fields.get(field).map_or("", |value| value)
+    object.header().field(field)
 }

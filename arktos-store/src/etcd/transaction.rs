@@ -149,7 +149,7 @@ impl Etcd {
                 }
                 Change::Put { object: new, expires } => {
                     operations.push(TxnOp::put(object, convert::object_value(place, new, *expires), None));
-                    if new.header().deletion.is_some() {
+                    if new.header().deletion().is_some() {
                         operations.push(TxnOp::put(mark, "", None));
                     } else if !matches!(write.expect, Expect::Absent | Expect::Live) {
                         operations.push(TxnOp::delete(mark, None)); // in those two states there is none

@@ -185,7 +185,7 @@ impl<T> Index<T> {
 
 fn identity(stored: &Stored) -> u64 {
     let mut hasher = DefaultHasher::new();
-    stored.object.header().uid.hash(&mut hasher);
+    stored.object.header().uid().hash(&mut hasher);
     hasher.finish()
 }
 

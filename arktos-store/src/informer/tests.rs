@@ -33,7 +33,7 @@ impl Bench {
         let query = Query::everywhere(GroupResource::core("pods"));
         let random = Arc::new(SeededRandom::new(1));
         let (informer, driver) = Informer::builder(source.clone(), query, Arc::new(clock.clone()), random)
-            .index("node", |_, pod: &Stored| pod.object.header().fields.to_vec())
+            .index("node", |_, pod: &Stored| pod.object.header().fields().map(Arc::<str>::from).collect())
             .handler(move |event| record.lock().push(line(event)))
             .build();
         Self { source, clock, informer, driver, told }
@@ -63,7 +63,7 @@ impl Bench {
 
 fn line(event: &Event<Stored>) -> String {
     let name = event.path().name();
-    let place = |pod: &Stored| format!("{}@{}", pod.object.header().uid, pod.revision);
+    let place = |pod: &Stored| format!("{}@{}", pod.object.header().uid(), pod.revision);
     match event {
         Event::Added { new, .. } => format!("+{name} {}", place(new)),
         Event::Updated { old, new, .. } => format!("~{name} {} {}", place(old), place(new)),
@@ -338,7 +338,7 @@ proptest! {
                 Step::Put(name, node) => {
                     let name = format!("p{name}");
                     let path = ObjectPath::new("acme", "default", &name);
-                    let same = bench.source.0.lock().objects.get(&path).map(|it| it.object.header().uid.to_string());
+                    let same = bench.source.0.lock().objects.get(&path).map(|it| it.object.header().uid().to_string());
                     uid += 1;
                     bench.source.put(&name, &same.unwrap_or_else(|| format!("u{uid}")), &format!("n{node}"));
                 }
@@ -361,14 +361,14 @@ proptest! {
         bench.recover();
         let told = replay(&bench.told());
         let source: BTreeMap<String, String> = bench.source.0.lock().objects.values()
-            .map(|it| (it.path.name().to_owned(), format!("{}@{}", it.object.header().uid, it.revision)))
+            .map(|it| (it.path.name().to_owned(), format!("{}@{}", it.object.header().uid(), it.revision)))
             .collect();
         prop_assert_eq!(&told, &source);
         let kept = bench.informer.store().list();
         prop_assert_eq!(kept.len(), source.len());
         for node in ["n0", "n1", "n2"] {
             let expected: Vec<String> = kept.iter()
-                .filter(|it| &*it.object.header().fields[0] == node)
+                .filter(|it| it.object.header().field(0) == node)
                 .map(|it| it.path.name().to_owned())
                 .collect();
             prop_assert_eq!(bench.on_node(node), expected);

@@ -1,12 +1,10 @@
 //! The entries of a frame, byte by byte. `docs/design/0001-log-format.md` has the tables.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arktos_core::{
-    Encoded, GroupResource, Header, ObjectKey, ObjectPath, OwnerReference, Revision, Timestamp, TypeMeta,
-};
-use bytes::Bytes;
+use arktos_core::packed::{Input, write_bytes, write_number, write_text, write_time};
+use arktos_core::{Encoded, GroupResource, Header, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
 
 use crate::commit::Change;
 use crate::storage::{Group, Record};
@@ -102,64 +100,9 @@ pub(super) fn write_lost(out: &mut Vec<u8>, after: Revision, resumed: Revision) 
 }
 
 fn write_header(out: &mut Vec<u8>, header: &Header) {
-    write_text(out, &header.type_meta.api_version);
-    write_text(out, &header.type_meta.kind);
-    write_text(out, &header.uid);
-    write_time(out, header.deletion);
-    write_length(out, header.labels.len());
-    for (key, value) in &header.labels {
-        write_text(out, key);
-        write_text(out, value);
-    }
-    for list in [&header.fields, &header.finalizers] {
-        write_length(out, list.len());
-        list.iter().for_each(|text| write_text(out, text));
-    }
-    write_length(out, header.owners.len());
-    for owner in &header.owners {
-        for text in [&owner.api_version, &owner.kind, &owner.name, &owner.uid] {
-            write_text(out, text);
-        }
-        let flag = |value: Option<bool>| value.map_or(0, |value| 1 + u8::from(value));
-        out.push(flag(owner.controller) + 3 * flag(owner.block_owner_deletion));
-    }
-    write_length(out, header.notes.len());
-    for (key, value) in &header.notes {
-        write_text(out, key);
-        write_text(out, value);
-    }
-}
-
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
-fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn write_length(out: &mut Vec<u8>, length: usize) {
-    write_number(out, length as u64);
-}
-
-fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_length(out, bytes.len());
-    out.extend_from_slice(bytes);
-}
-
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    write_bytes(out, text.as_bytes());
-}
-
-fn write_time(out: &mut Vec<u8>, time: Option<Timestamp>) {
-    match time {
-        None => out.push(0),
-        Some(time) => {
-            out.push(1);
-            out.extend_from_slice(&time.as_micros().to_le_bytes());
-        }
-    }
+    write_text(out, &header.type_meta().api_version);
+    write_text(out, &header.type_meta().kind);
+    out.extend_from_slice(header.packed());
 }
 
 /// Reads entries, and lets objects share the types and resources they have in common.
@@ -185,8 +128,10 @@ impl Reader {
             kind::PUT => {
                 let (revision, key) = self.key(input)?;
                 let expires = input.time()?;
-                let header = self.header(input)?;
-                let object = Encoded::from_parts(header, Bytes::copy_from_slice(input.bytes()?));
+                let type_meta = self.type_meta(input)?;
+                let (header, rest) = input.0.split_at_checked(Header::measure(input.0)?)?;
+                input.0 = rest;
+                let object = Encoded::from_parts(type_meta, header, input.bytes()?)?;
                 Entry::Put { revision, key, object, expires }
             }
             kind::DELETE => {
@@ -194,16 +139,16 @@ impl Reader {
                 Entry::Delete { revision, key }
             }
             kind::COUNTER => Entry::Counter(input.text()?.into(), input.long()?),
-            kind::RESERVED => Entry::Reserved(input.revision()?),
-            kind::RESUMED => Entry::Resumed(input.revision()?),
-            kind::LAST_EVENT => Entry::LastEvent(self.resource(input)?, input.revision()?),
-            kind::LOST => Entry::Lost(input.revision()?, input.revision()?),
+            kind::RESERVED => Entry::Reserved(revision(input)?),
+            kind::RESUMED => Entry::Resumed(revision(input)?),
+            kind::LAST_EVENT => Entry::LastEvent(self.resource(input)?, revision(input)?),
+            kind::LOST => Entry::Lost(revision(input)?, revision(input)?),
             _ => return None,
         })
     }
 
     fn key(&mut self, input: &mut Input<'_>) -> Option<(Revision, ObjectKey)> {
-        let revision = input.revision()?;
+        let revision = revision(input)?;
         let resource = self.resource(input)?;
         Some((revision, ObjectKey { resource, path: ObjectPath::parse(input.text()?)? }))
     }
@@ -227,99 +172,10 @@ impl Reader {
         self.types.insert(shared.clone());
         Some(shared)
     }
-
-    fn header(&mut self, input: &mut Input<'_>) -> Option<Header> {
-        let mut header = Header::bare(self.type_meta(input)?);
-        header.uid = input.text()?.into();
-        header.deletion = input.time()?;
-        header.labels = input.list(|input| Some((input.text()?.into(), input.text()?.into())))?.into();
-        header.fields = input.list(|input| Some(input.text()?.into()))?.into();
-        header.finalizers = input.list(|input| Some(input.text()?.into()))?.into();
-        header.owners = input.list(read_owner)?.into();
-        let notes = input.list(|input| Some((input.text()?.to_owned(), input.text()?.to_owned())))?;
-        header.notes = notes.into_iter().collect::<BTreeMap<_, _>>();
-        Some(header)
-    }
 }
 
-fn read_owner(input: &mut Input<'_>) -> Option<OwnerReference> {
-    let mut text = || input.text().map(str::to_owned);
-    let (api_version, kind, name, uid) = (text()?, text()?, text()?, text()?);
-    let flags = input.byte()?;
-    let flag = |value: u8| match value {
-        0 => Some(None),
-        1 => Some(Some(false)),
-        2 => Some(Some(true)),
-        _ => None,
-    };
-    let (controller, block_owner_deletion) = (flag(flags % 3)?, flag(flags / 3)?);
-    Some(OwnerReference { api_version, kind, name, uid, controller, block_owner_deletion })
-}
-
-/// What is left to read.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*byte)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn revision(&mut self) -> Option<Revision> {
-        self.number().map(Revision)
-    }
-
-    fn long(&mut self) -> Option<i64> {
-        let (long, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i64::from_le_bytes(*long))
-    }
-
-    fn time(&mut self) -> Option<Option<Timestamp>> {
-        match self.byte()? {
-            0 => Some(None),
-            1 => self.long().map(|micros| Some(Timestamp::from_micros(micros))),
-            _ => None,
-        }
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
-    }
-
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let length = self.number()?;
-        // a length that lies runs out of bytes before it runs out of memory
-        let mut items = Vec::with_capacity(usize::try_from(length).ok()?.min(self.0.len()));
-        for _ in 0..length {
-            items.push(item(self)?);
-        }
-        Some(items)
-    }
+fn revision(input: &mut Input<'_>) -> Option<Revision> {
+    input.number().map(Revision)
 }
 
 #[cfg(test)]
