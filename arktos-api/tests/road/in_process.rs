@@ -65,7 +65,7 @@ async fn it_binds_and_selects_by_the_control_planes_notes() {
     });
     client.post(&key, "binding", Object::from_value(binding).unwrap()).await.unwrap();
     let stored = client.get(&key).await.unwrap();
-    assert_eq!(stored.object.header().notes.get("claim").map(String::as_str), Some("rm-0/c1"));
+    assert_eq!(stored.object.header().note("claim"), Some("rm-0/c1"));
     let shown = world.get("acme", "/api/v1/namespaces/default/pods/a").await.body;
     assert_eq!(shown["metadata"]["annotations"], json!(null));
     assert_eq!(shown["metadata"]["arktosNotes"], json!(null));
@@ -95,7 +95,7 @@ async fn nothing_is_bound_under_a_claim_that_has_ended() {
     };
     let refused = client.post(&key, "binding", binding("rm-0/c1")).await.unwrap_err();
     assert!(refused.is(Reason::Conflict), "{refused:?}");
-    assert_eq!(client.get(&key).await.unwrap().object.header().notes.len(), 0);
+    assert_eq!(client.get(&key).await.unwrap().object.header().notes().len(), 0);
     client.post(&key, "binding", binding("rm-0/c2")).await.unwrap();
 }
 
