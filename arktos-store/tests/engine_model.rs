@@ -3,6 +3,7 @@
 mod model;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,13 @@ fn run(steps: Vec<Step>, history_bytes: usize) {
                         let all = Selection::all(selection.resource.clone(), selection.within.clone());
                         assert_eq!(listed, model.list(at, &all).into_values().collect::<Vec<_>>());
                         assert_eq!(snapshot.count(&selection.resource, &selection.within), listed.len());
+                        let mut walked = Vec::new();
+                        let stopped = snapshot.walk(&selection.resource, &selection.within, None, |stored| {
+                            walked.push(stored.clone());
+                            if walked.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                        });
+                        assert_eq!(walked, listed[..listed.len().min(3)]);
+                        assert_eq!(stopped.is_break(), listed.len() >= 3);
                         if let Some(middle) = listed.get(listed.len() / 2) {
                             let rest = snapshot.range(&selection.resource, &selection.within, Some(&middle.path));
                             assert_eq!(rest.collect::<Vec<_>>(), listed[listed.len() / 2 + 1..]);

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use arktos_core::ObjectPath;
 use imbl::OrdSet;
@@ -34,6 +34,25 @@ impl Objects {
     /// Takes out the object at a path.
     pub(crate) fn remove(&mut self, path: &ObjectPath) -> Option<Stored> {
         self.0.remove(path.as_str()).map(|ByPath(stored)| stored)
+    }
+
+    /// Shows the objects within a range of paths, in order, after a path where one is given, until it is told to stop.
+    pub(crate) fn walk(
+        &self,
+        within: &Within,
+        after: Option<&ObjectPath>,
+        mut visit: impl FnMut(&Stored) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let bounds = Bounds::new(within, after);
+        let mut inside = bounds.of(&self.0);
+        loop {
+            let stride: SmallVec<[&Stored; STRIDE]> = inside.by_ref().take(STRIDE).collect();
+            fetch(&stride, |stored| stored.object.tail().len());
+            if stride.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            stride.into_iter().try_for_each(&mut visit)?;
+        }
     }
 
     /// How many there are.
@@ -68,53 +87,67 @@ impl Ord for ByPath {
     }
 }
 
-/// Walks a range of paths, a few dozen objects at a time.
-pub(crate) struct Range {
-    objects: Objects,
+/// A range of paths.
+struct Bounds {
     prefix: String,
     exact: bool,
     from: Bound<String>,
-    ready: VecDeque<Stored>,
-    done: bool,
 }
 
-/// Reads the memory in which an object's counts of references are.
-fn first_bytes(stored: &Stored) -> usize {
-    usize::from(stored.path.as_str().as_bytes().first().copied().unwrap_or(0)) ^ stored.object.tail().len()
-}
-
-/// How many objects are taken at a time.
-const STRIDE: usize = 64;
-
-impl Range {
-    pub(crate) fn new(objects: Objects, within: &Within, after: Option<&ObjectPath>) -> Self {
+impl Bounds {
+    fn new(within: &Within, after: Option<&ObjectPath>) -> Self {
         let prefix = within.prefix();
         let from = match after {
             Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.as_str().to_owned()),
             _ => Bound::Included(prefix.clone()),
         };
-        let exact = matches!(within, Within::Object(_));
-        Self { objects, prefix, exact, from, ready: VecDeque::new(), done: false }
+        Self { exact: matches!(within, Within::Object(_)), prefix, from }
+    }
+
+    /// The objects inside.
+    fn of<'a>(&'a self, objects: &'a OrdSet<ByPath>) -> impl Iterator<Item = &'a Stored> {
+        let inside = |path: &ObjectPath| match self.exact {
+            true => path.as_str() == self.prefix,
+            false => self.prefix.is_empty() || path.as_str().starts_with(&self.prefix),
+        };
+        let from = self.from.as_ref().map(String::as_str);
+        let range = objects.range::<_, str>((from, Bound::Unbounded)).map(|ByPath(stored)| stored);
+        range.take_while(move |stored| inside(&stored.path))
+    }
+}
+
+/// Walks a range of paths, a few dozen objects at a time, and hands them out to keep.
+pub(crate) struct Range {
+    objects: Objects,
+    bounds: Bounds,
+    ready: VecDeque<Stored>,
+    done: bool,
+}
+
+/// How many objects are taken at a time.
+const STRIDE: usize = 64;
+
+/// Whoever looks at objects one after the other waits for the memory of each. Looking at all of them first lets the
+/// processor fetch it for all of them at once.
+fn fetch(stride: &[&Stored], look: impl Fn(&Stored) -> usize) {
+    black_box(stride.iter().fold(0, |seen, stored| seen ^ look(stored)));
+}
+
+impl Range {
+    pub(crate) fn new(objects: Objects, within: &Within, after: Option<&ObjectPath>) -> Self {
+        Self { objects, bounds: Bounds::new(within, after), ready: VecDeque::new(), done: false }
     }
 
     fn fill(&mut self) {
-        let from = match &self.from {
-            Bound::Included(path) => Bound::Included(path.as_str()),
-            Bound::Excluded(path) => Bound::Excluded(path.as_str()),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let inside = |path: &ObjectPath| match self.exact {
-            true => path.as_str() == self.prefix,
-            false => path.as_str().starts_with(&self.prefix),
-        };
-        let range = self.objects.0.range::<_, str>((from, Bound::Unbounded)).take(STRIDE).map(|ByPath(stored)| stored);
-        let stride: SmallVec<[&Stored; STRIDE]> = range.take_while(|stored| inside(&stored.path)).collect();
-        // Counting a reference waits for its memory, one object after the other. Reading all of them first lets the
-        // processor fetch them at once.
-        black_box(stride.iter().fold(0, |read, stored| read ^ first_bytes(stored)));
+        let stride: SmallVec<[&Stored; STRIDE]> = self.bounds.of(&self.objects.0).take(STRIDE).collect();
+        fetch(&stride, |it| {
+            it.object.tail().len() ^ it.path.as_str().as_bytes().first().map_or(0, |b| usize::from(*b))
+        });
         self.ready.extend(stride.into_iter().cloned());
         match self.ready.back() {
-            Some(last) if self.ready.len() == STRIDE => self.from = Bound::Excluded(last.path.as_str().to_owned()),
+            Some(last) if self.ready.len() == STRIDE => {
+                self.bounds.from = Bound::Excluded(last.path.as_str().to_owned());
+            }
             _ => self.done = true,
         }
     }

@@ -1,6 +1,7 @@
 //! One state of a store, as readers hold it.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
@@ -62,13 +63,32 @@ impl Snapshot {
         Box::new(Range::new(self.objects(resource), within, after))
     }
 
+    /// Shows the objects of a resource within a range of paths, in order, after a path where one is given, until it is
+    /// told to stop. As [`range`](Self::range), for who keeps none of them: it counts no references.
+    pub fn walk(
+        &self,
+        resource: &GroupResource,
+        within: &Within,
+        after: Option<&ObjectPath>,
+        visit: impl FnMut(&Stored) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.objects(resource).walk(within, after, visit)
+    }
+
     /// The number of objects of a resource within a range of paths. For everything it costs nothing; for less, a walk
     /// over the range.
     #[must_use]
     pub fn count(&self, resource: &GroupResource, within: &Within) -> usize {
         match within {
             Within::Everywhere => self.objects(resource).len(),
-            _ => Range::new(self.objects(resource), within, None).count(),
+            _ => {
+                let mut count = 0;
+                let _ = self.walk(resource, within, None, |_| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                });
+                count
+            }
         }
     }
 
