@@ -26,6 +26,15 @@
 mod builder;
 mod service;
 
+/// Clients of an API elsewhere: of a region, or of any Kubernetes server (feature `remote`). Informers read from them as
+/// from anything that can be listed and watched ([`store::informer`]).
+#[cfg(feature = "remote")]
+pub mod remote {
+    pub use arktos_bin::net::kubeconfig::{Kubeconfig, KubeconfigError};
+    pub use arktos_bin::net::remote::Remote;
+    pub use arktos_bin::net::tls::{Credential, TlsError};
+}
+
 pub use arktos_api as api;
 pub use arktos_control as control;
 pub use arktos_core as core;
@@ -33,6 +42,7 @@ pub use arktos_sched as sched;
 pub use arktos_store as store;
 
 pub use arktos_api::Identity;
+pub use arktos_bin::edge::{SystemClock, SystemRandom};
 pub use arktos_core::{Object, ObjectKey, Status, TenantName};
 pub use arktos_store::{Client, Clock, Random};
 pub use builder::{Builder, ControlPlane, StartError};

@@ -1,7 +1,7 @@
 //! The API in process: the verbs without HTTP.
 
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status, TenantName, schema};
-use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
+use arktos_store::client::{DeleteOptions, Listing, Patch, WatchListEvent, WatchListStream, WatchStream};
 use arktos_store::{Client, Query, Stored, Within};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -69,11 +69,7 @@ fn read_body(call: &Call<'_>, body: Object) -> Result<Object, Status> {
 }
 
 #[async_trait]
-impl Client for InProcessClient {
-    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.about(Verb::Get, key, "")?.found().await
-    }
-
+impl arktos_store::Source for InProcessClient {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         let (call, options) = self.selecting(Verb::List, query)?;
         let page = read::list(&call, &options).await?;
@@ -93,6 +89,25 @@ impl Client for InProcessClient {
                 Frame::Fault(status) => Some(Err(*status)),
             }
         })))
+    }
+
+    async fn watch_list(&self, query: &Query) -> Result<WatchListStream, Status> {
+        let (call, mut options) = self.selecting(Verb::Watch, query)?;
+        options.version_match = Some(crate::query::VersionMatch::NotOlderThan);
+        options.send_initial_events = Some(true);
+        let frames = watch::watch(&call, &options).await?;
+        Ok(Box::pin(frames.map(|frame| match frame {
+            Frame::Delivery(delivery) => Ok(WatchListEvent::Delivery(delivery)),
+            Frame::InitialEnd(revision) => Ok(WatchListEvent::InitialEnd(revision)),
+            Frame::Fault(status) => Err(*status),
+        })))
+    }
+}
+
+#[async_trait]
+impl Client for InProcessClient {
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+        self.about(Verb::Get, key, "")?.found().await
     }
 
     async fn create(

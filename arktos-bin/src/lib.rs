@@ -8,7 +8,8 @@
 //! | what does each role consist of | [`roles`] |
 //! | what do simulated hosts do | [`hollow`] |
 //! | where do time and randomness come from | [`edge`] |
-//! | sockets, TLS, certificates, HTTP clients (feature `net`) | `net` |
+//! | clients of an API elsewhere (feature `client`) | `net::remote` |
+//! | sockets, TLS, certificates (feature `net`) | `net` |
 //! | the command line (feature `net`) | `cli` |
 
 #![deny(missing_docs)]
@@ -17,6 +18,6 @@
 pub mod cli;
 pub mod edge;
 pub mod hollow;
-#[cfg(feature = "net")]
+#[cfg(feature = "client")]
 pub mod net;
 pub mod roles;

@@ -10,7 +10,8 @@ use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{
-    Change, Client, Clock, Commit, CommitError, Delivery, Engine, Expect, Query, Random, Selection, Stored, Within,
+    Change, Client, Clock, Commit, CommitError, Delivery, Engine, Expect, Query, Random, Selection, Source, Stored,
+    Within,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
@@ -197,13 +198,7 @@ impl Api {
 }
 
 #[async_trait]
-impl Client for Api {
-    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.check().await?;
-        let found = self.engine.snapshot().get(key);
-        found.ok_or_else(|| Status::not_found(&key.resource, key.path.name()))
-    }
-
+impl Source for Api {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         self.check().await?;
         let (snapshot, selection) = (self.engine.snapshot(), Self::selection(query));
@@ -228,6 +223,15 @@ impl Client for Api {
         })
         .boxed())
     }
+}
+
+#[async_trait]
+impl Client for Api {
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+        self.check().await?;
+        let found = self.engine.snapshot().get(key);
+        found.ok_or_else(|| Status::not_found(&key.resource, key.path.name()))
+    }
 
     async fn create(
         &self,
@@ -251,6 +255,7 @@ impl Client for Api {
     }
 
     /// Only what the scheduler writes: the conditions of a status.
+
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
         self.check().await?;
         assert_eq!(subresource, Some("status"));

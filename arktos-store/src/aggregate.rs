@@ -31,7 +31,7 @@ use futures::stream::FuturesUnordered;
 
 use self::mailbox::Mailbox;
 use self::merge::Merge;
-use crate::client::{Client, Query};
+use crate::client::{Query, Source};
 use crate::clock::{Clock, Random};
 use crate::engine::{Engine, EngineConfig};
 use crate::informer::{Informer, Progress, Stopped};
@@ -47,12 +47,12 @@ pub struct Aggregate(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
-    sources: Arc<[Source]>,
+    sources: Arc<[Part]>,
     mailbox: Arc<Mailbox>,
 }
 
 /// One partition's objects.
-struct Source {
+struct Part {
     name: String,
     informer: Informer<Stored>,
 }
@@ -61,7 +61,7 @@ impl Aggregate {
     /// An aggregate of what a query selects in each of the partitions, and the future that keeps it current, which its
     /// owner runs.
     pub fn new(
-        partitions: Vec<(String, Arc<dyn Client>)>,
+        partitions: impl IntoIterator<Item = (String, Arc<dyn Source>)>,
         query: &Query,
         project: Project,
         config: EngineConfig,
@@ -72,17 +72,17 @@ impl Aggregate {
         let engine = Engine::memory_with(config, clock.clone());
         let mailbox = Arc::new(Mailbox::new());
         let running = FuturesUnordered::<BoxFuture<'static, ()>>::new();
-        let mut sources = Vec::with_capacity(partitions.len());
-        for (place, (name, client)) in partitions.into_iter().enumerate() {
+        let mut sources = Vec::new();
+        for (place, (name, source)) in partitions.into_iter().enumerate() {
             let post = mailbox.clone();
-            let (informer, driver) = Informer::builder(client, query.clone(), clock.clone(), random.clone())
+            let (informer, driver) = Informer::builder(source, query.clone(), clock.clone(), random.clone())
                 .handler(move |event| post.post(place, event.before().cloned(), event.after().cloned()))
                 .gate(mailbox.clone())
                 .build();
             running.push(driver);
-            sources.push(Source { name, informer });
+            sources.push(Part { name, informer });
         }
-        let sources: Arc<[Source]> = sources.into();
+        let sources: Arc<[Part]> = sources.into();
         let merge =
             Merge::new(engine.clone(), query.resource.clone(), sources.clone(), mailbox.clone(), project, clock);
         running.push(Box::pin(merge.run()));

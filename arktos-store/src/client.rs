@@ -1,7 +1,18 @@
-//! How controllers and schedulers reach the API: one trait, with an implementation in process (`arktos-api`) and one
-//! over HTTP (`arktos-bin`).
+//! How controllers and schedulers reach the API.
+//!
+//! ```text
+//!  Source: list, watch                                    what an informer needs
+//!    ├── EngineSource     a bare engine                   this crate
+//!    └── Client: get, create, update, patch, delete, …    what a controller needs
+//!          ├── InProcessClient   without encoding         arktos-api
+//!          └── Remote            over HTTP                arktos-bin
+//! ```
+//!
+//! A client is a source as well: an `Arc<dyn Client>` can be given wherever an `Arc<dyn Source>` is asked for.
 
-use arktos_core::{FieldSelector, GroupResource, LabelSelector, Object, ObjectKey, ObjectPath, Revision, Status};
+use arktos_core::{
+    FieldSelector, GroupResource, LabelSelector, Object, ObjectKey, ObjectPath, Reason, Revision, Status,
+};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde_json::Value;
@@ -69,21 +80,52 @@ pub enum Propagation {
 /// goes on from the last revision it has seen.
 pub type WatchStream = BoxStream<'static, Result<Delivery, Status>>;
 
-/// The API as a component of the region uses it. A client acts as one identity, and is authorized as such.
-///
-/// All methods are cancel safe in that a dropped future leaves the object either changed or not; whether a write whose
-/// future was dropped has happened is unknown.
-#[async_trait]
-pub trait Client: Send + Sync + 'static {
-    /// Reads one object, at its newest.
-    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status>;
+/// A stream that begins with what there is, and goes on with what changes.
+pub type WatchListStream = BoxStream<'static, Result<WatchListEvent, Status>>;
 
+/// What a watcher is told that is told everything from the start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WatchListEvent {
+    /// An object that is there, or a change. Changes may come before the end of the initial state, too.
+    Delivery(Delivery),
+    /// Whatever there was when the stream was opened has been delivered, and all up to this revision: the bookmark that
+    /// is annotated with `k8s.io/initial-events-end`.
+    InitialEnd(Revision),
+}
+
+/// What can be listed and watched: the half of the API that an informer needs.
+///
+/// Whoever implements it keeps to what the API promises: a watch after a revision delivers every change after it, in
+/// order, each once, or ends with an error; a list is one consistent state.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
     /// Lists what a query selects, at its newest.
     async fn list(&self, query: &Query) -> Result<Listing, Status>;
 
     /// Watches what a query selects, for everything after a revision. Bookmarks come from time to time. A revision
     /// that history no longer reaches answers, or yields, a status with reason `Expired` or `Gone`.
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status>;
+
+    /// A list and a watch in one stream: each object there is, as added, then
+    /// [`InitialEnd`](WatchListEvent::InitialEnd), then what changes. The state it begins with is not older than the
+    /// call.
+    ///
+    /// A source that has no such streams says `Invalid`, `BadRequest`, `MethodNotAllowed` or `NotImplemented`, and is
+    /// then listed and watched. That is what this method does where it is not overridden.
+    async fn watch_list(&self, query: &Query) -> Result<WatchListStream, Status> {
+        let _ = query;
+        Err(Status::failure(Reason::NotImplemented, "this source does not stream its initial state"))
+    }
+}
+
+/// The API as a component of the region uses it. A client acts as one identity, and is authorized as such.
+///
+/// All methods are cancel safe in that a dropped future leaves the object either changed or not; whether a write whose
+/// future was dropped has happened is unknown.
+#[async_trait]
+pub trait Client: Source {
+    /// Reads one object, at its newest.
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status>;
 
     /// Creates an object in a tenant and namespace (empty strings where the kind's scope has none). Its name is in it,
     /// or is generated from `generateName`.

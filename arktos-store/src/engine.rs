@@ -9,6 +9,7 @@ mod restore;
 mod sequencer;
 mod shared;
 mod snapshot;
+mod source;
 mod state;
 mod view;
 mod wakes;
@@ -34,6 +35,7 @@ pub use self::cursor::Cursor;
 pub(crate) use self::restore::Restoring;
 pub use self::shared::Publisher;
 pub use self::snapshot::Snapshot;
+pub use self::source::EngineSource;
 
 /// What an engine keeps to.
 #[derive(Debug, Clone)]
@@ -234,6 +236,12 @@ impl Engine {
             return Err(WatchError::Closed);
         }
         Cursor::open(&self.0.view, selection, after)
+    }
+
+    /// The engine as something that informers read from.
+    #[must_use]
+    pub fn source(&self) -> EngineSource {
+        EngineSource::new(self.clone(), self.0.clock.clone())
     }
 
     /// A counter's value in the newest state; zero when nobody has changed it.

@@ -9,8 +9,8 @@
 //! | which objects does a reader mean, and what does a watcher see | [`select`] |
 //! | the engine: commit, snapshot, watch | [`engine`] |
 //! | how a backend makes writes durable | [`storage`] |
-//! | how controllers and schedulers reach the API | [`client`] |
-//! | a local, indexed, current copy of what a query selects | [`informer`] |
+//! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
+//! | a local, indexed, current copy of what a query selects, over whatever can be listed and watched | [`informer`] |
 //! | one view over several partitions | [`aggregate`] |
 //! | what a controller is still to look at | [`queue`] |
 //! | who runs what, and stops it | [`tasks`] |
@@ -44,10 +44,10 @@ pub mod storage;
 pub mod tasks;
 
 pub use aggregate::Aggregate;
-pub use client::{Client, Query};
+pub use client::{Client, Query, Source};
 pub use clock::{Clock, Random};
 pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durability, Expect, Guard, Write};
-pub use engine::{Cursor, Engine, EngineConfig, Snapshot};
+pub use engine::{Cursor, Engine, EngineConfig, EngineSource, Snapshot};
 pub use informer::Informer;
 pub use queue::{Outcome, WorkQueue};
 pub use select::{Delivery, Selection, Stored, WatchError, Within};

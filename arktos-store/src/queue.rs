@@ -1,6 +1,24 @@
 //! Work queues: what a controller is still to look at, each key once, with back-off for what failed.
+//!
+//! ```text
+//!           add ──────────────────────────────┐
+//!                                             ▼      tenants in turn
+//!     add_after ──► delayed, by time ───► ready ═══════════════════► a worker, one a key
+//!                        │                    ▲                          │
+//!         retry ─────────┘ back-off of the key│                          │ added meanwhile: ready again
+//!                        ▼                    │ rate of all retries,     ▼
+//!                       ripe ═════════════════┘ tenants in turn       finished
+//! ```
+//!
+//! **Tenants take turns.** One queue serves all tenants. Of the tenants that have keys waiting, each gives one in turn:
+//! whatever one has queued or failing, the next key of another is no further away than there are tenants. What the
+//! informer before the queue has not read yet is in the order of its source, so a queue that is to be fair has room
+//! for everything: as many keys as there are objects.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod bucket;
+mod turns;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -8,20 +26,45 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::Timestamp;
+use arktos_core::{ObjectKey, ObjectPath, Timestamp};
 use futures::StreamExt;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::bucket::Bucket;
+use self::turns::Turns;
 use crate::clock::Clock;
 use crate::informer::Gate;
 
 /// What can be a key of a work queue.
-pub trait Key: Clone + Eq + Hash + Send + 'static {}
+pub trait Key: Clone + Eq + Hash + Send + 'static {
+    /// The tenant whose work it is: its keys take turns with those of other tenants. Empty for work that is no
+    /// tenant's.
+    fn tenant(&self) -> &str {
+        ""
+    }
+}
 
-impl<K: Clone + Eq + Hash + Send + 'static> Key for K {}
+impl Key for ObjectPath {
+    fn tenant(&self) -> &str {
+        Self::tenant(self)
+    }
+}
+
+impl Key for ObjectKey {
+    fn tenant(&self) -> &str {
+        self.path.tenant()
+    }
+}
+
+impl Key for String {}
+impl Key for Arc<str> {}
+impl Key for &'static str {}
+impl Key for u32 {}
+impl Key for u64 {}
+impl Key for () {}
 
 /// How a work queue behaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +74,13 @@ pub struct QueueOptions {
     pub backoff_first: Duration,
     /// The longest wait of a key that failed. Default: 1000 s.
     pub backoff_max: Duration,
-    /// How many keys a second may be tried again after a failure, all keys together. Default: 10.
+    /// How many keys a second may be tried again after a failure, all keys together; those of several tenants in turn.
+    /// One in a thousand seconds at the least. Default: 10.
     pub retries_per_second: f64,
-    /// How many keys may be tried again at once before that rate counts. Default: 100.
+    /// How many keys may be tried again at once before that rate counts; one at the least. Default: 100.
     pub retries_burst: u32,
-    /// How many keys may be queued or delayed; what comes beyond is refused. Default: 1,048,576.
+    /// How many keys may be queued or delayed; what comes beyond is refused. Keys that a worker gives back to be tried
+    /// again are never refused. Default: 1,048,576.
     pub capacity: usize,
 }
 
@@ -66,6 +111,29 @@ pub enum Outcome {
 ///
 /// A key is handed to one worker at a time. Added while it is queued, it stays queued once; added while a worker has
 /// it, it is queued again when the worker is done. So no change is missed, and no key is worked on twice at once.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arktos_core::{ObjectPath, Timestamp};
+/// use arktos_store::clock::ManualClock;
+/// use arktos_store::{Outcome, WorkQueue};
+///
+/// # futures::executor::block_on(async {
+/// let queue = WorkQueue::new(Arc::new(ManualClock::new(Timestamp::from_micros(0))));
+/// for name in ["a", "b", "a"] {
+///     queue.add(ObjectPath::new("acme", "default", name));
+/// }
+/// queue.add(ObjectPath::new("umbra", "default", "c"));
+/// let mut order = Vec::new();
+/// while !queue.is_empty() {
+///     let Some(key) = queue.get().await else { break };
+///     order.push(key.as_str().to_owned());
+///     key.finish(Outcome::Done);
+/// }
+/// assert_eq!(order, ["acme/default/a", "umbra/default/c", "acme/default/b"]);
+/// # });
+/// ```
 pub struct WorkQueue<K>(Arc<Shared<K>>);
 
 struct Shared<K> {
@@ -80,24 +148,27 @@ struct Shared<K> {
 
 struct State<K> {
     /// What is to be handed out, in order.
-    ready: VecDeque<K>,
+    ready: Turns<K>,
     /// What is to be worked on, be it in `ready` or still in a worker's hands.
     dirty: HashSet<K>,
     /// What workers have in hand.
     processing: HashSet<K>,
     /// What is to be added later, by when; and when each key is due.
-    delayed: BTreeMap<(Timestamp, u64), K>,
+    delayed: BTreeMap<(Timestamp, u64), Delayed<K>>,
     due: HashMap<K, (Timestamp, u64)>,
+    /// What has failed and waited, and is still to wait for the rate of all retries; once a key.
+    ripe: Turns<K>,
+    ripe_keys: HashSet<K>,
     sequence: u64,
     failures: HashMap<K, u32>,
     retries: Bucket,
     closed: bool,
 }
 
-/// A token bucket that may be overdrawn: who overdraws it waits.
-struct Bucket {
-    tokens: f64,
-    filled: Timestamp,
+struct Delayed<K> {
+    key: K,
+    /// Whether it has failed, and counts against the rate of retries.
+    failed: bool,
 }
 
 /// A key in a worker's hands. Dropping it tells the queue that the worker is done with it.
@@ -116,13 +187,15 @@ impl<K: Key> WorkQueue<K> {
     /// A queue.
     #[must_use]
     pub fn with_options(clock: Arc<dyn Clock>, options: QueueOptions) -> Self {
-        let retries = Bucket { tokens: f64::from(options.retries_burst), filled: clock.now() };
+        let retries = Bucket::full(clock.now(), &options);
         let state = State {
-            ready: VecDeque::new(),
+            ready: Turns::new(),
             dirty: HashSet::new(),
             processing: HashSet::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
+            ripe: Turns::new(),
+            ripe_keys: HashSet::new(),
             sequence: 0,
             failures: HashMap::new(),
             retries,
@@ -156,29 +229,36 @@ impl<K: Key> WorkQueue<K> {
         if delay.is_zero() {
             return self.add(key);
         }
-        let mut state = self.0.state.lock();
-        if state.closed || state.is_full(self.0.options.capacity) {
-            return false;
-        }
-        let sooner = state.delay(key, self.0.clock.now().later(delay));
-        drop(state);
-        if sooner {
-            self.0.changed.notify_waiters(); // all of them wait for the wrong moment
-        }
-        true
+        self.delay(Delayed { key, failed: false }, delay, self.0.options.capacity)
     }
 
     /// Adds a key that failed, after a wait that doubles with each failure and keeps the overall rate of retries. Says
     /// whether the queue will hand it out.
     pub fn retry(&self, key: K) -> bool {
+        self.retry_within(key, self.0.options.capacity)
+    }
+
+    fn retry_within(&self, key: K, capacity: usize) -> bool {
         let options = &self.0.options;
         let mut state = self.0.state.lock();
         let failures = state.failures.entry(key.clone()).or_insert(0);
         let backoff = options.backoff_first.saturating_mul(1 << (*failures).min(31)).min(options.backoff_max);
         *failures = failures.saturating_add(1);
-        let turn = state.retries.draw(self.0.clock.now(), options);
         drop(state);
-        self.add_after(key, backoff.max(turn))
+        self.delay(Delayed { key, failed: true }, backoff, capacity)
+    }
+
+    fn delay(&self, what: Delayed<K>, delay: Duration, capacity: usize) -> bool {
+        let mut state = self.0.state.lock();
+        if state.closed || (!state.due.contains_key(&what.key) && state.is_full(capacity)) {
+            return false;
+        }
+        let sooner = state.delay(what, self.0.clock.now().later(delay));
+        drop(state);
+        if sooner {
+            self.0.changed.notify_waiters(); // all of them wait for the wrong moment
+        }
+        true
     }
 
     /// Forgets the failures of a key.
@@ -208,7 +288,7 @@ impl<K: Key> WorkQueue<K> {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let state = self.0.state.lock();
-        state.dirty.is_empty() && state.processing.is_empty() && state.delayed.is_empty()
+        state.dirty.is_empty() && state.processing.is_empty() && state.delayed.is_empty() && state.ripe.is_empty()
     }
 
     /// The next key, when there is one; `None` once the queue is shut down. Cancel safe: a key is either given out or
@@ -222,7 +302,7 @@ impl<K: Key> WorkQueue<K> {
                     return None;
                 }
                 let now = self.0.clock.now();
-                state.wake_delayed(now);
+                let next = state.wake_delayed(now, &self.0.options);
                 if let Some(key) = state.take() {
                     let more = !state.ready.is_empty();
                     drop(state);
@@ -232,7 +312,7 @@ impl<K: Key> WorkQueue<K> {
                     }
                     return Some(Taken { queue: self.clone(), key });
                 }
-                state.delayed.keys().next().map(|(moment, _)| moment.since(now))
+                next.map(|moment| moment.since(now))
             };
             match wait {
                 None => changed.await,
@@ -286,6 +366,8 @@ impl<K: Key> WorkQueue<K> {
         state.dirty.clear();
         state.delayed.clear();
         state.due.clear();
+        state.ripe.clear();
+        state.ripe_keys.clear();
         drop(state);
         self.0.room.notify_waiters();
         self.0.changed.notify_waiters();
@@ -297,7 +379,7 @@ impl<K: Key> WorkQueue<K> {
         state.processing.remove(key);
         let again = state.dirty.contains(key);
         if again {
-            state.ready.push_back(key.clone());
+            state.ready.push(key.clone());
         }
         drop(state);
         if again {
@@ -324,24 +406,28 @@ impl<K: Key + Sync> Gate for WorkQueue<K> {
 }
 
 impl<K: Key> Taken<K> {
-    /// Says what became of the work, and gives the key back.
+    /// Says what became of the work, and gives the key back. A key that is to come again is kept even when the queue is
+    /// full: its place was taken while the worker had it.
     pub fn finish(self, outcome: Outcome) {
+        let (queue, key) = (&self.queue, self.key.clone());
+        if outcome == Outcome::Retry {
+            queue.retry_within(key, usize::MAX);
+            return;
+        }
+        queue.forget(&key);
         match outcome {
-            Outcome::Done => self.queue.forget(&self.key),
-            Outcome::Retry => {
-                self.queue.retry(self.key.clone());
-            }
+            Outcome::After(delay) if delay.is_zero() => queue.add_beyond(key),
             Outcome::After(delay) => {
-                self.queue.forget(&self.key);
-                self.queue.add_after(self.key.clone(), delay);
+                queue.delay(Delayed { key, failed: false }, delay, usize::MAX);
             }
+            Outcome::Done | Outcome::Retry => {}
         }
     }
 }
 
 impl<K: Key> State<K> {
     fn is_full(&self, capacity: usize) -> bool {
-        self.dirty.len() + self.delayed.len() >= capacity
+        self.dirty.len() + self.delayed.len() + self.ripe.len() >= capacity
     }
 
     fn add(&mut self, key: K, capacity: usize) -> bool {
@@ -360,13 +446,13 @@ impl<K: Key> State<K> {
 
     fn admit(&mut self, key: K) {
         if self.dirty.insert(key.clone()) && !self.processing.contains(&key) {
-            self.ready.push_back(key);
+            self.ready.push(key);
         }
     }
 
     /// Delays a key, and says whether it is now the first that will be due.
-    fn delay(&mut self, key: K, due: Timestamp) -> bool {
-        if let Some(before) = self.due.get(&key).copied() {
+    fn delay(&mut self, what: Delayed<K>, due: Timestamp) -> bool {
+        if let Some(before) = self.due.get(&what.key).copied() {
             if before.0 <= due {
                 return false;
             }
@@ -374,40 +460,41 @@ impl<K: Key> State<K> {
         }
         self.sequence += 1;
         let place = (due, self.sequence);
-        self.due.insert(key.clone(), place);
-        self.delayed.insert(place, key);
+        self.due.insert(what.key.clone(), place);
+        self.delayed.insert(place, what);
         self.delayed.keys().next() == Some(&place)
     }
 
-    fn wake_delayed(&mut self, now: Timestamp) {
-        while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now {
-                return;
-            }
-            let key = entry.remove();
-            self.due.remove(&key);
+    /// Makes ready what is due by now, as far as the rate of retries allows. Gives back when there may be more.
+    fn wake_delayed(&mut self, now: Timestamp, options: &QueueOptions) -> Option<Timestamp> {
+        while !self.ripe.is_empty() && self.retries.draw(now, options) {
+            let Some(key) = self.ripe.pop() else { break };
+            self.ripe_keys.remove(&key);
             self.admit(key);
         }
+        while let Some(entry) = self.delayed.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let Delayed { key, failed } = entry.remove();
+            self.due.remove(&key);
+            // The ripe ones go first: there are none, or there was nothing left for them.
+            if !failed || self.retries.draw(now, options) {
+                self.admit(key);
+            } else if self.ripe_keys.insert(key.clone()) {
+                self.ripe.push(key);
+            }
+        }
+        let turn = (!self.ripe.is_empty()).then(|| self.retries.next(now, options));
+        let due = self.delayed.keys().next().map(|(moment, _)| *moment);
+        due.into_iter().chain(turn).min()
     }
 
     fn take(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
+        let key = self.ready.pop()?;
         self.dirty.remove(&key);
         self.processing.insert(key.clone());
         Some(key)
-    }
-}
-
-impl Bucket {
-    /// Draws one token, and says how long to wait for it.
-    fn draw(&mut self, now: Timestamp, options: &QueueOptions) -> Duration {
-        let fresh = now.since(self.filled).as_secs_f64() * options.retries_per_second;
-        self.tokens = (self.tokens + fresh).min(f64::from(options.retries_burst)) - 1.0;
-        self.filled = now;
-        if self.tokens >= 0.0 {
-            return Duration::ZERO;
-        }
-        Duration::try_from_secs_f64(-self.tokens / options.retries_per_second).unwrap_or(options.backoff_max)
     }
 }
 

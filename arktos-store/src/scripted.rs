@@ -1,26 +1,26 @@
-//! A client that does what a test says.
+//! A source that does what a test says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, Status, TypeMeta};
+use arktos_core::{Encoded, Object, ObjectPath, Revision, Status, TypeMeta};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::client::{Client, DeleteOptions, Listing, Patch, Query, WatchStream};
+use crate::client::{Listing, Query, Source, WatchListEvent, WatchListStream, WatchStream};
 use crate::select::{Delivery, Stored};
 
-type Feed = mpsc::UnboundedSender<Result<Delivery, Status>>;
+type Feed = mpsc::UnboundedSender<Result<WatchListEvent, Status>>;
 
 /// A source of pods that does what the test says.
 #[derive(Default)]
-pub(crate) struct Source(pub(crate) Mutex<SourceState>);
+pub(crate) struct Scripted(pub(crate) Mutex<State>);
 
 #[derive(Default)]
-pub(crate) struct SourceState {
+pub(crate) struct State {
     pub(crate) objects: BTreeMap<ObjectPath, Stored>,
     history: Vec<Delivery>,
     pub(crate) revision: u64,
@@ -28,12 +28,27 @@ pub(crate) struct SourceState {
     compacted: u64,
     /// Whether it answers at all.
     unreachable: bool,
+    /// Whether it streams its initial state, and how.
+    pub(crate) streams: Streams,
     feeds: Vec<Feed>,
     lists: usize,
     watches: usize,
+    pub(crate) watch_lists: usize,
 }
 
-impl Source {
+/// How a source answers who wants the initial state in the watch.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) enum Streams {
+    /// It does not.
+    #[default]
+    Refused,
+    /// Whole, with its end.
+    Whole,
+    /// All of it, without saying where it ends.
+    Endless,
+}
+
+impl Scripted {
     pub(crate) fn put(&self, name: &str, uid: &str, node: &str) -> Revision {
         let mut state = self.0.lock();
         state.revision += 1;
@@ -58,7 +73,13 @@ impl Source {
 
     pub(crate) fn bookmark(&self) {
         let state = self.0.lock();
-        state.say(Ok(Delivery::Bookmark(Revision(state.revision))));
+        state.say(Ok(WatchListEvent::Delivery(Delivery::Bookmark(Revision(state.revision)))));
+    }
+
+    /// Says that the initial state has ended.
+    pub(crate) fn end_initial(&self) {
+        let state = self.0.lock();
+        state.say(Ok(WatchListEvent::InitialEnd(Revision(state.revision))));
     }
 
     /// Ends all watches, with an error if one is given.
@@ -85,13 +106,13 @@ impl Source {
     }
 }
 
-impl SourceState {
+impl State {
     pub(crate) fn deliver(&mut self, delivery: Delivery) {
         self.history.push(delivery.clone());
-        self.say(Ok(delivery));
+        self.say(Ok(WatchListEvent::Delivery(delivery)));
     }
 
-    fn say(&self, what: Result<Delivery, Status>) {
+    fn say(&self, what: Result<WatchListEvent, Status>) {
         for feed in &self.feeds {
             let _ = feed.unbounded_send(what.clone());
         }
@@ -99,7 +120,7 @@ impl SourceState {
 }
 
 #[async_trait]
-impl Client for Source {
+impl Source for Scripted {
     async fn list(&self, _query: &Query) -> Result<Listing, Status> {
         let mut state = self.0.lock();
         state.lists += 1;
@@ -120,34 +141,37 @@ impl Client for Source {
         }
         let (feed, stream) = mpsc::unbounded();
         for delivery in state.history.iter().filter(|delivery| delivery.revision() > after) {
-            let _ = feed.unbounded_send(Ok(delivery.clone()));
+            let _ = feed.unbounded_send(Ok(WatchListEvent::Delivery(delivery.clone())));
+        }
+        state.feeds.push(feed);
+        let deliveries = stream.filter_map(|event| async move {
+            match event {
+                Ok(WatchListEvent::Delivery(delivery)) => Some(Ok(delivery)),
+                Ok(WatchListEvent::InitialEnd(_)) => None,
+                Err(status) => Some(Err(status)),
+            }
+        });
+        Ok(deliveries.boxed())
+    }
+
+    async fn watch_list(&self, _query: &Query) -> Result<WatchListStream, Status> {
+        let mut state = self.0.lock();
+        state.watch_lists += 1;
+        if state.unreachable {
+            return Err(Status::internal("unreachable"));
+        }
+        if state.streams == Streams::Refused {
+            return Err(Status::failure(arktos_core::Reason::Invalid, "sendInitialEvents is forbidden"));
+        }
+        let (feed, stream) = mpsc::unbounded();
+        for stored in state.objects.values().cloned() {
+            let _ = feed.unbounded_send(Ok(WatchListEvent::Delivery(Delivery::Added(stored))));
+        }
+        if state.streams == Streams::Whole {
+            let _ = feed.unbounded_send(Ok(WatchListEvent::InitialEnd(Revision(state.revision))));
         }
         state.feeds.push(feed);
         Ok(stream.boxed())
-    }
-
-    async fn get(&self, _key: &ObjectKey) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn create(&self, _: &GroupResource, _: &str, _: &str, _: Object) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn update(&self, _: &ObjectKey, _: Option<&str>, _: Object) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn patch(&self, _: &ObjectKey, _: Option<&str>, _: Patch) -> Result<Stored, Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn delete(&self, _: &ObjectKey, _: DeleteOptions) -> Result<(), Status> {
-        Err(Status::internal("not used"))
-    }
-
-    async fn post(&self, _: &ObjectKey, _: &str, _: Object) -> Result<Object, Status> {
-        Err(Status::internal("not used"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use arktos_api::Identity;
 use arktos_core::{GroupResource, Object, ObjectKey, Reason, TenantName};
-use arktos_store::client::{DeleteOptions, Patch};
+use arktos_store::client::{DeleteOptions, Patch, WatchListEvent};
 use arktos_store::{Delivery, Query, Within};
 use futures::StreamExt;
 use serde_json::json;
@@ -35,6 +35,33 @@ async fn it_creates_lists_watches_patches_and_deletes() {
         });
     }
     assert_eq!(seen, ["added", "modified", "deleted"]);
+}
+
+#[tokio::test]
+async fn it_streams_the_initial_state_with_its_end() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:test"));
+    let maps = GroupResource::core("configmaps");
+    for (tenant, name) in [("acme", "a"), ("umbra", "b")] {
+        client.create(&maps, tenant, "default", Object::from_value(map(name)).unwrap()).await.unwrap();
+    }
+    let mut events = client.watch_list(&Query::everywhere(maps.clone())).await.unwrap();
+    let mut seen = Vec::new();
+    let revision = loop {
+        match events.next().await.unwrap().unwrap() {
+            WatchListEvent::Delivery(Delivery::Added(stored)) => seen.push(stored.path.to_string()),
+            WatchListEvent::Delivery(other) => panic!("{other:?}"),
+            WatchListEvent::InitialEnd(revision) => break revision,
+        }
+    };
+    assert_eq!(seen, ["acme/default/a", "umbra/default/b"]);
+    let made = client.create(&maps, "acme", "default", Object::from_value(map("c")).unwrap()).await.unwrap();
+    assert!(made.revision > revision);
+    assert_eq!(events.next().await.unwrap().unwrap(), WatchListEvent::Delivery(Delivery::Added(made)));
+    let umbra = TenantName::new("umbra").unwrap();
+    let client = world.api.client(Identity::user("uma", &["system:masters"], &umbra));
+    let refused = client.watch_list(&Query::everywhere(maps)).await.map(drop);
+    assert!(refused.unwrap_err().is(Reason::Forbidden));
 }
 
 #[tokio::test]

@@ -99,3 +99,33 @@ async fn a_place_that_history_has_left_is_told_inside_the_stream() {
     assert_eq!(event["object"]["reason"], "Expired");
     assert!(late.next().await.is_none());
 }
+
+#[tokio::test]
+async fn a_watch_that_nobody_reads_holds_a_place_and_nothing_else() {
+    let world = World::new().await;
+    let from = world.get("acme", MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let path = format!("{MAPS}?watch=1&resourceVersion={from}&allowWatchBookmarks=true");
+    let mut unread = world.watch("acme", &path).await;
+    let mut patient = world.watch("acme", &path).await;
+    let mut reader = world.watch("acme", &path).await;
+    for number in 0..50 {
+        world.post("acme", MAPS, map(&format!("m-{number:02}"))).await;
+        assert_eq!(reader.short().await, format!("ADDED m-{number:02}"), "the others go on");
+        if number == 25 {
+            // Whoever comes back within the window finds all of it, in order.
+            for number in 0..=25 {
+                assert_eq!(patient.short().await, format!("ADDED m-{number:02}"));
+            }
+        }
+    }
+    // What had been put aside for the unread one would still be there when history is not.
+    world.advance(3600);
+    for at in 0..2 {
+        world.patch("acme", &format!("{MAPS}/m-00"), json!({"data": {"a": at.to_string()}})).await;
+        world.advance(3600);
+    }
+    world.engine.compact(arktos_store::Clock::now(&world.clock)).await.unwrap();
+    let event = unread.next().await.unwrap();
+    assert_eq!((event["type"].as_str(), event["object"]["code"].as_u64()), (Some("ERROR"), Some(410)));
+    assert!(unread.next().await.is_none());
+}

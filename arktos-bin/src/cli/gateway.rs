@@ -50,7 +50,7 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
         peers
             .iter()
             .map(|peer| {
-                let config = Kubeconfig { credential: credential.clone(), ..peer.kubeconfig()? };
+                let config = Kubeconfig { credential: Some(credential.clone()), ..peer.kubeconfig()? };
                 Forward::new(&config)
                     .map(Box::new)
                     .map(Backend::Remote)

@@ -50,7 +50,8 @@ pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
         Some(tenant) => format!("{}/tenants/{tenant}", args.server.trim_end_matches('/')),
         None => args.server.clone(),
     };
-    let config = Kubeconfig { server, authority: authority.certificate().to_owned(), credential };
+    let config =
+        Kubeconfig { server, authority: authority.certificate().to_owned(), credential: Some(credential), token: None };
     print!("{}", config.render(args.tenant.as_ref().map_or("arktos", TenantName::as_str)));
     Ok(())
 }

@@ -16,9 +16,10 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use crate::net::kubeconfig::Kubeconfig;
-use crate::net::pki::{Authority, Credential, Subject, private_directory};
+use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
 use crate::net::serve::{Stop, serve, stopped};
+use crate::net::tls::Credential;
 use crate::net::{address, tls};
 use crate::roles::ApiOptions;
 

@@ -106,7 +106,12 @@ fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String
     };
     let write = |path: &Path, name: &str, server: String, subject: &Subject| -> Result<(), String> {
         let credential = authority.client(subject).map_err(|error| error.to_string())?;
-        let config = Kubeconfig { server, authority: authority.certificate().to_owned(), credential };
+        let config = Kubeconfig {
+            server,
+            authority: authority.certificate().to_owned(),
+            credential: Some(credential),
+            token: None,
+        };
         write_private(path, &config.render(name)).map_err(|error| error.to_string())
     };
     let admin = args.data_dir.join("admin.kubeconfig");

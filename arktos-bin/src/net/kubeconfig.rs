@@ -4,17 +4,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::pki::Credential;
+use super::tls::Credential;
 
-/// What a kubeconfig says, as far as the region's own components use it.
+/// What a kubeconfig says, as far as clients here use it: a client proves who it is by a certificate, by a token, or not
+/// at all.
 #[derive(Clone)]
 pub struct Kubeconfig {
     /// The server's URL, with the tenant's prefix where there is one.
     pub server: String,
-    /// The authority that signed the server's certificate, as PEM.
+    /// The authority that signed the server's certificate, as PEM; the machine's own authorities are not asked. Empty
+    /// for a server without TLS.
     pub authority: String,
     /// The client's certificate and key.
-    pub credential: Credential,
+    pub credential: Option<Credential>,
+    /// The client's bearer token.
+    pub token: Option<String>,
 }
 
 /// Why a kubeconfig could not be used.
@@ -34,15 +38,23 @@ impl Kubeconfig {
     #[must_use]
     pub fn render(&self, name: &str) -> String {
         let data = |pem: &str| STANDARD.encode(pem);
+        let mut user = String::new();
+        if let Some(Credential { certificate, key }) = &self.credential {
+            let (certificate, key) = (data(certificate), data(key));
+            user += &format!("    client-certificate-data: {certificate}\n    client-key-data: {key}\n");
+        }
+        if let Some(token) = &self.token {
+            user += &format!("    token: {}\n", serde_json::Value::from(token.as_str())); // JSON is YAML
+        }
+        if user.is_empty() {
+            user += "    {}\n";
+        }
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: {name}\n  cluster:\n    server: {server}\n    \
-             certificate-authority-data: {authority}\nusers:\n- name: {name}\n  user:\n    client-certificate-data: \
-             {certificate}\n    client-key-data: {key}\ncontexts:\n- name: {name}\n  context:\n    cluster: {name}\n    \
+             certificate-authority-data: {authority}\nusers:\n- name: {name}\n  user:\n{user}contexts:\n- name: {name}\n  context:\n    cluster: {name}\n    \
              user: {name}\ncurrent-context: {name}\n",
             server = self.server,
             authority = data(&self.authority),
-            certificate = data(&self.credential.certificate),
-            key = data(&self.credential.key),
         )
     }
 
@@ -74,10 +86,14 @@ impl Kubeconfig {
         Ok(Self {
             server: cluster.server.clone(),
             authority: pem(&cluster.certificate_authority_data, "certificate-authority-data")?,
-            credential: Credential {
-                certificate: pem(&user.client_certificate_data, "client-certificate-data")?,
-                key: pem(&user.client_key_data, "client-key-data")?,
+            credential: match (user.client_certificate_data.as_str(), user.client_key_data.as_str()) {
+                ("", "") => None,
+                (certificate, key) => Some(Credential {
+                    certificate: pem(certificate, "client-certificate-data")?,
+                    key: pem(key, "client-key-data")?,
+                }),
             },
+            token: (!user.token.is_empty()).then(|| user.token.clone()),
         })
     }
 }
@@ -138,15 +154,18 @@ mod tests {
 
     #[test]
     fn a_kubeconfig_reads_back_as_it_was_written() {
-        let config = Kubeconfig {
-            server: "https://127.0.0.1:6443/tenants/acme".to_owned(),
-            authority: "authority".to_owned(),
-            credential: Credential { certificate: "certificate".to_owned(), key: "key".to_owned() },
-        };
-        let back = Kubeconfig::parse(&config.render("acme")).expect("reads back");
-        assert_eq!(
-            (back.server, back.authority, back.credential.certificate, back.credential.key),
-            (config.server, config.authority, config.credential.certificate, config.credential.key)
-        );
+        let credential = Credential { certificate: "certificate".to_owned(), key: "key".to_owned() };
+        for (credential, token) in [(Some(credential), None), (None, Some("t: \"0".to_owned())), (None, None)] {
+            let config = Kubeconfig {
+                server: "https://127.0.0.1:6443/tenants/acme".to_owned(),
+                authority: "authority".to_owned(),
+                credential,
+                token,
+            };
+            let back = Kubeconfig::parse(&config.render("acme")).expect("reads back");
+            let parts = |it: &Kubeconfig| it.credential.as_ref().map(|it| (it.certificate.clone(), it.key.clone()));
+            assert_eq!(parts(&back), parts(&config));
+            assert_eq!((back.server, back.authority, back.token), (config.server, config.authority, config.token));
+        }
     }
 }

@@ -1,9 +1,15 @@
 //! Sockets, TLS, certificates and the API over HTTP: everything about the network, and nothing else.
+//!
+//! With the feature `client`, only what it takes to be a client.
 
+#[cfg(feature = "net")]
 pub mod address;
+#[cfg(feature = "net")]
 pub mod forward;
 pub mod kubeconfig;
+#[cfg(feature = "net")]
 pub mod pki;
 pub mod remote;
+#[cfg(feature = "net")]
 pub mod serve;
 pub mod tls;

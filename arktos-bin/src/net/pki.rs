@@ -11,19 +11,12 @@ use rcgen::{
     SanType,
 };
 
+use super::tls::Credential;
+
 /// How long a certificate is valid, in days.
 const VALID_DAYS: i64 = 365;
 /// How long the authority is valid, in days.
 const AUTHORITY_VALID_DAYS: i64 = 3650;
-
-/// A certificate and its key, both as PEM.
-#[derive(Clone)]
-pub struct Credential {
-    /// The certificate.
-    pub certificate: String,
-    /// Its private key.
-    pub key: String,
-}
 
 /// Whom a client certificate is for.
 #[derive(Debug, Clone)]

@@ -1,12 +1,42 @@
-//! The API over HTTP, as a component of the region uses it: [`Client`] with a socket in between.
+//! The API over HTTP: [`Client`] with a socket in between, to a region or to any other Kubernetes server.
+//!
+//! An informer over either, in a program of one's own:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use arktos_bin::edge::{SystemClock, SystemRandom};
+//! use arktos_bin::net::kubeconfig::Kubeconfig;
+//! use arktos_bin::net::remote::Remote;
+//! use arktos_core::catalog::Catalog;
+//! use arktos_core::{GroupResource, TenantName};
+//! use arktos_store::{Informer, Query, Stored};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Kubeconfig::read(Path::new("kubeconfig"))?;
+//! // A server that knows no tenants: here, all it has belongs to `acme`. For a region: `Remote::new`.
+//! let remote = Remote::plain(&config, Catalog::builtin(), TenantName::new("acme")?)?;
+//! let pods = Query::everywhere(GroupResource::core("pods"));
+//! let (informer, driver) =
+//!     Informer::<Stored>::new(Arc::new(remote), pods, Arc::new(SystemClock::default()), Arc::new(SystemRandom));
+//! tokio::spawn(driver);
+//! informer.synced().await?;
+//! println!("{} pods", informer.store().len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod urls;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::catalog::{Catalog, Kind};
-use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Scope, Status, TenantName};
-use arktos_store::client::{DeleteOptions, Listing, Patch, Propagation, WatchStream};
-use arktos_store::{Client, Delivery, Query, Stored, Within};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
+use arktos_store::client::{DeleteOptions, Listing, Patch, Propagation, WatchListEvent, WatchListStream, WatchStream};
+use arktos_store::{Client, Delivery, Query, Source, Stored};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -16,28 +46,39 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use self::wire::{Lines, Page, Reader, Server};
 use super::kubeconfig::Kubeconfig;
 use super::tls::{self, TlsError};
 
 /// How long a request other than a watch may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest line of a watch, in bytes: an event holds one object, and objects have limits.
-const EVENT_LENGTH_MAX: usize = 16 << 20;
-/// What a path segment or a query value may hold as it is.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The longest answer about one object, in bytes.
+const ANSWER_LENGTH_MAX: usize = 64 << 20;
+/// The longest page of a list, and the longest list of a server that has forgotten what was paged through, in bytes.
+const LIST_LENGTH_MAX: usize = 1 << 30;
+/// How many objects are asked for at once.
+const PAGE: &str = "500";
+/// How much of one stream may be under way unread, in bytes, on a connection that is shared by many.
+const STREAM_WINDOW: u32 = 512 << 10;
+/// How much of all streams of a connection may be: so much that streams which nobody reads never hold up the others.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// The connection pool under a remote client or a gateway's backend.
 pub type Http<B> = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, B>;
 
-/// A client of an API server somewhere else. Speaks the region dialect, so that it sees tenants and notes.
+/// A client of an API server somewhere else: of a region ([`new`](Self::new)), or of any Kubernetes server
+/// ([`plain`](Self::plain)). Cloning it shares its connections.
+///
+/// It knows the kinds of its catalog, and reads and writes their stored version. It needs a tokio runtime.
 #[derive(Clone)]
 pub struct Remote {
     http: Http<Full<Bytes>>,
     base: Arc<str>,
+    authorization: Option<Arc<str>>,
     catalog: Arc<Catalog>,
+    server: Server,
 }
 
 /// A connection pool with the certificate and the trust of a kubeconfig.
@@ -49,7 +90,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
 {
-    let tls = tls::client(Some(&config.credential), &config.authority)?;
+    let tls = tls::client(config.credential.as_ref(), &config.authority)?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -65,22 +106,73 @@ where
         .pool_timer(timer)
         .http2_keep_alive_interval(Some(Duration::from_secs(15)))
         .http2_keep_alive_while_idle(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build(connector))
 }
 
 impl Remote {
-    /// A client of the server a kubeconfig names.
+    /// A client of the region's server that a kubeconfig names. It sees every tenant that its identity may see, and
+    /// the control plane's notes.
     ///
     /// # Errors
     /// [`TlsError`] when its certificates are unusable.
     pub fn new(config: &Kubeconfig, catalog: Arc<Catalog>) -> Result<Self, TlsError> {
-        Ok(Self { http: connect(config)?, base: config.server.trim_end_matches('/').into(), catalog })
+        Self::of(config, catalog, Server::Region)
+    }
+
+    /// A client of any Kubernetes server, which knows no tenants (a region below `/tenants/{tenant}` is such a server,
+    /// too). What it has is put under `tenant` here: queries and keys name it, and objects come back as its own. The
+    /// nodes and what else is of no tenant in a region are of none here, either.
+    ///
+    /// # Errors
+    /// [`TlsError`] when its certificates are unusable.
+    pub fn plain(config: &Kubeconfig, catalog: Arc<Catalog>, tenant: TenantName) -> Result<Self, TlsError> {
+        Self::of(config, catalog, Server::Plain(tenant))
+    }
+
+    fn of(config: &Kubeconfig, catalog: Arc<Catalog>, server: Server) -> Result<Self, TlsError> {
+        let base = config.server.trim_end_matches('/').into();
+        let authorization = config.token.as_ref().map(|token| format!("Bearer {token}").into());
+        Ok(Self { http: connect(config)?, base, authorization, catalog, server })
     }
 
     fn kind(&self, resource: &GroupResource) -> Result<Arc<Kind>, Status> {
         self.catalog
             .storage(resource)
             .ok_or_else(|| Status::failure(Reason::NotFound, format!("no resource {resource} is known to this client")))
+    }
+
+    fn reader(&self, resource: &GroupResource) -> Result<Reader, Status> {
+        Ok(Reader { kind: self.kind(resource)?, server: self.server.clone() })
+    }
+
+    /// The tenant that a URL names for a tenant of ours: a plain server's names none.
+    fn tenant<'a>(&self, tenant: &'a str) -> Result<&'a str, Status> {
+        match &self.server {
+            Server::Region => Ok(tenant),
+            Server::Plain(own) if tenant.is_empty() || tenant == own.as_str() => Ok(""),
+            Server::Plain(own) => {
+                let text = format!("{} has nothing of the tenant {tenant}: all it has is under {own}", self.base);
+                Err(Status::failure(Reason::NotFound, text))
+            }
+        }
+    }
+
+    fn query_url(&self, kind: &Kind, query: &Query, more: &[(&str, &str)]) -> Result<String, Status> {
+        let tenant = match (query.within.tenant(), &self.server) {
+            (None, Server::Region) => TenantName::ALL,
+            (tenant, _) => self.tenant(tenant.unwrap_or(""))?,
+        };
+        Ok(urls::query(kind, tenant, query, more))
+    }
+
+    fn object_url(&self, kind: &Kind, path: &ObjectPath, subresource: Option<&str>) -> Result<String, Status> {
+        Ok(urls::object(kind, self.tenant(path.tenant())?, path, subresource))
+    }
+
+    fn collection_url(&self, kind: &Kind, tenant: &str, namespace: &str) -> Result<String, Status> {
+        Ok(urls::collection(kind, self.tenant(tenant)?, namespace))
     }
 
     async fn send(
@@ -90,49 +182,143 @@ impl Remote {
         media: &str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, Status> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{target}", self.base))
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::CONTENT_TYPE, media)
-            .header(http::header::USER_AGENT, concat!("arktos/", env!("CARGO_PKG_VERSION")))
-            .header("Arktos-Dialect", "region")
-            .body(Full::from(body))
-            .map_err(Status::internal)?;
+            .header(http::header::USER_AGENT, concat!("arktos/", env!("CARGO_PKG_VERSION")));
+        if let Server::Region = self.server {
+            request = request.header("Arktos-Dialect", "region");
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(http::header::AUTHORIZATION, &**authorization);
+        }
+        let request = request.body(Full::from(body)).map_err(Status::internal)?;
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.http.request(request));
         let response = answer.await.map_err(|_| unreachable(&self.base, &"no answer in time"))?;
         let response = response.map_err(|error| unreachable(&self.base, &describe(&error)))?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let code = response.status();
-        let body = self.read(response).await?;
-        Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
-            Status::failure(Reason::InternalError, format!("{} answered {code} without a Status", self.base))
-        }))
+        let (code, headers) = (response.status(), response.headers().clone());
+        let body = self.read(response, ANSWER_LENGTH_MAX).await?;
+        Err(wire::failure(&self.base, code, &headers, &body))
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Result<Bytes, Status> {
-        let body = tokio::time::timeout(REQUEST_TIMEOUT, response.into_body().collect()).await;
-        let body = body.map_err(|_| unreachable(&self.base, &"the answer did not end in time"))?;
-        body.map(http_body_util::Collected::to_bytes).map_err(|error| unreachable(&self.base, &error))
+    /// Reads an answer of at most so many bytes, as long as they keep coming.
+    async fn read(&self, response: Response<Incoming>, length_max: usize) -> Result<Bytes, Status> {
+        let (mut body, mut read) = (response.into_body(), BytesMut::new());
+        loop {
+            let frame = tokio::time::timeout(REQUEST_TIMEOUT, body.frame()).await;
+            let frame = frame.map_err(|_| unreachable(&self.base, &"the answer did not end in time"))?;
+            let Some(frame) = frame else { return Ok(read.freeze()) };
+            let frame = frame.map_err(|error| unreachable(&self.base, &describe(&error)))?;
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            if read.len() + data.len() > length_max {
+                let text = format!("the answer of {} is longer than {length_max} bytes: refused", self.base);
+                return Err(Status::internal(text));
+            }
+            read.extend_from_slice(data);
+        }
     }
 
     async fn ask(&self, method: Method, target: &str, media: &str, body: &Value) -> Result<Value, Status> {
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).map_err(Status::internal)? };
         let response = self.send(method, target, media, body).await?;
-        serde_json::from_slice(&self.read(response).await?).map_err(Status::internal)
+        serde_json::from_slice(&self.read(response, ANSWER_LENGTH_MAX).await?).map_err(Status::internal)
     }
 
     async fn ask_for_object(
         &self,
-        kind: &Kind,
+        resource: &GroupResource,
         method: Method,
         target: &str,
         media: &str,
         body: &Value,
     ) -> Result<Stored, Status> {
-        stored(kind, self.ask(method, target, media, body).await?)
+        self.reader(resource)?.stored(self.ask(method, target, media, body).await?)
+    }
+
+    /// An object as it is written: with its notes, where the server knows of notes.
+    fn written(&self, mut object: Object) -> Value {
+        let notes = std::mem::take(&mut object.notes);
+        if let (Server::Region, false) = (&self.server, notes.is_empty()) {
+            object.meta_mut().insert("arktosNotes".to_owned(), serde_json::to_value(notes).unwrap_or_default());
+        }
+        object.into_value()
+    }
+
+    /// One page of a list; all of it, without a limit.
+    async fn page(&self, reader: &Reader, query: &Query, limit: &str, next: &str) -> Result<Page, Status> {
+        let url = self.query_url(&reader.kind, query, &[("limit", limit), ("continue", next)])?;
+        let response = self.send(Method::GET, &url, JSON, Vec::new()).await?;
+        reader.page(&self.read(response, LIST_LENGTH_MAX).await?)
+    }
+
+    async fn events(&self, query: &Query, parameters: &[(&str, &str)]) -> Result<WatchListStream, Status> {
+        let reader = self.reader(&query.resource)?;
+        let url = self.query_url(&reader.kind, query, parameters)?;
+        let response = self.send(Method::GET, &url, JSON, Vec::new()).await?;
+        let lines = Lines::new(response.into_body(), self.base.clone());
+        let events = futures::stream::unfold((lines, reader), |(mut lines, reader)| async move {
+            let line = lines.next().await?;
+            let event = line.and_then(|line| reader.event(&line));
+            Some((event, (lines, reader)))
+        });
+        Ok(events.boxed())
+    }
+}
+
+#[async_trait]
+impl Source for Remote {
+    /// Lists page by page, so that neither side has more than one page in hand beside the objects. When the server has
+    /// forgotten the state that is paged through, everything is asked for at once.
+    async fn list(&self, query: &Query) -> Result<Listing, Status> {
+        let reader = self.reader(&query.resource)?;
+        let first = self.page(&reader, query, PAGE, "").await?;
+        let (revision, mut items, mut next) = (first.revision, first.items, first.next);
+        while !next.is_empty() {
+            match self.page(&reader, query, PAGE, &next).await {
+                Ok(page) if page.revision == revision => {
+                    items.extend(page.items);
+                    next = page.next;
+                }
+                Err(status) if status.code != Reason::Expired.code() => return Err(status),
+                _ => {
+                    drop(items);
+                    let Page { revision, items, next } = self.page(&reader, query, "", "").await?;
+                    if !next.is_empty() {
+                        return Err(Status::internal(format!("{} does not give out whole lists", self.base)));
+                    }
+                    return Ok(Listing { revision, items });
+                }
+            }
+        }
+        Ok(Listing { revision, items })
+    }
+
+    async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
+        let after = after.to_string();
+        let parameters = [("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", after.as_str())];
+        let events = self.events(query, &parameters).await?;
+        let deliveries = events.map(|event| {
+            event.map(|event| match event {
+                WatchListEvent::Delivery(delivery) => delivery,
+                WatchListEvent::InitialEnd(revision) => Delivery::Bookmark(revision),
+            })
+        });
+        Ok(deliveries.boxed())
+    }
+
+    async fn watch_list(&self, query: &Query) -> Result<WatchListStream, Status> {
+        let parameters = [
+            ("watch", "1"),
+            ("allowWatchBookmarks", "true"),
+            ("sendInitialEvents", "true"),
+            ("resourceVersionMatch", "NotOlderThan"),
+        ];
+        self.events(query, &parameters).await
     }
 }
 
@@ -140,35 +326,8 @@ impl Remote {
 impl Client for Remote {
     async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
         let kind = self.kind(&key.resource)?;
-        self.ask_for_object(&kind, Method::GET, &object_url(&kind, &key.path, None), JSON, &Value::Null).await
-    }
-
-    async fn list(&self, query: &Query) -> Result<Listing, Status> {
-        let kind = self.kind(&query.resource)?;
-        let answer = self.ask(Method::GET, &query_url(&kind, query, &[]), JSON, &Value::Null).await?;
-        let Value::Object(mut list) = answer else { return Err(Status::internal("the list is not an object")) };
-        let revision = list.get("metadata").and_then(|meta| meta["resourceVersion"].as_str()).and_then(Revision::parse);
-        let revision = revision.ok_or_else(|| Status::internal("the list has no resourceVersion"))?;
-        let items = match list.remove("items") {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        };
-        let items = items.into_iter().map(|item| stored(&kind, item)).collect::<Result<_, _>>()?;
-        Ok(Listing { revision, items })
-    }
-
-    async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
-        let kind = self.kind(&query.resource)?;
-        let after = after.to_string();
-        let parameters = [("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", after.as_str())];
-        let response = self.send(Method::GET, &query_url(&kind, query, &parameters), JSON, Vec::new()).await?;
-        let lines = Lines { body: response.into_body(), pending: BytesMut::new(), base: self.base.clone() };
-        let deliveries = futures::stream::unfold((lines, kind), |(mut lines, kind)| async move {
-            let line = lines.next().await?;
-            let delivery = line.and_then(|line| delivery(&kind, &line));
-            Some((delivery, (lines, kind)))
-        });
-        Ok(deliveries.boxed())
+        let url = self.object_url(&kind, &key.path, None)?;
+        self.ask_for_object(&key.resource, Method::GET, &url, JSON, &Value::Null).await
     }
 
     async fn create(
@@ -179,14 +338,14 @@ impl Client for Remote {
         object: Object,
     ) -> Result<Stored, Status> {
         let kind = self.kind(resource)?;
-        let url = collection_url(&kind, tenant, namespace);
-        self.ask_for_object(&kind, Method::POST, &url, JSON, &with_notes(object)).await
+        let url = self.collection_url(&kind, tenant, namespace)?;
+        self.ask_for_object(resource, Method::POST, &url, JSON, &self.written(object)).await
     }
 
     async fn update(&self, key: &ObjectKey, subresource: Option<&str>, object: Object) -> Result<Stored, Status> {
         let kind = self.kind(&key.resource)?;
-        let url = object_url(&kind, &key.path, subresource);
-        self.ask_for_object(&kind, Method::PUT, &url, JSON, &with_notes(object)).await
+        let url = self.object_url(&kind, &key.path, subresource)?;
+        self.ask_for_object(&key.resource, Method::PUT, &url, JSON, &self.written(object)).await
     }
 
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
@@ -196,12 +355,13 @@ impl Client for Remote {
             Patch::Merge(body) => ("application/merge-patch+json", body),
             Patch::Strategic(body) => ("application/strategic-merge-patch+json", body),
         };
-        self.ask_for_object(&kind, Method::PATCH, &object_url(&kind, &key.path, subresource), media, body).await
+        let url = self.object_url(&kind, &key.path, subresource)?;
+        self.ask_for_object(&key.resource, Method::PATCH, &url, media, body).await
     }
 
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status> {
         let kind = self.kind(&key.resource)?;
-        let url = object_url(&kind, &key.path, None);
+        let url = self.object_url(&kind, &key.path, None)?;
         self.ask(Method::DELETE, &url, JSON, &delete_options(&options)).await.map(drop)
     }
 
@@ -212,88 +372,16 @@ impl Client for Remote {
             Err(error) => self.catalog.by_type(&body.type_meta()).ok_or(error)?,
         };
         let url = if action.is_empty() {
-            collection_url(&kind, key.path.tenant(), key.path.namespace())
+            self.collection_url(&kind, key.path.tenant(), key.path.namespace())?
         } else {
-            object_url(&kind, &key.path, Some(action))
+            self.object_url(&kind, &key.path, Some(action))?
         };
-        let answer = self.ask(Method::POST, &url, JSON, &with_notes(body)).await?;
+        let answer = self.ask(Method::POST, &url, JSON, &self.written(body)).await?;
         Object::from_value(answer).ok_or_else(|| Status::internal("the answer is not an object"))
     }
 }
 
 const JSON: &str = "application/json";
-
-/// The lines of a streamed response.
-struct Lines {
-    body: Incoming,
-    pending: BytesMut,
-    base: Arc<str>,
-}
-
-impl Lines {
-    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
-        let mut searched = 0;
-        loop {
-            if let Some(at) = self.pending[searched..].iter().position(|byte| *byte == b'\n') {
-                let line = self.pending.split_to(searched + at + 1).freeze();
-                return Some(Ok(line));
-            }
-            searched = self.pending.len();
-            if searched > EVENT_LENGTH_MAX {
-                return Some(Err(Status::internal("an event of the watch is too long")));
-            }
-            match self.body.frame().await? {
-                Ok(frame) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.pending.extend_from_slice(data);
-                    }
-                }
-                Err(error) => return Some(Err(unreachable(&self.base, &error))),
-            }
-        }
-    }
-}
-
-fn delivery(kind: &Kind, line: &[u8]) -> Result<Delivery, Status> {
-    let mut event: Value = serde_json::from_slice(line).map_err(Status::internal)?;
-    let object = event["object"].take();
-    Ok(match event["type"].as_str() {
-        Some("ADDED") => Delivery::Added(stored(kind, object)?),
-        Some("MODIFIED") => Delivery::Modified(stored(kind, object)?),
-        Some("DELETED") => Delivery::Deleted(stored(kind, object)?),
-        Some("BOOKMARK") => {
-            let revision = object["metadata"]["resourceVersion"].as_str().and_then(Revision::parse);
-            Delivery::Bookmark(revision.ok_or_else(|| Status::internal("a bookmark has no resourceVersion"))?)
-        }
-        Some("ERROR") => return Err(serde_json::from_value(object).map_err(Status::internal)?),
-        other => return Err(Status::internal(format!("the watch holds an event of type {other:?}"))),
-    })
-}
-
-/// An object as the region dialect writes it: the tenant, the notes and the revision are taken out of its metadata.
-fn stored(kind: &Kind, value: Value) -> Result<Stored, Status> {
-    let mut object = Object::from_value(value).ok_or_else(|| Status::internal("not an object"))?;
-    let meta = object.meta_mut();
-    let tenant = meta.remove("tenant");
-    let notes = meta.remove("arktosNotes");
-    let revision = meta.remove("resourceVersion");
-    let revision = revision.as_ref().and_then(Value::as_str).and_then(Revision::parse).unwrap_or_default();
-    if let Some(notes) = notes {
-        object.notes = serde_json::from_value(notes).map_err(Status::internal)?;
-    }
-    let tenant = tenant.as_ref().and_then(Value::as_str).unwrap_or("");
-    let path = ObjectPath::new(tenant, object.namespace(), object.name());
-    let object = kind.encode(&object).map_err(Status::internal)?;
-    Ok(Stored { path, revision, object })
-}
-
-fn with_notes(mut object: Object) -> Value {
-    if !object.notes.is_empty() {
-        let notes = serde_json::to_value(std::mem::take(&mut object.notes)).unwrap_or_default();
-        object.meta_mut().insert("arktosNotes".to_owned(), notes);
-    }
-    object.into_value()
-}
 
 fn delete_options(options: &DeleteOptions) -> Value {
     let mut body = serde_json::json!({"kind": "DeleteOptions", "apiVersion": "v1"});
@@ -314,58 +402,6 @@ fn delete_options(options: &DeleteOptions) -> Value {
         });
     }
     body
-}
-
-fn query_url(kind: &Kind, query: &Query, more: &[(&str, &str)]) -> String {
-    let mut fields = query.fields.clone();
-    let mut url = match &query.within {
-        Within::Everywhere => collection_url(kind, TenantName::ALL, ""),
-        Within::Tenant(tenant) => collection_url(kind, tenant.as_str(), ""),
-        Within::Namespace(tenant, namespace) => collection_url(kind, tenant.as_str(), namespace),
-        Within::Object(path) => {
-            fields.terms.extend(arktos_core::FieldSelector::equal("metadata.name", path.name()).terms);
-            collection_url(kind, path.tenant(), path.namespace())
-        }
-    };
-    let (labels, fields) = (query.labels.to_string(), fields.to_string());
-    let selectors = [("labelSelector", labels.as_str()), ("fieldSelector", fields.as_str())];
-    let parameters = selectors.iter().filter(|(_, value)| !value.is_empty()).chain(more);
-    for (at, (name, value)) in parameters.enumerate() {
-        url.push(if at == 0 { '?' } else { '&' });
-        url.push_str(name);
-        url.push('=');
-        url.extend(utf8_percent_encode(value, PLAIN));
-    }
-    url
-}
-
-fn collection_url(kind: &Kind, tenant: &str, namespace: &str) -> String {
-    let mut url = match kind.group.as_str() {
-        "" => format!("/api/{}", kind.version),
-        group => format!("/apis/{group}/{}", kind.version),
-    };
-    let mut part = |name: &str, value: &str| {
-        url.push_str(name);
-        url.extend(utf8_percent_encode(value, PLAIN));
-    };
-    if kind.scope != Scope::Region && !tenant.is_empty() {
-        part("/tenants/", tenant);
-    }
-    if kind.scope == Scope::Namespace && !namespace.is_empty() {
-        part("/namespaces/", namespace);
-    }
-    part("/", &kind.resource);
-    url
-}
-
-fn object_url(kind: &Kind, path: &ObjectPath, subresource: Option<&str>) -> String {
-    let (tenant, namespace, name) = path.parts();
-    let mut url = collection_url(kind, tenant, namespace);
-    for part in std::iter::once(name).chain(subresource) {
-        url.push('/');
-        url.extend(utf8_percent_encode(part, PLAIN));
-    }
-    url
 }
 
 fn unreachable(base: &str, why: &dyn std::fmt::Display) -> Status {

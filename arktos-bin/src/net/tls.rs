@@ -7,7 +7,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::pki::Credential;
+/// A certificate and its key, both as PEM.
+#[derive(Clone)]
+pub struct Credential {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
-use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
-use arktos_store::{Client, Query, Stored};
+use arktos_store::client::{DeleteOptions, Listing, Patch, WatchListStream, WatchStream};
+use arktos_store::{Client, Query, Source, Stored};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -32,17 +32,24 @@ impl LateClient {
 }
 
 #[async_trait]
-impl Client for LateClient {
-    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.client().await?.get(key).await
-    }
-
+impl Source for LateClient {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         self.client().await?.list(query).await
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
         self.client().await?.watch(query, after).await
+    }
+
+    async fn watch_list(&self, query: &Query) -> Result<WatchListStream, Status> {
+        self.client().await?.watch_list(query).await
+    }
+}
+
+#[async_trait]
+impl Client for LateClient {
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+        self.client().await?.get(key).await
     }
 
     async fn create(

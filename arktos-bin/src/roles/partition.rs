@@ -7,7 +7,7 @@ use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Client, Engine, Query, Tasks};
+use arktos_store::{Client, Engine, Query, Source, Tasks};
 use async_trait::async_trait;
 
 use super::late::LateClient;
@@ -37,7 +37,7 @@ impl Partition {
         let engine = store::open(&options.store, name, clock, tasks).await?;
         // What `system` sees of the hosts: those of all resource managers.
         let (nodes, driver) = Aggregate::new(
-            managers.clone(),
+            managers.iter().map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
             &Query::everywhere(GroupResource::core("nodes")),
             Arc::new(|_, node| Some(node.clone())),
             EngineConfig::default(),

@@ -11,7 +11,7 @@ use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Client, Clock, Engine, Query, Random, Tasks};
+use arktos_store::{Client, Clock, Engine, Query, Random, Source, Tasks};
 use async_trait::async_trait;
 
 use super::store;
@@ -98,7 +98,7 @@ fn bound_pods(
     // Pods carry the name of their resource manager from the binding on: one filtered stream a partition.
     let query = Query::everywhere(pods).field("arktos.resourceManager", name);
     let (aggregate, driver) = Aggregate::new(
-        partitions.to_vec(),
+        partitions.iter().map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
         &query,
         project.clone(),
         EngineConfig::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arktos_core::{GroupResource, Object, ObjectKey, Reason, Revision, Status};
 use arktos_store::aggregate::Project;
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
-use arktos_store::{Client, Engine, Query, Stored};
+use arktos_store::{Client, Engine, Query, Source, Stored};
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
@@ -69,17 +69,20 @@ fn unprojected(origin: &Origin, mut object: Object) -> Object {
 }
 
 #[async_trait]
-impl Client for Origins {
-    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.engine.snapshot().get(key).ok_or_else(|| Status::not_found(&key.resource, key.path.name()))
-    }
-
+impl Source for Origins {
     async fn list(&self, _: &Query) -> Result<Listing, Status> {
         Err(writes_only())
     }
 
     async fn watch(&self, _: &Query, _: Revision) -> Result<WatchStream, Status> {
         Err(writes_only())
+    }
+}
+
+#[async_trait]
+impl Client for Origins {
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+        self.engine.snapshot().get(key).ok_or_else(|| Status::not_found(&key.resource, key.path.name()))
     }
 
     async fn create(&self, resource: &GroupResource, _: &str, _: &str, object: Object) -> Result<Stored, Status> {

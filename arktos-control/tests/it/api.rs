@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status};
 use arktos_store::client::{DeleteOptions, Listing, Patch, Propagation, WatchStream};
-use arktos_store::{Client, Clock, Delivery, Query, Random, Stored};
+use arktos_store::{Client, Clock, Delivery, Query, Random, Source, Stored};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -168,12 +168,7 @@ impl Api {
 }
 
 #[async_trait]
-impl Client for Api {
-    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.admit("get", &key.resource)?;
-        Self::find(&self.0.state.lock(), key)
-    }
-
+impl Source for Api {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         self.admit("list", &query.resource)?;
         let state = self.0.state.lock();
@@ -205,6 +200,14 @@ impl Client for Api {
                 }
             }
         })))
+    }
+}
+
+#[async_trait]
+impl Client for Api {
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+        self.admit("get", &key.resource)?;
+        Self::find(&self.0.state.lock(), key)
     }
 
     async fn create(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arktos_core::{GroupResource, ObjectKey, ObjectPath};
 
 use super::mailbox::{Mail, Mailbox};
-use super::{Project, Source};
+use super::{Part, Project};
 use crate::clock::Clock;
 use crate::commit::{Change, Commit, CommitError, Durability, Expect, Write};
 use crate::engine::Engine;
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Merge {
     engine: Engine,
     resource: GroupResource,
-    sources: Arc<[Source]>,
+    sources: Arc<[Part]>,
     mailbox: Arc<Mailbox>,
     project: Project,
     clock: Arc<dyn Clock>,
@@ -38,7 +38,7 @@ impl Merge {
     pub(super) fn new(
         engine: Engine,
         resource: GroupResource,
-        sources: Arc<[Source]>,
+        sources: Arc<[Part]>,
         mailbox: Arc<Mailbox>,
         project: Project,
         clock: Arc<dyn Clock>,

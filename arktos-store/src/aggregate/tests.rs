@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{ManualClock, SeededRandom};
 use crate::engine::Cursor;
-use crate::scripted::Source as Partition;
+use crate::scripted::Scripted as Partition;
 use crate::select::{Delivery, Selection, WatchError, Within};
 use crate::step::settle;
 
@@ -28,7 +28,7 @@ impl Bench {
     fn new() -> Self {
         let partitions: Vec<Arc<Partition>> = (0..2).map(|_| Arc::default()).collect();
         let named =
-            partitions.iter().enumerate().map(|(place, it)| (format!("tp{place}"), it.clone() as Arc<dyn Client>));
+            partitions.iter().enumerate().map(|(place, it)| (format!("tp{place}"), it.clone() as Arc<dyn Source>));
         let project: Project = Arc::new(|partition, stored| {
             let tenant = if stored.path.name() == "shared" { "shared" } else { partition };
             let path = ObjectPath::new(tenant, "default", stored.path.name());
@@ -36,7 +36,7 @@ impl Bench {
         });
         let clock = ManualClock::new(START);
         let (aggregate, driver) = Aggregate::new(
-            named.collect(),
+            named,
             &Query::everywhere(GroupResource::core("pods")),
             project,
             EngineConfig { history_window: Duration::from_secs(1 << 30), ..EngineConfig::default() },
@@ -145,7 +145,7 @@ fn one_that_is_made_anew_says_410_to_who_stands_at_an_older_ones_revision() {
     let seen = first.aggregate.engine().snapshot().revision();
     assert!(seen > epoch(START));
     let clock = ManualClock::new(START.later(Duration::from_secs(1)));
-    let partitions = vec![("tp0".to_owned(), first.partitions[0].clone() as Arc<dyn Client>)];
+    let partitions = vec![("tp0".to_owned(), first.partitions[0].clone() as Arc<dyn Source>)];
     let project: Project = Arc::new(|_, stored| Some(stored.clone()));
     let query = Query::everywhere(GroupResource::core("pods"));
     let (second, mut driver) = Aggregate::new(

@@ -69,6 +69,13 @@ impl<T> Store<T> {
         self.0.read().by(index, key).map(|(_, value)| value.clone()).collect()
     }
 
+    /// The objects under a key of an index that are within a range of paths, in order: what one tenant has under it,
+    /// for one.
+    #[must_use]
+    pub fn by_within(&self, index: &'static str, key: &str, within: &Within) -> Vec<Arc<T>> {
+        self.0.read().by_within(index, key, within).map(|(_, value)| value.clone()).collect()
+    }
+
     /// How many objects there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -142,17 +149,45 @@ impl<T> View<T> {
         from.take_while(move |(path, _)| inside(path.as_str())).map(|(path, entry)| (path, &entry.value))
     }
 
-    /// The objects under a key of an index, in the order of their paths. An index nobody made has none.
-    pub fn by(&self, index: &'static str, key: &str) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> + use<'_, T> {
+    /// The tenants that have objects here, in order; an empty name stands for objects that belong to none. Costs a
+    /// look-up a tenant, however many objects there are.
+    pub fn tenants(&self) -> impl Iterator<Item = &str> + use<'_, T> {
+        let first = self.objects.get_min().map(|(path, _)| path.tenant());
+        std::iter::successors(first, move |tenant| {
+            let beyond = format!("{tenant}0"); // '0' comes right after '/', which ends a tenant's name in a path
+            let mut rest = self.objects.range::<_, str>((Bound::Included(&*beyond), Bound::Unbounded));
+            rest.next().map(|(path, _)| path.tenant())
+        })
+    }
+
+    /// The objects under a key of an index that are within a range of paths, in order: what one tenant has under it,
+    /// for one.
+    pub fn by_within(
+        &self,
+        index: &'static str,
+        key: &str,
+        within: &Within,
+    ) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> + use<'_, T> {
+        let first = match within {
+            Within::Everywhere => ObjectPath::new("", "", ""), // no path is before this one
+            Within::Tenant(tenant) => ObjectPath::new(tenant.as_str(), "", ""),
+            Within::Namespace(tenant, namespace) => ObjectPath::new(tenant.as_str(), namespace, ""),
+            Within::Object(path) => path.clone(),
+        };
         let found = self.indexes.iter().find(|candidate| candidate.name == index);
         debug_assert!(found.is_some(), "no index {index}");
-        let key: Arc<str> = key.into();
-        let first = (key.clone(), ObjectPath::new("", "", "")); // no path is before this one
+        let (key, within): (Arc<str>, _) = (key.into(), within.clone());
+        let first = (key.clone(), first);
         found
             .into_iter()
             .flat_map(move |index| index.places.range(first.clone()..))
-            .take_while(move |(place, _)| *place == key)
+            .take_while(move |(place, path)| *place == key && within.contains(path))
             .filter_map(|(_, path)| self.objects.get(path).map(|entry| (path, &entry.value)))
+    }
+
+    /// The objects under a key of an index, in the order of their paths. An index nobody made has none.
+    pub fn by(&self, index: &'static str, key: &str) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> + use<'_, T> {
+        self.by_within(index, key, &Within::Everywhere)
     }
 
     /// How many objects there are.

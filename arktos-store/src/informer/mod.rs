@@ -1,14 +1,92 @@
-//! Informers: a local, indexed copy of what a query selects, kept current over any [`Client`], and the events of its
+//! Informers: a local, indexed copy of what a query selects, kept current over any [`Source`], and the events of its
 //! changes.
 //!
 //! ```text
-//!  Client ──list, watch──► driver (run by the owner) ──► Store (read by anyone)
-//!                                    │
-//!                                    └──► handlers: Added, Updated, Removed, in order, once a change
+//!   an engine · the API in process · any Kubernetes API over HTTP
+//!                            │
+//!                         Source            list, watch, or both in one stream
+//!                            │
+//!        gates ─────────► driver            run by the owner; waits while a gate is closed
+//!                            ├─────────────► Store      objects by path (so by tenant) and by indexes
+//!                            └─────────────► handlers   Added, Updated, Removed, in order, each change once
+//!                                               │
+//!                                           WorkQueue   each key once, tenants in turn ──► workers
 //! ```
 //!
-//! **Unreachable is not gone.** While the source does not answer, nothing is removed; [`Informer::progress`] says
-//! whether what is here is complete and current, and controllers that act on absence ask it first.
+//! # What it does
+//!
+//! * **It opens with one stream** that begins with everything there is and goes on with what changes
+//!   ([`Source::watch_list`]), where the source has such streams; else it lists, then watches.
+//! * **A new state replaces the old one when it is complete, never before.** While it comes in, the store and the
+//!   handlers have the old one. Then the difference is told, each object once: what is new, what has changed, what is
+//!   gone; an object that was made anew under the same name is removed and added. The store goes in step with what the
+//!   handlers are told.
+//! * **A watch that ends is opened anew where it left off**; bookmarks carry that place forward while nothing happens.
+//!   When history does not reach back to it (410), a new state is taken in.
+//! * **A source that fails, is silent, or hangs up at once is asked again** after a wait that doubles, up to half a
+//!   minute, with jitter, and not before it wants to be (`Retry-After`).
+//! * **Unreachable is not gone.** While the source does not answer, nothing is removed; [`Informer::progress`] says
+//!   whether what is here is complete and current, and controllers that act on absence ask it first.
+//! * **A slow consumer costs nobody else anything.** It closes a [`Gate`], and the informer stops reading. Over an
+//!   engine all it holds then is a place in the event log. It goes on where it was or, when history has passed it by,
+//!   with the difference to a new state. What lies in its hands is bounded: what it keeps, and during a new state that
+//!   state.
+//!
+//! # Over an engine, alone
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arktos_core::{Encoded, GroupResource, Object, ObjectKey, TenantName, Timestamp, TypeMeta};
+//! use arktos_store::clock::{ManualClock, SeededRandom};
+//! use arktos_store::{Change, Commit, Engine, Expect, Informer, Outcome, Query, Stored, WorkQueue};
+//!
+//! # futures::executor::block_on(async {
+//! let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+//! let engine = Engine::memory(clock.clone());
+//! let recipes = GroupResource::new("example.org", "recipes");
+//!
+//! // What changes goes into a queue, by path; while the queue is full, the informer does not read on.
+//! let queue = WorkQueue::new(clock.clone());
+//! let random = Arc::new(SeededRandom::new(7));
+//! let source = Arc::new(engine.source());
+//! let (informer, driver) = Informer::<Stored>::builder(source, Query::everywhere(recipes.clone()), clock, random)
+//!     .index("uid", |_, recipe| vec![recipe.object.header().uid().to_owned()])
+//!     .feed(&queue, |event| vec![event.path().clone()])
+//!     .build();
+//!
+//! let application = async {
+//!     let acme = TenantName::new("acme")?;
+//!     let key = ObjectKey::namespaced(recipes, &acme, "kitchen", "soup");
+//!     let type_meta = Arc::new(TypeMeta::new("example.org", "v1", "Recipe"));
+//!     let object = serde_json::json!({"metadata": {"name": "soup", "uid": "u-1"}, "servings": 4});
+//!     let object = Object::from_value(object).ok_or("not an object")?;
+//!     let change = Change::put(Encoded::encode(&type_meta, &object, &[])?);
+//!     let written = engine.commit(Commit::one(key.clone(), Expect::Absent, change)).await?;
+//!
+//!     informer.reached(written.revision).await?;
+//!     assert!(informer.store().get(&key.path).is_some());
+//!     assert_eq!(informer.store().by("uid", "u-1").len(), 1);
+//!     assert_eq!(informer.store().view().tenants().collect::<Vec<_>>(), ["acme"]);
+//!     let taken = queue.get().await.ok_or("the queue is shut down")?;
+//!     assert_eq!(*taken, key.path);
+//!     taken.finish(Outcome::Done);
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! };
+//! // Nothing runs by itself: the owner runs the driver, here beside the application.
+//! futures::pin_mut!(application);
+//! match futures::future::select(application, driver).await {
+//!     futures::future::Either::Left((outcome, _)) => outcome,
+//!     futures::future::Either::Right(_) => unreachable!("a driver never ends by itself"),
+//! }
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Over a remote API
+//!
+//! `arktos_bin::net::remote::Remote` (in the façade: `arktos::remote`, with the feature of that name) is a source over
+//! HTTP: of a region, or of any Kubernetes server, whose objects it puts under a tenant of one's choice.
 
 mod cache;
 mod decode;
@@ -27,7 +105,7 @@ use tokio::sync::{Notify, watch};
 pub use self::cache::{IndexFn, Store, View};
 pub use self::decode::{Decode, DecodeError, Parsed};
 pub(crate) use self::reflector::give_way;
-use crate::client::{Client, Query};
+use crate::client::{Query, Source};
 use crate::clock::{Clock, Random};
 use crate::queue::{Key, WorkQueue};
 
@@ -41,7 +119,8 @@ pub enum Event<T> {
         /// The object.
         new: Arc<T>,
     },
-    /// The object has changed.
+    /// The object has changed or, where the informer tells everything again from time to time
+    /// ([`Builder::resync`]), is as it was: then `old` and `new` are the same.
     Updated {
         /// Where it is.
         path: ObjectPath,
@@ -113,7 +192,7 @@ struct Newcomers<T> {
 
 /// How an informer is set up.
 pub struct Builder<T> {
-    client: Arc<dyn Client>,
+    source: Arc<dyn Source>,
     query: Query,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -121,28 +200,39 @@ pub struct Builder<T> {
     handlers: Vec<Handler<T>>,
     gates: Vec<Arc<dyn Gate>>,
     silence: Duration,
+    resync: Option<Duration>,
 }
 
 impl<T: Decode> Informer<T> {
     /// An informer without indexes, and the future that keeps it current, which its owner runs.
     pub fn new(
-        client: Arc<dyn Client>,
+        source: Arc<dyn Source>,
         query: Query,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> (Self, Driver) {
-        Self::builder(client, query, clock, random).build()
+        Self::builder(source, query, clock, random).build()
     }
 
     /// An informer to be set up with indexes and handlers.
     pub fn builder(
-        client: Arc<dyn Client>,
+        source: Arc<dyn Source>,
         query: Query,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Builder<T> {
         let silence = Duration::from_secs(180);
-        Builder { client, query, clock, random, indexes: Vec::new(), handlers: Vec::new(), gates: Vec::new(), silence }
+        Builder {
+            source,
+            query,
+            clock,
+            random,
+            indexes: Vec::new(),
+            handlers: Vec::new(),
+            gates: Vec::new(),
+            silence,
+            resync: None,
+        }
     }
 
     /// The local store.
@@ -247,6 +337,15 @@ impl<T: Decode> Builder<T> {
         self
     }
 
+    /// How often everything that is here is handed to the handlers again, as updated from what it is to what it is: for
+    /// consumers that look after something outside, which changes without anybody's word. Default: never. Zero is
+    /// never, too.
+    #[must_use]
+    pub fn resync(mut self, every: Duration) -> Self {
+        self.resync = (!every.is_zero()).then_some(every);
+        self
+    }
+
     /// The informer, and the future that keeps it current, which its owner runs.
     #[must_use]
     pub fn build(self) -> (Informer<T>, Driver) {
@@ -254,11 +353,12 @@ impl<T: Decode> Builder<T> {
         let (report, progress) = watch::channel(Progress::default());
         let newcomers = Arc::new(Newcomers { handlers: Mutex::new(self.handlers), arrived: Notify::new() });
         let reflector = reflector::Reflector {
-            client: self.client,
+            source: self.source,
             query: self.query,
             clock: self.clock,
             random: self.random,
             silence: self.silence,
+            resync: self.resync.map(|every| reflector::Resync { every, next: None }),
             store: store.clone(),
             handlers: Vec::new(),
             gates: self.gates,

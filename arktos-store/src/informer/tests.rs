@@ -5,20 +5,23 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use arktos_core::{Encoded, GroupResource, Object, Revision, Status, TypeMeta};
+use arktos_core::{Encoded, GroupResource, Object, Reason, Revision, Status, TypeMeta};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::json;
 
+mod initial;
+mod upkeep;
+
 use super::*;
 use crate::clock::{ManualClock, SeededRandom};
-use crate::scripted::Source;
+use crate::scripted::{Scripted, Streams};
 use crate::select::{Delivery, Stored, Within};
 use crate::step::settle;
 
 /// An informer under test, with a record of what its handler was told.
 struct Bench {
-    source: Arc<Source>,
+    source: Arc<Scripted>,
     clock: ManualClock,
     informer: Informer<Stored>,
     driver: Driver,
@@ -27,15 +30,26 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let (source, clock) = (Arc::new(Source::default()), ManualClock::new(Timestamp::from_micros(0)));
+        Self::with(|builder| builder)
+    }
+
+    /// Over a source that streams its initial state.
+    fn streaming(streams: Streams) -> Self {
+        let bench = Self::new();
+        bench.source.0.lock().streams = streams;
+        bench
+    }
+
+    fn with(set_up: impl FnOnce(Builder<Stored>) -> Builder<Stored>) -> Self {
+        let (source, clock) = (Arc::new(Scripted::default()), ManualClock::new(Timestamp::from_micros(0)));
         let told = Arc::new(Mutex::new(Vec::new()));
         let record = told.clone();
         let query = Query::everywhere(GroupResource::core("pods"));
         let random = Arc::new(SeededRandom::new(1));
-        let (informer, driver) = Informer::builder(source.clone(), query, Arc::new(clock.clone()), random)
+        let builder = Informer::builder(source.clone(), query, Arc::new(clock.clone()), random)
             .index("node", |_, pod: &Stored| pod.object.header().fields().map(Arc::<str>::from).collect())
-            .handler(move |event| record.lock().push(line(event)))
-            .build();
+            .handler(move |event| record.lock().push(line(event)));
+        let (informer, driver) = set_up(builder).build();
         Self { source, clock, informer, driver, told }
     }
 
@@ -191,7 +205,7 @@ fn a_silent_source_is_asked_anew() {
 
 #[test]
 fn a_full_queue_holds_the_informer_back_and_loses_nothing() {
-    let (source, clock) = (Arc::new(Source::default()), ManualClock::new(Timestamp::from_micros(0)));
+    let (source, clock) = (Arc::new(Scripted::default()), ManualClock::new(Timestamp::from_micros(0)));
     let options = crate::queue::QueueOptions { capacity: 2, ..Default::default() };
     let queue = WorkQueue::with_options(Arc::new(clock.clone()), options);
     let query = Query::everywhere(GroupResource::core("pods"));
@@ -254,7 +268,7 @@ fn what_cannot_be_decoded_is_kept_as_it_was() {
     struct Pod {
         spec: Spec,
     }
-    let (source, clock) = (Arc::new(Source::default()), ManualClock::new(Timestamp::from_micros(0)));
+    let (source, clock) = (Arc::new(Scripted::default()), ManualClock::new(Timestamp::from_micros(0)));
     let query = Query::everywhere(GroupResource::core("pods"));
     let (informer, mut driver) =
         Informer::<Parsed<Pod>>::new(source.clone(), query, Arc::new(clock.clone()), Arc::new(SeededRandom::new(1)));
@@ -330,8 +344,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn replayed_events_are_what_the_source_has(steps in steps()) {
-        let mut bench = Bench::new();
+    fn replayed_events_are_what_the_source_has(steps in steps(), streams in any::<bool>()) {
+        let mut bench = Bench::streaming(if streams { Streams::Whole } else { Streams::Refused });
         let mut uid = 0;
         for step in steps {
             match step {

@@ -10,6 +10,13 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::step::settle;
 
+/// Keys from 100 on belong to one of three tenants.
+impl Key for u8 {
+    fn tenant(&self) -> &str {
+        if *self < 100 { "" } else { ["acme", "umbra", "zeta"][usize::from(*self) % 3] }
+    }
+}
+
 fn queue(options: QueueOptions) -> (WorkQueue<u8>, ManualClock) {
     let clock = ManualClock::new(Timestamp::from_micros(0));
     (WorkQueue::with_options(Arc::new(clock.clone()), options), clock)
@@ -79,7 +86,64 @@ fn retries_keep_the_overall_rate() {
         }
         clock.advance(Duration::from_millis(5));
     }
-    assert_eq!(came, [(0, 5), (1, 5), (2, 100), (3, 200), (4, 300)]);
+    assert_eq!(came, [(0, 5), (1, 5), (2, 110), (3, 210), (4, 310)]);
+}
+
+#[test]
+fn one_tenants_keys_do_not_starve_anothers() {
+    let path = |tenant: &str, number: usize| ObjectPath::new(tenant, "default", &format!("p-{number}"));
+    let queue = WorkQueue::new(Arc::new(ManualClock::new(Timestamp::from_micros(0))));
+    for number in 0..1000 {
+        queue.add(path("acme", number));
+    }
+    for tenant in ["umbra", "zeta"] {
+        queue.add(path(tenant, 0));
+    }
+    let next = || match settle(pin!(queue.get())) {
+        Poll::Ready(Some(taken)) => taken.tenant().to_owned(),
+        _ => panic!("there are keys"),
+    };
+    let first: Vec<String> = (0..5).map(|_| next()).collect();
+    assert_eq!(first, ["acme", "umbra", "zeta", "acme", "acme"]);
+    queue.add(path("umbra", 1));
+    assert!((0..2).any(|_| next() == "umbra"));
+    assert_eq!(queue.len(), 996);
+}
+
+#[test]
+fn one_tenants_failures_do_not_hold_up_anothers_retry() {
+    let options = QueueOptions { retries_burst: 1, retries_per_second: 1.0, ..QueueOptions::default() };
+    let (queue, clock) = queue(options);
+    for key in [102, 105, 108, 111, 114, 117] {
+        queue.retry(key); // all of one tenant
+    }
+    queue.retry(103);
+    let mut came = Vec::new();
+    for second in 0..8 {
+        clock.advance(Duration::from_secs(1));
+        while let Some(taken) = take(&queue) {
+            came.push((*taken, second));
+            taken.finish(Outcome::Done);
+        }
+    }
+    assert_eq!(came[..3], [(102, 0), (105, 1), (103, 2)], "not after all six of the other");
+    assert_eq!(came.len(), 7);
+    assert!(queue.is_idle());
+}
+
+#[test]
+fn what_is_to_come_again_is_kept_even_when_the_queue_is_full() {
+    let (queue, clock) = queue(QueueOptions { capacity: 1, ..QueueOptions::default() });
+    for (key, outcome) in [(1, Outcome::Retry), (2, Outcome::After(Duration::from_secs(1)))] {
+        queue.add(key);
+        let taken = take(&queue).expect("queued");
+        assert!(queue.add(9), "there is room while a worker has the key");
+        taken.finish(outcome);
+        assert_eq!(take(&queue).map(|taken| *taken), Some(9));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(take(&queue).map(|taken| *taken), Some(key));
+        assert!(queue.is_idle());
+    }
 }
 
 #[test]
@@ -87,6 +151,7 @@ fn a_full_queue_refuses_what_is_new() {
     let (queue, _clock) = queue(QueueOptions { capacity: 2, ..QueueOptions::default() });
     assert!(queue.add(1) && queue.add_after(2, Duration::from_secs(1)));
     assert!(!queue.add(3) && !queue.add_after(3, Duration::from_secs(1)));
+    assert!(queue.add_after(2, Duration::from_millis(1)), "it is in there already");
     assert!(queue.add(1), "it is in there already");
 }
 
@@ -163,7 +228,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = 0..5u8;
+    let key = 100..106u8;
     let step = prop_oneof![
         4 => key.clone().prop_map(Step::Add),
         3 => (key.clone(), 0..50u64).prop_map(|(key, delay)| Step::AddAfter(key, delay)),
@@ -183,6 +248,8 @@ struct Model {
     ready: Vec<u8>,
     again: HashSet<u8>,
     held: Vec<u8>,
+    /// The tenants with ready keys, by whose turn it is.
+    turns: Vec<String>,
     /// Due, order of arrival, key.
     delayed: Vec<(u64, usize, u8)>,
     arrivals: usize,
@@ -194,7 +261,14 @@ impl Model {
         if self.held.contains(&key) {
             self.again.insert(key);
         } else if !self.ready.contains(&key) {
-            self.ready.push(key);
+            self.push(key);
+        }
+    }
+
+    fn push(&mut self, key: u8) {
+        self.ready.push(key);
+        if !self.turns.iter().any(|tenant| tenant == key.tenant()) {
+            self.turns.push(key.tenant().to_owned());
         }
     }
 
@@ -217,15 +291,23 @@ impl Model {
         for (_, _, key) in self.delayed.drain(..due).collect::<Vec<_>>() {
             self.add(key);
         }
-        let key = if self.ready.is_empty() { None } else { Some(self.ready.remove(0)) };
-        self.held.extend(key);
-        key
+        if self.turns.is_empty() {
+            return None;
+        }
+        let tenant = self.turns.remove(0);
+        let place = self.ready.iter().position(|key| key.tenant() == tenant);
+        let key = self.ready.remove(place.expect("its turn comes while it has keys"));
+        if self.ready.iter().any(|key| key.tenant() == tenant) {
+            self.turns.push(tenant);
+        }
+        self.held.push(key);
+        Some(key)
     }
 
     fn finish(&mut self, place: usize) {
         let key = self.held.remove(place);
         if self.again.remove(&key) {
-            self.ready.push(key);
+            self.push(key);
         }
     }
 }

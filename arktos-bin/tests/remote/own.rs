@@ -1,0 +1,202 @@
+//! Informers over a server of our own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_api::{ApiConfig, ApiServer, Identity};
+use arktos_bin::edge::{SystemClock, SystemRandom};
+use arktos_bin::net::kubeconfig::Kubeconfig;
+use arktos_bin::net::pki::{Authority, Subject};
+use arktos_bin::net::remote::Remote;
+use arktos_bin::net::{serve, tls};
+use arktos_core::catalog::Catalog;
+use arktos_core::{GroupResource, Object, ObjectKey, TenantName, TypeMeta};
+use arktos_store::client::{DeleteOptions, WatchListEvent};
+use arktos_store::{Client, Engine, Informer, Query, Source, Stored};
+use futures::StreamExt;
+use futures::future::ready;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{PATIENCE, maps, runtime};
+
+/// A partition's API on a socket, and its authority.
+struct Region {
+    api: ApiServer,
+    client: Arc<dyn Client>,
+    authority: Authority,
+    directory: tempfile::TempDir,
+}
+
+/// A socket that is served until this is dropped.
+struct Serving {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Region {
+    async fn new() -> Self {
+        let clock = Arc::new(SystemClock::new());
+        let engine = Engine::memory(clock.clone());
+        let mut config = ApiConfig::new(engine, clock, Arc::new(SystemRandom));
+        config.admission.disabled.insert("ServiceAccount".to_owned());
+        let api = ApiServer::new(config);
+        api.bootstrap().await.expect("bootstrapped");
+        let client = api.client(Identity::system_component("test"));
+        for tenant in ["acme", "umbra"] {
+            let object = Object::new(&TypeMeta::new("", "v1", "Tenant"), tenant);
+            client.create(&GroupResource::core("tenants"), "", "", object).await.expect("created");
+            let object = Object::new(&TypeMeta::new("", "v1", "Namespace"), "default");
+            client.create(&GroupResource::core("namespaces"), tenant, "", object).await.expect("created");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("an authority");
+        Self { api, client, authority, directory }
+    }
+
+    async fn serve(&self, address: &str) -> Serving {
+        let listener = TcpListener::bind(address).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let credential = self.authority.server("test", &[address.ip()], &[]).expect("a certificate");
+        let tls = tls::server(&credential, self.authority.certificate()).expect("usable");
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(serve::serve(listener, Some(tls), self.api.clone(), stopped));
+        Serving { address, stop, task }
+    }
+
+    fn config(&self, server: String, tenant: Option<&str>) -> Kubeconfig {
+        assert!(self.directory.path().exists());
+        let group = Some("system:masters".to_owned());
+        let subject = Subject { user: "admin".to_owned(), tenant: tenant.map(str::to_owned), group };
+        let credential = Some(self.authority.client(&subject).expect("a certificate"));
+        Kubeconfig { server, authority: self.authority.certificate().to_owned(), credential, token: None }
+    }
+
+    async fn put(&self, tenant: &str, name: &str, length: usize) -> Stored {
+        let (meta, data) = (json!({"name": name}), json!({"a": "x".repeat(length)}));
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data});
+        let object = Object::from_value(object).expect("an object");
+        self.client.create(&maps(), tenant, "default", object).await.expect("created")
+    }
+
+    async fn delete(&self, tenant: &str, name: &str) {
+        let key = ObjectKey::namespaced(maps(), &TenantName::new(tenant).expect("a name"), "default", name);
+        self.client.delete(&key, DeleteOptions::default()).await.expect("deleted");
+    }
+}
+
+impl Serving {
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.expect("it ends");
+    }
+}
+
+fn informer(source: Remote) -> Informer<Stored> {
+    let (informer, driver) = Informer::new(
+        Arc::new(source),
+        Query::everywhere(maps()),
+        Arc::new(SystemClock::new()),
+        Arc::new(SystemRandom),
+    );
+    tokio::spawn(driver);
+    informer
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / 10 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}");
+}
+
+fn names(informer: &Informer<Stored>) -> Vec<String> {
+    informer.store().list().iter().map(|it| it.path.to_string()).filter(|path| !path.contains("kube-")).collect()
+}
+
+#[test]
+fn a_region_is_seen_with_all_its_tenants_and_a_tenant_by_itself() {
+    runtime().block_on(async {
+        let region = Region::new().await;
+        region.put("acme", "a", 1).await;
+        region.put("umbra", "b", 1).await;
+        let serving = region.serve("127.0.0.1:0").await;
+        let url = format!("https://{}", serving.address);
+        let all = Remote::new(&region.config(url.clone(), None), Catalog::builtin()).expect("a client");
+        let config = region.config(format!("{url}/tenants/acme"), Some("acme"));
+        let own = TenantName::new("mine").expect("a name");
+        let own = Remote::plain(&config, Catalog::builtin(), own).expect("a client");
+        let (all, own) = (informer(all), informer(own));
+        let made = region.put("acme", "c", 1).await;
+        for informer in [&all, &own] {
+            tokio::time::timeout(PATIENCE, informer.reached(made.revision)).await.expect("in time").expect("runs");
+        }
+        assert_eq!(names(&all), ["acme/default/a", "acme/default/c", "umbra/default/b"]);
+        assert_eq!(names(&own), ["mine/default/a", "mine/default/c"], "under the name it has here");
+        let same = all.store().get(&made.path).expect("there");
+        assert_eq!(
+            (same.revision, same.object.header().uid.clone()),
+            (made.revision, made.object.header().uid.clone())
+        );
+        region.delete("acme", "a").await;
+        until("the deletion arrives", || names(&own) == ["mine/default/c"]).await;
+    });
+}
+
+#[test]
+fn a_server_that_goes_away_takes_nothing_with_it() {
+    runtime().block_on(async {
+        let region = Region::new().await;
+        region.put("acme", "a", 1).await;
+        region.put("acme", "b", 1).await;
+        let serving = region.serve("127.0.0.1:0").await;
+        let address = serving.address.to_string();
+        let remote = Remote::new(&region.config(format!("https://{address}"), None), Catalog::builtin());
+        let informer = informer(remote.expect("a client"));
+        tokio::time::timeout(PATIENCE, informer.synced()).await.expect("in time").expect("runs");
+        serving.stop().await;
+        until("it notices", || !informer.progress().current).await;
+        region.delete("acme", "a").await;
+        region.put("acme", "c", 1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(names(&informer), ["acme/default/a", "acme/default/b"]);
+        let _again = region.serve(&address).await;
+        until("it goes on", || names(&informer) == ["acme/default/b", "acme/default/c"]).await;
+    });
+}
+
+#[test]
+fn streams_that_nobody_reads_do_not_hold_up_the_others() {
+    runtime().block_on(async {
+        let region = Region::new().await;
+        for number in 0..40 {
+            region.put("acme", &format!("m-{number}"), 256 << 10).await;
+        }
+        let serving = region.serve("127.0.0.1:0").await;
+        let config = region.config(format!("https://{}", serving.address), None);
+        let remote = Remote::new(&config, Catalog::builtin()).expect("a client");
+        // Ten megabytes wait in each of these, on the one connection that all share.
+        let mut unread = Vec::new();
+        for _ in 0..10 {
+            let mut stream = remote.watch_list(&Query::everywhere(maps())).await.expect("opened");
+            stream.next().await.expect("something").expect("an object");
+            unread.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await; // what can be sent, is
+        let informer = informer(remote.clone());
+        tokio::time::timeout(PATIENCE, informer.synced()).await.expect("in time").expect("runs");
+        let made = region.put("umbra", "new", 1).await;
+        tokio::time::timeout(PATIENCE, informer.reached(made.revision)).await.expect("in time").expect("runs");
+        for stream in unread {
+            let initial = stream.take_while(|event| ready(!matches!(event, Ok(WatchListEvent::InitialEnd(_)))));
+            let rest: Vec<_> = initial.collect().await;
+            assert!(rest.len() >= 39 && rest.iter().all(Result::is_ok), "nothing is lost of what had to wait");
+        }
+    });
+}
