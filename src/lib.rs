@@ -26,8 +26,8 @@
 mod builder;
 mod service;
 
-/// Clients of an API elsewhere: of a region, or of any Kubernetes server (feature `remote`). Informers read from them as
-/// from anything that can be listed and watched ([`store::informer`]).
+/// Clients of an API elsewhere: of a region, or of any Kubernetes server (feature `remote`). Informers read from them
+/// as from anything that can be listed and watched ([`store::informer`]).
 #[cfg(feature = "remote")]
 pub mod remote {
     pub use arktos_bin::net::kubeconfig::{Kubeconfig, KubeconfigError};

@@ -23,9 +23,9 @@ pub(crate) trait Reconcile: Send + Sync + 'static {
     fn reconcile(&self, key: &Self::Key) -> impl Future<Output = Result<Outcome, Status>> + Send;
 }
 
-/// A queue for a controller. Keys back off one by one, and the tenants take turns, so that one tenant's work and failures
-/// do not hold up another's. A key is in it once, so it is bounded by the number of objects; a smaller bound would lose
-/// work, or hold up the informers that several controllers share.
+/// A queue for a controller. Keys back off one by one, and the tenants take turns, so that one tenant's work and
+/// failures do not hold up another's. A key is in it once, so it is bounded by the number of objects; a smaller bound
+/// would lose work, or hold up the informers that several controllers share.
 pub(crate) fn queue<K: Key>(clock: &Arc<dyn Clock>) -> WorkQueue<K> {
     let mut options = QueueOptions::default();
     options.retries_per_second = 1000.0;

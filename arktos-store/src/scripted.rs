@@ -157,11 +157,11 @@ impl Source for Scripted {
     async fn watch_list(&self, _query: &Query) -> Result<WatchListStream, Status> {
         let mut state = self.0.lock();
         state.watch_lists += 1;
-        if state.unreachable {
-            return Err(Status::internal("unreachable"));
-        }
         if state.streams == Streams::Refused {
             return Err(Status::failure(arktos_core::Reason::Invalid, "sendInitialEvents is forbidden"));
+        }
+        if state.unreachable {
+            return Err(Status::internal("unreachable"));
         }
         let (feed, stream) = mpsc::unbounded();
         for stored in state.objects.values().cloned() {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::tls::Credential;
 
-/// What a kubeconfig says, as far as clients here use it: a client proves who it is by a certificate, by a token, or not
-/// at all.
+/// What a kubeconfig says, as far as clients here use it. A client proves who it is by a certificate, by a token, or
+/// not at all.
 #[derive(Clone)]
 pub struct Kubeconfig {
     /// The server's URL, with the tenant's prefix where there is one.
@@ -51,7 +51,8 @@ impl Kubeconfig {
         }
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: {name}\n  cluster:\n    server: {server}\n    \
-             certificate-authority-data: {authority}\nusers:\n- name: {name}\n  user:\n{user}contexts:\n- name: {name}\n  context:\n    cluster: {name}\n    \
+             certificate-authority-data: {authority}\nusers:\n- name: {name}\n  user:\n{user}contexts:\n- name: \
+             {name}\n  context:\n    cluster: {name}\n    \
              user: {name}\ncurrent-context: {name}\n",
             server = self.server,
             authority = data(&self.authority),
@@ -134,6 +135,8 @@ struct User {
     client_certificate_data: String,
     #[serde(default)]
     client_key_data: String,
+    #[serde(default)]
+    token: String,
 }
 
 #[derive(Deserialize)]

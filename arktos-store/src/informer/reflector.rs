@@ -124,7 +124,7 @@ impl<T: Decode> Reflector<T> {
                 Ok(stream)
             }
             Initial::Refused(status) => {
-                tracing::debug!(resource = %self.query.resource, %status, "no initial state in the watch: it is listed");
+                tracing::debug!(resource = %self.query.resource, %status, "no initial state in watches: listed");
                 let Listing { revision, items } = self.source.list(&self.query).await?;
                 let items = items.into_iter().map(|stored| (stored.path.clone(), stored)).collect();
                 let after = *position.insert(self.replace(State { revision, items }).await);

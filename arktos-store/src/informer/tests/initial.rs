@@ -3,7 +3,8 @@
 use super::*;
 
 fn opened(bench: &Bench) -> (usize, (usize, usize)) {
-    (bench.source.0.lock().watch_lists, bench.source.calls())
+    let watch_lists = bench.source.0.lock().watch_lists;
+    (watch_lists, bench.source.calls())
 }
 
 #[test]
