@@ -141,8 +141,8 @@ fn a_region_is_seen_with_all_its_tenants_and_a_tenant_by_itself() {
         assert_eq!(names(&own), ["mine/default/a", "mine/default/c"], "under the name it has here");
         let same = all.store().get(&made.path).expect("there");
         assert_eq!(
-            (same.revision, same.object.header().uid.clone()),
-            (made.revision, made.object.header().uid.clone())
+            (same.revision, same.object.header().uid().to_owned()),
+            (made.revision, made.object.header().uid().to_owned())
         );
         region.delete("acme", "a").await;
         until("the deletion arrives", || names(&own) == ["mine/default/c"]).await;
