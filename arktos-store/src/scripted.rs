@@ -22,7 +22,7 @@ pub(crate) struct Scripted(pub(crate) Mutex<State>);
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) objects: BTreeMap<ObjectPath, Stored>,
-    history: Vec<Delivery>,
+    pub(crate) history: Vec<Delivery>,
     pub(crate) revision: u64,
     /// History up to here is forgotten.
     compacted: u64,

@@ -126,6 +126,7 @@ fn bookmarks_carry_the_place_forward() {
 fn went_back(bench: &Bench) {
     let mut state = bench.source.0.lock();
     state.objects.remove(&ObjectPath::new("acme", "default", "b"));
+    state.history.truncate(1);
     state.revision = 1;
 }
 
