@@ -125,6 +125,7 @@ pub(crate) fn commit_fault(error: &CommitError) -> Status {
         CommitError::DiskFull | CommitError::Poisoned(_) | CommitError::Closed => {
             Status::failure(Reason::ServiceUnavailable, text).retry_after(5)
         }
+        CommitError::Unavailable(_) => Status::failure(Reason::ServiceUnavailable, text).retry_after(1),
         CommitError::Unknown(_) => Status::failure(Reason::Timeout, text).retry_after(1),
         _ => Status::internal(text),
     }

@@ -157,7 +157,12 @@ pub enum CommitError {
     /// The engine was stopped.
     #[error("the store is closed")]
     Closed,
-    /// The connection broke while the commit was under way: it may have happened or not.
+    /// A store that is shared with other processes cannot be reached, or does not take the commit as things are
+    /// (no leader, no right to write): nothing happened, and it may be tried again.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(Arc<str>),
+    /// The connection broke while the commit was under way: it may have happened or not. Whoever tries again must look
+    /// first.
     #[error("the outcome of the write is unknown: {0}")]
     Unknown(Arc<str>),
 }

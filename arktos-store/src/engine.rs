@@ -51,6 +51,9 @@ pub struct EngineConfig {
     pub waiting_bytes: usize,
     /// How often [`Engine::maintenance`] looks after the store. One second.
     pub maintenance_interval: Duration,
+    /// How long a writer or a reader of a shared store waits until this process was told of what it has written, or must
+    /// see. Ten seconds.
+    pub feed_timeout: Duration,
     /// Where the revisions of a store in memory begin: whoever stands before it must list anew. Zero.
     pub origin: Revision,
 }
@@ -63,6 +66,7 @@ impl Default for EngineConfig {
             commit_bytes: 8 << 20,
             waiting_bytes: 256 << 20,
             maintenance_interval: Duration::from_secs(1),
+            feed_timeout: Duration::from_secs(10),
             origin: Revision::ZERO,
         }
     }
@@ -168,10 +172,16 @@ impl Engine {
             Writer::Local { local, .. } => local.commit(&commit).await,
             Writer::Shared { storage, .. } => {
                 let outcome = storage.commit(commit).await;
-                if let Some(seen) = told(&outcome) {
-                    let _ = self.0.view.reached(seen).await; // closed meanwhile: the outcome stands all the same
+                match told(&outcome) {
+                    // closed meanwhile: the outcome stands all the same
+                    Some(seen) => match self.fed(seen).await {
+                        Err(WatchError::Unreachable(why)) if outcome.is_ok() => {
+                            Err(CommitError::Unknown(format!("it is written at {seen}, but {why}").into()))
+                        }
+                        _ => outcome,
+                    },
+                    None => outcome,
                 }
-                outcome
             }
         }
     }
@@ -195,9 +205,19 @@ impl Engine {
         if let Writer::Shared { storage, .. } = &self.0.writer {
             let confirmed =
                 storage.confirm().await.map_err(|error| WatchError::Unreachable(error.to_string().into()))?;
-            self.0.view.reached(confirmed).await?;
+            self.fed(confirmed).await?;
         }
         Ok(self.snapshot())
+    }
+
+    /// Waits until a shared store has told of a revision.
+    async fn fed(&self, revision: Revision) -> Result<(), WatchError> {
+        tokio::select! {
+            reached = self.0.view.reached(revision) => reached,
+            () = self.0.clock.sleep(self.0.config.feed_timeout) => {
+                Err(WatchError::Unreachable("it does not tell this process of what is written".into()))
+            }
+        }
     }
 
     /// A state not older than a revision, waiting for it when it is yet to come. Cancel safe.
@@ -261,7 +281,7 @@ impl Engine {
             Writer::Shared { storage, .. } => {
                 let deleted = storage.expire(now).await?;
                 if deleted > 0 {
-                    let _ = self.0.view.reached(storage.confirm().await?).await; // closed meanwhile: they are gone
+                    let _ = self.fed(storage.confirm().await?).await; // or not: they are gone all the same
                 }
                 Ok(deleted)
             }

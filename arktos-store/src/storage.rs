@@ -1,13 +1,31 @@
-//! How a backend makes writes durable.
+//! How a backend makes writes durable, and how to write one.
 //!
-//! There are two ways to write a backend, and the [`Engine`](crate::Engine) above looks the same over both:
+//! There are two ways, and the [`Engine`](crate::Engine) above looks the same over both:
 //!
 //! * A store of this process alone implements [`Journal`]: give back what was written ([`Journal::load`]), append a
-//!   group
-//!   of records durably ([`Journal::append`]). This crate's sequencer checks the commits, numbers them and keeps the
-//!   state.
+//!   group of records durably ([`Journal::append`]). This crate's sequencer checks the commits, numbers them and keeps
+//!   the state. Two functions are enough; `examples/own_backend.rs` is a whole one, in 150 lines or so.
 //! * A store that several processes share, and that orders and numbers writes itself, implements [`Storage`]: apply a
-//!   commit as one transaction, and feed everything that anybody writes.
+//!   commit as one transaction, and feed everything that anybody writes. `etcd` is the one there is.
+//!
+//! [`conformance`](crate::conformance) checks a backend of either kind.
+//!
+//! # A journal, step by step
+//!
+//! 1. **Keep** of each group: its number and time, the records in order, the counters, `reserved` and `resumed`. Of an
+//!    object that is put: `object.header()`, which serde reads and writes, `object.tail()`, which is bytes, and when it
+//!    expires; [`Encoded::from_parts`](arktos_core::Encoded::from_parts) makes it again. Take [`Group`] apart by name,
+//!    without `..`: it is not `#[non_exhaustive]` so that a field that is new to a backend does not compile, rather
+//!    than get lost.
+//! 2. **Order.** What comes back does so in the order in which it was appended. The numbers of groups have no gaps: one
+//!    that is missing is damage.
+//! 3. **A crash** leaves the last groups that were not synced whole, torn or absent. A torn one is removed by `load`,
+//!    with all that follows it; nobody was told of it. Damage before a group that was synced is
+//!    [`OpenError::Corrupt`]: what is there is never served around a hole.
+//! 4. **History.** With [`Restore::group`] for all of it, watches go on across a restart. A backend that keeps the
+//!    newest state alone says [`Restore::object`] for each object, [`Restore::counter`] for each counter,
+//!    [`Restore::number`], [`Restore::reserved`], and [`Restore::origin`] last; watches then begin anew.
+//! 5. **Space.** A journal grows until a [`Keeper`] writes down the state and removes what lies before its history.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +39,8 @@ use crate::select::Stored;
 
 /// What a journal appends as one: everything that was committed while the group before it was being made durable.
 /// After a crash all of a group is there, or nothing.
+///
+/// A journal keeps all of it but `sync`, which is for `append` alone.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     /// Its number: one more than that of the group before.
@@ -61,9 +81,11 @@ impl Group {
 
 /// A store of this process alone: what was appended comes back, in order, whatever happens in between.
 ///
-/// A journal is owned and called by the engine's committer thread, one call at a time; it may block. It reads no clock
-/// and draws no random numbers. An implementation that keeps objects by key rather than a log may give back the newest
-/// state alone; watches then do not resume across a restart.
+/// A journal is owned by the engine and called one call at a time; each may block. `load`, then `keeper`, run on the
+/// thread that calls [`Engine::open`](crate::Engine::open), and so may the first `append`; all else on the committer
+/// thread that `open` starts. No reader and no lock waits for any of it; writers wait for `append`. A journal is never
+/// called again after `close`, nor after an `append` that has failed; it is dropped on the committer thread. It reads
+/// no clock and draws no random numbers: what it needs of either is in the group.
 pub trait Journal: Send + 'static {
     /// Gives back everything that was appended, in order; called once, before anything else. What it gives back is
     /// durable: where that is in doubt (the file may be in the system's memory alone), it syncs first.
@@ -72,7 +94,12 @@ pub trait Journal: Send + 'static {
     /// [`OpenError`]: the store does not start. The message names what is wrong and says what to do.
     fn load(&mut self, restore: &mut Restore) -> Result<(), OpenError>;
 
-    /// Appends a group. With [`Group::sync`], it and all groups before it are durable on return.
+    /// Appends a group. With [`Group::sync`], it and all groups before it are durable on return: not in a buffer of
+    /// this process or the system, but where the loss of power does not reach it. Its writes are visible to nobody
+    /// before that.
+    ///
+    /// An empty group ([`Group::is_empty`]) has no number and nothing to be kept. With `sync` it asks to make durable
+    /// what was appended before.
     ///
     /// # Errors
     /// [`AppendError::Full`] when there is no room, and nothing of the group was written: it may be tried again.
@@ -96,7 +123,8 @@ pub trait Journal: Send + 'static {
     }
 }
 
-/// What a journal does beside its appends.
+/// What a journal does beside its appends, on a thread of its own that the engine starts and joins. It runs while
+/// `append` does: what the two share is theirs to guard, and whatever holds `append` up holds every writer up.
 pub trait Keeper: Send + 'static {
     /// Called every so often with the newest state. `history` is the revision after which all events are still kept:
     /// what is needed neither to restore the newest state nor the events since may go.
@@ -170,6 +198,19 @@ pub enum AppendError {
 ///
 /// The engine keeps a copy of the state, fed by [`feed`](Self::feed), and serves reads and watches from it. After a
 /// commit it waits until the feed has come to the commit's revision, so that a writer reads what it wrote.
+///
+/// Functions are called from any task, many at a time. Whoever asked may stop waiting and drop the future of any of
+/// them: a commit may then happen or not, and all else must be as good as new for the next call.
+///
+/// # Revisions
+/// Each write has a revision of its own. They rise in the order in which writes become visible, and all processes see
+/// the same numbers in the same order. A store that numbers transactions rather than writes makes room below its own
+/// numbers for the place in the transaction, and lets a transaction become visible whole.
+///
+/// # Time
+/// Everything ends by itself, whatever the network does: an error in time is worth more than an answer too late. A
+/// request that may have been carried out is not sent again: [`CommitError::Unknown`] says that whoever asked must
+/// look.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Gives the whole state at one revision; called once, before anything else. Where the store has history, the
@@ -181,20 +222,22 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Publishes what is written after the loaded state, by anyone, in order and without gaps, for as long as it is
     /// polled: the engine's owner runs it. It reconnects by itself. Where the store has forgotten what lies between,
-    /// it says so with [`Publisher::reset`]. Returns when the store was closed.
+    /// it says so with [`Publisher::reset`]. When nothing is written, [`Publisher::progress`] says how far the store is
+    /// all the same. Returns when the store was closed. Called once; dropped when the owner ends it, at any await.
     async fn feed(&self, publisher: Publisher);
 
     /// Applies a commit as one transaction, and answers when the outcome is durable. Each write has a revision of its
     /// own.
     ///
     /// # Errors
-    /// [`CommitError`]; [`CommitError::Unknown`] where the connection broke before the answer came.
+    /// [`CommitError`]. Nothing has happened, save with [`CommitError::Unknown`]: where the connection broke before the
+    /// answer came. [`CommitError::Unavailable`] where there was certainly nobody to ask.
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
 
     /// A revision not below any that anyone was told of before this call.
     ///
     /// # Errors
-    /// [`CommitError::Unknown`] when the store cannot be reached.
+    /// [`CommitError::Unavailable`] when the store cannot be reached.
     async fn confirm(&self) -> Result<Revision, CommitError>;
 
     /// Deletes what has expired by now, if the store does not do so by itself. Gives back how many objects it deleted.
@@ -211,7 +254,7 @@ pub trait Storage: Send + Sync + 'static {
         let _ = window;
     }
 
-    /// Ends the connection and the feed.
+    /// Ends the connection and the feed. Commits that follow are refused with [`CommitError::Closed`].
     async fn close(&self) {}
 }
 

@@ -41,6 +41,8 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
     for example in named_files("examples")? {
         cargo(&["run", "--quiet", "--package", "arktos", "--example", &example])?;
     }
+    // A backend of somebody's own, checked by the conformance kit.
+    cargo(&["run", "--quiet", "--package", "arktos-store", "--example", "own_backend"])?;
     println!();
     tools::report(&tools);
     println!("All tests passed.");

@@ -9,6 +9,7 @@ pub mod resource_manager;
 pub mod role;
 pub mod serving;
 pub mod store;
+pub mod storing;
 pub mod up;
 
 use std::fmt::Display;

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
 use arktos_store::Tasks;
 use clap::Args;
 
 use super::logging::LoggingArgs;
-use super::serving::{ApiArgs, ListenArgs, RoleServer, duration};
+use super::serving::{ApiArgs, ListenArgs, RoleServer};
+use super::storing::StoringArgs;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::roles::RoleOptions;
-use crate::roles::store::{StoreArgs, StoreKind, remember};
+use crate::roles::store::remember;
 
 /// The flags of a role that has a store.
 #[derive(Debug, Clone, Args)]
@@ -26,15 +26,11 @@ pub struct RoleArgs {
     /// Where the region's certificate authority is
     #[arg(long, value_name = "DIR")]
     pub pki_dir: PathBuf,
-    /// What keeps the objects: log, memory, sled, or etcd:URL
-    #[arg(long, value_name = "STORE", default_value = "log")]
-    pub store: StoreKind,
-    /// How long past revisions are kept for watches and lists that go on from them
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub history_window: Duration,
     /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
+    #[command(flatten)]
+    storing: StoringArgs,
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -60,14 +56,15 @@ impl RoleArgs {
     /// A sentence that says what is wrong and what to do.
     pub async fn open(self) -> Result<Opened, String> {
         self.logging.start()?;
+        let store = self.storing.options(&self.data_dir)?;
         let server = RoleServer::open(&self.name, &self.data_dir, &self.pki_dir, &self.listen).await?;
-        remember(&self.data_dir, &self.store)?;
+        remember(&self.data_dir, &store.kind)?;
         let mut api = self.api.options()?;
         api.advertise = Some(server.address());
         server.authority().certificate().clone_into(&mut api.ca_certificate);
         let options = RoleOptions {
             name: self.name,
-            store: StoreArgs { kind: self.store, data_dir: self.data_dir, history_window: self.history_window },
+            store,
             api,
             catalog: Catalog::builtin(),
             controllers: self.controllers,

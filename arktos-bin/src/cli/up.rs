@@ -10,14 +10,15 @@ use arktos_core::catalog::Catalog;
 use clap::Args;
 
 use super::logging::LoggingArgs;
-use super::serving::{ApiArgs, ListenArgs, RoleServer, duration};
+use super::serving::{ApiArgs, ListenArgs, RoleServer};
+use super::storing::StoringArgs;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::HollowOptions;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Subject, private_directory, write_private};
 use crate::net::serve::Stop;
 use crate::roles::region::{Region, RegionOptions};
-use crate::roles::store::{StoreArgs, StoreKind, remember};
+use crate::roles::store::{StoreArgs, remember};
 
 /// Run a whole region in this process: a tenant partition, a resource manager, the gateway and hollow hosts.
 ///
@@ -28,12 +29,6 @@ pub struct UpArgs {
     /// Where everything is kept: the store, certificates, kubeconfigs
     #[arg(long, value_name = "DIR", default_value = "./arktos-data")]
     pub data_dir: PathBuf,
-    /// What keeps the objects: log (this process's own log, durable), memory (nothing stays), sled, or etcd:URL
-    #[arg(long, value_name = "STORE", default_value = "log")]
-    pub store: StoreKind,
-    /// How long past revisions are kept for watches and lists that go on from them
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub history_window: Duration,
     /// How many hollow hosts to simulate
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub hosts: usize,
@@ -43,6 +38,8 @@ pub struct UpArgs {
     /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
+    #[command(flatten)]
+    storing: StoringArgs,
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -58,9 +55,10 @@ pub struct UpArgs {
 pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     let started = Instant::now();
     args.logging.start()?;
+    let store = args.storing.options(&args.data_dir)?;
     let server = RoleServer::open("gateway", &args.data_dir, &args.data_dir.join("pki"), &args.listen).await?;
-    remember(&args.data_dir, &args.store)?;
-    let region = start(&args, &server).await?;
+    remember(&args.data_dir, &store.kind)?;
+    let region = start(&args, store, &server).await?;
     let files = write_kubeconfigs(&args, &server)?;
     announce(&args, server.address(), server.insecure_address(), &files, started.elapsed());
     let service = region.gateway().clone();
@@ -69,16 +67,12 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     Ok(())
 }
 
-async fn start(args: &UpArgs, server: &RoleServer) -> Result<Region, String> {
+async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<Region, String> {
     let mut api = args.api.options()?;
     api.advertise = Some(server.address());
     server.authority().certificate().clone_into(&mut api.ca_certificate);
     let options = RegionOptions {
-        store: StoreArgs {
-            kind: args.store.clone(),
-            data_dir: args.data_dir.clone(),
-            history_window: args.history_window,
-        },
+        store,
         api,
         catalog: Catalog::builtin(),
         hosts: HollowOptions { count: args.hosts, ..HollowOptions::default() },
@@ -149,7 +143,7 @@ fn announce(
     if let Some(insecure) = insecure {
         println!("Plain HTTP, for this machine only: http://{insecure}");
     }
-    println!("Data: {} (store: {})", args.data_dir.display(), args.store);
+    println!("Data: {} (store: {})", args.data_dir.display(), args.storing.store);
     println!("Administrator: {}", files.admin.display());
     for (tenant, path) in &files.tenants {
         println!("Tenant {tenant}: {}", path.display());

@@ -67,11 +67,52 @@ pub struct StoreArgs {
     pub data_dir: PathBuf,
     /// How long past revisions are kept.
     pub history_window: Duration,
+    /// How an etcd cluster is spoken to.
+    pub etcd: EtcdAccess,
+}
+
+/// How an etcd cluster is spoken to. Certificates and keys are PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// What all keys begin with; the role's name follows. Default: `/arktos`.
+    pub prefix: String,
+    /// The authority that signed the members' certificates; the system's own when absent.
+    pub ca: Option<Vec<u8>>,
+    /// The certificate and key to show, where etcd asks for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// The name in the members' certificates, where it is not the host in their URLs.
+    pub server_name: Option<String>,
+    /// The user to be, and its password.
+    pub user: Option<(String, String)>,
+    /// Whether etcd is told to forget what has left the history window. Default: yes.
+    pub compact: bool,
+}
+
+impl Default for EtcdAccess {
+    fn default() -> Self {
+        Self { prefix: "/arktos".to_owned(), ca: None, identity: None, server_name: None, user: None, compact: true }
+    }
+}
+
+impl fmt::Debug for EtcdAccess {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdAccess")
+            .field("prefix", &self.prefix)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for StoreArgs {
     fn default() -> Self {
-        Self { kind: StoreKind::Memory, data_dir: PathBuf::new(), history_window: Duration::from_secs(300) }
+        Self {
+            kind: StoreKind::Memory,
+            data_dir: PathBuf::new(),
+            history_window: Duration::from_secs(300),
+            etcd: EtcdAccess::default(),
+        }
     }
 }
 
@@ -108,7 +149,7 @@ pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &
             Engine::open(Box::new(journal), config, clock.clone()).map_err(|error| failed(&directory, error))?
         }
         StoreKind::Sled => open_sled(args, role, config, clock)?,
-        StoreKind::Etcd(urls) => open_etcd(urls, role, config, clock, tasks).await?,
+        StoreKind::Etcd(urls) => open_etcd(urls, &args.etcd, role, config, clock, tasks).await?,
     };
     let maintained = engine.clone();
     tasks.add(format!("{role} store"), async move { maintained.maintenance().await });
@@ -142,15 +183,25 @@ fn open_sled(_: &StoreArgs, _: &str, _: EngineConfig, _: &Arc<dyn Clock>) -> Res
 #[cfg(feature = "etcd")]
 async fn open_etcd(
     urls: &[String],
+    access: &EtcdAccess,
     role: &str,
     config: EngineConfig,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Result<Engine, StoreError> {
-    use arktos_store::etcd::{Etcd, EtcdOptions};
+    use arktos_store::etcd::{Etcd, EtcdOptions, EtcdTls};
 
     let mut options = EtcdOptions::new(urls);
-    options.prefix = format!("/arktos/{role}");
+    options.prefix = format!("{}/{role}", access.prefix);
+    options.user.clone_from(&access.user);
+    options.compact = access.compact;
+    if access.ca.is_some() || access.identity.is_some() || access.server_name.is_some() {
+        let mut tls = EtcdTls::default();
+        tls.ca.clone_from(&access.ca);
+        tls.identity.clone_from(&access.identity);
+        tls.server_name.clone_from(&access.server_name);
+        options.tls = Some(tls);
+    }
     let place = PathBuf::from(format!("etcd:{}", urls.join(",")));
     let storage = Etcd::connect(&options, clock.clone()).await.map_err(|error| failed(&place, error))?;
     let shared = Engine::shared(Arc::new(storage), config, clock.clone()).await;
@@ -162,6 +213,7 @@ async fn open_etcd(
 #[cfg(not(feature = "etcd"))]
 async fn open_etcd(
     _: &[String],
+    _: &EtcdAccess,
     _: &str,
     _: EngineConfig,
     _: &Arc<dyn Clock>,
@@ -179,6 +231,8 @@ pub fn remember(data_dir: &Path, kind: &StoreKind) -> Result<(), String> {
     let path = data_dir.join("store");
     match fs::read_to_string(&path) {
         Ok(known) if known.trim() == kind.to_string() => Ok(()),
+        // the members of a cluster come and go, and may be named in any order
+        Ok(known) if known.starts_with("etcd:") && matches!(kind, StoreKind::Etcd(_)) => Ok(()),
         Ok(known) => Err(format!(
             "{} was begun with --store {}: go on with that, or choose another --data-dir",
             data_dir.display(),

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
-use etcd_client::{Error, KeyValue};
+use etcd_client::KeyValue;
 
 use crate::codec::{Damaged, Reader, write_object};
-use crate::commit::CommitError;
 use crate::select::Stored;
 
 /// How many bits of a revision are the place in the transaction.
@@ -113,36 +112,4 @@ pub(super) fn stored(
 /// The number that an entry holds: a counter's value, a time.
 pub(super) fn number(value: &[u8]) -> Result<i64, Damaged> {
     value.try_into().map(i64::from_le_bytes).map_err(|_| Damaged("a number"))
-}
-
-/// What a request that failed means for the commit it was for.
-pub(super) fn refusal(error: &Error) -> CommitError {
-    let text = error.to_string();
-    // etcd has no error numbers beyond gRPC's few: its texts are its interface, and have not changed since 3.0
-    if text.contains("database space exceeded") {
-        CommitError::DiskFull
-    } else if text.contains("too many requests") {
-        CommitError::Busy
-    } else {
-        CommitError::Unknown(text.into())
-    }
-}
-
-/// Whether a request failed because it was too large: in bytes, or in operations.
-pub(super) fn is_too_large(error: &Error) -> bool {
-    let text = error.to_string();
-    text.contains("request is too large")
-        || text.contains("too many operations")
-        || text.contains("message larger than max")
-}
-
-/// Whether a read failed because the revision it was for is compacted.
-pub(super) fn is_compacted(error: &Error) -> bool {
-    error.to_string().contains("revision has been compacted")
-}
-
-/// Whether a request failed before it was sent, as the member could not be reached: then another may be asked.
-pub(super) fn was_not_sent(error: &Error) -> bool {
-    // the client library gives away the cause only as text
-    matches!(error, Error::GRpcStatus(_) | Error::TransportError(_)) && format!("{error:?}").contains("ConnectError")
 }

@@ -15,14 +15,36 @@
 //! ```
 //!
 //! * Every transaction writes `r`, so a read of that one key tells up to where a reader must have been fed to have seen
-//!   everything, whatever else goes on in the etcd cluster.
+//!   everything, whatever else goes on in the etcd cluster; and etcd's count of its versions shows when one is missing.
 //! * `x` lets a guard ask for "there, and not being deleted" without a conflict when the object changes in other ways.
 //! * One watch covers `c`, `o` and `r`.
 //!
 //! # Revisions
 //!
 //! etcd gives all writes of a transaction one revision; here each has its own: `etcd's revision × 256 + place`, where
-//! the place is that of the write among the transaction's object writes. So revisions rise with etcd's, and jump.
+//! the place is that of the write among the transaction's object writes. So revisions rise with etcd's, and jump. Every
+//! process comes to the same numbers: the place of a stored object is in its value, and that of a deletion follows from
+//! the order in which etcd tells of a transaction, which is the order of its operations. A transaction becomes visible
+//! whole, and a state that holds everything up to a revision of etcd is at `etcd's revision × 256 + 255` in every
+//! process: a list from one can be followed by a watch at another.
+//!
+//! # What can happen
+//!
+//! * **A member dies, stands still, or is cut off.** One member is asked for as long as it answers, then the next; the
+//!   watch goes where the requests go. A request takes no longer than [`EtcdOptions::request_timeout`], whatever
+//!   happens to it.
+//! * **There is no leader, or nobody to be reached.** Nothing happened, and that is said:
+//!   [`CommitError::Unavailable`]. Reads of what is known go on.
+//! * **The answer to a transaction is lost.** [`CommitError::Unknown`]: it is not sent a second time. Whoever asked
+//!   looks, and decides.
+//! * **The watch ends, or falls silent.** It is opened anew where it was; overlaps are passed over. When it
+//!   stays silent it is asked for a sign of life.
+//! * **etcd has forgotten what was missed**, since it was compacted meanwhile: the state is loaded anew, and every
+//!   cursor ends with [`WatchError::Compacted`](crate::WatchError::Compacted). So it is when a transaction is not told
+//!   of, for whatever reason. A store in which nothing was written meanwhile is spared that.
+//! * **A token is no longer good.** A new one is got, for requests and for the watch.
+//! * **The state is large.** It is loaded in pages of some megabytes, all at one revision; when that is compacted
+//!   meanwhile, the load begins anew at a newer one.
 //!
 //! # Limits
 //!
@@ -31,8 +53,10 @@
 //! each counter, and one more; at most 256 writes whatever etcd allows.
 
 mod convert;
+mod failed;
 mod feed;
 mod load;
+mod members;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -43,14 +67,13 @@ use std::time::Duration;
 
 use arktos_core::{ObjectKey, Revision, Timestamp};
 use async_trait::async_trait;
-use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, GetResponse, Identity, TlsOptions, Txn, TxnOp,
-    TxnResponse,
-};
+use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, Txn, TxnOp, TxnResponse};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::convert::Keys;
+use self::failed::{Failed, Why};
+use self::members::{Members, Repeat};
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::commit::{Change, Commit, CommitError, Committed, Expect};
@@ -61,24 +84,25 @@ use crate::storage::{OpenError, Restore, Storage};
 const FORMAT: &str = "arktos 1";
 /// How many locks the counters share.
 const TURNS: usize = 64;
-/// How often a request is tried, for each member, that did not reach the member it was for.
-const ATTEMPTS: usize = 4;
+/// The most bytes of an answer: none that etcd gives is refused, a page may hold objects of any size.
+const ANSWER_MAX: usize = i32::MAX as usize;
 
 /// Where an etcd cluster is, and how to talk to it.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EtcdOptions {
-    /// The members' client URLs, such as `https://10.0.0.1:2379`. When one does not answer, another is asked.
+    /// The members' client URLs, such as `https://10.0.0.1:2379`, all `http` or all `https`. The first is asked for as
+    /// long as it answers, then the next: give each process another order.
     pub endpoints: Vec<String>,
     /// What all keys begin with. Two stores in one cluster need two. Default: `/arktos`.
     pub prefix: String,
     /// User name and password, where etcd asks for them.
     pub user: Option<(String, String)>,
-    /// Certificates, for `https` endpoints.
+    /// Certificates, for `https` endpoints. Without, members must have certificates that the system trusts.
     pub tls: Option<EtcdTls>,
-    /// How long a request may take. Default: 10 s.
+    /// How long a request may take, all told, whatever members are asked. Default: 10 s.
     pub request_timeout: Duration,
-    /// How long a connection may take. Default: 5 s.
+    /// How long a connection to one member may take, TLS included. Default: 2 s; at most half of `request_timeout`.
     pub connect_timeout: Duration,
     /// Whether this store lets etcd forget history that has left the window. Default: yes. etcd compacts its whole
     /// history: say no where others in the same cluster need it for longer.
@@ -99,12 +123,10 @@ pub struct EtcdTls {
 
 /// A store in an etcd cluster.
 pub struct Etcd {
-    client: Client,
+    members: Members,
     keys: Keys,
     clock: Arc<dyn Clock>,
     compacts: bool,
-    /// How often a request is tried that did not reach the member it was for.
-    attempts: usize,
     /// What is known of the store. Written by `load`, the feed, and commits.
     known: Mutex<Known>,
     /// Whoever changes counters takes turns with the others of this process, rather than all but one failing: the
@@ -118,6 +140,8 @@ pub struct Etcd {
 struct Known {
     /// Everything up to this revision of etcd has been taken in.
     position: i64,
+    /// How many transactions there were up to then: `r` counts them, as each writes it.
+    transactions: i64,
     /// The counters, each with the revision of etcd at which it was so. A hint, never relied on.
     counters: HashMap<Arc<str>, (i64, i64)>,
     /// What is to be deleted, and when; an entry whose object has another revision by now means nothing.
@@ -137,122 +161,98 @@ impl EtcdOptions {
             user: None,
             tls: None,
             request_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
             compact: true,
         }
     }
 
-    fn connect_options(&self) -> ConnectOptions {
-        // Every request asks for a leader, so that a member that was cut off says so rather than serve what is old.
-        let mut options = ConnectOptions::new()
-            .with_require_leader(true)
-            .with_timeout(self.request_timeout)
-            .with_connect_timeout(self.connect_timeout)
-            .with_keep_alive(Duration::from_secs(10), Duration::from_secs(5))
-            .with_keep_alive_while_idle(true)
-            .with_auto_token_refresh(true);
-        if let Some((name, password)) = &self.user {
-            options = options.with_user(name, password);
+    /// Finds what cannot work however the cluster is.
+    fn check(&self) -> Result<(), String> {
+        let https = |url: &&String| url.starts_with("https://");
+        if let Some(other) = self.endpoints.iter().find(|url| !url.starts_with("http://") && !https(url)) {
+            return Err(format!("{other:?} is not an etcd endpoint such as https://10.0.0.1:2379"));
         }
-        if let Some(tls) = &self.tls {
-            let mut config = TlsOptions::new();
-            config = match &tls.ca {
-                Some(ca) => config.ca_certificate(Certificate::from_pem(ca)),
-                None => config.with_enabled_roots(),
-            };
-            if let Some((certificate, key)) = &tls.identity {
-                config = config.identity(Identity::from_pem(certificate, key));
-            }
-            if let Some(name) = &tls.server_name {
-                config = config.domain_name(name);
-            }
-            options = options.with_tls(config);
+        let secure = self.endpoints.iter().filter(https).count();
+        if self.endpoints.is_empty() || (secure > 0 && secure < self.endpoints.len()) {
+            return Err("etcd needs one endpoint or several, all with http or all with https".to_owned());
         }
-        options
+        let Some(tls) = &self.tls else { return Ok(()) };
+        if secure == 0 {
+            return Err("certificates for etcd are of use with https endpoints alone".to_owned());
+        }
+        let holds = |pem: &[u8], what: &str| String::from_utf8_lossy(pem).contains(what);
+        let certificates = [&tls.ca, &tls.identity.as_ref().map(|(certificate, _)| certificate.clone())];
+        if certificates.iter().any(|pem| pem.as_ref().is_some_and(|pem| !holds(pem, "BEGIN CERTIFICATE"))) {
+            return Err("what is given as a certificate for etcd holds none (PEM is expected)".to_owned());
+        }
+        if tls.identity.as_ref().is_some_and(|(_, key)| !holds(key, "PRIVATE KEY")) {
+            return Err("what is given as the key for etcd holds none (PEM is expected)".to_owned());
+        }
+        Ok(())
     }
 }
 
 impl Etcd {
-    /// Connects to a cluster, for [`Engine::shared`](crate::Engine::shared).
+    /// Connects to a cluster, for [`Engine::shared`](crate::Engine::shared). Tries for
+    /// [`request_timeout`](EtcdOptions::request_timeout), so that a cluster may start, or elect a leader, meanwhile.
     ///
     /// # Errors
     /// [`OpenError`]: it does not answer, refuses the user, or what is there is of another format.
     pub async fn connect(options: &EtcdOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let place = options.endpoints.join(",");
-        let failed = |error: etcd_client::Error| OpenError::Other(format!("etcd at {place}: {error}"));
-        let client = Client::connect(&options.endpoints, Some(options.connect_options())).await.map_err(failed)?;
+        options.check().map_err(OpenError::Other)?;
+        let members = Members::new(options, clock.clone());
         let keys = Keys::new(&options.prefix);
         let version = keys.version();
         let claim = Txn::new()
             .when([Compare::mod_revision(version.clone(), CompareOp::Equal, 0)])
             .and_then([TxnOp::put(version.clone(), FORMAT, None)])
             .or_else([TxnOp::get(version, None)]);
-        let attempts = ATTEMPTS * options.endpoints.len();
-        let claimed = try_members(attempts, || {
-            let (mut kv, claim) = (client.kv_client(), claim.clone());
-            async move { kv.txn(claim).await }
+        let claimed = members.ask(Repeat::Harmless, |client| {
+            let claim = claim.clone();
+            async move { client.kv_client().txn(claim).await }
         });
-        let claimed = claimed.await.map_err(failed)?;
+        let claimed = claimed.await.map_err(|failed| OpenError::Other(format!("etcd at {failed}")))?;
         for response in claimed.op_responses() {
             let etcd_client::TxnOpResponse::Get(found) = response else { continue };
             let found = found.kvs().first().map(|entry| String::from_utf8_lossy(entry.value()).into_owned());
             if let Some(found) = found.filter(|found| found != FORMAT) {
-                let place = format!("{}/v in etcd at {place}", options.prefix);
+                let place = format!("{}/v in etcd at {}", options.prefix, options.endpoints.join(","));
                 return Err(OpenError::Format { place, found, known: FORMAT.to_owned() });
             }
         }
         Ok(Self {
-            client,
+            members,
             keys,
             clock,
             compacts: options.compact,
-            attempts,
             known: Mutex::default(),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             closing: watch::Sender::new(false),
         })
     }
-}
 
-impl Etcd {
-    async fn get(&self, key: String, options: Option<GetOptions>) -> Result<GetResponse, etcd_client::Error> {
-        try_members(self.attempts, || {
-            // a page may hold a thousand objects, whatever their size
-            let mut kv = self.client.kv_client().max_decoding_message_size(i32::MAX as usize);
+    async fn get(&self, key: String, options: Option<GetOptions>) -> Result<GetResponse, Failed> {
+        let get = |client: etcd_client::Client| {
             let (key, options) = (key.clone(), options.clone());
-            async move { kv.get(key, options).await }
-        })
-        .await
+            async move { client.kv_client().max_decoding_message_size(ANSWER_MAX).get(key, options).await }
+        };
+        self.members.ask(Repeat::Harmless, get).await
     }
 
-    async fn txn(&self, txn: Txn) -> Result<TxnResponse, etcd_client::Error> {
-        try_members(self.attempts, || {
-            let mut kv = self.client.kv_client().max_decoding_message_size(i32::MAX as usize);
+    /// Sends a transaction, and not again if it may have been carried out.
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse, Failed> {
+        let send = |client: etcd_client::Client| {
             let txn = txn.clone();
-            async move { kv.txn(txn).await }
-        })
-        .await
+            async move { client.kv_client().max_decoding_message_size(ANSWER_MAX).txn(txn).await }
+        };
+        self.members.ask(Repeat::Never, send).await
     }
-}
-
-/// Tries a request again for as long as it does not even reach a member: others may be up.
-async fn try_members<R, F>(attempts: usize, request: impl Fn() -> F) -> Result<R, etcd_client::Error>
-where
-    F: Future<Output = Result<R, etcd_client::Error>>,
-{
-    for _ in 1..attempts {
-        match request().await {
-            Err(error) if convert::was_not_sent(&error) => {}
-            other => return other,
-        }
-    }
-    request().await
 }
 
 #[async_trait]
 impl Storage for Etcd {
     async fn load(&self, restore: &mut Restore) -> Result<(), OpenError> {
-        let loaded = self.load_all().await.map_err(|error| OpenError::Other(format!("etcd: {error}")))?;
+        let loaded = self.load_all().await.map_err(|error| OpenError::Other(format!("etcd at {error}")))?;
         let mut known = self.known.lock();
         known.take_in(&loaded);
         loaded.fill(restore);
@@ -272,8 +272,8 @@ impl Storage for Etcd {
 
     async fn confirm(&self) -> Result<Revision, CommitError> {
         let read =
-            self.client.kv_client().get(self.keys.last(), None).await.map_err(|error| convert::refusal(&error))?;
-        Ok(read.kvs().first().map_or(Revision::ZERO, |last| convert::revision(last.mod_revision(), 0)))
+            self.get(self.keys.last(), None).await.map_err(|failed| CommitError::Unavailable(failed.text.into()))?;
+        Ok(read.kvs().first().map_or(Revision::ZERO, |last| convert::last_revision(last.mod_revision())))
     }
 
     async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
@@ -304,9 +304,11 @@ impl Storage for Etcd {
         if !self.compacts {
             return;
         }
-        if let Err(error) = self.client.kv_client().compact(revision, None).await {
-            // often enough another engine was faster
-            tracing::debug!(revision, %error, "etcd was not compacted");
+        let compact = |client: etcd_client::Client| async move { client.kv_client().compact(revision, None).await };
+        match self.members.ask(Repeat::Harmless, compact).await {
+            Ok(_) => {}
+            Err(failed) if failed.why == Why::Compacted => {} // another engine was faster
+            Err(failed) => tracing::warn!(revision, %failed, "etcd was not compacted: its history grows"),
         }
     }
 

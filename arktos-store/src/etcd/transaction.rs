@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
 use std::sync::Arc;
 
 use arktos_core::ObjectKey;
 use etcd_client::{Compare, CompareOp, GetResponse, Txn, TxnOp, TxnOpResponse, TxnResponse};
+use futures::FutureExt;
+use futures::future::{Either, select};
 
 use super::Etcd;
 use super::convert::{self, PLACES};
@@ -37,13 +40,17 @@ impl Etcd {
         if commit.writes.len() > PLACES {
             return Err(CommitError::TooLarge { size: commit.writes.len(), limit: PLACES });
         }
-        let _turns = self.take_turns(commit).await;
+        let mut patience = self.members.patience().fuse();
+        let _turns = match select(pin!(self.take_turns(commit)), &mut patience).await {
+            Either::Left((turns, _)) => turns,
+            Either::Right(_) => return Err(CommitError::Busy), // whoever is before it waits for a member
+        };
         let mut beliefs = Beliefs { counters: self.believed(commit), absent: Vec::new() };
         for _ in 0..ATTEMPTS {
             // what is believed may say no, but only what is so may refuse: then the transaction only looks
             let counted = count(commit, &beliefs.counters);
             let txn = self.build(commit, &beliefs, counted.as_ref().ok());
-            let answer = self.txn(txn).await.map_err(|error| refusal(commit, &error))?;
+            let answer = self.txn(txn).await.map_err(|failed| failed.of_commit(size(commit)))?;
             if answer.succeeded() {
                 return Ok(self.committed(commit, &beliefs, &counted?, &answer));
             }
@@ -51,6 +58,9 @@ impl Etcd {
             check(commit, &found)?;
             beliefs.absent = found.objects.iter().filter(|(_, it)| it.is_none()).map(|(key, _)| key.clone()).collect();
             beliefs.counters = found.counters;
+            if (&mut patience).now_or_never().is_some() {
+                break;
+            }
         }
         Err(CommitError::Busy)
     }
@@ -172,7 +182,8 @@ impl Etcd {
             TxnOpResponse::Get(last) => Some(last.kvs().first().map_or(0, etcd_client::KeyValue::mod_revision)),
             _ => None,
         });
-        let base = convert::revision(only_looked.unwrap_or(at), 0);
+        let changes = commit.writes.iter().any(|write| happens(&write.change, &write.key, beliefs));
+        let base = if changes { convert::revision(at, 0) } else { convert::last_revision(only_looked.unwrap_or(at)) };
         let mut known = self.known.lock();
         for (counter, value) in counters {
             known.count(counter, *value, at);
@@ -267,15 +278,13 @@ fn count(commit: &Commit, before: &BTreeMap<Arc<str>, i64>) -> Result<BTreeMap<A
     Ok(counters)
 }
 
-fn refusal(commit: &Commit, error: &etcd_client::Error) -> CommitError {
-    if !convert::is_too_large(error) {
-        return convert::refusal(error);
-    }
+/// How many bytes a commit has, about.
+fn size(commit: &Commit) -> usize {
     let bytes = |change: &Change| match change {
         Change::Put { object, .. } => object.tail().len(),
         Change::Delete => 0,
     };
-    CommitError::TooLarge { size: commit.writes.iter().map(|write| bytes(&write.change)).sum(), limit: 1 << 20 }
+    commit.writes.iter().map(|write| bytes(&write.change)).sum()
 }
 
 fn shard(counter: &str, shards: usize) -> usize {
