@@ -126,7 +126,8 @@ pub(crate) fn commit_fault(error: &CommitError) -> Status {
             Status::failure(Reason::ServiceUnavailable, text).retry_after(5)
         }
         CommitError::Unavailable(_) => Status::failure(Reason::ServiceUnavailable, text).retry_after(1),
-        CommitError::Unknown(_) => Status::failure(Reason::Timeout, text).retry_after(1),
+        // not to be tried again as it is: it may have happened, and clients that are told when do so without looking
+        CommitError::Unknown(_) => Status::failure(Reason::Timeout, text),
         _ => Status::internal(text),
     }
 }

@@ -92,7 +92,7 @@ fn why(error: &Error) -> Why {
 }
 
 /// An error and what has led to it, in one line.
-fn reasons(error: &Error) -> String {
+pub(super) fn reasons(error: &Error) -> String {
     let (mut text, mut source) = match error {
         Error::GRpcStatus(status) => (status.message().to_owned(), status.source()),
         Error::TransportError(error) => (error.to_string(), error.source()),

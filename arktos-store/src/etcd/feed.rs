@@ -12,7 +12,7 @@ use futures::future::{Either, select};
 use tokio::sync::watch;
 
 use super::convert::{self, About, Keys};
-use super::failed::{Failed, Why};
+use super::failed::{Failed, Why, reasons};
 use super::load::{Newest, reached};
 use super::members::{Members, Repeat};
 use super::{ANSWER_MAX, Etcd};
@@ -190,7 +190,7 @@ impl Watch<'_> {
                 Some(Ok(Some(response))) if response.watch_id() == SIGN_OF_LIFE => asked = false,
                 Some(Ok(Some(response))) => return Ok(response),
                 Some(Ok(None)) => return Err(self.ended("etcd has closed the watch")),
-                Some(Err(error)) => return Err(self.ended(&error.to_string())),
+                Some(Err(error)) => return Err(self.ended(&reasons(&error))),
                 None if asked => return Err(self.ended("the member does not answer")),
                 None => {
                     asked = true;

@@ -211,7 +211,13 @@ impl Etcd {
             let claim = claim.clone();
             async move { client.kv_client().txn(claim).await }
         });
-        let claimed = claimed.await.map_err(|failed| OpenError::Other(format!("etcd at {failed}")))?;
+        let claimed = claimed.await.map_err(|failed| {
+            let anonymous = options.tls.as_ref().is_none_or(|tls| tls.identity.is_none());
+            let secure = options.endpoints.iter().any(|url| url.starts_with("https"));
+            let hint = " (it may ask for a certificate: none is given)";
+            let hint = if failed.why == Why::Unknown && secure && anonymous { hint } else { "" };
+            OpenError::Other(format!("etcd at {failed}{hint}"))
+        })?;
         for response in claimed.op_responses() {
             let etcd_client::TxnOpResponse::Get(found) = response else { continue };
             let found = found.kvs().first().map(|entry| String::from_utf8_lossy(entry.value()).into_owned());
