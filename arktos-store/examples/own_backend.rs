@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arktos_core::{Encoded, GroupResource, Header, ObjectKey, ObjectPath, Revision, Timestamp};
+use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
 use arktos_store::conformance::{self, Backend, Keeps, Opened};
 use arktos_store::storage::{AppendError, Group, Journal, OpenError, Record, Restore};
 use arktos_store::{Change, Clock, Engine, EngineConfig};
@@ -28,8 +28,8 @@ struct Line {
     counters: Vec<(Arc<str>, i64)>,
 }
 
-/// An object: what is known of it, its bytes (which are JSON), and when it expires.
-type Put = (Header, String, Option<i64>);
+/// An object: its type, what is known of it, its bytes (which are JSON), and when it expires.
+type Put = (Arc<TypeMeta>, Vec<u8>, String, Option<i64>);
 
 impl Line {
     fn of(group: &Group) -> Self {
@@ -37,8 +37,9 @@ impl Line {
             let put = match change {
                 Change::Delete => None,
                 Change::Put { object, expires } => {
-                    let bytes = String::from_utf8_lossy(object.tail()).into_owned();
-                    Some((object.header().clone(), bytes, expires.map(Timestamp::as_micros)))
+                    let (header, bytes) = (object.header(), String::from_utf8_lossy(object.tail()).into_owned());
+                    let expires = expires.map(Timestamp::as_micros);
+                    Some((header.type_meta().clone(), header.packed().to_vec(), bytes, expires))
                 }
             };
             (*revision, key.resource.clone(), key.path.as_str().to_owned(), put)
@@ -52,10 +53,13 @@ impl Line {
         group.time = Timestamp::from_micros(self.time);
         (group.reserved, group.resumed) = self.marks;
         for (revision, resource, path, put) in self.records {
-            let change = put.map_or(Change::Delete, |(header, bytes, expires)| Change::Put {
-                object: Encoded::from_parts(header, bytes.into()),
-                expires: expires.map(Timestamp::from_micros),
-            });
+            let change = match put {
+                None => Change::Delete,
+                Some((type_meta, header, bytes, expires)) => Change::Put {
+                    object: Encoded::from_parts(type_meta, &header, bytes.as_bytes())?,
+                    expires: expires.map(Timestamp::from_micros),
+                },
+            };
             let key = ObjectKey { resource, path: ObjectPath::parse(&path)? };
             group.records.push(Record { revision, key, change });
         }
