@@ -33,7 +33,9 @@ type Put = (Arc<TypeMeta>, Vec<u8>, String, Option<i64>);
 
 impl Line {
     fn of(group: &Group) -> Self {
-        let records = group.records.iter().map(|Record { revision, key, change }| {
+        // by name: a field that is new here does not compile, rather than get lost
+        let Group { number, time, records, counters, reserved, resumed, sync } = group;
+        let records = records.iter().map(|Record { revision, key, change }| {
             let put = match change {
                 Change::Delete => None,
                 Change::Put { object, expires } => {
@@ -44,8 +46,8 @@ impl Line {
             };
             (*revision, key.resource.clone(), key.path.as_str().to_owned(), put)
         });
-        let (records, counters, marks) = (records.collect(), group.counters.clone(), (group.reserved, group.resumed));
-        Self { number: group.number, time: group.time.as_micros(), marks, sync: group.sync, records, counters }
+        let (records, counters, marks) = (records.collect(), counters.clone(), (*reserved, *resumed));
+        Self { number: *number, time: time.as_micros(), marks, sync: *sync, records, counters }
     }
 
     fn group(self) -> Option<Group> {
