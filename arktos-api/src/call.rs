@@ -131,3 +131,16 @@ pub(crate) fn commit_fault(error: &CommitError) -> Status {
         _ => Status::internal(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_when_to_try_again_only_where_nothing_has_happened() {
+        let after = |error: CommitError| commit_fault(&error).details.map_or(0, |details| details.retry_after_seconds);
+        assert!(after(CommitError::Unavailable("no leader".into())) > 0);
+        assert!(after(CommitError::Busy) > 0);
+        assert_eq!(after(CommitError::Unknown("the connection broke".into())), 0);
+    }
+}
