@@ -51,8 +51,8 @@ pub struct EngineConfig {
     pub waiting_bytes: usize,
     /// How often [`Engine::maintenance`] looks after the store. One second.
     pub maintenance_interval: Duration,
-    /// How long a writer or a reader of a shared store waits until this process was told of what it has written, or must
-    /// see. Ten seconds.
+    /// How long a writer or a reader of a shared store waits until this process was told of what it has written, or
+    /// must see. Ten seconds.
     pub feed_timeout: Duration,
     /// Where the revisions of a store in memory begin: whoever stands before it must list anew. Zero.
     pub origin: Revision,
