@@ -29,11 +29,14 @@
 //! ```
 //!
 //! The checks do not sleep and do not depend on time; a commit that was answered must be visible at once. Each check
-//! keeps to a resource of its own, so the store need not be empty when it begins.
+//! keeps to a resource of its own, so the store need not be empty when it begins. What a watch guarantees, and how to
+//! check one that you have recorded yourself, is in [`guarantees`].
 
+pub mod guarantees;
 mod reads;
 mod restarts;
 mod shared;
+mod streams;
 mod watches;
 mod writers;
 mod writes;
@@ -102,6 +105,12 @@ impl Opened {
         self.running.push(future);
         self
     }
+
+    /// The engine, and the futures that must run for it to work: for tests of one's own over a [`Backend`].
+    #[must_use]
+    pub fn into_parts(self) -> (Engine, Vec<BoxFuture<'static, ()>>) {
+        (self.engine, self.running)
+    }
 }
 
 /// A promise that was not kept.
@@ -130,6 +139,7 @@ pub async fn run(backend: &dyn Backend) -> Result<(), Failure> {
     named("selections", kit.with(watches::check_selections)).await?;
     named("resuming", kit.with(watches::check_resuming)).await?;
     named("compaction", kit.with(watches::check_compaction)).await?;
+    named("the nine guarantees of a watch", streams::check(&kit)).await?;
     named("concurrent writers", kit.with(writers::check)).await?;
     named("concurrent counters", kit.with(writers::check_counters)).await?;
     if backend.keeps() != Keeps::Nothing {
@@ -164,7 +174,16 @@ struct Kit<'a> {
 impl Kit<'_> {
     /// Opens an engine, runs a check on it, and closes it.
     async fn with<F: Future<Output = Checked>>(&self, check: impl FnOnce(Engine, ManualClock) -> F) -> Checked {
-        let opened = self.open().await?;
+        self.configured(EngineConfig::default(), check).await
+    }
+
+    /// The same, with limits of the check's own.
+    async fn configured<F: Future<Output = Checked>>(
+        &self,
+        config: EngineConfig,
+        check: impl FnOnce(Engine, ManualClock) -> F,
+    ) -> Checked {
+        let opened = self.backend.open(config, Arc::new(self.clock.clone())).await?;
         let engine = opened.engine.clone();
         let closing = engine.clone();
         let checked = async {

@@ -2,6 +2,8 @@
 
 mod cursor;
 mod history;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod keep;
 mod local;
 mod objects;
@@ -11,6 +13,7 @@ mod shared;
 mod snapshot;
 mod source;
 mod state;
+mod sync;
 mod view;
 mod wakes;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arktos_core::Revision;
-use parking_lot::Mutex;
 
 use super::history::EventLog;
 use super::state::State;
+use super::sync::Mutex;
 use super::view::View;
 use super::wakes::{Standing, Wakes};
 use crate::select::{Delivery, Selection, WatchError};

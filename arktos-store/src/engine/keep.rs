@@ -1,12 +1,11 @@
 //! The thread on which a journal's keeper works.
 
-use std::thread::JoinHandle;
-
 use crossbeam::channel::{Sender, bounded};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::snapshot::Snapshot;
+use super::sync::Mutex;
+use super::sync::thread::{self, JoinHandle};
 use crate::storage::{Keeper, OpenError};
 
 /// Runs a keeper beside the committer.
@@ -31,7 +30,7 @@ impl Keep {
             }
             end.send_replace(true);
         };
-        let thread = std::thread::Builder::new().name("arktos-keeper".to_owned()).spawn(run);
+        let thread = thread::Builder::new().name("arktos-keeper".to_owned()).spawn(run);
         let thread = thread.map_err(|source| OpenError::Io { place: "the keeper thread".to_owned(), source })?;
         Ok(Self { offers: Mutex::new(Some(offers)), thread: Mutex::new(Some(thread)), ended })
     }

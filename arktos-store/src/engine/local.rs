@@ -5,13 +5,13 @@
 //! answers, while the next group is gathering.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use arktos_core::Timestamp;
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
 
 use super::sequencer::{Sealed, Sequencer};
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Mutex};
 use super::view::View;
 use crate::clock::Clock;
 use crate::commit::{Commit, CommitError, Committed};
@@ -77,7 +77,7 @@ impl Local {
         let shared = Arc::new(Shared::new(view, sequencer, true));
         let (end, ended) = watch::channel(false);
         let mut committer = Committer { shared: shared.clone(), journal };
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("arktos-committer".to_owned())
             .spawn(move || {
                 committer.run();

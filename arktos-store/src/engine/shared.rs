@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Revision, Timestamp};
-use parking_lot::Mutex;
 
 use super::history::HistoryLimit;
 use super::restore::Restoring;
 use super::state::State;
+use super::sync::Mutex;
 use super::view::View;
 use crate::commit::Change;
 use crate::storage::{Group, Restore};

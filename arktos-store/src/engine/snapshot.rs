@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
-use parking_lot::Mutex;
 
 use super::objects::{Objects, Range};
 use super::state::State;
+use super::sync::Mutex;
 use crate::select::{Stored, Within};
 
 /// One state of a store, held without locks for as long as it is read. Cloning it shares it.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use arc_swap::ArcSwap;
 use arktos_core::{GroupResource, Revision};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::snapshot::Past;
 use super::state::State;
+use super::sync::{ArcSwap, Mutex};
 use super::wakes::Wakes;
 use crate::select::WatchError;
 
