@@ -409,6 +409,20 @@ async fn a_watch_from_a_revision_to_come_is_told_only_of_what_is_after_it() {
     }
 }
 
+/// The same: nor does it end because what is before it, and none of its business, was dropped.
+#[tokio::test]
+async fn a_watch_from_a_revision_to_come_outlives_what_is_dropped_before_it() {
+    let engine = with_history(6);
+    put(&engine, 1, 0).await;
+    let mut read_late = engine.watch(all(0), Revision(95)).expect("watches");
+    for value in 0..99 {
+        put(&engine, value % 18, value).await;
+    }
+    assert!(matches!(engine.watch(all(0), Revision(80)), Err(WatchError::Compacted { .. })));
+    let expected: Vec<Revision> = (96..=100).map(Revision).collect();
+    assert_eq!(revisions(&told(&mut read_late)), expected);
+}
+
 /// Kine #238: a watch from before what is kept was told some events, and then that it cannot be.
 #[tokio::test]
 async fn a_watch_from_before_what_is_kept_is_told_so_and_nothing_else() {

@@ -295,7 +295,8 @@ mod broken {
         let tally = check(&history(), &recording()).expect("nothing is wrong with it");
         assert!(tally.is_worth_something() && (tally.events, tally.of_one_commit) == (4, 1), "{tally:?}");
         let says = |broken: Broken| broken.guarantee;
-        assert_eq!(says(spoilt(|it| it.selection = selection(1))), "filter");
+        let other = LabelSelector::parse("app=l0").expect("parses");
+        assert_eq!(says(spoilt(|it| it.selection.labels = other)), "filter");
         assert_eq!(says(spoilt(|it| it.pieces[0].steps.swap(1, 2))), "ordered");
         assert_eq!(says(spoilt(|it| it.pieces[0].after = Revision(1))), "ordered");
         assert_eq!(says(spoilt(|it| it.pieces[0].steps.insert(2, told(Delivery::Added(stored(1, 1, 1)))))), "unique");

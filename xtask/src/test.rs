@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must pass.
 
-use crate::run::{cargo, cargo_with, named_files};
+use std::path::PathBuf;
+
+use crate::run::{cargo, cargo_with, named_files, root};
 use crate::tools;
 
 /// Which part of the tests to run.
@@ -36,6 +38,7 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
     let doc = with(&["doc", "--workspace", "--exclude", "xtask", "--lib", "--no-deps", "--quiet"]);
     cargo_with(&doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
     cargo(&with(&["test", "--workspace"]))?;
+    interleavings()?;
     // Every benchmark once, to see that it works.
     cargo(&["test", "--package", "arktos", "--benches", "--quiet"])?;
     for example in named_files("examples")? {
@@ -47,4 +50,15 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
     tools::report(&tools);
     println!("All tests passed.");
     Ok(())
+}
+
+/// The engine's own code under a scheduler that tries interleavings. It is built in a folder of its own, as it is made
+/// of other locks.
+fn interleavings() -> Result<(), String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = target.join("shuttle").to_string_lossy().into_owned();
+    cargo_with(
+        &["test", "--package", "arktos-store", "--no-default-features", "--lib", "interleavings"],
+        &[("RUSTFLAGS", "--cfg shuttle"), ("CARGO_TARGET_DIR", &target)],
+    )
 }

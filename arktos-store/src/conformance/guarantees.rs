@@ -216,9 +216,7 @@ fn broken(guarantee: &'static str, what: String) -> Kept {
 /// # Errors
 /// [`Broken`]: the first that does not hold.
 pub fn check(history: &History, watch: &Recording) -> Result<Tally, Broken> {
-    for guarantee in
-        [filter, ordered, unique, atomic, bookmarkable, resumable, create_flag, reliable, previous_value]
-    {
+    for guarantee in [filter, ordered, unique, atomic, bookmarkable, resumable, create_flag, reliable, previous_value] {
         guarantee(history, watch)?;
     }
     let commits: Vec<_> = watch.events().map(|event| history.commit_of(event.revision())).collect();

@@ -67,7 +67,10 @@ async fn run(engine: &Engine, clock: &ManualClock) -> Checked {
             tally.add(&more);
         }
     }
-    ensure!(tally.is_worth_something() && left_behind > 0, "too little was checked: {tally:?}, {left_behind} left behind");
+    ensure!(
+        tally.is_worth_something() && left_behind > 0,
+        "too little was checked: {tally:?}, {left_behind} left behind"
+    );
     Ok(())
 }
 

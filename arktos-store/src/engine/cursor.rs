@@ -88,6 +88,9 @@ impl Cursor {
         let wakes = self.wakes.lock();
         let standing = wakes.standing(self.slot);
         let clear = self.view.with(|state| {
+            if self.passed < state.origin {
+                return self.passed; // it has ended, and is not told yet
+            }
             let Some(kept) = state.resource(&self.selection.resource) else { return state.revision };
             match standing {
                 Standing::Parked(place) => wakes.clear_until(place, &kept.log, state.revision),
@@ -132,10 +135,18 @@ impl Cursor {
     /// Reads on to the next delivery, or to the end of the log.
     fn read(&mut self) -> Option<Result<Delivery, WatchError>> {
         let state = self.view.state();
+        if self.passed < state.origin {
+            // the store was taken in anew: what lies between is not known, not even of resources that are not there
+            return Some(Err(WatchError::Compacted { wanted: self.passed, oldest: state.origin }));
+        }
         let kept = state.resource(&self.selection.resource)?;
         let log = &kept.log;
         if self.place < log.base() {
-            return Some(Err(WatchError::Compacted { wanted: self.passed, oldest: log.floor() }));
+            if self.passed < log.floor() {
+                return Some(Err(WatchError::Compacted { wanted: self.passed, oldest: log.floor() }));
+            }
+            self.place = log.first_after(self.passed); // it was opened after what is yet to come: nothing is missed
+            self.link = None;
         }
         while self.place < log.end() {
             let Some(event) = log.get(self.place) else {

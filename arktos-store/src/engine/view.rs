@@ -105,6 +105,8 @@ impl View {
 
     /// Ends all waiting.
     pub(crate) fn close(&self) {
+        let watched: Vec<GroupResource> = self.wakes.lock().keys().cloned().collect();
+        self.notify(&watched); // so that whoever waits is told what was published before it is told of the end
         self.closed.store(true, Ordering::SeqCst);
         self.each_wakes(Wakes::all);
         self.head.send_modify(|_| {});

@@ -152,6 +152,9 @@ impl Wakes {
 
     /// Looks at the events of a published log that were not looked at before. Hands over whom to wake.
     pub(crate) fn note(&mut self, log: &EventLog, revision: Revision, wake: &mut Vec<Waker>) {
+        if log.base() > self.noted {
+            self.unpark(wake); // what was dropped before anybody looked at it may concern everybody
+        }
         for place in self.noted.max(log.base())..log.end() {
             if let Some(event) = log.get(place) {
                 self.note_event(place, event, wake);

@@ -149,7 +149,7 @@ impl Checker<'_> {
             let entry = self.order[at];
             let op = match entry.change {
                 Written::Put(value) => writers.get(&value).copied(),
-                Written::Deleted(_) => self.deleter(entry, now.get(&entry.key).copied()),
+                Written::Deleted(_) => self.deleter(entry, &now),
             };
             let Some(op) = op else {
                 return Err(Violation { why: Why::NobodyWroteIt, what: format!("{entry:?}") });
@@ -178,7 +178,11 @@ impl Checker<'_> {
 
     /// Who made a deletion: a commit that was answered its revision and cannot have found nothing; else whoever began
     /// first of those who may have. Later ones then found nothing, which is no stricter for anyone.
-    fn deleter(&self, entry: Entry, before: Option<Seen>) -> Option<usize> {
+    fn deleter(&self, entry: Entry, before: &BTreeMap<Key, Seen>) -> Option<usize> {
+        let is = |key: Key, expect: Expect| holds(expect, before.get(&key).copied());
+        let may = |write: &PlannedWrite, plan: &Plan| {
+            is(write.key, write.expect) && plan.guards.iter().all(|(key, expect)| is(*key, *expect))
+        };
         let mut candidates = Vec::new();
         for (op, plan, outcome) in self.commits() {
             let [write] = plan.writes.as_slice() else { continue };
@@ -189,7 +193,7 @@ impl Checker<'_> {
                 Outcome::Committed { revision, .. } if *revision == entry.revision => {
                     candidates.push((may_be_nothing(write), self.history[op].call, op));
                 }
-                Outcome::Unknown if holds(write.expect, before) => candidates.push((true, self.history[op].call, op)),
+                Outcome::Unknown if may(write, plan) => candidates.push((true, self.history[op].call, op)),
                 _ => {}
             }
         }

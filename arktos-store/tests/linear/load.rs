@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, TypeMeta};
 use arktos_store::clock::SeededRandom;
@@ -141,6 +142,7 @@ impl Client {
         let commit = call_what.as_ref().map(|plan| self.commit(plan));
         let how = self.how();
         let call = self.stage.ticket();
+        self.give_way().await;
         let what = match (call_what, commit) {
             (Some(plan), Some(commit)) => self.write(plan, commit).await,
             _ => match self.look(how).await {
@@ -148,6 +150,7 @@ impl Client {
                 None => Err(What::Commit(Plan::default(), Outcome::Unknown)), // the store is gone: nothing was read
             },
         };
+        self.give_way().await;
         let ended = self.stage.ticket();
         let (what, ended) = match what {
             Ok(what) => (what, Some(ended)),
@@ -155,6 +158,13 @@ impl Client {
         };
         self.remember(&what);
         Op { engine: self.number, call, ended, what }
+    }
+
+    /// Lets others go on while an operation is under way, now and then.
+    async fn give_way(&self) {
+        if self.below(4) == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn how(&self) -> How {
@@ -268,12 +278,15 @@ impl Client {
     /// Commits; an error is an outcome that nobody waited for, or knows.
     async fn write(&self, plan: Plan, commit: Commit) -> Result<What, What> {
         let mut committing = Box::pin(self.engine.commit(commit));
-        if self.below(50) == 0 && futures::poll!(&mut committing).is_pending() {
-            return Err(What::Commit(plan, Outcome::Unknown)); // the caller gives up
-        }
+        let polled = futures::poll!(&mut committing);
+        let answer = match polled {
+            Poll::Ready(answer) => answer,
+            Poll::Pending if self.below(50) == 0 => return Err(What::Commit(plan, Outcome::Unknown)), // it gives up
+            Poll::Pending => committing.await,
+        };
         let key_of = |key: &ObjectKey| key_of_path(&key.path);
         let seen = |found: Option<Stored>| found.as_ref().map(seen);
-        let outcome = match committing.await {
+        let outcome = match answer {
             Ok(committed) => Outcome::Committed {
                 revisions: committed.revisions.iter().map(|revision| revision.0).collect(),
                 revision: committed.revision.0,
@@ -327,6 +340,6 @@ fn key_of_path(path: &ObjectPath) -> Key {
 }
 
 fn seen(stored: &Stored) -> Seen {
-    let value = stored.object.header().fields.first().map_or("", |value| value);
+    let value = stored.object.header().field(0);
     Seen { revision: stored.revision.0, value: value.parse().expect("a value") }
 }

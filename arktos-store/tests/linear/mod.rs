@@ -32,7 +32,7 @@ mod refuted;
 
 use arktos_store::Expect;
 
-pub use self::check::{Counted, Violation, Why, check};
+pub use self::check::{Counted, Why, check};
 
 /// An object's number.
 pub type Key = u8;
