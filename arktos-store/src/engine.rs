@@ -23,7 +23,7 @@ use std::time::Duration;
 use arktos_core::{Revision, Timestamp};
 use futures::future::BoxFuture;
 
-use self::history::HistoryLimit;
+pub(crate) use self::history::HistoryLimit;
 use self::keep::Keep;
 use self::local::Local;
 use self::sequencer::{Limits, Sequencer};
@@ -314,9 +314,10 @@ impl Engine {
     /// [`CommitError`], as [`commit`](Self::commit).
     pub async fn flush(&self) -> Result<(), CommitError> {
         let Writer::Local { local, keep } = &self.0.writer else { return Ok(()) };
+        let state = self.snapshot(); // before the flush: nothing is kept that the log could still lose
         local.flush().await?;
         if let Some(keep) = keep {
-            keep.offer(self.snapshot());
+            keep.offer(state);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use arktos_core::{GroupResource, Revision, Timestamp};
 
 use super::history::HistoryLimit;
 use super::sequencer::{Limits, Sequencer};
+use super::snapshot::Snapshot;
 use super::state::State;
 use crate::select::Stored;
 use crate::storage::Group;
@@ -76,6 +77,16 @@ impl Restoring {
 
     pub(crate) fn closed(&mut self) {
         self.closed = true;
+    }
+
+    /// The highest revision that a reader may have been told of so far.
+    pub(crate) fn told(&self) -> Revision {
+        self.state.revision.max(self.state.reserved)
+    }
+
+    /// The state as it is.
+    pub(crate) fn into_snapshot(self) -> Snapshot {
+        Snapshot::newest(Arc::new(self.state))
     }
 
     /// The state.

@@ -150,6 +150,7 @@ impl Sequencer {
         self.group = Group::default();
         self.touched.clear();
         self.compacted = false;
+        self.unsynced = true; // what would have made earlier groups durable was not appended
     }
 
     fn check(&self, commit: &Commit) -> Result<(), CommitError> {

@@ -51,7 +51,8 @@ pub(super) struct Appender {
     group: u64,
     /// The newest group that is durable.
     durable: u64,
-    /// Something may be in the file that does not count: nothing more goes into this segment.
+    /// Something may be in the file that does not count, or the next one may be there: nothing more goes into this
+    /// segment.
     spoiled: bool,
     failed: Option<String>,
     buffer: Vec<u8>,
@@ -165,7 +166,13 @@ impl Appender {
         let size =
             self.open.as_ref().map_or(self.options.first_segment_bytes, |open| next_size(&self.options, open.size));
         let number = self.newest + 1;
-        match self.start(number, first_group, size.max(HEADER as u64 + length)) {
+        let least = HEADER as u64 + length;
+        let mut started = self.start(number, first_group, size.max(least));
+        if started.as_ref().is_err_and(is_full) && size > self.options.first_segment_bytes {
+            // a small one may still fit
+            started = self.start(number, first_group, self.options.first_segment_bytes.max(least));
+        }
+        match started {
             Ok(open) => {
                 if let Some(full) = self.open.replace(open) {
                     self.progress.full.lock().push(Full { number: full.number, last_group: self.group });
@@ -186,6 +193,8 @@ impl Appender {
         let (mut file, size) = self.spares.fetch(bytes)?;
         file.write(0, &Header { role: Role::Segment, file: number, group, revision: 0 }.write())?;
         file.sync()?;
+        // Once it may have its name, what comes next must be in it: a start would look for it there.
+        self.spoiled = true;
         self.disk.rename(SPARE, &segment_name(number))?;
         self.disk.sync_names()?;
         Ok(Open { file, number, size, end: HEADER as u64 })

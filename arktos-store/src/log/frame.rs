@@ -97,6 +97,12 @@ pub(super) fn find(bytes: &[u8], at: usize, file: u64) -> Found<'_> {
     }
 }
 
+/// How many bytes of a frame come after its head, by what the head says.
+pub(super) fn rest_of(head: &[u8], file: u64) -> Option<u64> {
+    let (length, ..) = read_head(head.first_chunk()?, file)?;
+    Some((length + END.len()) as u64)
+}
+
 /// Whether what is broken at a place is what a crash leaves of a frame that was never durable; else it is damage.
 ///
 /// A crash leaves whole sectors out, or cuts the frame off; what is not there reads as zeros, as files are zeroed
@@ -105,28 +111,59 @@ pub(super) fn is_torn(bytes: &[u8], at: usize, file: u64) -> bool {
     let rest = bytes.get(at..).unwrap_or_default();
     let Some(head) = rest.first_chunk::<HEAD>() else { return true };
     let Some((length, ..)) = read_head(head, file) else {
-        let nothing_after = rest.iter().skip(HEAD).all(|byte| *byte == 0);
-        return nothing_after || head.last() == Some(&0) || lacks_sector(bytes, at..at + HEAD);
+        return rest.iter().skip(HEAD).all(|byte| *byte == 0) || head_lacks_sector(bytes, at, head, file);
     };
     let end = at + OVERHEAD + length;
-    end <= bytes.len() && (bytes.get(end - 1) == Some(&0) || lacks_sector(bytes, at..end))
+    let unsure = (at + HEAD).next_multiple_of(SECTOR).min(end); // the sectors that the head lies in are there
+    end <= bytes.len() && (bytes.get(end - 1) == Some(&0) || lacks_sector(bytes, unsure..end))
+}
+
+/// Whether one of the two sectors that a head lies in is missing.
+///
+/// Zeros alone do not say so: up to three bytes of a length may rightly be zeros. Then those are missing only if the
+/// head is right with others in their place. The byte after a head is never zero, so the second part always shows.
+fn head_lacks_sector(bytes: &[u8], at: usize, head: &[u8; HEAD], file: u64) -> bool {
+    let next = (at / SECTOR + 1) * SECTOR;
+    let zeros = |range: Range<usize>| bytes.get(range).is_none_or(|part| part.iter().all(|byte| *byte == 0));
+    if next > at + HEAD {
+        return false;
+    }
+    if zeros(next..at + HEAD + 1) {
+        return true;
+    }
+    let missing = next - at;
+    zeros(at..next) && (missing > 3 || (1..1_u32 << (8 * missing)).any(|length| fits_with(head, missing, length, file)))
+}
+
+/// Whether a head is right with another length in its first bytes.
+fn fits_with(head: &[u8; HEAD], missing: usize, length: u32, file: u64) -> bool {
+    let mut head = *head;
+    if let (Some(into), Some(from)) = (head.get_mut(..missing), length.to_le_bytes().get(..missing)) {
+        into.copy_from_slice(from);
+    }
+    read_head(&head, file).is_some()
 }
 
 /// The first whole frame after a place, if it was written when a frame was known to be durable: then that one was
 /// damaged later.
 pub(super) fn later_witness(bytes: &[u8], at: usize, file: u64, number: u64) -> Option<u64> {
-    (at + 1..bytes.len().saturating_sub(OVERHEAD)).find_map(|place| {
-        let mark = bytes.get(place + 4..place + 8)?;
-        if mark != low(file).to_le_bytes() {
-            return None;
-        }
+    let mut place = next_mark(bytes, at + 1, file);
+    while place < bytes.len() {
         match find(bytes, place, file) {
             Found::Frame(frame) if frame.head.number > number && frame.head.durable >= number => {
-                Some(frame.head.number)
+                return Some(frame.head.number);
             }
-            _ => None,
+            _ => place = next_mark(bytes, place + 1, file),
         }
-    })
+    }
+    None
+}
+
+/// The next place, from one on, at which a frame of a file may begin; the end where there is none.
+pub(super) fn next_mark(bytes: &[u8], from: usize, file: u64) -> usize {
+    let mark = low(file).to_le_bytes();
+    let rest = bytes.get(from + 4..).unwrap_or_default();
+    rest.windows(mark.len()).position(|window| window == mark).map_or(bytes.len(), |place| from + place)
 }
 
 fn read_head(head: &[u8; HEAD], file: u64) -> Option<(usize, u32, Head)> {
@@ -210,6 +247,27 @@ mod tests {
             bytes[64 + bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(find(&bytes, 64, 7), Found::Broken), "bit {bit}");
             assert!(!is_torn(&bytes, 64, 7), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_head_anywhere_is_damage_and_not_a_crash() {
+        // checksums that end in zero, lengths whose low bytes are zero, heads in two sectors
+        for number in 1..600_u64 {
+            let payload = if number % 3 == 0 { 256 } else { 40 };
+            let whole = frame(number, 0, &vec![0x55; payload]);
+            for start in [64, 468, 469, 470, 509, 510, 511] {
+                let mut bytes = vec![0; 2048];
+                bytes[start..start + whole.len()].copy_from_slice(&whole);
+                // what lies before it
+                bytes[..start].fill(1);
+                for byte in 0..HEAD {
+                    let mut flipped = bytes.clone();
+                    flipped[start + byte] ^= 0x10;
+                    assert!(!matches!(find(&flipped, start, 7), Found::Frame(_)));
+                    assert!(!is_torn(&flipped, start, 7), "{number} {start} {byte}");
+                }
+            }
         }
     }
 

@@ -56,6 +56,14 @@ pub(super) fn number_of(role: Role, name: &str) -> Option<u64> {
 }
 
 impl Header {
+    /// The number in the file's name.
+    pub(super) fn number(self) -> u64 {
+        match self.role {
+            Role::Segment => self.file,
+            Role::Snapshot => self.group,
+        }
+    }
+
     pub(super) fn write(self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         out[0..8].copy_from_slice(magic(self.role));
@@ -70,15 +78,15 @@ impl Header {
 
     pub(super) fn read(role: Role, place: &str, bytes: &[u8]) -> Result<Self, OpenError> {
         let Some(header) = bytes.first_chunk::<HEADER>() else {
-            return Err(damaged(place, "the file is shorter than its header"));
+            return Err(damaged(place, format!("it ends at byte {}, within its header", bytes.len())));
         };
         let u32_at = |at: usize| header.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b));
         let u64_at = |at: usize| header.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
         if header.get(..8) != Some(magic(role).as_slice()) {
-            return Err(damaged(place, "it does not begin as files of this store do"));
+            return Err(damaged(place, "its bytes 0 to 7 are not those with which a file of this store begins"));
         }
         if u32_at(60) != crc32fast::hash(header.get(..60).unwrap_or_default()) {
-            return Err(damaged(place, "the checksum of its header does not fit"));
+            return Err(damaged(place, "its header, bytes 0 to 63, does not fit its checksum"));
         }
         if u32_at(8) != VERSION {
             let (found, known) = (format!("{}", u32_at(8)), format!("{VERSION}"));
@@ -93,8 +101,8 @@ pub(super) fn damaged(place: &str, what: impl Into<String>) -> OpenError {
     OpenError::Corrupt {
         place: place.to_owned(),
         what: what.into(),
-        advice: "Nothing was changed. Check the disk, and restore the directory from a backup; or move it away to \
-                 start with an empty store"
+        advice: "Nothing was changed. Check the disk; then restore the directory from a backup, or save what is whole \
+                 (arktos store repair --accept-loss)"
             .to_owned(),
     }
 }

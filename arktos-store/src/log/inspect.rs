@@ -128,6 +128,16 @@ impl Inspection {
         Ok(Self { disk, names, _lock: lock })
     }
 
+    /// The disk that is looked at.
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// The names of the files of a role, oldest first.
+    pub(super) fn names(&self, of: Role) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str).filter(move |name| role(name) == Some(of))
+    }
+
     /// Reads every file, and says of each how it is.
     ///
     /// # Errors
@@ -138,18 +148,17 @@ impl Inspection {
         let mut in_snapshots = 0;
         for (at, name) in self.names.iter().enumerate() {
             let mut ignore = |_: Dumped<'_>| {};
-            let state = match self.file(name, &mut ignore)? {
+            let until = self.names.get(at + 1).and_then(|next| self.first_group(next));
+            let state = match self.file(name, until, &mut ignore)? {
                 Read { state, header: Some(header), next } if header.role == Role::Segment => {
-                    let last = at + 1 == self.names.len();
                     let state = follows(before.as_ref(), in_snapshots, &header).map_or(state, FileState::Damaged);
                     before = Some(After { file: header.file, group: next });
-                    match state {
-                        FileState::Torn { at, .. } if !last => FileState::Damaged(format!(
-                            "group {next} at byte {at} is broken, and the log goes on after it"
-                        )),
-                        state => state,
-                    }
+                    state
                 }
+                Read { state, .. } if at + 1 == self.names.len() && role(name) == Some(Role::Snapshot) => match state {
+                    FileState::Damaged(what) => FileState::Damaged(what),
+                    _ => FileState::Damaged("there are snapshots and no log".to_owned()),
+                },
                 Read { state, header: Some(header), .. } => {
                     in_snapshots = header.group;
                     state
@@ -168,25 +177,32 @@ impl Inspection {
     /// was given.
     pub fn dump(&self, mut each: impl FnMut(Dumped<'_>)) -> Result<(), OpenError> {
         for name in &self.names {
-            if let FileState::Damaged(what) = self.file(name, &mut each)?.state {
+            if let FileState::Damaged(what) = self.file(name, None, &mut each)?.state {
                 return Err(super::header::damaged(&format!("{}/{name}", self.disk.place()), what));
             }
         }
         Ok(())
     }
 
-    fn file(&self, name: &str, each: &mut dyn FnMut(Dumped<'_>)) -> Result<Read, OpenError> {
+    /// The first group of a segment, if that can be read.
+    fn first_group(&self, name: &str) -> Option<u64> {
+        let mut bytes = [0; HEADER];
+        let read = self.disk.open(name).ok()?.read(0, &mut bytes).ok()?;
+        Some(Header::read(Role::Segment, name, bytes.get(..read)?).ok()?.group)
+    }
+
+    fn file(&self, name: &str, until: Option<u64>, each: &mut dyn FnMut(Dumped<'_>)) -> Result<Read, OpenError> {
         let place = format!("{}/{name}", self.disk.place());
         let io = |source| OpenError::Io { place: place.clone(), source };
         let bytes = read_all(&mut *self.disk.open(name).map_err(io)?).map_err(io)?;
         let role = role(name).unwrap_or(Role::Segment);
         match Header::read(role, &place, &bytes) {
             Err(error) => Ok(Read { state: FileState::Damaged(reason(error)), header: None, next: 0 }),
-            Ok(header) if role == Role::Segment && number_of(role, name) != Some(header.file) => {
-                let what = format!("it is number {} by its header", header.file);
+            Ok(header) if number_of(role, name) != Some(header.number()) => {
+                let what = format!("it is number {} by its header", header.number());
                 Ok(Read { state: FileState::Damaged(what), header: None, next: 0 })
             }
-            Ok(header) => Ok(walk(name, &bytes, header, each)),
+            Ok(header) => Ok(walk(name, &bytes, header, until, each)),
         }
     }
 }
@@ -232,14 +248,17 @@ fn follows(before: Option<&After>, in_snapshots: u64, header: &Header) -> Option
     }
 }
 
-/// Reads a file's frames while they are whole, and says what comes after them.
-fn walk(name: &str, bytes: &[u8], header: Header, each: &mut dyn FnMut(Dumped<'_>)) -> Read {
+/// Reads a file's frames while they are whole, and says what comes after them. `until` is the group with which the
+/// next segment begins: everything before it must be there, and what comes after may be a write that found no room.
+fn walk(name: &str, bytes: &[u8], header: Header, until: Option<u64>, each: &mut dyn FnMut(Dumped<'_>)) -> Read {
     let snapshot = header.role == Role::Snapshot;
     let (mut at, mut next) = (HEADER, if snapshot { 1 } else { header.group });
     let (mut groups, mut entries, mut closed) = (0, 0, false);
     let mut reader = Reader::default();
     let damaged = |what: String, next| Read { state: FileState::Damaged(what), header: Some(header), next };
-    while let Found::Frame(frame) = frame::find(bytes, at, header.file) {
+    while until.is_none_or(|until| next < until || snapshot)
+        && let Found::Frame(frame) = frame::find(bytes, at, header.file)
+    {
         if frame.head.number != next {
             return damaged(format!("group {next} is missing: byte {at} has group {}", frame.head.number), next);
         }
@@ -258,8 +277,11 @@ fn walk(name: &str, bytes: &[u8], header: Header, each: &mut dyn FnMut(Dumped<'_
     if snapshot && !closed {
         return damaged(format!("the frame at byte {at} is not whole"), next);
     }
+    if let Some(until) = until.filter(|until| !snapshot && next < *until) {
+        return damaged(format!("groups {next} to {} are missing or broken from byte {at} on", until - 1), next);
+    }
     let rest = bytes.get(at..).unwrap_or_default();
-    if snapshot || rest.iter().all(|byte| *byte == 0) {
+    if snapshot || until.is_some() || rest.iter().all(|byte| *byte == 0) {
         return Read { state: FileState::Whole { groups, entries }, header: Some(header), next };
     }
     if let Some(witness) = frame::later_witness(bytes, at, header.file, next) {

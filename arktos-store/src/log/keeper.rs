@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use arktos_core::Revision;
 
-use super::append::Progress;
+use super::append::{Full, Progress};
 use super::disk::{Disk, is_full};
-use super::header::{OLD, segment_name, snapshot_name};
+use super::header::{OLD, UNFINISHED, segment_name, snapshot_name};
 use super::{LogOptions, snapshot};
 use crate::engine::Snapshot;
 use crate::storage::{AppendError, Keeper};
@@ -18,6 +18,8 @@ use crate::storage::{AppendError, Keeper};
 pub(super) struct Kept {
     pub group: u64,
     pub revision: Revision,
+    /// It is not as it was written. Nothing is removed on its word, and it goes once a newer one is old enough.
+    pub damaged: bool,
 }
 
 /// Keeps a log's directory small.
@@ -31,36 +33,69 @@ pub(super) struct LogKeeper {
     pub taken_at: u64,
     /// How many bytes it has.
     pub size: u64,
+    /// The group of the snapshot that was read back and found whole: what it replaces may go.
+    pub checked: u64,
 }
 
 impl LogKeeper {
     fn keep(&mut self, state: &Snapshot, history: Revision) -> io::Result<()> {
         let appended = self.progress.bytes.load(Ordering::Relaxed);
         let newer = self.snapshots.last().is_none_or(|newest| newest.group < state.group());
-        if newer && appended - self.taken_at >= self.options.snapshot_bytes.max(self.size) {
-            self.size = snapshot::write(&*self.disk, state)?;
-            self.taken_at = appended;
-            self.snapshots.push(Kept { group: state.group(), revision: state.revision() });
+        let mut written = Ok(());
+        let damaged = self.snapshots.last().is_some_and(|newest| newest.damaged);
+        if newer && (damaged || appended - self.taken_at >= self.options.snapshot_bytes.max(self.size)) {
+            written = self.write(state, appended);
         }
-        self.remove(history)
+        self.remove(history)?; // also when there was no room: this makes some
+        written
     }
 
-    /// Removes what lies before the newest snapshot that is old enough to bring the whole history back: segments first,
-    /// so that a snapshot which is there and misses its log is known to be left over.
+    fn write(&mut self, state: &Snapshot, appended: u64) -> io::Result<()> {
+        self.size = snapshot::write(&*self.disk, state).inspect_err(|error| {
+            if is_full(error) {
+                let _ = self.disk.remove(UNFINISHED); // the log needs the room more
+            }
+        })?;
+        self.taken_at = appended;
+        self.snapshots.push(Kept { group: state.group(), revision: state.revision(), damaged: false });
+        Ok(())
+    }
+
+    /// Removes what lies before the newest snapshot that is old enough to bring the whole history back: older snapshots
+    /// first, as a start would take the oldest, and nobody has looked whether that is whole.
     fn remove(&mut self, history: Revision) -> io::Result<()> {
-        let Some(base) = self.snapshots.iter().rposition(|kept| kept.revision <= history) else { return Ok(()) };
+        let old_enough = |kept: &Kept| kept.revision <= history && !kept.damaged;
+        let Some(base) = self.snapshots.iter().rposition(old_enough) else { return Ok(()) };
         let base_group = self.snapshots.get(base).map_or(0, |kept| kept.group);
+        let due = |full: &Full| full.last_group <= base_group;
+        let removes = base > 0 || self.progress.full.lock().first().is_some_and(due);
+        if removes && self.checked != base_group {
+            let name = snapshot_name(base_group);
+            if let Some(at) = snapshot::damage(&*self.disk, &name)? {
+                tracing::error!(place = self.disk.place(), name, at, "a snapshot is damaged: what it replaces is kept");
+                self.snapshots.iter_mut().filter(|kept| kept.group == base_group).for_each(|kept| kept.damaged = true);
+                return Ok(());
+            }
+            self.checked = base_group;
+        }
+        for _ in 0..base {
+            let oldest = self.snapshots.first().map_or(0, |oldest| oldest.group);
+            gone(self.disk.remove(&snapshot_name(oldest)))?;
+            self.snapshots.remove(0);
+        }
         loop {
             let oldest = self.progress.full.lock().first().copied();
-            let Some(oldest) = oldest.filter(|full| full.last_group <= base_group) else { break };
-            self.disk.rename(&segment_name(oldest.number), OLD)?;
+            let Some(oldest) = oldest.filter(due) else { break };
+            gone(self.disk.rename(&segment_name(oldest.number), OLD))?;
             self.progress.full.lock().remove(0);
-        }
-        for left in self.snapshots.drain(..base).collect::<Vec<_>>() {
-            self.disk.remove(&snapshot_name(left.group))?;
         }
         Ok(())
     }
+}
+
+/// What is gone already, although an error was reported for it, need not go again.
+fn gone(outcome: io::Result<()>) -> io::Result<()> {
+    outcome.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 impl Keeper for LogKeeper {

@@ -24,6 +24,7 @@ mod inspect;
 mod keeper;
 mod record;
 mod recover;
+mod salvage;
 mod snapshot;
 mod spare;
 
@@ -39,6 +40,7 @@ use crate::storage::{AppendError, Group, Journal, Keeper, OpenError, Restore};
 
 pub use self::disk::{Directory, Disk, DiskFile};
 pub use self::inspect::{Dumped, DumpedEntry, FileState, Finding, Inspection};
+pub use self::salvage::{Loss, Salvage};
 
 /// What a log keeps to.
 #[derive(Debug, Clone)]
@@ -96,10 +98,17 @@ impl LogJournal {
 
     fn snapshots(&self) -> Vec<Kept> {
         let names = self.disk.list().unwrap_or_default(); // what is not seen is not removed
-        let kept = names.iter().filter(|name| number_of(Role::Snapshot, name).is_some());
-        let headers = kept.filter_map(|name| snapshot::read_header(&*self.disk, name).ok());
-        let mut kept: Vec<Kept> =
-            headers.map(|header| Kept { group: header.group, revision: Revision(header.revision) }).collect();
+        let mut kept = Vec::new();
+        for name in &names {
+            let Some(group) = number_of(Role::Snapshot, name) else { continue };
+            match snapshot::read_header(&*self.disk, name) {
+                Ok(header) => kept.push(Kept { group, revision: Revision(header.revision), damaged: false }),
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot that is not needed cannot be read");
+                    kept.push(Kept { group, revision: Revision::ZERO, damaged: true });
+                }
+            }
+        }
         kept.sort_unstable_by_key(|kept| kept.group);
         kept
     }
@@ -130,7 +139,7 @@ impl Journal for LogJournal {
         let (disk, options, snapshots) = (self.disk.clone(), self.options.clone(), self.snapshots());
         let newest = snapshots.last().map(|kept| snapshot::size(&*self.disk, kept.group));
         let size = newest.and_then(Result::ok).unwrap_or(0); // only says when the next one is worth its while
-        Some(Box::new(LogKeeper { disk, options, progress, snapshots, taken_at: 0, size }))
+        Some(Box::new(LogKeeper { disk, options, progress, snapshots, taken_at: 0, size, checked: 0 }))
     }
 
     fn close(&mut self) -> Result<(), AppendError> {

@@ -1,5 +1,7 @@
 //! What is found when the log is opened, and what is made of it.
 
+use std::collections::VecDeque;
+
 use super::append::{End, Full, Open};
 use super::disk::{Disk, DiskFile, read_all};
 use super::frame::{self, Found, Frame};
@@ -21,7 +23,8 @@ pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenEr
     let segments = read_headers(disk, &files(Role::Segment))?;
     restore_snapshot(disk, &names, &segments, restore)?;
     let in_snapshot = files(Role::Snapshot).last().copied().unwrap_or(0);
-    let mut loader = Loader { disk, restore, reader: Reader::default(), closed: false, in_snapshot, bytes: 0 };
+    let unsure = VecDeque::new();
+    let mut loader = Loader { disk, restore, reader: Reader::default(), closed: false, in_snapshot, bytes: 0, unsure };
     let mut full = Vec::new();
     for pair in segments.windows(2) {
         if let [segment, next] = pair {
@@ -79,10 +82,17 @@ fn restore_snapshot(
         return Ok(()); // the log is whole by itself
     }
     for name in &snapshots {
-        let header = snapshot::read_header(disk, name)?;
-        if first_group <= header.group + 1 {
-            return snapshot::read(disk, name, restore);
+        let group = number_of(Role::Snapshot, name).unwrap_or_default();
+        if first_group.saturating_sub(1) > group {
+            continue; // left over from before the log
         }
+        snapshot::read(disk, name, restore)?;
+        return match restore.newest_group() {
+            found if found == group => Ok(()),
+            found => {
+                Err(damaged(&format!("{}/{name}", disk.place()), format!("byte 24 says that it is of group {found}")))
+            }
+        };
     }
     match (segments.is_empty(), snapshots.is_empty()) {
         (true, true) => Ok(()),
@@ -100,6 +110,8 @@ struct Loader<'a> {
     in_snapshot: u64,
     /// How many bytes of log there are after it.
     bytes: u64,
+    /// The newest groups of a segment that no later one says were durable, and where they begin.
+    unsure: VecDeque<(u64, usize)>,
 }
 
 /// A segment: what it is called in messages, the file, and all that is in it.
@@ -148,7 +160,11 @@ impl Loader<'_> {
             tracing::info!(place, at, bytes = last + 1, "removing what a crash has left of an unfinished write");
             file.write(at as u64, &vec![0; last + 1]).map_err(io)?;
         }
-        file.sync().map_err(io)?; // what was read may be in the system's memory alone
+        // What was read may be in the system's memory alone. After a sync that failed the system may hold it for clean:
+        // only what is written again is sure to be written.
+        let unsure = self.unsure.front().map_or(at, |(_, start)| *start);
+        file.write(unsure as u64, bytes.get(unsure..at).unwrap_or_default()).map_err(io)?;
+        file.sync().map_err(io)?;
         Ok(Open { file, number: segment.file, size: bytes.len() as u64, end: at as u64 })
     }
 
@@ -161,12 +177,17 @@ impl Loader<'_> {
         until: Option<u64>,
     ) -> Result<(usize, u64), OpenError> {
         let (mut at, mut number) = (HEADER, segment.group);
+        self.unsure.clear(); // everything before a segment is durable
         while until.is_none_or(|until| number < until) {
             let Found::Frame(frame) = frame::find(bytes, at, segment.file) else { break };
             if frame.head.number != number {
                 let what = format!("group {number} is missing: byte {at} has group {}", frame.head.number);
                 return Err(damaged(place, what));
             }
+            while self.unsure.front().is_some_and(|(group, _)| *group <= frame.head.durable) {
+                self.unsure.pop_front();
+            }
+            self.unsure.push_back((number, at));
             at = frame.range.end;
             if number > self.in_snapshot {
                 self.bytes += frame.range.len() as u64;
@@ -184,25 +205,31 @@ impl Loader<'_> {
         if frame.head.number <= self.restore.newest_group() {
             return Ok(()); // in the snapshot
         }
-        let entries = self.reader.entries(frame.payload);
-        let at = frame.range.start;
-        let entries = entries.ok_or_else(|| damaged(place, format!("the group at byte {at} has unknown entries")))?;
-        let mut group = Group { number: frame.head.number, time: frame.head.time, ..Group::default() };
-        for entry in entries {
-            match entry {
-                Entry::Put { revision, key, object, expires } => {
-                    group.records.push(Record { revision, key, change: Change::Put { object, expires } });
-                }
-                Entry::Delete { revision, key } => {
-                    group.records.push(Record { revision, key, change: Change::Delete });
-                }
-                Entry::Counter(counter, value) => group.counters.push((counter, value)),
-                Entry::Reserved(reserved) => group.reserved = Some(reserved),
-                Entry::Resumed(resumed) => group.resumed = Some(resumed),
-                Entry::LastEvent(..) | Entry::Lost(..) => {} // not in the log
-            }
-        }
+        let group = read_group(&mut self.reader, place, frame)?;
         self.restore.group(&group);
         Ok(())
     }
+}
+
+/// The group that a frame at a byte of a segment holds.
+pub(super) fn read_group(reader: &mut Reader, place: &str, frame: &Frame<'_>) -> Result<Group, OpenError> {
+    let at = frame.range.start;
+    let entries = reader.entries(frame.payload);
+    let entries = entries.ok_or_else(|| damaged(place, format!("the group at byte {at} has unknown entries")))?;
+    let mut group = Group { number: frame.head.number, time: frame.head.time, ..Group::default() };
+    for entry in entries {
+        match entry {
+            Entry::Put { revision, key, object, expires } => {
+                group.records.push(Record { revision, key, change: Change::Put { object, expires } });
+            }
+            Entry::Delete { revision, key } => {
+                group.records.push(Record { revision, key, change: Change::Delete });
+            }
+            Entry::Counter(counter, value) => group.counters.push((counter, value)),
+            Entry::Reserved(reserved) => group.reserved = Some(reserved),
+            Entry::Resumed(resumed) => group.resumed = Some(resumed),
+            Entry::LastEvent(..) | Entry::Lost(..) => {} // not in the log
+        }
+    }
+    Ok(group)
 }

@@ -76,6 +76,33 @@ pub(super) fn size(disk: &dyn Disk, group: u64) -> io::Result<u64> {
     disk.open(&snapshot_name(group))?.size()
 }
 
+/// Reads all of a snapshot, a frame at a time. Gives back the byte at which it is not as it was written, if there is
+/// one.
+pub(super) fn damage(disk: &dyn Disk, name: &str) -> io::Result<Option<u64>> {
+    let mut file = disk.open(name)?;
+    let size = file.size()?;
+    let mut bytes = vec![0; HEADER];
+    let read = file.read(0, &mut bytes)?;
+    if Header::read(Role::Snapshot, name, bytes.get(..read).unwrap_or_default()).is_err() {
+        return Ok(Some(0));
+    }
+    let mut at = HEADER as u64;
+    for number in 1.. {
+        bytes.resize(frame::HEAD, 0);
+        file.read(at, &mut bytes)?;
+        let length = frame::rest_of(&bytes, 0).map(|rest| rest + frame::HEAD as u64);
+        let Some(length) = length.filter(|length| at + length <= size) else { return Ok(Some(at)) };
+        bytes.resize(usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
+        file.read(at, &mut bytes)?;
+        match frame::find(&bytes, 0, 0) {
+            Found::Frame(frame) if frame.head.number == number && frame.head.last => break,
+            Found::Frame(frame) if frame.head.number == number => at += length,
+            _ => return Ok(Some(at)),
+        }
+    }
+    Ok(None)
+}
+
 /// Reads a snapshot's header alone.
 pub(super) fn read_header(disk: &dyn Disk, name: &str) -> Result<Header, OpenError> {
     let place = format!("{}/{name}", disk.place());

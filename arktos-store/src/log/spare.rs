@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_full};
 use super::header::{OLD, SPARE};
 
 /// How many zeros are written at a time.
@@ -83,14 +83,26 @@ impl Ahead {
     }
 }
 
-/// Makes a spare: of an old segment where there is one, which takes no new space.
+/// Makes a spare: of an old segment where there is one, which takes no new space. What cannot be finished for want of
+/// space takes none.
 fn make(disk: &dyn Disk, bytes: u64) -> Made {
-    // its old name must be gone for good before its content goes
-    let recycled = disk.rename(OLD, SPARE).and_then(|()| disk.sync_names()).and_then(|()| disk.open(SPARE));
-    let mut file = match recycled {
-        Ok(file) => file,
-        Err(_) => disk.create(SPARE)?,
+    let mut file = match disk.rename(OLD, SPARE) {
+        Ok(()) => {
+            disk.sync_names()?; // its old name must be gone for good before its content goes
+            disk.open(SPARE)?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(SPARE)?,
+        Err(error) => return Err(error),
     };
+    fill(&mut *file, bytes).map(|size| (file, size)).inspect_err(|error| {
+        if is_full(error) {
+            let _ = disk.remove(SPARE); // the next one replaces it anyway
+        }
+    })
+}
+
+/// Fills a file with zeros, all of it and at least so many bytes. Gives back how many.
+fn fill(file: &mut dyn DiskFile, bytes: u64) -> io::Result<u64> {
     let size = bytes.max(file.size()?);
     let zeros = vec![0; STRIDE];
     let mut at = 0;
@@ -100,5 +112,5 @@ fn make(disk: &dyn Disk, bytes: u64) -> Made {
         at += stride as u64;
     }
     file.sync()?;
-    Ok((file, size))
+    Ok(size)
 }
