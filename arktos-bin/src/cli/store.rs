@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arktos_store::log::{Dumped, DumpedEntry, FileState, Inspection, LogJournal, LogOptions};
+use arktos_store::log::{Directory, Disk, Dumped, DumpedEntry, FileState, Inspection, LogJournal, LogOptions, Salvage};
 use arktos_store::{Engine, EngineConfig};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -26,8 +26,9 @@ pub struct StoreArgs {
 enum What {
     /// Read every file, and say in one line each how it is; fails when one is damaged. Changes nothing
     Verify(Place),
-    /// Remove what a crash has left of an unfinished write, as opening the store does; refuses when anything is damaged
-    Repair(Place),
+    /// Make a store open again: remove what a crash has left of an unfinished write, as opening the store does; where a
+    /// file is damaged, save what is whole, keep the damaged directory beside it, and say what is lost
+    Repair(Repair),
     /// Print every entry of every file as one JSON object a line, oldest first. Changes nothing
     Dump(Place),
 }
@@ -42,19 +43,28 @@ struct Place {
     role: Option<String>,
 }
 
+#[derive(Debug, Clone, Args)]
+struct Repair {
+    #[command(flatten)]
+    place: Place,
+    /// Go on without what cannot be saved of a damaged store. Without this nothing is changed where anything is lost
+    #[arg(long)]
+    accept_loss: bool,
+}
+
 /// Does what `arktos store` was asked for.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn store(args: StoreArgs) -> Result<(), String> {
-    let (What::Verify(place) | What::Repair(place) | What::Dump(place)) = &args.what;
+    let (What::Verify(place) | What::Repair(Repair { place, .. }) | What::Dump(place)) = &args.what;
     let stores = stores(place)?;
     let _lock = lock(&place.data_dir)?;
     let mut outcome = Ok(());
     for (name, directory) in stores {
         let done = match &args.what {
             What::Verify(_) => verify(&name, &directory),
-            What::Repair(_) => repair(&name, &directory).await,
+            What::Repair(Repair { accept_loss, .. }) => repair(&name, &directory, *accept_loss).await,
             What::Dump(_) => dump(&name, &directory),
         };
         outcome = outcome.and(done);
@@ -69,9 +79,19 @@ fn stores(place: &Place) -> Result<Vec<(String, PathBuf)>, String> {
     let mut stores: Vec<(String, PathBuf)> = entries
         .flatten()
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
-        .filter(|(name, path)| place.role.as_ref().is_none_or(|role| role == name) && Inspection::has_log(path))
+        .filter(|(name, path)| match &place.role {
+            Some(role) => role == name && Inspection::has_log(path),
+            None => !is_kept_damage(name) && Inspection::has_log(path),
+        })
         .collect();
     stores.sort_unstable();
+    if stores.is_empty() && Inspection::has_log(&place.data_dir) {
+        let (path, name) = (place.data_dir.display(), place.data_dir.file_name().unwrap_or_default());
+        return Err(format!(
+            "{path} is a store itself: give the directory that it is in, and --role {}",
+            name.to_string_lossy()
+        ));
+    }
     if stores.is_empty() {
         let role = place.role.as_ref().map(|role| format!(" for {role}")).unwrap_or_default();
         return Err(format!("there is no log{role} in {}", place.data_dir.display()));
@@ -97,22 +117,26 @@ fn verify(name: &str, directory: &Path) -> Result<(), String> {
         };
         println!("{name}/{}: {said}", finding.file);
     }
-    if damaged == 0 { Ok(()) } else { Err(format!("{name} has damaged files ({damaged}): restore it from a backup")) }
+    match damaged {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{name} has damaged files ({damaged}): check the disk, and restore the store from a backup or see what \
+             `arktos store repair` can save"
+        )),
+    }
 }
 
-async fn repair(name: &str, directory: &Path) -> Result<(), String> {
+async fn repair(name: &str, directory: &Path, accept_loss: bool) -> Result<(), String> {
     let inspection = Inspection::open(directory).map_err(|error| error.to_string())?;
     let findings = inspection.verify().map_err(|error| error.to_string())?;
-    drop(inspection);
     if let Some((file, what)) = findings.iter().find_map(|finding| match &finding.state {
         FileState::Damaged(what) => Some((&finding.file, what)),
         _ => None,
     }) {
-        return Err(format!(
-            "{name}/{file} is damaged: {what}. Nothing was changed: acknowledged writes cannot be told from damage. \
-             Restore the directory from a backup"
-        ));
+        let damage = format!("{name}/{file} is damaged: {what}");
+        return save(name, directory, &inspection, &damage, accept_loss);
     }
+    drop(inspection);
     if findings.iter().all(|finding| !matches!(finding.state, FileState::Torn { .. })) {
         println!("{name}: nothing to repair");
         return Ok(());
@@ -120,8 +144,66 @@ async fn repair(name: &str, directory: &Path) -> Result<(), String> {
     let journal = LogJournal::open(directory, LogOptions::default()).map_err(|error| error.to_string())?;
     let engine = Engine::open(Box::new(journal), EngineConfig::default(), Arc::new(SystemClock::new()));
     engine.map_err(|error| error.to_string())?.close().await;
-    println!("{name}: the unfinished write was removed");
+    println!("{name}: the unfinished write was removed; nothing that was acknowledged is lost");
     Ok(())
+}
+
+/// Puts what is whole of a damaged store in its place, and keeps the damaged one beside it.
+fn save(name: &str, directory: &Path, log: &Inspection, damage: &str, accept_loss: bool) -> Result<(), String> {
+    let said = |error: &dyn std::fmt::Display| format!("{damage}. Nothing was changed: {error}");
+    let salvage = Salvage::of(log).map_err(|error| said(&error))?;
+    let lost = match &salvage.lost {
+        None => "nothing is lost: the rest of the store has all of it".to_owned(),
+        Some(loss) => format!("{loss} are lost"),
+    };
+    if salvage.lost.is_some() && !accept_loss {
+        return Err(format!(
+            "{damage}. Nothing was changed. {} objects at revision {} can be saved, and {lost}: restore the directory \
+             from a backup, or run this again with --accept-loss",
+            salvage.objects(),
+            salvage.revision()
+        ));
+    }
+    let beside = |word: &str| directory.with_file_name(format!("{name}{word}"));
+    let (repaired, mut kept) = (beside(REPAIRED), beside(DAMAGED));
+    for number in 2.. {
+        if !kept.exists() {
+            break;
+        }
+        kept = beside(&format!("{DAMAGED}-{number}"));
+    }
+    if repaired.exists() {
+        std::fs::remove_dir_all(&repaired).map_err(|error| said(&format!("{}: {error}", repaired.display())))?;
+    }
+    let disk: Arc<dyn Disk> = Arc::new(Directory::new(&repaired).map_err(|error| said(&error))?);
+    salvage.write(&disk).map_err(|error| said(&error))?;
+    std::fs::rename(directory, &kept)
+        .and_then(|()| std::fs::rename(&repaired, directory))
+        .and_then(|()| Directory::new(directory))
+        .map_err(|error| {
+            format!("{damage}. It is saved in {}, and cannot be put in place: {error}", repaired.display())
+        })?;
+    println!(
+        "{damage}. {} objects at revision {} were saved; {lost}. Revisions go on above {}, watches list anew. The \
+         damaged store is kept in {}",
+        salvage.objects(),
+        salvage.revision(),
+        salvage.resumes_above,
+        kept.display()
+    );
+    Ok(())
+}
+
+/// What a store that is being put together is called, after its name.
+const REPAIRED: &str = ".repaired";
+
+/// What a damaged store is called, after its name.
+const DAMAGED: &str = ".damaged";
+
+/// Whether a directory was left by a repair: it is looked at only when it is asked for by name.
+fn is_kept_damage(name: &str) -> bool {
+    name.ends_with(REPAIRED)
+        || name.rsplit_once(DAMAGED).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn dump(name: &str, directory: &Path) -> Result<(), String> {
@@ -184,16 +266,38 @@ mod tests {
         let engine = Engine::open(Box::new(journal), EngineConfig::default(), Arc::new(SystemClock::new()));
         let engine = engine.expect("opens");
         let type_meta = TypeMeta::new("", "v1", "ConfigMap");
-        let object = Object::new(&type_meta, "settings");
-        let object = Encoded::encode(&Arc::new(type_meta), &object, &[]).expect("encodes");
-        let key =
-            ObjectKey { resource: GroupResource::core("configmaps"), path: ObjectPath::new("acme", "a", "settings") };
-        engine.commit(Commit::one(key, Expect::Absent, Change::put(object))).await.expect("commits");
+        for name in ["settings", "more"] {
+            let object = Object::new(&type_meta, name);
+            let object = Encoded::encode(&Arc::new(type_meta.clone()), &object, &[]).expect("encodes");
+            engine.commit(Commit::one(map(name), Expect::Absent, Change::put(object))).await.expect("commits");
+        }
         engine.close().await;
+    }
+
+    fn map(name: &str) -> ObjectKey {
+        ObjectKey { resource: GroupResource::core("configmaps"), path: ObjectPath::new("acme", "a", name) }
+    }
+
+    /// Changes a bit in a byte of the log; says what the log was before.
+    fn flip(role: &Path, at: usize) -> Vec<u8> {
+        let file = role.join("log-0000000000000001");
+        let before = std::fs::read(&file).expect("reads");
+        let mut bytes = before.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&file, &bytes).expect("writes");
+        before
     }
 
     async fn ask(what: fn(Place) -> What, data_dir: &Path) -> Result<(), String> {
         store(StoreArgs { what: what(Place { data_dir: data_dir.to_owned(), role: None }) }).await
+    }
+
+    fn careful(place: Place) -> What {
+        What::Repair(Repair { place, accept_loss: false })
+    }
+
+    fn bold(place: Place) -> What {
+        What::Repair(Repair { place, accept_loss: true })
     }
 
     #[tokio::test]
@@ -202,17 +306,51 @@ mod tests {
         assert!(ask(What::Verify, data.path()).await.expect_err("nothing is there").contains("there is no log"));
         let role = data.path().join("partition-0");
         write(&role).await;
-        for what in [What::Verify, What::Repair, What::Dump] {
+        for what in [What::Verify, careful, What::Dump] {
             ask(what, data.path()).await.expect("is whole");
         }
+        let refused = ask(What::Verify, &role).await.expect_err("is one of them itself");
+        assert!(refused.contains("--role partition-0"), "{refused}");
         let file = role.join("log-0000000000000001");
         let mut bytes = std::fs::read(&file).expect("reads");
         bytes[120] ^= 1;
         std::fs::write(&file, &bytes).expect("writes");
-        for what in [What::Verify, What::Repair, What::Dump] {
-            assert!(ask(what, data.path()).await.expect_err("is damaged").contains("partition-0"));
+        for what in [What::Verify, careful, What::Dump] {
+            let said = ask(what, data.path()).await.expect_err("is damaged");
+            assert!(said.contains("partition-0") && !said.contains('\n'), "{said}");
         }
         assert_eq!(std::fs::read(&file).expect("reads"), bytes);
+    }
+
+    #[tokio::test]
+    async fn what_is_whole_of_a_damaged_store_is_saved_when_the_loss_is_accepted() {
+        let data = tempfile::tempdir().expect("a directory");
+        let role = data.path().join("partition-0");
+        write(&role).await;
+        // the first group is needed for all that follows
+        let whole = flip(&role, 120);
+        let refused = ask(careful, data.path()).await.expect_err("everything would be lost");
+        assert!(refused.contains("0 objects") && refused.contains("Nothing was changed"), "{refused}");
+        let file = role.join("log-0000000000000001");
+        std::fs::write(&file, &whole).expect("writes");
+
+        let second = 64 + 48 + usize::from(u16::from_le_bytes([whole[64], whole[65]]));
+        flip(&role, second + 60);
+        let damaged = std::fs::read(&file).expect("reads");
+        let refused = ask(careful, data.path()).await.expect_err("something would be lost");
+        assert!(refused.contains("--accept-loss") && refused.contains("group 2"), "{refused}");
+        assert_eq!(std::fs::read(&file).expect("reads"), damaged);
+        ask(bold, data.path()).await.expect("is saved");
+        for what in [What::Verify, careful, What::Dump] {
+            ask(what, data.path()).await.expect("is whole");
+        }
+        let kept = data.path().join("partition-0.damaged/log-0000000000000001");
+        assert_eq!(std::fs::read(kept).expect("is kept"), damaged);
+        let journal = LogJournal::open(&role, LogOptions::default()).expect("opens");
+        let engine = Engine::open(Box::new(journal), EngineConfig::default(), Arc::new(SystemClock::new()));
+        let snapshot = engine.expect("opens").snapshot();
+        assert!(snapshot.get(&map("settings")).is_some() && snapshot.get(&map("more")).is_none());
+        assert!(snapshot.revision().0 > 2, "no revision is used twice");
     }
 
     #[tokio::test]
