@@ -125,7 +125,7 @@ pub(super) fn is_torn(bytes: &[u8], at: usize, file: u64) -> bool {
 fn head_lacks_sector(bytes: &[u8], at: usize, head: &[u8; HEAD], file: u64) -> bool {
     let next = (at / SECTOR + 1) * SECTOR;
     let zeros = |range: Range<usize>| bytes.get(range).is_none_or(|part| part.iter().all(|byte| *byte == 0));
-    if next > at + HEAD {
+    if next >= at + HEAD {
         return false;
     }
     if zeros(next..at + HEAD + 1) {
