@@ -5,6 +5,7 @@ mod history;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod keep;
+mod list_watch;
 mod local;
 mod objects;
 mod restore;
@@ -35,6 +36,7 @@ use crate::select::{Selection, WatchError};
 use crate::storage::{Journal, OpenError, Restore, Storage};
 
 pub use self::cursor::Cursor;
+pub use self::list_watch::{ListWatch, Told};
 pub(crate) use self::restore::Restoring;
 pub use self::shared::Publisher;
 pub use self::snapshot::Snapshot;
@@ -265,6 +267,25 @@ impl Engine {
     #[must_use]
     pub fn source(&self) -> EngineSource {
         EngineSource::new(self.clone(), self.0.clock.clone())
+    }
+
+    /// Everything that a selection sees, then everything that happens to it, in one stream: from the newest state that
+    /// anyone could have been told of before this call.
+    ///
+    /// # Errors
+    /// As [`latest`](Self::latest).
+    pub async fn list_watch(&self, selection: Selection) -> Result<ListWatch, WatchError> {
+        let snapshot = self.latest().await?;
+        self.list_watch_from(snapshot, selection)
+    }
+
+    /// As [`list_watch`](Self::list_watch), from a snapshot of this engine.
+    ///
+    /// # Errors
+    /// [`WatchError::Compacted`] when history does not reach back to it.
+    pub fn list_watch_from(&self, snapshot: Snapshot, selection: Selection) -> Result<ListWatch, WatchError> {
+        let cursor = self.watch(selection.clone(), snapshot.revision())?;
+        Ok(ListWatch::new(snapshot, selection, cursor))
     }
 
     /// A counter's value in the newest state; zero when nobody has changed it.

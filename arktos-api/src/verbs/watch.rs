@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{ObjectPath, Revision, Status};
-use arktos_store::{Clock, Cursor, Delivery, Stored, WatchError};
+use arktos_core::{Revision, Status};
+use arktos_store::{Clock, Delivery, ListWatch, Told, WatchError};
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, Stream};
 
-use super::read::{self, Page};
+use super::read;
 use crate::call::{Call, read_fault};
 use crate::query::ReadOptions;
 
@@ -17,8 +17,6 @@ use crate::query::ReadOptions;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts that does not say, at least; at most, twice that.
 const LASTS: Duration = Duration::from_secs(1800);
-/// How many objects of the initial state are taken from the snapshot at once.
-const INITIAL_CHUNK: usize = 128;
 
 /// What a watcher is sent.
 #[derive(Debug)]
@@ -57,48 +55,32 @@ pub(crate) async fn watch(
         Duration::from_secs,
     );
     let mut watcher = Watcher {
-        cursor: None,
-        page: None,
-        taken: None,
+        source: None,
         ready: VecDeque::new(),
         bookmarks: options.bookmarks,
-        end_mark: None,
+        marks_end: options.send_initial_events == Some(true) && options.bookmarks,
         end: clock.sleep(lasts),
         tick: clock.sleep(BOOKMARK_EVERY),
         clock,
         state: Progress::Live,
     };
-    let after = if from_state || wanted.is_none() || wanted == Some(Revision::ZERO) {
-        let snapshot = match wanted {
-            None => engine.latest().await.map_err(|error| read_fault(&error))?,
-            Some(Revision::ZERO) => engine.snapshot(),
-            Some(wanted) => read::not_older_than(call, wanted).await?,
-        };
-        let revision = snapshot.revision();
-        if from_state {
-            let shared = call.state.shared.selected(&selection, &snapshot);
-            watcher.page = Some(Page {
-                snapshot,
-                selection: selection.clone(),
-                shared,
-                after: None,
-                until: None,
-                revision,
-                next: String::new(),
-                remaining: None,
-            });
-            let announced = options.send_initial_events == Some(true) && options.bookmarks;
-            watcher.end_mark = announced.then_some(revision);
-        }
-        revision
-    } else {
-        wanted.unwrap_or_default()
+    let at_state = match wanted {
+        None => Some(engine.latest().await.map_err(|error| read_fault(&error))?),
+        Some(Revision::ZERO) => Some(engine.snapshot()),
+        Some(wanted) if from_state => Some(read::not_older_than(call, wanted).await?),
+        Some(_) => None,
     };
-    match engine.watch(selection, after) {
-        Ok(cursor) => watcher.cursor = Some(cursor),
+    let opened = match at_state {
+        Some(snapshot) if from_state => {
+            let shared = call.state.shared.selected(&selection, &snapshot);
+            engine.list_watch_from(snapshot, selection).map(|source| source.beside(shared))
+        }
+        Some(snapshot) => engine.watch(selection, snapshot.revision()).map(ListWatch::from),
+        None => engine.watch(selection, wanted.unwrap_or_default()).map(ListWatch::from),
+    };
+    match opened {
+        Ok(source) => watcher.source = Some(source),
         Err(error) => {
-            watcher.page = None;
-            watcher.end_mark = None;
             watcher.ready.push_back(Frame::Fault(Box::new(watch_fault(&error))));
             watcher.state = Progress::Ended;
         }
@@ -113,13 +95,11 @@ pub(crate) fn watch_fault(error: &WatchError) -> Status {
 
 /// One watch, as its stream pulls it along.
 struct Watcher {
-    cursor: Option<Cursor>,
-    /// The initial state, as long as it is not sent whole.
-    page: Option<Page>,
-    taken: Option<ObjectPath>,
+    source: Option<ListWatch>,
     ready: VecDeque<Frame>,
     bookmarks: bool,
-    end_mark: Option<Revision>,
+    /// Whether the end of the initial state is told.
+    marks_end: bool,
     end: BoxFuture<'static, ()>,
     tick: BoxFuture<'static, ()>,
     clock: Arc<dyn Clock>,
@@ -134,7 +114,7 @@ enum Progress {
 
 /// What a watch that waited was woken by.
 enum Woken {
-    Event(Result<Delivery, WatchError>),
+    Event(Result<Told, WatchError>),
     End,
     Tick,
 }
@@ -148,16 +128,9 @@ impl Watcher {
             if self.state == Progress::Ended {
                 return None;
             }
-            if self.page.is_some() {
-                self.take_initial();
-                continue;
-            }
-            if let Some(revision) = self.end_mark.take() {
-                return Some(Frame::InitialEnd(revision));
-            }
-            let cursor = self.cursor.as_mut()?;
+            let source = self.source.as_mut()?;
             let woken = {
-                let event = std::pin::pin!(cursor.next());
+                let event = std::pin::pin!(source.next());
                 match select(event, select(&mut self.end, &mut self.tick)).await {
                     Either::Left((event, _)) => Woken::Event(event),
                     Either::Right((Either::Left(_), _)) => Woken::End,
@@ -165,7 +138,11 @@ impl Watcher {
                 }
             };
             match woken {
-                Woken::Event(Ok(delivery)) => return Some(Frame::Delivery(delivery)),
+                Woken::Event(Ok(Told::Delivery(delivery))) => return Some(Frame::Delivery(delivery)),
+                Woken::Event(Ok(Told::InitialEnd(revision))) if self.marks_end => {
+                    return Some(Frame::InitialEnd(revision));
+                }
+                Woken::Event(Ok(Told::InitialEnd(_))) => {}
                 Woken::Event(Err(WatchError::Closed)) => self.state = Progress::Ended,
                 Woken::Event(Err(error)) => {
                     self.state = Progress::Ended;
@@ -184,18 +161,7 @@ impl Watcher {
     }
 
     fn bookmark(&mut self) {
-        if let (true, Some(cursor)) = (self.bookmarks, self.cursor.as_mut()) {
-            self.ready.push_back(Frame::Delivery(Delivery::Bookmark(cursor.bookmark_now())));
-        }
-    }
-
-    fn take_initial(&mut self) {
-        let Some(page) = &self.page else { return };
-        let items: Vec<Stored> = page.items(self.taken.as_ref()).take(INITIAL_CHUNK).collect();
-        match items.last() {
-            Some(last) => self.taken = Some(last.path.clone()),
-            None => self.page = None,
-        }
-        self.ready.extend(items.into_iter().map(|stored| Frame::Delivery(Delivery::Added(stored))));
+        let revision = self.source.as_mut().filter(|_| self.bookmarks).and_then(ListWatch::bookmark_now);
+        self.ready.extend(revision.map(|revision| Frame::Delivery(Delivery::Bookmark(revision))));
     }
 }

@@ -1,0 +1,127 @@
+//! What there is, then what happens, in one stream.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use arktos_core::{ObjectPath, Revision};
+
+use super::cursor::Cursor;
+use super::snapshot::Snapshot;
+use crate::select::{Delivery, Selection, Stored, WatchError};
+
+/// How many objects are taken from the snapshot at once.
+const CHUNK: usize = 128;
+
+/// What a [`ListWatch`] hands over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// An object that is there from the start ([`Delivery::Added`]), or a change.
+    Delivery(Delivery),
+    /// Everything that was there has been handed over: it was the state of this revision, which is not older than the
+    /// newest at the time of the request. Comes once; what follows are changes after it.
+    InitialEnd(Revision),
+}
+
+/// What there is, then what happens, in one stream: every object of one snapshot, a mark, and every change after that
+/// snapshot, exactly once and without a gap.
+///
+/// It holds the snapshot until the mark, a hundred-odd objects at a time beside it, and then is no more than a
+/// [`Cursor`]. One that is read so slowly that history passes it by ends with [`WatchError::Compacted`], be it in the
+/// middle of the initial objects or later.
+pub struct ListWatch {
+    cursor: Cursor,
+    /// Until all of it was handed over.
+    initial: Option<Initial>,
+}
+
+struct Initial {
+    snapshot: Snapshot,
+    selection: Selection,
+    /// Objects from elsewhere that are shown as well, in the order of their paths.
+    beside: VecDeque<Stored>,
+    ready: VecDeque<Stored>,
+    /// The last object that was taken from the snapshot.
+    taken: Option<ObjectPath>,
+    exhausted: bool,
+}
+
+impl ListWatch {
+    /// A stream of the state of a snapshot, and of a cursor that was opened after its revision.
+    pub(crate) fn new(snapshot: Snapshot, selection: Selection, cursor: Cursor) -> Self {
+        let (beside, ready) = (VecDeque::new(), VecDeque::new());
+        let initial = Initial { snapshot, selection, beside, ready, taken: None, exhausted: false };
+        Self { cursor, initial: Some(initial) }
+    }
+
+    /// Shows objects that the store does not have among the initial ones, in the order of their paths.
+    #[must_use]
+    pub fn beside(mut self, mut objects: Vec<Stored>) -> Self {
+        objects.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        if let Some(initial) = &mut self.initial {
+            initial.beside = objects.into();
+        }
+        self
+    }
+
+    /// What comes next. Cancel safe.
+    ///
+    /// # Errors
+    /// [`WatchError`], after which it has ended.
+    pub async fn next(&mut self) -> Result<Told, WatchError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`next`](Self::next), for those who poll.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Told, WatchError>> {
+        if let Some(initial) = &mut self.initial {
+            if let Some(stored) = initial.next() {
+                return Poll::Ready(Ok(Told::Delivery(Delivery::Added(stored))));
+            }
+            let revision = initial.snapshot.revision();
+            self.initial = None; // lets go of the snapshot
+            return Poll::Ready(Ok(Told::InitialEnd(revision)));
+        }
+        self.cursor.poll_next(context).map_ok(Told::Delivery)
+    }
+
+    /// The revision of a bookmark that may be sent now, as [`Cursor::bookmark_now`]. None before the mark: a bookmark
+    /// among the initial objects would let a watcher go on from there without having seen the rest.
+    pub fn bookmark_now(&mut self) -> Option<Revision> {
+        self.initial.is_none().then(|| self.cursor.bookmark_now())
+    }
+}
+
+/// Changes alone.
+impl From<Cursor> for ListWatch {
+    fn from(cursor: Cursor) -> Self {
+        Self { cursor, initial: None }
+    }
+}
+
+impl Initial {
+    fn next(&mut self) -> Option<Stored> {
+        if self.ready.is_empty() && !self.exhausted {
+            self.fill();
+        }
+        self.ready.pop_front()
+    }
+
+    fn fill(&mut self) {
+        let Self { snapshot, selection, .. } = self;
+        let stored = snapshot.range(&selection.resource, &selection.within, self.taken.as_ref());
+        let stored = stored.filter(|item| selection.matches(&item.path, &item.object));
+        let chunk: Vec<Stored> = stored.take(CHUNK).collect();
+        self.exhausted = chunk.len() < CHUNK;
+        for item in chunk {
+            while self.beside.front().is_some_and(|next| next.path < item.path) {
+                self.ready.extend(self.beside.pop_front());
+            }
+            self.taken = Some(item.path.clone());
+            self.ready.push_back(item);
+        }
+        if self.exhausted {
+            self.ready.append(&mut self.beside);
+        }
+    }
+}
