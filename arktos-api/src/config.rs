@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, Status, TenantName};
+use arktos_store::token::TokenKey;
 use arktos_store::{Client, Clock, Engine, Random};
 use async_trait::async_trait;
 
@@ -49,17 +50,17 @@ pub struct ApiConfig {
     pub delegates: HashMap<GroupResource, Delegate>,
     /// Resources that are answered and not stored. Default: none beside the built-in reviews.
     pub virtuals: HashMap<GroupResource, Arc<dyn VirtualResource>>,
-    /// The key that signs continue tokens. All servers of one store need the same. Default: random.
-    pub continue_key: [u8; 32],
+    /// The key that seals continue tokens. All servers of one store need the same; with one that stays across restarts,
+    /// lists go on across them where the store does. Default: random, so that tokens of an earlier life are expired.
+    pub continue_key: TokenKey,
 }
 
 impl ApiConfig {
     /// The defaults, over a store.
     #[must_use]
     pub fn new(engine: Engine, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        let mut continue_key = [0; 32];
-        random.fill(&mut continue_key);
         Self {
+            continue_key: TokenKey::random(&*random),
             engine,
             catalog: Catalog::builtin(),
             clock,
@@ -76,7 +77,6 @@ impl ApiConfig {
             claimer: None,
             delegates: HashMap::new(),
             virtuals: HashMap::new(),
-            continue_key,
         }
     }
 }

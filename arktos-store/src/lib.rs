@@ -11,6 +11,7 @@
 //! | how a backend makes writes durable | [`storage`] |
 //! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
 //! | a local, indexed, current copy of what a query selects, over whatever can be listed and watched | [`informer`] |
+//! | where a list goes on: tokens that cannot be forged | [`token`] |
 //! | one view over several partitions | [`aggregate`] |
 //! | what a controller is still to look at | [`queue`] |
 //! | who runs what, and stops it | [`tasks`] |
@@ -42,6 +43,7 @@ pub mod sled;
 mod step;
 pub mod storage;
 pub mod tasks;
+pub mod token;
 
 pub use aggregate::Aggregate;
 pub use client::{Client, Query, Source};

@@ -2,12 +2,9 @@
 
 use arktos_core::{ObjectPath, Reason, Revision, Scope, Status, StatusCause};
 use arktos_store::select::{Field, FieldTest};
+use arktos_store::token::{Continue, TokenError};
 use arktos_store::{Selection, Snapshot, Stored, WatchError};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::{Either, select};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::call::{Call, read_fault};
 use crate::query::{ReadOptions, VersionMatch};
@@ -86,18 +83,16 @@ pub(crate) async fn list(call: &Call<'_>, options: &ReadOptions) -> Result<Page,
     let selection = selection(call, options)?;
     let token = match options.continue_token.as_str() {
         "" => None,
-        text => Some(Token::open(call, text)?),
+        text => Some(open(call, text, &selection)?),
     };
-    let snapshot = state(call, options, token.as_ref()).await?;
+    let snapshot = state(call, options, token.as_ref(), &selection).await?;
     let shared = call.state.shared.selected(&selection, &snapshot);
     let revision = snapshot.revision();
-    let path = |token: &Token| ObjectPath::parse(&format!("{}{}", selection.within.prefix(), token.after));
-    let after = token.as_ref().and_then(path);
-    let left = token.and_then(|token| token.left);
+    let (after, left) = token.map_or((None, None), |token| (Some(token.after), token.left));
     let mut page =
         Page { snapshot, selection, shared, after, until: None, revision, next: String::new(), remaining: None };
     if options.limit > 0 {
-        cut(call, &mut page, options.limit, left);
+        cut(call, &mut page, options.limit, left.and_then(|left| usize::try_from(left).ok()));
     }
     Ok(page)
 }
@@ -110,28 +105,33 @@ fn cut(call: &Call<'_>, page: &mut Page, limit: usize, left: Option<usize>) {
     let more = items.next().is_some();
     drop(items);
     let Some(last) = last.filter(|_| more) else { return };
-    let prefix = page.selection.within.prefix();
-    let after = last.as_str().strip_prefix(prefix.as_str()).unwrap_or(last.as_str()).to_owned();
     if page.selection.is_unfiltered() {
         let counted = left.and_then(|left| left.checked_sub(limit));
         page.remaining = Some(counted.unwrap_or_else(|| page.items(Some(&last)).count()));
     }
-    page.next = Token { revision: page.revision.0, after, left: page.remaining }.seal(call);
+    let left = page.remaining.and_then(|left| u64::try_from(left).ok());
+    let next = Continue { revision: Some(page.revision), after: last.clone(), left };
+    page.next = next.seal(&call.state.config.continue_key, &page.selection);
     page.until = Some(last);
 }
 
 /// The state that a list is made of.
-async fn state(call: &Call<'_>, options: &ReadOptions, token: Option<&Token>) -> Result<Snapshot, Status> {
+async fn state(
+    call: &Call<'_>,
+    options: &ReadOptions,
+    token: Option<&Continue>,
+    selection: &Selection,
+) -> Result<Snapshot, Status> {
     let engine = call.engine();
     if let Some(token) = token {
-        if token.revision == 0 {
+        let Some(revision) = token.revision else {
             return engine.latest().await.map_err(|error| read_fault(&error));
-        }
+        };
         if !options.version.is_empty() && options.version != "0" {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
-        return engine.exactly_at(Revision(token.revision)).map_err(|error| match error {
-            WatchError::Compacted { .. } => token.expired(call),
+        return engine.exactly_at(revision).map_err(|error| match error {
+            WatchError::Compacted { .. } => expired(call, token, selection),
             other => read_fault(&other),
         });
     }
@@ -233,70 +233,25 @@ fn unknown_field(call: &Call<'_>, name: &str) -> Status {
     })
 }
 
-/// Where a list goes on: opaque to clients, and good only for the tenant and resource it was made for.
-#[derive(Serialize, Deserialize)]
-struct Token {
-    /// The list's revision; zero for a list that goes on inconsistently.
-    #[serde(rename = "r")]
-    revision: u64,
-    /// The last path that was given out, within the range that was listed.
-    #[serde(rename = "s")]
-    after: String,
-    /// How many objects come after it, where they were counted.
-    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
-    left: Option<usize>,
+/// Opens a token that a client has sent.
+fn open(call: &Call<'_>, token: &str, selection: &Selection) -> Result<Continue, Status> {
+    Continue::open(token, &call.state.config.continue_key, selection).map_err(|error| match error {
+        TokenError::OtherKey => Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You must start a new \
+             list without the continue parameter.",
+        ),
+        other => Status::bad_request(format!("invalid continue token: {other}")),
+    })
 }
 
-const MAC: usize = 16;
-
-impl Token {
-    fn seal(&self, call: &Call<'_>) -> String {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
-        bytes.extend_from_slice(&mac(call, &bytes));
-        URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    fn open(call: &Call<'_>, text: &str) -> Result<Self, Status> {
-        let invalid = || Status::bad_request("continue key is not valid: it was not given out by this server");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
-        let (body, given) = bytes.split_at_checked(bytes.len().saturating_sub(MAC)).ok_or_else(invalid)?;
-        let expected = mac(call, body);
-        let differs = expected.iter().zip(given).fold(0, |differs, (one, other)| differs | (one ^ other));
-        if given.len() != MAC || differs != 0 {
-            return Err(invalid());
-        }
-        let token: Self = serde_json::from_slice(body).map_err(|_| invalid())?;
-        let clean = !token.after.split('/').any(|part| part == "." || part == "..");
-        if clean { Ok(token) } else { Err(invalid()) }
-    }
-
-    /// 410 with a token that goes on at the newest state.
-    fn expired(&self, call: &Call<'_>) -> Status {
-        let text = "The provided continue parameter is too old to display a consistent list result. You can start \
-                    a new list without the continue parameter, or use the continue token in this response to \
-                    retrieve the remainder of the results. Continuing with the provided token results in an \
-                    inconsistent list - objects that were created, modified, or deleted between the time the first \
-                    chunk was returned and now may show up in the list.";
-        let mut status = Status::expired(text);
-        let next = Self { revision: 0, after: self.after.clone(), left: None };
-        status.metadata.continue_token = next.seal(call);
-        status
-    }
-}
-
-/// Binds a token to this store and the range it was listed from. (HMAC-SHA256, by its definition.)
-fn mac(call: &Call<'_>, body: &[u8]) -> [u8; MAC] {
-    let within = call.within().prefix();
-    let pad = |byte: u8| call.state.config.continue_key.map(|key| key ^ byte);
-    let inner = Sha256::new()
-        .chain_update(pad(0x36))
-        .chain_update([0x36; 32])
-        .chain_update(within.as_bytes())
-        .chain_update([0])
-        .chain_update(body)
-        .finalize();
-    let whole = Sha256::new().chain_update(pad(0x5c)).chain_update([0x5c; 32]).chain_update(inner).finalize();
-    let mut mac = [0; MAC];
-    mac.copy_from_slice(&whole[..MAC]);
-    mac
+/// 410 with a token that goes on at the newest state.
+fn expired(call: &Call<'_>, token: &Continue, selection: &Selection) -> Status {
+    let text = "The provided continue parameter is too old to display a consistent list result. You can start a new \
+                list without the continue parameter, or use the continue token in this response to retrieve the \
+                remainder of the results. Continuing with the provided token results in an inconsistent list - objects \
+                that were created, modified, or deleted between the time the first chunk was returned and now may show \
+                up in the list.";
+    let mut status = Status::expired(text);
+    status.metadata.continue_token = token.inconsistent().seal(&call.state.config.continue_key, selection);
+    status
 }

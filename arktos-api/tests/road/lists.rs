@@ -41,10 +41,30 @@ async fn tokens_are_good_only_where_they_were_given_out() {
     let page = world.get("acme", &format!("{MAPS}?limit=1")).await;
     let token = page.body["metadata"]["continue"].as_str().unwrap();
     assert_eq!(world.get("acme", &format!("{MAPS}?limit=1&continue={token}")).await.code, 200);
+    for others in ["&labelSelector=a%3Db", "&fieldSelector=metadata.name%3Da"] {
+        let refused = world.get("acme", &format!("{MAPS}?limit=1&continue={token}{others}")).await;
+        assert_eq!((refused.code, refused.body["reason"].as_str()), (400, Some("BadRequest")));
+        assert!(
+            refused.body["message"].as_str().unwrap().starts_with("invalid continue token: continue key is not valid")
+        );
+    }
     assert_eq!(world.get("umbra", &format!("{MAPS}?limit=1&continue={token}")).await.code, 400);
     for forged in ["x", "eyJyIjo1LCJzIjoiYSJ9", &format!("{token}AA"), &token[1..]] {
         assert_eq!(world.get("acme", &format!("{MAPS}?limit=1&continue={forged}")).await.code, 400, "{forged}");
     }
+}
+
+#[tokio::test]
+async fn a_token_of_an_earlier_life_of_the_server_has_expired() {
+    let world = World::new().await;
+    for name in ["a", "b"] {
+        world.post("acme", MAPS, map(name)).await;
+    }
+    let page = world.get("acme", &format!("{MAPS}?limit=1")).await;
+    let token = page.body["metadata"]["continue"].as_str().unwrap();
+    let refused = world.restarted().get("acme", &format!("{MAPS}?limit=1&continue={token}")).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (410, Some("Expired")));
+    assert!(refused.body["metadata"]["continue"].is_null(), "what cannot be believed is not gone on from");
 }
 
 #[tokio::test]

@@ -44,16 +44,8 @@ impl World {
     /// A server with the tenants `acme` and `umbra`, each with a namespace `default` and an administrator.
     pub async fn new() -> Self {
         let clock = ManualClock::new(Timestamp::parse("2026-11-23T10:00:00Z").unwrap());
-        let shared: Arc<dyn arktos_store::Clock> = Arc::new(clock.clone());
-        let engine = Engine::memory(shared.clone());
-        let mut config = ApiConfig::new(engine.clone(), shared, Arc::new(SeededRandom::new(7)));
-        config.tokens = TokenTable::parse(
-            "root,admin,,system:masters\nviv,viv,\nacme,alice,,system:masters,,acme\numbra,uma,,system:masters,,umbra\n\
-             clerk,clara,,clerks,,acme\n",
-        )
-        .unwrap();
-        config.admission.disabled.insert("ServiceAccount".to_owned());
-        let api = ApiServer::new(config);
+        let engine = Engine::memory(Arc::new(clock.clone()));
+        let api = Self::server(&engine, &clock, 7);
         api.bootstrap().await.unwrap();
         let world = Self { api, clock, engine };
         let client = world.api.client(Identity::system_component("test"));
@@ -64,6 +56,22 @@ impl World {
             client.create(&GroupResource::core("namespaces"), tenant, "", object).await.unwrap();
         }
         world
+    }
+
+    fn server(engine: &Engine, clock: &ManualClock, seed: u64) -> ApiServer {
+        let mut config = ApiConfig::new(engine.clone(), Arc::new(clock.clone()), Arc::new(SeededRandom::new(seed)));
+        config.tokens = TokenTable::parse(
+            "root,admin,,system:masters\nviv,viv,\nacme,alice,,system:masters,,acme\numbra,uma,,system:masters,,umbra\n\
+             clerk,clara,,clerks,,acme\n",
+        )
+        .unwrap();
+        config.admission.disabled.insert("ServiceAccount".to_owned());
+        ApiServer::new(config)
+    }
+
+    /// Another server over the same store, as after a restart.
+    pub fn restarted(&self) -> Self {
+        Self { api: Self::server(&self.engine, &self.clock, 8), ..self.clone() }
     }
 
     pub async fn send(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {

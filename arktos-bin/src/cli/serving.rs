@@ -92,6 +92,7 @@ impl ApiArgs {
             issuer: self.service_account_issuer.clone(),
             advertise: None,
             ca_certificate: String::new(),
+            secret: None,
         })
     }
 

@@ -87,6 +87,12 @@ impl Authority {
         &self.certificate
     }
 
+    /// What the holders of the authority's key have in common and nobody else knows, to derive other secrets from.
+    #[must_use]
+    pub fn secret(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     /// A credential for a client, made anew.
     ///
     /// # Errors

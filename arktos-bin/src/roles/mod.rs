@@ -22,6 +22,7 @@ use arktos_api::{AdmissionConfig, ApiConfig, Identity, NodePorts, ServiceCidr, T
 use arktos_control::StoredKind;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
+use arktos_store::token::TokenKey;
 use arktos_store::{Clock, Random};
 
 /// What a partition or a resource manager is made of.
@@ -61,6 +62,9 @@ pub struct ApiOptions {
     pub advertise: Option<SocketAddr>,
     /// The authority that signed the server's certificate, as PEM, for the `kube-root-ca.crt` ConfigMaps.
     pub ca_certificate: String,
+    /// What the processes of the region have in common and nobody else knows: the keys of continue tokens come from it.
+    /// They are drawn at the start when absent.
+    pub secret: Option<Vec<u8>>,
 }
 
 impl Default for ApiOptions {
@@ -74,12 +78,13 @@ impl Default for ApiOptions {
             issuer: "https://kubernetes.default.svc".to_owned(),
             advertise: None,
             ca_certificate: String::new(),
+            secret: None,
         }
     }
 }
 
 impl ApiOptions {
-    fn apply(&self, config: &mut ApiConfig) {
+    fn apply(&self, name: &str, config: &mut ApiConfig) {
         config.tokens = self.tokens.clone();
         config.anonymous_auth = self.anonymous_auth;
         config.admission = self.admission.clone();
@@ -88,6 +93,10 @@ impl ApiOptions {
         config.issuer.clone_from(&self.issuer);
         if let Some(advertise) = self.advertise {
             config.advertise = advertise;
+        }
+        if let Some(secret) = &self.secret {
+            // each store has a key of its own: a revision means something else in another
+            config.continue_key = TokenKey::of_secret(&[secret, name.as_bytes()].concat());
         }
     }
 }

@@ -47,7 +47,7 @@ impl Partition {
         tasks.add(format!("{name} nodes"), driver);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
-        options.api.apply(&mut config);
+        options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
         if let Some((_, first)) = managers.first() {
             let delegate = Delegate { engine: nodes.engine().clone(), writes: first.clone() };

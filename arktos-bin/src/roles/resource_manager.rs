@@ -43,7 +43,7 @@ impl ResourceManager {
         let pods = bound_pods(name, &partitions, clock, random, tasks)?;
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
-        options.api.apply(&mut config);
+        options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
         config.role = Role::ResourceManager;
         let handler = ClaimReviewHandler::new(engine.clone(), &Catalog::builtin(), clock.clone(), random.clone());

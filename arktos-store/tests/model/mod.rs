@@ -135,7 +135,7 @@ pub fn object(path_number: u8, (label, field): &(u8, u8)) -> Encoded {
     Encoded::encode(&type_meta, &object, &[&["spec", "nodeName"]]).expect("encodes")
 }
 
-fn selection() -> impl Strategy<Value = Selection> {
+pub fn selection() -> impl Strategy<Value = Selection> {
     let tenant = || TenantName::new("acme").expect("a name");
     let within = prop_oneof![
         Just(Within::Everywhere),
