@@ -288,6 +288,12 @@ impl Engine {
         Ok(ListWatch::new(snapshot, selection, cursor))
     }
 
+    /// The time by the engine's clock.
+    #[cfg(feature = "log")]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
     /// A counter's value in the newest state; zero when nobody has changed it.
     #[must_use]
     pub fn counter(&self, counter: &str) -> i64 {

@@ -12,6 +12,7 @@
 //! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
 //! | a local, indexed, current copy of what a query selects, over whatever can be listed and watched | [`informer`] |
 //! | where a list goes on: tokens that cannot be forged | [`token`] |
+//! | backups, and stores made of them | [`backup`] |
 //! | one view over several partitions | [`aggregate`] |
 //! | what a controller is still to look at | [`queue`] |
 //! | who runs what, and stops it | [`tasks`] |
@@ -21,6 +22,8 @@
 #![deny(missing_docs)]
 
 pub mod aggregate;
+#[cfg(feature = "log")]
+pub mod backup;
 pub mod client;
 pub mod clock;
 #[cfg(any(feature = "sled", feature = "etcd"))]

@@ -154,6 +154,12 @@ pub enum OpenError {
         /// What to do.
         advice: String,
     },
+    /// A restore into it was broken off.
+    #[error("{place} was not restored whole: run the restore again, into the same directory")]
+    Unfinished {
+        /// The directory.
+        place: String,
+    },
     /// It was written by a later version, or is something else.
     #[error(
         "{place} has the format {found}, this version reads {known}: run the version that wrote it, or a later one"

@@ -91,7 +91,8 @@ async fn a_snapshot_has_nothing_that_the_log_could_still_lose() {
     }
     // published while the flush is under way, and never synced
     let told = engine.commit(relaxed(2, 2)).await.expect("commits").revision;
-    (&mut flush).await.expect("flushes");
+    flush.as_mut().await.expect("flushes");
+    drop(flush);
     while snapshots(&disk).is_empty() {
         std::thread::yield_now();
     }

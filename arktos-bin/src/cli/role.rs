@@ -62,6 +62,7 @@ impl RoleArgs {
         let mut api = self.api.options()?;
         api.advertise = Some(server.address());
         server.authority().certificate().clone_into(&mut api.ca_certificate);
+        api.secret = Some(server.authority().secret());
         let options = RoleOptions {
             name: self.name,
             store,

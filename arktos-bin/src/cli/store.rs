@@ -1,4 +1,4 @@
-//! `arktos store`: looking at what the embedded store has written, while no process uses it.
+//! `arktos store`: looking at what the embedded store has written, backups, and stores made of them.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -10,12 +10,13 @@ use arktos_store::{Engine, EngineConfig};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::backup::{self, BackupArgs, CheckArgs, RestoreArgs};
 use crate::edge::SystemClock;
 use crate::roles::store::lock;
 
-/// Look at the stores in a data directory (`--store log`), check them, or remove what a crash has left.
+/// Look at the stores in a data directory (`--store log`), check them, back them up, and restore them.
 ///
-/// No process may be using the data directory.
+/// No process may be using the data directory, but for `backup`, which works beside a running one.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
     #[command(subcommand)]
@@ -31,16 +32,28 @@ enum What {
     Repair(Repair),
     /// Print every entry of every file as one JSON object a line, oldest first. Changes nothing
     Dump(Place),
+    /// Write each store to a file, also while a process is using it; what was acknowledged before is in it
+    ///
+    /// The store's files are read; the process is neither asked nor held up, and nothing is changed. It takes as much
+    /// memory as the store. Secrets are in the file.
+    Backup(BackupArgs),
+    /// Read a backup from the first byte to the last, and say what is in it; fails when it is damaged
+    CheckBackup(CheckArgs),
+    /// Make a new store of a backup, and of the log after it where that is given
+    ///
+    /// Its revisions go on far above all that any client was ever told: clients list anew, and never see one fall. Stop
+    /// the store's process first; restore into an empty directory; put it where the old one was; start.
+    Restore(RestoreArgs),
 }
 
 #[derive(Debug, Clone, Args)]
-struct Place {
+pub(super) struct Place {
     /// The data directory
     #[arg(long, value_name = "DIR", default_value = "./arktos-data")]
-    data_dir: PathBuf,
+    pub(super) data_dir: PathBuf,
     /// One store alone, by the name of its role, such as partition-0
     #[arg(long, value_name = "NAME")]
-    role: Option<String>,
+    pub(super) role: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -57,7 +70,12 @@ struct Repair {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn store(args: StoreArgs) -> Result<(), String> {
-    let (What::Verify(place) | What::Repair(Repair { place, .. }) | What::Dump(place)) = &args.what;
+    let place = match &args.what {
+        What::Backup(args) => return backup::backup(args),
+        What::CheckBackup(args) => return backup::check(args),
+        What::Restore(args) => return backup::restore(args),
+        What::Verify(place) | What::Repair(Repair { place, .. }) | What::Dump(place) => place,
+    };
     let stores = stores(place)?;
     let _lock = lock(&place.data_dir)?;
     let mut outcome = Ok(());
@@ -65,7 +83,7 @@ pub async fn store(args: StoreArgs) -> Result<(), String> {
         let done = match &args.what {
             What::Verify(_) => verify(&name, &directory),
             What::Repair(Repair { accept_loss, .. }) => repair(&name, &directory, *accept_loss).await,
-            What::Dump(_) => dump(&name, &directory),
+            _ => dump(&name, &directory),
         };
         outcome = outcome.and(done);
     }
@@ -73,7 +91,7 @@ pub async fn store(args: StoreArgs) -> Result<(), String> {
 }
 
 /// The stores in a data directory, by the names of their roles.
-fn stores(place: &Place) -> Result<Vec<(String, PathBuf)>, String> {
+pub(super) fn stores(place: &Place) -> Result<Vec<(String, PathBuf)>, String> {
     let entries =
         std::fs::read_dir(&place.data_dir).map_err(|error| format!("{}: {error}", place.data_dir.display()))?;
     let mut stores: Vec<(String, PathBuf)> = entries
@@ -255,13 +273,13 @@ fn line(store: &str, dumped: Dumped<'_>) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, TypeMeta};
     use arktos_store::{Change, Commit, Expect};
 
     use super::*;
 
-    async fn write(directory: &Path) {
+    pub(in crate::cli) async fn write(directory: &Path) {
         let journal = LogJournal::open(directory, LogOptions::default()).expect("opens");
         let engine = Engine::open(Box::new(journal), EngineConfig::default(), Arc::new(SystemClock::new()));
         let engine = engine.expect("opens");

@@ -22,6 +22,9 @@ pub struct StoringArgs {
     /// How long past revisions are kept for watches and lists that go on from them
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub history_window: Duration,
+    /// Copy every full piece of the log to DIR/ROLE, to go back to any moment since a backup (--store log)
+    #[arg(long, value_name = "DIR")]
+    pub archive_dir: Option<PathBuf>,
     /// What all keys in etcd begin with; the role's name follows. Regions that share a cluster need one each
     #[arg(long, value_name = "PREFIX", default_value = "/arktos", value_parser = prefix)]
     pub etcd_prefix: String,
@@ -62,6 +65,7 @@ impl StoringArgs {
             kind: self.store.clone(),
             data_dir: data_dir.to_owned(),
             history_window: self.history_window,
+            archive_dir: self.archive_dir.clone(),
             etcd,
         })
     }

@@ -71,6 +71,7 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
     let mut api = args.api.options()?;
     api.advertise = Some(server.address());
     server.authority().certificate().clone_into(&mut api.ca_certificate);
+    api.secret = Some(server.authority().secret());
     let options = RegionOptions {
         store,
         api,

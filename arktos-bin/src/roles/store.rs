@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_store::engine::EngineConfig;
-use arktos_store::log::{LogJournal, LogOptions};
+use arktos_store::log::{Directory, LogJournal, LogOptions};
 use arktos_store::{Clock, Engine, Tasks};
 
 /// What keeps the objects.
@@ -67,6 +67,8 @@ pub struct StoreArgs {
     pub data_dir: PathBuf,
     /// How long past revisions are kept.
     pub history_window: Duration,
+    /// Where full segments of logs are copied to, one directory a role; nowhere when absent.
+    pub archive_dir: Option<PathBuf>,
     /// How an etcd cluster is spoken to.
     pub etcd: EtcdAccess,
 }
@@ -112,6 +114,7 @@ impl Default for StoreArgs {
             data_dir: PathBuf::new(),
             history_window: Duration::from_secs(300),
             etcd: EtcdAccess::default(),
+            archive_dir: None,
         }
     }
 }
@@ -144,8 +147,13 @@ pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &
         StoreKind::Memory => Engine::memory_with(config, clock.clone()),
         StoreKind::Log => {
             let directory = private_directory(&args.data_dir.join(role))?;
-            let journal =
+            let mut journal =
                 LogJournal::open(&directory, LogOptions::default()).map_err(|error| failed(&directory, error))?;
+            if let Some(archive) = &args.archive_dir {
+                let archive = private_directory(&archive.join(role))?;
+                let disk = Directory::new(&archive).map_err(|error| failed(&archive, error))?;
+                journal = journal.with_archive(Arc::new(disk));
+            }
             Engine::open(Box::new(journal), config, clock.clone()).map_err(|error| failed(&directory, error))?
         }
         StoreKind::Sled => open_sled(args, role, config, clock)?,

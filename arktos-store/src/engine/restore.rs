@@ -1,5 +1,6 @@
 //! The state as it was, put together from what a backend gives back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Revision, Timestamp};
@@ -8,7 +9,7 @@ use super::history::HistoryLimit;
 use super::sequencer::{Limits, Sequencer};
 use super::snapshot::Snapshot;
 use super::state::State;
-use crate::select::Stored;
+use crate::select::{Stored, Within};
 use crate::storage::Group;
 
 /// What was given back so far.
@@ -79,14 +80,52 @@ impl Restoring {
         self.closed = true;
     }
 
+    /// The newest revision so far.
+    pub(crate) fn newest(&self) -> Revision {
+        self.state.revision
+    }
+
     /// The highest revision that a reader may have been told of so far.
     pub(crate) fn told(&self) -> Revision {
         self.state.revision.max(self.state.reserved)
     }
 
+    /// The value of a counter so far.
+    pub(crate) fn counter_now(&self, counter: &str) -> i64 {
+        self.state.counter(counter)
+    }
+
     /// The state as it is.
     pub(crate) fn into_snapshot(self) -> Snapshot {
         Snapshot::newest(Arc::new(self.state))
+    }
+
+    /// The state as a new store begins with it: each object has a revision of its own above `base`, in the order in
+    /// which they were last written, and every earlier revision is lost. `group` is the number of the last group.
+    pub(crate) fn into_new(self, base: Revision, group: u64) -> Snapshot {
+        let old = self.into_snapshot();
+        let resources = old.resources();
+        let everywhere = Within::Everywhere;
+        let all = |resource| old.range(resource, &everywhere, None);
+        let expiries: HashMap<Revision, Timestamp> = old.expiries().map(|(at, revision)| (revision, at)).collect();
+        let mut order: Vec<Revision> = resources.iter().flat_map(all).map(|stored| stored.revision).collect();
+        order.sort_unstable();
+        let newest = Revision(base.0 + 1 + order.len() as u64);
+        let mut new = State::default();
+        (new.group, new.revision) = (group, newest);
+        new.note_lost(Revision::ZERO, newest);
+        for resource in &resources {
+            for stored in all(resource) {
+                let place = order.partition_point(|known| *known < stored.revision) as u64;
+                let expires = expiries.get(&stored.revision).copied();
+                new.restore(resource, Stored { revision: Revision(base.0 + 1 + place), ..stored }, expires);
+            }
+            new.restore_last(resource, newest);
+        }
+        for (counter, value) in old.counters() {
+            new.set_counter(counter, value);
+        }
+        Snapshot::newest(Arc::new(new))
     }
 
     /// The state.

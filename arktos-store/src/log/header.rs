@@ -10,7 +10,7 @@ const VERSION: u32 = 1;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// A piece of the log.
     Segment,
     /// A state.
@@ -19,7 +19,7 @@ pub(super) enum Role {
 
 /// A file's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub role: Role,
     /// A segment's number; zero for a snapshot.
     pub file: u64,
@@ -36,6 +36,9 @@ pub(super) const OLD: &str = "old";
 /// The snapshot that is being written.
 pub(super) const UNFINISHED: &str = "unfinished";
 
+/// Present while a backup is being restored into the directory.
+pub(super) const RESTORING: &str = "restoring";
+
 /// What a segment is called.
 pub(super) fn segment_name(number: u64) -> String {
     format!("log-{number:016x}")
@@ -44,6 +47,19 @@ pub(super) fn segment_name(number: u64) -> String {
 /// What a snapshot is called.
 pub(super) fn snapshot_name(group: u64) -> String {
     format!("snapshot-{group:016x}")
+}
+
+/// What the copy of a segment is called in an archive, by its first group.
+pub(super) fn archived_name(group: u64) -> String {
+    format!("segment-{group:016x}")
+}
+
+/// Refuses a directory in which a restore was broken off.
+pub(super) fn refuse_unfinished(place: &str, names: &[String]) -> Result<(), OpenError> {
+    if names.iter().any(|name| name == RESTORING) {
+        return Err(OpenError::Unfinished { place: place.to_owned() });
+    }
+    Ok(())
 }
 
 /// The number in a file's name, if it is of a role.

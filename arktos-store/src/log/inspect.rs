@@ -7,7 +7,7 @@ use arktos_core::{ObjectKey, Revision, Timestamp};
 
 use super::disk::{Directory, Disk, read_all};
 use super::frame::{self, Found, Frame};
-use super::header::{HEADER, Header, Role, SPARE, number_of};
+use super::header::{HEADER, Header, RESTORING, Role, SPARE, number_of, refuse_unfinished};
 use super::record::{Entry, Reader};
 use crate::select::Stored;
 use crate::storage::OpenError;
@@ -98,7 +98,7 @@ impl Inspection {
     pub fn has_log(directory: &Path) -> bool {
         let names = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        names.into_iter().any(|name| role(&name).is_some() || name == SPARE)
+        names.into_iter().any(|name| role(&name).is_some() || name == SPARE || name == RESTORING)
     }
 
     /// Takes the log in a directory, which must be there.
@@ -122,6 +122,7 @@ impl Inspection {
         let io = |source| OpenError::Io { place: disk.place(), source };
         let lock = disk.lock().map_err(io)?.ok_or_else(|| OpenError::InUse { place: disk.place() })?;
         let mut names = disk.list().map_err(io)?;
+        refuse_unfinished(&disk.place(), &names)?;
         names.retain(|name| role(name).is_some());
         // snapshots first, then the log, each from the oldest on
         names.sort_unstable_by_key(|name| (role(name) == Some(Role::Segment), name.clone()));

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use arktos_core::Revision;
 
 use super::append::{Full, Progress};
+use super::archive::Archive;
 use super::disk::{Disk, is_full};
 use super::header::{OLD, UNFINISHED, segment_name, snapshot_name};
 use super::{LogOptions, snapshot};
@@ -27,6 +28,8 @@ pub(super) struct LogKeeper {
     pub disk: Arc<dyn Disk>,
     pub options: LogOptions,
     pub progress: Arc<Progress>,
+    /// Where full segments are copied to before they may go, if anywhere.
+    pub archive: Option<Archive>,
     /// The snapshots that are there, oldest first.
     pub snapshots: Vec<Kept>,
     /// How many bytes had been appended when the last one was taken.
@@ -39,6 +42,7 @@ pub(super) struct LogKeeper {
 
 impl LogKeeper {
     fn keep(&mut self, state: &Snapshot, history: Revision) -> io::Result<()> {
+        let archived = self.archive();
         let appended = self.progress.bytes.load(Ordering::Relaxed);
         let newer = self.snapshots.last().is_none_or(|newest| newest.group < state.group());
         let mut written = Ok(());
@@ -47,7 +51,14 @@ impl LogKeeper {
             written = self.write(state, appended);
         }
         self.remove(history)?; // also when there was no room: this makes some
-        written
+        written.and(archived)
+    }
+
+    /// Copies what is full. That it cannot keeps segments here, and nothing else waits for it.
+    fn archive(&mut self) -> io::Result<()> {
+        let Some(archive) = &mut self.archive else { return Ok(()) };
+        let full = self.progress.full.lock().clone();
+        archive.copy(&*self.disk, &full)
     }
 
     fn write(&mut self, state: &Snapshot, appended: u64) -> io::Result<()> {
@@ -86,6 +97,9 @@ impl LogKeeper {
         loop {
             let oldest = self.progress.full.lock().first().copied();
             let Some(oldest) = oldest.filter(due) else { break };
+            if self.archive.as_ref().is_some_and(|archive| !archive.has(oldest.number)) {
+                break;
+            }
             gone(self.disk.rename(&segment_name(oldest.number), OLD))?;
             self.progress.full.lock().remove(0);
         }

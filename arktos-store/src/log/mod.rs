@@ -17,15 +17,18 @@
 //! content is never given back after a newer one was synced.
 
 mod append;
+mod archive;
 mod disk;
 mod frame;
 mod header;
 mod inspect;
 mod keeper;
+pub(crate) mod pieces;
 mod record;
 mod recover;
+pub(crate) mod restore;
 mod salvage;
-mod snapshot;
+pub(crate) mod snapshot;
 mod spare;
 
 use std::path::Path;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 use arktos_core::Revision;
 
 use self::append::Appender;
+use self::archive::Archive;
 use self::header::{Role, number_of};
 use self::keeper::{Kept, LogKeeper};
 use crate::storage::{AppendError, Group, Journal, Keeper, OpenError, Restore};
@@ -66,6 +70,7 @@ impl Default for LogOptions {
 pub struct LogJournal {
     disk: Arc<dyn Disk>,
     options: LogOptions,
+    archive: Option<Arc<dyn Disk>>,
     appender: Option<Appender>,
     last: Group,
     /// Keeps other processes out; given back last.
@@ -90,10 +95,21 @@ impl LogJournal {
     pub fn on(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, OpenError> {
         let place = disk.place();
         match disk.lock() {
-            Ok(Some(lock)) => Ok(Self { disk, options, appender: None, last: Group::default(), _lock: lock }),
+            Ok(Some(lock)) => {
+                Ok(Self { disk, options, archive: None, appender: None, last: Group::default(), _lock: lock })
+            }
             Ok(None) => Err(OpenError::InUse { place }),
             Err(source) => Err(OpenError::Io { place, source }),
         }
+    }
+
+    /// Lets each segment be copied to an archive as soon as it is full: with a backup and the archive, the store can be
+    /// restored as it was at any moment since ([`backup`](crate::backup)). Nothing is ever removed from the archive,
+    /// and no segment from the log before it has its copy.
+    #[must_use]
+    pub fn with_archive(mut self, archive: Arc<dyn Disk>) -> Self {
+        self.archive = Some(archive);
+        self
     }
 
     fn snapshots(&self) -> Vec<Kept> {
@@ -139,7 +155,8 @@ impl Journal for LogJournal {
         let (disk, options, snapshots) = (self.disk.clone(), self.options.clone(), self.snapshots());
         let newest = snapshots.last().map(|kept| snapshot::size(&*self.disk, kept.group));
         let size = newest.and_then(Result::ok).unwrap_or(0); // only says when the next one is worth its while
-        Some(Box::new(LogKeeper { disk, options, progress, snapshots, taken_at: 0, size, checked: 0 }))
+        let archive = self.archive.take().map(Archive::new);
+        Some(Box::new(LogKeeper { disk, options, progress, archive, snapshots, taken_at: 0, size, checked: 0 }))
     }
 
     fn close(&mut self) -> Result<(), AppendError> {

@@ -22,7 +22,7 @@ mod kind {
 
 /// An entry as it was read.
 #[derive(Debug, PartialEq)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Put { revision: Revision, key: ObjectKey, object: Encoded, expires: Option<Timestamp> },
     Delete { revision: Revision, key: ObjectKey },
     Counter(Arc<str>, i64),

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use super::append::{End, Full, Open};
 use super::disk::{Disk, DiskFile, read_all};
 use super::frame::{self, Found, Frame};
-use super::header::{HEADER, Header, OLD, Role, SPARE, UNFINISHED, damaged, number_of, segment_name};
+use super::header::{
+    HEADER, Header, OLD, Role, SPARE, UNFINISHED, damaged, number_of, refuse_unfinished, segment_name,
+};
 use super::record::{Entry, Reader};
 use super::snapshot;
 use crate::commit::Change;
@@ -15,6 +17,7 @@ use crate::storage::{Group, OpenError, Record, Restore};
 /// history comes back with it; what is older than anybody needs was removed.
 pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenError> {
     let names = disk.list().map_err(|source| OpenError::Io { place: disk.place(), source })?;
+    refuse_unfinished(&disk.place(), &names)?;
     let files = |role| {
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(role, name)).collect();
         numbers.sort_unstable();

@@ -1,11 +1,11 @@
 //! Snapshot files: one state, written beside the log while it is appended to.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read, Write};
 
 use arktos_core::{Revision, Timestamp};
 
-use super::disk::{Disk, DiskFile, read_all};
+use super::disk::{Disk, DiskFile};
 use super::frame::{self, Found};
 use super::header::{HEADER, Header, Role, UNFINISHED, damaged, snapshot_name};
 use super::record::{self, Entry, Reader};
@@ -18,10 +18,27 @@ const FRAME: usize = 1 << 20;
 
 /// Writes a state as a snapshot. Gives back how many bytes it has.
 pub(super) fn write(disk: &dyn Disk, state: &Snapshot) -> io::Result<u64> {
+    let mut out = Whole::new(disk.create(UNFINISHED)?);
+    write_to(&mut out, state, Timestamp::default(), &mut |_| {})?;
+    out.sync()?;
+    let bytes = out.at;
+    drop(out);
+    disk.rename(UNFINISHED, &snapshot_name(state.group()))?;
+    disk.sync_names()?;
+    Ok(bytes)
+}
+
+/// Writes a state, frame by frame, to anything that takes bytes. Says after each frame how many objects were written
+/// so far. `time` stands in every frame: a backup says when it was taken.
+pub(crate) fn write_to(
+    out: &mut dyn Write,
+    state: &Snapshot,
+    time: Timestamp,
+    written: &mut dyn FnMut(u64),
+) -> io::Result<()> {
     let header = Header { role: Role::Snapshot, file: 0, group: state.group(), revision: state.revision().0 };
-    let mut file = disk.create(UNFINISHED)?;
-    file.write(0, &header.write())?;
-    let mut writer = Writer { file, at: HEADER as u64, number: 1, buffer: Vec::new() };
+    out.write_all(&header.write())?;
+    let mut writer = Writer { out, time, number: 1, objects: 0, buffer: Vec::new(), written };
     frame::begin(&mut writer.buffer);
     let expiries: HashMap<Revision, Timestamp> = state.expiries().map(|(at, revision)| (revision, at)).collect();
     record::write_reserved(&mut writer.buffer, state.reserved());
@@ -37,37 +54,71 @@ pub(super) fn write(disk: &dyn Disk, state: &Snapshot) -> io::Result<u64> {
         for stored in state.range(resource, &Within::Everywhere, None) {
             let expires = expiries.get(&stored.revision).copied();
             record::write_put(&mut writer.buffer, stored.revision, resource, &stored.path, &stored.object, expires);
+            writer.objects += 1;
             writer.flush_when_full()?;
         }
     }
-    writer.flush(true)?;
-    writer.file.sync()?;
-    drop(writer.file);
-    disk.rename(UNFINISHED, &snapshot_name(state.group()))?;
-    disk.sync_names()?;
-    Ok(writer.at)
+    writer.flush(true)
 }
 
-struct Writer {
-    file: Box<dyn DiskFile>,
-    at: u64,
+struct Writer<'a> {
+    out: &'a mut dyn Write,
+    time: Timestamp,
     number: u64,
+    objects: u64,
     buffer: Vec<u8>,
+    written: &'a mut dyn FnMut(u64),
 }
 
-impl Writer {
+impl Writer<'_> {
     fn flush_when_full(&mut self) -> io::Result<()> {
         if self.buffer.len() < FRAME { Ok(()) } else { self.flush(false) }
     }
 
     fn flush(&mut self, last: bool) -> io::Result<()> {
-        let head = frame::Head { file: 0, number: self.number, durable: 0, time: Timestamp::default(), last };
+        let head = frame::Head { file: 0, number: self.number, durable: 0, time: self.time, last };
         frame::end(&mut self.buffer, head);
-        self.file.write(self.at, &self.buffer)?;
-        self.at += self.buffer.len() as u64;
+        self.out.write_all(&self.buffer)?;
         self.number += 1;
         frame::begin(&mut self.buffer);
+        (self.written)(self.objects);
         Ok(())
+    }
+}
+
+/// A file, written or read from its beginning.
+pub(super) struct Whole {
+    file: Box<dyn DiskFile>,
+    at: u64,
+}
+
+impl Whole {
+    pub(super) fn new(file: Box<dyn DiskFile>) -> Self {
+        Self { file, at: 0 }
+    }
+
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+impl Write for Whole {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(self.at, bytes)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Whole {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(self.at, into)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
@@ -115,31 +166,71 @@ pub(super) fn read_header(disk: &dyn Disk, name: &str) -> Result<Header, OpenErr
 /// Restores the state that a snapshot has.
 pub(super) fn read(disk: &dyn Disk, name: &str, restore: &mut Restore) -> Result<(), OpenError> {
     let place = format!("{}/{name}", disk.place());
-    let bytes = disk
-        .open(name)
-        .and_then(|mut file| read_all(&mut *file))
-        .map_err(|source| OpenError::Io { place: place.clone(), source })?;
-    let header = Header::read(Role::Snapshot, &place, &bytes)?;
+    let file = disk.open(name).map_err(|source| OpenError::Io { place: place.clone(), source })?;
+    read_from(&place, &mut Whole::new(file), restore).map(drop)
+}
+
+/// What was read of a snapshot.
+pub(crate) struct Contents {
+    pub group: u64,
+    pub revision: Revision,
+    /// When it was taken; zero where it does not say.
+    pub time: Timestamp,
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+/// Restores the state that a snapshot or a backup has.
+pub(crate) fn read_from(place: &str, input: &mut dyn Read, restore: &mut Restore) -> Result<Contents, OpenError> {
+    let found = read_each(place, input, &mut |entry| take(restore, entry))?;
+    restore.revision(found.revision);
+    restore.number(found.group);
+    Ok(found)
+}
+
+/// Gives each entry of a snapshot or a backup to a function, holding one frame of it at a time. Every byte of it is
+/// checked.
+pub(crate) fn read_each(place: &str, input: &mut dyn Read, each: &mut dyn FnMut(Entry)) -> Result<Contents, OpenError> {
+    let io = |source| OpenError::Io { place: place.to_owned(), source };
+    let mut bytes = Vec::new();
+    (&mut *input).take(HEADER as u64).read_to_end(&mut bytes).map_err(io)?;
+    let header = Header::read(Role::Snapshot, place, &bytes)?;
+    let (group, revision) = (header.group, Revision(header.revision));
+    let mut found = Contents { group, revision, time: Timestamp::default(), objects: 0, bytes: HEADER as u64 };
     let mut reader = Reader::default();
-    let (mut at, mut number) = (HEADER, 1);
-    loop {
-        let Found::Frame(frame) = frame::find(&bytes, at, 0) else {
-            return Err(damaged(&place, format!("the frame at byte {at} is not whole")));
+    for number in 1.. {
+        let at = found.bytes;
+        read_frame(input, &mut bytes).map_err(io)?;
+        let Found::Frame(frame) = frame::find(&bytes, 0, 0) else {
+            return Err(damaged(place, format!("the frame at byte {at} is not whole")));
         };
         if frame.head.number != number {
-            return Err(damaged(&place, format!("frame {number} is missing at byte {at}")));
+            return Err(damaged(place, format!("frame {number} is missing at byte {at}")));
         }
         let entries = reader.entries(frame.payload);
-        for entry in entries.ok_or_else(|| damaged(&place, format!("the frame at byte {at} has unknown entries")))? {
-            take(restore, entry);
+        for entry in entries.ok_or_else(|| damaged(place, format!("the frame at byte {at} has unknown entries")))? {
+            found.objects += u64::from(matches!(entry, Entry::Put { .. }));
+            each(entry);
         }
-        (at, number) = (frame.range.end, number + 1);
+        found.bytes += frame.range.len() as u64;
+        found.time = frame.head.time;
         if frame.head.last {
             break;
         }
     }
-    restore.revision(Revision(header.revision));
-    restore.number(header.group);
+    if input.read(&mut [0]).map_err(io)? > 0 {
+        return Err(damaged(place, format!("something follows its last frame at byte {}", found.bytes)));
+    }
+    Ok(found)
+}
+
+/// Reads as many bytes as the frame that begins here says it has, or what there is of them.
+fn read_frame(input: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    (&mut *input).take(frame::HEAD as u64).read_to_end(bytes)?;
+    if let Some(rest) = frame::rest_of(bytes, 0) {
+        (&mut *input).take(rest).read_to_end(bytes)?; // a length that lies ends with the file
+    }
     Ok(())
 }
 
