@@ -36,7 +36,7 @@ use crate::select::{Selection, WatchError};
 use crate::storage::{Journal, OpenError, Restore, Storage};
 
 pub use self::cursor::Cursor;
-pub use self::list_watch::{ListWatch, Told};
+pub use self::list_watch::ListWatch;
 pub(crate) use self::restore::Restoring;
 pub use self::shared::Publisher;
 pub use self::snapshot::Snapshot;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::{LabelSelector, ObjectPath, Revision, Timestamp};
+use arktos_store::client::WatchListEvent;
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{
-    Change, Commit, Delivery, Engine, EngineConfig, Expect, ListWatch, Random, Selection, Stored, Told, WatchError,
-    Within,
+    Change, Commit, Delivery, Engine, EngineConfig, Expect, ListWatch, Random, Selection, Stored, WatchError, Within,
 };
 use model::{key, object, resource};
 
@@ -66,11 +66,11 @@ async fn initial(stream: &mut ListWatch) -> (Contents, Revision) {
     loop {
         assert_eq!(stream.bookmark_now(), None, "nobody may go on from among the initial objects");
         match stream.next().await.expect("goes on") {
-            Told::Delivery(delivery) => {
+            WatchListEvent::Delivery(delivery) => {
                 assert!(matches!(delivery, Delivery::Added(_)), "{delivery:?}");
                 fold(&mut state, delivery);
             }
-            Told::InitialEnd(revision) => return (state, revision),
+            WatchListEvent::InitialEnd(revision) => return (state, revision),
         }
     }
 }
@@ -110,7 +110,7 @@ async fn the_state_folded_from_the_stream_is_the_stores_at_every_point() {
                 assert_eq!(state, contents(&engine, &selection, at));
                 for _ in 0..100 {
                     let Ok(next) = tokio::time::timeout(Duration::from_secs(1), stream.next()).await else { break };
-                    let Ok(Told::Delivery(delivery)) = next else { panic!("{next:?}") };
+                    let Ok(WatchListEvent::Delivery(delivery)) = next else { panic!("{next:?}") };
                     assert!(delivery.revision() > at, "in order, and nothing twice");
                     at = delivery.revision();
                     fold(&mut state, delivery);
@@ -154,8 +154,8 @@ async fn k8s_126958_the_mark_comes_at_once_in_an_idle_store_and_with_its_newest_
         loop {
             // nothing is waited for
             match futures::poll!(std::pin::pin!(stream.next())) {
-                std::task::Poll::Ready(Ok(Told::Delivery(_))) => ready += 1,
-                std::task::Poll::Ready(Ok(Told::InitialEnd(revision))) => break assert_eq!(revision, newest),
+                std::task::Poll::Ready(Ok(WatchListEvent::Delivery(_))) => ready += 1,
+                std::task::Poll::Ready(Ok(WatchListEvent::InitialEnd(revision))) => break assert_eq!(revision, newest),
                 other => panic!("{other:?} after {ready}"),
             }
         }
@@ -177,7 +177,7 @@ async fn a_consumer_whom_history_has_passed_by_is_told_so_and_never_skips() {
     let mut patient = engine.list_watch(pods()).await.expect("opens");
     initial(&mut patient).await;
     for _ in 0..5 {
-        assert!(matches!(slow.next().await, Ok(Told::Delivery(Delivery::Added(_)))));
+        assert!(matches!(slow.next().await, Ok(WatchListEvent::Delivery(Delivery::Added(_)))));
     }
     let first = engine.snapshot().revision();
     for value in 0..100 {
@@ -190,8 +190,8 @@ async fn a_consumer_whom_history_has_passed_by_is_told_so_and_never_skips() {
     let mut rest = 0;
     loop {
         match slow.next().await {
-            Ok(Told::Delivery(Delivery::Added(_))) => rest += 1,
-            Ok(Told::InitialEnd(revision)) => break assert_eq!((rest, revision), (13, first)),
+            Ok(WatchListEvent::Delivery(Delivery::Added(_))) => rest += 1,
+            Ok(WatchListEvent::InitialEnd(revision)) => break assert_eq!((rest, revision), (13, first)),
             other => panic!("{other:?}"),
         }
     }
@@ -217,7 +217,7 @@ async fn objects_from_elsewhere_come_in_their_place_and_once() {
     for stream in [engine.list_watch(pods()).await, engine.list_watch_from(engine.snapshot(), pods())] {
         let mut stream = stream.expect("opens").beside(vec![beside("zz"), beside("aa")]);
         let mut paths = Vec::new();
-        while let Told::Delivery(Delivery::Added(stored)) = stream.next().await.expect("goes on") {
+        while let WatchListEvent::Delivery(Delivery::Added(stored)) = stream.next().await.expect("goes on") {
             paths.push(stored.path);
         }
         assert_eq!(paths.len(), 20);

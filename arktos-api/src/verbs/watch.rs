@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::{Revision, Status};
-use arktos_store::{Clock, Delivery, ListWatch, Told, WatchError};
+use arktos_store::client::WatchListEvent;
+use arktos_store::{Clock, Delivery, ListWatch, WatchError};
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, Stream};
 
@@ -114,7 +115,7 @@ enum Progress {
 
 /// What a watch that waited was woken by.
 enum Woken {
-    Event(Result<Told, WatchError>),
+    Event(Result<WatchListEvent, WatchError>),
     End,
     Tick,
 }
@@ -138,11 +139,11 @@ impl Watcher {
                 }
             };
             match woken {
-                Woken::Event(Ok(Told::Delivery(delivery))) => return Some(Frame::Delivery(delivery)),
-                Woken::Event(Ok(Told::InitialEnd(revision))) if self.marks_end => {
+                Woken::Event(Ok(WatchListEvent::Delivery(delivery))) => return Some(Frame::Delivery(delivery)),
+                Woken::Event(Ok(WatchListEvent::InitialEnd(revision))) if self.marks_end => {
                     return Some(Frame::InitialEnd(revision));
                 }
-                Woken::Event(Ok(Told::InitialEnd(_))) => {}
+                Woken::Event(Ok(WatchListEvent::InitialEnd(_))) => {}
                 Woken::Event(Err(WatchError::Closed)) => self.state = Progress::Ended,
                 Woken::Event(Err(error)) => {
                     self.state = Progress::Ended;

@@ -8,25 +8,17 @@ use arktos_core::{ObjectPath, Revision};
 
 use super::cursor::Cursor;
 use super::snapshot::Snapshot;
+use crate::client::WatchListEvent;
 use crate::select::{Delivery, Selection, Stored, WatchError};
 
 /// How many objects are taken from the snapshot at once.
 const CHUNK: usize = 128;
 
-/// What a [`ListWatch`] hands over.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Told {
-    /// An object that is there from the start ([`Delivery::Added`]), or a change.
-    Delivery(Delivery),
-    /// Everything that was there has been handed over: it was the state of this revision, which is not older than the
-    /// newest at the time of the request. Comes once; what follows are changes after it.
-    InitialEnd(Revision),
-}
-
 /// What there is, then what happens, in one stream: every object of one snapshot, a mark, and every change after that
 /// snapshot, exactly once and without a gap.
 ///
-/// It holds the snapshot until the mark, a hundred-odd objects at a time beside it, and then is no more than a
+/// The mark ([`WatchListEvent::InitialEnd`]) comes once, with the revision of the snapshot; what follows are changes
+/// after it. It holds the snapshot until the mark, a hundred-odd objects at a time beside it, and then is no more than a
 /// [`Cursor`]. One that is read so slowly that history passes it by ends with [`WatchError::Compacted`], be it in the
 /// middle of the initial objects or later.
 pub struct ListWatch {
@@ -68,21 +60,32 @@ impl ListWatch {
     ///
     /// # Errors
     /// [`WatchError`], after which it has ended.
-    pub async fn next(&mut self) -> Result<Told, WatchError> {
+    pub async fn next(&mut self) -> Result<WatchListEvent, WatchError> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
     /// As [`next`](Self::next), for those who poll.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Told, WatchError>> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchListEvent, WatchError>> {
         if let Some(initial) = &mut self.initial {
             if let Some(stored) = initial.next() {
-                return Poll::Ready(Ok(Told::Delivery(Delivery::Added(stored))));
+                return Poll::Ready(Ok(WatchListEvent::Delivery(Delivery::Added(stored))));
             }
             let revision = initial.snapshot.revision();
             self.initial = None; // lets go of the snapshot
-            return Poll::Ready(Ok(Told::InitialEnd(revision)));
+            return Poll::Ready(Ok(WatchListEvent::InitialEnd(revision)));
         }
-        self.cursor.poll_next(context).map_ok(Told::Delivery)
+        self.cursor.poll_next(context).map_ok(WatchListEvent::Delivery)
+    }
+
+    /// What comes next, if it is there already; never waits.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> Result<Option<WatchListEvent>, WatchError> {
+        match self.poll_next(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(next) => next.map(Some),
+            Poll::Pending => Ok(None),
+        }
     }
 
     /// The revision of a bookmark that may be sent now, as [`Cursor::bookmark_now`]. None before the mark: a bookmark

@@ -1,23 +1,20 @@
 //! An engine as a source of informers: queries by the names clients use, bookmarks, the initial state in the watch.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{GroupResource, ObjectPath, Reason, Revision, Status};
+use arktos_core::{GroupResource, Reason, Revision, Status};
 use async_trait::async_trait;
-use futures::future::{BoxFuture, Either, select};
-use futures::{Stream, StreamExt, stream};
+use futures::future::{BoxFuture, Either, ready, select};
+use futures::{StreamExt, stream};
 
-use super::{Cursor, Engine, Snapshot};
+use super::{Engine, ListWatch};
 use crate::client::{Listing, Query, Source, WatchListEvent, WatchListStream, WatchStream};
 use crate::clock::Clock;
-use crate::select::{Delivery, Field, FieldTest, Selection, Stored, WatchError};
+use crate::select::{Delivery, Field, FieldTest, Selection, WatchError};
 
 /// How often a quiet watch is told how far it has come.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// How many objects of the initial state are taken from the snapshot at once.
-const INITIAL_CHUNK: usize = 256;
 
 /// Where a resource's selectable field is kept, by the field's name.
 type Fields = Arc<dyn Fn(&GroupResource, &str) -> Option<Field> + Send + Sync>;
@@ -81,10 +78,11 @@ impl EngineSource {
         Ok(selection)
     }
 
-    fn changes(&self, selection: Selection, after: Revision) -> Result<Changes, Status> {
-        let cursor = self.engine.watch(selection, after).map_err(|error| fault(&error))?;
-        let clock = self.clock.clone();
-        Ok(Changes { cursor, tick: clock.sleep(BOOKMARK_EVERY), clock, confirmed: false, ended: false })
+    fn follow(&self, opened: Result<ListWatch, WatchError>) -> Result<WatchListStream, Status> {
+        let (told, clock) = (opened.map_err(|error| fault(&error))?, self.clock.clone());
+        let changes = Changes { told, tick: clock.sleep(BOOKMARK_EVERY), clock, confirmed: false, ended: false };
+        let next = |mut changes: Changes| async move { changes.next().await.map(|next| (next, changes)) };
+        Ok(stream::unfold(changes, next).boxed())
     }
 }
 
@@ -99,50 +97,26 @@ impl Source for EngineSource {
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
-        Ok(self.changes(self.selection(query)?, after)?.into_stream().boxed())
+        let opened = self.engine.watch(self.selection(query)?, after).map(ListWatch::from);
+        let changes = self.follow(opened)?.filter_map(|event| {
+            ready(match event {
+                Ok(WatchListEvent::Delivery(delivery)) => Some(Ok(delivery)),
+                Ok(WatchListEvent::InitialEnd(_)) => None, // it has no initial state
+                Err(status) => Some(Err(status)),
+            })
+        });
+        Ok(changes.boxed())
     }
 
     async fn watch_list(&self, query: &Query) -> Result<WatchListStream, Status> {
-        let selection = self.selection(query)?;
-        let snapshot = self.engine.latest().await.map_err(|error| fault(&error))?;
-        let revision = snapshot.revision();
-        let changes = self.changes(selection.clone(), revision)?;
-        let initial = Initial { snapshot, selection, last: None, ready: VecDeque::new(), done: false };
-        let initial = stream::iter(initial).map(|stored| Ok(WatchListEvent::Delivery(Delivery::Added(stored))));
-        let end = stream::iter([Ok(WatchListEvent::InitialEnd(revision))]);
-        let changes = changes.into_stream().map(|delivery| delivery.map(WatchListEvent::Delivery));
-        Ok(initial.chain(end).chain(changes).boxed())
+        let opened = self.engine.list_watch(self.selection(query)?).await;
+        self.follow(opened)
     }
 }
 
-/// What a snapshot has of a selection, some at a time.
-struct Initial {
-    snapshot: Snapshot,
-    selection: Selection,
-    last: Option<ObjectPath>,
-    ready: VecDeque<Stored>,
-    done: bool,
-}
-
-impl Iterator for Initial {
-    type Item = Stored;
-
-    fn next(&mut self) -> Option<Stored> {
-        if self.ready.is_empty() && !self.done {
-            let selection = &self.selection;
-            let found = self.snapshot.range(&selection.resource, &selection.within, self.last.as_ref());
-            let found = found.filter(|stored| selection.matches(&stored.path, &stored.object));
-            self.ready = found.take(INITIAL_CHUNK).collect();
-            self.done = self.ready.len() < INITIAL_CHUNK;
-            self.last = self.ready.back().map(|stored| stored.path.clone());
-        }
-        self.ready.pop_front()
-    }
-}
-
-/// One watch, as its stream pulls it along: a cursor, and nothing that fills up.
+/// One watch, as its stream pulls it along: nothing that fills up.
 struct Changes {
-    cursor: Cursor,
+    told: ListWatch,
     clock: Arc<dyn Clock>,
     tick: BoxFuture<'static, ()>,
     /// Whether the watcher has been told that it has caught up. Later, bookmarks come by the clock.
@@ -151,20 +125,16 @@ struct Changes {
 }
 
 impl Changes {
-    fn into_stream(self) -> impl Stream<Item = Result<Delivery, Status>> + Send + 'static {
-        stream::unfold(self, |mut changes| async move { changes.next().await.map(|next| (next, changes)) })
-    }
-
-    async fn next(&mut self) -> Option<Result<Delivery, Status>> {
+    async fn next(&mut self) -> Option<Result<WatchListEvent, Status>> {
         if self.ended {
             return None;
         }
-        let next = match self.cursor.try_next() {
-            Ok(Some(delivery)) => Ok(delivery),
+        let next = match self.told.try_next() {
+            Ok(Some(event)) => Ok(event),
             Ok(None) if self.confirmed => self.waited().await,
             Ok(None) => {
                 self.confirmed = true;
-                Ok(Delivery::Bookmark(self.cursor.bookmark_now()))
+                Ok(self.bookmark())
             }
             Err(error) => Err(error),
         };
@@ -176,15 +146,20 @@ impl Changes {
     }
 
     /// The next delivery, or a bookmark when it is time for one.
-    async fn waited(&mut self) -> Result<Delivery, WatchError> {
+    async fn waited(&mut self) -> Result<WatchListEvent, WatchError> {
         {
-            let next = std::pin::pin!(self.cursor.next());
+            let next = std::pin::pin!(self.told.next());
             if let Either::Left((next, _)) = select(next, &mut self.tick).await {
                 return next;
             }
         }
         self.tick = self.clock.sleep(BOOKMARK_EVERY);
-        Ok(Delivery::Bookmark(self.cursor.bookmark_now()))
+        Ok(self.bookmark())
+    }
+
+    /// A bookmark; only ever asked for when the initial state has been delivered.
+    fn bookmark(&mut self) -> WatchListEvent {
+        WatchListEvent::Delivery(Delivery::Bookmark(self.told.bookmark_now().unwrap_or_default()))
     }
 }
 
