@@ -120,8 +120,11 @@ impl Cursor {
             }
             let mut wakes = self.wakes.lock();
             // Whoever publishes stores the state before it takes this lock: an end that is seen here is the end.
-            let end = self.view.with(|state| state.resource(&self.selection.resource).map_or(0, |kept| kept.log.end()));
-            if end > self.place {
+            let moved = self.view.with(|state| {
+                let end = state.resource(&self.selection.resource).map_or(0, |kept| kept.log.end());
+                end > self.place || self.passed < state.origin
+            });
+            if moved {
                 continue;
             }
             if self.view.is_closed() {
