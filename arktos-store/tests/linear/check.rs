@@ -125,7 +125,7 @@ impl Checker<'_> {
             if revisions.len() != plan.writes.len() || revisions.last().is_some_and(|last| last != revision) {
                 return self.broken(Why::Lost, op);
             }
-            let certain = |write: &PlannedWrite| write.value.is_some() || !may_be_nothing(write);
+            let certain = |write: &PlannedWrite| write.value.is_some() || !may_be_nothing(write, plan);
             for (_, revision) in plan.writes.iter().zip(revisions).filter(|(write, _)| certain(write)) {
                 if !given.insert(*revision) {
                     return self.broken(Why::RevisionTwice, op);
@@ -191,7 +191,7 @@ impl Checker<'_> {
             }
             match outcome {
                 Outcome::Committed { revision, .. } if *revision == entry.revision => {
-                    candidates.push((may_be_nothing(write), self.history[op].call, op));
+                    candidates.push((may_be_nothing(write, plan), self.history[op].call, op));
                 }
                 Outcome::Unknown if may(write, plan) => candidates.push((true, self.history[op].call, op)),
                 _ => {}
@@ -267,7 +267,7 @@ impl Checker<'_> {
                 (Some((_, after)), _) => Ok(after),
                 (None, Outcome::Committed { revision, .. }) => {
                     let at = self.at(*revision);
-                    if plan.writes.iter().any(|write| !may_be_nothing(write) || write.value.is_some()) {
+                    if plan.writes.iter().any(|write| !may_be_nothing(write, plan) || write.value.is_some()) {
                         return self.broken(Why::Lost, op);
                     }
                     if at < told {
@@ -402,9 +402,11 @@ impl Checker<'_> {
     }
 }
 
-/// Whether a write may change nothing and be accepted all the same.
-fn may_be_nothing(write: &PlannedWrite) -> bool {
-    write.value.is_none() && matches!(write.expect, Expect::Anything | Expect::Absent)
+/// Whether a write may change nothing and be accepted all the same: the deletion of what is not there, unless a guard of
+/// the same commit asks that it is.
+fn may_be_nothing(write: &PlannedWrite, plan: &Plan) -> bool {
+    let guards = || plan.guards.iter().filter(|(key, _)| *key == write.key);
+    write.value.is_none() && holds(write.expect, None) && guards().all(|(_, expect)| holds(*expect, None))
 }
 
 fn made(entry: &Entry, write: &PlannedWrite) -> bool {
