@@ -13,10 +13,11 @@
 //! # A journal, step by step
 //!
 //! 1. **Keep** of each group: its number and time, the records in order, the counters, `reserved` and `resumed`. Of an
-//!    object that is put: its type (`object.header().type_meta()`), its header in one piece (`object.header().packed()`),
-//!    its bytes (`object.tail()`), and when it expires; [`Encoded::from_parts`](arktos_core::Encoded::from_parts) makes
-//!    it again. Objects of one type are to share it: it is an `Arc`. Take [`Group`] apart by name, without `..`: it is
-//!    not `#[non_exhaustive]` so that a field that is new to a backend does not compile, rather than get lost.
+//!    object that is put: its type (`object.header().type_meta()`), its header in one piece
+//!    (`object.header().packed()`), its bytes (`object.tail()`), and when it expires;
+//!    [`Encoded::from_parts`](arktos_core::Encoded::from_parts) makes it again. Objects of one type are to share it: it
+//!    is an `Arc`. Take [`Group`] apart by name, without `..`: it is not `#[non_exhaustive]` so that a field that is
+//!    new to a backend does not compile, rather than get lost.
 //! 2. **Order.** What comes back does so in the order in which it was appended. The numbers of groups have no gaps: one
 //!    that is missing is damage.
 //! 3. **A crash** leaves the last groups that were not synced whole, torn or absent. A torn one is removed by `load`,
