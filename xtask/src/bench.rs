@@ -5,39 +5,72 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::run::{cargo, named_files, root};
+use crate::run::{cargo, named_files, named_folders, root};
+use crate::tools;
 
 /// Which benchmark to run, and how.
 #[derive(clap::Args)]
 pub struct BenchArgs {
-    /// The benchmark: a file in benches/
+    /// The benchmark: a file or a folder in benches/
     name: String,
     /// Measure for a short time: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
-    /// Write the figures to a file as JSON: for each measurement, mean and median in nanoseconds
+    /// Write the figures to a file as JSON: for criterion's, mean and median in nanoseconds
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Only the measurements of this name
+    #[arg(long, value_name = "MEASUREMENT")]
+    only: Option<String>,
 }
 
-/// Runs a benchmark.
+/// Runs a benchmark. One that is a file measures with criterion; one that is a folder measures whole systems by itself,
+/// with an etcd beside ours where that can be built.
 ///
 /// # Errors
 /// A sentence that names the benchmarks there are, or says what failed.
 pub fn bench(args: &BenchArgs) -> Result<(), String> {
-    let known = named_files("benches")?;
-    if !known.contains(&args.name) {
+    let (criterion, whole) = (named_files("benches")?, named_folders("benches")?);
+    if whole.contains(&args.name) {
+        return bench_whole(args);
+    }
+    if !criterion.contains(&args.name) {
+        let known = [criterion, whole].concat();
         return Err(format!("there is no benchmark {:?}; there are: {}", args.name, known.join(", ")));
     }
     let mut arguments = vec!["bench", "--package", "arktos", "--bench", &args.name, "--"];
     if args.quick {
         arguments.extend(["--warm-up-time", "0.5", "--measurement-time", "1", "--sample-size", "10"]);
     }
+    arguments.extend(args.only.as_deref());
     cargo(&arguments)?;
     let Some(file) = &args.json else { return Ok(()) };
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let figures = figures(&target.join("criterion"), &args.name)?;
     fs::write(file, format!("{figures:#}\n")).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn bench_whole(args: &BenchArgs) -> Result<(), String> {
+    let tools = tools::install_some(&["protoc", "etcd", "valgrind"]);
+    tools::report(&tools);
+    let mut arguments = vec!["bench", "--package", "arktos", "--bench", &args.name];
+    if tools.iter().any(|tool| tool.name == "protoc" && tool.found) {
+        arguments.extend(["--features", "bench-etcd"]);
+    }
+    arguments.push("--");
+    if args.quick {
+        arguments.push("--quick");
+    }
+    if let Some(only) = &args.only {
+        arguments.extend(["--only", only]);
+    }
+    // cargo runs it in a directory of its own choice
+    let file = args.json.as_ref().map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
+    let file = file.map(|file| file.display().to_string());
+    if let Some(file) = &file {
+        arguments.extend(["--json", file]);
+    }
+    cargo(&arguments)
 }
 
 /// What criterion has written down of a benchmark's measurements, which it names `benchmark/measurement` and keeps in

@@ -39,11 +39,26 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// A sentence that names the folder that cannot be read.
 pub fn named_files(folder: &str) -> Result<Vec<String>, String> {
+    let names = entries(folder)?.into_iter();
+    Ok(names.filter_map(|(name, _)| Some(name.strip_suffix(".rs")?.to_owned())).collect())
+}
+
+/// The names of the folders in a folder of the workspace, sorted.
+///
+/// # Errors
+/// As [`named_files`].
+pub fn named_folders(folder: &str) -> Result<Vec<String>, String> {
+    Ok(entries(folder)?.into_iter().filter_map(|(name, is_folder)| is_folder.then_some(name)).collect())
+}
+
+/// What is in a folder, sorted by name, and whether it is a folder itself.
+fn entries(folder: &str) -> Result<Vec<(String, bool)>, String> {
     let entries = std::fs::read_dir(root().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned())).collect();
-    names.sort_unstable();
-    Ok(names)
+    let named =
+        entries.flatten().filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path().is_dir())));
+    let mut named: Vec<(String, bool)> = named.collect();
+    named.sort_unstable();
+    Ok(named)
 }
 
 /// Whether a program runs with an argument that makes it say something and end.

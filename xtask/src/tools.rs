@@ -14,23 +14,29 @@ pub struct Tool {
     pub skipped: &'static str,
 }
 
-/// Looks for every program, and installs those that are missing where a package manager can.
+/// Every program: its name, an argument with which it says something and ends, its package, what is skipped without it.
+const WANTED: [(&str, &str, &str, &str); 4] = [
+    ("protoc", "--version", "protobuf-compiler", "the etcd store (it is not even built)"),
+    ("etcd", "--version", "etcd-server", "tests of the etcd store against a real etcd, and the benchmark's peer"),
+    ("kubectl", "--help", "kubernetes-client", "end-to-end tests with a real kubectl"),
+    ("valgrind", "--version", "valgrind", "counting instructions in benchmarks"),
+];
+
+/// Looks for what the tests use, and installs what is missing where a package manager can.
 pub fn install() -> Vec<Tool> {
-    let wanted = [
-        ("protoc", "--version", "protobuf-compiler", "the etcd store (it is not even built)"),
-        ("etcd", "--version", "etcd-server", "tests of the etcd store against a real etcd"),
-        ("kubectl", "--help", "kubernetes-client", "end-to-end tests with a real kubectl"),
-    ];
-    let missing: Vec<&str> = wanted
-        .iter()
-        .filter(|(name, argument, ..)| !answers(name, argument))
-        .map(|(_, _, package, _)| *package)
-        .collect();
+    install_some(&["protoc", "etcd", "kubectl"])
+}
+
+/// As [`install`], for programs by name.
+pub fn install_some(names: &[&str]) -> Vec<Tool> {
+    let wanted = || WANTED.iter().filter(|(name, ..)| names.contains(name));
+    let missing: Vec<&str> =
+        wanted().filter(|(name, argument, ..)| !answers(name, argument)).map(|(_, _, package, _)| *package).collect();
     if !missing.is_empty() {
         println!("missing: {}", missing.join(", "));
         apt_get(&missing);
     }
-    wanted.iter().map(|&(name, argument, _, skipped)| Tool { name, found: answers(name, argument), skipped }).collect()
+    wanted().map(|&(name, argument, _, skipped)| Tool { name, found: answers(name, argument), skipped }).collect()
 }
 
 /// Prints what is there and what is skipped for want of the rest.

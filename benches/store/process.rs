@@ -1,0 +1,51 @@
+//! What a process has used, as Linux tells it.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The processor time that this process has used, in seconds: all threads, user and system.
+pub fn cpu() -> f64 {
+    seconds(ClockId::ProcessCPUTime)
+}
+
+/// The processor time that this thread has used, in seconds.
+pub fn thread_cpu() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    Duration::try_from(time).unwrap_or_default().as_secs_f64()
+}
+
+/// The processor time that another process has used, in seconds, to a hundredth.
+#[cfg(feature = "bench-etcd")]
+pub fn cpu_of(pid: u32) -> f64 {
+    const TICKS: f64 = 100.0; // a second, always, in this file
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
+}
+
+/// The memory of this process that is resident, in bytes.
+pub fn resident() -> f64 {
+    number_of("/proc/self/status", "VmRSS:") * 1024.0
+}
+
+/// How many bytes this process has had read from disks.
+pub fn read_from_disk() -> f64 {
+    number_of("/proc/self/io", "read_bytes:")
+}
+
+/// How many bytes this process has handed to `write` and its like.
+pub fn written() -> f64 {
+    number_of("/proc/self/io", "wchar:")
+}
+
+fn number_of(file: &str, name: &str) -> f64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
+}
