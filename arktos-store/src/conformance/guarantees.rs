@@ -198,7 +198,7 @@ impl Recording {
     }
 
     /// The part of what is expected that lies after one revision and not after another.
-    fn between<'a>(expected: &'a [Delivery], after: Revision, until: Revision) -> &'a [Delivery] {
+    fn between(expected: &[Delivery], after: Revision, until: Revision) -> &[Delivery] {
         let from = expected.partition_point(|delivery| delivery.revision() <= after);
         let to = expected.partition_point(|delivery| delivery.revision() <= until);
         expected.get(from..to).unwrap_or_default()

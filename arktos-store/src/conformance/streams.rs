@@ -25,8 +25,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 const OFFSET: u64 = 100;
 
 pub(super) async fn check(kit: &Kit<'_>) -> Checked {
-    let mut config = EngineConfig::default();
-    config.history_window = WINDOW;
+    let config = EngineConfig { history_window: WINDOW, ..EngineConfig::default() };
     kit.configured(config, |engine, clock| async move { run(&engine, &clock).await }).await
 }
 
