@@ -209,7 +209,7 @@ mod tests {
         let mut bytes = fs::read(&file).expect("reads");
         bytes[70] ^= 1;
         fs::write(&file, &bytes).expect("writes");
-        let said = check(&CheckArgs { file: file }).expect_err("is damaged");
+        let said = check(&CheckArgs { file }).expect_err("is damaged");
         assert!(said.contains("partition-0") && said.contains("take another one"), "{said}");
     }
 }

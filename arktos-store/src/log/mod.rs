@@ -16,6 +16,7 @@
 //! has made everything written before it durable; a sector of 512 bytes is written whole or not at all; a file's old
 //! content is never given back after a newer one was synced.
 
+mod ahead;
 mod append;
 mod archive;
 mod disk;

@@ -1,9 +1,11 @@
 //! What is found when the log is opened, and what is made of it.
 
 use std::collections::VecDeque;
+use std::io::Read;
 
+use super::ahead::{Ahead, read_ahead};
 use super::append::{End, Full, Open};
-use super::disk::{Disk, DiskFile, read_all};
+use super::disk::Disk;
 use super::frame::{self, Found, Frame};
 use super::header::{
     HEADER, Header, OLD, Role, SPARE, UNFINISHED, damaged, number_of, refuse_unfinished, segment_name,
@@ -24,19 +26,30 @@ pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenEr
         numbers
     };
     let segments = read_headers(disk, &files(Role::Segment))?;
-    restore_snapshot(disk, &names, &segments, restore)?;
+    let base = base_snapshot(disk, &names, &segments)?;
+    let base_group = base.as_ref().map_or(0, |(_, group)| *group);
     let in_snapshot = files(Role::Snapshot).last().copied().unwrap_or(0);
-    let unsure = VecDeque::new();
-    let mut loader = Loader { disk, restore, reader: Reader::default(), closed: false, in_snapshot, bytes: 0, unsure };
-    let mut full = Vec::new();
-    for pair in segments.windows(2) {
-        if let [segment, next] = pair {
-            loader.full_segment(segment, next.group)?;
+    // all that is in a segment may be in the snapshot
+    let needed = |at: usize| segments.get(at + 1).is_none_or(|next| next.group > base_group + 1);
+    let names_needed = segments.iter().enumerate().filter(|(at, _)| needed(*at)).map(|(_, it)| segment_name(it.file));
+    let to_read: Vec<String> = base.iter().map(|(name, _)| name.clone()).chain(names_needed).collect();
+    let loaded = read_ahead(disk, to_read, |ahead| {
+        if let Some((name, group)) = &base {
+            restore_snapshot(disk, name, *group, ahead, restore)?;
+        }
+        let mut loader = Loader::new(disk, ahead, restore, in_snapshot);
+        let mut full = Vec::new();
+        for (at, pair) in segments.windows(2).enumerate() {
+            let [segment, next] = pair else { continue };
+            if needed(at) {
+                loader.full_segment(segment, next.group)?;
+            }
             full.push(Full { number: segment.file, last_group: next.group.saturating_sub(1) });
         }
-    }
-    let open = segments.last().map(|newest| loader.newest_segment(newest)).transpose()?;
-    let (closed, bytes) = (loader.closed, loader.bytes);
+        let open = segments.last().map(|newest| loader.newest_segment(newest)).transpose()?;
+        Ok((open, full, loader.closed, loader.bytes))
+    });
+    let (open, full, closed, bytes) = loaded.map_err(|source| OpenError::Io { place: disk.place(), source })??;
     if closed {
         restore.closed();
     }
@@ -71,41 +84,46 @@ fn read_headers(disk: &dyn Disk, numbers: &[u64]) -> Result<Vec<Header>, OpenErr
     Ok(segments)
 }
 
-/// Restores the oldest snapshot after which no group is missing.
-fn restore_snapshot(
-    disk: &dyn Disk,
-    names: &[String],
-    segments: &[Header],
-    restore: &mut Restore,
-) -> Result<(), OpenError> {
-    let mut snapshots: Vec<&String> = names.iter().filter(|name| number_of(Role::Snapshot, name).is_some()).collect();
+/// The oldest snapshot after which no group is missing, and the group it is of; none where the log is whole by itself.
+fn base_snapshot(disk: &dyn Disk, names: &[String], segments: &[Header]) -> Result<Option<(String, u64)>, OpenError> {
+    let mut snapshots: Vec<(u64, &String)> =
+        names.iter().filter_map(|name| Some((number_of(Role::Snapshot, name)?, name))).collect();
     snapshots.sort_unstable();
     let first_group = segments.first().map_or(u64::MAX, |segment| segment.group);
     if first_group == 1 {
-        return Ok(()); // the log is whole by itself
+        return Ok(None);
     }
-    for name in &snapshots {
-        let group = number_of(Role::Snapshot, name).unwrap_or_default();
-        if first_group.saturating_sub(1) > group {
-            continue; // left over from before the log
-        }
-        snapshot::read(disk, name, restore)?;
-        return match restore.newest_group() {
-            found if found == group => Ok(()),
-            found => {
-                Err(damaged(&format!("{}/{name}", disk.place()), format!("byte 24 says that it is of group {found}")))
-            }
-        };
+    // one that ends before the log begins is left over
+    let base = snapshots.iter().find(|(group, _)| first_group.saturating_sub(1) <= *group);
+    match (base, segments.is_empty(), snapshots.is_empty()) {
+        (Some((group, name)), ..) => Ok(Some(((*name).clone(), *group))),
+        (None, true, true) => Ok(None),
+        (None, true, false) => Err(damaged(&disk.place(), "there are snapshots and no log")),
+        (None, false, _) => Err(damaged(&disk.place(), format!("everything before group {first_group} is missing"))),
     }
-    match (segments.is_empty(), snapshots.is_empty()) {
-        (true, true) => Ok(()),
-        (true, false) => Err(damaged(&disk.place(), "there are snapshots and no log")),
-        (false, _) => Err(damaged(&disk.place(), format!("everything before group {first_group} is missing"))),
+}
+
+fn restore_snapshot(
+    disk: &dyn Disk,
+    name: &str,
+    group: u64,
+    ahead: &mut Ahead,
+    restore: &mut Restore,
+) -> Result<(), OpenError> {
+    let place = format!("{}/{name}", disk.place());
+    ahead.next_file().map_err(|source| OpenError::Io { place: place.clone(), source })?;
+    snapshot::read_from(&place, ahead, restore)?;
+    match restore.newest_group() {
+        found if found == group => Ok(()),
+        found => Err(damaged(&place, format!("byte 24 says that it is of group {found}"))),
     }
 }
 
 struct Loader<'a> {
     disk: &'a dyn Disk,
+    ahead: &'a mut Ahead,
+    /// The segment that is being read. Its memory is used for all of them.
+    buffer: Vec<u8>,
     restore: &'a mut Restore,
     reader: Reader,
     closed: bool,
@@ -117,46 +135,58 @@ struct Loader<'a> {
     unsure: VecDeque<(u64, usize)>,
 }
 
-/// A segment: what it is called in messages, the file, and all that is in it.
-type Segment = (String, Box<dyn DiskFile>, Vec<u8>);
+impl<'a> Loader<'a> {
+    fn new(disk: &'a dyn Disk, ahead: &'a mut Ahead, restore: &'a mut Restore, in_snapshot: u64) -> Self {
+        let (reader, unsure) = (Reader::default(), VecDeque::new());
+        Self { disk, ahead, buffer: Vec::new(), restore, reader, closed: false, in_snapshot, bytes: 0, unsure }
+    }
 
-impl Loader<'_> {
-    fn open(&self, number: u64) -> Result<Segment, OpenError> {
-        let name = segment_name(number);
-        let place = format!("{}/{name}", self.disk.place());
-        let io = |source| OpenError::Io { place: place.clone(), source };
-        let mut file = self.disk.open(&name).map_err(io)?;
-        let bytes = read_all(&mut *file).map_err(io)?;
-        Ok((place, file, bytes))
+    /// Reads all of the next segment, and lets `take` look at it under the name it has in messages.
+    fn segment<R>(
+        &mut self,
+        number: u64,
+        take: impl FnOnce(&mut Self, &str, &[u8]) -> Result<R, OpenError>,
+    ) -> Result<R, OpenError> {
+        let place = format!("{}/{}", self.disk.place(), segment_name(number));
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let read = self.ahead.next_file().and_then(|()| self.ahead.read_to_end(&mut buffer));
+        read.map_err(|source| OpenError::Io { place: place.clone(), source })?;
+        let taken = take(self, &place, &buffer);
+        self.buffer = buffer;
+        taken
     }
 
     /// Reads a segment that another one follows: it is durable from end to end, so that nothing in it may be broken
     /// before the group with which the next one begins.
     fn full_segment(&mut self, segment: &Header, next_group: u64) -> Result<(), OpenError> {
-        if next_group <= self.restore.newest_group() + 1 {
-            return Ok(()); // all of it is in the snapshot
-        }
-        let (place, _, bytes) = self.open(segment.file)?;
-        let (at, number) = self.frames(segment, &place, &bytes, Some(next_group))?;
-        if number == next_group {
-            return Ok(());
-        }
-        Err(damaged(&place, format!("groups {number} to {} are missing or broken from byte {at} on", next_group - 1)))
+        self.segment(segment.file, |loader, place, bytes| {
+            let (at, number) = loader.frames(segment, place, bytes, Some(next_group))?;
+            if number == next_group {
+                return Ok(());
+            }
+            let what = format!("groups {number} to {} are missing or broken from byte {at} on", next_group - 1);
+            Err(damaged(place, what))
+        })
     }
 
     /// Reads the newest segment. What a crash has left of groups that were never durable is removed.
     fn newest_segment(&mut self, segment: &Header) -> Result<Open, OpenError> {
-        let (place, mut file, bytes) = self.open(segment.file)?;
-        let (at, number) = self.frames(segment, &place, &bytes, None)?;
-        if let Some(witness) = frame::later_witness(&bytes, at, segment.file, number) {
+        self.segment(segment.file, |loader, place, bytes| loader.newest(segment, place, bytes))
+    }
+
+    fn newest(&mut self, segment: &Header, place: &str, bytes: &[u8]) -> Result<Open, OpenError> {
+        let (at, number) = self.frames(segment, place, bytes, None)?;
+        if let Some(witness) = frame::later_witness(bytes, at, segment.file, number) {
             let what = format!("group {number} at byte {at} is broken, and group {witness} says that it was durable");
-            return Err(damaged(&place, what));
+            return Err(damaged(place, what));
         }
-        if matches!(frame::find(&bytes, at, segment.file), Found::Broken) && !frame::is_torn(&bytes, at, segment.file) {
+        if matches!(frame::find(bytes, at, segment.file), Found::Broken) && !frame::is_torn(bytes, at, segment.file) {
             let what = format!("group {number} at byte {at} was written whole, and its checksum does not fit");
-            return Err(damaged(&place, what));
+            return Err(damaged(place, what));
         }
-        let io = |source| OpenError::Io { place: place.clone(), source };
+        let io = |source| OpenError::Io { place: place.to_owned(), source };
+        let mut file = self.disk.open(&segment_name(segment.file)).map_err(io)?;
         let rest = bytes.get(at..).unwrap_or_default();
         if let Some(last) = rest.iter().rposition(|byte| *byte != 0) {
             self.closed = false;
