@@ -190,7 +190,7 @@ impl Checker<'_> {
                 continue;
             }
             match outcome {
-                Outcome::Committed { revision, .. } if *revision == entry.revision => {
+                Outcome::Committed { revision, .. } if *revision == entry.revision && may(write, plan) => {
                     candidates.push((may_be_nothing(write, plan), self.history[op].call, op));
                 }
                 Outcome::Unknown if may(write, plan) => candidates.push((true, self.history[op].call, op)),
