@@ -1,6 +1,8 @@
 //! Every backend keeps what the engine promises.
 
 mod backends;
+#[cfg(feature = "etcd")]
+mod etcd_server;
 
 use arktos_store::conformance::run;
 
@@ -26,6 +28,6 @@ async fn sled() {
 #[cfg(feature = "etcd")]
 #[tokio::test]
 async fn etcd() {
-    let Some(server) = backends::etcd_server::EtcdServer::start() else { return };
+    let Some(server) = etcd_server::EtcdServer::start() else { return };
     run(&backends::Etcd(server)).await.expect("etcd keeps what the engine promises");
 }

@@ -3,6 +3,8 @@
 //! `ARKTOS_HISTORIES=20 cargo test -p arktos-store --all-features --test linearizability` checks twenty times as many.
 
 mod backends;
+#[cfg(feature = "etcd")]
+mod etcd_server;
 #[cfg(feature = "log")]
 mod faulty;
 mod linear;
@@ -120,7 +122,7 @@ async fn the_log_is_linearizable_across_a_crash() {
 #[cfg(feature = "etcd")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn engines_over_one_etcd_are_linearizable() {
-    let Some(server) = backends::etcd_server::EtcdServer::start() else { return };
+    let Some(server) = etcd_server::EtcdServer::start() else { return };
     let backend = backends::Etcd(server);
     let mut engines = Vec::new();
     for _ in 0..2 {

@@ -4,6 +4,8 @@
 //! `ARKTOS_WATCH_WRITES=200000 cargo test -p arktos-store --all-features --test watch_guarantees` is the longer run.
 
 mod backends;
+#[cfg(feature = "etcd")]
+mod etcd_server;
 mod model;
 
 use std::sync::Arc;
@@ -230,7 +232,7 @@ async fn sled_keeps_the_nine_guarantees() {
 #[cfg(feature = "etcd")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn etcd_keeps_the_nine_guarantees() {
-    let Some(server) = backends::etcd_server::EtcdServer::start() else { return };
+    let Some(server) = etcd_server::EtcdServer::start() else { return };
     run(&backends::Etcd(server), 3000).await;
 }
 

@@ -1,4 +1,4 @@
-//! The nine guarantees of a watch, each a function over what was recorded of one and what is known to have been written.
+//! The nine guarantees of a watch, each a function over what was recorded of one and what is known to be written.
 //!
 //! They are those that etcd gives its watchers, in this store's terms: every write has a revision of its own, and the
 //! writes of one commit become visible together.

@@ -1,10 +1,6 @@
 //! The backends there are, as tests open them.
 #![allow(dead_code)] // each test uses its own part
 
-#[cfg(feature = "etcd")]
-#[path = "../etcd_server/mod.rs"]
-pub mod etcd_server;
-
 use std::sync::Arc;
 
 use arktos_store::conformance::{Backend, Keeps, Opened};
@@ -57,7 +53,7 @@ impl Backend for Sled {
 }
 
 #[cfg(feature = "etcd")]
-pub struct Etcd(pub etcd_server::EtcdServer);
+pub struct Etcd(pub crate::etcd_server::EtcdServer);
 
 #[cfg(feature = "etcd")]
 #[async_trait::async_trait]

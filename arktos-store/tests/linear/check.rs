@@ -402,8 +402,8 @@ impl Checker<'_> {
     }
 }
 
-/// Whether a write may change nothing and be accepted all the same: the deletion of what is not there, unless a guard of
-/// the same commit asks that it is.
+/// Whether a write may change nothing and be accepted all the same: the deletion of what is not there, unless a guard
+/// of the same commit asks that it is.
 fn may_be_nothing(write: &PlannedWrite, plan: &Plan) -> bool {
     let guards = || plan.guards.iter().filter(|(key, _)| *key == write.key);
     write.value.is_none() && holds(write.expect, None) && guards().all(|(_, expect)| holds(*expect, None))

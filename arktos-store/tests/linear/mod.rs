@@ -14,8 +14,8 @@
 //! * **A refusal** (conflict, guard, limit) is explained by some place within the call: there the object is as reported
 //!   and what was asked does not hold.
 //! * **Any other refusal** has not happened: nothing of it is in the order.
-//! * **An unknown outcome** (the connection or the disk broke, the caller gave up) has happened whole, at any time after
-//!   the call began, or not at all.
+//! * **An unknown outcome** (the connection or the disk broke, the caller gave up) has happened whole, at any time
+//!   after the call began, or not at all.
 //! * **Real time**: what had ended before something else began has no later place.
 //! * **A read** says at which revision it looks, and everything it sees is as it was there. `latest` obeys real time in
 //!   both directions whoever asks. So do `snapshot` and `not_older_than` on a store of this process; on a store that is
