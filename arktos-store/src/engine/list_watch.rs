@@ -18,8 +18,8 @@ const CHUNK: usize = 128;
 /// snapshot, exactly once and without a gap.
 ///
 /// The mark ([`WatchListEvent::InitialEnd`]) comes once, with the revision of the snapshot; what follows are changes
-/// after it. It holds the snapshot until the mark, a hundred-odd objects at a time beside it, and then is no more than a
-/// [`Cursor`]. One that is read so slowly that history passes it by ends with [`WatchError::Compacted`], be it in the
+/// after it. It holds the snapshot until the mark, a hundred-odd objects at a time beside it, and then is no more than
+/// a [`Cursor`]. One that is read so slowly that history passes it by ends with [`WatchError::Compacted`], be it in the
 /// middle of the initial objects or later.
 pub struct ListWatch {
     cursor: Cursor,
