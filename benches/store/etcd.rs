@@ -34,7 +34,7 @@ impl Peer {
     ///
     /// # Errors
     /// Why there is no peer.
-    pub fn start(runtime: &Runtime, directory: &Path, pods: &Pods, writers: usize) -> Result<Self, String> {
+    pub fn start(runtime: &Runtime, directory: &Path, pods: &Pods, writers: usize, time: Duration) -> Result<Self, String> {
         let server = Server::start(&directory.join("etcd"))?;
         let known = (0..writers).map(|writer| Known {
             key: format!("/registry/{}", pods::key(writer).path).into_bytes(),
@@ -46,7 +46,7 @@ impl Peer {
         for connections in [1, 4, 16, 64] {
             peer.clients =
                 (0..connections).map(|_| runtime.block_on(peer.server.connect())).collect::<Result<_, _>>()?;
-            let rate = runtime.block_on(peer.round(Duration::from_millis(500))).per_second;
+            let rate = runtime.block_on(peer.round(time / 2)).per_second;
             progress(format!("etcd with {connections} connections: {rate:.0}/s"));
             if rate > best.0 {
                 best = (rate, peer.clients.clone());

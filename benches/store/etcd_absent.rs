@@ -12,7 +12,7 @@ use crate::pods::Pods;
 pub enum Peer {}
 
 impl Peer {
-    pub fn start(_: &Runtime, _: &Path, _: &Pods, _: usize) -> Result<Self, String> {
+    pub fn start(_: &Runtime, _: &Path, _: &Pods, _: usize, _: Duration) -> Result<Self, String> {
         Err("built without the feature bench-etcd, for which protoc is needed".to_owned())
     }
 

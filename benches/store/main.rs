@@ -40,8 +40,11 @@ use self::report::Found;
 /// What a measurement gives back.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// A measurement.
+type Measure = fn(&Bench) -> Outcome<Found>;
+
 /// The measurements, in the order in which they run.
-const MEASUREMENTS: [(&str, fn(&Bench) -> Outcome<Found>); 10] = [
+const MEASUREMENTS: [(&str, Measure); 10] = [
     ("limits", machine::limits),
     ("writes", writes::writes),
     ("latency", writes::latency),
@@ -90,12 +93,14 @@ pub enum Scale {
 
 /// What measurements share.
 pub struct Bench {
+    /// How much is measured.
     pub scale: Scale,
     /// A directory of their own on the disk that is measured.
     pub directory: PathBuf,
 }
 
 impl Scale {
+    /// What belongs to it, of three.
     pub fn pick<T>(self, smoke: T, quick: T, full: T) -> T {
         match self {
             Self::Smoke => smoke,

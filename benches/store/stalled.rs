@@ -17,7 +17,7 @@ use crate::{Bench, Outcome, open_memory, process, progress, runtime};
 const PER_SECOND: usize = 500;
 
 pub fn stalled(bench: &Bench) -> Outcome<Found> {
-    let (without, with) = bench.scale.pick((1, 1), (4, 10), (20, 60));
+    let (without, with) = bench.scale.pick((1, 1), (3, 10), (20, 60));
     let runtime = runtime(2)?;
     let (engine, pods) = (open_memory(), Pods::of(1024));
     for commit in pods.before_churn() {
@@ -37,7 +37,7 @@ pub fn stalled(bench: &Bench) -> Outcome<Found> {
             .goal(Goal::AtMost(0.0)),
     ];
     let mut notes = vec!["the limit is the same with nobody stalled, before and after".to_owned()];
-    let events = bench.scale.pick(0, 40, 100);
+    let events = bench.scale.pick(0, 20, 100);
     let count = |stalled: &str| instructions_each(&["stalled", stalled], events);
     match (events > 0).then(|| count("1").zip(count("0"))).flatten() {
         Some((with, without)) => rows.push(

@@ -20,7 +20,7 @@ pub fn writes(bench: &Bench) -> Outcome<Found> {
     let pods = Pods::of(1024);
     let mut found = Found::default();
     let (threads, connections) = (runtime(2)?, runtime(2)?);
-    let mut peer = match Peer::start(&connections, &bench.directory, &pods, WRITERS) {
+    let mut peer = match Peer::start(&connections, &bench.directory, &pods, WRITERS, time) {
         Ok(peer) => Some(peer),
         Err(why) => {
             found.notes.push(format!("no etcd beside ours: {why}"));
