@@ -255,7 +255,6 @@ impl Client for Api {
     }
 
     /// Only what the scheduler writes: the conditions of a status.
-
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
         self.check().await?;
         assert_eq!(subresource, Some("status"));

@@ -224,7 +224,7 @@ impl Past {
             if round == 20 {
                 taken = Some(save(&engine, &directory.path().join("backup")));
             }
-            std::thread::sleep(Duration::from_millis(2)); // the keeper has its turn
+            tokio::time::sleep(Duration::from_millis(2)).await; // the keeper has its turn
         }
         let newest = engine.snapshot().revision();
         engine.close().await;
@@ -486,7 +486,7 @@ async fn segments_stay_until_the_archive_has_them() {
             clock.advance(Duration::from_secs(1));
             engine.compact(clock.now()).await.expect("compacts");
             engine.flush().await.expect("flushes");
-            std::thread::sleep(Duration::from_millis(2));
+            tokio::time::sleep(Duration::from_millis(2)).await;
             if !first.exists() {
                 return;
             }

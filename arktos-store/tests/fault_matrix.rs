@@ -205,11 +205,14 @@ impl Run {
             Step::AfterPublish | Step::Compaction => {}
         }
         let special = self.world.roll(8);
-        let removes = match self.step {
-            Step::Disk(Point { op: Some(Op::Remove), .. } | Point { what: Some(What::Old), .. }) => true,
-            Step::Disk(Point { op: Some(Op::Rename), what: Some(What::Spare), .. }) => true,
-            _ => false,
-        };
+        let removes = matches!(
+            self.step,
+            Step::Disk(
+                Point { op: Some(Op::Remove), .. }
+                    | Point { what: Some(What::Old), .. }
+                    | Point { op: Some(Op::Rename), what: Some(What::Spare), .. }
+            )
+        );
         let rounds = if removes { 20 } else { 10 };
         for round in 0..rounds {
             match self.step {

@@ -58,7 +58,7 @@ async fn local(histories: u64, unknown: bool, make: impl Fn() -> Box<dyn Backend
         let backend = make();
         let (engine, _) = backend.open(EngineConfig::default(), clock()).await.expect("opens").into_parts();
         let stage = Stage::new("one");
-        let history = stage.play(&[engine.clone()], 0, CLIENTS, OPERATIONS / CLIENTS, seed).await;
+        let history = stage.play(std::slice::from_ref(&engine), 0, CLIENTS, OPERATIONS / CLIENTS, seed).await;
         sum.add(&verify(&stage, &history, &engine, Revision::ZERO, false).await);
         engine.close().await;
     }
@@ -102,15 +102,15 @@ async fn the_log_is_linearizable_across_a_crash() {
         let random = SeededRandom::new(seed);
         let (disk, stage) = (FaultyDisk::default(), Stage::new("one"));
         let engine = open(disk.clone());
-        let mut history = stage.play(&[engine.clone()], 0, CLIENTS, 50, seed).await;
+        let mut history = stage.play(std::slice::from_ref(&engine), 0, CLIENTS, 50, seed).await;
         let fault = [Fault::Crash, Fault::TornWrite, Fault::Error][usize::try_from(seed % 3).expect("small")];
         disk.fail_after(random.next() % 40, fault);
-        history.extend(stage.play(&[engine.clone()], 0, CLIENTS, 25, seed + 1000).await);
+        history.extend(stage.play(std::slice::from_ref(&engine), 0, CLIENTS, 25, seed + 1000).await);
         engine.close().await;
         crashed += u64::from(disk.has_crashed());
         let left = if seed % 2 == 0 { disk.after_crash(&random) } else { disk.after_kill() };
         let engine = open(left);
-        history.extend(stage.play(&[engine.clone()], 1, CLIENTS, 50, seed + 2000).await);
+        history.extend(stage.play(std::slice::from_ref(&engine), 1, CLIENTS, 50, seed + 2000).await);
         sum.add(&verify(&stage, &history, &engine, Revision::ZERO, false).await);
         engine.close().await;
     }

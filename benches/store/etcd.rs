@@ -34,7 +34,13 @@ impl Peer {
     ///
     /// # Errors
     /// Why there is no peer.
-    pub fn start(runtime: &Runtime, directory: &Path, pods: &Pods, writers: usize, time: Duration) -> Result<Self, String> {
+    pub fn start(
+        runtime: &Runtime,
+        directory: &Path,
+        pods: &Pods,
+        writers: usize,
+        time: Duration,
+    ) -> Result<Self, String> {
         let server = Server::start(&directory.join("etcd"))?;
         let known = (0..writers).map(|writer| Known {
             key: format!("/registry/{}", pods::key(writer).path).into_bytes(),

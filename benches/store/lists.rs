@@ -118,7 +118,8 @@ fn through_a_socket(bench: &Bench, engine: &Engine, bytes: usize) -> Outcome<Vec
     let time = |sent: &[Sent]| figure(median(sent.iter().map(|sent| sent.per_second)), "B/s");
     Ok(vec![
         Row::of("LIST through a socket, the sender's CPU, beside a raw loopback's", cpu(&ours)).limit(cpu(&raw)),
-        Row::of("LIST through a socket, the sender's CPU, beside memcpy's", cpu(&ours)).limit(figure(median(copies), "B/CPU s")),
+        Row::of("LIST through a socket, the sender's CPU, beside memcpy's", cpu(&ours))
+            .limit(figure(median(copies), "B/CPU s")),
         Row::of("LIST through a socket, by the clock, beside a raw loopback's", time(&ours)).limit(time(&raw)),
     ])
 }
