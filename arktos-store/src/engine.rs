@@ -134,7 +134,7 @@ impl Engine {
         journal.load(&mut restore)?;
         let (mut sequencer, resumed) = restore.0.into_sequencer(limits);
         if let Some(resumed) = resumed {
-            sequencer.stage_resumption(resumed);
+            sequencer.stage_resumption(resumed, clock.now());
         }
         sequencer.stage_compaction(clock.now());
         let sealed = sequencer.seal();

@@ -387,7 +387,8 @@ impl Run {
         let (engine, _) = world.open(&repaired).expect("opens after the repair");
         let (revision, found) = state(&engine, seed);
         assert!(revision > world.told && revision > salvage.resumes_above, "seed {seed}: revisions fell to {revision}");
-        assert!(salvage.lost.is_some() || found == expected.1, "seed {seed}: lost, and not said");
+        let lost = salvage.lost.is_some() || found == expected.1;
+        assert!(lost, "seed {seed}: lost, and not said: {said}; {expected:?} and {found:?}; {findings:?}");
         self.ran.lost = salvage.lost.is_some();
         world.settle(&engine);
         repaired

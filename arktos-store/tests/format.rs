@@ -142,11 +142,11 @@ impl Read {
             assert_eq!(input.u64(), number, "at byte {at}");
             assert!(input.u64() < number, "what was durable");
             let time = input.i64();
-            assert!(file == 0 || time >= NEW_YEAR, "{time}");
             last = match input.byte() {
                 flag @ 0..=1 => flag == 1,
                 other => panic!("flags {other}"),
             };
+            assert!(file == 0 || last || time >= NEW_YEAR, "{time}");
             assert_eq!(input.take(3), [0; 3]);
             let payload = &bytes[at + 44..at + 44 + length];
             assert_eq!(input.u32(), checksum(payload));

@@ -121,10 +121,11 @@ impl Sequencer {
     }
 
     /// Goes on above everything that readers may have been told of and that is lost.
-    pub(crate) fn stage_resumption(&mut self, resumed: Revision) {
+    pub(crate) fn stage_resumption(&mut self, resumed: Revision, now: Timestamp) {
         self.staged.jump(resumed);
         self.given = self.given.max(resumed);
         self.group.resumed = Some(resumed);
+        self.group.time = now;
         self.group.sync = true;
     }
 

@@ -104,7 +104,7 @@ fn make(disk: &dyn Disk, bytes: u64) -> Made {
 /// Fills a file with zeros, all of it and at least so many bytes. Gives back how many.
 fn fill(file: &mut dyn DiskFile, bytes: u64) -> io::Result<u64> {
     let size = bytes.max(file.size()?);
-    let zeros = vec![0; STRIDE];
+    let zeros = vec![0; usize::try_from(size).map_or(STRIDE, |size| size.min(STRIDE))];
     let mut at = 0;
     while at < size {
         let stride = usize::try_from(size - at).map_or(STRIDE, |rest| rest.min(STRIDE));
