@@ -149,7 +149,7 @@ impl Checker<'_> {
             let entry = self.order[at];
             let op = match entry.change {
                 Written::Put(value) => writers.get(&value).copied(),
-                Written::Deleted(_) => self.deleter(entry, &now),
+                Written::Deleted(_) => self.deleter(at, &now),
             };
             let Some(op) = op else {
                 return Err(Violation { why: Why::NobodyWroteIt, what: format!("{entry:?}") });
@@ -176,9 +176,12 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Who made a deletion: a commit that was answered its revision and cannot have found nothing; else whoever began
-    /// first of those who may have. Later ones then found nothing, which is no stricter for anyone.
-    fn deleter(&self, entry: Entry, before: &BTreeMap<Key, Seen>) -> Option<usize> {
+    /// Who made the deletion at a place, of those for whom it fits what they asked for and real time: best, a commit that
+    /// was answered its revision and cannot have found nothing; then one that may have; and only then one whose outcome
+    /// is unknown, as another deletion may need it, and first the one that fits nowhere else. Whoever was answered the
+    /// revision and is not chosen found nothing, after it.
+    fn deleter(&self, place: usize, before: &BTreeMap<Key, Seen>) -> Option<usize> {
+        let entry = self.order[place];
         let is = |key: Key, expect: Expect| holds(expect, before.get(&key).copied());
         let may = |write: &PlannedWrite, plan: &Plan| {
             is(write.key, write.expect) && plan.guards.iter().all(|(key, expect)| is(*key, *expect))
@@ -186,18 +189,37 @@ impl Checker<'_> {
         let mut candidates = Vec::new();
         for (op, plan, outcome) in self.commits() {
             let [write] = plan.writes.as_slice() else { continue };
-            if write.key != entry.key || write.value.is_some() || self.places[op].is_some() {
+            if write.key != entry.key || write.value.is_some() || self.places[op].is_some() || !may(write, plan) {
                 continue;
             }
-            match outcome {
-                Outcome::Committed { revision, .. } if *revision == entry.revision && may(write, plan) => {
-                    candidates.push((may_be_nothing(write, plan), self.history[op].call, op));
-                }
-                Outcome::Unknown if may(write, plan) => candidates.push((true, self.history[op].call, op)),
-                _ => {}
-            }
+            let rank = match outcome {
+                Outcome::Committed { revision, .. } if *revision != entry.revision => continue,
+                Outcome::Committed { .. } if !may_be_nothing(write, plan) => 0,
+                Outcome::Committed { .. } if self.told_before(op) <= place => 1,
+                Outcome::Unknown if self.told_before(op) > place => continue,
+                Outcome::Unknown if matches!(write.expect, Expect::At(_)) => 2,
+                Outcome::Unknown => 3,
+                Outcome::Committed { .. } => 4,
+                _ => continue,
+            };
+            candidates.push((rank, self.history[op].call, op));
         }
         candidates.into_iter().min().map(|(_, _, op)| op)
+    }
+
+    /// The place that an operation cannot be before, by what is certain of those that had ended before it began.
+    fn told_before(&self, op: usize) -> usize {
+        let call = self.history[op].call;
+        let ended = self.history.iter().filter(|other| other.ended.is_some_and(|ended| ended < call));
+        let told = ended.filter_map(|other| match &other.what {
+            What::Read(read) => Some(read.revision),
+            What::Commit(_, Outcome::Committed { revision, .. }) => Some(*revision),
+            What::Commit(_, Outcome::Conflict { found, .. } | Outcome::Guarded { found, .. }) => {
+                found.map(|found| found.revision)
+            }
+            What::Commit(..) => None,
+        });
+        told.max().map_or(0, |revision| self.at(revision))
     }
 
     /// Replays the order: each commit finds what it asked for.

@@ -254,3 +254,24 @@ fn a_deletion_of_nothing_is_told_from_one_of_something() {
     history[2] = op(5, 6, delete(1, Expect::At(Revision(1)), at(3)));
     refuted(&history, &order, Why::Lost);
 }
+
+#[test]
+fn a_deletion_is_not_taken_for_one_of_unknown_outcome_that_another_needs() {
+    let unknown = Op { ended: None, ..op(5, 6, delete(1, Expect::Anything, Outcome::Unknown)) };
+    let (history, mut order) = with([
+        unknown,
+        op(7, 8, delete(1, Expect::Anything, at(3))),
+        op(9, 10, put(1, Expect::Absent, 30, at(4))),
+        op(11, 12, read(How::Latest, 5, 1, None)),
+    ]);
+    order.extend([deleted(3, 1, 20), entry(4, 1, 30), deleted(5, 1, 30)]);
+    assert_eq!(check(&history, &order, false).expect("the unknown one was late").unknown_happened, 1);
+    // the unknown one was early, and the other found nothing
+    let (mut history, mut order) = with([history[2].clone(), history[3].clone()]);
+    history.push(op(7, 8, read(How::Latest, 3, 1, None)));
+    history[3].call = 9;
+    history[3].ended = Some(10);
+    order.push(deleted(3, 1, 20));
+    let counted = check(&history, &order, false).expect("nothing is wrong with it");
+    assert_eq!((counted.unknown_happened, counted.changed_nothing), (1, 1));
+}
