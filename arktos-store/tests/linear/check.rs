@@ -176,10 +176,10 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Who made the deletion at a place, of those for whom it fits what they asked for and real time: best, a commit that
-    /// was answered its revision and cannot have found nothing; then one that may have; and only then one whose outcome
-    /// is unknown, as another deletion may need it, and first the one that fits nowhere else. Whoever was answered the
-    /// revision and is not chosen found nothing, after it.
+    /// Who made the deletion at a place, of those for whom it fits what they asked for and real time: best, a commit
+    /// that was answered its revision and cannot have found nothing; then one that may have; and only then one whose
+    /// outcome is unknown, as another deletion may need it, and first the one that fits nowhere else. Whoever was
+    /// answered the revision and is not chosen found nothing, after it.
     fn deleter(&self, place: usize, before: &BTreeMap<Key, Seen>) -> Option<usize> {
         let entry = self.order[place];
         let is = |key: Key, expect: Expect| holds(expect, before.get(&key).copied());

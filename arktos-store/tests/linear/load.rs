@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, TypeMeta};
 use arktos_store::clock::SeededRandom;
@@ -281,7 +282,13 @@ impl Client {
         let polled = futures::poll!(&mut committing);
         let answer = match polled {
             Poll::Ready(answer) => answer,
-            Poll::Pending if self.below(50) == 0 => return Err(What::Commit(plan, Outcome::Unknown)), // it gives up
+            Poll::Pending if self.below(50) == 0 => {
+                let patience = Duration::from_micros(self.below(2000));
+                match tokio::time::timeout(patience, committing).await {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(What::Commit(plan, Outcome::Unknown)), // the caller gives up
+                }
+            }
             Poll::Pending => committing.await,
         };
         let key_of = |key: &ObjectKey| key_of_path(&key.path);
