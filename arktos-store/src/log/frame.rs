@@ -103,6 +103,12 @@ pub(super) fn rest_of(head: &[u8], file: u64) -> Option<u64> {
     Some((length + END.len()) as u64)
 }
 
+/// The number of a frame whose head is right, whatever its payload, and where it ends.
+pub(super) fn head_at(bytes: &[u8], at: usize, file: u64) -> Option<(u64, usize)> {
+    let (length, _, head) = read_head(bytes.get(at..)?.first_chunk()?, file)?;
+    Some((head.number, at + OVERHEAD + length))
+}
+
 /// Whether what is broken at a place is what a crash leaves of a frame that was never durable; else it is damage.
 ///
 /// A crash leaves whole sectors out, or cuts the frame off; what is not there reads as zeros, as files are zeroed

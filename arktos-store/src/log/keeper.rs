@@ -89,10 +89,10 @@ impl LogKeeper {
             }
             self.checked = base_group;
         }
-        for _ in 0..base {
-            let oldest = self.snapshots.first().map_or(0, |oldest| oldest.group);
-            gone(self.disk.remove(&snapshot_name(oldest)))?;
-            self.snapshots.remove(0);
+        // the oldest last: it is the one that a start would take, and has taken
+        for at in (0..base).rev() {
+            gone(self.disk.remove(&snapshot_name(self.snapshots.get(at).map_or(0, |kept| kept.group))))?;
+            self.snapshots.remove(at);
         }
         loop {
             let oldest = self.progress.full.lock().first().copied();

@@ -128,19 +128,18 @@ impl Pieces {
             let (place, bytes) = read(name)?;
             pieces.bytes += bytes.len() as u64;
             // where the header is damaged, the name says which number it has, and the frames whether they belong to it
-            let before = match Header::read(Role::Segment, &place, &bytes) {
-                Ok(header) => header.group.saturating_sub(1),
+            match Header::read(Role::Segment, &place, &bytes) {
+                Ok(header) => pieces.newest = pieces.newest.max(header.group.saturating_sub(1)),
                 Err(error @ OpenError::Format { .. }) => return Err(error),
-                Err(_) => pieces.newest,
-            };
-            pieces.newest = pieces.newest.max(before);
-            pieces.segment(&place, number_of(Role::Segment, name).unwrap_or(0), before, &bytes);
+                Err(_) => {}
+            }
+            pieces.segment(&place, number_of(Role::Segment, name).unwrap_or(0), &bytes);
         }
         Ok(pieces)
     }
 
-    /// Takes every whole frame of a segment, also those after a broken one. `before` is the group before its first.
-    fn segment(&mut self, place: &str, file: u64, before: u64, bytes: &[u8]) {
+    /// Takes every whole frame of a segment, also those after a broken one.
+    fn segment(&mut self, place: &str, file: u64, bytes: &[u8]) {
         let (mut at, mut end) = (HEADER, HEADER);
         let mut reader = Reader::default();
         while at < bytes.len() {
@@ -160,9 +159,12 @@ impl Pieces {
                 self.groups.insert(group.number, group);
             }
         }
-        if matches!(frame::find(bytes, end, file), Found::Broken) && !frame::is_torn(bytes, end, file) {
-            let whole = self.groups.last_key_value().map_or(0, |(newest, _)| *newest);
-            self.newest = self.newest.max(whole.max(before) + 1);
+        while matches!(frame::find(bytes, end, file), Found::Broken) && !frame::is_torn(bytes, end, file) {
+            let Some((number, next)) = frame::head_at(bytes, end, file) else {
+                self.newest += 1; // nobody can tell what it was, nor what came after it
+                return;
+            };
+            (end, self.newest) = (next, self.newest.max(number));
         }
     }
 
