@@ -4,11 +4,18 @@
 //! into the commit.
 
 mod defaults;
+pub(crate) mod expressions;
 mod life;
 mod limits;
+mod pod_security;
 mod pods;
+mod policies;
 mod priority;
+pub(crate) mod quota;
+mod request;
+mod service;
 mod service_account;
+mod webhooks;
 
 use arktos_core::{Object, Status};
 use arktos_store::{Commit, Stored};
@@ -65,6 +72,17 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         _ => {}
     }
     let _ = commit;
+    mutate(call, &Review { part: Part::Whole, old: None, new: None }, object).await
+}
+
+/// What the tenant's own policies and webhooks change of an object on its way.
+async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
+    if call.state.config.admission.runs("MutatingAdmissionPolicy") {
+        policies::mutate(call, review, object)?;
+    }
+    if call.state.config.admission.runs("MutatingAdmissionWebhook") {
+        webhooks::mutate(call, review, object).await?;
+    }
     Ok(())
 }
 
@@ -80,8 +98,11 @@ pub(crate) async fn update(
     commit: &mut Commit,
 ) -> Result<(), Status> {
     let _ = commit;
+    if part == Part::Status && call.kind.storage_resource.as_str() == "persistentvolumes" {
+        defaults::phase_time(call, old, new);
+    }
     if part != Part::Whole {
-        return Ok(());
+        return mutate(call, &Review { part, old: Some(old), new: None }, new).await;
     }
     let resource = call.kind.storage_resource.as_str();
     if old.at(&["rules"]) != new.at(&["rules"])
@@ -106,6 +127,35 @@ pub(crate) async fn update(
             }
         }
         _ => {}
+    }
+    mutate(call, &Review { part, old: Some(old), new: None }, new).await
+}
+
+/// A write that is about to be made, for plugins that only judge it.
+#[derive(Clone, Copy)]
+pub(crate) struct Review<'a> {
+    /// Which part of the object it changes.
+    pub(crate) part: Part<'a>,
+    /// What there was; absent for a creation.
+    pub(crate) old: Option<&'a Object>,
+    /// What there will be, valid; absent for a deletion.
+    pub(crate) new: Option<&'a Object>,
+}
+
+/// After validation: plugins that judge the write as it is going to be.
+///
+/// # Errors
+/// 403 and what else a plugin answers.
+pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
+    let plugins = &call.state.config.admission;
+    if plugins.runs("PodSecurity") {
+        pod_security::validate(call, review)?;
+    }
+    if plugins.runs("ValidatingAdmissionPolicy") {
+        policies::validate(call, review)?;
+    }
+    if plugins.runs("ValidatingAdmissionWebhook") {
+        webhooks::validate(call, review).await?;
     }
     Ok(())
 }

@@ -90,6 +90,11 @@ impl Allocation {
             return Ok(());
         }
         let cidr = &call.state.config.service_cidr;
+        if asked.is_empty() && call.options.dry_run {
+            // Nobody keeps it, so it need not be free: upstream shows the address of the range itself.
+            self.address = Some(Pick { value: cidr.base().to_string(), counter: address_counter(""), asked: false });
+            return Ok(());
+        }
         if asked.is_empty() {
             let value = next_address(cidr, self.seed, 0);
             self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
@@ -126,6 +131,13 @@ impl Allocation {
         for (index, port) in ports.iter().enumerate() {
             let asked = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0);
             let counter = port_counter(asked);
+            if asked == 0 && call.options.dry_run {
+                // As with addresses: a number after those that the service has.
+                let highest = self.ports.iter().filter_map(|(_, pick)| pick.value.parse::<i64>().ok()).max();
+                let value = highest.unwrap_or(32_768) + 1;
+                self.ports.push((index, Pick { value: value.to_string(), counter, asked: false }));
+                continue;
+            }
             if asked == 0 {
                 let value = next_port(range, self.seed.wrapping_add(u32::try_from(index).unwrap_or(0)), 0);
                 self.ports.push((index, Pick { value: value.to_string(), counter: port_counter(value), asked: false }));

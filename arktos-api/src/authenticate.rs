@@ -19,7 +19,14 @@ pub(crate) fn authenticate(
     headers: &HeaderMap,
     certificate: Option<&PeerCertificate>,
 ) -> Result<Identity, Status> {
-    identify(&config.tokens, config.anonymous_auth, headers, certificate)
+    let of_account = |token: &str| {
+        let checked = crate::tokens::check::check(config, token, &[]);
+        checked.map(|checked| checked.identity).map_err(|why| {
+            let _ = why; // which of several reasons it is, is not the client's to know
+            unauthorized()
+        })
+    };
+    identify(&config.tokens, config.anonymous_auth, headers, certificate, &of_account)
 }
 
 /// Says who sends a request, as an API server with these tokens does: for a gateway, which needs to know before it can
@@ -29,7 +36,11 @@ pub fn authenticator(
     tokens: TokenTable,
     anonymous_auth: bool,
 ) -> Arc<dyn Fn(&http::request::Parts) -> Result<Identity, Status> + Send + Sync> {
-    Arc::new(move |parts| identify(&tokens, anonymous_auth, &parts.headers, parts.extensions.get()))
+    let of_account = |token: &str| {
+        let tenant = crate::tokens::check::claimed_tenant(token).ok_or_else(unauthorized)?;
+        Ok(Identity { tenant: Some(tenant), ..Identity::default() })
+    };
+    Arc::new(move |parts| identify(&tokens, anonymous_auth, &parts.headers, parts.extensions.get(), &of_account))
 }
 
 fn identify(
@@ -37,9 +48,10 @@ fn identify(
     anonymous_auth: bool,
     headers: &HeaderMap,
     certificate: Option<&PeerCertificate>,
+    of_account: &dyn Fn(&str) -> Result<Identity, Status>,
 ) -> Result<Identity, Status> {
     if let Some(token) = bearer(headers) {
-        return tokens.find(token).cloned().ok_or_else(unauthorized);
+        return tokens.find(token).cloned().map_or_else(|| of_account(token), Ok);
     }
     if let Some(PeerCertificate(der)) = certificate {
         let peer = from_certificate(der)?;

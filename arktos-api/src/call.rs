@@ -103,8 +103,12 @@ impl Call<'_> {
         Status::not_found(&self.kind.group_resource, name)
     }
 
+    /// Warns the client, once in the same words.
     pub(crate) fn warn(&self, warning: impl Into<String>) {
-        self.warnings.lock().push(warning.into());
+        let (warning, mut warnings) = (warning.into(), self.warnings.lock());
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 }
 

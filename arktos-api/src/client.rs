@@ -15,7 +15,7 @@ use crate::reviews;
 use crate::server::ApiServer;
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::watch::Frame;
-use crate::verbs::{create, delete, patch, read, scale, subresource, token, watch};
+use crate::verbs::{create, delete, patch, read, scale, subresource, watch};
 
 /// The API as one identity, in process.
 pub struct InProcessClient {
@@ -160,7 +160,7 @@ impl Client for InProcessClient {
             }
             "binding" => subresource::bind(&call, body).await?,
             "eviction" => subresource::evict(&call, &body).await?,
-            "token" => return token::request(&call, body).await,
+            "token" => return crate::tokens::issue::request(&call, body).await,
             _ => return Err(not_found()),
         };
         Object::encode(&done).ok_or_else(|| Status::internal("a status is an object"))

@@ -1,16 +1,19 @@
 //! What a server needs, and what can be switched.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_store::token::TokenKey;
 use arktos_store::{Client, Clock, Engine, Random};
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::identity::{Identity, TokenTable};
+use crate::tokens::keys::TokenKeys;
 
 /// What an API server is made of. [`ApiConfig::new`] has the defaults; every field can be changed before the server
 /// is made.
@@ -37,6 +40,9 @@ pub struct ApiConfig {
     pub service_cidr: ServiceCidr,
     /// Where node ports come from. Default: 30000-32767.
     pub node_ports: NodePorts,
+    /// The keys that sign service account tokens. All servers of one store need the same, and tokens live as long as
+    /// they do. Default: random.
+    pub token_keys: TokenKeys,
     /// The issuer of service account tokens. Default: `https://kubernetes.default.svc`.
     pub issuer: String,
     /// The address under which the `kubernetes` service finds this server. Default: 127.0.0.1:6443.
@@ -46,6 +52,8 @@ pub struct ApiConfig {
     pub resource_manager: Option<Arc<dyn Client>>,
     /// Claims hosts for bindings that come without a claim. Default: none; bindings then need none.
     pub claimer: Option<Arc<dyn Claimer>>,
+    /// Calls the webhooks that tenants configure. Default: none; a webhook that must be asked then refuses.
+    pub webhooks: Option<Arc<dyn Caller>>,
     /// Resources served from another engine, whose writes go elsewhere. Default: none.
     pub delegates: HashMap<GroupResource, Delegate>,
     /// Resources that are answered and not stored. Default: none beside the built-in reviews.
@@ -64,6 +72,7 @@ impl ApiConfig {
             engine,
             catalog: Catalog::builtin(),
             clock,
+            token_keys: TokenKeys::random(&*random),
             random,
             role: Role::Partition,
             tokens: TokenTable::default(),
@@ -75,6 +84,7 @@ impl ApiConfig {
             advertise: std::net::SocketAddr::from(([127, 0, 0, 1], 6443)),
             resource_manager: None,
             claimer: None,
+            webhooks: None,
             delegates: HashMap::new(),
             virtuals: HashMap::new(),
         }
@@ -101,11 +111,13 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 12] = [
+    pub const DEFAULT: [&'static str; 16] = [
         "DefaultIngressClass",
         "DefaultStorageClass",
         "DefaultTolerationSeconds",
         "LimitRanger",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionWebhook",
         "NamespaceLifecycle",
         "PodSecurity",
         "Priority",
@@ -114,10 +126,12 @@ impl AdmissionConfig {
         "ServiceAccount",
         "StorageObjectInUseProtection",
         "TaintNodesByCondition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionWebhook",
     ];
 
     /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
-    pub const NOT_BUILT: [&'static str; 25] = [
+    pub const NOT_BUILT: [&'static str; 21] = [
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
@@ -130,8 +144,6 @@ impl AdmissionConfig {
         "ExtendedResourceToleration",
         "ImagePolicyWebhook",
         "LimitPodHardAntiAffinityTopology",
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionWebhook",
         "NamespaceAutoProvision",
         "NamespaceExists",
         "NodeDeclaredFeatureValidator",
@@ -141,8 +153,6 @@ impl AdmissionConfig {
         "PodNodeSelector",
         "PodTolerationRestriction",
         "PodTopologyLabels",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionWebhook",
     ];
 
     /// Whether a plugin runs.
@@ -179,6 +189,12 @@ impl ServiceCidr {
         }
         let mask = u32::MAX << (32 - u32::from(prefix));
         Ok(Self { base: Ipv4Addr::from(u32::from(base) & mask), prefix })
+    }
+
+    /// The address of the range itself.
+    #[must_use]
+    pub fn base(&self) -> Ipv4Addr {
+        self.base
     }
 
     /// How many addresses can be given out: all but the network's own and the last.
@@ -243,6 +259,33 @@ pub struct Delegate {
 pub trait VirtualResource: Send + Sync + 'static {
     /// Answers a create. The caller has been authorized.
     async fn create(&self, identity: &Identity, object: Object) -> Result<Object, Status>;
+}
+
+/// Calls webhooks: there are no sockets in this crate.
+///
+/// Tenants say where their webhooks are, so an implementation must not reach what the tenant could not reach itself,
+/// and must not follow redirects.
+#[async_trait]
+pub trait Caller: std::fmt::Debug + Send + Sync + 'static {
+    /// Posts JSON over HTTPS and gives back the body of a successful answer. The caller of this stops waiting after the
+    /// target's time; dropping the future ends the attempt.
+    ///
+    /// # Errors
+    /// A sentence that the client is told.
+    async fn call(&self, target: &WebhookTarget, body: Bytes) -> Result<Bytes, String>;
+}
+
+/// Where a webhook is, and what shows that it is the right one.
+#[derive(Debug, Clone)]
+pub struct WebhookTarget {
+    /// An `https` URL. Its host is the name in the webhook's certificate.
+    pub url: String,
+    /// Where to connect, when the host's name does not say it.
+    pub address: Option<SocketAddr>,
+    /// The authorities that may have signed the webhook's certificate, PEM; empty for those that everybody trusts.
+    pub ca_bundle: Vec<u8>,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// Claims hosts for pods that are bound by somebody who does not claim.

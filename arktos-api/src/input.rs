@@ -97,11 +97,18 @@ fn read(
         }
         Encoding::Yaml => {
             let unreadable = |why: &dyn std::fmt::Display| unrecognized(wanted, &format!("yaml: {why}"));
-            let strict = call.options.field_validation == FieldValidation::Strict;
-            let parse = if strict { yaml::parse_strict } else { yaml::parse };
-            let value = parse(body).map_err(|error| unreadable(&error))?;
+            let value = yaml::parse(body).map_err(|error| unreadable(&error))?;
             check_type(call, wanted, &type_of(&value))?;
-            schema::decode_as(schema, wanted, value, dialect)
+            let mut decoded = schema::decode_as(schema, wanted, value, dialect)?;
+            if call.options.field_validation != FieldValidation::Ignore {
+                let mut repeated = yaml::repeated_keys(body).map_err(|error| unreadable(&error))?;
+                // A refusal says of all of them at once where they come from, and warnings do not.
+                if call.options.field_validation == FieldValidation::Strict && !repeated.is_empty() {
+                    repeated = vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))];
+                }
+                decoded.faults.list.splice(0..0, repeated);
+            }
+            Ok(decoded)
         }
         Encoding::Protobuf => {
             let (found, value) = protobuf::decode(body).map_err(|error| unrecognized(wanted, &error.to_string()))?;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | what does a server need, what can be switched | [`config`] |
 //! | who is asking | [`identity`] |
+//! | whose a service account token is | [`tokens`] |
 //! | what do responses look like on the wire | [`body`] |
 //! | from request to response | [`server`] |
 //! | the same verbs without HTTP | [`client`] |
@@ -56,12 +57,16 @@ mod reviews;
 pub mod server;
 mod shared;
 pub mod table;
+pub mod tokens;
 mod verbs;
 mod warnings;
 
 pub use authenticate::authenticator;
 pub use body::Body;
 pub use client::InProcessClient;
-pub use config::{AdmissionConfig, ApiConfig, Claimer, Delegate, NodePorts, Role, ServiceCidr, VirtualResource};
+pub use config::{
+    AdmissionConfig, ApiConfig, Caller, Claimer, Delegate, NodePorts, Role, ServiceCidr, VirtualResource, WebhookTarget,
+};
 pub use identity::{Identity, PeerCertificate, TokenTable};
 pub use server::ApiServer;
+pub use tokens::keys::{TokenKeys, TokenKeysError};

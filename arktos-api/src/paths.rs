@@ -20,6 +20,9 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
     if let Some(answer) = health(state, head, path) {
         return answer;
     }
+    if let Some(answer) = crate::tokens::discovery::answer(state, head) {
+        return answer;
+    }
     let view = view(head);
     let discovered = state.discovery.answer(view, &head.method, path, &head.headers);
     let described = || state.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);

@@ -20,7 +20,7 @@ use crate::request::{ResourceInfo, TenantPart, not_found};
 use crate::server::{Head, State};
 use crate::table::Include;
 use crate::verbs::modify::{self, Part, Source};
-use crate::verbs::{create, delete, patch, read, scale, subresource, token, watch};
+use crate::verbs::{create, delete, patch, read, scale, subresource, watch};
 use crate::{input, paths, reviews};
 
 /// What a request does to a resource.
@@ -430,7 +430,7 @@ impl ResourceRequest<'_> {
                 subresource::bind(call, body).await?
             }
             "eviction" => subresource::evict(call, &body).await?,
-            _ => return Ok(view.value(201, token::request(call, body).await?)),
+            _ => return Ok(view.value(201, crate::tokens::issue::request(call, body).await?)),
         };
         Ok(reply::status(&done, view.accept.encoding))
     }

@@ -60,12 +60,25 @@ fn who_am_i(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
 
 fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     let token = review.str_at(&["spec", "token"]);
-    let known = call.state.config.tokens.find(token);
+    let config = &call.state.config;
+    let audiences = review.at(&["spec", "audiences"]).and_then(Value::as_array).into_iter().flatten();
+    let audiences: Vec<String> = audiences.filter_map(|one| one.as_str().map(str::to_owned)).collect();
+    let (known, audiences) = match config.tokens.find(token) {
+        Some(identity) => (Ok(identity.clone()), Vec::new()),
+        None => match crate::tokens::check::check(config, token, &audiences) {
+            Ok(checked) => (Ok(checked.identity), checked.audiences),
+            Err(why) => (Err(why), Vec::new()),
+        },
+    };
     // What belongs to another tenant is not this tenant's to know.
-    let known = known.filter(|known| call.identity.is_system() || known.tenant == call.identity.tenant);
+    let known = known.and_then(|known| {
+        let shown = call.identity.is_system() || known.tenant == call.identity.tenant;
+        if shown { Ok(known) } else { Err("unknown".to_owned()) }
+    });
     let status = match known {
-        Some(identity) => json!({"authenticated": true, "user": user_info(identity)}),
-        None => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
+        Ok(identity) if audiences.is_empty() => json!({"authenticated": true, "user": user_info(&identity)}),
+        Ok(identity) => json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences}),
+        Err(_) => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
     };
     review.fields.insert("status".to_owned(), status);
     Ok(review)

@@ -10,6 +10,7 @@ use arktos_store::Client;
 use futures::future::{BoxFuture, Either, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
+use crate::admission::expressions::Expressions;
 use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::client::InProcessClient;
@@ -31,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct ApiServer(pub(crate) Arc<State>);
 
-/// What all requests share. Nobody writes it.
+/// What all requests share. Nobody writes it but for what is gathered in it.
 pub(crate) struct State {
     pub(crate) config: ApiConfig,
     pub(crate) kinds: Kinds,
@@ -39,6 +40,7 @@ pub(crate) struct State {
     pub(crate) shared: Shared,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: Arc<OpenApi>,
+    pub(crate) expressions: Expressions,
 }
 
 /// A request whose head is read: who, where, how.
@@ -61,6 +63,7 @@ impl ApiServer {
             shared: Shared::new(&config.catalog, config.clock.now()),
             discovery: Discovery::new(config.catalog.clone(), config.advertise),
             openapi: OpenApi::of(&config.catalog),
+            expressions: Expressions::default(),
             kinds,
             config,
         }))

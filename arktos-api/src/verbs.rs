@@ -9,5 +9,4 @@ pub(crate) mod read;
 pub(crate) mod scale;
 pub(crate) mod settle;
 pub(crate) mod subresource;
-pub(crate) mod token;
 pub(crate) mod watch;

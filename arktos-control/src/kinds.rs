@@ -38,6 +38,8 @@ resources! {
     PERSISTENT_VOLUME_CLAIMS = "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim";
     /// `persistentvolumes`
     PERSISTENT_VOLUMES = "", "v1", "persistentvolumes", "PersistentVolume";
+    /// `resourcequotas`
+    RESOURCE_QUOTAS = "", "v1", "resourcequotas", "ResourceQuota";
     /// `configmaps`
     CONFIG_MAPS = "", "v1", "configmaps", "ConfigMap";
     /// `serviceaccounts`

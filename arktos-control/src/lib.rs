@@ -13,6 +13,7 @@
 //! | `replicaset` | `replicaset` |
 //! | `job`, `ttl-after-finished` | `job` |
 //! | `endpointslice`, `endpoints` | `endpoints` |
+//! | `resourcequota` | `quota` |
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
@@ -37,6 +38,7 @@ mod owner;
 mod pod;
 mod pods;
 mod protection;
+mod quota;
 mod reconcile;
 mod replicaset;
 mod setup;
@@ -84,6 +86,7 @@ pub fn partition(
             "endpoints" => endpoints::start_legacy(&mut setup),
             "persistentvolumeclaim-protection" => protection::start_claims(&mut setup),
             "persistentvolume-protection" => protection::start_volumes(&mut setup),
+            "resourcequota" => quota::start(&mut setup),
             "job" => job::start(&mut setup),
             "ttl-after-finished" => job::start_ttl(&mut setup),
             _ => continue,

@@ -18,6 +18,7 @@ pub const PARTITION: &[&str] = &[
     "endpoints",
     "persistentvolumeclaim-protection",
     "persistentvolume-protection",
+    "resourcequota",
     "garbage-collector",
 ];
 

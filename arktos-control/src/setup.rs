@@ -10,7 +10,7 @@ use arktos_store::{Client, Clock, Informer, Query, Random, Stored, Within};
 use futures::future::BoxFuture;
 
 use crate::events::Recorder;
-use crate::kinds::{PODS, REPLICA_SETS, SERVICES};
+use crate::kinds::{PODS, REPLICA_SETS, RESOURCE_QUOTAS, SERVICES};
 use crate::options::Options;
 use crate::pod::PodView;
 
@@ -75,6 +75,12 @@ impl Setup {
         let builder = self.builder(&SERVICES.resource);
         let services = self.keep(&SERVICES.resource, builder);
         self.services.insert(services).clone()
+    }
+
+    /// The informer of quotas, in every tenant, by namespace.
+    pub(crate) fn quotas(&mut self) -> Informer<Stored> {
+        let builder = self.builder(&RESOURCE_QUOTAS.resource).index("namespace", |path, _| vec![namespace_key(path)]);
+        self.keep(&RESOURCE_QUOTAS.resource, builder)
     }
 
     /// The informer of any other resource, in every tenant.

@@ -21,12 +21,16 @@
 //! | time as the API writes it | [`time`] |
 //! | the forms objects travel in beside JSON | [`media`] |
 //! | how patches change an object | [`merge`] |
+//! | expressions that people write into policies | [`cel`] |
 //! | amounts of resources | [`quantity`] |
+//! | what an object uses of a quota | [`quota`] |
+//! | what pods may ask of their host | [`pod_security`] |
 //! | objects as Rust types | [`typed`] |
 
 #![deny(missing_docs)]
 
 pub mod catalog;
+pub mod cel;
 pub mod encoded;
 pub mod fields;
 pub mod header;
@@ -38,7 +42,9 @@ pub mod meta;
 pub mod name;
 pub mod object;
 pub mod packed;
+pub mod pod_security;
 pub mod quantity;
+pub mod quota;
 pub mod rules;
 pub mod schema;
 pub mod selector;

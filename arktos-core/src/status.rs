@@ -225,16 +225,17 @@ impl Status {
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<StatusCause>) -> Self {
         let full_kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let faults: Vec<String> = causes
-            .iter()
-            .map(|cause| {
-                if cause.field.is_empty() {
-                    cause.message.clone()
-                } else {
-                    format!("{}: {}", cause.field, cause.message)
-                }
-            })
-            .collect();
+        let mut faults: Vec<String> = Vec::with_capacity(causes.len());
+        for cause in &causes {
+            let fault = match cause.field.as_str() {
+                "" => cause.message.clone(),
+                field => format!("{field}: {}", cause.message),
+            };
+            // What is told twice as a cause is said once.
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
         let summary = match faults.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

@@ -45,6 +45,27 @@ pub(super) fn finalizer(object: &mut Object, name: &str) {
     }
 }
 
+/// A volume says when it came into its phase, unless whoever changes the phase says it.
+pub(super) fn phase_time(call: &Call<'_>, old: &Object, new: &mut Object) {
+    const TIME: &[&str] = &["status", "lastPhaseTransitionTime"];
+    let phase = |volume: &Object| match volume.str_at(&["status", "phase"]) {
+        "" => "Pending".to_owned(),
+        phase => phase.to_owned(),
+    };
+    let (before, sent) = (old.at(TIME).cloned(), new.at(TIME).filter(|time| !time.is_null()));
+    match (phase(old) == phase(new), sent) {
+        (true, None) => {
+            if let Some(time) = before {
+                new.set(TIME, time);
+            }
+        }
+        (false, sent) if sent.is_none() || sent == before.as_ref() => {
+            new.set(TIME, call.state.config.clock.now().to_string());
+        }
+        _ => {}
+    }
+}
+
 /// A volume claim without a class gets the default one. (DefaultStorageClass)
 pub(super) fn storage_class(call: &Call<'_>, object: &mut Object) {
     let asked = object.at(&["spec", "storageClassName"]).is_some()

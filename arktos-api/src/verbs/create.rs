@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::managers;
 use super::modify::Part;
-use crate::admission;
+use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
 use crate::identity::COMPONENTS;
@@ -57,6 +57,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let managed = managers::noted(call, Part::Whole, None, &mut object);
     stamp(call, &mut object, now);
     let stored_kind = call.stored_kind();
+    rules::refuse_as_sent(&call.kind, &object)?;
     let mut object = rules::convert::to_storage(&call.kind, object);
     object.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
     object.set(&["kind"], stored_kind.type_meta.kind.as_str());
@@ -67,17 +68,20 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let mut allocation = Allocation::of_create(call, &mut object)?;
     let mut object = rules::admit_create(&stored_kind, object)?;
     managers::set(&mut object, managed);
+    let review = Review { part: Part::Whole, old: None, new: Some(&object) };
+    admission::validate(call, &review).await?;
+    // What a quota refuses must not have claimed a host.
+    admission::quota::charge(call, &review, &mut Commit::default())?;
     crate::verbs::subresource::claim_at_creation(call, &mut object, &mut commit).await?;
     let key = call.key_of(object.name())?;
     commit.durability = durability(&key);
-    let mut first = true;
+    crate::warnings::of_object(call, &object);
+    let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut object);
-        if first {
-            crate::warnings::of_object(call, &object);
-            first = false;
-        }
         let encoded = stored_kind.encode(&object).map_err(|error| Status::bad_request(error.to_string()))?;
+        let mut attempt = commit.clone();
+        admission::quota::charge(call, &Review { part: Part::Whole, old: None, new: Some(&object) }, &mut attempt)?;
         if call.options.dry_run {
             let snapshot = call.engine().snapshot();
             return match snapshot.get(&key) {
@@ -85,7 +89,6 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
                 None => Ok(Stored { path: key.path, revision: arktos_core::Revision::ZERO, object: encoded }),
             };
         }
-        let mut attempt = commit.clone();
         let change = Change::Put { object: encoded.clone(), expires: expiry(&key, now) };
         attempt.writes.insert(0, arktos_store::Write { key: key.clone(), expect: Expect::Absent, change });
         attempt.counters.extend(allocation.counters());
@@ -100,6 +103,10 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
                 return Err(exists(call, &key, &found));
             }
             Err(CommitError::Limit { counter, .. }) if allocation.owns(&counter) => allocation.taken(call, &counter)?,
+            Err(CommitError::Conflict { key: at, .. }) if admission::quota::is_quota(&at) && tries > 0 => {
+                tries -= 1;
+                admission::quota::caught_up(call).await?;
+            }
             Err(error) => {
                 return Err(admission::refusal(call, object.name(), &error).unwrap_or_else(|| commit_fault(&error)));
             }

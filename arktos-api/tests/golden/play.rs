@@ -14,7 +14,7 @@ use crate::compare::{Comparer, media, short};
 use crate::place::Bindings;
 use crate::scenario::{Answer, Call, Compare, Phase, Scenario, Step, Watch};
 use crate::server::{self, Server};
-use crate::value::{Variables, clean, expand, expand_text, look_up, parts, quote, remove};
+use crate::value::{Variables, clean, expand_json, expand_text, look_up, parts, quote, remove};
 
 /// The run token in all names.
 const RUN: &str = "zq7";
@@ -83,7 +83,7 @@ pub async fn play(server: &Server, scenario: &Scenario) -> Option<Failure> {
 impl Player<'_> {
     fn failure(&self, step: &str, call: Option<&Call>, differences: Vec<String>) -> Failure {
         let request = call.map_or_else(String::new, |call| {
-            let body = call.body.as_ref().map(|body| expand(body, &self.variables).to_string());
+            let body = call.body.as_ref().map(|body| expand_json(body.get(), &self.variables));
             let body = body.or_else(|| call.body_text.clone()).unwrap_or_default();
             let headers: Vec<String> = call.headers.iter().map(|(name, value)| format!(" [{name}: {value}]")).collect();
             let path = expand_text(&call.path, &self.variables);
@@ -101,7 +101,7 @@ impl Player<'_> {
             headers.insert("authorization", value.map_err(|error| error.to_string())?);
         }
         let body = match (&call.body, &call.body_text) {
-            (Some(body), _) => Some(expand(body, &self.variables).to_string()),
+            (Some(body), _) => Some(expand_json(body.get(), &self.variables)),
             (None, Some(text)) => Some(expand_text(text, &self.variables)),
             (None, None) => None,
         };

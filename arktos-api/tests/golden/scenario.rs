@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// One recorded conversation with the real server. It shares nothing with any other.
 #[derive(Deserialize)]
@@ -30,8 +31,8 @@ pub struct Call {
     pub headers: BTreeMap<String, String>,
     #[serde(rename = "as")]
     pub user: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    pub body: Option<Value>,
+    /// As it stands in the file: the order of its fields counts.
+    pub body: Option<Box<RawValue>>,
     #[serde(rename = "bodyText")]
     pub body_text: Option<String>,
 }

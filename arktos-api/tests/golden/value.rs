@@ -11,6 +11,7 @@ pub type Variables = BTreeMap<String, Value>;
 
 static VARIABLE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\$\{([A-Za-z0-9_]+)(?::(\d+))?\}").expect("a fixed pattern"));
+static WHOLE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""\$\{([A-Za-z0-9_]+)\}""#).expect("a fixed pattern"));
 static PATH: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"\.([A-Za-z0-9_\-$*]+)|\[(\d+|\*)\]|\["([^"]*)"\]"#).expect("a fixed pattern"));
 
@@ -37,23 +38,21 @@ pub fn expand_text(template: &str, variables: &Variables) -> String {
         .into_owned()
 }
 
-/// As [`expand_text`], in all strings of a value; a string that is nothing but a variable takes its value's type.
-pub fn expand(value: &Value, variables: &Variables) -> Value {
-    match value {
-        Value::String(template) => {
-            let whole = VARIABLE.captures(template).filter(|found| found[0].len() == template.len());
-            let plain =
-                whole.filter(|found| found.get(2).is_none()).and_then(|found| variables.get(&found[1]).cloned());
-            plain.unwrap_or_else(|| Value::from(expand_text(template, variables)))
-        }
-        Value::Array(items) => items.iter().map(|item| expand(item, variables)).collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (expand_text(name, variables), expand(value, variables)))
-            .collect::<Map<_, _>>()
-            .into(),
-        other => other.clone(),
-    }
+/// As [`expand_text`], in a JSON text, whose order and form stay; a string that is nothing but a variable takes its
+/// value's type.
+pub fn expand_json(template: &str, variables: &Variables) -> String {
+    let whole = WHOLE.replace_all(template, |found: &Captures<'_>| {
+        variables.get(&found[1]).map_or_else(|| found[0].to_owned(), Value::to_string)
+    });
+    let quoted = |value: &Value| {
+        let quoted = Value::from(text(value)).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let inner = |found: &Captures<'_>| match (&found[1], found.get(2)) {
+        ("fill", Some(count)) => "a".repeat(count.as_str().parse().expect("digits")),
+        (name, _) => variables.get(name).map_or_else(|| found[0].to_owned(), quoted),
+    };
+    VARIABLE.replace_all(&whole, inner).into_owned()
 }
 
 /// `$.items[0].metadata["a.b"]` in parts; `*` stands for every child.
@@ -170,10 +169,8 @@ mod tests {
     fn a_string_that_is_a_variable_takes_its_type() {
         let variables = Variables::from([("n".to_owned(), json!(7)), ("run".to_owned(), json!("zq7"))]);
         assert_eq!(
-            expand(&json!({"a-${run}": ["${n}", "n=${n}", "${who}", "${fill:3}"]}), &variables),
-            json!({
-                "a-zq7": [7, "n=7", "${who}", "aaa"]
-            })
+            expand_json(r#"{"b-${run}": ["${n}", "n=${n}", "${who}", "${fill:3}"], "a":1}"#, &variables),
+            r#"{"b-zq7": [7, "n=7", "${who}", "aaa"], "a":1}"#
         );
     }
 

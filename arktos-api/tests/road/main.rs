@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)] // a test fails by panicking
 
 mod access;
+mod accounts;
+mod admissions;
 mod applies;
 mod in_process;
 mod lists;
@@ -43,9 +45,14 @@ pub struct Answer {
 impl World {
     /// A server with the tenants `acme` and `umbra`, each with a namespace `default` and an administrator.
     pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with a server that is set up otherwise.
+    pub async fn with(set_up: impl FnOnce(&mut ApiConfig)) -> Self {
         let clock = ManualClock::new(Timestamp::parse("2026-11-23T10:00:00Z").unwrap());
         let engine = Engine::memory(Arc::new(clock.clone()));
-        let api = Self::server(&engine, &clock, 7);
+        let api = Self::server(&engine, &clock, 7, set_up);
         api.bootstrap().await.unwrap();
         let world = Self { api, clock, engine };
         let client = world.api.client(Identity::system_component("test"));
@@ -58,7 +65,7 @@ impl World {
         world
     }
 
-    fn server(engine: &Engine, clock: &ManualClock, seed: u64) -> ApiServer {
+    fn server(engine: &Engine, clock: &ManualClock, seed: u64, set_up: impl FnOnce(&mut ApiConfig)) -> ApiServer {
         let mut config = ApiConfig::new(engine.clone(), Arc::new(clock.clone()), Arc::new(SeededRandom::new(seed)));
         config.tokens = TokenTable::parse(
             "root,admin,,system:masters\nviv,viv,\nacme,alice,,system:masters,,acme\numbra,uma,,system:masters,,umbra\n\
@@ -66,12 +73,13 @@ impl World {
         )
         .unwrap();
         config.admission.disabled.insert("ServiceAccount".to_owned());
+        set_up(&mut config);
         ApiServer::new(config)
     }
 
     /// Another server over the same store, as after a restart.
     pub fn restarted(&self) -> Self {
-        Self { api: Self::server(&self.engine, &self.clock, 8), ..self.clone() }
+        Self { api: Self::server(&self.engine, &self.clock, 8, |_| {}), ..self.clone() }
     }
 
     pub async fn send(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {

@@ -11,6 +11,7 @@ pub mod role;
 pub mod serving;
 pub mod store;
 pub mod storing;
+pub mod token_keys;
 pub mod up;
 
 use std::fmt::Display;

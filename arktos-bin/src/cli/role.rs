@@ -10,6 +10,7 @@ use clap::Args;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, RoleServer};
 use super::storing::StoringArgs;
+use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::roles::RoleOptions;
 use crate::roles::store::remember;
@@ -63,6 +64,9 @@ impl RoleArgs {
         api.advertise = Some(server.address());
         server.authority().certificate().clone_into(&mut api.ca_certificate);
         api.secret = Some(server.authority().secret());
+        let key_file = self.data_dir.join(token_keys::FILE);
+        let keys = token_keys::open(&key_file, &SystemRandom)?;
+        api.token_keys = Some(keys.clone());
         let options = RoleOptions {
             name: self.name,
             store,
@@ -73,6 +77,7 @@ impl RoleArgs {
             random: Arc::new(SystemRandom),
         };
         let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
+        token_keys::follow(&key_file, keys, options.clock.clone(), &tasks);
         Ok(Opened { server, options, tasks })
     }
 }

@@ -20,6 +20,7 @@ use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
 use crate::net::serve::{Stop, serve, stopped};
 use crate::net::tls::Credential;
+use crate::net::webhooks::{AllowedRange, Webhooks};
 use crate::net::{address, tls};
 use crate::roles::ApiOptions;
 
@@ -67,6 +68,9 @@ pub struct ApiArgs {
     /// The issuer of service account tokens
     #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc")]
     pub service_account_issuer: String,
+    /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub webhook_allowed_ranges: Vec<AllowedRange>,
 }
 
 impl ApiArgs {
@@ -90,6 +94,8 @@ impl ApiArgs {
             service_cidr: self.service_cluster_ip_range,
             node_ports: self.service_node_port_range,
             issuer: self.service_account_issuer.clone(),
+            token_keys: None,
+            webhooks: Some(Arc::new(Webhooks::new(self.webhook_allowed_ranges.clone()))),
             advertise: None,
             ca_certificate: String::new(),
             secret: None,

@@ -12,6 +12,7 @@ use clap::Args;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, RoleServer};
 use super::storing::StoringArgs;
+use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::HollowOptions;
 use crate::net::kubeconfig::Kubeconfig;
@@ -72,6 +73,9 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
     api.advertise = Some(server.address());
     server.authority().certificate().clone_into(&mut api.ca_certificate);
     api.secret = Some(server.authority().secret());
+    let key_file = args.data_dir.join(token_keys::FILE);
+    let keys = token_keys::open(&key_file, &SystemRandom)?;
+    api.token_keys = Some(keys.clone());
     let options = RegionOptions {
         store,
         api,
@@ -83,7 +87,10 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
         random: Arc::new(SystemRandom),
         spawn: Arc::new(|future| drop(tokio::spawn(future))),
     };
-    Region::start(options).await.map_err(|error| error.to_string())
+    let clock = options.clock.clone();
+    let region = Region::start(options).await.map_err(|error| error.to_string())?;
+    token_keys::follow(&key_file, keys, clock, region.tasks());
+    Ok(region)
 }
 
 struct Files {

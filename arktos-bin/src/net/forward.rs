@@ -65,8 +65,13 @@ impl Forward {
             .map_err(|_| Status::bad_request("the request's path cannot be sent on"))?;
         parts.version = http::Version::HTTP_11; // what goes on the wire is negotiated anew
         remove_hop_headers(&mut parts.headers);
+        let token = parts.headers.get(AUTHORIZATION).cloned();
         remove_identity_headers(&mut parts.headers);
-        if let Some(identity) = identity {
+        // A tenant without a user stands for a token that only the tenant's partition can check.
+        let unchecked = identity.as_ref().is_some_and(|identity| identity.user.is_empty());
+        if let (true, Some(token)) = (unchecked, token) {
+            parts.headers.insert(AUTHORIZATION, token);
+        } else if let Some(identity) = identity {
             write_identity(&mut parts.headers, &identity)?;
         }
         Ok(Request::from_parts(parts, body))

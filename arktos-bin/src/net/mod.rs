@@ -13,3 +13,4 @@ pub mod remote;
 #[cfg(feature = "net")]
 pub mod serve;
 pub mod tls;
+pub mod webhooks;

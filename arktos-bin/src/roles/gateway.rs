@@ -122,7 +122,9 @@ impl Gateway {
         let of_hosts = destination == Destination::Hosts;
         let identity = if only_local && !of_hosts { None } else { Some((shared.identify)(&parts)?) };
         // What is the hosts' for the region's own users is, under the same short path, the tenant's for a tenant's.
-        let of_tenant = of_hosts && identity.as_ref().is_some_and(|identity| !identity.is_system());
+        // A token that only a partition can check goes there as well: partitions show `system` the hosts.
+        let elsewhere = |identity: &Identity| !identity.is_system() || identity.user.is_empty();
+        let of_tenant = of_hosts && identity.as_ref().is_some_and(elsewhere);
         let destination = if of_tenant { Destination::Identity } else { destination };
         let body = body.map_err(BodyError::new).boxed_unsync();
         let tenant_of_identity = || identity.as_ref().and_then(|identity| identity.tenant.clone());

@@ -18,7 +18,7 @@ pub mod store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arktos_api::{AdmissionConfig, ApiConfig, Identity, NodePorts, ServiceCidr, TokenTable};
+use arktos_api::{AdmissionConfig, ApiConfig, Caller, Identity, NodePorts, ServiceCidr, TokenKeys, TokenTable};
 use arktos_control::StoredKind;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
@@ -58,6 +58,10 @@ pub struct ApiOptions {
     pub node_ports: NodePorts,
     /// The issuer of service account tokens.
     pub issuer: String,
+    /// The keys that sign them; new ones when absent.
+    pub token_keys: Option<TokenKeys>,
+    /// Calls the webhooks that tenants configure; none are called when absent.
+    pub webhooks: Option<Arc<dyn Caller>>,
     /// Where clients reach the API, for the `kubernetes` service; the default when absent.
     pub advertise: Option<SocketAddr>,
     /// The authority that signed the server's certificate, as PEM, for the `kube-root-ca.crt` ConfigMaps.
@@ -76,6 +80,8 @@ impl Default for ApiOptions {
             service_cidr: ServiceCidr::default(),
             node_ports: NodePorts::default(),
             issuer: "https://kubernetes.default.svc".to_owned(),
+            token_keys: None,
+            webhooks: None,
             advertise: None,
             ca_certificate: String::new(),
             secret: None,
@@ -91,6 +97,10 @@ impl ApiOptions {
         config.service_cidr = self.service_cidr;
         config.node_ports = self.node_ports;
         config.issuer.clone_from(&self.issuer);
+        config.webhooks.clone_from(&self.webhooks);
+        if let Some(keys) = &self.token_keys {
+            config.token_keys = keys.clone();
+        }
         if let Some(advertise) = self.advertise {
             config.advertise = advertise;
         }

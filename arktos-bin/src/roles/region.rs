@@ -124,6 +124,12 @@ impl Region {
         &self.gateway
     }
 
+    /// What it runs; more may be added.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// The partition's API, in process, as an identity.
     #[must_use]
     pub fn client(&self, identity: Identity) -> Arc<dyn Client> {

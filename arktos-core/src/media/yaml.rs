@@ -1,9 +1,12 @@
 //! YAML to a tree, with the meanings that Kubernetes gives to plain scalars (YAML 1.1: `yes` is true, `010` is eight),
 //! and with limits.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
-use serde_saphyr::{Budget, Options};
+use serde_saphyr::{Budget, Options, Spanned};
 
 /// How deep a document may be nested.
 const MAX_DEPTH: usize = 100;
@@ -22,22 +25,102 @@ pub struct YamlError(String);
 /// # Errors
 /// When the text is not YAML, holds several documents, or is beyond the limits.
 pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
-    read(bytes, DuplicateKeyPolicy::LastWins)
+    let value =
+        serde_saphyr::from_slice_with_options(bytes, options()).map_err(|error| YamlError(error.to_string()))?;
+    Ok(whole_numbers(value))
 }
 
-/// As [`parse`], but a key that stands twice in a map is an error.
+/// The keys that stand twice in their map, in the API's words, such as `line 7: key "a" already set in map`.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_strict(bytes: &[u8]) -> Result<Value, YamlError> {
-    read(bytes, DuplicateKeyPolicy::Error)
+pub fn repeated_keys(bytes: &[u8]) -> Result<Vec<String>, YamlError> {
+    let tree: Tree =
+        serde_saphyr::from_slice_with_options(bytes, options()).map_err(|error| YamlError(error.to_string()))?;
+    let mut repeated = Vec::new();
+    tree.repeated(&mut repeated);
+    Ok(repeated)
 }
 
-fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, YamlError> {
-    let mut options = options();
-    options.duplicate_keys = duplicates;
-    let value = serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| YamlError(error.to_string()))?;
-    Ok(whole_numbers(value))
+/// A document with nothing left out: maps as they stand.
+enum Tree {
+    Leaf,
+    List(Vec<Tree>),
+    Map(Vec<(String, Spanned<Tree>)>),
+}
+
+impl Tree {
+    fn repeated(&self, found: &mut Vec<String>) {
+        match self {
+            Self::Leaf => {}
+            Self::List(items) => items.iter().for_each(|item| item.repeated(found)),
+            Self::Map(entries) => {
+                let mut seen = std::collections::HashSet::with_capacity(entries.len());
+                for (key, value) in entries {
+                    value.value.repeated(found);
+                    if !seen.insert(key) {
+                        found.push(format!("line {}: key {key:?} already set in map", value.referenced.line()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
+        Ok(Tree::Leaf)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
+        Ok(Tree::Leaf)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
+        Ok(Tree::Leaf)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
+        Ok(Tree::Leaf)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Tree, E> {
+        Ok(Tree::Leaf)
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Leaf)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Tree::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Tree::Map(map))
+    }
 }
 
 /// Reads a stream of documents divided by `---`; empty ones are left out.
@@ -45,10 +128,8 @@ fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, YamlError
 /// # Errors
 /// As [`parse`].
 pub fn parse_all(bytes: &[u8]) -> Result<Vec<Value>, YamlError> {
-    let mut options = options();
-    options.duplicate_keys = DuplicateKeyPolicy::LastWins;
-    let documents: Vec<Value> =
-        serde_saphyr::from_slice_multiple_with_options(bytes, options).map_err(|error| YamlError(error.to_string()))?;
+    let documents: Vec<Value> = serde_saphyr::from_slice_multiple_with_options(bytes, options())
+        .map_err(|error| YamlError(error.to_string()))?;
     Ok(documents.into_iter().filter(|value| !value.is_null()).map(whole_numbers).collect())
 }
 
@@ -64,6 +145,7 @@ fn options() -> Options {
     aliases.max_total_replayed_events = MAX_ALIASED;
     aliases.max_replay_stack_depth = 32;
     let mut options = Options::default();
+    options.duplicate_keys = DuplicateKeyPolicy::LastWins;
     options.budget = Some(budget);
     options.alias_limits = aliases;
     options.legacy_octal_numbers = true;
@@ -157,7 +239,11 @@ mod tests {
     #[test]
     fn repeated_keys_are_seen_when_asked_for() {
         assert_eq!(read("a: 1\na: 2"), json!({"a": 2}));
-        assert!(parse_strict(b"a: 1\na: 2").is_err());
+        assert_eq!(
+            repeated_keys(b"a: 1\nb: {c: 1, c: [x]}\na:\n  d: 1\n").expect("reads"),
+            ["line 2: key \"c\" already set in map", "line 4: key \"a\" already set in map"]
+        );
+        assert!(repeated_keys(b"a: [{b: 1}, {b: 1}]\nyes: 1\n").expect("reads").is_empty());
     }
 
     #[test]

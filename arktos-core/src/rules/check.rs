@@ -236,6 +236,15 @@ impl Check {
         }
     }
 
+    /// Whether what it finds is told once, even where the rest of the object is checked twice.
+    pub(super) fn is_told_once(&self) -> bool {
+        match self {
+            Self::By(function) => function.is_told_once(),
+            Self::On(_, check) => check.is_told_once(),
+            _ => false,
+        }
+    }
+
     /// Checks a field.
     pub(super) fn run(&self, site: &Site<'_>, faults: &mut Faults) {
         let absent = site.value.is_none_or(|value| value.is_null() || super::fault::is_empty(value));

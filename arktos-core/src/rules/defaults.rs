@@ -40,6 +40,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "claim_templates", make: claim_templates },
     Function { name: "pod_cidrs", make: |spec| Some(json!([spec.get("podCIDR")?])) },
     Function { name: "pod_ips", make: |status| Some(json!([{ "ip": status.get("podIP")? }])) },
+    Function { name: "data_source", make: data_source },
     Function { name: "data_source_ref", make: data_source_ref },
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
     Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },
@@ -195,9 +196,26 @@ fn claim_templates(spec: &Map<String, Value>) -> Option<Value> {
 
 /// A data source of the older form is one of the newer.
 fn data_source_ref(spec: &Map<String, Value>) -> Option<Value> {
-    let mut source = spec.get("dataSource")?.as_object()?.clone();
+    let mut source = spec.get("dataSource").filter(|source| is_data_source(source))?.as_object()?.clone();
     source.entry("apiGroup").or_insert(Value::Null);
     Some(Value::Object(source))
+}
+
+/// And the other way round, where the older form can say it.
+fn data_source(spec: &Map<String, Value>) -> Option<Value> {
+    let mut source = spec.get("dataSourceRef").filter(|source| is_data_source(source))?.as_object()?.clone();
+    source.entry("apiGroup").or_insert(Value::Null);
+    let elsewhere = source.remove("namespace").is_some();
+    (!elsewhere).then_some(Value::Object(source))
+}
+
+/// Whether the older form of a data source knows this one: another claim, or a snapshot.
+pub(super) fn is_data_source(source: &Value) -> bool {
+    let group = source["apiGroup"].as_str().unwrap_or_default();
+    matches!(
+        (group, source["kind"].as_str().unwrap_or_default()),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
 }
 
 /// The finalizers of a namespace or tenant, and the one that makes deletion wait for its contents.
@@ -232,7 +250,7 @@ fn gated(pod: &Map<String, Value>) -> Option<Value> {
 }
 
 /// How a pod's containers are served when the host is short: from their requests and limits.
-pub(super) fn qos_class(spec: &Map<String, Value>) -> &'static str {
+pub(crate) fn qos_class(spec: &Map<String, Value>) -> &'static str {
     const COUNTED: [&str; 2] = ["cpu", "memory"];
     let amounts = |container: &Value, of: &str| -> Vec<(String, Quantity)> {
         let amounts = container.pointer(&format!("/resources/{of}")).and_then(Value::as_object);

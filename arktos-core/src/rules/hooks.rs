@@ -12,6 +12,7 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 pub(super) fn created(kind: &Kind, object: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => select_own_pods(object),
+        ("", "PersistentVolumeClaim") => drop_unknown_source(object),
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
         _ => {}
     }
@@ -23,6 +24,13 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
         ("apps", "DaemonSet") => count_templates(old, new),
         ("", "Service") => keep_allocations(old, new),
         _ => {}
+    }
+}
+
+/// A data source that the older form does not know is as good as none.
+fn drop_unknown_source(claim: &mut Object) {
+    if claim.at(&["spec", "dataSource"]).is_some_and(|source| !super::defaults::is_data_source(source)) {
+        claim.remove(&["spec", "dataSource"]);
     }
 }
 

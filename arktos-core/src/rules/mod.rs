@@ -33,6 +33,7 @@ use crate::object::Object;
 use crate::schema;
 use crate::status::{Status, StatusCause};
 
+pub(crate) use defaults::qos_class;
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
 pub use validate::{validate, validate_status};
 
@@ -74,6 +75,19 @@ pub fn refuse_patched(kind: &Kind, patched: &Object) -> Result<(), Status> {
     let mut faults = fault::Faults::default();
     faults.invalid("data", patched.at(&["data"]).unwrap_or(&Value::Null), "field is immutable");
     Err(Status::invalid(&kind.group, &kind.kind, patched.name(), faults.0))
+}
+
+/// Refuses a new object for what only the version that it was sent in asks for. What all versions ask for is checked in
+/// the stored one.
+///
+/// # Errors
+/// 422 with a cause for each fault.
+pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
+    if kind.storage || !kind.builtin {
+        return Ok(());
+    }
+    let causes = validate(kind, object, None);
+    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&kind.group, &kind.kind, object.name(), causes)) }
 }
 
 /// As [`admit_update`], for a write to `status`: everything but the status and a few fields of `metadata` stays.

@@ -25,12 +25,31 @@ pub fn validate_status(kind: &Kind, object: &Object, old: &Object) -> Vec<Status
 fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -> Vec<StatusCause> {
     let mut faults = Faults::default();
     super::meta::validate(kind, object, old, &mut faults);
-    if let Some(schema) = kind.schema.as_struct() {
-        let walk = Walk { kind: &kind.kind, name: object.name(), options: true, updates: old.is_some(), only_status };
-        walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
+    let Some(schema) = kind.schema.as_struct() else { return faults.0 };
+    let again = false;
+    let walk =
+        Walk { kind: &kind.kind, name: object.name(), options: true, updates: old.is_some(), only_status, again };
+    walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
+    let twice = CHECKED_TWICE.contains(&(&kind.group, &kind.kind));
+    if twice && old.is_some() && !only_status && !faults.0.is_empty() {
+        let mut alone = Faults::default();
+        let walk = Walk { updates: false, again: true, ..walk };
+        walk.object(schema, &object.fields, None, &Path::Root, &mut alone);
+        let known = alone.0.into_iter().filter(|fault| faults.0.contains(fault)).collect::<Vec<_>>();
+        faults.0.extend(known);
     }
     faults.0
 }
+
+/// The kinds of which an update is checked as a new object and as a change, and both tell what is wrong with the new
+/// state.
+const CHECKED_TWICE: &[(&str, &str)] = &[
+    ("", "PersistentVolume"),
+    ("", "ReplicationController"),
+    ("apps", "DaemonSet"),
+    ("apps", "ReplicaSet"),
+    ("batch", "Job"),
+];
 
 #[derive(Clone, Copy)]
 struct Walk<'a> {
@@ -41,6 +60,8 @@ struct Walk<'a> {
     updates: bool,
     /// Whether all but the status is as it was, and needs no look.
     only_status: bool,
+    /// Whether this is the second look at an update.
+    again: bool,
 }
 
 /// An object whose rules are being checked.
@@ -97,6 +118,9 @@ impl Walk<'_> {
 
     /// Finds the field of a rule and checks it.
     fn check(&self, check: &Check, owner: &Owner<'_>, path: &[&str], faults: &mut Faults) {
+        if self.again && check.is_told_once() {
+            return;
+        }
         match path.split_first() {
             None => self.steps(check, owner, String::new(), (None, None), &[], faults),
             Some((first, rest)) => {

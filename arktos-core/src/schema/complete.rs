@@ -58,6 +58,17 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Path<'_> {
+    fn steps(&self) -> Vec<Step> {
+        let (parent, step) = match self {
+            Self::Root => return Vec::new(),
+            Self::Field(parent, name) => (parent, Step::Field((*name).to_owned())),
+            Self::Item(parent, index) => (parent, Step::Item(*index)),
+        };
+        let mut steps = parent.steps();
+        steps.push(step);
+        steps
+    }
+
     /// The path without the indices of lists, as the Go decoder prints it.
     fn plain(&self) -> String {
         match self {
@@ -72,7 +83,14 @@ impl Path<'_> {
 /// The walk, and the unknown fields it has met.
 pub(super) struct Complete {
     extra: Extra,
-    pub(super) faults: Vec<String>,
+    unknown: Vec<(Vec<Step>, String)>,
+}
+
+/// One step of a path, ordered as a tree with sorted names is read.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Field(String),
+    Item(usize),
 }
 
 /// What is being read, for messages: the object type and field that a value belongs to.
@@ -85,7 +103,14 @@ struct At<'a> {
 
 impl Complete {
     pub(super) fn new(extra: Extra) -> Self {
-        Self { extra, faults: Vec::new() }
+        Self { extra, unknown: Vec::new() }
+    }
+
+    /// The unknown fields, in the API's words, in the order in which the tree is read: a map's names are sorted.
+    pub(super) fn into_faults(self) -> Vec<String> {
+        let mut unknown = self.unknown;
+        unknown.sort();
+        unknown.into_iter().map(|(_, fault)| fault).collect()
     }
 
     /// Walks a whole object. The error is a type fault, in the Go decoder's words.
@@ -146,8 +171,8 @@ impl Complete {
                 let droppable = field.absent.as_ref().is_none_or(Value::is_null);
                 droppable && is_zero(value) && !table::of(owner).keeps_empty.contains(&&*field.name)
             }
-            // What is written anyway when it is absent may be absent until defaults are set.
-            _ => (field.drops_zero || field.absent.as_ref().is_some_and(|absent| !absent.is_null())) && is_zero(value),
+            // A zero that is written anyway when it is absent may be absent until defaults are set.
+            _ => (field.drops_zero || field.absent.as_ref().is_some_and(is_written_zero)) && is_zero(value),
         })
     }
 
@@ -162,7 +187,8 @@ impl Complete {
             .cloned()
             .collect();
         for name in unknown {
-            self.faults.push(format!("unknown field \"{}\"", Path::Field(path, &name)));
+            let at = Path::Field(path, &name);
+            self.unknown.push((at.steps(), format!("unknown field \"{at}\"")));
             map.remove(&name);
         }
     }
@@ -200,6 +226,10 @@ impl Complete {
         fill_null(schema, value);
         self.inner(schema, value, at)
     }
+}
+
+fn is_written_zero(absent: &Value) -> bool {
+    !absent.is_null() && is_zero(absent)
 }
 
 /// Amounts of resources are whole thousandths.

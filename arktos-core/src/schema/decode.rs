@@ -80,7 +80,7 @@ pub fn decode(kind: &Kind, value: Value, dialect: Dialect) -> Result<Decoded, St
 pub fn decode_as(schema: &Schema, type_meta: &TypeMeta, mut value: Value, dialect: Dialect) -> Result<Decoded, Status> {
     let mut complete = Complete::new(dialect.into());
     complete.root(schema, &mut value).map_err(|fault| cannot_be_handled(type_meta, &fault))?;
-    let faults = Faults { list: complete.faults };
+    let faults = Faults { list: complete.into_faults() };
     let mut object = Object::from_value(value).ok_or_else(|| Status::bad_request("the body is not an object"))?;
     for (field, text) in [("apiVersion", &type_meta.api_version), ("kind", &type_meta.kind)] {
         if object.str_at(&[field]).is_empty() {

@@ -99,3 +99,13 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: b
 
 #[cfg(test)]
 mod tests;
+
+/// An object with a configuration put over it, as an apply would put it, without asking or noting who manages what.
+///
+/// # Errors
+/// What of the configuration the schema does not allow.
+pub fn merged(schema: &Schema, live: &Value, config: &Value) -> Result<Value, Vec<String>> {
+    let root = types::Type::root(schema);
+    let faults = walk::faults_of(root, config);
+    if faults.is_empty() { Ok(combine::combine(root, live, config)) } else { Err(faults) }
+}

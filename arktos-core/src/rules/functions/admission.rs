@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::fault::{Faults, Site};
 use super::Run;
+use crate::cel::{Expression, Type};
 use crate::name::subdomain_fault;
+use crate::rules::check::{label_1035_fault, qualified_name_faults};
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("webhook_name", webhook_name),
@@ -14,6 +16,18 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("service_port", service_port),
     ("actions", actions),
     ("param_ref", param_ref),
+    ("whole_or_parts", whole_or_parts),
+    ("identifier", identifier),
+    ("param_version", param_version),
+    ("match_condition", match_condition),
+    ("validation", validation),
+    ("message_expression", message_expression),
+    ("policy_expression", policy_expression),
+    ("some_validation", some_validation),
+    ("apply_expression", apply_expression),
+    ("patch_expression", patch_expression),
+    ("device_expression", device_expression),
+    ("new_event", new_event),
     ("event", event),
     ("event_namespace", event_namespace),
 ];
@@ -95,25 +109,163 @@ fn param_ref(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// Events of the newer form are checked as the older form, whose field names the messages have.
+/// The names that an expression about a request may use.
+const REQUEST: &[&str] = &["object", "oldObject", "request", "authorizer"];
+/// And in a policy.
+const POLICY: &[&str] =
+    &["object", "oldObject", "request", "authorizer", "params", "namespaceObject", "variables", "Object", "JSONPatch"];
+
+/// An expression that must come to a value of a type.
+fn expression(site: &Site<'_>, names: &[&str], wanted: &Type, faults: &mut Faults) {
+    let source = site.value_text();
+    if source.trim().is_empty() {
+        return;
+    }
+    let sent = Value::from(source);
+    match Expression::compile(source, names) {
+        Err(fault) => faults.invalid(&site.path(), &sent, &fault.to_string()),
+        Ok(compiled) if !compiled.type_of_result().may_be(wanted) => {
+            let why = format!("must evaluate to {wanted} but got {}", compiled.type_of_result());
+            faults.invalid(&site.path(), &sent, &why);
+        }
+        Ok(_) => {}
+    }
+}
+
+fn match_condition(site: &Site<'_>, faults: &mut Faults) {
+    let names = if site.root_kind.ends_with("WebhookConfiguration") { REQUEST } else { POLICY };
+    expression(site, names, &Type::Bool, faults);
+}
+
+fn policy_expression(site: &Site<'_>, faults: &mut Faults) {
+    expression(site, POLICY, &Type::Dyn, faults);
+}
+
+fn message_expression(site: &Site<'_>, faults: &mut Faults) {
+    if site.value.is_some() && site.value_text().trim().is_empty() && !site.value_text().is_empty() {
+        faults.invalid(&site.path(), &Value::from(site.value_text()), "must be non-empty if specified");
+    }
+    expression(site, POLICY, &Type::String, faults);
+}
+
+fn apply_expression(site: &Site<'_>, faults: &mut Faults) {
+    expression(site, POLICY, &Type::Message("Object".to_owned()), faults);
+}
+
+fn patch_expression(site: &Site<'_>, faults: &mut Faults) {
+    expression(site, POLICY, &Type::List(Box::new(Type::Message("JSONPatch".to_owned()))), faults);
+}
+
+fn device_expression(site: &Site<'_>, faults: &mut Faults) {
+    expression(site, &["device"], &Type::Bool, faults);
+}
+
+/// What a policy asks for, and what it says when it is not so.
+fn validation(site: &Site<'_>, faults: &mut Faults) {
+    let text = site.text("expression");
+    if text.trim().is_empty() {
+        faults.required(&site.sub("expression"), "expression is not specified");
+    } else {
+        let inner = Site { value: site.map.get("expression"), field: "expression".to_owned(), ..*site };
+        expression(&inner, POLICY, &Type::Bool, faults);
+    }
+    let message = site.text("message");
+    if !message.is_empty() && message.trim().is_empty() {
+        faults.invalid(&site.sub("message"), &json!(message), "message must be non-empty if specified");
+    } else if message.trim().contains(['\n', '\r']) {
+        faults.invalid(&site.sub("message"), &json!(message), "message must not contain line breaks");
+    }
+}
+
+fn some_validation(site: &Site<'_>, faults: &mut Faults) {
+    if !site.has("validations") && !site.has("auditAnnotations") {
+        let why = "validations or auditAnnotations must contain at least one item";
+        faults.required(&site.sub("validations"), why);
+        faults.required(&site.sub("auditAnnotations"), why);
+    }
+}
+
+/// A list that has `*` has nothing else.
+fn whole_or_parts(site: &Site<'_>, faults: &mut Faults) {
+    let what = match site.field.as_str() {
+        "apiGroups" => "API groups",
+        "apiVersions" => "API versions",
+        _ => "operations",
+    };
+    let items = site.items();
+    if items.len() > 1 && items.iter().any(|item| item == "*") {
+        let why = format!("if '*' is present, must not specify other {what}");
+        faults.invalid(&site.path(), &Value::Array(items.to_vec()), &why);
+    }
+}
+
+/// A name that an expression can use.
+fn identifier(site: &Site<'_>, faults: &mut Faults) {
+    let name = site.value_text();
+    let letter = |one: char| one.is_ascii_alphanumeric() || one == '_';
+    let fine = name.chars().all(letter) && !name.starts_with(|first: char| first.is_ascii_digit());
+    let reserved = matches!(name, "true" | "false" | "null" | "in");
+    if !name.is_empty() && (!fine || reserved) {
+        faults.invalid(&site.path(), &json!(name), "name is not a valid CEL identifier");
+    }
+}
+
+fn param_version(site: &Site<'_>, faults: &mut Faults) {
+    let sent = site.value_text();
+    let (group, version) = sent.split_once('/').unwrap_or(("", sent));
+    if version.contains('/') {
+        faults.invalid(&site.path(), &json!(sent), &format!("unexpected GroupVersion string: {sent}"));
+        return;
+    }
+    if let Some(fault) = subdomain_fault(group).filter(|_| !group.is_empty()) {
+        faults.invalid(&site.path(), &json!(group), &fault);
+    }
+    match label_1035_fault(version) {
+        _ if sent.is_empty() => {}
+        _ if version.is_empty() => faults.invalid(&site.path(), &json!(sent), "version must be specified"),
+        Some(fault) => faults.invalid(&site.path(), &json!(version), &fault),
+        None => {}
+    }
+}
+
+/// What every event with an `eventTime` says, in either form; messages have the field names of the older one.
+fn new_event(site: &Site<'_>, faults: &mut Faults) {
+    if !site.has("eventTime") || site.updates {
+        return;
+    }
+    let older = site.sets("involvedObject");
+    let controller = if older { ("reportingComponent", "reportingComponent") } else { NEW_CONTROLLER };
+    let name = site.text(controller.0);
+    if name.is_empty() {
+        faults.required(controller.1, "");
+    }
+    for fault in qualified_name_faults(name) {
+        faults.invalid(controller.1, &json!(name), &fault);
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        if site.text(field).is_empty() {
+            faults.required(field, "");
+        }
+        if site.text(field).len() > 128 {
+            faults.invalid(field, &json!(""), "can have at most 128 characters");
+        }
+    }
+    if site.text(if older { "message" } else { "note" }).len() > 1024 {
+        faults.invalid("message", &json!(""), "can have at most 1024 characters");
+    }
+}
+
+const NEW_CONTROLLER: (&str, &str) = ("reportingController", "reportingController");
+
+/// What an event of the newer form must say, and must leave to the older one.
 fn event(site: &Site<'_>, faults: &mut Faults) {
+    if site.updates {
+        return;
+    }
     let mut invalid = |field: &str, why: &str| faults.invalid(field, &json!(""), why);
     let kind = site.text("type");
     if !matches!(kind, "Normal" | "Warning") {
         invalid("type", &format!("has invalid value: {kind}"));
-    }
-    for (field, most) in [("action", 128), ("reason", 128), ("reportingController", 128), ("reportingInstance", 128)] {
-        if site.text(field).len() > most {
-            invalid(field, &format!("can have at most {most} characters"));
-        }
-    }
-    if site.text("note").len() > 1024 {
-        invalid("message", "can have at most 1024 characters");
-    }
-    if let Some(count) = site.map.get("series").and_then(|series| series["count"].as_i64())
-        && count < 2
-    {
-        invalid("series.count", "should be at least 2");
     }
     for (field, old_name) in [
         ("deprecatedFirstTimestamp", "firstTimestamp"),
@@ -125,6 +277,14 @@ fn event(site: &Site<'_>, faults: &mut Faults) {
             invalid(old_name, "needs to be unset");
         }
     }
+    if let Some(series) = site.map.get("series").filter(|series| series.is_object()) {
+        if series["count"].as_i64().unwrap_or(0) < 2 {
+            invalid("series.count", "should be at least 2");
+        }
+        if series["lastObservedTime"].is_null() {
+            faults.required("series.lastObservedTime", "");
+        }
+    }
 }
 
 /// An event stands in the namespace of what it is about; one about an object without one, in `default`.
@@ -133,7 +293,11 @@ fn event_namespace(site: &Site<'_>, faults: &mut Faults) {
         |value: Option<&Value>| value.and_then(|value| value["namespace"].as_str()).unwrap_or_default().to_owned();
     let own = text(site.map.get("metadata"));
     let about = text(site.value);
-    let fits = if about.is_empty() { matches!(own.as_str(), "" | "default") } else { own.is_empty() || own == about };
+    let old = !site.has("eventTime");
+    let fits = match about.as_str() {
+        "" => own.is_empty() || own == "default" || (!old && own == "kube-system"),
+        about => !old || own.is_empty() || own == about,
+    };
     if !fits && !site.updates {
         faults.invalid("involvedObject.namespace", &Value::from(about), "does not match event.namespace");
     }

@@ -54,6 +54,11 @@ impl Function {
         (self.run)(site, faults);
     }
 
+    /// Whether what it finds is told once, even where the rest of the object is checked twice.
+    pub(super) fn is_told_once(self) -> bool {
+        self.name == "generated_selector"
+    }
+
     /// Whether the function says which values the field may have, in place of the schema.
     pub(super) fn lists_options(self) -> bool {
         matches!(self.name, "external_policy" | "management_policy" | "pod_os")

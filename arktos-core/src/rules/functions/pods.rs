@@ -49,7 +49,6 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
         for list in ["containers", "initContainers"] {
             for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 container.as_object_mut().and_then(|container| container.remove("image"));
-                container.as_object_mut().and_then(|container| container.remove("resources"));
             }
         }
     }

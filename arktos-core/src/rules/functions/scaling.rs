@@ -43,10 +43,18 @@ fn metric(site: &Site<'_>, faults: &mut Faults) {
     let kind = site.text("type");
     if kind.is_empty() {
         faults.required(&site.sub("type"), "must specify a metric source type");
-        return;
     }
-    let Some((_, field)) = SOURCES.into_iter().find(|(known, _)| *known == kind) else {
+    let known = SOURCES.into_iter().find(|(known, _)| *known == kind);
+    let present: Vec<&str> = SOURCES.into_iter().map(|(_, field)| field).filter(|field| site.sets(field)).collect();
+    if present.len() != 1 {
+        for field in present.into_iter().filter(|field| known.is_none_or(|(_, own)| own != *field)) {
+            faults.forbidden(&site.sub(field), "must populate the given metric source only");
+        }
+    }
+    let Some((_, field)) = known else {
         let kinds = SOURCES.map(|(kind, _)| kind);
+        // It is none of the known ones, and there is no source for it: two faults with the same words.
+        faults.not_supported(&site.sub("type"), &Value::from(kind), &kinds);
         return faults.not_supported(&site.sub("type"), &Value::from(kind), &kinds);
     };
     let Some(source) = site.map.get(field) else {

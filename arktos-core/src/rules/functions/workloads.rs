@@ -21,6 +21,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("job_restart", job_restart),
     ("needs_index", needs_index),
     ("failure_rule", failure_rule),
+    ("generated_selector", generated_selector),
     ("own_selector", own_selector),
     ("completions_kept", completions_kept),
     ("job_template_kept", job_template_kept),
@@ -224,9 +225,8 @@ fn failure_rule(site: &Site<'_>, faults: &mut Faults) {
 }
 
 /// A job's selector is its own; the pods of its template carry its labels.
-fn own_selector(site: &Site<'_>, faults: &mut Faults) {
+fn generated_selector(site: &Site<'_>, faults: &mut Faults) {
     let Some(Value::Object(spec)) = site.map.get("spec") else { return };
-    let labels = template_labels(spec);
     let selector = spec.get("selector");
     let manual = spec.get("manualSelector") == Some(&Value::Bool(true));
     if !manual
@@ -239,6 +239,12 @@ fn own_selector(site: &Site<'_>, faults: &mut Faults) {
             faults.invalid("spec.selector", selector, "`selector` not auto-generated");
         }
     }
+}
+
+fn own_selector(site: &Site<'_>, faults: &mut Faults) {
+    let Some(Value::Object(spec)) = site.map.get("spec") else { return };
+    let labels = template_labels(spec);
+    let selector = spec.get("selector");
     if !selects(selector, labels) {
         faults.invalid("spec.template.metadata.labels", labels.unwrap_or(&Value::Null), NO_MATCH);
     }

@@ -1,0 +1,386 @@
+//! Policies in CEL, the tenant's own: what a write must fulfil, and what is changed of it on its way.
+//! (ValidatingAdmissionPolicy, MutatingAdmissionPolicy)
+
+use std::collections::BTreeMap;
+
+use arktos_core::catalog::Kind;
+use arktos_core::cel::Scope as Names;
+use arktos_core::selector::LabelSelectorSpec;
+use arktos_core::{Dialect, GroupResource, Object, Reason, Scope, Status, StatusCause, TypeMeta, merge, schema};
+use arktos_store::Within;
+use serde_json::{Value, json};
+
+use super::request::Request;
+use super::{Review, objects};
+use crate::call::Call;
+
+pub(super) const GROUP: &str = "admissionregistration.k8s.io";
+
+/// A policy with one of its bindings and one of the objects that it is parametrized by.
+struct Invocation<'a> {
+    policy: &'a Object,
+    binding: &'a Object,
+    params: Option<Object>,
+}
+
+/// Why a policy cannot be asked.
+struct Unasked<'a> {
+    policy: &'a Object,
+    binding: Option<&'a Object>,
+    why: String,
+}
+
+/// The policies of a tenant that are bound, with their bindings, by name.
+fn bound(call: &Call<'_>, policies: &str, bindings: &str) -> Vec<(Object, Vec<Object>)> {
+    let mut by_policy: BTreeMap<String, Vec<Object>> = BTreeMap::new();
+    for binding in objects(call, GROUP, bindings) {
+        let policy = binding.str_at(&["spec", "policyName"]).to_owned();
+        by_policy.entry(policy).or_default().push(binding);
+    }
+    if by_policy.is_empty() {
+        return Vec::new();
+    }
+    let policies = objects(call, GROUP, policies);
+    policies.into_iter().filter_map(|policy| by_policy.remove(policy.name()).map(|bound| (policy, bound))).collect()
+}
+
+/// Whether what a policy or a binding asks for fits the request. What it leaves open, everything fits.
+fn fits(request: &Request<'_>, constraints: Option<&Value>) -> Result<bool, String> {
+    let Some(constraints) = constraints else { return Ok(true) };
+    let equivalent = constraints["matchPolicy"] != "Exact";
+    let rules = &constraints["resourceRules"];
+    let ruled = rules.as_array().is_none_or(Vec::is_empty) || request.matches_rules(rules, equivalent);
+    Ok(ruled
+        && !request.matches_rules(&constraints["excludeResourceRules"], equivalent)
+        && request.in_namespaces(&constraints["namespaceSelector"])?
+        && request.is_object(&constraints["objectSelector"])?)
+}
+
+/// What is to be asked about a request, and what cannot be.
+fn invocations<'a>(
+    request: &Request<'_>,
+    bound: &'a [(Object, Vec<Object>)],
+) -> (Vec<Invocation<'a>>, Vec<Unasked<'a>>) {
+    let (mut asked, mut unasked) = (Vec::new(), Vec::new());
+    for (policy, bindings) in bound {
+        match fits(request, policy.at(&["spec", "matchConstraints"])) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(why) => {
+                unasked.push(Unasked { policy, binding: None, why });
+                continue;
+            }
+        }
+        for binding in bindings {
+            let params = match fits(request, binding.at(&["spec", "matchResources"])) {
+                Ok(true) => params(request.call, policy, binding),
+                Ok(false) => continue,
+                Err(why) => Err(why),
+            };
+            match params {
+                Ok(params) => asked.extend(params.into_iter().map(|params| Invocation { policy, binding, params })),
+                Err(why) => unasked.push(Unasked { policy, binding: Some(binding), why }),
+            }
+        }
+    }
+    (asked, unasked)
+}
+
+/// The objects that a binding parametrizes its policy by; one `None` where there are to be none.
+fn params(call: &Call<'_>, policy: &Object, binding: &Object) -> Result<Vec<Option<Object>>, String> {
+    let Some(types) = policy.at(&["spec", "paramKind"]) else { return Ok(vec![None]) };
+    let Some(reference) = binding.at(&["spec", "paramRef"]) else { return Ok(vec![None]) };
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let types = TypeMeta { api_version: text(types, "apiVersion"), kind: text(types, "kind") };
+    let catalog = call.state.kinds.catalog(call.tenant.as_ref());
+    let kind = catalog.kinds().find(|kind| *kind.type_meta == types);
+    let kind = kind.ok_or_else(|| format!("paramKind kind `{}, Kind={}` not known", types.api_version, types.kind))?;
+    let found = referred(call, kind, reference, &text(reference, "namespace"), &text(reference, "name"))?;
+    match (found.is_empty(), reference["parameterNotFoundAction"].as_str()) {
+        (false, _) => Ok(found.into_iter().map(Some).collect()),
+        (true, Some("Allow")) => Ok(Vec::new()),
+        (true, _) => Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned()),
+    }
+}
+
+fn referred(
+    call: &Call<'_>,
+    kind: &Kind,
+    reference: &Value,
+    namespace: &str,
+    name: &str,
+) -> Result<Vec<Object>, String> {
+    let tenant = call.tenant.clone().ok_or("policies are a tenant's")?;
+    let within = match kind.scope {
+        Scope::Namespace => {
+            let own = if namespace.is_empty() { &*call.namespace } else { namespace };
+            if own.is_empty() {
+                return Err(
+                    "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".to_owned()
+                );
+            }
+            Within::Namespace(tenant, own.to_owned())
+        }
+        _ if !namespace.is_empty() => {
+            return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned());
+        }
+        Scope::Tenant => Within::Tenant(tenant),
+        Scope::Region => return Err(format!("objects of kind {} are no tenant's", kind.kind)),
+    };
+    let selector: Option<LabelSelectorSpec> =
+        reference.get("selector").and_then(|selector| serde_json::from_value(selector.clone()).ok());
+    let selector = selector.map(|spec| spec.selector().map_err(|error| error.to_string())).transpose()?;
+    let snapshot = call.state.config.engine.snapshot();
+    let found = snapshot.range(&kind.storage_resource, &within, None).filter(|stored| match &selector {
+        Some(selector) => selector.matches_header(stored.object.header()),
+        None => stored.path.name() == name,
+    });
+    Ok(found.filter_map(|stored| stored.object.decode(Some(stored.revision)).ok()).collect())
+}
+
+/// The names that an invocation's expressions know: the request's, its parameters, and its policy's variables. A
+/// variable that cannot be told is not there, and whoever uses it is told so.
+fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
+    let mut names = request.names();
+    let params = invocation.params.as_ref().map_or(Value::Null, |params| Value::Object(params.fields.clone()));
+    names.set("params", &params);
+    names
+}
+
+fn set_variables(request: &Request<'_>, policy: &Object, names: &mut Names) {
+    let mut variables = json!({});
+    names.set("variables", &variables);
+    for variable in policy.at(&["spec", "variables"]).and_then(Value::as_array).into_iter().flatten() {
+        let text = |field: &str| variable[field].as_str().unwrap_or_default();
+        if let Ok(value) = request.call.state.expressions.evaluate(text("expression"), names) {
+            variables[text("name")] = value;
+            names.set("variables", &variables);
+        }
+    }
+}
+
+fn ignores_faults(policy: &Object) -> bool {
+    policy.str_at(&["spec", "failurePolicy"]) == "Ignore"
+}
+
+/// What a policy has found against a write.
+struct Finding {
+    message: String,
+    reason: String,
+}
+
+/// Judges a write by the tenant's policies.
+///
+/// # Errors
+/// 422, or as the policy says, for what a policy denies.
+pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
+    let bound = bound(call, "validatingadmissionpolicies", "validatingadmissionpolicybindings");
+    if bound.is_empty() || call.kind.group == GROUP {
+        return Ok(());
+    }
+    let request = Request::of(call, review)?;
+    let (asked, unasked) = invocations(&request, &bound);
+    let mut denied: Vec<(String, Finding)> = Vec::new();
+    for Unasked { policy, binding, why } in unasked.into_iter().filter(|unasked| !ignores_faults(unasked.policy)) {
+        let what = if binding.is_some() { "binding" } else { "policy" };
+        let message = format!("failed to configure {what}: {why}");
+        denied.push((who(policy, binding), Finding { message, reason: String::new() }));
+    }
+    for invocation in asked {
+        let actions = invocation.binding.at(&["spec", "validationActions"]).and_then(Value::as_array);
+        let acts = |action: &str| actions.is_some_and(|actions| actions.iter().any(|one| one == action));
+        for finding in findings(&request, &invocation) {
+            let who = who(invocation.policy, Some(invocation.binding));
+            if acts("Warn") {
+                call.warn(format!("Validation failed for {who}: {}", finding.message));
+            }
+            if acts("Deny") {
+                denied.push((who, finding));
+            }
+        }
+    }
+    match denied.into_iter().next() {
+        Some((who, finding)) => Err(refusal(call, &request.name, &who, &finding)),
+        None => Ok(()),
+    }
+}
+
+fn who(policy: &Object, binding: Option<&Object>) -> String {
+    let binding = binding.map(|binding| format!(" with binding '{}'", binding.name())).unwrap_or_default();
+    format!("ValidatingAdmissionPolicy '{}'{binding}", policy.name())
+}
+
+fn refusal(call: &Call<'_>, name: &str, who: &str, finding: &Finding) -> Status {
+    let message = format!("{who} denied request: {}", finding.message);
+    let mut status = Status::forbidden(&call.kind.group_resource, name, &message);
+    let (reason, code) = match finding.reason.as_str() {
+        "Forbidden" => (Reason::Forbidden, 403),
+        "Unauthorized" => (Reason::Unauthorized, 401),
+        "RequestEntityTooLarge" => (Reason::RequestEntityTooLarge, 413),
+        _ => (Reason::Invalid, 422),
+    };
+    status.reason = Some(reason);
+    status.code = code;
+    let cause = StatusCause { reason: String::new(), message, field: String::new() };
+    status.details.get_or_insert_default().causes.push(cause);
+    status
+}
+
+/// What one invocation finds against the request.
+fn findings(request: &Request<'_>, invocation: &Invocation<'_>) -> Vec<Finding> {
+    let policy = invocation.policy;
+    let expressions = &request.call.state.expressions;
+    let fault = |message: String| {
+        (!ignores_faults(policy)).then(|| Finding { message, reason: String::new() }).into_iter().collect()
+    };
+    let mut names = names(request, invocation);
+    let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
+    match expressions.all_hold(conditions, &names) {
+        Ok(true) => {}
+        Ok(false) => return Vec::new(),
+        Err(why) => return fault(why),
+    }
+    set_variables(request, policy, &mut names);
+    let mut findings = Vec::new();
+    for validation in policy.at(&["spec", "validations"]).and_then(Value::as_array).into_iter().flatten() {
+        let text = |field: &str| validation[field].as_str().unwrap_or_default().trim();
+        match expressions.evaluate(validation["expression"].as_str().unwrap_or_default(), &names) {
+            Ok(Value::Bool(true)) => {}
+            Ok(_) => {
+                let said = match text("messageExpression") {
+                    "" => None,
+                    source => expressions.evaluate(source, &names).ok(),
+                };
+                let said = said.as_ref().and_then(Value::as_str).map(str::trim).unwrap_or_default();
+                let said = if said.contains('\n') || said.len() > 5 * 1024 { "" } else { said };
+                let message = match (said, text("message")) {
+                    ("", "") => format!("failed expression: {}", text("expression")),
+                    ("", message) => message.to_owned(),
+                    (said, _) => said.to_owned(),
+                };
+                findings.push(Finding { message, reason: text("reason").to_owned() });
+            }
+            Err(why) => findings.extend::<Vec<Finding>>(fault(why)),
+        }
+    }
+    findings
+}
+
+/// Changes a write as the tenant's policies say. A policy that a later one has changed something for, and that asks for
+/// it, is asked once more.
+///
+/// # Errors
+/// 422 when a policy cannot be asked, or what it says cannot be done, and it does not say to ignore that.
+pub(super) fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
+    let bound = bound(call, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings");
+    if bound.is_empty() || call.kind.group == GROUP {
+        return Ok(());
+    }
+    let mut first = None;
+    for round in 0..2 {
+        let now = object.clone();
+        let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
+        let (asked, unasked) = invocations(&request, &bound);
+        if let Some(Unasked { policy, why, .. }) = unasked.into_iter().find(|one| !ignores_faults(one.policy)) {
+            return Err(failed(call, object.name(), policy, &why));
+        }
+        for (at, invocation) in asked.iter().enumerate() {
+            let again = invocation.policy.str_at(&["spec", "reinvocationPolicy"]) == "IfNeeded";
+            // In the second round: who asked for it, and was not the last to change something.
+            if round > 0 && (!again || first.is_none_or(|last| at >= last)) {
+                continue;
+            }
+            let before = object.fields.clone();
+            if let Err(why) = change(call, review, invocation, object)
+                && !ignores_faults(invocation.policy)
+            {
+                return Err(failed(call, object.name(), invocation.policy, &why));
+            }
+            if round == 0 && object.fields != before {
+                first = Some(at);
+            }
+        }
+        if first.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn failed(call: &Call<'_>, name: &str, policy: &Object, why: &str) -> Status {
+    let message = format!("policy '{}' denied request: {why}", policy.name());
+    let mut status = Status::forbidden(&call.kind.group_resource, name, &message);
+    status.reason = Some(Reason::Invalid);
+    status.code = 422;
+    let cause = StatusCause { reason: String::new(), message, field: String::new() };
+    status.details.get_or_insert_default().causes.push(cause);
+    status
+}
+
+/// Makes the changes of one invocation.
+fn change(
+    call: &Call<'_>,
+    review: &Review<'_>,
+    invocation: &Invocation<'_>,
+    object: &mut Object,
+) -> Result<(), String> {
+    let policy = invocation.policy;
+    let expressions = &call.state.expressions;
+    let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
+    for (index, mutation) in
+        policy.at(&["spec", "mutations"]).and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
+        let now = object.clone();
+        let request = Request::of(call, &Review { new: Some(&now), ..*review }).map_err(|status| status.message)?;
+        let mut names = names(&request, invocation);
+        if index == 0 && !expressions.all_hold(conditions, &names)? {
+            return Ok(());
+        }
+        set_variables(&request, policy, &mut names);
+        let how = if mutation["patchType"] == "JSONPatch" { "jsonPatch" } else { "applyConfiguration" };
+        let patch = expressions.evaluate(mutation[how]["expression"].as_str().unwrap_or_default(), &names)?;
+        let mut value = request.new.map(Object::into_value).unwrap_or_default();
+        if how == "jsonPatch" {
+            merge::json_patch(&mut value, patch).map_err(|status| status.message)?;
+        } else {
+            value = merge::apply::merged(&call.kind.schema, &value, &patch).map_err(|faults| faults.join(", "))?;
+        }
+        *object = read(call, value, object).map_err(|status| status.message)?;
+    }
+    Ok(())
+}
+
+/// What became of an object on its way, in the stored version. Who it is stays.
+///
+/// # Errors
+/// When it is no object of the kind any more.
+pub(super) fn read(call: &Call<'_>, value: Value, before: &Object) -> Result<Object, Status> {
+    let decoded = schema::decode(&call.kind, value, Dialect::Region)?.object;
+    let mut object = arktos_core::rules::convert::to_storage(&call.kind, decoded);
+    for field in ["apiVersion", "kind"] {
+        object.set(&[field], before.str_at(&[field]));
+    }
+    for field in ["name", "namespace", "uid", "creationTimestamp", "tenant"] {
+        match before.at(&["metadata", field]).cloned() {
+            Some(value) => object.set(&["metadata", field], value),
+            None => {
+                object.remove(&["metadata", field]);
+            }
+        }
+    }
+    object.notes.clone_from(&before.notes);
+    Ok(object)
+}
+
+/// The resources that neither policies nor webhooks are asked about: with them one could lock oneself out.
+pub(super) fn is_exempt(resource: &GroupResource) -> bool {
+    matches!(
+        resource.as_str(),
+        "validatingwebhookconfigurations.admissionregistration.k8s.io"
+            | "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+            | "validatingadmissionpolicies.admissionregistration.k8s.io"
+            | "validatingadmissionpolicybindings.admissionregistration.k8s.io"
+            | "mutatingadmissionpolicies.admissionregistration.k8s.io"
+            | "mutatingadmissionpolicybindings.admissionregistration.k8s.io"
+    )
+}

@@ -1,0 +1,84 @@
+//! What a namespace may hold: a write is charged to its quotas in the same commit. (ResourceQuota)
+//!
+//! A quota's `status.used` is its account. The commit that makes an object also writes the quotas that are about it,
+//! expecting them as they were read, so no two writers can spend the same rest. Who finds a quota changed reads it
+//! anew and tries again. What is given back (deletions, pods that end) the controller of quotas counts.
+
+use arktos_core::quota::{self, Operation, Quota};
+use arktos_core::{GroupResource, Object, ObjectKey, Status};
+use arktos_store::{Change, Commit, Expect, Stored, Within, Write};
+
+use super::Review;
+use crate::call::Call;
+use crate::verbs::modify::Part;
+
+/// How often a charge is made anew when others spend of the same quotas.
+pub(crate) const TRIES: usize = 256;
+
+/// Whether a key is a quota's: what stands in the way of a commit is then tried anew.
+pub(crate) fn is_quota(key: &ObjectKey) -> bool {
+    key.resource.as_str() == "resourcequotas"
+}
+
+/// Adds to a commit what the write costs.
+///
+/// # Errors
+/// 403 when a quota has not enough left, or is not told what it asks for.
+pub(crate) fn charge(call: &Call<'_>, review: &Review<'_>, commit: &mut Commit) -> Result<(), Status> {
+    let (operation, new) = match (review.old, review.new) {
+        (None, Some(new)) => (Operation::Create, new),
+        (Some(_), Some(new)) => (Operation::Update, new),
+        _ => return Ok(()),
+    };
+    let subresource = match review.part {
+        Part::Whole => "",
+        Part::Status => "status",
+        Part::Other(name) => name,
+    };
+    let resource = &call.kind.storage_resource;
+    if call.namespace.is_empty()
+        || !call.state.config.admission.runs("ResourceQuota")
+        || !quota::handles(resource, subresource, operation)
+    {
+        return Ok(());
+    }
+    for (stored, object) in quotas(call)? {
+        let now = call.state.config.clock.now();
+        let used = Quota::of(&object)
+            .charge(resource, review.old, new, now)
+            .map_err(|why| Status::forbidden(&call.kind.group_resource, new.name(), why.to_string()))?;
+        let Some(used) = used else { continue };
+        let mut charged = object;
+        charged.set(&["status", "used"], quota::to_value(&used));
+        if call.options.dry_run {
+            continue;
+        }
+        commit.writes.push(write(call, &stored, &charged)?);
+    }
+    Ok(())
+}
+
+/// Waits until what the store has answered with can be read here.
+///
+/// # Errors
+/// 503.
+pub(crate) async fn caught_up(call: &Call<'_>) -> Result<(), Status> {
+    let newest = call.state.config.engine.latest().await;
+    newest.map(|_| ()).map_err(|error| crate::call::read_fault(&error))
+}
+
+fn quotas(call: &Call<'_>) -> Result<Vec<(Stored, Object)>, Status> {
+    let within = Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
+    let snapshot = call.state.config.engine.snapshot();
+    let stored = snapshot.range(&GroupResource::core("resourcequotas"), &within, None);
+    Ok(stored.filter_map(|stored| Some((stored.clone(), stored.object.decode(Some(stored.revision)).ok()?))).collect())
+}
+
+fn write(call: &Call<'_>, stored: &Stored, object: &Object) -> Result<Write, Status> {
+    let resource = GroupResource::core("resourcequotas");
+    let kind = call.state.kinds.stored(call.tenant.as_ref(), &resource);
+    let kind = kind.ok_or_else(|| Status::internal("resourcequotas are not known"))?;
+    let encoded = kind.encode(object).map_err(Status::internal)?;
+    let key = ObjectKey { resource, path: stored.path.clone() };
+    Ok(Write { key, expect: Expect::At(stored.revision), change: Change::put(encoded) })
+}

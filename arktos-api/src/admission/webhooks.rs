@@ -1,0 +1,266 @@
+//! Webhooks, the tenant's own: asked about a write over HTTPS, before it is valid and may be changed, and after.
+//! (MutatingAdmissionWebhook, ValidatingAdmissionWebhook)
+//!
+//! This crate opens no sockets: whoever owns the server hands it a [`Caller`](crate::config::Caller).
+
+use std::time::Duration;
+
+use arktos_core::{Object, Reason, Status, merge};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::future::{Either, join_all, select};
+use serde_json::{Value, json};
+
+use super::policies::{GROUP, is_exempt, read};
+use super::request::Request;
+use super::{Review, objects, service};
+use crate::call::Call;
+use crate::config::WebhookTarget;
+
+/// How long a webhook has that does not say.
+const TIMEOUT: i64 = 10;
+
+/// What a webhook answers.
+struct Answer {
+    allowed: bool,
+    /// Why not, as it said it.
+    status: Value,
+    /// A JSON patch.
+    patch: Option<Value>,
+    warnings: Vec<String>,
+}
+
+/// The webhooks of the tenant's configurations, by the configurations' names.
+fn webhooks(call: &Call<'_>, configurations: &str) -> Vec<Value> {
+    if is_exempt(&call.kind.storage_resource) {
+        return Vec::new();
+    }
+    let configurations = objects(call, GROUP, configurations);
+    let of = |configuration: Object| configuration.at(&["webhooks"]).and_then(Value::as_array).cloned();
+    configurations.into_iter().filter_map(of).flatten().collect()
+}
+
+/// Whether a webhook is to be asked about the request.
+///
+/// # Errors
+/// 403 where its conditions cannot be told and it must not be passed over; 400 for a dry run that it is not fit for.
+fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
+    let name = webhook["name"].as_str().unwrap_or_default();
+    let forbidden = |why: &str| Status::forbidden(&request.call.kind.group_resource, &request.name, why);
+    let fits = || -> Result<bool, String> {
+        Ok(request.matches_rules(&webhook["rules"], webhook["matchPolicy"] != "Exact")
+            && request.in_namespaces(&webhook["namespaceSelector"])?
+            && request.is_object(&webhook["objectSelector"])?)
+    };
+    if !fits().map_err(|why| forbidden(&why))? {
+        return Ok(false);
+    }
+    let conditions = &webhook["matchConditions"];
+    if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
+        match request.call.state.expressions.all_hold(conditions, &request.names()) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(_) if webhook["failurePolicy"] == "Ignore" => return Ok(false),
+            Err(why) => return Err(forbidden(&why)),
+        }
+    }
+    let spares_dry_runs = matches!(webhook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun"));
+    if request.call.options.dry_run && !spares_dry_runs {
+        return Err(Status::bad_request(format!("admission webhook {name:?} does not support dry run")));
+    }
+    Ok(true)
+}
+
+/// Asks the webhooks that may change an object. One that a later one has changed something for, and that asks for it, is
+/// asked once more.
+///
+/// # Errors
+/// What a webhook answers, and 500 for one that cannot be asked and must be.
+pub(super) async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
+    let webhooks = webhooks(call, "mutatingwebhookconfigurations");
+    let mut last = None;
+    for round in 0..2 {
+        for (at, webhook) in webhooks.iter().enumerate() {
+            let again = webhook["reinvocationPolicy"] == "IfNeeded" && last.is_some_and(|last| at < last);
+            if round > 0 && !again {
+                continue;
+            }
+            let now = object.clone();
+            let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
+            if !is_asked(&request, webhook)? {
+                continue;
+            }
+            let Some(answer) = ask(&request, webhook).await? else { continue };
+            let Some(patch) = answer.patch.filter(|patch| *patch != json!([])) else { continue };
+            let mut value = request.new.clone().map(Object::into_value).unwrap_or_default();
+            merge::json_patch(&mut value, patch).map_err(|status| failed(webhook, &status.message))?;
+            let changed = read(call, value, object)?;
+            if round == 0 && changed.fields != object.fields {
+                last = Some(at);
+            }
+            *object = changed;
+        }
+        if last.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the webhooks that judge a write, all at once.
+///
+/// # Errors
+/// As [`mutate`].
+pub(super) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
+    let webhooks = webhooks(call, "validatingwebhookconfigurations");
+    if webhooks.is_empty() {
+        return Ok(());
+    }
+    let request = Request::of(call, review)?;
+    let mut asked = Vec::new();
+    for webhook in &webhooks {
+        if is_asked(&request, webhook)? {
+            asked.push(ask(&request, webhook));
+        }
+    }
+    for answer in join_all(asked).await {
+        answer?;
+    }
+    Ok(())
+}
+
+fn failed(webhook: &Value, why: &str) -> Status {
+    let name = webhook["name"].as_str().unwrap_or_default();
+    Status::internal(format!("failed calling webhook {name:?}: {why}"))
+}
+
+/// Asks one webhook; absent when it cannot be asked and need not be.
+async fn ask(request: &Request<'_>, webhook: &Value) -> Result<Option<Answer>, Status> {
+    let name = webhook["name"].as_str().unwrap_or_default();
+    let answer = match reviewed(request, webhook).await {
+        Ok(answer) => answer,
+        Err(_) if webhook["failurePolicy"] == "Ignore" => return Ok(None),
+        Err(why) => return Err(failed(webhook, &why)),
+    };
+    answer.warnings.iter().for_each(|warning| request.call.warn(warning.as_str()));
+    if answer.allowed { Ok(Some(answer)) } else { Err(denied(name, &answer.status)) }
+}
+
+/// The refusal of a webhook, in its words.
+fn denied(name: &str, status: &Value) -> Status {
+    let text = |field: &str| status[field].as_str().filter(|text| !text.is_empty());
+    let head = format!("admission webhook {name:?} denied the request");
+    let message = match text("message").or(text("reason")) {
+        Some(why) => format!("{head}: {why}"),
+        None => format!("{head} without explanation"),
+    };
+    let mut refusal = Status::failure(Reason::BadRequest, message);
+    let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+    refusal.code = code.filter(|code| (400..600).contains(code)).unwrap_or(400);
+    refusal.reason = serde_json::from_value(status["reason"].clone()).ok();
+    refusal.details = serde_json::from_value(status["details"].clone()).ok();
+    refusal
+}
+
+/// Sends the review and reads the answer.
+async fn reviewed(request: &Request<'_>, webhook: &Value) -> Result<Answer, String> {
+    let config = &request.call.state.config;
+    let versions = webhook["admissionReviewVersions"].as_array().into_iter().flatten();
+    let version = versions.filter_map(Value::as_str).find(|version| matches!(*version, "v1" | "v1beta1"));
+    let version =
+        format!("admission.k8s.io/{}", version.ok_or("it speaks no version of AdmissionReview that is known here")?);
+    let uid = config.random.uid();
+    let mut said = request.said(&uid);
+    for (field, object) in [("object", &request.new), ("oldObject", &request.old)] {
+        said[field] = object.as_ref().map_or(Value::Null, |object| Value::Object(object.fields.clone()));
+    }
+    let review = json!({"apiVersion": version, "kind": "AdmissionReview", "request": said});
+    let seconds = webhook["timeoutSeconds"].as_i64().unwrap_or(TIMEOUT).clamp(1, 30);
+    let target = target(request, webhook, Duration::from_secs(seconds.unsigned_abs()))?;
+    let caller = config.webhooks.as_ref().ok_or("this server is not set up to call webhooks")?;
+    let called = caller.call(&target, Bytes::from(review.to_string()));
+    let bytes = match select(called, config.clock.sleep(target.timeout)).await {
+        Either::Left((answer, _)) => answer?,
+        Either::Right(_) => return Err(format!("Post \"{}\": context deadline exceeded", target.url)),
+    };
+    answer(&bytes, &version, &uid)
+}
+
+fn answer(bytes: &[u8], version: &str, uid: &str) -> Result<Answer, String> {
+    let review: Value = serde_json::from_slice(bytes).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let response =
+        review.get("response").filter(|response| response.is_object()).ok_or("webhook response was absent")?;
+    if review["apiVersion"] != version || review["kind"] != "AdmissionReview" {
+        let found = format!("{}, Kind={}", review["apiVersion"], review["kind"]);
+        return Err(format!("expected webhook response of {version}, Kind=AdmissionReview, got {found}"));
+    }
+    if response["uid"] != uid {
+        return Err(format!("expected response.uid={uid:?}, got {}", response["uid"]));
+    }
+    let patch = match response["patch"].as_str().filter(|patch| !patch.is_empty()) {
+        Some(_) if response["patchType"] != "JSONPatch" => {
+            return Err(format!("unsupported patch type {}", response["patchType"]));
+        }
+        Some(patch) => {
+            let patch = STANDARD.decode(patch).map_err(|error| format!("the patch is no base64: {error}"))?;
+            Some(serde_json::from_slice(&patch).map_err(|error| format!("the patch is no JSON: {error}"))?)
+        }
+        None => None,
+    };
+    let warnings = response["warnings"].as_array().into_iter().flatten();
+    Ok(Answer {
+        allowed: response["allowed"] == true,
+        status: response["status"].clone(),
+        patch,
+        warnings: warnings.filter_map(|warning| warning.as_str().map(str::to_owned)).collect(),
+    })
+}
+
+/// Where a webhook is.
+fn target(request: &Request<'_>, webhook: &Value, timeout: Duration) -> Result<WebhookTarget, String> {
+    let client = &webhook["clientConfig"];
+    let ca_bundle = STANDARD.decode(client["caBundle"].as_str().unwrap_or_default()).unwrap_or_default();
+    if let Some(url) = client["url"].as_str() {
+        return Ok(WebhookTarget { url: url.to_owned(), address: None, ca_bundle, timeout });
+    }
+    let (url, address) = service::locate(request.call, &client["service"])?;
+    Ok(WebhookTarget { url, address, ca_bundle, timeout })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_only_when_it_is_to_the_question() {
+        let read = |value: Value| answer(value.to_string().as_bytes(), "admission.k8s.io/v1", "u-1");
+        let with = |response: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+        let fine = read(with(json!({"uid": "u-1", "allowed": true, "warnings": ["w"]}))).expect("an answer");
+        assert!(fine.allowed && fine.warnings == ["w"] && fine.patch.is_none());
+        let patch = STANDARD.encode(r#"[{"op":"add","path":"/x","value":1}]"#);
+        let patched = read(with(json!({"uid": "u-1", "allowed": true, "patchType": "JSONPatch", "patch": patch})));
+        assert!(patched.expect("an answer").patch.is_some());
+        for bad in [
+            json!({"response": {"uid": "u-1", "allowed": true}}),
+            with(json!({"uid": "other", "allowed": true})),
+            with(json!({"uid": "u-1", "allowed": true, "patch": patch})),
+            with(json!({"uid": "u-1", "allowed": true, "patchType": "JSONPatch", "patch": "%"})),
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}),
+        ] {
+            assert!(read(bad.clone()).is_err(), "{bad}");
+        }
+        assert!(answer(b"no", "admission.k8s.io/v1", "u-1").is_err());
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_webhook_and_is_always_one() {
+        let refusal = denied("v.example.com", &json!({"message": "not today", "code": 418, "reason": "Teapot"}));
+        assert_eq!(refusal.code, 418);
+        assert_eq!(refusal.message, "admission webhook \"v.example.com\" denied the request: not today");
+        let refusal = denied("v.example.com", &json!({"code": 200, "status": "Success"}));
+        assert_eq!((refusal.code, refusal.status.as_str()), (400, "Failure"));
+        assert_eq!(refusal.message, "admission webhook \"v.example.com\" denied the request without explanation");
+        assert!(!matches!(refusal.reason, Some(Reason::AlreadyExists)));
+    }
+}

@@ -1,0 +1,143 @@
+//! A token for a service account, as a TokenRequest asks for it.
+
+use arktos_core::{Object, Status, Timestamp};
+use arktos_store::Stored;
+use serde_json::{Value, json};
+
+use super::{ARKTOS, BINDABLE, KUBERNETES, key_of};
+use crate::call::Call;
+use crate::query::cause;
+
+const GROUP: &str = "authentication.k8s.io";
+/// The shortest life of a token, in seconds.
+const SHORTEST: i64 = 600;
+/// The longest, in seconds.
+const LONGEST: i64 = 1 << 32;
+
+/// Answers a TokenRequest.
+///
+/// # Errors
+/// 404 for an account or a bound object that is not there, 409 for one with another uid, 400 and 422.
+pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Object, Status> {
+    let account = call.found().await?;
+    placed(call, &request)?;
+    let seconds = request.int_at(&["spec", "expirationSeconds"]).unwrap_or(3600);
+    lasting(seconds)?;
+    let audiences = request.at(&["spec", "audiences"]).and_then(Value::as_array).filter(|list| !list.is_empty());
+    let audiences = audiences.cloned().unwrap_or_else(|| vec![Value::from(call.state.config.issuer.as_str())]);
+    let bound = bound(call, &account, request.at(&["spec", "boundObjectRef"]))?;
+
+    let now = call.state.config.clock.now();
+    let starts = now.as_micros() / 1_000_000;
+    let mut whose = json!({
+        "namespace": call.namespace,
+        "serviceaccount": {"name": call.name, "uid": &*account.object.header().uid},
+    });
+    if let (Some(whose), Some(bound)) = (whose.as_object_mut(), bound) {
+        whose.extend(bound);
+    }
+    let tenant = call.one_tenant()?;
+    let claims = json!({
+        "iss": call.state.config.issuer, "sub": format!("system:serviceaccount:{}:{}", call.namespace, call.name),
+        "aud": audiences, "iat": starts, "nbf": starts, "exp": starts + seconds, "jti": call.state.config.random.uid(),
+        KUBERNETES: whose, ARKTOS: {"tenant": tenant.as_str()},
+    });
+    let token = call.state.config.token_keys.sign(tenant, &claims);
+    if token.is_empty() {
+        return Err(Status::internal("there is no key to sign tokens with"));
+    }
+
+    request.set(&["metadata", "name"], call.name.as_ref());
+    request.set(&["metadata", "namespace"], call.namespace.as_ref());
+    request.set(&["metadata", "uid"], &*account.object.header().uid);
+    request.set(&["metadata", "creationTimestamp"], now.to_string());
+    request.set(&["spec", "audiences"], audiences);
+    request.set(&["spec", "expirationSeconds"], seconds);
+    if request.at(&["spec", "boundObjectRef"]).is_none() {
+        request.set(&["spec", "boundObjectRef"], Value::Null);
+    }
+    let ends = Timestamp::from_micros((starts + seconds).saturating_mul(1_000_000));
+    request.fields.insert("status".to_owned(), json!({"token": token, "expirationTimestamp": ends.to_string()}));
+    Ok(request)
+}
+
+fn placed(call: &Call<'_>, request: &Object) -> Result<(), Status> {
+    let (name, namespace) = (request.name(), request.namespace());
+    if !name.is_empty() && name != call.name {
+        let text = format!("must be equal to the name of the service account ({:?}): {name:?}", call.name);
+        return Err(Status::bad_request(text));
+    }
+    if !namespace.is_empty() && namespace != call.namespace {
+        let text = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
+}
+
+fn lasting(seconds: i64) -> Result<(), Status> {
+    let why = match seconds {
+        ..SHORTEST => "may not specify a duration less than 10 minutes",
+        _ if seconds > LONGEST => "may not specify a duration larger than 2^32 seconds",
+        _ => return Ok(()),
+    };
+    let text = format!("Invalid value: {seconds}: {why}");
+    Err(Status::invalid(GROUP, "TokenRequest", "", vec![cause("FieldValueInvalid", "spec.expirationSeconds", &text)]))
+}
+
+/// The claims of what the token is bound to: it must be there, and be the one that is meant.
+fn bound(
+    call: &Call<'_>,
+    account: &Stored,
+    reference: Option<&Value>,
+) -> Result<Option<serde_json::Map<String, Value>>, Status> {
+    let Some(reference) = reference.filter(|reference| reference.is_object()) else { return Ok(None) };
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    let (kind, name, uid) = (text("kind"), text("name"), text("uid"));
+    let known = BINDABLE.into_iter().find(|(known, _)| *known == kind && text("apiVersion") == "v1");
+    let Some((_, resource)) = known else {
+        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+        return Err(Status::bad_request(format!("cannot bind token to object of type {group}/{version}, Kind={kind}")));
+    };
+    let tenant = call.one_tenant()?;
+    let missing = || Status::not_found(&arktos_core::GroupResource::core(resource), name);
+    let key = key_of(tenant, &call.namespace, resource, name).ok_or_else(missing)?;
+    let found = call.state.config.engine.snapshot().get(&key).ok_or_else(missing)?;
+    let found_uid = &*found.object.header().uid;
+    if !uid.is_empty() && uid != found_uid {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
+             deleted and then recreated"
+        );
+        return Err(Status::conflict(&arktos_core::GroupResource::core(kind), name, why));
+    }
+    let mut claims = serde_json::Map::new();
+    claims.insert(kind.to_lowercase(), json!({"name": name, "uid": found_uid}));
+    if kind == "Pod" {
+        let pod = found.object.decode(None).map_err(Status::internal)?;
+        let account = account.path.name();
+        if pod.str_at(&["spec", "serviceAccountName"]) != account {
+            let text = format!(
+                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+            );
+            return Err(Status::bad_request(text));
+        }
+        if let Some(node) = node_of(call, &pod) {
+            claims.insert("node".to_owned(), node);
+        }
+    }
+    Ok(Some(claims))
+}
+
+/// A pod's token names the host it runs on, where that is known here.
+fn node_of(call: &Call<'_>, pod: &Object) -> Option<Value> {
+    let name = pod.str_at(&["spec", "nodeName"]);
+    if name.is_empty() {
+        return None;
+    }
+    let key = key_of(call.tenant.as_ref()?, "", "nodes", name)?;
+    let node = call.state.config.engine.snapshot().get(&key);
+    Some(match node {
+        Some(node) => json!({"name": name, "uid": &*node.object.header().uid}),
+        None => json!({ "name": name }),
+    })
+}

@@ -1,0 +1,116 @@
+//! Service accounts: their tokens, and what ends them.
+
+use serde_json::{Value, json};
+
+use crate::{MAPS, World, pod};
+
+const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+
+fn object(kind: &str, name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}})
+}
+
+async fn token(world: &World, spec: Value) -> String {
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let answer = world.post("acme", &format!("{ACCOUNTS}/robot/token"), body).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    answer.body["status"]["token"].as_str().unwrap().to_owned()
+}
+
+async fn who(world: &World, token: &str) -> (u16, Value) {
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let answer = world.post(token, path, body).await;
+    (answer.code, answer.body["status"]["userInfo"].clone())
+}
+
+#[tokio::test]
+async fn a_token_is_its_accounts_in_its_tenant_alone() {
+    let world = World::new().await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    world.post("umbra", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    let robot = token(&world, json!({})).await;
+    let (code, user) = who(&world, &robot).await;
+    assert_eq!((code, user["username"].as_str()), (201, Some("system:serviceaccount:default:robot")));
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}]});
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(world.post("acme", bindings, role.clone()).await.code, 201);
+    assert_eq!(world.post("umbra", bindings, role).await.code, 201);
+    assert_eq!(world.get(&robot, MAPS).await.code, 200);
+    // The account of the same name in the other tenant may as well, and this is not its token.
+    assert_eq!(world.get(&robot, &format!("/tenants/umbra{MAPS}")).await.code, 403);
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_time_its_account_and_what_it_is_bound_to() {
+    let world = World::new().await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    world.post("acme", secrets, object("Secret", "s")).await;
+    let bound =
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "s"}, "expirationSeconds": 7200});
+    let (short, long, bound) = (
+        token(&world, json!({"expirationSeconds": 600})).await,
+        token(&world, json!({"expirationSeconds": 7200})).await,
+        token(&world, bound).await,
+    );
+    for one in [&short, &long, &bound] {
+        assert_eq!(who(&world, one).await.0, 201);
+    }
+    world.advance(700);
+    assert_eq!(who(&world, &short).await.0, 401);
+    world.delete("acme", &format!("{secrets}/s")).await;
+    assert_eq!(who(&world, &bound).await.0, 401);
+    world.post("acme", secrets, object("Secret", "s")).await;
+    assert_eq!(who(&world, &bound).await.0, 401, "another secret of the same name");
+    assert_eq!(who(&world, &long).await.0, 201);
+    world.delete("acme", &format!("{ACCOUNTS}/robot")).await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    assert_eq!(who(&world, &long).await.0, 401, "another account of the same name");
+}
+
+#[tokio::test]
+async fn a_token_for_others_is_not_taken_here_and_a_review_says_for_whom_it_is() {
+    let world = World::new().await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    let vault = token(&world, json!({"audiences": ["vault", "other"]})).await;
+    assert_eq!(who(&world, &vault).await.0, 401);
+    let review = |audiences: Value| {
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": vault, "audiences": audiences}})
+    };
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let fits = world.post("acme", path, review(json!(["vault", "bank"]))).await.body;
+    assert_eq!(fits["status"]["authenticated"], true);
+    assert_eq!(fits["status"]["audiences"], json!(["vault"]));
+    assert_eq!(world.post("acme", path, review(json!(["bank"]))).await.body["status"]["authenticated"], Value::Null);
+    // Whether it is good is not another tenant's to know.
+    assert_eq!(world.post("umbra", path, review(json!(["vault"]))).await.body["status"]["authenticated"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_token_is_bound_only_to_a_pod_of_its_account() {
+    let world = World::new().await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    let mut other = pod("p");
+    other["spec"]["serviceAccountName"] = json!("somebody");
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", other).await.code, 201);
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}}});
+    let refused = world.post("acme", &format!("{ACCOUNTS}/robot/token"), body).await;
+    assert_eq!(refused.code, 400);
+}
+
+#[tokio::test]
+async fn each_tenant_publishes_its_own_keys() {
+    let world = World::new().await;
+    let keys = world.get("acme", "/tenants/acme/openid/v1/jwks").await;
+    assert_eq!(keys.code, 200, "{}", keys.body);
+    let others = world.get("umbra", "/tenants/umbra/openid/v1/jwks").await.body;
+    assert_ne!(keys.body["keys"][0]["kid"], others["keys"][0]["kid"]);
+    let about = world.get("acme", "/tenants/acme/.well-known/openid-configuration").await.body;
+    assert_eq!(about["issuer"], "https://kubernetes.default.svc");
+    assert!(about["jwks_uri"].as_str().unwrap().ends_with("/tenants/acme/openid/v1/jwks"));
+}

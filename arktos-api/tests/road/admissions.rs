@@ -1,0 +1,322 @@
+//! What stands between a valid write and the store: quotas, policies, webhooks, pod security; each tenant has its own.
+
+use std::sync::Arc;
+
+use arktos_api::{ApiConfig, Caller, WebhookTarget};
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{MAPS, World, map, pod};
+
+const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+
+fn quota(hard: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}})
+}
+
+/// Makes a quota that was counted: nothing is used.
+async fn counted(world: &World, token: &str, hard: Value) {
+    assert_eq!(world.post(token, QUOTAS, quota(hard.clone())).await.code, 201);
+    let used: serde_json::Map<String, Value> =
+        hard.as_object().unwrap().keys().map(|name| (name.clone(), json!("0"))).collect();
+    let status = json!({"status": {"hard": hard, "used": used}});
+    assert_eq!(world.patch(token, &format!("{QUOTAS}/q/status"), status).await.code, 200);
+}
+
+#[tokio::test]
+async fn however_many_write_at_once_no_more_is_made_than_the_quota_allows() {
+    let world = World::new().await;
+    counted(&world, "acme", json!({"configmaps": "10"})).await;
+    let names: Vec<String> = (0..40).map(|number| format!("m{number}")).collect();
+    let all = futures::future::join_all(names.iter().map(|name| world.post("acme", MAPS, map(name)))).await;
+    assert_eq!(all.iter().filter(|answer| answer.code == 201).count(), 10);
+    assert!(all.iter().all(|answer| matches!(answer.code, 201 | 403)));
+    let quota = world.get("acme", &format!("{QUOTAS}/q")).await.body;
+    assert_eq!(quota["status"]["used"]["configmaps"], "10");
+    // A write that fails for another reason costs nothing, and another tenant has nothing to do with it.
+    assert_eq!(world.post("umbra", MAPS, map("m1")).await.code, 201);
+}
+
+#[tokio::test]
+async fn what_is_refused_or_only_tried_costs_nothing() {
+    let world = World::new().await;
+    counted(&world, "acme", json!({"configmaps": "2"})).await;
+    assert_eq!(world.post("acme", &format!("{MAPS}?dryRun=All"), map("a")).await.code, 201);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 409);
+    let quota = world.get("acme", &format!("{QUOTAS}/q")).await.body;
+    assert_eq!(quota["status"]["used"]["configmaps"], "1");
+    assert_eq!(world.post("acme", MAPS, map("b")).await.code, 201);
+    let refused = world.post("acme", &format!("{MAPS}?dryRun=All"), map("c")).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.body["message"],
+        "configmaps \"c\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
+    );
+}
+
+const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+
+fn rules() -> Value {
+    json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}])
+}
+
+fn policy(extra: Value) -> Value {
+    let mut spec = json!({"matchConstraints": {"resourceRules": rules()}});
+    spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "p"},
+        "spec": spec})
+}
+
+fn binding(extra: Value) -> Value {
+    let mut spec = json!({"policyName": "p", "validationActions": ["Deny"]});
+    spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "b"}, "spec": spec})
+}
+
+async fn made(world: &World, path: &str, body: Value) {
+    let answer = world.post("acme", path, body).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_policy_holds_in_its_own_tenant_for_every_way_to_write() {
+    let world = World::new().await;
+    made(&world, MAPS, map("a")).await;
+    let validations = json!([
+        {"expression": "request.operation != 'DELETE'", "message": "no deletions", "reason": "Forbidden"},
+        {"expression": "request.operation == 'DELETE' || object.data.size() < 2"},
+    ]);
+    made(&world, POLICIES, policy(json!({"validations": validations}))).await;
+    made(&world, BINDINGS, binding(json!({}))).await;
+    let path = format!("{MAPS}/a");
+    let patched = world.patch("acme", &path, json!({"data": {"b": "2"}})).await;
+    assert_eq!((patched.code, patched.body["reason"].as_str()), (422, Some("Invalid")));
+    let deleted = world.delete("acme", &path).await;
+    assert_eq!(deleted.code, 403);
+    assert_eq!(
+        deleted.body["message"],
+        "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no deletions"
+    );
+    assert_eq!(world.post("umbra", MAPS, map("a")).await.code, 201);
+    assert_eq!(world.delete("umbra", &path).await.code, 200);
+}
+
+#[tokio::test]
+async fn a_policy_is_parametrized_by_objects_and_says_what_becomes_of_a_missing_one() {
+    let world = World::new().await;
+    let validations = json!([{"expression": "object.metadata.name.size() <= int(params.data.most)"}]);
+    let kind = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    let conditions = json!([{"name": "other", "expression": "object.metadata.name != 'limits'"}]);
+    let spec = json!({"paramKind": kind, "validations": validations, "matchConditions": conditions});
+    made(&world, POLICIES, policy(spec)).await;
+    let reference = json!({"name": "limits", "parameterNotFoundAction": "Deny"});
+    made(&world, BINDINGS, binding(json!({"paramRef": reference}))).await;
+    let missing = world.post("acme", MAPS, map("a")).await;
+    assert_eq!(missing.code, 422);
+    assert!(missing.body["message"].as_str().unwrap().contains("no params found"), "{}", missing.body);
+    world.delete("acme", &format!("{BINDINGS}/b")).await;
+    let mut limits = map("limits");
+    limits["data"] = json!({"most": "3"});
+    made(&world, MAPS, limits).await;
+    made(&world, BINDINGS, binding(json!({"paramRef": reference}))).await;
+    assert_eq!(world.post("acme", MAPS, map("abc")).await.code, 201);
+    assert_eq!(world.post("acme", MAPS, map("abcd")).await.code, 422);
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_asked_refuses_unless_it_says_to_ignore_that() {
+    let world = World::new().await;
+    let validations = json!([{"expression": "object.data.nothing.deep == 1"}]);
+    made(&world, POLICIES, policy(json!({"validations": validations}))).await;
+    made(&world, BINDINGS, binding(json!({}))).await;
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 422);
+    let path = format!("{POLICIES}/p");
+    assert_eq!(world.patch("acme", &path, json!({"spec": {"failurePolicy": "Ignore"}})).await.code, 200);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+}
+
+#[tokio::test]
+async fn mutating_policies_patch_and_apply_and_are_asked_again_when_they_ask_for_it() {
+    let world = World::new().await;
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
+    let bindings = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings";
+    let mutation = |name: &str, again: &str, mutation: Value| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": name},
+            "spec": {"matchConstraints": {"resourceRules": rules()}, "reinvocationPolicy": again, "mutations": [mutation]}})
+    };
+    let bound = |name: &str| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": name}, "spec": {"policyName": name}})
+    };
+    let count = "[JSONPatch{op: 'add', path: '/data/seen', value: has(object.data.late) ? 'late' : 'early'}]";
+    let first = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": count}});
+    let late = "Object{data: {'late': object.metadata.name}}";
+    let second = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": late}});
+    for (name, again, change) in [("one", "IfNeeded", first), ("two", "Never", second)] {
+        made(&world, path, mutation(name, again, change)).await;
+        made(&world, bindings, bound(name)).await;
+    }
+    let made = world.post("acme", MAPS, map("a")).await;
+    assert_eq!(made.body["data"], json!({"a": "1", "late": "a", "seen": "late"}), "{}", made.body);
+}
+
+/// Answers reviews as a function says, and keeps what it was asked.
+struct Fake {
+    answer: Box<dyn Fn(&Value) -> Result<Value, String> + Send + Sync>,
+    asked: Mutex<Vec<Value>>,
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+#[async_trait]
+impl Caller for Fake {
+    async fn call(&self, target: &WebhookTarget, body: Bytes) -> Result<Bytes, String> {
+        if target.url.ends_with("/slow") {
+            return std::future::pending().await;
+        }
+        let review: Value = serde_json::from_slice(&body).unwrap();
+        self.asked.lock().push(review.clone());
+        let mut response = (self.answer)(&review["request"])?;
+        response["uid"] = review["request"]["uid"].clone();
+        let answer = json!({"apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": response});
+        Ok(Bytes::from(answer.to_string()))
+    }
+}
+
+async fn world_with(answer: impl Fn(&Value) -> Result<Value, String> + Send + Sync + 'static) -> (World, Arc<Fake>) {
+    let fake = Arc::new(Fake { answer: Box::new(answer), asked: Mutex::default() });
+    let caller = fake.clone();
+    let world = World::with(move |config: &mut ApiConfig| config.webhooks = Some(caller)).await;
+    (world, fake)
+}
+
+fn hook(kind: &str, extra: Value) -> (String, Value) {
+    let mut webhook = json!({"name": "v.example.com", "clientConfig": {"url": "https://hooks.example.com/x"},
+        "rules": rules(), "sideEffects": "None", "admissionReviewVersions": ["v1"]});
+    webhook.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let path = format!("/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations", kind.to_lowercase());
+    let configuration = json!({"apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": format!("{kind}WebhookConfiguration"), "metadata": {"name": "w"}, "webhooks": [webhook]});
+    (path, configuration)
+}
+
+#[tokio::test]
+async fn a_validating_webhook_is_asked_about_its_tenants_writes_and_its_words_are_passed_on() {
+    let (world, fake) = world_with(|request| {
+        let fine = request["object"]["data"]["a"] == "1";
+        Ok(json!({"allowed": fine, "warnings": ["seen"], "status": {"message": "a must be 1", "code": 403, "reason": "Forbidden"}}))
+    })
+    .await;
+    let (path, configuration) = hook("Validating", json!({}));
+    made(&world, &path, configuration).await;
+    let allowed = world.post("acme", MAPS, map("a")).await;
+    assert_eq!((allowed.code, allowed.warnings.as_slice()), (201, &["299 - \"seen\"".to_owned()][..]));
+    let refused = world.patch("acme", &format!("{MAPS}/a"), json!({"data": {"a": "2"}})).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (403, Some("Forbidden")));
+    assert_eq!(refused.body["message"], "admission webhook \"v.example.com\" denied the request: a must be 1");
+    let asked = fake.asked.lock().clone();
+    assert_eq!(asked[1]["request"]["oldObject"]["data"]["a"], "1");
+    assert_eq!(asked[1]["request"]["userInfo"]["username"], "alice");
+    // Another tenant's writes, other kinds, and the configuration itself are none of its business.
+    assert_eq!(world.post("umbra", MAPS, map("a")).await.code, 201);
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", pod("p")).await.code, 201);
+    assert_eq!(world.delete("acme", &format!("{path}/w")).await.code, 200);
+    assert_eq!(fake.asked.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn a_mutating_webhook_changes_the_object_before_it_is_checked_but_not_whose_it_is() {
+    let (world, _) = world_with(|_| {
+        let patch = json!([
+            {"op": "add", "path": "/data/added", "value": "yes"},
+            {"op": "replace", "path": "/metadata/uid", "value": "other"},
+        ]);
+        Ok(json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string())}))
+    })
+    .await;
+    let (path, configuration) = hook("Mutating", json!({}));
+    made(&world, &path, configuration).await;
+    let made = world.post("acme", MAPS, map("a")).await;
+    assert_eq!(made.body["data"], json!({"a": "1", "added": "yes"}));
+    assert_ne!(made.body["metadata"]["uid"], "other");
+}
+
+#[tokio::test]
+async fn a_webhook_that_does_not_answer_refuses_or_is_passed_over_as_it_says() {
+    let (world, fake) = world_with(|_| Err("nobody there".to_owned())).await;
+    let (path, configuration) = hook("Validating", json!({}));
+    made(&world, &path, configuration).await;
+    let refused = world.post("acme", MAPS, map("a")).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (500, Some("InternalError")));
+    assert!(
+        refused.body["message"].as_str().unwrap().contains("failed calling webhook \"v.example.com\": nobody there")
+    );
+    let lenient = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
+    let kind = "application/json-patch+json";
+    world.send_as("acme", http::Method::PATCH, &format!("{path}/w"), kind, lenient.to_string()).await;
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    // Match conditions keep it from being asked at all.
+    let before = fake.asked.lock().len();
+    let strict = json!([
+        {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"},
+        {"op": "add", "path": "/webhooks/0/matchConditions", "value": [{"name": "b", "expression": "object.metadata.name == 'b'"}]},
+    ]);
+    world.send_as("acme", http::Method::PATCH, &format!("{path}/w"), kind, strict.to_string()).await;
+    assert_eq!(world.post("acme", MAPS, map("c")).await.code, 201);
+    assert_eq!(fake.asked.lock().len(), before);
+    assert_eq!(world.post("acme", MAPS, map("b")).await.code, 500);
+}
+
+#[tokio::test]
+async fn a_slow_webhook_is_given_up_when_its_time_is_over() {
+    let (world, _) = world_with(|_| Ok(json!({"allowed": true}))).await;
+    let client = json!({"clientConfig": {"url": "https://hooks.example.com/slow"}, "timeoutSeconds": 3});
+    let (path, configuration) = hook("Validating", client);
+    made(&world, &path, configuration).await;
+    let mut request = Box::pin(world.post("acme", MAPS, map("a")));
+    assert!(futures::poll!(&mut request).is_pending());
+    world.advance(4);
+    let refused = request.await;
+    assert_eq!(refused.code, 500);
+    assert!(refused.body["message"].as_str().unwrap().contains("deadline exceeded"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_namespace_that_becomes_stricter_tells_which_of_its_pods_it_would_refuse() {
+    let world = World::new().await;
+    let mut privileged = pod("strong");
+    privileged["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(world.post("acme", pods, privileged).await.code, 201);
+    let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}});
+    let stricter = world.patch("acme", "/api/v1/namespaces/default", labels).await;
+    assert_eq!(stricter.code, 200);
+    assert_eq!(
+        stricter.warnings,
+        [
+            "299 - \"existing pods in namespace \\\"default\\\" violate the new PodSecurity enforce level \
+             \\\"baseline:latest\\\"\"",
+            "299 - \"strong: privileged\"",
+        ]
+    );
+    // What is there may go on being changed, as long as nothing else runs in it.
+    assert_eq!(
+        world.patch("acme", &format!("{pods}/strong"), json!({"metadata": {"labels": {"a": "b"}}})).await.code,
+        200
+    );
+    let image = json!({"spec": {"containers": [{"name": "main", "image": "other"}]}});
+    let kind = "application/strategic-merge-patch+json";
+    let changed = world.send_as("acme", http::Method::PATCH, &format!("{pods}/strong"), kind, image.to_string()).await;
+    assert_eq!(changed.code, 403);
+}

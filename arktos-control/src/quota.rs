@@ -1,0 +1,155 @@
+//! The `resourcequota` controller: counts what a namespace uses of its quotas.
+//!
+//! The API charges a quota in the commit that makes an object. What is given back, when objects go or pods end, is found
+//! here: the quota is counted anew. The count is written over the quota as it was before counting, so it never takes
+//! back what was charged meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::quota::{Amounts, Quota, to_value};
+use arktos_core::{GroupResource, ObjectPath, Quantity, Status};
+use arktos_store::informer::{Decode, Event};
+use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, WorkQueue};
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, RESOURCE_QUOTAS};
+use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::setup::{HasStored, Setup, namespace_key, namespace_of};
+use crate::write::{found, tree};
+
+/// Kinds whose objects are seen to go. Quotas on others are counted every so often.
+const SEEN: [&str; 3] = ["configmaps", "secrets", "replicationcontrollers"];
+/// How often a quota on kinds whose objects are not seen to go is counted.
+const PERIOD: Duration = Duration::from_secs(60);
+/// The index of quotas by namespace.
+const BY_NAMESPACE: &str = "namespace";
+
+pub(crate) struct Quotas {
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+}
+
+pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
+    let quotas = setup.quotas();
+    let queue = queue(&setup.clock);
+    let adds = queue.clone();
+    quotas.handle(move |event| match event {
+        Event::Added { path, .. } => adds.add(path.clone()),
+        // Charges change the quota all the time, and need no count.
+        Event::Updated { path, old, new } if spec(old) != spec(new) => adds.add(path.clone()),
+        Event::Updated { .. } | Event::Removed { .. } => {}
+    });
+    let again = Again { quotas: quotas.clone(), queue: queue.clone() };
+    let (pods, of_pods) = (setup.pods(), again.clone());
+    pods.handle(move |event| match event {
+        Event::Updated { path, old, new } if old.is_finished() != new.is_finished() => of_pods.count(path),
+        Event::Removed { path, .. } => of_pods.count(path),
+        _ => {}
+    });
+    again.clone().follow(&setup.services());
+    again.clone().follow(&setup.informer(&PERSISTENT_VOLUME_CLAIMS.resource));
+    for resource in SEEN {
+        again.clone().follow(&setup.informer(&GroupResource::core(resource)));
+    }
+    let informers = vec![synced(&quotas)];
+    let quotas = Quotas { client: setup.client.clone(), clock: setup.clock.clone() };
+    run(quotas, queue, setup.options.workers, informers)
+}
+
+/// What a quota is to limit.
+fn spec(quota: &Stored) -> Option<serde_json::Value> {
+    tree(quota).ok()?.at(&["spec"]).cloned()
+}
+
+/// Brings the quotas of a namespace back to be counted.
+#[derive(Clone)]
+struct Again {
+    quotas: Informer<Stored>,
+    queue: WorkQueue<ObjectPath>,
+}
+
+impl Again {
+    fn count(&self, path: &ObjectPath) {
+        for quota in self.quotas.store().by(BY_NAMESPACE, &namespace_key(path)) {
+            self.queue.add(quota.path.clone());
+        }
+    }
+
+    /// Counts when an object is gone, or has changed: a service may need fewer ports, a claim less space.
+    fn follow<T: HasStored + Decode>(self, informer: &Informer<T>) {
+        informer.handle(move |event| match event {
+            Event::Updated { path, .. } | Event::Removed { path, .. } => self.count(path),
+            Event::Added { .. } => {}
+        });
+    }
+}
+
+/// The resources whose objects a quota counts.
+fn counted(wanted: &Amounts) -> BTreeSet<GroupResource> {
+    wanted.keys().filter_map(|name| arktos_core::quota::resource_of(name)).collect()
+}
+
+impl Reconcile for Quotas {
+    type Key = ObjectPath;
+    const NAME: &'static str = "resourcequota";
+
+    async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
+        let key = RESOURCE_QUOTAS.key(path);
+        // Read before the objects are: what is charged from now on makes the write below fail.
+        let Some(stored) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
+        let mut object = tree(&stored)?;
+        let (wanted, used) = {
+            let quota = Quota::of(&object);
+            let wanted = quota.wanted();
+            let resources = counted(&wanted);
+            let known = |name: &&String| arktos_core::quota::resource_of(name).is_some();
+            let mut used: Amounts =
+                wanted.keys().filter(known).map(|name| (name.clone(), Quantity::from_value(0))).collect();
+            for resource in &resources {
+                self.add(&quota, resource, path, &mut used).await?;
+            }
+            (wanted, used)
+        };
+        let again = counted(&wanted).iter().any(|resource| !is_seen(resource));
+        let status = json!({"hard": to_value(&wanted), "used": to_value(&used)});
+        if object.at(&["status"]) != Some(&status) {
+            object.set(&["status"], status);
+            self.client.update(&key, Some("status"), object).await?;
+        }
+        Ok(if again { Outcome::After(PERIOD) } else { Outcome::Done })
+    }
+}
+
+fn is_seen(resource: &GroupResource) -> bool {
+    matches!(resource.as_str(), "pods" | "services" | "persistentvolumeclaims" | "resourcequotas")
+        || SEEN.contains(&resource.as_str())
+}
+
+impl Quotas {
+    /// Adds what the objects of a resource use.
+    async fn add(
+        &self,
+        quota: &Quota<'_>,
+        resource: &GroupResource,
+        path: &ObjectPath,
+        used: &mut Amounts,
+    ) -> Result<(), Status> {
+        let listed = match self.client.list(&Query::all(resource.clone(), namespace_of(path))).await {
+            // A kind that is not there has no objects.
+            Err(status) if status.is(arktos_core::Reason::NotFound) => return Ok(()),
+            listed => listed?,
+        };
+        let now = self.clock.now();
+        for stored in &listed.items {
+            for (name, amount) in quota.counts(resource, &tree(stored)?, now) {
+                if let Some(sum) = used.get_mut(&name) {
+                    *sum = sum.plus(&amount);
+                }
+            }
+        }
+        Ok(())
+    }
+}

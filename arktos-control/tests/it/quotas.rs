@@ -1,0 +1,46 @@
+//! Quotas: what is used is counted, and what goes is given back.
+
+use serde_json::json;
+
+use crate::world::World;
+
+fn used(world: &World) -> serde_json::Value {
+    world.get("resourcequotas", "acme/default/q")["status"]["used"].clone()
+}
+
+#[test]
+fn a_quota_counts_what_is_there_and_gives_back_what_goes() {
+    let mut world = World::new("resourcequota");
+    world.create("configmaps", "acme", "default", json!({"metadata": {"name": "a"}})).expect("created");
+    world.create("configmaps", "acme", "default", json!({"metadata": {"name": "b"}})).expect("created");
+    let asks = json!([{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]);
+    for name in ["p", "r"] {
+        let pod = json!({"metadata": {"name": name}, "spec": {"containers": asks}});
+        world.create("pods", "acme", "default", pod).expect("created");
+    }
+    let hard =
+        json!({"configmaps": "5", "requests.cpu": "1", "pods": "5", "count/secrets": "1", "example.com/odd": "1"});
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+    world.create("resourcequotas", "acme", "default", quota).expect("created");
+    world.settle();
+    assert_eq!(used(&world), json!({"configmaps": "2", "requests.cpu": "200m", "pods": "2", "count/secrets": "0"}));
+    assert_eq!(world.get("resourcequotas", "acme/default/q")["status"]["hard"], hard);
+    world.delete("configmaps", "acme/default/a", None);
+    world.set_pod("acme/default/p", "Succeeded", false);
+    world.settle();
+    assert_eq!(used(&world), json!({"configmaps": "1", "requests.cpu": "100m", "pods": "1", "count/secrets": "0"}));
+}
+
+#[test]
+fn a_charge_alone_brings_no_count_and_a_new_limit_does() {
+    let mut world = World::new("resourcequota");
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"configmaps": "5"}}});
+    world.create("resourcequotas", "acme", "default", quota).expect("created");
+    world.settle();
+    world.edit_status("resourcequotas", "acme/default/q", |quota| quota["status"]["used"]["configmaps"] = json!("3"));
+    world.settle();
+    assert_eq!(used(&world), json!({"configmaps": "3"}), "as the API has charged it");
+    world.edit("resourcequotas", "acme/default/q", |quota| quota["spec"]["hard"] = json!({"configmaps": "6"}));
+    world.settle();
+    assert_eq!(used(&world), json!({"configmaps": "0"}));
+}
