@@ -1,8 +1,8 @@
 //! The `resourcequota` controller: counts what a namespace uses of its quotas.
 //!
-//! The API charges a quota in the commit that makes an object. What is given back, when objects go or pods end, is found
-//! here: the quota is counted anew. The count is written over the quota as it was before counting, so it never takes
-//! back what was charged meanwhile.
+//! The API charges a quota in the commit that makes an object. What is given back, when objects go or pods end, is
+//! found here: the quota is counted anew. The count is written over the quota as it was before counting, so it never
+//! takes back what was charged meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

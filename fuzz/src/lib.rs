@@ -70,7 +70,7 @@ pub fn yaml(bytes: &[u8]) {
     if let Ok(value) = yaml::parse(bytes) {
         reads_back(&value);
     }
-    let _ = yaml::parse_strict(bytes);
+    let _ = yaml::repeated_keys(bytes);
     let _ = yaml::parse_all(bytes);
 }
 

@@ -72,8 +72,8 @@ fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
     Ok(true)
 }
 
-/// Asks the webhooks that may change an object. One that a later one has changed something for, and that asks for it, is
-/// asked once more.
+/// Asks the webhooks that may change an object. One that a later one has changed something for, and that asks for it,
+/// is asked once more.
 ///
 /// # Errors
 /// What a webhook answers, and 500 for one that cannot be asked and must be.
@@ -235,7 +235,10 @@ mod tests {
     #[test]
     fn an_answer_counts_only_when_it_is_to_the_question() {
         let read = |value: Value| answer(value.to_string().as_bytes(), "admission.k8s.io/v1", "u-1");
-        let with = |response: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+        let with = |response: Value| {
+            let version = "admission.k8s.io/v1";
+            json!({"apiVersion": version, "kind": "AdmissionReview", "response": response})
+        };
         let fine = read(with(json!({"uid": "u-1", "allowed": true, "warnings": ["w"]}))).expect("an answer");
         assert!(fine.allowed && fine.warnings == ["w"] && fine.patch.is_none());
         let patch = STANDARD.encode(r#"[{"op":"add","path":"/x","value":1}]"#);

@@ -105,8 +105,8 @@ fn bound(
     let found_uid = &*found.object.header().uid;
     if !uid.is_empty() && uid != found_uid {
         let why = format!(
-            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
-             deleted and then recreated"
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have \
+             been deleted and then recreated"
         );
         return Err(Status::conflict(&arktos_core::GroupResource::core(kind), name, why));
     }

@@ -139,6 +139,35 @@ pub(crate) fn decoded(call: &Call<'_>, stored: &Stored) -> Result<Object, Status
     Ok(shown)
 }
 
+/// The new state as it can be stored, and what it takes of addresses and ports.
+async fn admitted(
+    call: &Call<'_>,
+    part: Part<'_>,
+    before: &Object,
+    (new, managed): (Object, Option<Value>),
+    commit: &mut Commit,
+) -> Result<(Object, Allocation), Status> {
+    let stored_kind = call.stored_kind();
+    let mut new = rules::convert::to_storage(&call.kind, new);
+    new.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
+    new.set(&["kind"], stored_kind.type_meta.kind.as_str());
+    new.notes.clone_from(&before.notes);
+    carry(before, &mut new);
+    admission::update(call, part, before, &mut new, commit).await?;
+    let allocation = Allocation::of_update(call, before, &mut new)?;
+    let mut new = match part {
+        Part::Whole => rules::admit_update(&stored_kind, before, new)?,
+        Part::Status => rules::admit_status(&stored_kind, before, new)?,
+        Part::Other(name) => super::subresource::admit(call, name, &stored_kind, before, new)?,
+    };
+    managers::settle(before, &mut new, managed);
+    admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
+    if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
+        crate::warnings::of_object(call, &new);
+    }
+    Ok((new, allocation))
+}
+
 /// Writes the new state. Absent when somebody else wrote in between.
 async fn write(
     call: &Call<'_>,
@@ -150,24 +179,8 @@ async fn write(
     let key = call.key()?;
     let stored_kind = call.stored_kind();
     let before = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
-    let mut new = rules::convert::to_storage(&call.kind, new);
-    new.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
-    new.set(&["kind"], stored_kind.type_meta.kind.as_str());
-    new.notes.clone_from(&before.notes);
-    carry(&before, &mut new);
     let mut commit = Commit::default();
-    admission::update(call, part, &before, &mut new, &mut commit).await?;
-    let mut allocation = Allocation::of_update(call, &before, &mut new)?;
-    let mut new = match part {
-        Part::Whole => rules::admit_update(&stored_kind, &before, new)?,
-        Part::Status => rules::admit_status(&stored_kind, &before, new)?,
-        Part::Other(name) => super::subresource::admit(call, name, &stored_kind, &before, new)?,
-    };
-    managers::settle(&before, &mut new, managed);
-    admission::validate(call, &Review { part, old: Some(&before), new: Some(&new) }).await?;
-    if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
-        crate::warnings::of_object(call, &new);
-    }
+    let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut new);

@@ -47,8 +47,7 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
         }
         "resize" => {
             resize(&mut merged, &new);
-            // The resources are this subresource's to change: to the rules of an update they are as they were.
-            let mut admitted = rules::admit_update(kind, &merged.clone(), merged)?;
+            let mut admitted = rules::admit_resize(kind, old, merged)?;
             bump(old, &mut admitted);
             Ok(admitted)
         }

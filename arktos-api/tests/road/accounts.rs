@@ -32,9 +32,11 @@ async fn a_token_is_its_accounts_in_its_tenant_alone() {
     let robot = token(&world, json!({})).await;
     let (code, user) = who(&world, &robot).await;
     assert_eq!((code, user["username"].as_str()), (201, Some("system:serviceaccount:default:robot")));
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "r"},
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "r"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-        "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}]});
+        "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}],
+    });
     let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
     assert_eq!(world.post("acme", bindings, role.clone()).await.code, 201);
     assert_eq!(world.post("umbra", bindings, role).await.code, 201);

@@ -55,7 +55,8 @@ async fn what_is_refused_or_only_tried_costs_nothing() {
     assert_eq!(refused.code, 403);
     assert_eq!(
         refused.body["message"],
-        "configmaps \"c\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
+        "configmaps \"c\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: \
+         configmaps=2"
     );
 }
 
@@ -69,8 +70,10 @@ fn rules() -> Value {
 fn policy(extra: Value) -> Value {
     let mut spec = json!({"matchConstraints": {"resourceRules": rules()}});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "p"},
-        "spec": spec})
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "p"},
+        "spec": spec,
+    })
 }
 
 fn binding(extra: Value) -> Value {
@@ -148,8 +151,13 @@ async fn mutating_policies_patch_and_apply_and_are_asked_again_when_they_ask_for
     let path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
     let bindings = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings";
     let mutation = |name: &str, again: &str, mutation: Value| {
-        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": name},
-            "spec": {"matchConstraints": {"resourceRules": rules()}, "reinvocationPolicy": again, "mutations": [mutation]}})
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": rules()}, "reinvocationPolicy": again, "mutations": [mutation],
+            },
+        })
     };
     let bound = |name: &str| {
         json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
@@ -215,7 +223,8 @@ fn hook(kind: &str, extra: Value) -> (String, Value) {
 async fn a_validating_webhook_is_asked_about_its_tenants_writes_and_its_words_are_passed_on() {
     let (world, fake) = world_with(|request| {
         let fine = request["object"]["data"]["a"] == "1";
-        Ok(json!({"allowed": fine, "warnings": ["seen"], "status": {"message": "a must be 1", "code": 403, "reason": "Forbidden"}}))
+        let status = json!({"message": "a must be 1", "code": 403, "reason": "Forbidden"});
+        Ok(json!({"allowed": fine, "warnings": ["seen"], "status": status}))
     })
     .await;
     let (path, configuration) = hook("Validating", json!({}));
@@ -268,9 +277,10 @@ async fn a_webhook_that_does_not_answer_refuses_or_is_passed_over_as_it_says() {
     assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
     // Match conditions keep it from being asked at all.
     let before = fake.asked.lock().len();
+    let conditions = json!([{"name": "b", "expression": "object.metadata.name == 'b'"}]);
     let strict = json!([
         {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"},
-        {"op": "add", "path": "/webhooks/0/matchConditions", "value": [{"name": "b", "expression": "object.metadata.name == 'b'"}]},
+        {"op": "add", "path": "/webhooks/0/matchConditions", "value": conditions},
     ]);
     world.send_as("acme", http::Method::PATCH, &format!("{path}/w"), kind, strict.to_string()).await;
     assert_eq!(world.post("acme", MAPS, map("c")).await.code, 201);

@@ -132,7 +132,10 @@ impl Webhooks {
         tokio::select! {
             biased;
             answer = exchange => answer,
-            ended = connection => Err(ended.err().map_or_else(|| "the connection ended".to_owned(), |error| error.to_string())),
+            ended = connection => Err(match ended {
+                Ok(()) => "the connection ended".to_owned(),
+                Err(error) => error.to_string(),
+            }),
         }
     }
 }

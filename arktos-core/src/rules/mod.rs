@@ -77,6 +77,24 @@ pub fn refuse_patched(kind: &Kind, patched: &Object) -> Result<(), Status> {
     Err(Status::invalid(&kind.group, &kind.kind, patched.name(), faults.0))
 }
 
+/// As [`admit_update`], for new resources of a pod's containers: they are not an update's to change, and must leave the
+/// pod in the class it is in.
+///
+/// # Errors
+/// As [`admit_create`].
+pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
+    let class = |pod: &Object| pod.at(&["spec"]).and_then(Value::as_object).map(qos_class);
+    let was = class(old);
+    // To the rules of an update the resources are as they were.
+    let admitted = admit_update(kind, &new.clone(), new)?;
+    let mut faults = fault::Faults::default();
+    if was != class(&admitted) {
+        let class = Value::from(admitted.str_at(&["status", "qosClass"]));
+        faults.invalid("spec", &class, "Pod QOS Class may not change as a result of resizing");
+    }
+    refuse(kind, admitted, faults.0)
+}
+
 /// Refuses a new object for what only the version that it was sent in asks for. What all versions ask for is checked in
 /// the stored one.
 ///
