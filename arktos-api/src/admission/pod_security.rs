@@ -84,8 +84,9 @@ fn listed(broken: &[Violation]) -> String {
 fn policy_of(call: &Call<'_>) -> Result<Policy, Status> {
     let key = namespace_key(call.one_tenant()?, &call.namespace);
     let found = call.state.config.engine.snapshot().get(&key);
-    let labels = found.map(|stored| stored.object.header().labels.clone()).unwrap_or_default();
-    let labels = labels.iter().map(|(key, value)| (key.to_string(), Value::from(&**value))).collect();
+    let Some(found) = found else { return Ok(Policy::of(None).0) };
+    let labels = found.object.header().labels();
+    let labels = labels.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     Ok(Policy::of(Some(&labels)).0)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arktos_core::TenantName;
+use arktos_core::{TenantName, Timestamp};
 use serde_json::Value;
 
 use super::{ARKTOS, BINDABLE, KUBERNETES, key_of};
@@ -93,10 +93,10 @@ fn is_there(config: &ApiConfig, tenant: &TenantName, namespace: &str, resource: 
     let Some(key) = key_of(tenant, namespace, resource, text("name")) else { return false };
     let Some(found) = config.engine.snapshot().get(&key) else { return false };
     let header = found.object.header();
-    let over = header
-        .deletion
-        .is_some_and(|end| end.as_micros() / 1_000_000 + LEEWAY < config.clock.now().as_micros() / 1_000_000);
-    *header.uid == *text("uid") && !over
+    let seconds = |moment: Timestamp| moment.as_micros() / 1_000_000;
+    let now = seconds(config.clock.now());
+    let over = header.deletion().is_some_and(|end| seconds(end) + LEEWAY < now);
+    header.uid() == text("uid") && !over
 }
 
 fn extra(claims: &Value) -> BTreeMap<String, Vec<String>> {

@@ -31,7 +31,7 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
     let starts = now.as_micros() / 1_000_000;
     let mut whose = json!({
         "namespace": call.namespace,
-        "serviceaccount": {"name": call.name, "uid": &*account.object.header().uid},
+        "serviceaccount": {"name": call.name, "uid": account.object.header().uid()},
     });
     if let (Some(whose), Some(bound)) = (whose.as_object_mut(), bound) {
         whose.extend(bound);
@@ -49,7 +49,7 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
 
     request.set(&["metadata", "name"], call.name.as_ref());
     request.set(&["metadata", "namespace"], call.namespace.as_ref());
-    request.set(&["metadata", "uid"], &*account.object.header().uid);
+    request.set(&["metadata", "uid"], account.object.header().uid());
     request.set(&["metadata", "creationTimestamp"], now.to_string());
     request.set(&["spec", "audiences"], audiences);
     request.set(&["spec", "expirationSeconds"], seconds);
@@ -102,7 +102,7 @@ fn bound(
     let missing = || Status::not_found(&arktos_core::GroupResource::core(resource), name);
     let key = key_of(tenant, &call.namespace, resource, name).ok_or_else(missing)?;
     let found = call.state.config.engine.snapshot().get(&key).ok_or_else(missing)?;
-    let found_uid = &*found.object.header().uid;
+    let found_uid = found.object.header().uid();
     if !uid.is_empty() && uid != found_uid {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have \
@@ -137,7 +137,7 @@ fn node_of(call: &Call<'_>, pod: &Object) -> Option<Value> {
     let key = key_of(call.tenant.as_ref()?, "", "nodes", name)?;
     let node = call.state.config.engine.snapshot().get(&key);
     Some(match node {
-        Some(node) => json!({"name": name, "uid": &*node.object.header().uid}),
+        Some(node) => json!({"name": name, "uid": node.object.header().uid()}),
         None => json!({ "name": name }),
     })
 }
