@@ -13,6 +13,7 @@ mod policies;
 mod priority;
 pub(crate) mod quota;
 mod request;
+mod runtime_class;
 mod service;
 mod service_account;
 mod webhooks;
@@ -47,6 +48,9 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
             }
             if plugins.runs("LimitRanger") {
                 limits::pod(call, object)?;
+            }
+            if plugins.runs("RuntimeClass") {
+                runtime_class::pod(call, object)?;
             }
         }
         "nodes" if plugins.runs("TaintNodesByCondition") => defaults::node_taint(object),
@@ -150,6 +154,10 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     let plugins = &call.state.config.admission;
     if plugins.runs("PodSecurity") {
         pod_security::validate(call, review)?;
+    }
+    let new_pod = review.new.filter(|_| review.old.is_none() && call.kind.storage_resource.as_str() == "pods");
+    if let Some(pod) = new_pod.filter(|_| plugins.runs("RuntimeClass")) {
+        runtime_class::validate(call, pod)?;
     }
     if plugins.runs("ValidatingAdmissionPolicy") {
         policies::validate(call, review)?;
