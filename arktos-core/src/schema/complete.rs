@@ -171,8 +171,12 @@ impl Complete {
                 let droppable = field.absent.as_ref().is_none_or(Value::is_null);
                 droppable && is_zero(value) && !table::of(owner).keeps_empty.contains(&&*field.name)
             }
-            // A zero that is written anyway when it is absent may be absent until defaults are set.
-            _ => (field.drops_zero || field.absent.as_ref().is_some_and(is_written_zero)) && is_zero(value),
+            // What is written anyway when it is absent may be absent until defaults are set. A number or a truth that
+            // stands for something else than its absence stays.
+            _ => {
+                let stands_for_absence = |absent: &Value| !absent.is_null() && (value.is_string() || is_zero(absent));
+                is_zero(value) && (field.drops_zero || field.absent.as_ref().is_some_and(stands_for_absence))
+            }
         })
     }
 
@@ -226,10 +230,6 @@ impl Complete {
         fill_null(schema, value);
         self.inner(schema, value, at)
     }
-}
-
-fn is_written_zero(absent: &Value) -> bool {
-    !absent.is_null() && is_zero(absent)
 }
 
 /// Amounts of resources are whole thousandths.
