@@ -186,6 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn a_zero_stays_where_its_absence_means_something_else() {
+        let body = r#"{"spec":{"replicas":0,"selector":{"a":"b"}}}"#;
+        let controller = read_one(("", "replicationcontrollers"), body).expect("reads").object;
+        assert_eq!(controller.at(&["spec", "replicas"]), Some(&json!(0)));
+        let body = r#"{"spec":{"ports":[{"port":80,"protocol":""}]}}"#;
+        let service = read_one(("", "services"), body).expect("reads").object;
+        assert_eq!(service.fields["spec"]["ports"][0]["protocol"], "TCP");
+    }
+
+    #[test]
+    fn unknown_fields_are_named_as_a_tree_with_sorted_names_is_read() {
+        let kind = Catalog::builtin().by_path("", "v1", "configmaps").expect("a built-in kind");
+        let value = json!({"nosuch": 1, "metadata": {"odd": 1, "name": "a"}, "Data": {}});
+        let faults = decode(&kind, value, Dialect::Plain).expect("reads").faults.list;
+        let named = ["Data", "metadata.odd", "nosuch"].map(|path| format!("unknown field \"{path}\""));
+        assert_eq!(faults, named);
+    }
+
+    #[test]
     fn only_those_who_speak_the_dialect_know_the_tenant() {
         let kind = Catalog::builtin().by_path("", "v1", "configmaps").expect("a built-in kind");
         let body = br#"{"metadata":{"name":"a","tenant":"acme"}}"#;
