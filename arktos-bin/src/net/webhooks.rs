@@ -128,14 +128,14 @@ impl Webhooks {
             let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
             body.map(|body| body.to_bytes()).map_err(|error| format!("reading the answer: {error}"))
         };
-        // The connection lives as long as the exchange: dropping the call ends both.
+        // The connection lives as long as the exchange, which sees for itself when it ends too early.
+        let driven = async {
+            drop(connection.await);
+            std::future::pending().await
+        };
         tokio::select! {
-            biased;
             answer = exchange => answer,
-            ended = connection => Err(match ended {
-                Ok(()) => "the connection ended".to_owned(),
-                Err(error) => error.to_string(),
-            }),
+            never = driven => never,
         }
     }
 }
