@@ -37,10 +37,12 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let queue = queue(&setup.clock);
     let adds = queue.clone();
     quotas.handle(move |event| match event {
-        Event::Added { path, .. } => adds.add(path.clone()),
         // Charges change the quota all the time, and need no count.
-        Event::Updated { path, old, new } if spec(old) != spec(new) => adds.add(path.clone()),
-        Event::Updated { .. } | Event::Removed { .. } => {}
+        Event::Updated { old, new, .. } if spec(old) == spec(new) => {}
+        Event::Added { path, .. } | Event::Updated { path, .. } => {
+            adds.add(path.clone());
+        }
+        Event::Removed { .. } => {}
     });
     let again = Again { quotas: quotas.clone(), queue: queue.clone() };
     let (pods, of_pods) = (setup.pods(), again.clone());
