@@ -34,27 +34,24 @@ pub fn open(path: &Path, random: &dyn Random) -> Result<TokenKeys, String> {
 /// Follows the file from now on.
 pub fn follow(path: &Path, keys: TokenKeys, clock: std::sync::Arc<dyn Clock>, tasks: &Tasks) {
     let path = path.to_owned();
-    tasks.add(
-        "service account keys",
-        Box::pin(async move {
-            let mut seen = std::fs::read_to_string(&path).unwrap_or_default();
-            loop {
-                clock.sleep(PERIOD).await;
-                let Ok(text) = std::fs::read_to_string(&path) else { continue };
-                if text == seen {
-                    continue;
-                }
-                match TokenKeys::parse(&text) {
-                    Ok(new) => {
-                        keys.replace(&new);
-                        tracing::info!("the keys of service account tokens were read anew");
-                    }
-                    Err(error) => tracing::warn!("{}: {error}; the keys stay as they are", path.display()),
-                }
-                seen = text;
+    tasks.add("service account keys", async move {
+        let mut seen = std::fs::read_to_string(&path).unwrap_or_default();
+        loop {
+            clock.sleep(PERIOD).await;
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            if text == seen {
+                continue;
             }
-        }),
-    );
+            match TokenKeys::parse(&text) {
+                Ok(new) => {
+                    keys.replace(&new);
+                    tracing::info!("the keys of service account tokens were read anew");
+                }
+                Err(error) => tracing::warn!("{}: {error}; the keys stay as they are", path.display()),
+            }
+            seen = text;
+        }
+    });
 }
 
 #[cfg(test)]
