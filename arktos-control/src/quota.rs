@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arktos_core::quota::{Amounts, Quota, to_value};
 use arktos_core::{GroupResource, ObjectPath, Quantity, Status};
-use arktos_store::informer::{Decode, Event};
+use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, WorkQueue};
 use futures::future::BoxFuture;
 use serde_json::json;
@@ -81,7 +81,7 @@ impl Again {
     }
 
     /// Counts when an object is gone, or has changed: a service may need fewer ports, a claim less space.
-    fn follow<T: HasStored + Decode>(self, informer: &Informer<T>) {
+    fn follow<T: HasStored>(self, informer: &Informer<T>) {
         informer.handle(move |event| match event {
             Event::Updated { path, .. } | Event::Removed { path, .. } => self.count(path),
             Event::Added { .. } => {}
