@@ -105,7 +105,11 @@ pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
         return Ok(());
     }
     let causes = validate(kind, object, None);
-    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&kind.group, &kind.kind, object.name(), causes)) }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    // The kind is named as it is stored.
+    Err(Status::invalid(kind.storage_resource.group(), &kind.kind, object.name(), causes))
 }
 
 /// As [`admit_update`], for a write to `status`: everything but the status and a few fields of `metadata` stays.

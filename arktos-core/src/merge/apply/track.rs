@@ -289,7 +289,7 @@ fn checked(writer: &Writer<'_>, config: &Value) -> Result<(), Status> {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
-    Err(Status::internal(format!(
+    Err(Status::unexplained(format!(
         "failed to create typed patch object ({}/{}; {}, Kind={}): {faults}",
         meta("namespace"),
         meta("name"),
