@@ -40,8 +40,8 @@ pub(super) fn read_ahead<R>(disk: &dyn Disk, names: Vec<String>, take: impl FnOn
 
 /// Reads one file. Says whether it was read to its end and somebody still takes the blocks.
 fn read_file(disk: &dyn Disk, name: &str, fill: &Sender<io::Result<Vec<u8>>>, again: &Receiver<Vec<u8>>) -> bool {
-    let mut file = match disk.open(name) {
-        Ok(file) => file,
+    let (mut file, size) = match disk.open(name).and_then(|file| file.size().map(|size| (file, size))) {
+        Ok(found) => found,
         Err(error) => {
             let _ = fill.send(Err(error)); // nobody takes it: nobody asks
             return false;
@@ -50,7 +50,9 @@ fn read_file(disk: &dyn Disk, name: &str, fill: &Sender<io::Result<Vec<u8>>>, ag
     let mut offset = 0;
     loop {
         let mut block = again.try_recv().unwrap_or_default();
-        block.resize(BLOCK, 0);
+        // no larger than what is left: zeroing what a small file never fills is most of what a small store's start costs
+        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(BLOCK);
+        block.resize(left.min(BLOCK), 0);
         let read = file.read(offset, &mut block).map(|length| block.truncate(length));
         let (failed, ended) = (read.is_err(), block.is_empty());
         offset += block.len() as u64;
