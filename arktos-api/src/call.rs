@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
-use arktos_core::{ObjectKey, Reason, Scope, Status, TenantName};
+use arktos_core::{Encoded, Object, ObjectKey, Reason, Scope, Status, TenantName, rules};
 use arktos_store::{CommitError, Engine, Stored, WatchError, Within};
 use parking_lot::Mutex;
 
@@ -35,6 +35,35 @@ impl Call<'_> {
         }
         let stored = self.state.kinds.stored(self.tenant.as_ref(), &self.kind.storage_resource);
         stored.unwrap_or_else(|| self.kind.clone())
+    }
+
+    /// The kind that an object is admitted as: the stored one, or, of a custom kind, the version it was written in,
+    /// which has rules of its own.
+    pub(crate) fn admitted_kind(&self) -> Arc<Kind> {
+        if self.kind.builtin { self.stored_kind() } else { self.kind.clone() }
+    }
+
+    /// An object of the call's kind as it is admitted.
+    pub(crate) fn to_admit(&self, object: Object) -> Object {
+        let mut object = if self.kind.builtin { rules::convert::to_storage(&self.kind, object) } else { object };
+        let admitted = self.admitted_kind();
+        object.set(&["apiVersion"], admitted.type_meta.api_version.as_str());
+        object.set(&["kind"], admitted.type_meta.kind.as_str());
+        object
+    }
+
+    /// An admitted object, encoded to be stored.
+    ///
+    /// # Errors
+    /// 400 for an object that cannot be.
+    pub(crate) fn encode(&self, object: &Object) -> Result<Encoded, Status> {
+        let stored = self.stored_kind();
+        let encoded = if self.kind.builtin || self.kind.storage {
+            stored.encode(object)
+        } else {
+            stored.encode(&rules::convert::to_storage(&self.kind, object.clone()))
+        };
+        encoded.map_err(|error| Status::bad_request(error.to_string()))
     }
 
     /// The engine that the kind is read from.

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::negotiate::Encoding;
+use crate::negotiate::{self, Encoding};
 use crate::query::FieldValidation;
 
 /// The largest body that is read, in bytes.
@@ -91,13 +91,19 @@ fn read(
     // Metadata may say the tenant on every path; only Arktos's own paths show it.
     let dialect = if call.identity.is_component() { Dialect::Region } else { Dialect::Arktos };
     match encoding {
+        Encoding::Protobuf if is_custom(call, wanted) => {
+            Err(negotiate::unknown_format(&[negotiate::JSON, negotiate::YAML]))
+        }
         Encoding::Json => {
-            check_type(call, wanted, &json_type(wanted, body)?)?;
+            let found = json_type(wanted, body)?;
+            check_named(call, wanted, &found, body)?;
+            check_type(call, wanted, &found)?;
             schema::read_as(schema, wanted, body, dialect)
         }
         Encoding::Yaml => {
             let unreadable = |why: &dyn std::fmt::Display| unrecognized(wanted, &format!("yaml: {why}"));
             let value = yaml::parse(body).map_err(|error| unreadable(&error))?;
+            check_named(call, wanted, &type_of(&value), value.to_string().as_bytes())?;
             check_type(call, wanted, &type_of(&value))?;
             let mut decoded = schema::decode_as(schema, wanted, value, dialect)?;
             if call.options.field_validation != FieldValidation::Ignore {
@@ -168,13 +174,45 @@ fn type_of(value: &Value) -> TypeMeta {
     TypeMeta { api_version: text("apiVersion"), kind: text("kind") }
 }
 
+/// Whether a body is to be an object of a custom kind.
+fn is_custom(call: &Call<'_>, wanted: &TypeMeta) -> bool {
+    !call.kind.builtin && *wanted == *call.kind.type_meta
+}
+
+/// Objects of custom kinds say their kind: nothing else tells how to read them.
+fn check_named(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta, body: &[u8]) -> Result<(), Status> {
+    if !is_custom(call, wanted) {
+        return Ok(());
+    }
+    if found.kind.is_empty() {
+        let text = String::from_utf8_lossy(body);
+        let shown: String = text.chars().take(128).collect();
+        return Err(unrecognized(wanted, &format!("Object 'Kind' is missing in '{text}' ({shown})")));
+    }
+    if found.api_version == wanted.api_version && found.kind != wanted.kind {
+        let name = serde_json::from_slice::<Value>(body).ok();
+        let name = name.as_ref().and_then(|body| body.pointer("/metadata/name")?.as_str()).unwrap_or("");
+        let why = format!("Invalid value: {:?}: must be {}", found.kind, wanted.kind);
+        let cause = crate::query::cause("FieldValueInvalid", "kind", &why);
+        return Err(Status::invalid(wanted.group(), &found.kind, name, vec![cause]));
+    }
+    if found.api_version != wanted.api_version {
+        let text = format!(
+            "the API version in the data ({}) does not match the expected API version ({})",
+            found.api_version, wanted.api_version
+        );
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
+}
+
 /// Refuses a body that is another kind's.
 fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<(), Status> {
     let same = |one: &str, other: &str| one.is_empty() || one == other;
     if same(&found.api_version, &wanted.api_version) && same(&found.kind, &wanted.kind) {
         return Ok(());
     }
-    let catalog = call.state.kinds.catalog(call.tenant.as_ref());
+    let catalog = call.state.kinds.builtin();
     let kind = if found.kind.is_empty() { &wanted.kind } else { &found.kind };
     let found = TypeMeta {
         api_version: if found.api_version.is_empty() { wanted.api_version.clone() } else { found.api_version.clone() },
@@ -183,13 +221,6 @@ fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<()
     let item = TypeMeta { kind: kind.strip_suffix("List").unwrap_or(kind).to_owned(), ..found.clone() };
     let known = catalog.schema(&found).is_some() || catalog.schema(&item).is_some();
     let (version, wanted_kind) = (found.version(), &wanted.kind);
-    if !call.kind.builtin {
-        let text = format!(
-            "the API version in the data ({}) does not match the expected API version ({})",
-            found.api_version, wanted.api_version
-        );
-        return Err(Status::bad_request(text));
-    }
     let why = if known {
         let group = match wanted.group() {
             "" => "core",

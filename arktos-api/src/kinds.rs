@@ -1,40 +1,233 @@
-//! Which kinds there are, as a tenant sees them.
+//! Which kinds there are, as a tenant sees them: the built-in ones, and those that its definitions define.
+//!
+//! A look-up reads the tenant's definitions as they are stored now, so that a kind is there as soon as its definition
+//! is. What a definition is compiled to is shared by all who have the same, and so are the documents that describe a
+//! set of kinds.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Weak};
 
 use arktos_core::catalog::{Catalog, Kind};
-use arktos_core::{GroupResource, TenantName};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Revision, Scope, TenantName, custom};
+use arktos_store::{Engine, Snapshot, Stored, Within};
+use parking_lot::Mutex;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
-/// The one place where a kind is looked up. Every look-up names the tenant: built-in kinds are the same for all, a
-/// tenant's own kinds are found here as well once there are any.
+use crate::discovery::Discovery;
+use crate::openapi::OpenApi;
+
+/// How many definitions are remembered by where they stand, and how many sets of kinds with their documents.
+const DEFINITIONS: usize = 4096;
+const SETS: usize = 64;
+
+/// The resource whose objects are definitions.
+pub(crate) static DEFINITION: LazyLock<GroupResource> =
+    LazyLock::new(|| GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions"));
+
+/// The one place where a kind is looked up. Every look-up names the tenant.
 #[derive(Clone)]
-pub(crate) struct Kinds {
-    builtin: Arc<Catalog>,
+pub(crate) struct Kinds(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    address: SocketAddr,
+    builtin: Arc<Described>,
+    /// Written by whoever meets a definition that is not there.
+    compiled: Mutex<Compiled>,
+    /// Written by whoever asks for the documents of a set that is not there.
+    sets: Mutex<HashMap<Hash, Arc<Described>>>,
+}
+
+type Hash = [u8; 32];
+
+/// Kinds, and the documents that tell of them.
+pub(crate) struct Described {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: Arc<OpenApi>,
+}
+
+/// What a definition defines.
+pub(crate) struct Defined {
+    hash: Hash,
+    /// One kind a version, that of the stored version first; none where the definition is not established.
+    kinds: Vec<Arc<Kind>>,
+}
+
+#[derive(Default)]
+struct Compiled {
+    by_path: HashMap<ObjectPath, (Revision, Arc<Defined>)>,
+    by_content: HashMap<Hash, Weak<Defined>>,
+}
+
+impl Defined {
+    fn of(hash: Hash, definition: &Object) -> Self {
+        Self { hash, kinds: custom::kinds_of(definition).into_iter().map(Arc::new).collect() }
+    }
+
+    /// The kind in the version that objects are stored in.
+    pub(crate) fn stored(&self) -> Option<&Arc<Kind>> {
+        self.kinds.first()
+    }
+
+    fn served(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.kinds.iter().filter(|kind| kind.can("get"))
+    }
 }
 
 impl Kinds {
-    pub(crate) fn new(builtin: Arc<Catalog>) -> Self {
-        Self { builtin }
+    pub(crate) fn new(builtin: Arc<Catalog>, engine: Engine, address: SocketAddr) -> Self {
+        let builtin = Arc::new(Described {
+            discovery: Discovery::new(builtin.clone(), address),
+            openapi: OpenApi::of(&builtin),
+            catalog: builtin,
+        });
+        let (compiled, sets) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { engine, address, builtin, compiled, sets }))
     }
 
-    /// The kinds that a tenant sees.
-    pub(crate) fn catalog(&self, _tenant: Option<&TenantName>) -> &Arc<Catalog> {
-        &self.builtin
+    /// The kinds that every tenant has.
+    pub(crate) fn builtin(&self) -> &Arc<Catalog> {
+        &self.0.builtin.catalog
     }
 
     /// The kind that a path names.
     pub(crate) fn find(&self, tenant: &TenantName, group: &str, version: &str, resource: &str) -> Option<Arc<Kind>> {
-        let catalog = self.catalog(Some(tenant));
-        catalog.by_path(group, version, resource).or_else(|| {
-            // Questions of rights may come without a version.
-            let any =
-                || catalog.group(group)?.versions.iter().find_map(|one| catalog.by_path(group, &one.name, resource));
-            if version.is_empty() || version == "*" { any() } else { None }
-        })
+        let builtin = self.builtin();
+        if let Some(kind) = builtin.by_path(group, version, resource) {
+            return Some(kind);
+        }
+        // Questions of rights may come without a version.
+        let any = version.is_empty() || version == "*";
+        let versions = builtin.group(group).filter(|_| any).map_or(&[][..], |group| &group.versions);
+        if let Some(kind) = versions.iter().find_map(|one| builtin.by_path(group, &one.name, resource)) {
+            return Some(kind);
+        }
+        let defined = self.defined(tenant, &GroupResource::new(group, resource))?;
+        defined.served().find(|kind| any || kind.version == version).cloned()
     }
 
-    /// The kind that a resource is stored as.
+    /// The kind that a resource is stored as. Without a tenant, as any tenant has it.
     pub(crate) fn stored(&self, tenant: Option<&TenantName>, resource: &GroupResource) -> Option<Arc<Kind>> {
-        self.catalog(tenant).storage(resource)
+        if let Some(kind) = self.builtin().storage(resource) {
+            return Some(kind);
+        }
+        if let Some(tenant) = tenant {
+            return self.defined(tenant, resource)?.stored().cloned();
+        }
+        let snapshot = self.0.engine.snapshot();
+        let mut named = snapshot
+            .range(&DEFINITION, &Within::Everywhere, None)
+            .filter(|stored| stored.path.name() == resource.as_str());
+        named.find_map(|stored| self.compiled(&stored).stored().cloned())
     }
+
+    /// Whether a definition says what the kind is, and which.
+    pub(crate) fn definition_of(&self, tenant: &TenantName, kind: &Kind) -> Option<ObjectKey> {
+        let builtin = kind.builtin || self.builtin().by_type(&kind.type_meta).is_some();
+        (!builtin).then(|| definition_key(tenant, kind.group_resource.as_str()))
+    }
+
+    fn defined(&self, tenant: &TenantName, resource: &GroupResource) -> Option<Arc<Defined>> {
+        if resource.group().is_empty() || resource.as_str().contains('/') {
+            return None; // what a definition defines has a group
+        }
+        let stored = self.0.engine.snapshot().get(&definition_key(tenant, resource.as_str()))?;
+        Some(self.compiled(&stored))
+    }
+
+    /// What a stored definition defines.
+    pub(crate) fn compiled(&self, stored: &Stored) -> Arc<Defined> {
+        if let Some((revision, defined)) = self.0.compiled.lock().by_path.get(&stored.path)
+            && *revision == stored.revision
+        {
+            return defined.clone();
+        }
+        let definition = stored.object.decode(None).unwrap_or_default();
+        let hash = content(&definition);
+        let known = self.0.compiled.lock().by_content.get(&hash).and_then(Weak::upgrade);
+        // Compiling takes a while, and two who do it at once do no harm.
+        let defined = known.unwrap_or_else(|| Arc::new(Defined::of(hash, &definition)));
+        let mut compiled = self.0.compiled.lock();
+        if compiled.by_path.len() >= DEFINITIONS {
+            compiled.by_path.clear();
+        }
+        if compiled.by_content.len() >= 2 * DEFINITIONS {
+            compiled.by_content.retain(|_, defined| defined.strong_count() > 0);
+        }
+        compiled.by_path.insert(stored.path.clone(), (stored.revision, defined.clone()));
+        compiled.by_content.insert(hash, Arc::downgrade(&defined));
+        defined
+    }
+
+    /// What a tenant is told of the kinds there are.
+    pub(crate) fn described(&self, tenant: Option<&TenantName>) -> Arc<Described> {
+        let Some(tenant) = tenant else { return self.0.builtin.clone() };
+        let snapshot = self.0.engine.snapshot();
+        let defined = self.all(&snapshot, tenant);
+        if defined.is_empty() {
+            return self.0.builtin.clone();
+        }
+        let mut hash = Sha256::new();
+        defined.iter().for_each(|defined| hash.update(defined.hash));
+        let hash: Hash = hash.finalize().into();
+        if let Some(known) = self.0.sets.lock().get(&hash) {
+            return known.clone();
+        }
+        let described = Arc::new(self.describe(&defined));
+        let mut sets = self.0.sets.lock();
+        if sets.len() >= SETS {
+            sets.clear();
+        }
+        sets.insert(hash, described.clone());
+        described
+    }
+
+    fn all(&self, snapshot: &Snapshot, tenant: &TenantName) -> Vec<Arc<Defined>> {
+        let within = Within::Tenant(tenant.clone());
+        let stored = snapshot.range(&DEFINITION, &within, None);
+        stored.map(|stored| self.compiled(&stored)).filter(|defined| defined.served().next().is_some()).collect()
+    }
+
+    fn describe(&self, defined: &[Arc<Defined>]) -> Described {
+        let builtin = self.builtin();
+        let served = defined.iter().flat_map(|defined| defined.served());
+        let mut kinds: Vec<&Arc<Kind>> = served.filter(|kind| builtin.by_type(&kind.type_meta).is_none()).collect();
+        // The best version of a group comes first.
+        kinds.sort_by_cached_key(|kind| {
+            let version = std::cmp::Reverse(custom::version_order(&kind.version));
+            (kind.group.clone(), version, kind.resource.clone())
+        });
+        let catalog = Arc::new(Catalog::new(builtin.kinds().chain(kinds).cloned()));
+        Described {
+            discovery: Discovery::new(catalog.clone(), self.0.address),
+            openapi: OpenApi::beside(&self.0.builtin.openapi, &catalog),
+            catalog,
+        }
+    }
+}
+
+/// The key of a definition.
+pub(crate) fn definition_key(tenant: &TenantName, name: &str) -> ObjectKey {
+    ObjectKey::tenant_scoped(DEFINITION.clone(), tenant, name)
+}
+
+/// A hash of all that decides what a definition defines, whoever it belongs to.
+fn content(definition: &Object) -> Hash {
+    let status = |field: &str| definition.at(&["status", field]).cloned();
+    let what = json!([
+        definition.at(&["spec"]),
+        status("acceptedNames"),
+        status("storedVersions"),
+        custom::is_established(definition),
+        definition.notes,
+    ]);
+    Sha256::digest(what.to_string()).into()
+}
+
+/// Where objects of a kind are, for those who look after all kinds.
+pub(crate) fn place(kind: &Kind) -> (GroupResource, String, Scope) {
+    (kind.storage_resource.clone(), kind.kind.clone(), kind.scope)
 }

@@ -21,7 +21,7 @@
 //! | the path: whose, where, what | `request`, `query` |
 //! | who | `authenticate` |
 //! | may they | `authorize` (the wall between tenants, then the rules of the tenant that is asked) |
-//! | which kind, as the tenant sees it | `kinds`; what every tenant has and none stores: `shared` |
+//! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go; what every tenant has and none stores: `shared` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
 //! | from bytes to an object, and back | `input`, `reply` |
 //! | what is added, what stands against it | `admission`, `allocate` |
@@ -41,6 +41,7 @@ mod bootstrap;
 mod call;
 pub mod client;
 pub mod config;
+mod definitions;
 pub mod discovery;
 mod go_json;
 pub mod identity;
@@ -67,6 +68,7 @@ pub use client::InProcessClient;
 pub use config::{
     AdmissionConfig, ApiConfig, Caller, Claimer, Delegate, NodePorts, Role, ServiceCidr, VirtualResource, WebhookTarget,
 };
+pub use definitions::DefinedKind;
 pub use identity::{Identity, PeerCertificate, TokenTable};
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};

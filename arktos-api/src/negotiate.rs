@@ -313,7 +313,8 @@ fn only_these() -> Status {
     not_acceptable(format!("only the following media types are accepted: {}", OBJECT_TYPES.join(", ")))
 }
 
-fn unknown_format(accepted: &[&str]) -> Status {
+/// 415 for a body that is written otherwise.
+pub(crate) fn unknown_format(accepted: &[&str]) -> Status {
     let accepted = accepted.join(", ");
     let message =
         format!("the body of the request was in an unknown format - accepted media types include: {accepted}");

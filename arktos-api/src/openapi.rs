@@ -31,6 +31,8 @@ const V2_ANSWERED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+pro
 /// The OpenAPI documents of one catalog.
 pub struct OpenApi {
     catalog: Arc<Catalog>,
+    /// The one whose kinds are all in this one too: what they have in common exists once.
+    base: Option<Arc<OpenApi>>,
     // Each written once, by whoever first asks for the view.
     views: [OnceLock<Documents>; 3],
 }
@@ -57,8 +59,14 @@ impl OpenApi {
         if Arc::ptr_eq(catalog, &BUILTIN.catalog) { BUILTIN.clone() } else { Arc::new(Self::new(catalog.clone())) }
     }
 
+    /// OpenAPI of a catalog that has all kinds of another, and more.
+    #[must_use]
+    pub fn beside(base: &Arc<Self>, catalog: &Arc<Catalog>) -> Arc<Self> {
+        Arc::new(Self { base: Some(base.clone()), ..Self::new(catalog.clone()) })
+    }
+
     fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog, views: Default::default() }
+        Self { catalog, base: None, views: Default::default() }
     }
 
     /// The answer to a request below `/openapi`; `None` for other paths. Paths are without the prefix of a tenant, and
@@ -133,14 +141,18 @@ impl OpenApi {
 
     fn documents(&self, view: View) -> &Documents {
         self.views[view as usize].get_or_init(|| {
+            let base = self.base.as_ref().map(|base| (&*base.catalog, view, base.documents(view)));
+            if base.is_some() {
+                return build(&self.catalog, view, base);
+            }
             // What two views have in common exists once.
-            let whole = (view != View::Region).then(|| self.documents(View::Region));
+            let whole = (view != View::Region).then(|| (&*self.catalog, View::Region, self.documents(View::Region)));
             build(&self.catalog, view, whole)
         })
     }
 }
 
-fn build(catalog: &Catalog, view: View, whole: Option<&Documents>) -> Documents {
+fn build(catalog: &Catalog, view: View, made: Option<(&Catalog, View, &Documents)>) -> Documents {
     let mut by_path = BTreeMap::new();
     for (path, about) in [
         (".well-known/openid-configuration", "OpenID configuration"),
@@ -165,8 +177,9 @@ fn build(catalog: &Catalog, view: View, whole: Option<&Documents>) -> Documents 
                 continue;
             }
             any = true;
-            let shared =
-                whole.filter(|_| kinds.len() == version.kinds.len()).and_then(|whole| whole.by_path.get(&path));
+            // A document of the same kinds is the same document.
+            let shared = made.filter(|(other, view, _)| has(other, *view, (&group.name, &version.name), &kinds));
+            let shared = shared.and_then(|(_, _, made)| made.by_path.get(&path));
             let made = shared.cloned().unwrap_or_else(|| document(group_version(catalog, &path, &kinds).to_string()));
             by_path.insert(path, made);
         }
@@ -182,6 +195,14 @@ fn build(catalog: &Catalog, view: View, whole: Option<&Documents>) -> Documents 
         .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, &document.hash)})))
         .collect();
     Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: OnceLock::new() }
+}
+
+/// Whether a view of a catalog shows these kinds, and no others, of a group version.
+fn has(catalog: &Catalog, view: View, (group, version): (&str, &str), kinds: &[&Arc<Kind>]) -> bool {
+    let versions = catalog.group(group).map_or(&[][..], |group| &group.versions);
+    let Some(version) = versions.iter().find(|known| known.name == version) else { return false };
+    let shown = version.kinds.iter().filter(|kind| view.shows(kind));
+    shown.clone().count() == kinds.len() && shown.zip(kinds).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// The document of one group version.

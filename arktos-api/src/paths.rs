@@ -24,8 +24,14 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
         return answer;
     }
     let view = view(head);
-    let discovered = state.discovery.answer(view, &head.method, path, &head.headers);
-    let described = || state.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
+    let tenant = match &head.info.tenant {
+        TenantPart::Named(tenant) => Some(tenant),
+        TenantPart::Own => head.identity.tenant.as_ref(),
+        TenantPart::All => None,
+    };
+    let told = state.kinds.described(tenant);
+    let discovered = told.discovery.answer(view, &head.method, path, &head.headers);
+    let described = || told.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
     discovered.or_else(described).unwrap_or_else(|| Ok(nothing_there()))
 }
 

@@ -1,5 +1,6 @@
 //! From what the verbs give back to a response.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -72,8 +73,17 @@ impl View {
             }
             Form::Table(version) => {
                 let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
-                self.table(version).write(out, [stored], &meta, &|stored, out| self.write(out, stored, true));
+                let shown = self.tabled(stored);
+                self.table(version).write(out, [&*shown], &meta, &|stored, out| self.write(out, stored, true));
             }
+        }
+    }
+
+    /// The object as its table sees it: columns of custom kinds are those of a version, and see defaults.
+    fn tabled<'a>(&self, stored: &'a Stored) -> Cow<'a, Stored> {
+        match self.converted(stored).filter(|_| !self.kind.builtin) {
+            Some(shown) => Cow::Owned(shown),
+            None => Cow::Borrowed(stored),
         }
     }
 
@@ -103,7 +113,7 @@ impl View {
 
     /// The object in the version asked for; absent when it is stored in that one.
     fn converted(&self, stored: &Stored) -> Option<Stored> {
-        if self.kind.storage {
+        if self.kind.shows_as_stored(&stored.object) {
             return None;
         }
         let object = stored.object.decode(None).ok()?;
@@ -144,7 +154,8 @@ impl View {
         let mut out = Vec::new();
         let meta = ListMeta { revision, ..ListMeta::default() };
         if let Form::Table(version) = self.accept.form {
-            self.table(version).write(&mut out, items, &meta, &|stored, out| self.write(out, stored, true));
+            let shown: Vec<Stored> = items.iter().map(|stored| self.tabled(stored).into_owned()).collect();
+            self.table(version).write(&mut out, &shown, &meta, &|stored, out| self.write(out, stored, true));
             return respond(200, self.accept, out);
         }
         self.open(&mut out, &meta);
@@ -160,10 +171,11 @@ impl View {
             Form::Metadata(version) | Form::MetadataList(version) => {
                 ("PartialObjectMetadataList".to_owned(), version.api_version().to_owned())
             }
-            _ => (format!("{}List", self.kind.kind), self.kind.type_meta.api_version.clone()),
+            _ => (self.kind.list_kind.clone(), self.kind.type_meta.api_version.clone()),
         };
         let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
-        if !meta.continue_token.is_empty() {
+        // Lists of custom kinds say so when there is no next page.
+        if !meta.continue_token.is_empty() || !self.kind.builtin && matches!(self.accept.form, Form::Object) {
             metadata["continue"] = Value::from(meta.continue_token.as_str());
         }
         if let Some(remaining) = meta.remaining {
@@ -215,7 +227,8 @@ impl View {
             Form::Table(version) => {
                 let table = self.table(version);
                 let columns = std::mem::take(first);
-                table.write_event(out, stored, columns, &|stored, out| self.write(out, stored, true));
+                let shown = self.tabled(stored);
+                table.write_event(out, &shown, columns, &|stored, out| self.write(out, stored, true));
             }
             _ => self.write_one(out, stored),
         }
@@ -270,7 +283,8 @@ impl ListWriter {
         for stored in self.page.items(self.last.as_ref()) {
             match &self.table {
                 Some(table) => {
-                    table.row(out, self.rows, &stored, &|stored, out| self.view.write(out, stored, true));
+                    let shown = self.view.tabled(&stored);
+                    table.row(out, self.rows, &shown, &|stored, out| self.view.write(out, stored, true));
                 }
                 None => self.view.item(out, &stored, self.rows),
             }

@@ -87,13 +87,17 @@ where
         let group_known = resource.group.is_empty()
             || state
                 .kinds
-                .catalog(Some(known))
+                .described(Some(known))
+                .catalog
                 .group(&resource.group)
                 .is_some_and(|group| group.versions.iter().any(|version| version.name == resource.version));
         return if group_known { Err(not_found()) } else { Ok(paths::nothing_there()) };
     };
     if !paths::view(head).shows(&kind) {
         return Err(not_found());
+    }
+    if let Some(why) = kind.own.as_ref().and_then(|own| own.unconvertible.clone()) {
+        return Err(Status::failure(Reason::NotImplemented, why));
     }
     let verb = allowed(&kind, resource, verb, &head.method)?;
     let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
@@ -122,7 +126,10 @@ where
 
 static SYSTEM: std::sync::LazyLock<TenantName> = std::sync::LazyLock::new(TenantName::system);
 
-fn deprecated(kind: &Kind) -> Option<&'static str> {
+fn deprecated(kind: &Kind) -> Option<&str> {
+    if let Some(own) = &kind.own {
+        return own.deprecation.as_deref();
+    }
     match kind.storage_resource.as_str() {
         "endpoints" => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         "componentstatuses" => Some("v1 ComponentStatus is deprecated in v1.19+"),
@@ -174,7 +181,11 @@ fn allowed(kind: &Kind, resource: &ResourceInfo, verb: Option<Verb>, method: &Me
         return Err(not_found());
     }
     if !resource.subresource.is_empty() {
-        let Some(subresource) = kind.subresource(&resource.subresource) else { return Err(not_found()) };
+        let Some(subresource) = kind.subresource(&resource.subresource) else {
+            // Of a custom kind, upstream says that the object is not there.
+            let missing = || Status::not_found(&kind.group_resource, &resource.name);
+            return Err(if kind.builtin { not_found() } else { missing() });
+        };
         let verb = verb.ok_or_else(method_not_allowed)?;
         let has = |name: &str| subresource.verbs.iter().any(|known| known == name);
         return if has(verb.name()) { Ok(verb) } else { Err(method_not_allowed()) };
@@ -414,7 +425,7 @@ impl ResourceRequest<'_> {
 
     fn typed_body(&self, call: &Call<'_>, types: &arktos_core::TypeMeta) -> Result<Object, Status> {
         let encoding = negotiate::request_encoding(&self.head.headers)?;
-        let schema = call.state.kinds.catalog(call.tenant.as_ref()).schema(types);
+        let schema = call.state.kinds.builtin().schema(types);
         let schema = schema.ok_or_else(|| Status::internal(format!("{} is not known", types.kind)))?;
         input::typed(call, &schema, types, &self.bytes, encoding)
     }

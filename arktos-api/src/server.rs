@@ -15,11 +15,9 @@ use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
-use crate::discovery::Discovery;
 use crate::identity::{Identity, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
-use crate::openapi::OpenApi;
 use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
@@ -38,8 +36,6 @@ pub(crate) struct State {
     pub(crate) kinds: Kinds,
     pub(crate) authorizer: Authorizer,
     pub(crate) shared: Shared,
-    pub(crate) discovery: Discovery,
-    pub(crate) openapi: Arc<OpenApi>,
     pub(crate) expressions: Expressions,
 }
 
@@ -54,15 +50,14 @@ pub(crate) struct Head {
 }
 
 impl ApiServer {
-    /// A server. Call [`bootstrap`](Self::bootstrap) before the first request is served.
+    /// A server. Call [`bootstrap`](Self::bootstrap) before the first request is served, and drive
+    /// [`look_after`](Self::look_after) for as long as it serves.
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
-        let kinds = Kinds::new(config.catalog.clone());
+        let kinds = Kinds::new(config.catalog.clone(), config.engine.clone(), config.advertise);
         Self(Arc::new(State {
             authorizer: Authorizer::new(config.engine.clone(), kinds.clone()),
             shared: Shared::new(&config.catalog, config.clock.now()),
-            discovery: Discovery::new(config.catalog.clone(), config.advertise),
-            openapi: OpenApi::of(&config.catalog),
             expressions: Expressions::default(),
             kinds,
             config,

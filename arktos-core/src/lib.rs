@@ -10,6 +10,7 @@
 //! | what is a kind, where does it live | [`kind`] |
 //! | what is in `metadata` | [`meta`] |
 //! | which kinds there are | [`catalog`] |
+//! | what a definition of a kind is, and what it makes of one | [`custom`] |
 //! | what objects of a kind look like | [`schema`] |
 //! | what no schema says of a kind | [`rules`] |
 //! | an object that can be edited | [`object`] |
@@ -31,6 +32,7 @@
 
 pub mod catalog;
 pub mod cel;
+pub mod custom;
 pub mod encoded;
 pub mod fields;
 pub mod header;

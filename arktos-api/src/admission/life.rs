@@ -24,6 +24,7 @@ pub(crate) fn guard_place(call: &Call<'_>, object: &Object, commit: &mut Commit)
     if call.kind.scope == Scope::Namespace && call.state.config.admission.runs("NamespaceLifecycle") {
         guards.push(namespace_key(tenant, &call.namespace));
     }
+    crate::definitions::guard(call, commit)?;
     for key in guards {
         let found = snapshot.get(&key);
         if !Expect::Live.holds(found.as_ref()) {
@@ -39,6 +40,7 @@ pub(crate) fn refusal(call: &Call<'_>, name: &str, error: &CommitError) -> Optio
     let CommitError::Guarded { key, found } = error else { return None };
     match key.resource.as_str() {
         "namespaces" | "tenants" => Some(refused(call, name, key, found.as_ref())),
+        "customresourcedefinitions.apiextensions.k8s.io" => Some(crate::definitions::terminating()),
         "claimfences.region.arktos.io" => {
             let why = format!("the claim {:?} has ended", key.path.name());
             Some(Status::conflict(&call.kind.group_resource, name, why))

@@ -28,19 +28,42 @@ impl<'a> Components<'a> {
 
     /// A reference to the whole object of a type; `None` when nothing is known of it.
     pub(super) fn object(&mut self, type_meta: &TypeMeta) -> Option<Value> {
+        if let Some(kind) = self.catalog.by_type(type_meta)
+            && let (Some(own), Some(object)) = (&kind.own, kind.schema.as_struct())
+        {
+            return Some(self.named(&object.name, |components| components.custom(&own.written, type_meta)));
+        }
         let schema = self.catalog.schema(type_meta)?;
         Some(self.schema(&schema))
     }
 
+    /// The schema of a custom kind: what its definition says, and what every object has.
+    fn custom(&mut self, written: &Value, type_meta: &TypeMeta) -> Value {
+        let mut written = written.clone();
+        let meta = self.meta("ObjectMeta");
+        if let Value::Object(schema) = &mut written {
+            let properties = schema.entry("properties").or_insert_with(|| json!({}));
+            properties["apiVersion"] = json!({"type": "string"});
+            properties["kind"] = json!({"type": "string"});
+            properties["metadata"] = meta;
+            let extension = json!([kind_extension(type_meta)]);
+            schema.insert("x-kubernetes-group-version-kind".to_owned(), extension);
+        }
+        written
+    }
+
     /// A reference to the list of objects of a type.
     pub(super) fn list(&mut self, item: &TypeMeta) -> Option<Value> {
-        let list = TypeMeta { api_version: item.api_version.clone(), kind: format!("{}List", item.kind) };
+        let list_kind =
+            self.catalog.by_type(item).map_or_else(|| format!("{}List", item.kind), |kind| kind.list_kind.clone());
+        let list = TypeMeta { api_version: item.api_version.clone(), kind: list_kind };
         if let Some(known) = self.object(&list) {
             return Some(known);
         }
         let schema = self.catalog.schema(item)?;
-        let name = format!("{}List", schema.as_struct()?.name);
-        let items = self.schema(&schema);
+        let object = &schema.as_struct()?.name;
+        let name = format!("{}{}", object.strip_suffix(item.kind.as_str()).unwrap_or(object), list.kind);
+        let items = self.object(item)?;
         let meta = self.builtin(&format!("{META}.ListMeta"));
         let schema = json!({
             "type": "object",

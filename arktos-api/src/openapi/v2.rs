@@ -77,13 +77,15 @@ fn parameters(parameters: &Value) -> Vec<Value> {
 /// A schema: other references, nothing wrapped, no alternatives.
 fn schema(written: Value) -> Value {
     let Value::Object(mut fields) = written else { return written };
-    if fields.remove("oneOf").is_some() {
+    if fields.remove("oneOf").is_some() && !fields.contains_key("type") {
         fields.insert("type".to_owned(), Value::from("string"));
     }
-    if let Some(wrapped) = fields.remove("allOf").as_mut().and_then(|all| all.get_mut(0)) {
+    if let Some(wrapped) = fields.remove("allOf").as_mut().and_then(|all| all.get_mut(0)?.get_mut("$ref")) {
         fields.remove("default");
-        fields.insert("$ref".to_owned(), wrapped["$ref"].take());
+        fields.insert("$ref".to_owned(), wrapped.take());
     }
+    // What v2 has no words for.
+    ["anyOf", "not", "nullable"].iter().for_each(|word| drop(fields.remove(*word)));
     let converted = fields.into_iter().map(|(name, value)| {
         let value = match name.as_str() {
             "$ref" => value.as_str().map_or(Value::Null, |name| {

@@ -78,10 +78,17 @@ impl<'a> Row<'a> {
 
     /// The value that a column of a kind of its own shows; null where there is none.
     pub fn cell(&self, column: &Column) -> Value {
-        let value = self.at(&format!("/{}", column.path.join("/")));
-        match (value, column.type_name.as_str()) {
-            (Some(Value::String(moment)), "date") => Value::from(age::since(self.now, moment)),
-            (value, _) => value.cloned().unwrap_or(Value::Null),
+        let Some(value) = column.path.find(&self.object).filter(|value| !value.is_null()) else { return Value::Null };
+        match (column.type_name.as_str(), value) {
+            ("date", Value::String(moment)) if Timestamp::parse(moment).is_none() => Value::from("<invalid>"),
+            ("date", Value::String(moment)) => Value::from(age::since(self.now, moment)),
+            ("string", value) => Value::from(plain(value)),
+            #[allow(clippy::cast_possible_truncation)] // as upstream shows it
+            ("integer", Value::Number(number)) => {
+                number.as_i64().or_else(|| number.as_f64().map(|number| number as i64)).into()
+            }
+            ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => value.clone(),
+            _ => Value::Null,
         }
     }
 

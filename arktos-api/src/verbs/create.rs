@@ -56,17 +56,15 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let now = call.state.config.clock.now();
     let managed = managers::noted(call, Part::Whole, None, &mut object);
     stamp(call, &mut object, now);
-    let stored_kind = call.stored_kind();
     rules::refuse_as_sent(&call.kind, &object)?;
-    let mut object = rules::convert::to_storage(&call.kind, object);
-    object.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
-    object.set(&["kind"], stored_kind.type_meta.kind.as_str());
+    let admitted = call.admitted_kind();
+    let mut object = call.to_admit(object);
 
     let mut commit = Commit::default();
     admission::guard_place(call, &object, &mut commit)?;
     admission::create(call, &mut object, &mut commit).await?;
     let mut allocation = Allocation::of_create(call, &mut object)?;
-    let mut object = rules::admit_create(&stored_kind, object)?;
+    let mut object = rules::admit_create(&admitted, object)?;
     managers::set(&mut object, managed);
     let review = Review { part: Part::Whole, old: None, new: Some(&object) };
     admission::validate(call, &review).await?;
@@ -79,7 +77,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut object);
-        let encoded = stored_kind.encode(&object).map_err(|error| Status::bad_request(error.to_string()))?;
+        let encoded = call.encode(&object)?;
         let mut attempt = commit.clone();
         admission::quota::charge(call, &Review { part: Part::Whole, old: None, new: Some(&object) }, &mut attempt)?;
         if call.options.dry_run {

@@ -149,6 +149,9 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
 /// One attempt on one state. Absent when somebody else wrote in between.
 async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<Option<Deleted>, Status> {
     let mut object = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+    if !call.kind.builtin {
+        object = arktos_core::rules::convert::from_storage(&call.stored_kind(), object);
+    }
     let pods = call.kind.storage_resource.as_str() == "pods";
     let now = call.state.config.clock.now();
     let mut grace = 0;
@@ -162,7 +165,11 @@ async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Resu
     let own = matches!(call.kind.storage_resource.as_str(), "namespaces" | "tenants");
     let some = |path: &[&str]| object.at(path).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let waits = some(&["metadata", "finalizers"]) || (own && some(&["spec", "finalizers"]));
-    if waits && !pods {
+    let definition = crate::definitions::is_definition(call) && old.object.header().deletion().is_none();
+    let waits = waits || definition;
+    if definition {
+        arktos_core::custom::mark_terminating(&mut object, now);
+    } else if waits && !pods {
         mark(&mut object, own, now);
     }
     if call.options.dry_run {

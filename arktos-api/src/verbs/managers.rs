@@ -35,7 +35,7 @@ impl Versions for Others<'_> {
 fn reach(call: &Call<'_>, part: Part<'_>) -> Reach {
     let kind = &*call.kind;
     match part {
-        Part::Whole if call.options.scale => Reach::Only(&[&["spec", "replicas"]]),
+        Part::Whole if call.options.scale && kind.builtin => Reach::Only(&[&["spec", "replicas"]]),
         Part::Whole if kind.subresource("status").is_some() => Reach::AllBut(FieldSet::of(&[&["status"]])),
         Part::Whole => Reach::AllBut(FieldSet::default()),
         Part::Other("ephemeralcontainers") => Reach::Only(&[&["spec", "ephemeralContainers"]]),

@@ -130,7 +130,7 @@ fn body_revision<'a>(source: &'a Source<'_>) -> &'a str {
 /// The object as the version of the call's kind shows it.
 pub(crate) fn decoded(call: &Call<'_>, stored: &Stored) -> Result<Object, Status> {
     let object = stored.object.decode(Some(stored.revision)).map_err(Status::internal)?;
-    if call.kind.storage {
+    if call.kind.shows_as_stored(&stored.object) {
         return Ok(object);
     }
     let mut shown = rules::convert::from_storage(&call.kind, object);
@@ -147,18 +147,16 @@ async fn admitted(
     (new, managed): (Object, Option<Value>),
     commit: &mut Commit,
 ) -> Result<(Object, Allocation), Status> {
-    let stored_kind = call.stored_kind();
-    let mut new = rules::convert::to_storage(&call.kind, new);
-    new.set(&["apiVersion"], stored_kind.type_meta.api_version.as_str());
-    new.set(&["kind"], stored_kind.type_meta.kind.as_str());
+    let kind = call.admitted_kind();
+    let mut new = call.to_admit(new);
     new.notes.clone_from(&before.notes);
     carry(before, &mut new);
     admission::update(call, part, before, &mut new, commit).await?;
     let allocation = Allocation::of_update(call, before, &mut new)?;
     let mut new = match part {
-        Part::Whole => rules::admit_update(&stored_kind, before, new)?,
-        Part::Status => rules::admit_status(&stored_kind, before, new)?,
-        Part::Other(name) => super::subresource::admit(call, name, &stored_kind, before, new)?,
+        Part::Whole => rules::admit_update(&kind, before, new)?,
+        Part::Status => rules::admit_status(&kind, before, new)?,
+        Part::Other(name) => super::subresource::admit(call, name, &kind, before, new)?,
     };
     managers::settle(before, &mut new, managed);
     admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
@@ -166,6 +164,11 @@ async fn admitted(
         crate::warnings::of_object(call, &new);
     }
     Ok((new, allocation))
+}
+
+/// The object as its new state is compared with it.
+fn before(call: &Call<'_>, old: &Stored) -> Result<Object, Status> {
+    if call.kind.builtin { old.object.decode(Some(old.revision)).map_err(Status::internal) } else { decoded(call, old) }
 }
 
 /// Writes the new state. Absent when somebody else wrote in between.
@@ -177,14 +180,13 @@ async fn write(
     expect: Expect,
 ) -> Result<Option<Stored>, Status> {
     let key = call.key()?;
-    let stored_kind = call.stored_kind();
-    let before = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+    let before = before(call, old)?;
     let mut commit = Commit::default();
     let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut new);
-        let encoded = stored_kind.encode(&new).map_err(|error| Status::bad_request(error.to_string()))?;
+        let encoded = call.encode(&new)?;
         let gone = is_finished(&new, &key.resource);
         if encoded == old.object && !gone {
             return Ok(Some(old.clone()));

@@ -1,5 +1,6 @@
 //! The scale subresource: how many replicas, seen apart from the rest.
 
+use arktos_core::custom::Scale;
 use arktos_core::selector::LabelSelectorSpec;
 use arktos_core::{LabelSelector, Object, Status, TypeMeta};
 use serde_json::{Value, json};
@@ -21,7 +22,26 @@ pub(crate) fn type_meta() -> TypeMeta {
 /// 404.
 pub(crate) async fn get(call: &Call<'_>) -> Result<Object, Status> {
     let stored = call.found().await?;
-    Ok(shown(call, &modify::decoded(call, &stored)?))
+    let object = modify::decoded(call, &stored)?;
+    if let Some(scale) = custom_scale(call)
+        && scale.wanted.find(&Value::Object(object.fields.clone())).is_none()
+    {
+        return Err(Status::internal(format!("the spec replicas field {:?} does not exist", scale.wanted.text)));
+    }
+    Ok(shown(call, &object))
+}
+
+/// Where the scale of a custom kind finds its values.
+fn custom_scale<'a>(call: &'a Call<'_>) -> Option<&'a Scale> {
+    call.kind.own.as_ref()?.scale.as_ref()
+}
+
+/// The path of the replicas that are wanted.
+fn wanted_path<'a>(call: &'a Call<'_>) -> Vec<&'a str> {
+    match custom_scale(call) {
+        Some(scale) => scale.wanted.fields.iter().map(String::as_str).collect(),
+        None => vec!["spec", "replicas"],
+    }
 }
 
 /// Replaces the scale.
@@ -64,7 +84,11 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
     let mut parent = json!({"apiVersion": types.api_version, "kind": types.kind});
     parent["metadata"] = config.get("metadata").cloned().unwrap_or_else(|| json!({}));
     if let Some(replicas) = config.get("spec").and_then(|spec| spec.get("replicas")) {
-        parent["spec"] = json!({ "replicas": replicas });
+        let mut wanted = Object::default();
+        wanted.set(&wanted_path(call), replicas.clone());
+        for (field, value) in wanted.fields {
+            parent[field] = value;
+        }
     }
     let make = |old: Option<&Object>| {
         let old = old.ok_or_else(|| call.not_found(&call.name))?;
@@ -99,13 +123,13 @@ fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Resu
         return Err(Status::bad_request(text));
     }
     let replicas = scale.int_at(&["spec", "replicas"]).unwrap_or(0);
-    if replicas < 0 {
+    if replicas < 0 && custom_scale(call).is_none() {
         let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         let cause = crate::query::cause("FieldValueInvalid", "spec.replicas", &fault);
         return Err(Status::invalid("autoscaling", "Scale", name, vec![cause]));
     }
     let mut new = old.clone();
-    new.set(&["spec", "replicas"], replicas);
+    new.set(&wanted_path(call), replicas);
     if revision.is_empty() {
         return Ok(new);
     }
@@ -121,10 +145,16 @@ fn shown(call: &Call<'_>, object: &Object) -> Object {
             scale.set(&["metadata", field], value.clone());
         }
     }
-    let replicas = object.int_at(&["spec", "replicas"]).unwrap_or(0);
+    let found = custom_scale(call).map(|paths| {
+        let whole = Value::Object(object.fields.clone());
+        let selector = paths.selector.as_ref().and_then(|path| path.find(&whole)?.as_str().map(str::to_owned));
+        (paths.found.find(&whole).and_then(Value::as_i64), selector.unwrap_or_default())
+    });
+    let replicas = object.int_at(&wanted_path(call)).unwrap_or(0);
     scale.fields.insert("spec".to_owned(), if replicas == 0 { json!({}) } else { json!({ "replicas": replicas }) });
-    scale.set(&["status", "replicas"], object.int_at(&["status", "replicas"]).unwrap_or(0));
-    let selector = selector(object.at(&["spec", "selector"]));
+    let (found, selector) =
+        found.unwrap_or_else(|| (object.int_at(&["status", "replicas"]), selector(object.at(&["spec", "selector"]))));
+    scale.set(&["status", "replicas"], found.unwrap_or(0));
     if !selector.is_empty() {
         scale.set(&["status", "selector"], selector);
     }

@@ -5,9 +5,13 @@ use arktos_store::{Change, Commit, Expect, Stored};
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::definitions;
 
 /// Settles what was just written. Faults are left to the next write: nobody waits for this one.
 pub(crate) async fn settle(call: &Call<'_>, stored: &Stored) {
+    if definitions::is_definition(call) {
+        return definitions::written(call, stored).await;
+    }
     if call.options.dry_run || call.kind.storage_resource.as_str() != "flowschemas.flowcontrol.apiserver.k8s.io" {
         return;
     }

@@ -26,7 +26,16 @@ golden-viewer-token,viewer,,\"viewers,staff\"
 ";
 
 /// A fresh server, with the identities and settings that the scenarios were recorded with.
-pub struct Server(ApiServer);
+pub struct Server {
+    api: ApiServer,
+    definitions: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.definitions.abort();
+    }
+}
 
 impl Server {
     pub async fn start() -> Self {
@@ -37,11 +46,12 @@ impl Server {
         config.admission.disabled.insert("ServiceAccount".to_owned());
         let server = ApiServer::new(config);
         server.bootstrap().await.expect("an empty store takes the bootstrap");
-        Self(server)
+        let definitions = tokio::spawn(server.clone().look_after(|_| {}));
+        Self { api: server, definitions }
     }
 
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
-        let answer: Result<_, Infallible> = self.0.clone().oneshot(request).await;
+        let answer: Result<_, Infallible> = self.api.clone().oneshot(request).await;
         answer.expect("a server always answers")
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod accounts;
 mod admissions;
 mod applies;
+mod definitions;
 mod in_process;
 mod lists;
 mod media;

@@ -18,12 +18,14 @@ pub mod store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arktos_api::{AdmissionConfig, ApiConfig, Caller, Identity, NodePorts, ServiceCidr, TokenKeys, TokenTable};
+use arktos_api::{
+    AdmissionConfig, ApiConfig, ApiServer, Caller, Identity, NodePorts, ServiceCidr, TokenKeys, TokenTable,
+};
 use arktos_control::StoredKind;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
 use arktos_store::token::TokenKey;
-use arktos_store::{Clock, Random};
+use arktos_store::{Clock, Random, Tasks};
 
 /// What a partition or a resource manager is made of.
 pub struct RoleOptions {
@@ -135,12 +137,26 @@ impl From<Status> for StartError {
 /// The name by which `--controllers` knows the scheduler.
 const SCHEDULER: &str = "scheduler";
 
-/// The kinds controllers look after: those of a catalog that are stored and can be deleted.
-fn kinds(catalog: &Catalog) -> arktos_control::Kinds {
+/// The kinds controllers look after: those of a catalog that are stored and can be deleted, and those that tenants
+/// define, which come and go. `tasks` is given what looks after definitions, and tells of them.
+fn kinds(catalog: &Catalog, name: &str, api: &ApiServer, tasks: &Tasks) -> arktos_control::Kinds {
     let stored = |kind: &&Arc<Kind>| kind.storage && kind.can("delete") && kind.can("list");
     let kinds = catalog.kinds().filter(stored);
-    let kinds = kinds.map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope)).collect();
-    tokio::sync::watch::channel(kinds).1
+    let builtin: Vec<StoredKind> =
+        kinds.map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope)).collect();
+    let first: Arc<[StoredKind]> = builtin.clone().into();
+    let (sender, receiver) = tokio::sync::watch::channel(first);
+    let tell = move |defined: Vec<arktos_api::DefinedKind>| {
+        let defined = defined.iter().map(|(resource, kind, scope)| StoredKind::new(resource, kind, *scope));
+        let all: Arc<[StoredKind]> = builtin.iter().cloned().chain(defined).collect();
+        sender.send_if_modified(|known| {
+            let news = **known != *all;
+            *known = all;
+            news
+        });
+    };
+    tasks.add(format!("{name} definitions"), api.clone().look_after(tell));
+    receiver
 }
 
 /// The options with a list of controllers; the scheduler, which is none, is left out.

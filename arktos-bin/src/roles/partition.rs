@@ -69,7 +69,8 @@ impl Partition {
     }
 
     fn run_controllers(&mut self, options: &RoleOptions, tasks: &Tasks) -> Result<(), StartError> {
-        let controllers = arktos_control::Options::new(super::kinds(&options.catalog));
+        let kinds = super::kinds(&options.catalog, &options.name, &self.api, tasks);
+        let controllers = arktos_control::Options::new(kinds);
         let controllers = controllers.root_ca(options.api.ca_certificate.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));

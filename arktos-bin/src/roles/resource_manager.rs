@@ -53,7 +53,8 @@ impl ResourceManager {
         let api = ApiServer::new(config);
         api.bootstrap().await?;
 
-        let controllers = arktos_control::Options::new(super::kinds(&options.catalog)).resource_manager(name);
+        let kinds = super::kinds(&options.catalog, name, &api, tasks);
+        let controllers = arktos_control::Options::new(kinds).resource_manager(name);
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = api.client(Identity::system_component("arktos:resource-manager"));
         let running =

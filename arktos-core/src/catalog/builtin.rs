@@ -96,6 +96,7 @@ fn kind(raw: RawKind, event_fields: &[SelectableField]) -> Kind {
         type_meta: Arc::new(type_meta),
         group: raw.group,
         version: raw.version,
+        list_kind: format!("{}List", raw.kind),
         kind: raw.kind,
         resource: raw.resource,
         singular: raw.singular,
@@ -106,6 +107,7 @@ fn kind(raw: RawKind, event_fields: &[SelectableField]) -> Kind {
         fields,
         group_resource,
         builtin: true,
+        own: None,
     }
 }
 

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::custom::{JsonPath, Own, Structural};
 use crate::encoded::{EncodeError, Encoded, NOTES};
 use crate::kind::{GroupResource, Scope, TypeMeta};
 use crate::object::Object;
-use crate::schema::{self, Field, Schema, Shape, Struct, StructRef};
+use crate::schema::{Schema, Shape};
+
+/// As a note: the schema that an object of a custom kind was written under. What has another is looked at when it is
+/// read: defaults may have been added since, or fields dropped.
+const SCHEMA: &str = "schema";
 
 /// A resource in one version: what the road needs to know to serve it.
 #[derive(Debug, Clone)]
@@ -18,6 +24,8 @@ pub struct Kind {
     pub version: String,
     /// The kind, in camel case.
     pub kind: String,
+    /// The kind of lists of it.
+    pub list_kind: String,
     /// The resource: plural, lower case.
     pub resource: String,
     /// The resource in the singular.
@@ -48,6 +56,8 @@ pub struct Kind {
     pub type_meta: Arc<TypeMeta>,
     /// Whether it is built in. Objects of other kinds keep what their schema leaves open.
     pub builtin: bool,
+    /// What is known of a custom kind beside.
+    pub own: Option<Arc<Own>>,
 }
 
 /// A part of a resource with a path of its own.
@@ -78,7 +88,7 @@ pub struct Column {
     pub about: String,
     /// Where the value stands, for kinds that no printer knows.
     #[serde(skip)]
-    pub path: Vec<String>,
+    pub path: JsonPath,
 }
 
 /// A field that objects can be selected by.
@@ -101,18 +111,12 @@ impl Kind {
     pub fn custom(group: &str, version: &str, kind: &str, resource: &str, scope: Scope) -> Self {
         let verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
         let type_meta = TypeMeta::new(group, version, kind);
-        let meta = schema::builtin("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
-        let mut fields = vec![
-            Field::optional("apiVersion", Schema::of(Shape::String)),
-            Field::optional("kind", Schema::of(Shape::String)),
-        ];
-        fields.extend(meta.map(|meta| Field::optional("metadata", meta)));
-        let object = Struct::new(&format!("{group}.{version}.{kind}"), fields, true);
         let group_resource = GroupResource::new(group, resource);
-        Self {
+        let mut kind = Self {
             group: group.to_owned(),
             version: version.to_owned(),
             kind: kind.to_owned(),
+            list_kind: format!("{kind}List"),
             resource: resource.to_owned(),
             singular: kind.to_lowercase(),
             short_names: Vec::new(),
@@ -126,13 +130,25 @@ impl Kind {
             }],
             columns: Vec::new(),
             fields: Vec::new(),
-            schema: Schema::of(Shape::Struct(StructRef::Own(Arc::new(object)))),
+            schema: Schema::of(Shape::Any),
             storage: true,
             storage_resource: group_resource.clone(),
             group_resource,
             type_meta: Arc::new(type_meta),
             builtin: false,
-        }
+            own: None,
+        };
+        kind.set_schema(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
+        kind
+    }
+
+    /// Takes what a schema says of the whole object.
+    pub(super) fn set_schema(&mut self, schema: &Value) {
+        let compiled = Structural::compile(schema);
+        let own = Own::of_program(&self.version, compiled, schema.clone());
+        let compiled = own.schema.clone();
+        self.own = Some(Arc::new(own));
+        self.set_structure(compiled);
     }
 
     /// Encodes an object of this kind, which must be in the stored version.
@@ -141,7 +157,20 @@ impl Kind {
     /// As [`Encoded::encode`].
     pub fn encode(&self, object: &Object) -> Result<Encoded, EncodeError> {
         let values = self.fields.iter().map(|field| field.value(object)).collect();
-        Encoded::encode_with(&self.type_meta, object, values)
+        let Some(own) = &self.own else { return Encoded::encode_with(&self.type_meta, object, values) };
+        let mut object = object.clone();
+        object.notes.insert(SCHEMA.to_owned(), own.mark.to_string());
+        Encoded::encode_with(&self.type_meta, &object, values)
+    }
+
+    /// Whether an object is shown in this version as it is stored: in the form that its schema wants, and no other.
+    #[must_use]
+    pub fn shows_as_stored(&self, stored: &Encoded) -> bool {
+        let header = stored.header();
+        match &self.own {
+            None => self.storage,
+            Some(own) => **header.type_meta() == *self.type_meta && header.note(SCHEMA) == Some(&*own.mark),
+        }
     }
 
     /// The position of a selectable field among the values of [`Header::fields`](crate::Header::fields).

@@ -123,7 +123,7 @@ pub(super) fn qualified_name_faults(text: &str) -> Vec<String> {
 }
 
 /// Why a text is not a DNS label of RFC 1035, which services have for names.
-pub(super) fn label_1035_fault(text: &str) -> Option<String> {
+pub(crate) fn label_1035_fault(text: &str) -> Option<String> {
     if text.len() > crate::name::LABEL_LENGTH_MAX {
         return Some(format!("must be no more than {} bytes", crate::name::LABEL_LENGTH_MAX));
     }

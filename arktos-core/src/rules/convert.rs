@@ -1,11 +1,13 @@
 //! Between the versions of a kind: objects are stored in one, and shown in each.
 //!
-//! Two resources have more than one form: events (stored as core events, shown by `events.k8s.io` as well) and
+//! Objects of custom kinds are the same in all versions but for what a version's schema does not know. Two built-in
+//! resources have more than one form: events (stored as core events, shown by `events.k8s.io` as well) and
 //! horizontal pod autoscalers (stored in `v2`, shown in `v1`, which keeps what it has no fields for in annotations).
 
 use serde_json::{Map, Value, json};
 
 use crate::catalog::{Catalog, Kind};
+use crate::custom;
 use crate::object::Object;
 use crate::schema;
 
@@ -27,7 +29,11 @@ const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 /// The object in the stored form of its resource; `from` is the kind it is in. Nothing to do for most kinds.
 #[must_use]
-pub fn to_storage(from: &Kind, object: Object) -> Object {
+pub fn to_storage(from: &Kind, mut object: Object) -> Object {
+    if !from.builtin {
+        custom::to_stored(from, &mut object);
+        return object;
+    }
     if from.storage {
         return object;
     }
@@ -37,7 +43,11 @@ pub fn to_storage(from: &Kind, object: Object) -> Object {
 
 /// A stored object as `to` shows it.
 #[must_use]
-pub fn from_storage(to: &Kind, object: Object) -> Object {
+pub fn from_storage(to: &Kind, mut object: Object) -> Object {
+    if !to.builtin {
+        let _ = custom::stored_form(to, &mut object);
+        return object;
+    }
     if to.storage {
         return object;
     }

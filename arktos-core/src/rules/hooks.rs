@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::catalog::Kind;
+use crate::custom;
 use crate::object::Object;
 
 /// The annotation in which a daemon set counts its templates.
@@ -13,6 +14,7 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => select_own_pods(object),
         ("", "PersistentVolumeClaim") => drop_unknown_source(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
         _ => {}
     }
@@ -23,6 +25,7 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "DaemonSet") => count_templates(old, new),
         ("", "Service") => keep_allocations(old, new),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_update(old, new),
         _ => {}
     }
 }

@@ -18,7 +18,7 @@
 mod check;
 pub mod convert;
 mod defaults;
-mod fault;
+pub(crate) mod fault;
 mod functions;
 mod hooks;
 pub mod meta;
@@ -33,6 +33,7 @@ use crate::object::Object;
 use crate::schema;
 use crate::status::{Status, StatusCause};
 
+pub(crate) use check::label_1035_fault;
 pub(crate) use defaults::qos_class;
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
 pub use validate::{validate, validate_status};

@@ -6,6 +6,7 @@ use super::check::Check;
 use super::fault::{Faults, Site};
 use super::table;
 use crate::catalog::Kind;
+use crate::custom;
 use crate::object::Object;
 use crate::schema::{Path, Schema, Shape, Struct};
 use crate::status::StatusCause;
@@ -25,6 +26,14 @@ pub fn validate_status(kind: &Kind, object: &Object, old: &Object) -> Vec<Status
 fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -> Vec<StatusCause> {
     let mut faults = Faults::default();
     super::meta::validate(kind, object, old, &mut faults);
+    if kind.builtin && kind.kind == "CustomResourceDefinition" && kind.group == "apiextensions.k8s.io" {
+        custom::validate_definition(object, old, &mut faults);
+        return faults.0;
+    }
+    if let Some(structural) = kind.schema.structural() {
+        custom::validate(structural, kind, object, old, &mut faults);
+        return faults.0;
+    }
     let Some(schema) = kind.schema.as_struct() else { return faults.0 };
     let again = false;
     let walk =

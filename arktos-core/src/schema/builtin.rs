@@ -205,7 +205,15 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
         [one] => Some(TypeMeta::new(&one.group, &one.version, &one.kind)),
         _ => None,
     };
-    Struct { name: name.into(), fields: fields.into(), open: false, own: false, type_meta, rules: OnceLock::new() }
+    Struct {
+        name: name.into(),
+        fields: fields.into(),
+        open: false,
+        own: false,
+        type_meta,
+        structural: None,
+        rules: OnceLock::new(),
+    }
 }
 
 /// Whether a value is the zero value of its type.

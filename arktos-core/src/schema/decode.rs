@@ -6,6 +6,7 @@ use super::complete::{Complete, Extra};
 use super::json::{self, Read};
 use super::model::Schema;
 use crate::catalog::Kind;
+use crate::custom;
 use crate::encoded::Dialect;
 use crate::kind::TypeMeta;
 use crate::object::Object;
@@ -57,8 +58,10 @@ pub fn read(kind: &Kind, bytes: &[u8], dialect: Dialect) -> Result<Decoded, Stat
 /// # Errors
 /// As [`read`].
 pub fn read_as(schema: &Schema, type_meta: &TypeMeta, bytes: &[u8], dialect: Dialect) -> Result<Decoded, Status> {
-    let Read { value, faults } = json::read(bytes, Some(schema), dialect.into())
-        .map_err(|fault| cannot_be_handled(type_meta, &fault.to_string()))?;
+    // What a custom kind does not know is found when it is read as one: in another order, as upstream has it.
+    let known = if schema.structural().is_some() { None } else { Some(schema) };
+    let Read { value, faults } =
+        json::read(bytes, known, dialect.into()).map_err(|fault| cannot_be_handled(type_meta, &fault.to_string()))?;
     let mut decoded = decode_as(schema, type_meta, value, dialect)?;
     decoded.faults.list.splice(0..0, faults);
     Ok(decoded)
@@ -78,6 +81,9 @@ pub fn decode(kind: &Kind, value: Value, dialect: Dialect) -> Result<Decoded, St
 /// # Errors
 /// As [`read`].
 pub fn decode_as(schema: &Schema, type_meta: &TypeMeta, mut value: Value, dialect: Dialect) -> Result<Decoded, Status> {
+    if let Some(structural) = schema.structural() {
+        return custom::decode(structural, type_meta, value, dialect);
+    }
     let mut complete = Complete::new(dialect.into());
     complete.root(schema, &mut value).map_err(|fault| cannot_be_handled(type_meta, &fault))?;
     let faults = Faults { list: complete.into_faults() };
@@ -96,6 +102,10 @@ pub fn decode_as(schema: &Schema, type_meta: &TypeMeta, mut value: Value, dialec
 /// # Errors
 /// As [`decode`].
 pub fn complete(kind: &Kind, object: &mut Object) -> Result<(), Status> {
+    if let Some(structural) = kind.schema.structural() {
+        custom::complete(structural, object);
+        return Ok(());
+    }
     let mut value = Value::Object(std::mem::take(&mut object.fields));
     let done = Complete::new(Extra::All).root(&kind.schema, &mut value);
     if let Value::Object(fields) = value {
@@ -104,7 +114,22 @@ pub fn complete(kind: &Kind, object: &mut Object) -> Result<(), Status> {
     done.map_err(|fault| cannot_be_handled(&kind.type_meta, &fault))
 }
 
-fn cannot_be_handled(type_meta: &TypeMeta, why: &str) -> Status {
+/// Reads the `metadata` of a custom kind's object. Gives the names of the fields that nobody knows.
+///
+/// # Errors
+/// When a value has the wrong type, in the Go decoder's words.
+pub(crate) fn metadata(value: &mut Value, dialect: Dialect) -> Result<Vec<String>, String> {
+    let Some(schema) = super::builtin("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") else { return Ok(Vec::new()) };
+    let mut complete = Complete::new(dialect.into());
+    complete.root(&schema, value)?;
+    let name = |fault: String| {
+        let rest = fault.strip_prefix("unknown field \"").unwrap_or(&fault);
+        rest.trim_end_matches('"').to_owned()
+    };
+    Ok(complete.faults.into_iter().map(name).collect())
+}
+
+pub(crate) fn cannot_be_handled(type_meta: &TypeMeta, why: &str) -> Status {
     let TypeMeta { kind, .. } = type_meta;
     Status::bad_request(format!("{kind} in version \"{}\" cannot be handled as a {kind}: {why}", type_meta.version()))
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::custom::Structural;
 use crate::kind::TypeMeta;
 use crate::rules::table::TypeRules;
 
@@ -98,6 +99,8 @@ pub struct Struct {
     pub own: bool,
     /// The type this is the whole object of, when it is one.
     pub type_meta: Option<TypeMeta>,
+    /// What a definition says of the whole object, when it is one of a custom kind: it is read and checked by that.
+    pub structural: Option<Arc<Structural>>,
     /// What no schema says of it, looked up when it is first needed.
     pub(crate) rules: OnceLock<&'static TypeRules>,
 }
@@ -172,7 +175,15 @@ impl Struct {
     #[must_use]
     pub fn new(name: &str, mut fields: Vec<Field>, open: bool) -> Self {
         fields.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { name: name.into(), fields: fields.into(), open, own: true, type_meta: None, rules: OnceLock::new() }
+        Self {
+            name: name.into(),
+            fields: fields.into(),
+            open,
+            own: true,
+            type_meta: None,
+            structural: None,
+            rules: OnceLock::new(),
+        }
     }
 
     /// A field by name.
@@ -203,6 +214,12 @@ impl Schema {
             Shape::Struct(object) => Some(object.get()),
             _ => None,
         }
+    }
+
+    /// What a definition says of the whole object, when it is one of a custom kind.
+    #[must_use]
+    pub fn structural(&self) -> Option<&Structural> {
+        self.as_struct()?.structural.as_deref()
     }
 
     /// The schema of a field of the object, or of the values of the map.

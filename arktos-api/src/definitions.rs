@@ -1,0 +1,300 @@
+//! Definitions of kinds: who gets which names, and what becomes of the objects of a definition that is deleted.
+//!
+//! Whether a definition is established is settled by whoever writes it, right after the write.
+//! [`ApiServer::look_after`] does what takes longer, and what was cut off: it is driven by the server's owner, and
+//! begins anew after a crash where the store says that things stand.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::{GroupResource, ObjectKey};
+use arktos_core::{Object, ObjectPath, Revision, Scope, Status, TenantName, custom};
+use arktos_store::client::DeleteOptions;
+use arktos_store::{Change, Commit, CommitError, Cursor, Delivery, Expect, Selection, Stored, Within};
+use futures::future::{Either, select};
+
+use crate::call::{Call, commit_fault};
+use crate::identity::Identity;
+use crate::kinds::{DEFINITION, definition_key, place};
+use crate::query::WriteOptions;
+use crate::server::{ApiServer, State};
+use crate::verbs::delete;
+
+/// How often a write is made anew on a newer state.
+const RETRIES: usize = 8;
+/// How long what could not be finished waits for another attempt.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How many objects are deleted before others have a turn.
+const AT_ONCE: usize = 500;
+
+/// A kind that a tenant defines: its resource, its name, and where its objects live.
+pub type DefinedKind = (GroupResource, String, Scope);
+
+/// Settles the names of all definitions of a group in a tenant: what one gives up, another may be waiting for.
+pub(crate) async fn settle(state: &State, tenant: &TenantName, group: &str) {
+    for _ in 0..RETRIES {
+        let snapshot = state.config.engine.snapshot();
+        let within = Within::Tenant(tenant.clone());
+        let all = snapshot.range(&DEFINITION, &within, None);
+        let of_group: Vec<(Stored, Object)> = all
+            .filter_map(|stored| Some((stored.clone(), stored.object.decode(None).ok()?)))
+            .filter(|(_, definition)| definition.str_at(&["spec", "group"]) == group)
+            .collect();
+        let mut again = false;
+        for (at, (stored, definition)) in of_group.iter().enumerate() {
+            if stored.object.header().deletion().is_some() {
+                continue;
+            }
+            let others = of_group.iter().enumerate().filter(|(other, _)| *other != at);
+            let used = custom::used_names(others.map(|(_, (_, other))| other));
+            let mut settled = definition.clone();
+            if !custom::settle(&mut settled, &used, state.config.clock.now()) {
+                continue;
+            }
+            if put(state, stored, &settled).await.is_err() {
+                return; // whoever writes next, or looks after it, tries again
+            }
+            again = true; // what it has now, the others must know
+            break;
+        }
+        if !again {
+            return;
+        }
+    }
+}
+
+/// Writes a definition over the one that was read. Somebody else's write in between is no fault.
+async fn put(state: &State, stored: &Stored, definition: &Object) -> Result<(), Status> {
+    let kind =
+        state.kinds.builtin().storage(&DEFINITION).ok_or_else(|| Status::internal("there are no definitions"))?;
+    let object = kind.encode(definition).map_err(Status::internal)?;
+    let key = ObjectKey { resource: DEFINITION.clone(), path: stored.path.clone() };
+    match state.config.engine.commit(Commit::one(key, Expect::At(stored.revision), Change::put(object))).await {
+        Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(commit_fault(&error)),
+    }
+}
+
+/// Deletes objects of a definition that is being deleted, and lets it go once there are none. Whether it is gone.
+async fn clean_up(state: &State, path: &ObjectPath) -> Result<bool, Status> {
+    let key = ObjectKey { resource: DEFINITION.clone(), path: path.clone() };
+    let Some(stored) = state.config.engine.snapshot().get(&key) else { return Ok(true) };
+    let header = stored.object.header();
+    if header.deletion().is_none() || !header.finalizers().any(|name| name == custom::FINALIZER) {
+        return Ok(true); // it is no business of this one, or not any more
+    }
+    let now = state.config.clock.now();
+    let mut definition = stored.object.decode(Some(stored.revision)).map_err(Status::internal)?;
+    match empty(state, &stored).await {
+        Ok(true) => {}
+        Ok(false) => {
+            if custom::deletion_progresses(&mut definition, now) {
+                put(state, &stored, &definition).await?;
+            }
+            return Ok(false);
+        }
+        Err(status) => {
+            if custom::deletion_failed(&mut definition, &status.message, now) {
+                put(state, &stored, &definition).await?;
+            }
+            return Ok(false);
+        }
+    }
+    custom::deletion_finished(&mut definition, now);
+    if definition.at(&["metadata", "finalizers"]).is_some() {
+        put(state, &stored, &definition).await?;
+        return Ok(true);
+    }
+    let commit = Commit::one(key, Expect::At(stored.revision), Change::Delete);
+    match state.config.engine.commit(commit).await {
+        Ok(_) => Ok(true),
+        Err(CommitError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(commit_fault(&error)),
+    }
+}
+
+/// Deletes objects of a definition. Whether there are none left.
+async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
+    let Some(kind) = state.kinds.compiled(definition).stored().cloned() else { return Ok(true) };
+    let Ok(tenant) = TenantName::new(definition.path.tenant()) else { return Ok(true) };
+    let within = Within::Tenant(tenant.clone());
+    let resource = kind.storage_resource.clone();
+    let all: Vec<Stored> = state.config.engine.snapshot().range(&resource, &within, None).take(AT_ONCE).collect();
+    let waiting: Vec<Stored> =
+        all.iter().filter(|stored| stored.object.header().deletion().is_none()).cloned().collect();
+    let identity = Identity::system_component("arktos:definitions");
+    let call = Call {
+        state,
+        identity: &identity,
+        namespace: "".into(),
+        name: "".into(),
+        tenant: Some(tenant),
+        kind,
+        options: WriteOptions::default(),
+        warnings: parking_lot::Mutex::default(),
+    };
+    delete::delete_all(&call, waiting, &DeleteOptions::default()).await?;
+    Ok(state.config.engine.snapshot().range(&resource, &within, None).next().is_none())
+}
+
+/// What is known of all definitions there are.
+#[derive(Default)]
+struct Known {
+    /// The definitions that are established.
+    established: HashSet<ObjectPath>,
+    /// How many of them there are of each resource, and what one of them is.
+    kinds: HashMap<GroupResource, (usize, DefinedKind)>,
+    /// Those whose objects are to be deleted.
+    leaving: BTreeSet<ObjectPath>,
+    /// The groups whose names are to be settled.
+    unsettled: BTreeSet<(TenantName, String)>,
+}
+
+impl Known {
+    /// Takes in what a definition is now; absent when it is gone. Whether another kind has come or gone.
+    fn note(&mut self, state: &State, path: &ObjectPath, stored: Option<&Stored>) -> bool {
+        let resource = GroupResource::from(path.name().to_owned());
+        if let Ok(tenant) = TenantName::new(path.tenant()) {
+            self.unsettled.insert((tenant, resource.group().to_owned()));
+        }
+        match stored.filter(|stored| stored.object.header().deletion().is_some()) {
+            Some(_) => self.leaving.insert(path.clone()),
+            None => self.leaving.remove(path),
+        };
+        let kind = stored.and_then(|stored| state.kinds.compiled(stored).stored().map(|kind| place(kind)));
+        match kind {
+            Some(kind) if self.established.insert(path.clone()) => {
+                let entry = self.kinds.entry(resource).or_insert((0, kind));
+                entry.0 += 1;
+                entry.0 == 1
+            }
+            None if self.established.remove(path) => {
+                let Some(entry) = self.kinds.get_mut(&resource) else { return false };
+                entry.0 -= 1;
+                let last = entry.0 == 0;
+                if last {
+                    self.kinds.remove(&resource);
+                }
+                last
+            }
+            _ => false,
+        }
+    }
+
+    fn all(&self) -> Vec<DefinedKind> {
+        let mut all: Vec<DefinedKind> = self.kinds.values().map(|(_, kind)| kind.clone()).collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
+    }
+}
+
+impl ApiServer {
+    /// Looks after the definitions of all tenants until the store is closed: deletes the objects of those that are
+    /// being deleted, and settles what a crash has left open. `tell` is told which kinds there are beside the
+    /// built-in ones, in any tenant, at first and whenever one comes or goes.
+    ///
+    /// Without it, definitions that are deleted stay. Dropping the future is safe at any point; several at once, over
+    /// the same store, do no harm.
+    pub async fn look_after(self, tell: impl Fn(Vec<DefinedKind>) + Send + Sync) {
+        let state: Arc<State> = self.0;
+        let mut known = Known::default();
+        loop {
+            let Ok(mut cursor) = begin(&state, &mut known).await else {
+                state.config.clock.sleep(AGAIN).await;
+                continue;
+            };
+            tell(known.all());
+            loop {
+                act(&state, &mut known).await;
+                match next(&state, &mut known, &mut cursor).await {
+                    Ok(true) => tell(known.all()),
+                    Ok(false) => {}
+                    Err(arktos_store::WatchError::Closed) => return,
+                    Err(_) => break, // history has moved on without it: begin anew
+                }
+            }
+        }
+    }
+}
+
+/// Reads all definitions there are, and opens a watch of what comes after.
+async fn begin(state: &State, known: &mut Known) -> Result<Cursor, arktos_store::WatchError> {
+    let snapshot = state.config.engine.latest().await?;
+    *known = Known::default();
+    for stored in snapshot.range(&DEFINITION, &Within::Everywhere, None) {
+        known.note(state, &stored.path, Some(&stored));
+    }
+    let after: Revision = snapshot.revision();
+    state.config.engine.watch(Selection::all(DEFINITION.clone(), Within::Everywhere), after)
+}
+
+/// Does what is to be done. What cannot be finished stays.
+async fn act(state: &State, known: &mut Known) {
+    for (tenant, group) in std::mem::take(&mut known.unsettled) {
+        settle(state, &tenant, &group).await;
+    }
+    for path in known.leaving.clone() {
+        if matches!(clean_up(state, &path).await, Ok(true)) {
+            known.leaving.remove(&path);
+        }
+    }
+}
+
+/// Waits for the next event, or for another attempt at what was not finished. Whether a kind has come or gone.
+async fn next(state: &State, known: &mut Known, cursor: &mut Cursor) -> Result<bool, arktos_store::WatchError> {
+    let delivery = if known.leaving.is_empty() {
+        cursor.next().await?
+    } else {
+        let event = std::pin::pin!(cursor.next());
+        match select(event, state.config.clock.sleep(AGAIN)).await {
+            Either::Left((event, _)) => event?,
+            Either::Right(_) => return Ok(false),
+        }
+    };
+    let mut changed = false;
+    let mut delivery = Some(delivery);
+    while let Some(one) = delivery {
+        changed |= match &one {
+            Delivery::Added(stored) | Delivery::Modified(stored) => known.note(state, &stored.path, Some(stored)),
+            Delivery::Deleted(stored) => known.note(state, &stored.path, None),
+            Delivery::Bookmark(_) => false,
+        };
+        delivery = cursor.try_next()?;
+    }
+    Ok(changed)
+}
+
+/// The guard that a new object's definition is there, and stays.
+pub(crate) fn guard(call: &Call<'_>, commit: &mut Commit) -> Result<(), Status> {
+    if call.kind.builtin {
+        return Ok(());
+    }
+    let Some(key) = call.state.kinds.definition_of(call.one_tenant()?, &call.kind) else { return Ok(()) };
+    let found = call.state.config.engine.snapshot().get(&key);
+    if !Expect::Live.holds(found.as_ref()) {
+        return Err(terminating());
+    }
+    commit.guards.push(arktos_store::Guard { key, expect: Expect::Live });
+    Ok(())
+}
+
+/// 405 for a new object of a definition that is being deleted.
+pub(crate) fn terminating() -> Status {
+    let mut status = crate::query::method_not_allowed();
+    status.message = "create not permitted while custom resource definition is terminating".to_owned();
+    status
+}
+
+/// The key of the definition that a call is about.
+pub(crate) fn is_definition(call: &Call<'_>) -> bool {
+    call.kind.storage_resource == *DEFINITION
+}
+
+/// Settles after a write to a definition.
+pub(crate) async fn written(call: &Call<'_>, stored: &Stored) {
+    let (Some(tenant), false) = (&call.tenant, call.options.dry_run) else { return };
+    let key = definition_key(tenant, stored.path.name());
+    let group = GroupResource::from(key.path.name().to_owned()).group().to_owned();
+    settle(call.state, tenant, &group).await;
+}

@@ -1,0 +1,358 @@
+//! Rules in CEL (`x-kubernetes-validations`): when they hold, and what is said when they do not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube_cel::KubeCelExt;
+use kube_cel::cel::extractors::This;
+use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
+use kube_cel::cel::{Context, ExecutionError, Program, ResolveResult, Value as CelValue};
+use serde_json::{Map, Value};
+
+use super::check::Before;
+use super::json_path::JsonPath;
+use super::structural::{Structural, Values};
+use crate::rules::fault::Faults;
+
+/// A rule, compiled.
+#[derive(Debug)]
+pub(super) struct Rule {
+    text: String,
+    message: String,
+    reason: String,
+    field_path: String,
+    /// Whether `oldSelf` may be absent: it is an optional then.
+    optional_old: bool,
+    program: Option<Program>,
+    message_program: Option<Program>,
+    /// Whether it compares with what was there before.
+    compares: bool,
+}
+
+thread_local! {
+    // The functions there are; nobody writes them once they are made.
+    static FUNCTIONS: Context<'static> = functions();
+}
+
+/// The functions of CEL and of the Kubernetes libraries, and what the crate leaves out of CEL: `dyn`, which is for type
+/// checkers alone, `type`, with the names of types, and texts whose size is in characters.
+fn functions() -> Context<'static> {
+    let mut context = Context::default().with_all();
+    context.add_function("dyn", |This(value): This<CelValue>| -> ResolveResult { Ok(value) });
+    context.add_function("type", |This(value): This<CelValue>| -> ResolveResult { Ok(text(type_name(&value))) });
+    context.add_function("size", |This(value): This<CelValue>| -> ResolveResult { size(&value) });
+    for name in ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type"] {
+        context.add_variable_from_value(name, text(name));
+    }
+    context
+}
+
+fn size(value: &CelValue) -> ResolveResult {
+    let size = match value {
+        CelValue::List(list) => list.len(),
+        CelValue::Map(map) => map.map.len(),
+        CelValue::String(text) => text.chars().count(),
+        CelValue::Bytes(bytes) => bytes.len(),
+        other => return Err(ExecutionError::function_error("size", format!("no such overload: {}", type_name(other)))),
+    };
+    Ok(CelValue::Int(i64::try_from(size).unwrap_or(i64::MAX)))
+}
+
+fn type_name(value: &CelValue) -> &'static str {
+    match value {
+        CelValue::List(_) => "list",
+        CelValue::Map(_) => "map",
+        CelValue::Int(_) => "int",
+        CelValue::UInt(_) => "uint",
+        CelValue::Float(_) => "double",
+        CelValue::String(_) => "string",
+        CelValue::Bytes(_) => "bytes",
+        CelValue::Bool(_) => "bool",
+        CelValue::Duration(_) => "google.protobuf.Duration",
+        CelValue::Timestamp(_) => "google.protobuf.Timestamp",
+        CelValue::Null => "null_type",
+        CelValue::Function(..) | CelValue::Opaque(_) => "dyn",
+    }
+}
+
+impl Rule {
+    /// The rules that stand at a schema.
+    pub(super) fn all(schema: &Value) -> Box<[Self]> {
+        let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array);
+        rules.into_iter().flatten().map(Self::compile).collect()
+    }
+
+    fn compile(rule: &Value) -> Self {
+        let text = |field: &str| rule.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+        let program = Program::compile(&text("rule")).ok();
+        let message = text("messageExpression");
+        Self {
+            compares: program.as_ref().is_some_and(|program| program.references().has_variable("oldSelf")),
+            program,
+            message_program: if message.is_empty() { None } else { Program::compile(&message).ok() },
+            text: text("rule"),
+            message: text("message").trim().to_owned(),
+            reason: text("reason"),
+            field_path: text("fieldPath"),
+            optional_old: rule.get("optionalOldSelf") == Some(&Value::Bool(true)),
+        }
+    }
+
+    /// What is said when it does not hold.
+    fn message(&self, context: &Context<'_>) -> String {
+        if let Some(program) = &self.message_program
+            && let Ok(CelValue::String(text)) = program.execute(context)
+            && !text.trim().is_empty()
+            && !text.contains('\n')
+        {
+            return text.trim().to_owned();
+        }
+        if self.message.is_empty() { format!("failed rule: {}", self.text.trim()) } else { self.message.clone() }
+    }
+
+    fn run(&self, context: &Context<'_>, old: Option<&CelValue>, at: &At<'_>, faults: &mut Faults) {
+        let mut scope = context.new_inner_scope();
+        match old {
+            Some(old) if self.optional_old => {
+                scope.add_variable_from_value("oldSelf", optional(OptionalValue::of(old.clone())));
+            }
+            Some(old) => scope.add_variable_from_value("oldSelf", old.clone()),
+            None if self.optional_old => scope.add_variable_from_value("oldSelf", optional(OptionalValue::none())),
+            None if self.compares => return, // there is nothing to compare with
+            None => {}
+        }
+        let held = match &self.program {
+            Some(program) => program.execute(&scope).map_err(|error| error.to_string()),
+            None => Err("the rule does not compile".to_owned()),
+        };
+        match held {
+            Ok(CelValue::Bool(true)) => {}
+            Ok(CelValue::Bool(false)) => self.fail(&self.message(&scope), at, faults),
+            Ok(_) => at.invalid(at.path, "evaluated to non-bool", faults),
+            Err(why) => {
+                let said = if self.message.is_empty() { &self.text } else { &self.message };
+                at.invalid(at.path, &format!("{why} evaluating rule: {said}"), faults);
+            }
+        }
+    }
+
+    fn fail(&self, message: &str, at: &At<'_>, faults: &mut Faults) {
+        let path = format!("{}{}", at.path, self.field_path);
+        let path = path.strip_prefix('.').unwrap_or(&path);
+        match self.reason.as_str() {
+            "FieldValueForbidden" => faults.forbidden(path, message),
+            "FieldValueRequired" => faults.required(path, message),
+            "FieldValueDuplicate" => faults.duplicate(path, at.value),
+            _ => at.invalid(path, message, faults),
+        }
+    }
+}
+
+/// The value that a rule is about.
+struct At<'a> {
+    path: &'a str,
+    value: &'a Value,
+}
+
+impl At<'_> {
+    /// Objects and lists are not shown: they may be long.
+    fn invalid(&self, path: &str, why: &str, faults: &mut Faults) {
+        if self.value.is_object() || self.value.is_array() {
+            faults.invalid_bare(path, why);
+        } else {
+            faults.invalid(path, self.value, why);
+        }
+    }
+}
+
+fn optional(value: OptionalValue) -> CelValue {
+    CelValue::Opaque(Arc::new(value))
+}
+
+/// Checks the rules of a whole object. Where an update has left a value as it was, only rules that compare are asked.
+pub(super) fn validate(schema: &Structural, whole: &Value, old: Option<&Value>, faults: &mut Faults) {
+    let (seen, before) = (root(whole), old.map(root));
+    FUNCTIONS.with(|functions| walk(functions, schema, &seen, before.as_ref(), "", faults));
+}
+
+/// Of metadata, rules see the name alone.
+fn root(whole: &Value) -> Value {
+    let Value::Object(fields) = whole else { return whole.clone() };
+    let mut fields = fields.clone();
+    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+        metadata.retain(|name, _| matches!(name.as_str(), "name" | "generateName"));
+    }
+    Value::Object(fields)
+}
+
+fn walk(
+    functions: &Context<'_>,
+    schema: &Structural,
+    value: &Value,
+    old: Option<&Value>,
+    path: &str,
+    faults: &mut Faults,
+) {
+    if !schema.ruled {
+        return;
+    }
+    let same = old == Some(value);
+    let asked: Vec<&Rule> = schema.rules.iter().filter(|rule| !same || rule.compares).collect();
+    let nothing = value.is_null() && schema.nullable;
+    if !asked.is_empty() && !nothing {
+        let at = At { path, value };
+        let mut context = functions.new_inner_scope();
+        context.add_variable_from_value("self", to_cel(schema, value, path.is_empty()));
+        let old = old.map(|old| to_cel(schema, old, path.is_empty()));
+        asked.iter().for_each(|rule| rule.run(&context, old.as_ref(), &at, faults));
+    }
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let Some(field) = schema.field(name) else { continue };
+                let old = old.and_then(|old| old.get(name));
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                walk(functions, field, value, old, &path, faults);
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = &schema.items else { return };
+            let before = Before::of(schema, old);
+            for (index, item) in list.iter().enumerate() {
+                let old = if same { Some(item) } else { before.item(item) };
+                walk(functions, items, item, old, &format!("{path}[{index}]"), faults);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Words that cannot stand as a field's name.
+const RESERVED: [&str; 19] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+];
+
+/// A field's name as rules write it.
+pub(super) fn escaped(name: &str) -> String {
+    if RESERVED.contains(&name) || matches!(name, "void" | "while") {
+        return format!("__{name}__");
+    }
+    let escaped = name.replace("__", "__underscores__");
+    escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+}
+
+fn text(text: &str) -> CelValue {
+    CelValue::String(Arc::new(text.to_owned()))
+}
+
+/// A value as rules see it.
+fn to_cel(schema: &Structural, value: &Value, root: bool) -> CelValue {
+    match value {
+        Value::Null => CelValue::Null,
+        Value::Bool(flag) => CelValue::Bool(*flag),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            _ if &*schema.type_name == "number" => CelValue::Float(number.as_f64().unwrap_or_default()),
+            (Some(number), _) => CelValue::Int(number),
+            (None, Some(number)) => CelValue::UInt(number),
+            (None, None) => CelValue::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(string) => text_to_cel(schema, string),
+        Value::Array(list) => {
+            let any = Structural::default();
+            let items = schema.items.as_deref().unwrap_or(&any);
+            CelValue::List(Arc::new(list.iter().map(|item| to_cel(items, item, false)).collect()))
+        }
+        Value::Object(map) => CelValue::Map(CelMap { map: Arc::new(fields_to_cel(schema, map, root)) }),
+    }
+}
+
+fn fields_to_cel(schema: &Structural, map: &Map<String, Value>, root: bool) -> HashMap<Key, CelValue> {
+    let any = Structural::default();
+    let is_map = schema.values.is_map();
+    let mut fields = HashMap::with_capacity(map.len());
+    for (name, value) in map {
+        let object = root || schema.embedded;
+        let known = schema.field(name).or_else(|| {
+            let named = object && matches!(name.as_str(), "apiVersion" | "kind" | "metadata");
+            (named || matches!(schema.values, Values::Any)).then_some(&any)
+        });
+        // What the schema does not name, rules do not see.
+        let Some(known) = known else { continue };
+        let key = if is_map { name.clone() } else { escaped(name) };
+        fields.insert(Key::String(Arc::new(key)), to_cel(known, value, false));
+    }
+    fields
+}
+
+fn text_to_cel(schema: &Structural, string: &str) -> CelValue {
+    use base64::Engine as _;
+    if schema.int_or_string {
+        return text(string);
+    }
+    match schema.limits.format.map_or("", super::format::Format::name) {
+        "date-time" | "datetime" => {
+            chrono::DateTime::parse_from_rfc3339(string).map_or_else(|_| text(string), CelValue::Timestamp)
+        }
+        "date" => {
+            let moment = chrono::DateTime::parse_from_rfc3339(&format!("{string}T00:00:00Z"));
+            moment.map_or_else(|_| text(string), CelValue::Timestamp)
+        }
+        "byte" => base64::engine::general_purpose::STANDARD
+            .decode(string)
+            .map_or_else(|_| text(string), |bytes| CelValue::Bytes(Arc::new(bytes))),
+        "duration" => duration(string).map_or_else(|| text(string), CelValue::Duration),
+        _ => text(string),
+    }
+}
+
+/// A duration as Go writes it.
+fn duration(text: &str) -> Option<chrono::Duration> {
+    let (negative, mut rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let mut nanoseconds = 0.0;
+    while !rest.is_empty() && rest != "0" {
+        let number = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (value, after) = rest.split_at(number);
+        let unit = after.find(|letter: char| letter.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let each = match unit {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        nanoseconds += value.parse::<f64>().ok()? * each;
+        rest = after;
+    }
+    // Within what 64 bits hold, as upstream has it.
+    #[allow(clippy::cast_possible_truncation)]
+    (nanoseconds < 9.2e18)
+        .then(|| chrono::Duration::nanoseconds(if negative { -nanoseconds } else { nanoseconds } as i64))
+}
+
+/// Whether a `fieldPath` leads to something that the schema names.
+pub(super) fn leads_somewhere(schema: &Structural, path: &str) -> bool {
+    let Ok(path) = JsonPath::parse(path) else { return false };
+    let Some(fields) = path.fields() else { return false };
+    !fields.is_empty() && fields.iter().try_fold(schema, |schema, name| schema.field(name)).is_some()
+}

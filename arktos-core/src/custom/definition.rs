@@ -1,0 +1,460 @@
+//! What a definition must be like: its names, its versions, and how they are shown. (apiextensions' validation, in its
+//! words.)
+
+use serde_json::{Value, json};
+
+use super::json_path::JsonPath;
+use super::names::{APPROVED, is_protected};
+use super::schema_faults;
+use super::structural::{Structural, texts};
+use crate::name::subdomain_fault;
+use crate::object::Object;
+use crate::rules::fault::Faults;
+use crate::rules::label_1035_fault;
+
+/// The note in which a definition's selectable fields are kept, in the order in which it came to know them.
+const SELECTABLE: &str = "selectable-fields";
+
+/// What creation sets.
+pub(crate) fn prepare_create(definition: &mut Object) {
+    note_fields(definition, Vec::new());
+    clear_webhook(definition);
+}
+
+/// What an update sets: the versions in which objects may be stored.
+pub(crate) fn prepare_update(old: &Object, definition: &mut Object) {
+    let mut stored =
+        definition.at(&["status", "storedVersions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    for version in versions(definition).iter().filter(|version| version["storage"] == true) {
+        if !stored.contains(&version["name"]) {
+            stored.push(version["name"].clone());
+        }
+    }
+    if !stored.is_empty() {
+        definition.set(&["status", "storedVersions"], stored);
+    }
+    note_fields(definition, known_fields(old));
+    clear_webhook(definition);
+}
+
+/// Who converts by name alone needs no webhook.
+fn clear_webhook(definition: &mut Object) {
+    if definition.str_at(&["spec", "conversion", "strategy"]) == "None" {
+        definition.remove(&["spec", "conversion", "webhook"]);
+    }
+}
+
+fn versions(definition: &Object) -> &[Value] {
+    definition.at(&["spec", "versions"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The names of a version's selectable fields.
+pub(super) fn selectable(version: &Value) -> Vec<String> {
+    let fields = version.get("selectableFields").and_then(Value::as_array).into_iter().flatten();
+    let paths = fields.filter_map(|field| field.get("jsonPath")?.as_str());
+    paths.map(|path| path.strip_prefix('.').unwrap_or(path).to_owned()).collect()
+}
+
+/// The names of all selectable fields that a definition has, or had.
+pub(super) fn known_fields(definition: &Object) -> Vec<String> {
+    let noted = definition.notes.get(SELECTABLE).map_or("", String::as_str);
+    noted.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn note_fields(definition: &mut Object, mut known: Vec<String>) {
+    for name in versions(definition).iter().flat_map(selectable) {
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    if known.is_empty() {
+        definition.notes.remove(SELECTABLE);
+    } else {
+        definition.notes.insert(SELECTABLE.to_owned(), known.join(" "));
+    }
+}
+
+/// The faults of a definition; `old` is what it replaces.
+pub(crate) fn validate(definition: &Object, old: Option<&Object>, faults: &mut Faults) {
+    let text = |path: &[&str]| definition.str_at(path).to_owned();
+    let (group, plural) = (text(&["spec", "group"]), text(&["spec", "names", "plural"]));
+    if old.is_none() && definition.name() != format!("{plural}.{group}") {
+        faults.invalid("metadata.name", &definition.name().into(), "must be spec.names.plural+\".\"+spec.group");
+    }
+    if group.is_empty() {
+        faults.required("spec.group", "");
+    } else if let Some(fault) = subdomain_fault(&group) {
+        faults.invalid("spec.group", &group.as_str().into(), &fault);
+    } else if !group.contains('.') {
+        faults.invalid("spec.group", &group.as_str().into(), "should be a domain with at least one dot");
+    }
+    approval(definition, &group, faults);
+    scope(definition, faults);
+    names(definition, faults);
+    all_versions(definition, old, faults);
+    conversion(definition, faults);
+    if definition.at(&["spec", "preserveUnknownFields"]) == Some(&Value::Bool(true)) {
+        let why =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        faults.invalid("spec.preserveUnknownFields", &Value::Bool(true), why);
+    }
+    stored_versions(definition, faults);
+    if let Some(old) = old {
+        immutable(definition, old, faults);
+    }
+}
+
+fn approval(definition: &Object, group: &str, faults: &mut Faults) {
+    if !is_protected(group) {
+        return;
+    }
+    let said = definition.str_at(&["metadata", "annotations", APPROVED]);
+    let field = format!("metadata.annotations[{APPROVED}]");
+    let more = "protected groups must have approval annotation \"api-approved.kubernetes.io\", see \
+                https://github.com/kubernetes/enhancements/pull/1111";
+    if said.is_empty() {
+        faults.required(&field, more);
+    } else if !said.starts_with("unapproved") && !said.contains("://") {
+        let why = "protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL or \
+                   a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111";
+        faults.invalid(&field, &said.into(), why);
+    }
+}
+
+fn scope(definition: &Object, faults: &mut Faults) {
+    match definition.str_at(&["spec", "scope"]) {
+        "" => faults.required("spec.scope", ""),
+        "Cluster" | "Namespaced" => {}
+        other => faults.not_supported("spec.scope", &other.into(), &["Cluster", "Namespaced"]),
+    }
+}
+
+fn names(definition: &Object, faults: &mut Faults) {
+    let name = |field: &str| definition.str_at(&["spec", "names", field]);
+    for (field, required, mixed) in
+        [("plural", true, false), ("singular", false, false), ("kind", true, true), ("listKind", true, true)]
+    {
+        let (path, said) = (format!("spec.names.{field}"), name(field));
+        if said.is_empty() {
+            if required {
+                faults.required(&path, "");
+            }
+            continue;
+        }
+        let plain = if mixed { said.to_lowercase() } else { said.to_owned() };
+        if let Some(fault) = label_1035_fault(&plain) {
+            let before = if mixed { "may have mixed case, but should otherwise match: " } else { "" };
+            faults.invalid(&path, &said.into(), &format!("{before}{fault}"));
+        }
+    }
+    for field in ["shortNames", "categories"] {
+        for (index, said) in texts(definition.at(&["spec", "names", field])).iter().enumerate() {
+            if let Some(fault) = label_1035_fault(said) {
+                faults.invalid(&format!("spec.names.{field}[{index}]"), &(&**said).into(), &fault);
+            }
+        }
+    }
+    if !name("kind").is_empty() && name("kind") == name("listKind") {
+        faults.invalid("spec.names.listKind", &name("listKind").into(), "kind and listKind may not be the same");
+    }
+}
+
+/// What all versions have alike stands at the definition itself, as upstream sees it.
+struct Alike {
+    schema: bool,
+    subresources: bool,
+    columns: bool,
+    fields: bool,
+}
+
+impl Alike {
+    fn of(versions: &[Value]) -> Self {
+        let alike = |field: &str| versions.windows(2).all(|two| two[0].get(field) == two[1].get(field));
+        Self {
+            schema: alike("schema"),
+            subresources: alike("subresources"),
+            columns: alike("additionalPrinterColumns"),
+            fields: alike("selectableFields"),
+        }
+    }
+}
+
+fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) {
+    let versions = versions(definition);
+    let alike = Alike::of(versions);
+    for (index, version) in versions.iter().enumerate() {
+        let (name, at) = (version["name"].as_str().unwrap_or_default(), format!("spec.versions[{index}]"));
+        if let Some(fault) = label_1035_fault(name) {
+            faults.invalid(&format!("{at}.name"), &name.into(), &fault);
+        }
+        let place = |alike: bool| if alike { "spec".to_owned() } else { at.clone() };
+        let first = |alike: bool| !alike || index == 0;
+        if version.get("deprecationWarning").is_some_and(|said| !said.is_null()) {
+            deprecation_warning(version, &at, faults);
+        }
+        if version.pointer("/schema/openAPIV3Schema").is_none_or(Value::is_null) {
+            faults.required(&format!("{at}.schema.openAPIV3Schema"), "");
+        } else if first(alike.schema) {
+            let part = if alike.schema { "validation" } else { "schema" };
+            let at = format!("{}.{part}.openAPIV3Schema", place(alike.schema));
+            schema_faults::of_version(version, old_version(old, name), &at, faults);
+        }
+        if first(alike.subresources) {
+            subresources(version, &place(alike.subresources), faults);
+        }
+        if first(alike.columns) {
+            columns(version, &place(alike.columns), faults);
+        }
+        if first(alike.fields) {
+            selectable_fields(version, &place(alike.fields), faults);
+        }
+    }
+    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
+        let why = "must have exactly one version marked as storage version";
+        faults.invalid_text("spec.versions", &internal_versions(versions, &alike), why);
+    }
+    if let Some(first) = versions.first().and_then(|version| version["name"].as_str())
+        && let Some(fault) = label_1035_fault(first)
+    {
+        faults.invalid("spec.version", &first.into(), &fault);
+    }
+    for (index, version) in versions.iter().enumerate() {
+        if versions[..index].iter().any(|other| other["name"] == version["name"]) {
+            faults.invalid("spec.versions", &version["name"], "must contain unique version names");
+            break;
+        }
+    }
+}
+
+fn old_version<'a>(old: Option<&'a Object>, name: &str) -> Option<&'a Value> {
+    let schema = versions(old?).iter().find(|version| version["name"] == name)?;
+    schema.pointer("/schema/openAPIV3Schema")
+}
+
+fn deprecation_warning(version: &Value, at: &str, faults: &mut Faults) {
+    let (field, said) =
+        (format!("{at}.deprecationWarning"), version["deprecationWarning"].as_str().unwrap_or_default());
+    if version["deprecated"] != true {
+        faults.invalid(&field, &said.into(), "can only be set for deprecated versions");
+    }
+    if said.trim().is_empty() {
+        faults.invalid(&field, &said.into(), "must not be empty");
+    }
+    if said.len() > 256 {
+        faults.invalid(&field, &said.into(), "must be <= 256 characters long");
+    }
+    if said.chars().any(char::is_control) {
+        faults.invalid(
+            &field,
+            &said.into(),
+            "must only contain printable UTF-8 characters; non-printable characters found",
+        );
+    }
+}
+
+/// The versions as upstream holds them, which is how its messages show them.
+fn internal_versions(versions: &[Value], alike: &Alike) -> String {
+    let unless =
+        |alike: bool, value: Option<&Value>| if alike { Value::Null } else { value.cloned().unwrap_or_default() };
+    let shown: Vec<String> = versions
+        .iter()
+        .map(|version| {
+            let flag = |field: &str| version[field] == true;
+            format!(
+                "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":{},\
+                 \"Subresources\":{},\"AdditionalPrinterColumns\":{},\"SelectableFields\":{}}}",
+                version["name"],
+                flag("served"),
+                flag("storage"),
+                flag("deprecated"),
+                version["deprecationWarning"],
+                unless(alike.schema, version.get("schema")),
+                unless(alike.subresources, version.get("subresources")),
+                unless(alike.columns, version.get("additionalPrinterColumns")),
+                unless(alike.fields, version.get("selectableFields")),
+            )
+        })
+        .collect();
+    format!("[{}]", shown.join(","))
+}
+
+fn subresources(version: &Value, at: &str, faults: &mut Faults) {
+    let Some(scale) = version.pointer("/subresources/scale").filter(|scale| !scale.is_null()) else { return };
+    for (field, below, required) in
+        [("specReplicasPath", ".spec", true), ("statusReplicasPath", ".status", true), ("labelSelectorPath", "", false)]
+    {
+        let path = format!("{at}.subresources.scale.{field}");
+        let said = scale.get(field).and_then(Value::as_str).unwrap_or("");
+        if said.is_empty() {
+            if required {
+                faults.required(&path, "");
+            }
+            continue;
+        }
+        if simple(said).is_none() {
+            faults.invalid(&path, &said.into(), "must be a simple json path starting with .");
+        } else if below.is_empty() && !said.starts_with(".spec.") && !said.starts_with(".status.") {
+            faults.invalid(&path, &said.into(), "should be a json path under either .status or .spec");
+        } else if !said.starts_with(&format!("{below}.")) {
+            faults.invalid(&path, &said.into(), &format!("should be a json path under {below}"));
+        }
+    }
+}
+
+/// A path of plain fields.
+fn simple(path: &str) -> Option<Vec<String>> {
+    let path = JsonPath::parse(path).ok()?;
+    Some(path.fields()?.into_iter().map(str::to_owned).collect())
+}
+
+fn columns(version: &Value, at: &str, faults: &mut Faults) {
+    let columns = version.get("additionalPrinterColumns").and_then(Value::as_array).into_iter().flatten();
+    for (index, column) in columns.enumerate() {
+        let at = format!("{at}.additionalPrinterColumns[{index}]");
+        let text = |field: &str| column.get(field).and_then(Value::as_str).unwrap_or("");
+        if text("name").is_empty() {
+            faults.required(&format!("{at}.name"), "");
+        }
+        let known = ["boolean", "date", "integer", "number", "string"];
+        match text("type") {
+            "" => faults.required(&format!("{at}.type"), "must be one of boolean,date,integer,number,string"),
+            said if !known.contains(&said) => {
+                let why = format!("must be one of {}", known.join(","));
+                faults.invalid(&format!("{at}.type"), &said.into(), &why);
+            }
+            _ => {}
+        }
+        let formats = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+        if !text("format").is_empty() && !formats.contains(&text("format")) {
+            let why = format!("must be one of {}", formats.join(","));
+            faults.invalid(&format!("{at}.format"), &text("format").into(), &why);
+        }
+        let field = format!("{at}.JSONPath");
+        match text("jsonPath") {
+            "" => faults.required(&field, ""),
+            said if JsonPath::parse(said).is_err() => {
+                faults.invalid(&field, &said.into(), "must be a simple json path starting with .");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How many selectable fields a version may have.
+const SELECTABLE_MAX: usize = 8;
+
+fn selectable_fields(version: &Value, at: &str, faults: &mut Faults) {
+    let fields = version.get("selectableFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if fields.len() > SELECTABLE_MAX {
+        faults.too_many(&format!("{at}.selectableFields"), fields.len() as u64, SELECTABLE_MAX as u64);
+    }
+    let schema = Structural::compile(version.pointer("/schema/openAPIV3Schema").unwrap_or(&json!({})));
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, field) in fields.iter().enumerate() {
+        let at = format!("{at}.selectableFields[{index}].jsonPath");
+        let said = field.get("jsonPath").and_then(Value::as_str).unwrap_or("");
+        if said.is_empty() {
+            faults.required(&at, "");
+            continue;
+        }
+        let Some(path) = simple(said) else {
+            faults.invalid(&at, &said.into(), "is an invalid path: must be a simple json path starting with .");
+            continue;
+        };
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        match schema.at(&names) {
+            _ if names.first() == Some(&"metadata") => {
+                faults.invalid(&at, &said.into(), "must not point to fields in metadata");
+            }
+            None => faults.invalid(&at, &said.into(), "is an invalid path: does not refer to a valid field"),
+            Some(found) if !matches!(&*found.type_name, "string" | "boolean" | "integer") => {
+                let why = "must point to a field of type string, boolean or integer. Enum string fields and strings \
+                           with formats are allowed.";
+                faults.invalid(&at, &said.into(), why);
+            }
+            Some(_) if seen.contains(&said) => faults.duplicate(&at, &said.into()),
+            Some(_) => {}
+        }
+        seen.push(said);
+    }
+}
+
+fn conversion(definition: &Object, faults: &mut Faults) {
+    let at =
+        |path: &[&str]| definition.at(&[&["spec", "conversion"][..], path].concat()).filter(|value| !value.is_null());
+    match definition.str_at(&["spec", "conversion", "strategy"]) {
+        "" => faults.required("spec.conversion.strategy", ""),
+        "None" => {}
+        "Webhook" => {
+            let client = at(&["webhook", "clientConfig"]);
+            match client {
+                None => {
+                    let why = "required when strategy is set to Webhook";
+                    faults.required("spec.conversion.webhookClientConfig", why);
+                }
+                Some(client) => client_config(client, faults),
+            }
+            let reviews = texts(at(&["webhook", "conversionReviewVersions"]));
+            let field = "spec.conversion.conversionReviewVersions";
+            if reviews.is_empty() {
+                faults.required(field, "");
+            } else if !reviews.iter().any(|version| matches!(&**version, "v1" | "v1beta1")) {
+                let said = Value::from(reviews.iter().map(ToString::to_string).collect::<Vec<_>>());
+                faults.invalid(field, &said, "must include at least one of v1, v1beta1");
+            }
+        }
+        other => faults.not_supported("spec.conversion.strategy", &other.into(), &["None", "Webhook"]),
+    }
+}
+
+fn client_config(client: &Value, faults: &mut Faults) {
+    let at = "spec.conversion.webhookClientConfig";
+    let (url, service) =
+        (client.get("url").and_then(Value::as_str), client.get("service").filter(|one| !one.is_null()));
+    match (url, service) {
+        (Some(_), Some(_)) | (None, None) => faults.required(at, "exactly one of url or service is required"),
+        (Some(url), None) if !url.starts_with("https://") => {
+            let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+            faults.invalid(&format!("{at}.url"), &url.into(), why);
+        }
+        (Some(_), None) => {}
+        (None, Some(service)) => {
+            for field in ["name", "namespace"] {
+                if service.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
+                    faults.required(&format!("{at}.service.{field}"), "");
+                }
+            }
+        }
+    }
+}
+
+fn stored_versions(definition: &Object, faults: &mut Faults) {
+    let stored = texts(definition.at(&["status", "storedVersions"]));
+    if stored.is_empty() {
+        faults.invalid("status.storedVersions", &Value::Null, "must have at least one stored version");
+    }
+    for (index, name) in stored.iter().enumerate() {
+        if !versions(definition).iter().any(|version| version["name"] == **name) {
+            let why = format!(
+                "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions \
+                 until a storage migration ensures no data remains persisted in {name} and removes {name} from \
+                 status.storedVersions"
+            );
+            faults.invalid(&format!("status.storedVersions[{index}]"), &(&**name).into(), &why);
+        }
+    }
+}
+
+/// What may not change of a definition whose kind is served.
+fn immutable(definition: &Object, old: &Object, faults: &mut Faults) {
+    let mut kept: Vec<&[&str]> = vec![&["spec", "group"], &["spec", "names", "plural"]];
+    if super::is_established(old) {
+        kept.extend([&["spec", "scope"][..], &["spec", "names", "kind"]]);
+    }
+    for path in kept {
+        let said = definition.at(path).cloned().unwrap_or_default();
+        if old.at(path) != definition.at(path) {
+            faults.invalid(&path.join("."), &said, "field is immutable");
+        }
+    }
+}

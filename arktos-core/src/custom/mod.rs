@@ -1,0 +1,49 @@
+//! Custom kinds: kinds that a definition, and not a data file, says everything of.
+//!
+//! A [`Structural`] schema is to a custom kind what the data files' schemas and rules are to a built-in one. The road
+//! asks it through the same functions ([`schema::read`](crate::schema::read),
+//! [`rules::admit_create`](crate::rules::admit_create) and their like).
+//!
+//! | question | module |
+//! |---|---|
+//! | the schema in memory | `structural` |
+//! | what a body loses: unknown fields, nulls | `prune` |
+//! | what it gains: defaults | `fill` |
+//! | what must hold of values | `check`, `format` |
+//! | rules in CEL: what they say, whether they may be taken, types and costs | `cel`, `rule_faults`, `cel_types` |
+//! | what patches, apply and OpenAPI see of it | `shape` |
+//! | where columns, scales and selectable fields find their values | `json_path` |
+//! | the kinds that a definition defines | `kinds` |
+//! | what a definition must be like | `definition`, `schema_faults` |
+//! | which names a definition gets, and whether it is served | `names` |
+
+mod cel;
+mod cel_types;
+mod check;
+mod definition;
+mod fill;
+mod format;
+mod json_path;
+mod kinds;
+mod names;
+mod prune;
+mod read;
+mod rule_faults;
+mod schema_faults;
+mod shape;
+mod structural;
+
+pub use json_path::{JsonPath, PathFault};
+pub use kinds::{Own, Scale, ScalePath, kinds_of, stored_form, version_order};
+pub use names::{
+    FINALIZER, Neighbour, deletion_failed, deletion_finished, deletion_progresses, is_established, mark_terminating,
+    settle, used_names,
+};
+pub use structural::Structural;
+
+pub(crate) use check::validate;
+pub(crate) use definition::{prepare_create, prepare_update, validate as validate_definition};
+pub(crate) use kinds::to_stored;
+pub(crate) use read::{complete, decode, drop_unknown};
+pub(crate) use schema_faults::faults_of as schema_faults;
+pub(crate) use shape::shape_of;

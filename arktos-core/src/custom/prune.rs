@@ -1,0 +1,128 @@
+//! What a body loses: fields that its schema does not know, and nulls that stand for nothing.
+
+use serde_json::{Map, Value};
+
+use super::structural::{Structural, Values};
+
+/// Fields that every object has, at the root and where an object is embedded.
+const OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// Takes away the fields that a schema does not know, and says which. `root` says whether the value is a whole object.
+pub(super) fn prune(schema: &Structural, value: &mut Value, root: bool) -> Vec<String> {
+    let mut unknown = Vec::new();
+    walk(schema, value, root, &mut String::new(), &mut unknown);
+    unknown.sort();
+    unknown
+}
+
+fn walk(schema: &Structural, value: &mut Value, object: bool, path: &mut String, unknown: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => fields(schema, map, object || schema.embedded, path, unknown),
+        Value::Array(list) => {
+            let Some(items) = &schema.items else { return };
+            for (index, item) in list.iter_mut().enumerate() {
+                below(path, &format!("[{index}]"), |path| walk(items, item, false, path, unknown));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fields(
+    schema: &Structural,
+    map: &mut Map<String, Value>,
+    object: bool,
+    path: &mut String,
+    unknown: &mut Vec<String>,
+) {
+    let known = |name: &str| {
+        schema.properties.contains_key(name)
+            || schema.preserve
+            || !matches!(schema.values, Values::None)
+            || object && OBJECT.contains(&name)
+    };
+    map.retain(|name, _| {
+        let keep = known(name);
+        if !keep {
+            unknown.push(joined(path, name));
+        }
+        keep
+    });
+    for (name, value) in map.iter_mut() {
+        if object && OBJECT.contains(&name.as_str()) {
+            continue; // looked at by those who know metadata
+        }
+        let Some(field) = schema.field(name) else { continue };
+        below(path, name, |path| walk(field, value, false, path, unknown));
+    }
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Does something with a longer path, which is as it was afterwards.
+fn below(path: &mut String, step: &str, act: impl FnOnce(&mut String)) {
+    let length = path.len();
+    if !path.is_empty() && !step.starts_with('[') {
+        path.push('.');
+    }
+    path.push_str(step);
+    act(path);
+    path.truncate(length);
+}
+
+/// Takes away nulls of fields that are not nullable and have no default.
+pub(super) fn drop_nulls(schema: &Structural, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|name, value| {
+                let field = schema.field(name);
+                !(value.is_null() && field.is_some_and(|field| !field.nullable && field.default.is_none()))
+            });
+            for (name, value) in map.iter_mut() {
+                if let Some(field) = schema.field(name) {
+                    drop_nulls(field, value);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = &schema.items {
+                list.iter_mut().for_each(|item| drop_nulls(items, item));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The objects embedded in a value, with where they stand.
+pub(super) fn embedded(schema: &Structural, value: &mut Value, act: &mut dyn FnMut(&str, &mut Map<String, Value>)) {
+    inner(schema, value, &mut String::new(), act);
+}
+
+fn inner(
+    schema: &Structural,
+    value: &mut Value,
+    path: &mut String,
+    act: &mut dyn FnMut(&str, &mut Map<String, Value>),
+) {
+    match value {
+        Value::Object(map) => {
+            if schema.embedded && !path.is_empty() {
+                act(path, map);
+            }
+            for (name, value) in map.iter_mut() {
+                if let Some(field) = schema.field(name) {
+                    below(path, name, |path| inner(field, value, path, act));
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = &schema.items else { return };
+            for (index, item) in list.iter_mut().enumerate() {
+                below(path, &format!("[{index}]"), |path| inner(items, item, path, act));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,263 @@
+//! Whether the rules of a schema may be taken: what is said beside them, whether they can be read, what they may cost.
+
+use kube_cel::cel::Program;
+use serde_json::Value;
+
+use super::cel_types::{Kind, Seen, count};
+use super::schema_faults::field_path_leads;
+use super::structural::{Structural, Values};
+use crate::rules::fault::Faults;
+use crate::schema::ListKind;
+
+/// What one rule may cost.
+const RULE_BUDGET: u64 = 10_000_000;
+/// What all rules of a schema may cost together.
+const SCHEMA_BUDGET: u64 = 100_000_000;
+/// Checks all rules of a schema; those that `old` has as well may cost what they did.
+pub(super) fn check(schema: &Value, old: Option<&Value>, at: &str, faults: &mut Faults) {
+    let compiled = Structural::compile(schema);
+    if !compiled.ruled {
+        return;
+    }
+    let mut walk = Walk { total: 0, known: Vec::new(), faults };
+    if let Some(old) = old {
+        rules_of(old, &mut walk.known);
+    }
+    walk.node(schema, &compiled, at, &Place { times: 1, correlates: true, root: true });
+    if walk.total > SCHEMA_BUDGET {
+        let name = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        let why = over_budget(name, walk.total, SCHEMA_BUDGET);
+        walk.faults.forbidden(at, &why);
+    }
+}
+
+fn rules_of(schema: &Value, all: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            for (name, value) in map {
+                match (name.as_str(), value) {
+                    ("x-kubernetes-validations", Value::Array(rules)) => {
+                        all.extend(rules.iter().filter_map(|rule| rule["rule"].as_str().map(str::to_owned)));
+                    }
+                    _ => rules_of(value, all),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|item| rules_of(item, all)),
+        _ => {}
+    }
+}
+
+fn over_budget(name: &str, cost: u64, budget: u64) -> String {
+    #[allow(clippy::cast_precision_loss)]
+    let factor = cost as f64 / budget as f64;
+    let factor = match factor {
+        factor if factor > 100.0 => "more than 100x".to_owned(),
+        factor if factor < 1.5 => format!("{factor:.6}x"),
+        factor => format!("{factor:.1}x"),
+    };
+    format!(
+        "{name} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and \
+         maxLength where arrays, maps, and strings are declared)"
+    )
+}
+
+/// Where a part of a schema stands.
+struct Place {
+    /// How often its value may be there.
+    times: u64,
+    /// Whether its value can be found in the old object.
+    correlates: bool,
+    root: bool,
+}
+
+struct Walk<'a> {
+    total: u64,
+    /// The rules that were there before.
+    known: Vec<String>,
+    faults: &'a mut Faults,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, schema: &Value, compiled: &Structural, at: &str, place: &Place) {
+        let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+        for (index, rule) in rules.enumerate() {
+            self.rule(rule, schema, compiled, &format!("{at}.x-kubernetes-validations[{index}]"), place);
+        }
+        for (name, field) in &compiled.properties {
+            let below = Place { root: false, ..*place };
+            self.node(&schema["properties"][&**name], field, &format!("{at}.properties[{name}]"), &below);
+        }
+        if let Some(items) = &compiled.items {
+            let times = place.times.saturating_mul(count(compiled.limits.max_items, items));
+            let below = Place { times, correlates: place.correlates && compiled.list == ListKind::Map, root: false };
+            self.node(&schema["items"], items, &format!("{at}.items"), &below);
+        }
+        if let Values::Schema(values) = &compiled.values {
+            let times = place.times.saturating_mul(count(compiled.limits.max_properties, values));
+            let below = Place { times, root: false, ..*place };
+            self.node(&schema["additionalProperties"], values, &format!("{at}.additionalProperties"), &below);
+        }
+    }
+
+    fn rule(&mut self, rule: &Value, schema: &Value, compiled: &Structural, at: &str, place: &Place) {
+        let text = |field: &str| rule.get(field).and_then(Value::as_str).unwrap_or("");
+        self.words(rule, schema, at);
+        let source = text("rule");
+        if source.trim().is_empty() {
+            return;
+        }
+        let seen = Seen { schema: compiled, root: place.root, optional: rule["optionalOldSelf"] == true };
+        match seen.compile(source) {
+            Err(why) => {
+                let why = format!("compilation failed: {why}");
+                self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), &why);
+            }
+            Ok(typed) if !matches!(typed.kind, Kind::Bool | Kind::Any) => {
+                let why = "cel expression must evaluate to a bool";
+                self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), why);
+            }
+            Ok(typed) => {
+                let compares =
+                    Program::compile(source).is_ok_and(|program| program.references().has_variable("oldSelf"));
+                if compares && !place.correlates {
+                    let why = "oldSelf cannot be used on the uncorrelatable portion of the schema";
+                    self.faults.invalid(&format!("{at}.rule"), &source.into(), why);
+                }
+                let cost = typed.cost.saturating_mul(place.times);
+                self.total = self.total.saturating_add(cost);
+                if cost > RULE_BUDGET && !self.known.iter().any(|known| known == source) {
+                    let why = over_budget("estimated rule cost", cost, RULE_BUDGET);
+                    self.faults.forbidden(&format!("{at}.rule"), &why);
+                }
+            }
+        }
+        let message = text("messageExpression");
+        if message.trim().is_empty() {
+            return;
+        }
+        match seen.compile(message) {
+            Err(why) => {
+                let why = format!("messageExpression compilation failed: {why}");
+                self.faults.invalid_text(&format!("{at}.messageExpression"), &shown(rule), &why);
+            }
+            Ok(typed) if !matches!(typed.kind, Kind::Text | Kind::Any) => {
+                let why = "messageExpression must evaluate to a string";
+                self.faults.invalid_text(&format!("{at}.messageExpression"), &shown(rule), why);
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// What is said beside the rule.
+    fn words(&mut self, rule: &Value, schema: &Value, at: &str) {
+        let text = |field: &str| rule.get(field).and_then(Value::as_str).unwrap_or("");
+        let faults = &mut *self.faults;
+        if text("rule").trim().is_empty() {
+            faults.required(&format!("{at}.rule"), "rule is not specified");
+        }
+        if text("rule").contains('\n') && text("message").is_empty() {
+            let why = "message must be specified if rule contains line breaks";
+            faults.required(&format!("{at}.message"), why);
+        }
+        let message = text("message");
+        if !message.is_empty() && message.trim().is_empty() {
+            faults.invalid(&format!("{at}.message"), &message.into(), "message must be non-empty if specified");
+        } else if message.trim().contains('\n') {
+            faults.invalid(&format!("{at}.message"), &message.into(), "message must not contain line breaks");
+        }
+        let expression = text("messageExpression");
+        if !expression.is_empty() && expression.trim().is_empty() {
+            let why = "messageExpression must be non-empty if specified";
+            faults.required(&format!("{at}.messageExpression"), why);
+        }
+        let reasons = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+        if !text("reason").is_empty() && !reasons.contains(&text("reason")) {
+            faults.not_supported(&format!("{at}.reason"), &text("reason").into(), &reasons);
+        }
+        let path = text("fieldPath");
+        if !path.is_empty() && !field_path_leads(schema, path) {
+            let why = "fieldPath must be a valid path: does not refer to a valid field";
+            faults.invalid(&format!("{at}.fieldPath"), &path.into(), why);
+        }
+    }
+}
+
+/// A rule as upstream holds it, which is how its messages show it.
+fn shown(rule: &Value) -> String {
+    let text = |field: &str| Value::from(rule.get(field).and_then(Value::as_str).unwrap_or(""));
+    format!(
+        "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
+        text("rule"),
+        text("message"),
+        text("messageExpression"),
+        rule["reason"],
+        text("fieldPath"),
+        rule["optionalOldSelf"],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(schema: &Value) -> Vec<(String, String)> {
+        let mut faults = Faults::default();
+        check(schema, None, "s", &mut faults);
+        faults.0.into_iter().map(|fault| (fault.field, fault.message)).collect()
+    }
+
+    fn one(schema: Value, rule: &str) -> Vec<(String, String)> {
+        let mut schema = schema;
+        schema["x-kubernetes-validations"] = json!([{ "rule": rule }]);
+        told(&json!({"type": "object", "properties": {"a": schema}}))
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_its_place() {
+        let text = json!({"type": "string", "maxLength": 10});
+        let object = json!({"type": "object", "properties": {"b": {"type": "integer"}}});
+        for (schema, rule, what) in [
+            (
+                &text,
+                "self.foo == 1",
+                "ERROR: <input>:1:5: type 'string' does not support field selection\n | self.foo == 1\n | ....^",
+            ),
+            (&text, "self +", "ERROR: <input>:1:7: Syntax error"),
+            (&text, "other == 1", "ERROR: <input>:1:1: undeclared reference to 'other' (in container '')"),
+            (
+                &text,
+                "self == 1",
+                "ERROR: <input>:1:6: found no matching overload for '_==_' applied to '(string, int)'",
+            ),
+            (&object, "self.c == 1", "ERROR: <input>:1:5: undefined field 'c'"),
+            (&text, "self.odd()", "undeclared reference to 'odd'"),
+            (&object, "self.b", "must evaluate to a bool"),
+        ] {
+            let told = one(schema.clone(), rule);
+            let [(field, message)] = told.as_slice() else { panic!("{rule}: {told:?}") };
+            assert_eq!(field, "s.properties[a].x-kubernetes-validations[0].rule");
+            assert!(message.contains(what), "{rule}: {message}");
+        }
+        for rule in ["self.b > 1 && self.b < 3.5", "has(self.b)", "type(self.b) == int", "self.b in [1, 2]"] {
+            assert_eq!(one(object.clone(), rule), [], "{rule}");
+        }
+    }
+
+    #[test]
+    fn rules_over_what_has_no_limit_cost_too_much() {
+        let list = |limit: bool| {
+            let mut list = json!({"type": "array", "items": {"type": "string"}});
+            if limit {
+                list["maxItems"] = json!(10);
+                list["items"]["maxLength"] = json!(20);
+            }
+            list
+        };
+        let rule = "self.all(x, self.exists_one(y, x == y))";
+        assert_eq!(one(list(true), rule), []);
+        let told = one(list(false), rule);
+        assert!(told[0].1.contains("estimated rule cost exceeds budget by factor of more than 100x"), "{told:?}");
+    }
+}

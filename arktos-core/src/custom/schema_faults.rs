@@ -1,0 +1,404 @@
+//! What is wrong with the schema of a definition. (apiextensions' validation and structural schemas, in their words.)
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::check::default_faults;
+use super::structural::{Structural, texts};
+use super::{cel, prune, rule_faults};
+use crate::rules::fault::Faults;
+
+/// The faults of the schema of a version, which stands at a path; `old` is the schema that it replaces.
+pub(super) fn of_version(version: &Value, old: Option<&Value>, at: &str, faults: &mut Faults) {
+    let schema = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
+    let before = faults.0.len();
+    faults_of(schema, at, faults);
+    if faults.0.len() == before {
+        rule_faults::check(schema, old, at, faults);
+    }
+}
+
+/// The faults of a schema, but for those of its rules in CEL.
+pub(crate) fn faults_of(schema: &Value, at: &str, faults: &mut Faults) {
+    let empty = Map::new();
+    let map = schema.as_object().unwrap_or(&empty);
+    match text(map, "type") {
+        "" => faults.required(&format!("{at}.type"), "must not be empty at the root"),
+        "object" => {}
+        other => {
+            faults.invalid(&format!("{at}.type"), &other.into(), "must be object at the root");
+            return;
+        }
+    }
+    if map.get("nullable") == Some(&Value::Bool(true)) {
+        faults.forbidden(&format!("{at}.nullable"), "nullable cannot be true at the root");
+    }
+    Node { map, at, level: Level::Root }.check(faults);
+}
+
+/// What a part of a schema is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Root,
+    Field,
+    Item,
+    Value,
+}
+
+/// A part of a schema.
+struct Node<'a> {
+    map: &'a Map<String, Value>,
+    at: &'a str,
+    level: Level,
+}
+
+fn text<'a>(map: &'a Map<String, Value>, keyword: &str) -> &'a str {
+    map.get(keyword).and_then(Value::as_str).unwrap_or("")
+}
+
+fn flag(map: &Map<String, Value>, keyword: &str) -> bool {
+    map.get(keyword) == Some(&Value::Bool(true))
+}
+
+fn below<'a>(map: &'a Map<String, Value>, keyword: &str) -> Option<&'a Map<String, Value>> {
+    map.get(keyword).and_then(Value::as_object)
+}
+
+impl Node<'_> {
+    fn child(&self, name: &str) -> String {
+        format!("{}.{name}", self.at)
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        self.keywords(faults);
+        self.type_of(faults);
+        self.lists(faults);
+        self.objects(faults);
+        self.default(faults);
+        self.alternatives(faults);
+        let map = self.map;
+        for (name, schema) in below(map, "properties").into_iter().flatten() {
+            let at = self.child(&format!("properties[{name}]"));
+            let root = self.level == Level::Root || flag(map, "x-kubernetes-embedded-resource");
+            if root && matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
+                of_object(name, schema, &at, faults);
+                continue;
+            }
+            if let Some(map) = schema.as_object() {
+                Node { map, at: &at, level: Level::Field }.check(faults);
+            }
+        }
+        if let Some(items) = below(map, "items") {
+            Node { map: items, at: &self.child("items"), level: Level::Item }.check(faults);
+        }
+        if let Some(values) = below(map, "additionalProperties") {
+            Node { map: values, at: &self.child("additionalProperties"), level: Level::Value }.check(faults);
+        }
+    }
+
+    /// What may not be said at all.
+    fn keywords(&self, faults: &mut Faults) {
+        let map = self.map;
+        let said = |keyword: &str| {
+            map.get(keyword).is_some_and(|value| match value {
+                Value::Null => false,
+                Value::String(text) => !text.is_empty(),
+                Value::Object(map) => !map.is_empty(),
+                _ => true,
+            })
+        };
+        for keyword in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
+            if said(keyword) {
+                faults.forbidden(&self.child(keyword), &format!("{keyword} is not supported"));
+            }
+        }
+        if text(map, "type") == "null" {
+            let why = "type cannot be set to null, use nullable as an alternative";
+            faults.forbidden(&self.child("type"), why);
+        }
+        if flag(map, "uniqueItems") {
+            let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+            faults.forbidden(&self.child("uniqueItems"), why);
+        }
+        if map.get("items").is_some_and(Value::is_array) {
+            faults.forbidden(&self.child("items"), "items must be a schema object and not an array");
+        }
+        if map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(false)) {
+            let why = "must be true or undefined";
+            faults.invalid(&self.child("x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
+        }
+        let pattern = text(map, "pattern");
+        if let Err(error) = Regex::new(pattern) {
+            let why = format!("must be a valid regular expression, but isn't: {error}");
+            faults.invalid(&self.child("pattern"), &pattern.into(), &why);
+        }
+    }
+
+    fn type_of(&self, faults: &mut Faults) {
+        let map = self.map;
+        let (type_name, either) = (text(map, "type"), flag(map, "x-kubernetes-int-or-string"));
+        if either && !type_name.is_empty() {
+            let why = "must be empty if x-kubernetes-int-or-string is true";
+            faults.invalid(&self.child("type"), &type_name.into(), why);
+        }
+        let known = ["", "array", "boolean", "integer", "null", "number", "object", "string"];
+        if !known.contains(&type_name) {
+            faults.not_supported(&self.child("type"), &type_name.into(), &known[1..]);
+        }
+        if type_name.is_empty() && !either && !flag(map, "x-kubernetes-preserve-unknown-fields") {
+            let what = match self.level {
+                Level::Root => return,
+                Level::Field => "specified object fields",
+                Level::Item => "specified array items",
+                Level::Value => "specified object fields",
+            };
+            faults.required(&self.child("type"), &format!("must not be empty for {what}"));
+        }
+        if flag(map, "x-kubernetes-embedded-resource") {
+            if type_name != "object" {
+                let why = "must be object if x-kubernetes-embedded-resource is true";
+                faults.invalid(&self.child("type"), &type_name.into(), why);
+            }
+            let named = below(map, "properties").is_some_and(|fields| !fields.is_empty());
+            if !named && !flag(map, "x-kubernetes-preserve-unknown-fields") {
+                let why = "must not be empty if x-kubernetes-embedded-resource is true without \
+                           x-kubernetes-preserve-unknown-fields";
+                faults.required(&self.child("properties"), why);
+            }
+        }
+    }
+
+    fn lists(&self, faults: &mut Faults) {
+        let map = self.map;
+        let (type_name, list) = (text(map, "type"), text(map, "x-kubernetes-list-type"));
+        if type_name == "array" && !map.contains_key("items") {
+            faults.required(&self.child("items"), "must be specified");
+        }
+        if !list.is_empty() {
+            if type_name != "array" {
+                self.wrong_type(type_name, "must be array if x-kubernetes-list-type is specified", faults);
+            }
+            if !["atomic", "map", "set"].contains(&list) {
+                faults.not_supported(&self.child("x-kubernetes-list-type"), &list.into(), &["atomic", "map", "set"]);
+            }
+        }
+        let keys = texts(map.get("x-kubernetes-list-map-keys"));
+        if !keys.is_empty() && list != "map" {
+            let (at, why) =
+                (self.child("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
+            if list.is_empty() { faults.required(&at, why) } else { faults.invalid(&at, &list.into(), why) }
+        }
+        match list {
+            "map" => self.keys(&keys, faults),
+            "set" => self.set(faults),
+            _ => {}
+        }
+    }
+
+    fn wrong_type(&self, found: &str, why: &str, faults: &mut Faults) {
+        let at = self.child("type");
+        if found.is_empty() { faults.required(&at, why) } else { faults.invalid(&at, &found.into(), why) }
+    }
+
+    fn keys(&self, keys: &[Box<str>], faults: &mut Faults) {
+        let at = self.child("x-kubernetes-list-map-keys");
+        if keys.is_empty() {
+            faults.required(&at, "must not be empty if x-kubernetes-list-type is map");
+        }
+        let Some(items) = below(self.map, "items") else {
+            let why = "must have a schema if x-kubernetes-list-type is map";
+            return faults.required(&self.child("items"), why);
+        };
+        if text(items, "type") != "object" {
+            let why = "must be object if parent array's x-kubernetes-list-type is map";
+            faults.invalid(&self.child("items.type"), &text(items, "type").into(), why);
+        }
+        let required = texts(items.get("required"));
+        for (index, key) in keys.iter().enumerate() {
+            let Some(field) = below(items, "properties").and_then(|fields| fields.get(&**key)) else {
+                let why = "entries must all be names of item properties";
+                faults.invalid(&format!("{at}[{index}]"), &(&**key).into(), why);
+                continue;
+            };
+            let field_at = self.child(&format!("items.properties[{key}]"));
+            let type_name = field.get("type").and_then(Value::as_str).unwrap_or("");
+            if matches!(type_name, "object" | "array") {
+                let why = "must be a scalar type if parent array's x-kubernetes-list-type is map";
+                faults.invalid(&format!("{field_at}.type"), &type_name.into(), why);
+            }
+            if field.get("nullable") == Some(&Value::Bool(true)) {
+                let why = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
+                faults.forbidden(&format!("{field_at}.nullable"), why);
+            }
+            if !required.contains(key) && field.get("default").is_none_or(Value::is_null) {
+                let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a \
+                           required property";
+                faults.required(&format!("{field_at}.default"), why);
+            }
+            if keys[..index].contains(key) {
+                faults.duplicate(&format!("{at}[{index}]"), &(&**key).into());
+            }
+        }
+    }
+
+    /// The items of a set are plain, or owned as one.
+    fn set(&self, faults: &mut Faults) {
+        let Some(items) = below(self.map, "items") else { return };
+        match text(items, "type") {
+            "array" if !matches!(text(items, "x-kubernetes-list-type"), "" | "atomic") => {
+                let why = "forbidden as the type of the items of a list with x-kubernetes-list-type=set must be atomic";
+                faults.forbidden(&self.child("items.x-kubernetes-list-type"), why);
+            }
+            "object" if text(items, "x-kubernetes-map-type") != "atomic" => {
+                let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
+                let said = text(items, "x-kubernetes-map-type");
+                faults.invalid(&self.child("items.x-kubernetes-map-type"), &said.into(), why);
+            }
+            _ => {}
+        }
+        if items.get("nullable") == Some(&Value::Bool(true)) {
+            faults.forbidden(&self.child("items.nullable"), "cannot be nullable when x-kubernetes-list-type is set");
+        }
+    }
+
+    fn objects(&self, faults: &mut Faults) {
+        let map = self.map;
+        let kind = text(map, "x-kubernetes-map-type");
+        if !kind.is_empty() {
+            if text(map, "type") != "object" {
+                self.wrong_type(text(map, "type"), "must be object if x-kubernetes-map-type is specified", faults);
+            }
+            if !["atomic", "granular"].contains(&kind) {
+                faults.not_supported(&self.child("x-kubernetes-map-type"), &kind.into(), &["atomic", "granular"]);
+            }
+        }
+        let at = self.child("additionalProperties");
+        let named = below(map, "properties").is_some_and(|fields| !fields.is_empty());
+        match map.get("additionalProperties") {
+            Some(Value::Bool(false)) => faults.forbidden(&at, "additionalProperties cannot be set to false"),
+            Some(Value::Bool(true) | Value::Object(_)) if named => {
+                faults.forbidden(&at, "additionalProperties and properties are mutual exclusive");
+            }
+            Some(Value::Bool(true) | Value::Object(_)) if self.level == Level::Root => {
+                faults.forbidden(&at, "must not be used at the root");
+            }
+            _ => {}
+        }
+    }
+
+    fn default(&self, faults: &mut Faults) {
+        let Some(default) = self.map.get("default") else { return };
+        let at = self.child("default");
+        if self.level == Level::Root {
+            return faults.forbidden(&at, "must not be set");
+        }
+        let schema = Structural::compile(&Value::Object(self.map.clone()));
+        let mut pruned = default.clone();
+        if let Some(first) = prune::prune(&schema, &mut pruned, false).first() {
+            let why = format!("must not have unknown fields: {first}");
+            return faults.invalid(&at, default, &why);
+        }
+        default_faults(&schema, default, &at, faults);
+    }
+
+    /// `allOf` and its like may say what must hold, and not what there is.
+    fn alternatives(&self, faults: &mut Faults) {
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            let list = self.map.get(keyword).and_then(Value::as_array).into_iter().flatten();
+            for (index, schema) in list.enumerate() {
+                if let Some(map) = schema.as_object() {
+                    self.nested(map, self.map, &self.child(&format!("{keyword}[{index}]")), faults);
+                }
+            }
+        }
+        if let Some(not) = below(self.map, "not") {
+            self.nested(not, self.map, &self.child("not"), faults);
+        }
+    }
+
+    fn nested(&self, map: &Map<String, Value>, of: &Map<String, Value>, at: &str, faults: &mut Faults) {
+        let either = flag(of, "x-kubernetes-int-or-string");
+        for keyword in [
+            "type",
+            "default",
+            "title",
+            "description",
+            "nullable",
+            "additionalProperties",
+            "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-embedded-resource",
+            "x-kubernetes-int-or-string",
+            "x-kubernetes-list-type",
+            "x-kubernetes-list-map-keys",
+            "x-kubernetes-map-type",
+        ] {
+            // How an integer or a text is said the long way is the exception.
+            let allowed = keyword == "type" && either;
+            let said = map.get(keyword).is_some_and(|value| !value.is_null() && *value != Value::Bool(false));
+            if said && !allowed {
+                faults.forbidden(&format!("{at}.{keyword}"), "must be empty to be structural");
+            }
+        }
+        for (name, schema) in below(map, "properties").into_iter().flatten() {
+            let at = format!("{at}.properties[{name}]");
+            let known = below(of, "properties").and_then(|fields| fields.get(name)).and_then(Value::as_object);
+            match (known, schema.as_object()) {
+                (Some(known), Some(schema)) => self.nested(schema, known, &at, faults),
+                (None, _) => {
+                    let missing = self.child(&format!("properties[{name}]"));
+                    faults.required(&missing, &format!("because it is defined in {at}"));
+                }
+                _ => {}
+            }
+        }
+        if let Some(items) = below(map, "items") {
+            match below(of, "items") {
+                Some(known) => self.nested(items, known, &format!("{at}.items"), faults),
+                None => faults.required(&self.child("items"), &format!("because it is defined in {at}.items")),
+            }
+        }
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            let list = map.get(keyword).and_then(Value::as_array).into_iter().flatten();
+            for (index, schema) in list.enumerate() {
+                if let Some(schema) = schema.as_object() {
+                    self.nested(schema, of, &format!("{at}.{keyword}[{index}]"), faults);
+                }
+            }
+        }
+        if let Some(not) = below(map, "not") {
+            self.nested(not, of, &format!("{at}.not"), faults);
+        }
+    }
+}
+
+/// What every object has is not said again, but for the form of its name.
+fn of_object(name: &str, schema: &Value, at: &str, faults: &mut Faults) {
+    let empty = Map::new();
+    let map = schema.as_object().unwrap_or(&empty);
+    let wanted = if name == "metadata" { "object" } else { "string" };
+    if text(map, "type") != wanted {
+        faults.invalid(&format!("{at}.type"), &text(map, "type").into(), &format!("must be {wanted}"));
+    }
+    if name != "metadata" {
+        return;
+    }
+    let only = |map: &Map<String, Value>| {
+        map.keys().all(|keyword| matches!(keyword.as_str(), "type" | "properties" | "description"))
+    };
+    let fields = below(map, "properties").into_iter().flatten();
+    let names = fields.clone().all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
+    if !only(map) || !names {
+        let why = "must not specify anything other than name and generateName, but metadata is implicitly specified";
+        faults.forbidden(at, why);
+    }
+    for (name, schema) in fields.filter(|_| names) {
+        if let Some(map) = schema.as_object() {
+            Node { map, at: &format!("{at}.properties[{name}]"), level: Level::Field }.check(faults);
+        }
+    }
+}
+
+/// Whether what a rule's `fieldPath` names is there.
+pub(super) fn field_path_leads(schema: &Value, path: &str) -> bool {
+    cel::leads_somewhere(&Structural::compile(schema), path)
+}

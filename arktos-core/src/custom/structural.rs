@@ -1,0 +1,183 @@
+//! The schema in memory: compiled once, shared by all who have the same.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::cel::Rule;
+use super::format::Format;
+use crate::schema::ListKind;
+
+/// A structural schema, or a part of one.
+#[derive(Debug, Default)]
+pub struct Structural {
+    /// The type; empty where the schema leaves it open.
+    pub(super) type_name: Box<str>,
+    pub(super) nullable: bool,
+    pub(super) default: Option<Value>,
+    pub(super) properties: BTreeMap<Box<str>, Structural>,
+    pub(super) items: Option<Box<Structural>>,
+    /// What the values of a map are like.
+    pub(super) values: Values,
+    /// Whether fields that it does not name are kept.
+    pub(super) preserve: bool,
+    /// Whether the value is an object with type and metadata of its own.
+    pub(super) embedded: bool,
+    pub(super) int_or_string: bool,
+    pub(super) list: ListKind,
+    pub(super) keys: Box<[Box<str>]>,
+    /// Whether apply owns the object as one.
+    pub(super) atomic: bool,
+    pub(super) limits: Limits,
+    pub(super) rules: Box<[Rule]>,
+    /// Whether it, or anything in it, has a default.
+    pub(super) fills: bool,
+    /// Whether it, or anything in it, has rules in CEL.
+    pub(super) ruled: bool,
+}
+
+/// What the values of a map are like.
+#[derive(Debug, Default)]
+pub(super) enum Values {
+    /// It is no map.
+    #[default]
+    None,
+    /// Anything.
+    Any,
+    /// As a schema says.
+    Schema(Box<Structural>),
+}
+
+/// What must hold of a value beside its type.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub(super) format: Option<Format>,
+    /// How wide an integer or number is said to be.
+    pub(super) width: Box<str>,
+    pub(super) minimum: Option<(f64, bool)>,
+    pub(super) maximum: Option<(f64, bool)>,
+    pub(super) multiple_of: Option<f64>,
+    pub(super) min_length: Option<u64>,
+    pub(super) max_length: Option<u64>,
+    pub(super) pattern: Option<(Box<str>, Option<Regex>)>,
+    pub(super) min_items: Option<u64>,
+    pub(super) max_items: Option<u64>,
+    pub(super) min_properties: Option<u64>,
+    pub(super) max_properties: Option<u64>,
+    pub(super) required: Box<[Box<str>]>,
+    pub(super) options: Box<[Value]>,
+    pub(super) all_of: Box<[Structural]>,
+    pub(super) any_of: Box<[Structural]>,
+    pub(super) one_of: Box<[Structural]>,
+    pub(super) not: Option<Box<Structural>>,
+}
+
+impl Structural {
+    /// Compiles a schema (`openAPIV3Schema`). What it says wrongly counts as not said: definitions are validated when
+    /// they are written.
+    #[must_use]
+    pub fn compile(schema: &Value) -> Self {
+        let empty = Map::new();
+        let map = schema.as_object().unwrap_or(&empty);
+        let flag = |keyword: &str| map.get(keyword) == Some(&Value::Bool(true));
+        let text = |keyword: &str| map.get(keyword).and_then(Value::as_str).unwrap_or("");
+        let properties: BTreeMap<Box<str>, Self> = map
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .map(|(name, schema)| (name.as_str().into(), Self::compile(schema)))
+            .collect();
+        let items = map.get("items").filter(|items| items.is_object()).map(|items| Box::new(Self::compile(items)));
+        let values = match map.get("additionalProperties") {
+            Some(Value::Bool(true)) => Values::Any,
+            Some(schema @ Value::Object(_)) => Values::Schema(Box::new(Self::compile(schema))),
+            _ => Values::None,
+        };
+        let mut compiled = Self {
+            type_name: text("type").into(),
+            nullable: flag("nullable"),
+            default: map.get("default").cloned(),
+            properties,
+            items,
+            values,
+            preserve: flag("x-kubernetes-preserve-unknown-fields"),
+            embedded: flag("x-kubernetes-embedded-resource"),
+            int_or_string: flag("x-kubernetes-int-or-string"),
+            list: match text("x-kubernetes-list-type") {
+                "set" => ListKind::Set,
+                "map" => ListKind::Map,
+                _ => ListKind::Atomic,
+            },
+            keys: texts(map.get("x-kubernetes-list-map-keys")),
+            atomic: text("x-kubernetes-map-type") == "atomic",
+            limits: limits(map),
+            rules: Rule::all(schema),
+            fills: false,
+            ruled: false,
+        };
+        compiled.fills = compiled.default.is_some() || compiled.children().any(|child| child.fills);
+        compiled.ruled = !compiled.rules.is_empty() || compiled.children().any(|child| child.ruled);
+        compiled
+    }
+
+    /// What it says of the fields, the items and the values in it.
+    pub(super) fn children(&self) -> impl Iterator<Item = &Self> {
+        let values = match &self.values {
+            Values::Schema(values) => Some(&**values),
+            _ => None,
+        };
+        self.properties.values().chain(self.items.as_deref()).chain(values)
+    }
+
+    /// What it says of a field.
+    pub(super) fn field(&self, name: &str) -> Option<&Self> {
+        self.properties.get(name).or(match &self.values {
+            Values::Schema(values) => Some(values),
+            _ => None,
+        })
+    }
+
+    /// What it says at a path of plain fields.
+    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |schema, name| schema.properties.get(*name))
+    }
+}
+
+pub(super) fn texts(list: Option<&Value>) -> Box<[Box<str>]> {
+    let items = list.and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(|text| text.as_str().map(Into::into)).collect()
+}
+
+fn limits(map: &Map<String, Value>) -> Limits {
+    let number = |keyword: &str| map.get(keyword).and_then(Value::as_f64);
+    let count = |keyword: &str| map.get(keyword).and_then(Value::as_u64);
+    let flag = |keyword: &str| map.get(keyword) == Some(&Value::Bool(true));
+    let all = |keyword: &str| {
+        let list = map.get(keyword).and_then(Value::as_array).into_iter().flatten();
+        list.map(Structural::compile).collect()
+    };
+    let format = map.get("format").and_then(Value::as_str).unwrap_or("");
+    let pattern = map.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
+    Limits {
+        format: Format::by_name(format),
+        width: if matches!(format, "int32" | "int64" | "float" | "double") { format.into() } else { "".into() },
+        minimum: number("minimum").map(|least| (least, flag("exclusiveMinimum"))),
+        maximum: number("maximum").map(|most| (most, flag("exclusiveMaximum"))),
+        multiple_of: number("multipleOf"),
+        min_length: count("minLength"),
+        max_length: count("maxLength"),
+        pattern: pattern.map(|pattern| (pattern.into(), Regex::new(pattern).ok())),
+        min_items: count("minItems"),
+        max_items: count("maxItems"),
+        min_properties: count("minProperties"),
+        max_properties: count("maxProperties"),
+        required: texts(map.get("required")),
+        options: map.get("enum").and_then(Value::as_array).cloned().unwrap_or_default().into(),
+        all_of: all("allOf"),
+        any_of: all("anyOf"),
+        one_of: all("oneOf"),
+        not: map.get("not").filter(|not| not.is_object()).map(|not| Box::new(Structural::compile(not))),
+    }
+}
