@@ -92,8 +92,8 @@ fn params(call: &Call<'_>, policy: &Object, binding: &Object) -> Result<Vec<Opti
     let Some(reference) = binding.at(&["spec", "paramRef"]) else { return Ok(vec![None]) };
     let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let types = TypeMeta { api_version: text(types, "apiVersion"), kind: text(types, "kind") };
-    let catalog = call.state.kinds.catalog(call.tenant.as_ref());
-    let kind = catalog.kinds().find(|kind| *kind.type_meta == types);
+    let told = call.state.kinds.described(call.tenant.as_ref());
+    let kind = told.catalog.kinds().find(|kind| *kind.type_meta == types);
     let kind = kind.ok_or_else(|| format!("paramKind kind `{}, Kind={}` not known", types.api_version, types.kind))?;
     let found = referred(call, kind, reference, &text(reference, "namespace"), &text(reference, "name"))?;
     match (found.is_empty(), reference["parameterNotFoundAction"].as_str()) {

@@ -85,8 +85,8 @@ impl<'a> Request<'a> {
             lists("apiGroups", group) && lists("apiVersions", version) && self.is_resource(&rule["resources"], resource)
         };
         let others = || {
-            let catalog = self.call.state.kinds.catalog(self.call.tenant.as_ref());
-            let mut kinds = catalog.kinds().filter(|other| other.storage_resource == kind.storage_resource);
+            let told = self.call.state.kinds.described(self.call.tenant.as_ref());
+            let mut kinds = told.catalog.kinds().filter(|other| other.storage_resource == kind.storage_resource);
             kinds.any(|other| is_version(&other.group, &other.version, &other.resource))
         };
         lists("operations", self.operation)
