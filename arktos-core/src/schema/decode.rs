@@ -126,7 +126,7 @@ pub(crate) fn metadata(value: &mut Value, dialect: Dialect) -> Result<Vec<String
         let rest = fault.strip_prefix("unknown field \"").unwrap_or(&fault);
         rest.trim_end_matches('"').to_owned()
     };
-    Ok(complete.faults.into_iter().map(name).collect())
+    Ok(complete.into_faults().into_iter().map(name).collect())
 }
 
 pub(crate) fn cannot_be_handled(type_meta: &TypeMeta, why: &str) -> Status {
