@@ -14,9 +14,10 @@ pub struct Tool {
     pub skipped: &'static str,
 }
 
-/// Every program: its name, an argument with which it says something and ends, its package, what is skipped without it.
+/// Every program: its name, an argument with which it says something and ends, its packages, what is skipped without it.
 const WANTED: [(&str, &str, &str, &str); 4] = [
-    ("protoc", "--version", "protobuf-compiler", "the etcd store (it is not even built)"),
+    // the second has the common message files, which the first only recommends
+    ("protoc", "--version", "protobuf-compiler libprotobuf-dev", "the etcd store (it is not even built)"),
     ("etcd", "--version", "etcd-server", "tests of the etcd store against a real etcd, and the benchmark's peer"),
     ("kubectl", "--help", "kubernetes-client", "end-to-end tests with a real kubectl"),
     ("valgrind", "--version", "valgrind", "counting instructions in benchmarks"),
@@ -30,8 +31,10 @@ pub fn install() -> Vec<Tool> {
 /// As [`install`], for programs by name.
 pub fn install_some(names: &[&str]) -> Vec<Tool> {
     let wanted = || WANTED.iter().filter(|(name, ..)| names.contains(name));
-    let missing: Vec<&str> =
-        wanted().filter(|(name, argument, ..)| !answers(name, argument)).map(|(_, _, package, _)| *package).collect();
+    let missing: Vec<&str> = wanted()
+        .filter(|(name, argument, ..)| !answers(name, argument))
+        .flat_map(|(_, _, packages, _)| packages.split(' '))
+        .collect();
     if !missing.is_empty() {
         println!("missing: {}", missing.join(", "));
         apt_get(&missing);

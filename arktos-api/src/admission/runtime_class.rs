@@ -131,12 +131,12 @@ mod tests {
         let all = json!({"operator": "Exists"});
         let one = json!({"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"});
         let wider = json!({"key": "a", "operator": "Exists"});
-        assert_eq!(merged(vec![one.clone()], vec![wider.clone()]), [wider.clone()]);
-        assert_eq!(merged(vec![one.clone()], vec![one.clone()]), [one.clone()]);
+        assert_eq!(merged(vec![one.clone()], vec![wider.clone()]), vec![wider.clone()]);
+        assert_eq!(merged(vec![one.clone()], vec![one.clone()]), vec![one.clone()]);
         assert_eq!(merged(vec![all.clone()], vec![one.clone(), wider]), [all]);
         let short = json!({"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5});
         let long = json!({"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 9});
-        assert_eq!(merged(vec![short], vec![long.clone()]), [long.clone()]);
+        assert_eq!(merged(vec![short], vec![long.clone()]), vec![long.clone()]);
         assert_eq!(merged(vec![one.clone()], vec![long.clone()]), [one, long]);
     }
 }

@@ -175,9 +175,11 @@ async fn mutating_policies_patch_and_apply_and_are_asked_again_when_they_ask_for
     assert_eq!(made.body["data"], json!({"a": "1", "late": "a", "seen": "late"}), "{}", made.body);
 }
 
+type Answer = Box<dyn Fn(&Value) -> Result<Value, String> + Send + Sync>;
+
 /// Answers reviews as a function says, and keeps what it was asked.
 struct Fake {
-    answer: Box<dyn Fn(&Value) -> Result<Value, String> + Send + Sync>,
+    answer: Answer,
     asked: Mutex<Vec<Value>>,
 }
 
