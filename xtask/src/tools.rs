@@ -14,7 +14,8 @@ pub struct Tool {
     pub skipped: &'static str,
 }
 
-/// Every program: its name, an argument with which it says something and ends, its packages, what is skipped without it.
+/// Every program: its name, an argument with which it says something and ends, its packages, and what is skipped
+/// without it.
 const WANTED: [(&str, &str, &str, &str); 4] = [
     // the second has the common message files, which the first only recommends
     ("protoc", "--version", "protobuf-compiler libprotobuf-dev", "the etcd store (it is not even built)"),

@@ -38,8 +38,8 @@ pub fn expand_text(template: &str, variables: &Variables) -> String {
         .into_owned()
 }
 
-/// As [`expand_text`], in a JSON text, whose order and form stay; a string that is nothing but a variable takes its
-/// value's type.
+/// As [`expand_text`], in a JSON text, whose order stays, spaced as the recorder sent it: its bytes show in some answers.
+/// A string that is nothing but a variable takes its value's type.
 pub fn expand_json(template: &str, variables: &Variables) -> String {
     let whole = WHOLE.replace_all(template, |found: &Captures<'_>| {
         variables.get(&found[1]).map_or_else(|| found[0].to_owned(), Value::to_string)
@@ -52,7 +52,27 @@ pub fn expand_json(template: &str, variables: &Variables) -> String {
         ("fill", Some(count)) => "a".repeat(count.as_str().parse().expect("digits")),
         (name, _) => variables.get(name).map_or_else(|| found[0].to_owned(), quoted),
     };
-    VARIABLE.replace_all(&whole, inner).into_owned()
+    respaced(&VARIABLE.replace_all(&whole, inner))
+}
+
+/// A JSON text on one line, with a space after each comma and colon.
+fn respaced(json: &str) -> String {
+    let (mut out, mut in_text, mut escaped) = (String::with_capacity(json.len()), false, false);
+    for letter in json.chars() {
+        if in_text {
+            in_text = escaped || letter != '"';
+            escaped = !escaped && letter == '\\';
+        } else if letter.is_whitespace() {
+            continue;
+        } else {
+            in_text = letter == '"';
+        }
+        out.push(letter);
+        if !in_text && (letter == ',' || letter == ':') {
+            out.push(' ');
+        }
+    }
+    out
 }
 
 /// `$.items[0].metadata["a.b"]` in parts; `*` stands for every child.

@@ -50,7 +50,7 @@ fn read_file(disk: &dyn Disk, name: &str, fill: &Sender<io::Result<Vec<u8>>>, ag
     let mut offset = 0;
     loop {
         let mut block = again.try_recv().unwrap_or_default();
-        // no larger than what is left: zeroing what a small file never fills is most of what a small store's start costs
+        // no larger than what is left: zeroing what a small file never fills is most of a small store's start
         let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(BLOCK);
         block.resize(left.min(BLOCK), 0);
         let read = file.read(offset, &mut block).map(|length| block.truncate(length));
