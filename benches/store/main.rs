@@ -80,6 +80,9 @@ struct Arguments {
     bench: bool,
 }
 
+/// How many cores others may use, the kernel's own threads included, before figures are called into question.
+const BUSY: f64 = 0.25;
+
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
@@ -179,8 +182,14 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         eprintln!("{:>5.0} s  {name}", start.elapsed().as_secs_f64());
         let own = directory.path().join(name);
         std::fs::create_dir_all(&own)?;
-        let found = measure(&Bench { scale, directory: own.clone() }).map_err(|error| format!("{name}: {error}"))?;
+        let (begun, others) = (Instant::now(), process::cpu_of_others());
+        let bench = Bench { scale, directory: own.clone() };
+        let mut found = measure(&bench).map_err(|error| format!("{name}: {error}"))?;
         std::fs::remove_dir_all(own)?;
+        let cores = (process::cpu_of_others() - others) / begun.elapsed().as_secs_f64();
+        if cores > BUSY {
+            found.notes.push(format!("NOT ALONE: others used {cores:.1} cores meanwhile, these figures are not good"));
+        }
         all.push((name, found));
     }
     eprintln!("{:>5.0} s  done\n", start.elapsed().as_secs_f64());

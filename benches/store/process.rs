@@ -1,6 +1,7 @@
 //! What a process has used, as Linux tells it.
 
 use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -23,10 +24,23 @@ fn seconds(clock: ClockId) -> f64 {
 /// The processor time that another process has used, in seconds, to a hundredth.
 #[cfg(feature = "bench-etcd")]
 pub fn cpu_of(pid: u32) -> f64 {
-    const TICKS: f64 = 100.0; // a second, always, in this file
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
+    ticks(stat.rsplit(") ").next().unwrap_or_default(), 11..13)
+}
+
+/// The processor time that everybody but this process and its children that have ended has used, in seconds.
+pub fn cpu_of_others() -> f64 {
+    let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let all = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let all = all.lines().next().unwrap_or_default().trim_start_matches("cpu").trim_start();
+    // user, nice, system; what interrupts and a host take is nobody's
+    ticks(all, 0..3) - ticks(own.rsplit(") ").next().unwrap_or_default(), 11..15)
+}
+
+/// The sum of some of the numbers in a line, which count hundredths of seconds, in seconds.
+fn ticks(line: &str, which: Range<usize>) -> f64 {
+    let numbers = line.split(' ').skip(which.start).take(which.len());
+    numbers.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// The memory of this process that is resident, in bytes.
