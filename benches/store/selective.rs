@@ -49,7 +49,9 @@ pub fn selective(bench: &Bench) -> Outcome<Found> {
     }
     found.notes.push("an event is a commit in memory and its delivery to the one it concerns".to_owned());
     found.notes.push("the limit is the same beside the fewest watchers".to_owned());
-    found.notes.push(format!("instructions are counted with valgrind, beside {COUNTED_AT_MOST} at most; nowhere without it"));
+    found
+        .notes
+        .push(format!("instructions are counted with valgrind, beside {COUNTED_AT_MOST} at most; nowhere without it"));
     found.notes.push("memory is what the process grows by, the cursor and its selection included".to_owned());
     Ok(found)
 }
