@@ -147,6 +147,25 @@ fn shown(source: &str, line: isize, column: isize, why: &str) -> String {
     format!("ERROR: <input>:{line}:{column}: {why}\n | {text}\n | {dots}^")
 }
 
+/// Whether a tree makes a message somewhere (`Kind{field: 1}`), which nothing evaluates that was not prepared.
+pub(crate) fn makes_message(tree: &IdedExpr) -> bool {
+    let entry = |entry: &IdedEntryExpr| match &entry.expr {
+        EntryExpr::MapEntry(pair) => makes_message(&pair.key) || makes_message(&pair.value),
+        EntryExpr::StructField(_) => true,
+    };
+    match &tree.expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
+        Expr::Call(call) => call.target.iter().any(|it| makes_message(it)) || call.args.iter().any(makes_message),
+        Expr::List(list) => list.elements.iter().any(makes_message),
+        Expr::Map(map) => map.entries.iter().any(entry),
+        Expr::Select(select) => makes_message(&select.operand),
+        Expr::Struct(_) => true,
+        Expr::Comprehension(all) => [&all.iter_range, &all.accu_init, &all.loop_cond, &all.loop_step, &all.result]
+            .into_iter()
+            .any(|part| makes_message(part)),
+    }
+}
+
 /// Makes a tree fit to be evaluated: messages become maps, and loops count.
 fn prepare(tree: &mut IdedExpr) {
     match &mut tree.expr {

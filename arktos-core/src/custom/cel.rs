@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::check::Before;
 use super::json_path::JsonPath;
 use super::structural::{Structural, Values};
+use crate::cel::makes_message;
 use crate::rules::fault::Faults;
 
 /// A rule, compiled.
@@ -75,6 +76,11 @@ fn type_name(value: &CelValue) -> &'static str {
     }
 }
 
+/// What can be evaluated of a rule. Messages cannot: the evaluator would panic, and rules have no use for them.
+fn program(source: &str) -> Option<Program> {
+    Program::compile(source).ok().filter(|program| !makes_message(program.expression()))
+}
+
 impl Rule {
     /// The rules that stand at a schema.
     pub(super) fn all(schema: &Value) -> Box<[Self]> {
@@ -84,12 +90,12 @@ impl Rule {
 
     fn compile(rule: &Value) -> Self {
         let text = |field: &str| rule.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
-        let program = Program::compile(&text("rule")).ok();
+        let holds = program(&text("rule"));
         let message = text("messageExpression");
         Self {
-            compares: program.as_ref().is_some_and(|program| program.references().has_variable("oldSelf")),
-            program,
-            message_program: if message.is_empty() { None } else { Program::compile(&message).ok() },
+            compares: holds.as_ref().is_some_and(|program| program.references().has_variable("oldSelf")),
+            program: holds,
+            message_program: if message.is_empty() { None } else { program(&message) },
             text: text("rule"),
             message: text("message").trim().to_owned(),
             reason: text("reason"),
@@ -355,4 +361,17 @@ pub(super) fn leads_somewhere(schema: &Structural, path: &str) -> bool {
     let Ok(path) = JsonPath::parse(path) else { return false };
     let Some(fields) = path.fields() else { return false };
     !fields.is_empty() && fields.iter().try_fold(schema, |schema, name| schema.field(name)).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_makes_a_message_is_not_evaluated() {
+        for source in ["Kind{field: 1} == self", "[1].all(x, Kind{} == self)", "{'a': Kind{}}.a == self"] {
+            assert!(program(source).is_none(), "{source}");
+        }
+        assert!(program("{'a': 1}.a == self && [1].all(x, x > 0)").is_some());
+    }
 }
