@@ -190,7 +190,7 @@ mod tests {
         let variables = Variables::from([("n".to_owned(), json!(7)), ("run".to_owned(), json!("zq7"))]);
         assert_eq!(
             expand_json(r#"{"b-${run}": ["${n}", "n=${n}", "${who}", "${fill:3}"], "a":1}"#, &variables),
-            r#"{"b-zq7": [7, "n=7", "${who}", "aaa"], "a":1}"#
+            r#"{"b-zq7": [7, "n=7", "${who}", "aaa"], "a": 1}"#
         );
     }
 
