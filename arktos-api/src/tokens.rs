@@ -3,9 +3,9 @@
 //! | question | module |
 //! |---|---|
 //! | what signs a token, and what shows who signed it | [`keys`] |
-//! | what a token says | [`issue`] |
-//! | whose token it is, and whether it still counts | [`check`] |
-//! | where others learn what to check with | [`discovery`] |
+//! | what a token says | `issue` |
+//! | whose token it is, and whether it still counts | `check` |
+//! | where others learn what to check with | `discovery` |
 //!
 //! Each tenant has keys of its own: what another tenant's accounts are called is no concern of whoever trusts this
 //! one's.
