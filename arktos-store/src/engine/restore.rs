@@ -19,6 +19,7 @@ pub(crate) struct Restoring {
     closed: bool,
 }
 
+#[cfg_attr(not(feature = "log"), expect(dead_code, reason = "a part of it is for logs and backups alone"))]
 impl Restoring {
     pub(crate) fn new(limit: HistoryLimit) -> Self {
         Self { state: State::default(), limit, closed: false }
