@@ -73,13 +73,13 @@ async fn a_store_in_memory_is_linearizable() {
 #[cfg(feature = "log")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_log_is_linearizable() {
-    local(histories(20), false, || Box::new(backends::Log(tempfile::tempdir().expect("a directory")))).await;
+    local(histories(20), true, || Box::new(backends::Log(tempfile::tempdir().expect("a directory")))).await;
 }
 
 #[cfg(feature = "sled")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sled_is_linearizable() {
-    local(histories(10), false, || Box::new(backends::Sled(tempfile::tempdir().expect("a directory")))).await;
+    local(histories(10), true, || Box::new(backends::Sled(tempfile::tempdir().expect("a directory")))).await;
 }
 
 /// The disk breaks or the machine stops somewhere in the middle; the second life goes on with what is left, and both

@@ -282,11 +282,13 @@ impl Client {
         let polled = futures::poll!(&mut committing);
         let answer = match polled {
             Poll::Ready(answer) => answer,
+            // the caller gives up: at once, or a moment later
+            Poll::Pending if self.below(100) == 0 => return Err(What::Commit(plan, Outcome::Unknown)),
             Poll::Pending if self.below(50) == 0 => {
                 let patience = Duration::from_micros(self.below(2000));
                 match tokio::time::timeout(patience, committing).await {
                     Ok(answer) => answer,
-                    Err(_) => return Err(What::Commit(plan, Outcome::Unknown)), // the caller gives up
+                    Err(_) => return Err(What::Commit(plan, Outcome::Unknown)),
                 }
             }
             Poll::Pending => committing.await,
