@@ -127,8 +127,10 @@ async fn the_member_that_is_asked_may_die_and_so_may_the_leader() {
         cluster.revive(leader);
     });
     let written = written.await;
-    // what was under way when a member died, and while a leader was chosen
-    assert!(written.unknown.len() + written.refused <= 12, "{:?}, {}", written.unknown, written.refused);
+    // only the first writes after a death, while a leader is chosen: a second or two, and longer on a busy machine
+    let first = |name: &String| ["-000", "-001", "-002"].iter().any(|number| name.ends_with(number));
+    assert!(written.unknown.iter().all(first), "{:?}", written.unknown);
+    assert!(written.unknown.len() + written.refused <= 6, "{:?}, {}", written.unknown, written.refused);
 }
 
 #[tokio::test]
