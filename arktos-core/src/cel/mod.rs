@@ -1,4 +1,4 @@
-//! Expressions in CEL that people write into policies and webhooks: read, checked as far as that goes without types,
+//! Expressions in CEL that people write into policies, webhooks and the rules of their kinds: read, checked as far as that goes without types,
 //! and evaluated within a budget.
 //!
 //! | question | where |
@@ -6,6 +6,7 @@
 //! | is a text an expression, and of what type | [`Expression::compile`], [`Expression::type_of_result`] |
 //! | what does it come to | [`Expression::evaluate`] |
 //! | which names it may use | `check` |
+//! | which functions there are, what makes it fit to be evaluated | `tree` |
 //! | from JSON to values and back | `value` |
 //!
 //! The language and its libraries are the `kube-cel` crate's. What that leaves open is done here: messages
@@ -13,51 +14,22 @@
 //! holds a thread for long.
 
 mod check;
+pub(crate) mod tree;
 mod value;
 
-use std::cell::Cell;
-
-use kube_cel::KubeCelExt;
-use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, MapEntryExpr};
-use kube_cel::cel::parser::Parser;
-use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as CelValue};
+use kube_cel::cel::Value as CelValue;
 use serde_json::Value;
 
 pub use check::Type;
+use tree::{LENGTH_MAX, Tree};
 
 /// How many turns the loops of one evaluation may take, all together.
 const TURNS: u32 = 10_000;
-/// The longest expression that is read, in bytes.
-const LENGTH_MAX: usize = 64 * 1024;
-/// The function by which a loop takes from the budget.
-const TURN: &str = "@turn";
-
-thread_local! {
-    /// The functions there are. Nobody writes them once they are made.
-    static FUNCTIONS: Context<'static> = {
-        let mut functions = Context::default().with_all();
-        functions.add_function(TURN, turn);
-        functions
-    };
-    /// What is left of the budget of the evaluation that this thread is at.
-    static LEFT: Cell<u32> = const { Cell::new(0) };
-}
-
-fn turn() -> Result<bool, ExecutionError> {
-    match LEFT.get() {
-        0 => Err(ExecutionError::function_error("loop", "operation cancelled: actual cost limit exceeded")),
-        left => {
-            LEFT.set(left - 1);
-            Ok(true)
-        }
-    }
-}
-
 /// An expression that can be evaluated, any number of times and by any thread.
 #[derive(Debug)]
 pub struct Expression {
     source: String,
-    tree: IdedExpr,
+    tree: Tree,
     result: Type,
 }
 
@@ -97,7 +69,7 @@ impl Expression {
                 faults.into_iter().map(|(line, column, why)| shown(source, line, column, &why)).collect();
             CompileError(faults.join("\n"))
         };
-        let mut tree = Parser::default().enable_optional_syntax(true).parse(source).map_err(|errors| {
+        let tree = tree::parse(source).map_err(|errors| {
             fault(errors.errors.into_iter().map(|error| (error.pos.0, error.pos.1, error.msg)).collect())
         })?;
         let unknown = check::unknown_names(&tree, source, names);
@@ -105,8 +77,7 @@ impl Expression {
             return Err(fault(unknown));
         }
         let result = check::type_of(&tree);
-        prepare(&mut tree);
-        Ok(Self { source: source.to_owned(), tree, result })
+        Ok(Self { source: source.to_owned(), tree: Tree::of(tree), result })
     }
 
     /// The text.
@@ -127,13 +98,12 @@ impl Expression {
     /// A sentence that says why it comes to nothing: a field that is not there, a type that does not fit, a loop that
     /// takes too long.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
-        FUNCTIONS.with(|functions| {
+        tree::within(TURNS, |functions| {
             let mut context = functions.new_inner_scope();
             for (name, value) in &scope.variables {
                 context.add_variable_from_value(name.as_str(), value.clone());
             }
-            LEFT.set(TURNS);
-            let value = CelValue::resolve(&self.tree, &context).map_err(|error| error.to_string())?;
+            let value = self.tree.resolve(&context).map_err(|error| error.to_string())?;
             value::from_cel(&value)
         })
     }
@@ -145,73 +115,6 @@ fn shown(source: &str, line: isize, column: isize, why: &str) -> String {
     let text = source.lines().nth(at).unwrap_or_default();
     let dots = ".".repeat(usize::try_from(column.max(1)).unwrap_or(1) - 1);
     format!("ERROR: <input>:{line}:{column}: {why}\n | {text}\n | {dots}^")
-}
-
-/// Whether a tree makes a message somewhere (`Kind{field: 1}`), which nothing evaluates that was not prepared.
-pub(crate) fn makes_message(tree: &IdedExpr) -> bool {
-    let entry = |entry: &IdedEntryExpr| match &entry.expr {
-        EntryExpr::MapEntry(pair) => makes_message(&pair.key) || makes_message(&pair.value),
-        EntryExpr::StructField(_) => true,
-    };
-    match &tree.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
-        Expr::Call(call) => call.target.iter().any(|it| makes_message(it)) || call.args.iter().any(makes_message),
-        Expr::List(list) => list.elements.iter().any(makes_message),
-        Expr::Map(map) => map.entries.iter().any(entry),
-        Expr::Select(select) => makes_message(&select.operand),
-        Expr::Struct(_) => true,
-        Expr::Comprehension(all) => [&all.iter_range, &all.accu_init, &all.loop_cond, &all.loop_step, &all.result]
-            .into_iter()
-            .any(|part| makes_message(part)),
-    }
-}
-
-/// Makes a tree fit to be evaluated: messages become maps, and loops count.
-fn prepare(tree: &mut IdedExpr) {
-    match &mut tree.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
-        Expr::Call(call) => {
-            call.target.iter_mut().for_each(|target| prepare(target));
-            call.args.iter_mut().for_each(prepare);
-        }
-        Expr::List(list) => list.elements.iter_mut().for_each(prepare),
-        Expr::Map(map) => map.entries.iter_mut().for_each(entry),
-        Expr::Select(select) => prepare(&mut select.operand),
-        Expr::Struct(message) => {
-            let mut entries = std::mem::take(&mut message.entries);
-            entries.iter_mut().for_each(entry);
-            tree.expr = Expr::Map(kube_cel::cel::common::ast::MapExpr { entries });
-        }
-        Expr::Comprehension(all) => {
-            for part in
-                [&mut all.iter_range, &mut all.accu_init, &mut all.loop_cond, &mut all.loop_step, &mut all.result]
-            {
-                prepare(part);
-            }
-            let turn = CallExpr { func_name: TURN.to_owned(), target: None, args: Vec::new() };
-            let turn = IdedExpr { id: all.loop_cond.id, expr: Expr::Call(turn) };
-            let condition = std::mem::take(&mut all.loop_cond);
-            let both = CallExpr { func_name: "_&&_".to_owned(), target: None, args: vec![turn, condition] };
-            all.loop_cond = IdedExpr { id: 0, expr: Expr::Call(both) };
-        }
-    }
-}
-
-fn entry(entry: &mut IdedEntryExpr) {
-    match &mut entry.expr {
-        EntryExpr::MapEntry(pair) => {
-            prepare(&mut pair.key);
-            prepare(&mut pair.value);
-        }
-        EntryExpr::StructField(field) => {
-            let mut value = std::mem::take(&mut field.value);
-            prepare(&mut value);
-            let key = Expr::Literal(LiteralValue::String(std::mem::take(&mut field.field).into()));
-            let key = IdedExpr { id: entry.id, expr: key };
-            let optional = field.optional;
-            entry.expr = EntryExpr::MapEntry(MapEntryExpr { key, value, optional });
-        }
-    }
 }
 
 #[cfg(test)]

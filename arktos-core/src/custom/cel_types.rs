@@ -4,7 +4,6 @@
 //! is gone through, and for each item of a list what is done with it. What a schema does not limit counts as large as a
 //! request may be.
 
-use kube_cel::cel::Program;
 use kube_cel::cel::common::ast::{ComprehensionExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::structural::{Structural, Values};
@@ -146,11 +145,11 @@ struct Bound<'a, 'b> {
 impl<'a> Seen<'a> {
     /// Reads an expression. The error is what cel-go would say.
     pub(super) fn compile(&self, source: &str) -> Result<Typed<'a>, String> {
-        let program = Program::compile(source).map_err(|errors| {
+        let tree = crate::cel::tree::parse(source).map_err(|errors| {
             let told: Vec<String> = errors.errors.iter().map(|error| said(source, error.pos, &error.msg)).collect();
             told.join("\n")
         })?;
-        Reader { seen: self, source }.read(program.expression(), None)
+        Reader { seen: self, source }.read(&tree, None)
     }
 }
 

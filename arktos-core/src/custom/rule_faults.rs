@@ -1,6 +1,6 @@
 //! Whether the rules of a schema may be taken: what is said beside them, whether they can be read, what they may cost.
 
-use kube_cel::cel::Program;
+use crate::cel::tree::Tree;
 use serde_json::Value;
 
 use super::cel_types::{Kind, Seen, count};
@@ -118,8 +118,7 @@ impl Walk<'_> {
                 self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), why);
             }
             Ok(typed) => {
-                let compares =
-                    Program::compile(source).is_ok_and(|program| program.references().has_variable("oldSelf"));
+                let compares = Tree::read(source).is_some_and(|tree| tree.has_variable("oldSelf"));
                 if compares && !place.correlates {
                     let why = "oldSelf cannot be used on the uncorrelatable portion of the schema";
                     self.faults.invalid(&format!("{at}.rule"), &source.into(), why);
