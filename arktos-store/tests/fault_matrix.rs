@@ -367,7 +367,7 @@ impl Run {
             Ok((engine, _)) => {
                 let (revision, objects) = state(&engine, seed);
                 assert_eq!(objects, expected.1, "seed {seed}: damage of {name} was served");
-                // without the mark that all is well, it goes on above everything that may have been told, and nowhere else
+                // without the mark that all is well, it goes on above all that may have been told, and nowhere else
                 let goes_on = revision == expected.0 || revision > world.told.max(expected.0);
                 assert!(goes_on, "seed {seed}: {revision} after {}", expected.0);
                 return flipped;

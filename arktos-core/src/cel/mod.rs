@@ -1,5 +1,5 @@
-//! Expressions in CEL that people write into policies, webhooks and the rules of their kinds: read, checked as far as that goes without types,
-//! and evaluated within a budget.
+//! Expressions in CEL that people write into policies, webhooks and the rules of their kinds: read, checked as far as
+//! that goes without types, and evaluated within a budget.
 //!
 //! | question | where |
 //! |---|---|
