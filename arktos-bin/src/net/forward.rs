@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 
 use super::kubeconfig::Kubeconfig;
-use super::remote::{Http, connect};
+use super::remote::{Http, connect_each};
 use super::tls::TlsError;
 use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
 
@@ -31,7 +31,7 @@ impl Forward {
     /// # Errors
     /// [`TlsError`] when its certificates are unusable.
     pub fn new(config: &Kubeconfig) -> Result<Self, TlsError> {
-        Ok(Self { http: connect(config)?, base: config.server.trim_end_matches('/').into() })
+        Ok(Self { http: connect_each(config)?, base: config.server.trim_end_matches('/').into() })
     }
 
     /// Sends a request on, and the answer back as it comes.

@@ -43,7 +43,8 @@ use futures::StreamExt;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::builderstates::WantsProtocols1;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -81,7 +82,8 @@ pub struct Remote {
     server: Server,
 }
 
-/// A connection pool with the certificate and the trust of a kubeconfig.
+/// A connection pool with the certificate and the trust of a kubeconfig. Where the server speaks HTTP/2, all requests
+/// share one connection, and so the number of streams that the server allows on it.
 ///
 /// # Errors
 /// [`TlsError`] when its certificates are unusable.
@@ -90,16 +92,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
 {
-    let tls = tls::client(config.credential.as_ref(), &config.authority)?;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(Duration::from_secs(5)));
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(tcp);
+    let (connector, tcp) = connector(config)?;
     let timer = hyper_util::rt::TokioTimer::new();
     Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .timer(timer.clone())
@@ -108,7 +101,32 @@ where
         .http2_keep_alive_while_idle(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .build(connector))
+        .build(connector.enable_all_versions().wrap_connector(tcp)))
+}
+
+/// As [`connect`], with a connection for each request that is under way (HTTP/1.1): for who speaks for many clients,
+/// none of whom may use up what the others need.
+///
+/// # Errors
+/// [`TlsError`] when its certificates are unusable.
+pub fn connect_each<B>(config: &Kubeconfig) -> Result<Http<B>, TlsError>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
+    let (connector, tcp) = connector(config)?;
+    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(hyper_util::rt::TokioTimer::new())
+        .build(connector.enable_http1().wrap_connector(tcp)))
+}
+
+fn connector(config: &Kubeconfig) -> Result<(HttpsConnectorBuilder<WantsProtocols1>, HttpConnector), TlsError> {
+    let tls = tls::client(config.credential.as_ref(), &config.authority)?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(Duration::from_secs(5)));
+    Ok((HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http(), tcp))
 }
 
 impl Remote {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arktos_api::{ApiConfig, ApiServer, Identity};
 use arktos_bin::edge::{SystemClock, SystemRandom};
+use arktos_bin::net::forward::Forward;
 use arktos_bin::net::kubeconfig::Kubeconfig;
 use arktos_bin::net::pki::{Authority, Subject};
 use arktos_bin::net::remote::Remote;
@@ -16,6 +17,8 @@ use arktos_store::client::{DeleteOptions, WatchListEvent};
 use arktos_store::{Client, Engine, Informer, Query, Source, Stored};
 use futures::StreamExt;
 use futures::future::ready;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -198,5 +201,28 @@ fn streams_that_nobody_reads_do_not_hold_up_the_others() {
             let rest: Vec<_> = initial.collect().await;
             assert!(rest.len() >= 39 && rest.iter().all(Result::is_ok), "nothing is lost of what had to wait");
         }
+    });
+}
+
+#[test]
+fn the_watches_of_many_clients_do_not_use_up_what_a_gateway_sends_on_by() {
+    runtime().block_on(async {
+        let region = Region::new().await;
+        let serving = region.serve("127.0.0.1:0").await;
+        let config = region.config(format!("https://{}", serving.address), None);
+        let backend = Forward::new(&config).expect("a client");
+        let send = async |path: &str| {
+            let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let answer = backend.send(Request::get(path).body(body).expect("a request"), None);
+            tokio::time::timeout(PATIENCE, answer).await.expect("in time")
+        };
+        let mut watches = Vec::new();
+        for _ in 0..1050 {
+            let watch = send("/api/v1/tenants/acme/namespaces/default/configmaps?watch=true").await;
+            assert_eq!(watch.status(), 200);
+            watches.push(watch);
+        }
+        assert_eq!(send("/api/v1/tenants/umbra/namespaces/default/configmaps").await.status(), 200);
+        drop(watches);
     });
 }
