@@ -202,3 +202,34 @@ impl Score for EmptiestBalanced {
         Self::points(fuller.max(block.probed().unwrap_or(0.0)) - Self::SLACK)
     }
 }
+
+/// Upstream's `MostAllocated` and `NodeResourcesBalancedAllocation` in one, each of weight 1: fills hosts up one after
+/// the other.
+///
+/// With `c` and `m` as above, the first is `50 (c + m)` and the second `100 - 50 |c - m|`. Their sum is
+/// `100 + 100 min(c, m)`: a host is as good as its emptier half.
+pub struct FullestBalanced;
+
+impl FullestBalanced {
+    fn points(emptier: f64) -> i32 {
+        let points = (1.0 + emptier.clamp(0.0, 1.0)) * f64::from(100 * POINT);
+        points as i32 // between 100 and 200 points by the clamp
+    }
+}
+
+impl Score for FullestBalanced {
+    fn name(&self) -> &'static str {
+        "NodeResourcesFit+NodeResourcesBalancedAllocation"
+    }
+
+    fn score(&self, ask: &Ask, hosts: &Hosts, host: HostId) -> i32 {
+        Self::points(hosts.load(host).emptier_with(ask.weighed))
+    }
+
+    fn bound(&self, ask: &Ask, block: Block<'_>) -> i32 {
+        let load = block.load();
+        let adds = |at: usize| ask.weighed[at] as f64 * load.most_unit[at];
+        let emptier = (load.most[0] + adds(0)).min(load.most[1] + adds(1)).min(load.emptier + adds(0).max(adds(1)));
+        Self::points(emptier + EmptiestBalanced::SLACK)
+    }
+}

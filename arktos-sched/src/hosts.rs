@@ -105,8 +105,19 @@ impl Load {
     /// The part that would be taken of the fuller of the two, with so much more.
     #[must_use]
     pub fn fuller_with(&self, weighed: [i64; 2]) -> f64 {
-        let after = |at: usize| self.taken[at] + weighed[at] as f64 * self.unit[at];
-        after(0).max(after(1))
+        let [one, other] = self.with(weighed);
+        one.max(other)
+    }
+
+    /// The part that would be taken of the emptier of the two, with so much more.
+    #[must_use]
+    pub fn emptier_with(&self, weighed: [i64; 2]) -> f64 {
+        let [one, other] = self.with(weighed);
+        one.min(other)
+    }
+
+    fn with(&self, weighed: [i64; 2]) -> [f64; 2] {
+        [0, 1].map(|at| self.taken[at] + weighed[at] as f64 * self.unit[at])
     }
 }
 

@@ -54,8 +54,8 @@
 //!
 //! ## What it does not do yet
 //!
-//! Preemption, gangs, preferred pod affinity and soft spreading, volumes, dynamic resources, most-allocated scoring,
-//! and `namespaceSelector` in pod affinity (such a pod is told so, and waits).
+//! Preemption, gangs, preferred pod affinity and soft spreading, volumes, dynamic resources, and `namespaceSelector` in
+//! pod affinity (such a pod is told so, and waits).
 
 #![deny(missing_docs)]
 

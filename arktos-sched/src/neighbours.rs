@@ -14,7 +14,7 @@ use arktos_core::Encoded;
 use arktos_core::typed::PodSpec;
 
 use self::spread::{Spread, SpreadSpec};
-use self::term::{Term, TermSpec};
+use self::term::{Term, TermSpec, together};
 use crate::ask::Ask;
 use crate::hosts::{HostId, ManagerId};
 use crate::plugin::Reason;
@@ -89,6 +89,7 @@ const NEAR: &str = "node(s) didn't match pod affinity rules";
 const FAR: &str = "node(s) didn't match pod anti-affinity rules";
 const HELD: &str = "node(s) didn't satisfy existing pods anti-affinity rules";
 const SPREAD: &str = "node(s) didn't match pod topology spread constraints";
+const OUTSIDE: &str = "node(s) didn't match pod topology spread constraints (missing required label)";
 
 impl Left<'_> {
     /// Whether neighbours leave every host.
@@ -97,12 +98,15 @@ impl Left<'_> {
         self.allowed.is_empty() && self.denied.is_empty()
     }
 
-    /// Why a host is not left, if it is not.
+    /// Why a host is not left, if it is not: the first reason in the order in which upstream looks.
     #[must_use]
     pub fn reason(&self, host: HostId) -> Option<Reason> {
-        let denied = self.denied.iter().find(|(set, _)| set.contains(host));
+        let denied = |early: bool| {
+            let mut those = self.denied.iter().filter(|(_, reason)| early == reason.starts_with(SPREAD));
+            those.find(|(set, _)| set.contains(host)).map(|(_, reason)| *reason)
+        };
         let outside = || self.allowed.iter().any(|set| !set.contains(host)).then_some(NEAR);
-        denied.map(|(_, reason)| *reason).or_else(outside).map(Into::into)
+        denied(true).or_else(outside).or_else(|| denied(false)).map(Into::into)
     }
 }
 
@@ -124,11 +128,12 @@ impl Neighbours {
         let mut read = |terms: &[arktos_core::typed::PodAffinityTerm]| -> Result<Vec<TermSpec>, Unsupported> {
             terms.iter().map(|term| TermSpec::new(term, namespace, object, pool.words_mut())).collect()
         };
-        let near = read(&affinity.pod_affinity.required_during_scheduling_ignored_during_execution)?;
+        let near = together(read(&affinity.pod_affinity.required_during_scheduling_ignored_during_execution)?);
         let far = read(&affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution)?;
         let hard = spec.topology_spread_constraints.iter().filter(|one| one.when_unsatisfiable != "ScheduleAnyway");
-        let spread: Vec<SpreadSpec> =
-            hard.map(|one| SpreadSpec::new(one, namespace, object, ask, pool.words_mut())).collect();
+        let hard: Vec<_> = hard.collect();
+        let new = |one: &&_| SpreadSpec::new(one, &hard, (namespace, object), ask, pool.words_mut());
+        let spread: Vec<SpreadSpec> = hard.iter().map(new).collect();
         if near.is_empty() && far.is_empty() && spread.is_empty() {
             return Ok(Wishes::default());
         }
@@ -223,7 +228,7 @@ impl Neighbours {
         }
         let tenant = &*tenant;
         let spreads = wishes.spread.iter().filter_map(|id| tenant.spreads.get(id));
-        left.denied.extend(spreads.map(|spread| (&spread.denied, SPREAD)));
+        left.denied.extend(spreads.flat_map(|spread| [(&spread.outside, OUTSIDE), (&spread.denied, SPREAD)]));
         let near = || wishes.near.iter().filter_map(|id| tenant.terms.get(id));
         let first = wishes.likes_itself && near().all(|term| term.total == 0);
         left.allowed.extend(near().map(|term| if first { &term.labelled } else { &term.present }));
@@ -350,8 +355,9 @@ impl Tenant {
 }
 
 impl Placed {
+    /// Its host. A host whose node is gone is in no domain, though pods may still be there.
     fn host(&self, pool: &Pool) -> Option<HostId> {
-        pool.hosts().find(self.manager, &self.node)
+        pool.hosts().find(self.manager, &self.node).filter(|host| pool.hosts().known().contains(*host))
     }
 }
 

@@ -109,6 +109,12 @@ impl Default for Plugins {
 }
 
 impl Plugins {
+    /// The built-in ones, but for the score: hosts are filled up one after the other, so that others stay empty.
+    #[must_use]
+    pub fn packing() -> Self {
+        Self { scores: vec![Box::new(builtin::FullestBalanced)], ..Self::default() }
+    }
+
     /// The first reason why a host is never a place for a pod, if there is one.
     #[must_use]
     pub fn refusal(&self, ask: &Ask, host: &HostFacts, words: &Interner) -> Option<Reason> {

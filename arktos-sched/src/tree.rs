@@ -8,7 +8,7 @@
 //! beat the best found so far. A bind changes one host, and so one block of every level.
 //!
 //! ```text
-//!   level 1   one entry for 64 entries below: the most that is free of each resource, the least load
+//!   level 1   one entry for 64 entries below: the most that is free of each resource, the bounds of loads
 //!   level 0   one entry for 64 hosts
 //! ```
 
@@ -21,31 +21,55 @@ const PROBES_MAX: usize = 16;
 /// A probe makes way for another when it was not asked for in so many rounds.
 const PROBE_IDLE: u64 = 1000;
 
-/// The least loads of a block.
+/// Between what the loads of a block are.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LeastLoad {
+pub struct LoadBounds {
     /// The least part taken, of each of the two.
     pub taken: [f64; 2],
     /// The least of what is the larger of the two on each host.
     pub fuller: f64,
     /// The least that one unit of each weighs.
     pub unit: [f64; 2],
+    /// The most part taken, of each of the two.
+    pub most: [f64; 2],
+    /// The most of what is the smaller of the two on each host.
+    pub emptier: f64,
+    /// The most that one unit of each weighs.
+    pub most_unit: [f64; 2],
 }
 
-impl LeastLoad {
-    /// A block without hosts: nothing beats it less.
-    const NONE: Self = Self { taken: [f64::INFINITY; 2], fuller: f64::INFINITY, unit: [f64::INFINITY; 2] };
+impl LoadBounds {
+    /// A block without hosts: every other one is wider.
+    const NONE: Self = Self {
+        taken: [f64::INFINITY; 2],
+        fuller: f64::INFINITY,
+        unit: [f64::INFINITY; 2],
+        most: [f64::NEG_INFINITY; 2],
+        emptier: f64::NEG_INFINITY,
+        most_unit: [0.0; 2],
+    };
 
     fn of(load: Load) -> Self {
-        Self { taken: load.taken, fuller: load.taken[0].max(load.taken[1]), unit: load.unit }
+        let [one, other] = load.taken;
+        Self {
+            taken: load.taken,
+            fuller: one.max(other),
+            unit: load.unit,
+            most: load.taken,
+            emptier: one.min(other),
+            most_unit: load.unit,
+        }
     }
 
-    fn lower(&mut self, other: &Self) {
+    fn widen(&mut self, other: &Self) {
         for at in 0..2 {
             self.taken[at] = self.taken[at].min(other.taken[at]);
             self.unit[at] = self.unit[at].min(other.unit[at]);
+            self.most[at] = self.most[at].max(other.most[at]);
+            self.most_unit[at] = self.most_unit[at].max(other.most_unit[at]);
         }
         self.fuller = self.fuller.min(other.fuller);
+        self.emptier = self.emptier.max(other.emptier);
     }
 }
 
@@ -68,7 +92,7 @@ struct Probe {
 struct Level {
     /// The most that is free, by resource and block.
     free: Vec<Vec<i64>>,
-    load: Vec<LeastLoad>,
+    load: Vec<LoadBounds>,
     /// The least that the fuller half of a host would have, by probe and block.
     probed: Vec<Vec<f64>>,
 }
@@ -100,10 +124,10 @@ impl Block<'_> {
         self.level.probed.get(self.probe?)?.get(self.at).copied()
     }
 
-    /// The least loads of its hosts.
+    /// Between what the loads of its hosts are.
     #[must_use]
-    pub fn load(&self) -> LeastLoad {
-        self.level.load.get(self.at).copied().unwrap_or(LeastLoad::NONE)
+    pub fn load(&self) -> LoadBounds {
+        self.level.load.get(self.at).copied().unwrap_or(LoadBounds::NONE)
     }
 }
 
@@ -183,7 +207,7 @@ impl Tree {
 impl Level {
     fn reach(&mut self, resources: usize, probes: usize, blocks: usize) {
         if self.load.len() < blocks {
-            self.load.resize(blocks, LeastLoad::NONE);
+            self.load.resize(blocks, LoadBounds::NONE);
         }
         while self.probed.len() < probes {
             self.probed.push(Vec::new());
@@ -202,9 +226,9 @@ impl Level {
 
     fn sum_up_hosts(&mut self, hosts: &Hosts, probes: &[Probe], at: usize) -> bool {
         let members = || members(hosts, at);
-        let mut load = LeastLoad::NONE;
+        let mut load = LoadBounds::NONE;
         for host in members() {
-            load.lower(&LeastLoad::of(hosts.load(host)));
+            load.widen(&LoadBounds::of(hosts.load(host)));
         }
         let mut changed = std::mem::replace(&mut self.load[at], load) != load;
         for (id, blocks) in self.free.iter_mut().enumerate() {
@@ -222,9 +246,9 @@ impl Level {
 
     fn sum_up(&mut self, below: &Self, at: usize) -> bool {
         let members = at * 64..below.load.len().min(at * 64 + 64);
-        let mut load = LeastLoad::NONE;
+        let mut load = LoadBounds::NONE;
         for member in below.load.get(members.clone()).unwrap_or_default() {
-            load.lower(member);
+            load.widen(member);
         }
         let mut changed = std::mem::replace(&mut self.load[at], load) != load;
         for (blocks, below) in self.free.iter_mut().zip(&below.free) {

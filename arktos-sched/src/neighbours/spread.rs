@@ -6,7 +6,7 @@ use arktos_core::Encoded;
 use arktos_core::typed::TopologySpreadConstraint;
 
 use super::Placed;
-use super::term::{TermSpec, domains, selector};
+use super::term::{Match, TermSpec, domains, selector};
 use crate::ask::Ask;
 use crate::hosts::{Effect, HostId};
 use crate::intern::Interner;
@@ -22,6 +22,8 @@ pub(super) struct SpreadSpec {
     domains_least: usize,
     /// Whether the pod itself is such as it counts.
     counts_itself: bool,
+    /// The labels of all hard constraints of the pod: hosts that lack one are not looked at.
+    keys: Vec<u32>,
     /// The hosts that are looked at, by their labels; all of them when absent.
     labels: Option<(NodeTerm, Option<Box<[NodeTerm]>>)>,
     /// What the pod puts up with, where hosts with other taints are not looked at.
@@ -31,21 +33,20 @@ pub(super) struct SpreadSpec {
 impl SpreadSpec {
     pub(super) fn new(
         constraint: &TopologySpreadConstraint,
-        namespace: &str,
-        pod: &Encoded,
+        all: &[&TopologySpreadConstraint],
+        (namespace, pod): (&str, &Encoded),
         ask: &Ask,
         words: &mut Interner,
     ) -> Self {
         let keys = (&constraint.match_label_keys[..], &[][..]);
-        let counted = TermSpec {
-            namespaces: Some(vec![namespace.to_owned()]),
-            selector: constraint.label_selector.as_ref().map(|spec| selector(spec, keys, pod)),
-            key: words.intern(&constraint.topology_key),
-        };
+        let selector = constraint.label_selector.as_ref().map(|spec| selector(spec, keys, pod));
+        let matches = vec![Match { namespaces: Some(vec![namespace.to_owned()]), selector }];
+        let counted = TermSpec { matches, key: words.intern(&constraint.topology_key) };
         let honours_labels = constraint.node_affinity_policy.as_deref() != Some("Ignore");
         let honours_taints = constraint.node_taints_policy.as_deref() == Some("Honor");
         Self {
             counts_itself: counted.counts(namespace, pod),
+            keys: all.iter().map(|one| words.intern(&one.topology_key)).collect(),
             counted,
             skew: i64::from(constraint.max_skew).max(1),
             domains_least: constraint.min_domains.and_then(|least| usize::try_from(least).ok()).unwrap_or(0),
@@ -56,6 +57,9 @@ impl SpreadSpec {
 
     fn looks_at(&self, host: HostId, pool: &Pool) -> bool {
         let facts = pool.facts(host);
+        if self.keys.iter().any(|key| facts.label(*key).is_none()) {
+            return false;
+        }
         let labels = self.labels.as_ref().is_none_or(|(labels, required)| {
             let any = |terms: &[NodeTerm]| terms.iter().any(|term| term.holds(facts, pool.words()));
             labels.holds(facts, pool.words()) && required.as_ref().is_none_or(|terms| any(terms))
@@ -70,8 +74,10 @@ impl SpreadSpec {
 pub(super) struct Spread {
     pub(super) spec: SpreadSpec,
     pub(super) users: usize,
-    /// The hosts that have too many already, or are in no domain.
+    /// The hosts of domains that have too many already.
     pub(super) denied: HostSet,
+    /// The hosts that are in no domain.
+    pub(super) outside: HostSet,
     domains: HashMap<u32, Domain>,
     /// How many domains have so many pods.
     heights: BTreeMap<i64, usize>,
@@ -91,12 +97,11 @@ impl Spread {
         let domains: HashMap<u32, Domain> =
             found.into_iter().map(|(domain, hosts)| (domain, Domain { hosts, pods: 0 })).collect();
         let heights = BTreeMap::from([(0, domains.len())]);
-        let mut denied = HostSet::new();
+        let mut outside = HostSet::new();
         for host in pool.hosts().known().iter() {
-            let outside = pool.facts(host).label(spec.counted.key).is_none();
-            denied.set(host, outside);
+            outside.set(host, pool.facts(host).label(spec.counted.key).is_none());
         }
-        Self { spec, users: 0, denied, domains, heights, least: None }
+        Self { spec, users: 0, denied: HostSet::new(), outside, domains, heights, least: None }
     }
 
     /// A pod comes to a host, or leaves it.

@@ -26,12 +26,19 @@ impl From<Unsupported> for Status {
 /// Which pods of a tenant count, and which label of hosts makes a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TermSpec {
+    /// A pod counts that each of these is about.
+    pub(super) matches: Vec<Match>,
+    /// The label, interned.
+    pub(super) key: u32,
+}
+
+/// Which pods of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Match {
     /// Every namespace when absent.
     pub(super) namespaces: Option<Vec<String>>,
     /// No pod when absent.
     pub(super) selector: Option<LabelSelector>,
-    /// The label, interned.
-    pub(super) key: u32,
 }
 
 impl TermSpec {
@@ -52,11 +59,26 @@ impl TermSpec {
         };
         let keys = (&term.match_label_keys[..], &term.mismatch_label_keys[..]);
         let selector = term.label_selector.as_ref().map(|spec| selector(spec, keys, pod));
-        Ok(Self { namespaces, selector, key: words.intern(&term.topology_key) })
+        Ok(Self { matches: vec![Match { namespaces, selector }], key: words.intern(&term.topology_key) })
     }
 
     /// Whether a pod of a namespace counts.
     pub(super) fn counts(&self, namespace: &str, pod: &Encoded) -> bool {
+        self.matches.iter().all(|one| one.is_about(namespace, pod))
+    }
+}
+
+/// The terms that a pod wants to be near: a pod counts for any of them only if it counts for all, as upstream has it.
+pub(super) fn together(mut terms: Vec<TermSpec>) -> Vec<TermSpec> {
+    let all: Vec<Match> = terms.iter().flat_map(|term| term.matches.clone()).collect();
+    for term in &mut terms {
+        term.matches.clone_from(&all);
+    }
+    terms
+}
+
+impl Match {
+    fn is_about(&self, namespace: &str, pod: &Encoded) -> bool {
         let within = self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| name == namespace));
         within && self.selector.as_ref().is_some_and(|selector| selector.matches_header(pod.header()))
     }

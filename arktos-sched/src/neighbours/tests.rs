@@ -135,6 +135,17 @@ fn no_domain_gets_more_than_the_skew_above_the_emptiest() {
 }
 
 #[test]
+fn pods_on_a_host_whose_node_is_gone_are_in_no_domain() {
+    let mut world = World::new(&HOSTS);
+    let lonely = spec(&[], &[term("web", "zone")], &[]);
+    world.pool.take(0, "a1", &crate::hosts::Usage::default());
+    world.place("w0", "web", "a1", None);
+    assert_eq!(world.left("w1", "web", &lonely), ["b1", "b2", "x"]);
+    world.pool.remove_node(0, "a1");
+    assert_eq!(world.left("w1", "web", &lonely), ["a2", "b1", "b2", "x"]);
+}
+
+#[test]
 fn what_cannot_be_done_yet_is_said() {
     let mut world = World::new(&HOSTS);
     let mut asks = term("web", "host");

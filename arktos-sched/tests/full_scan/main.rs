@@ -1,0 +1,165 @@
+//! Over random clusters, the host that is found scores as high as the best that a naive look at every host finds: with
+//! every filter and every score, neighbours included, while hosts come, change and go and pods come and go.
+
+mod draw;
+mod naive;
+
+use std::sync::Arc;
+
+use arktos_core::{Encoded, Object, TypeMeta};
+use arktos_sched::Pool;
+use arktos_sched::hosts::{HostId, Usage};
+use arktos_sched::neighbours::Neighbours;
+use arktos_sched::plugin::Plugins;
+use proptest::prelude::*;
+use serde_json::json;
+
+use self::draw::Draw;
+use self::naive::{Cluster, Pod};
+
+/// What is checked, and what it is checked against, in step.
+struct Both {
+    cluster: Cluster,
+    pool: Pool,
+    neighbours: Neighbours,
+    /// The pods on hosts, as the cluster has them: uid, place, what they take.
+    placed: Vec<(Encoded, HostId, Usage)>,
+    turn: u32,
+    /// How many pods found a place, and how many none.
+    outcomes: (u32, u32),
+}
+
+/// What rounding to thousandths of a point may cost.
+const ROUNDING: f64 = 0.01;
+
+impl Both {
+    fn new(packing: bool) -> Self {
+        let mut pool = Pool::new(2, if packing { Plugins::packing() } else { Plugins::default() });
+        pool.set_reachable(0, true);
+        pool.set_reachable(1, true);
+        Self {
+            cluster: Cluster { reachable: [true; 2], packing, ..Cluster::default() },
+            pool,
+            neighbours: Neighbours::default(),
+            placed: Vec::new(),
+            turn: 0,
+            outcomes: (0, 0),
+        }
+    }
+
+    fn step(&mut self, bytes: &[u8]) -> Result<(), TestCaseError> {
+        let mut draw = Draw(bytes);
+        match draw.of(16) {
+            0..=7 => self.place(&draw::pod(&mut draw)),
+            8..=12 => {
+                let host = draw::host(&mut draw);
+                let node = draw::node(&host.1, &mut draw);
+                self.pool.set_node(host.0, &node);
+                self.cluster.nodes.insert(host, node);
+                Ok(())
+            }
+            13 => {
+                let host = draw::host(&mut draw);
+                self.pool.remove_node(host.0, &host.1);
+                self.cluster.nodes.remove(&host);
+                Ok(())
+            }
+            14 => {
+                self.remove(usize::from(draw.of(255)));
+                Ok(())
+            }
+            _ => {
+                let (manager, reachable) = (draw.of(2), draw.of(4) < 3);
+                self.pool.set_reachable(u16::from(manager), reachable);
+                self.cluster.reachable[usize::from(manager)] = reachable;
+                Ok(())
+            }
+        }
+    }
+
+    fn place(&mut self, pod: &Pod) -> Result<(), TestCaseError> {
+        let at = (pod.tenant, pod.namespace);
+        self.turn = self.turn.wrapping_mul(0x9e37_79b9).wrapping_add(1);
+        let object = encoded(pod, self.turn);
+        let class = self.pool.enter(&pod.spec);
+        let ask = self.pool.class(class).expect("entered").ask.clone();
+        let wishes = self.neighbours.wishes(&mut self.pool, at, &object, &pod.spec, &ask).expect("supported");
+        let left = self.neighbours.left(&self.pool, at, &object, &wishes);
+        let found = self.pool.find(class, &left, self.turn);
+        let best = self.cluster.best(pod);
+        prop_assert_eq!(found.is_some(), best.is_some(), "{:?}: found {:?}, the best has {:?}", pod, found, best);
+        if let (Some(found), Some(best)) = (found, best) {
+            let facts = self.pool.facts(found.host);
+            let host = (facts.manager, facts.name.to_string());
+            prop_assert!(self.cluster.fits(pod, &host), "{:?} does not fit on {:?}", pod, host);
+            let score = self.cluster.score(pod, &host);
+            prop_assert!((score - best).abs() < ROUNDING, "{:?}: {:?} has {}, the best {}", pod, host, score, best);
+            let said = found.score as f64 / 1000.0;
+            prop_assert!((said - score).abs() < ROUNDING, "{:?}: {} is said of {:?}, it is {}", pod, said, host, score);
+            self.neighbours.expect(&self.pool, at, &object, (host.0, &host.1), &wishes);
+            self.pool.take_at(found.host, &ask.usage);
+            self.placed.push((object, found.host, ask.usage.clone()));
+            self.cluster.placed.push((pod.clone(), host));
+            self.outcomes.0 += 1;
+        } else {
+            self.outcomes.1 += 1;
+        }
+        self.neighbours.forget_wishes(pod.tenant, &wishes);
+        self.pool.leave(class);
+        Ok(())
+    }
+
+    fn remove(&mut self, which: usize) {
+        if self.placed.is_empty() {
+            return;
+        }
+        let at = which % self.placed.len();
+        let (object, host, usage) = self.placed.swap_remove(at);
+        let (pod, _) = self.cluster.placed.swap_remove(at);
+        self.neighbours.displace(&self.pool, pod.tenant, object.header().uid());
+        self.pool.give_back(host, &usage);
+    }
+}
+
+fn encoded(pod: &Pod, number: u32) -> Encoded {
+    let uid = format!("uid-{number}");
+    let object = json!({"metadata": {"name": uid, "uid": uid, "namespace": pod.namespace, "labels": pod.labels}});
+    let object = Object::from_value(object).expect("an object");
+    Encoded::encode(&Arc::new(TypeMeta::new("", "v1", "Pod")), &object, &[]).expect("it encodes")
+}
+
+/// Lives through the steps, from a cluster that has hosts to begin with.
+fn live(steps: &[Vec<u8>], packing: bool) -> Result<(u32, u32), TestCaseError> {
+    let mut both = Both::new(packing);
+    for step in steps {
+        both.step(step)?;
+    }
+    Ok(both.outcomes)
+}
+
+fn steps(most: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
+    prop::collection::vec(prop::collection::vec(any::<u8>(), 40), 1..most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+
+    #[test]
+    fn the_host_that_is_found_is_as_good_as_the_best_of_a_look_at_all(steps in steps(200), packing: bool) {
+        live(&steps, packing)?;
+    }
+}
+
+#[test]
+fn both_outcomes_are_seen_in_a_large_cluster() {
+    let random = arktos_store::clock::SeededRandom::new(11);
+    let steps: Vec<Vec<u8>> = (0..800)
+        .map(|_| {
+            let mut bytes = vec![0; 40];
+            arktos_store::Random::fill(&random, &mut bytes);
+            bytes
+        })
+        .collect();
+    let (placed, unplaced) = live(&steps, false).expect("both agree");
+    assert!(placed > 100 && unplaced > 20, "{placed} found a place, {unplaced} none");
+}
