@@ -71,6 +71,13 @@ impl Api {
         self.reviews.clone().expect("a resource manager")
     }
 
+    /// Answers reviews after a partition was removed.
+    pub(crate) fn handler_without(&self, partition: &str) -> ClaimReviewHandler {
+        let (clock, random) = (Arc::new(self.clock.clone()), self.random.clone());
+        let handler = ClaimReviewHandler::new(self.engine.clone(), &self.catalog, clock, random);
+        handler.expect("claims are a kind").without([partition.to_owned()])
+    }
+
     /// Creates an object from JSON; tenant and namespace are part of the path.
     pub(crate) async fn make<K: KindOf>(&self, tenant: &str, namespace: &str, value: Value) -> Stored {
         let mut object = Object::from_value(value).expect("an object");

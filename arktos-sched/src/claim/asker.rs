@@ -55,7 +55,7 @@ impl Asker {
         }
     }
 
-    /// Asks once about every claim that is due.
+    /// Asks once about every claim that is due, and ends those of partitions that were removed.
     ///
     /// # Errors
     /// When the store is closed. A partition that does not answer is not an error: its claims stay.
@@ -64,7 +64,11 @@ impl Asker {
         let (mut seen, mut due) = (HashSet::new(), BTreeMap::<String, Vec<(ClaimRequest, Revision)>>::new());
         for stored in snapshot.range(&Claim::resource(), &Within::Everywhere, None) {
             let key = (stored.path.name().into(), stored.revision);
-            if self.bound.contains(&key) {
+            let owner = stored.object.header().label(super::PARTITION_LABEL).unwrap_or_default();
+            if self.handler.is_removed(owner) {
+                let released = self.handler.release(&snapshot, owner, stored.path.name()).await;
+                tracing::info!(claim = stored.path.name(), owner, released = released.accepted, "a claim has no owner");
+            } else if self.bound.contains(&key) {
                 seen.insert(key);
             } else if let Some((partition, ask)) = self.due(&stored) {
                 due.entry(partition).or_default().push((ask, stored.revision));

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A claim ends only by its partition's durable word. A timer makes the resource manager ask, never more; a partition
-//! that does not answer keeps its claims.
+//! that does not answer keeps its claims. The one other word is that of the operator who removes a partition for good.
 //!
 //! A claim is named `<partition>.<uid of the pod>`, and from its second epoch on `<partition>.<uid>.<epoch>`: what was
 //! fenced once can never be bound again, so the next attempt for the same pod is another claim.
@@ -36,6 +36,8 @@ pub use review::{ClaimReviewHandler, REVIEW_MAX};
 
 /// The annotation of a binding that says under which claim it is made: `<resource manager>/<claim>`.
 pub const CLAIM_ANNOTATION: &str = "arktos.io/claim";
+/// The annotation of a binding that says in which term of a scheduler it is made; it is refused in any other.
+pub const TERM_ANNOTATION: &str = "arktos.io/term";
 /// The note on a pod that says under which claim it is bound: `<resource manager>/<claim>`.
 pub const CLAIM_NOTE: &str = "claim";
 

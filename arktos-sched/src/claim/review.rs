@@ -1,6 +1,6 @@
 //! The resource manager's side: answers reviews of claims against its store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
@@ -25,6 +25,7 @@ pub struct ClaimReviewHandler {
     random: Arc<dyn Random>,
     /// What each host can give, as of a revision of its node. Written by reviews; never more than there are hosts.
     hosts: Mutex<HashMap<Box<str>, Known>>,
+    removed: BTreeSet<String>,
 }
 
 /// What a host can give, as of a revision of its node.
@@ -42,7 +43,21 @@ impl ClaimReviewHandler {
         random: Arc<dyn Random>,
     ) -> Result<Self, InvalidClaim> {
         let ledger = Ledger::new(catalog)?;
-        Ok(Self { engine, ledger, clock, random, hosts: Mutex::new(HashMap::new()) })
+        let hosts = Mutex::new(HashMap::new());
+        Ok(Self { engine, ledger, clock, random, hosts, removed: BTreeSet::new() })
+    }
+
+    /// The same, with partitions that are part of the region no more, by their operator's word: they claim nothing, and
+    /// what they held is anybody's ([`Asker`](super::Asker) gives it back).
+    #[must_use]
+    pub fn without(self, removed: impl IntoIterator<Item = String>) -> Self {
+        Self { removed: removed.into_iter().collect(), ..self }
+    }
+
+    /// Whether a partition was removed from the region.
+    #[must_use]
+    pub fn is_removed(&self, partition: &str) -> bool {
+        self.removed.contains(partition)
     }
 
     /// Answers a review. Asking the same again is harmless: a claim that is there already is accepted again, one that
@@ -89,6 +104,10 @@ impl ClaimReviewHandler {
     }
 
     async fn claim(&self, snapshot: &Snapshot, partition: &str, request: &ClaimRequest) -> ClaimResult {
+        if self.is_removed(partition) {
+            let why = format!("{partition} was removed from the region");
+            return refused(&request.name, "Removed", why);
+        }
         let Some(node) = snapshot.get(&self.ledger.host_key(&request.node)) else {
             return refused(&request.name, "HostGone", format!("there is no host {}", request.node));
         };

@@ -12,6 +12,7 @@
 mod reap;
 mod report;
 mod state;
+mod tally;
 mod work;
 
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use tokio::sync::{Notify, mpsc};
 
 use self::reap::Reaping;
 use self::report::{REPORTER, Report};
-pub use self::state::Tally;
 use self::state::{Plan, State};
+pub use self::tally::{Latencies, Tally};
 use self::work::{Job, Worker};
 use crate::claim::fence::Fence;
 use crate::hosts::ManagerId;
@@ -51,6 +52,8 @@ pub struct Options {
     pub workers: usize,
     /// How many pods are placed in one go. Default: 128.
     pub batch: usize,
+    /// The term that it was elected for, which every binding carries: `lease/transitions/holder`. Default: none.
+    pub term: Option<String>,
 }
 
 impl Default for Options {
@@ -62,6 +65,7 @@ impl Default for Options {
             backoff: Backoff::default(),
             workers: 4,
             batch: 128,
+            term: None,
         }
     }
 }
@@ -92,7 +96,7 @@ impl Scheduler {
         random: Arc<dyn Random>,
         options: Options,
     ) -> (Self, Drivers) {
-        let Options { partition: name, names, plugins, backoff, workers, batch } = options;
+        let Options { partition: name, names, plugins, backoff, workers, batch, term } = options;
         let managers: ManagerClients = managers.into_iter().map(|(name, client)| (Arc::from(name), client)).collect();
         let manager_names = managers.iter().map(|(name, _)| name.clone()).collect();
         let state = State::new(&name, names, manager_names, plugins, backoff, random.next());
@@ -115,6 +119,7 @@ impl Scheduler {
             partition: partition.clone(),
             managers: managers.clone(),
             fence: fence.clone(),
+            term: term.map(Arc::from),
             report: Report { client: partition.clone(), random },
             clock: clock.clone(),
         };
@@ -216,8 +221,9 @@ struct Watches {
 
 impl Watches {
     fn pods(&self, client: Arc<dyn Client>, drivers: &mut Drivers) -> Informer<Stored> {
-        let feed = |state: &mut State, event: &Event<Stored>| match event {
-            Event::Added { new, .. } | Event::Updated { new, .. } => state.pod(new),
+        let clock = self.clock.clone();
+        let feed = move |state: &mut State, event: &Event<Stored>| match event {
+            Event::Added { new, .. } | Event::Updated { new, .. } => state.pod(new, clock.now()),
             Event::Removed { old, .. } => state.pod_gone(old),
         };
         self.informer("pods", client, Query::everywhere(Pod::resource()), feed, drivers)
@@ -324,5 +330,7 @@ async fn lost(nodes: &Informer<Stored>, claims: &Informer<Stored>, clock: &dyn C
     }
 }
 
+#[cfg(test)]
+mod storms;
 #[cfg(test)]
 mod tests;

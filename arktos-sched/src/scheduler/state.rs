@@ -10,6 +10,7 @@ use arktos_core::typed::{Claim, ClaimRequest, KindOf, Node, Pod};
 use arktos_core::{Encoded, ObjectPath, Timestamp};
 use arktos_store::Stored;
 
+use super::tally::Tally;
 use crate::claim::reaper::{ClaimId, PodFate};
 use crate::claim::{CLAIM_NOTE, Reaper, claim_name};
 use crate::class::ClassId;
@@ -23,21 +24,6 @@ use crate::queue::{Backoff, Queue};
 const SHADOW: Duration = Duration::from_secs(1);
 /// How long a resource manager that did not answer is left alone.
 const MANAGER_PAUSE: Duration = Duration::from_secs(1);
-
-/// What a scheduler has done since it was started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Claims that were asked for.
-    pub asked: u64,
-    /// Claims that were refused, because another scheduler was first or the host had changed.
-    pub refused: u64,
-    /// Claims whose fate was not told.
-    pub unanswered: u64,
-    /// Pods that were bound.
-    pub bound: u64,
-    /// Attempts that found no place.
-    pub unschedulable: u64,
-}
 
 /// What a scheduler knows. One lock around it: written by the handlers of the informers, the planner and the workers.
 pub(super) struct State {
@@ -85,6 +71,7 @@ struct Waiting {
     unsupported: Option<Arc<str>>,
     /// The epoch of its next claim.
     epoch: i64,
+    since: Timestamp,
     /// What was last said of it.
     said: Option<Arc<str>>,
 }
@@ -106,6 +93,8 @@ pub(super) struct Placement {
     pub(super) request: ClaimRequest,
     /// Whether the claim is made already.
     pub(super) claimed: bool,
+    /// Since when it waits, and when this attempt began.
+    pub(super) since: (Timestamp, Timestamp),
 }
 
 /// A pod that has no place, and what is to be said of it.
@@ -170,7 +159,7 @@ impl State {
     }
 
     /// A pod is there, or has changed.
-    pub(super) fn pod(&mut self, stored: &Stored) {
+    pub(super) fn pod(&mut self, stored: &Stored, now: Timestamp) {
         let header = stored.object.header();
         let field = |at: Option<usize>| at.map(|at| header.field(at));
         if let (Some(node), Some(phase)) = (field(self.fields.node), field(self.fields.phase))
@@ -195,7 +184,7 @@ impl State {
             self.drop_pod(&stored.path);
         }
         if waits {
-            self.await_place(stored, &pod);
+            self.await_place(stored, &pod, now);
         }
     }
 
@@ -303,7 +292,7 @@ impl State {
 
     fn plan_pod(&mut self, plan: &mut Plan, path: ObjectPath, class: ClassId, now: Timestamp) {
         let Some(waiting) = self.pods.get(&path) else { return };
-        if let Some((manager, placement)) = self.claimed_place(&path, waiting) {
+        if let Some((manager, placement)) = self.claimed_place(&path, waiting, now) {
             plan.placements.entry(manager).or_default().push(placement);
             return;
         }
@@ -316,7 +305,7 @@ impl State {
         let known = waiting.unsupported.clone().or_else(|| known.cloned());
         let found = if known.is_some() { None } else { self.pool.find(class, &left, turn) };
         if let Some(found) = found {
-            let (manager, placement) = self.place(path, class, found.host);
+            let (manager, placement) = self.place(path, class, found.host, now);
             plan.placements.entry(manager).or_default().push(placement);
             return;
         }
@@ -333,21 +322,23 @@ impl State {
     }
 
     /// The place a pod has a claim on already, from an attempt that did not come to its end.
-    fn claimed_place(&self, path: &ObjectPath, waiting: &Waiting) -> Option<(ManagerId, Placement)> {
+    fn claimed_place(&self, path: &ObjectPath, waiting: &Waiting, now: Timestamp) -> Option<(ManagerId, Placement)> {
         let ids = self.own.get(&waiting.uid)?;
         let good = |id: &&ClaimId| self.claims.get(*id).is_some_and(|held| held.epoch >= waiting.epoch && held.shown);
         let id = ids.iter().find(good)?;
         let holding = self.claims.get(id)?;
         let node = self.pool.facts(holding.host).name.to_string();
         let request = self.request(path, waiting, node, &id.1, holding.epoch);
-        Some((id.0, Placement { pod: path.clone(), request, claimed: true }))
+        Some((id.0, Placement { pod: path.clone(), request, claimed: true, since: (waiting.since, now) }))
     }
 
     /// Expects a claim on a host, so that the next search sees it.
-    fn place(&mut self, path: ObjectPath, class: ClassId, host: HostId) -> (ManagerId, Placement) {
+    fn place(&mut self, path: ObjectPath, class: ClassId, host: HostId, now: Timestamp) -> (ManagerId, Placement) {
         let facts = self.pool.facts(host);
         let (manager, node) = (facts.manager, facts.name.to_string());
-        let (uid, epoch) = self.pods.get(&path).map_or_else(Default::default, |one| (one.uid.clone(), one.epoch));
+        let known = self.pods.get(&path);
+        let (uid, epoch) = known.map_or_else(Default::default, |one| (one.uid.clone(), one.epoch));
+        let since = (known.map_or(now, |one| one.since), now);
         let name = claim_name(&self.partition, &uid, epoch);
         let mut request = ClaimRequest::default();
         if let Some(waiting) = self.pods.get(&path) {
@@ -361,7 +352,7 @@ impl State {
         self.pool.take_at(host, &usage);
         self.hold(id, Holding { host, usage, pod_uid: uid, epoch, shown: false }, true);
         self.tally.asked += 1;
-        (manager, Placement { pod: path, request, claimed: false })
+        (manager, Placement { pod: path, request, claimed: false, since })
     }
 
     fn request(&self, path: &ObjectPath, waiting: &Waiting, node: String, name: &str, epoch: i64) -> ClaimRequest {
@@ -427,8 +418,17 @@ impl State {
         }
     }
 
+    /// A pod was bound.
+    pub(super) fn bound(&mut self, placement: &Placement, now: Timestamp) {
+        let (seen, begun) = placement.since;
+        self.tally.bound += 1;
+        self.tally.attempts.add(now.since(begun));
+        self.tally.pods.add(now.since(seen));
+    }
+
     /// A bind failed, but its claim holds: the next attempt uses it.
     pub(super) fn unbound(&mut self, manager: ManagerId, placement: &Placement, now: Timestamp) {
+        self.tally.unbound += 1;
         let id: ClaimId = (manager, placement.request.name.as_str().into());
         if let Some(held) = self.claims.get_mut(&id) {
             held.shown = true; // it was accepted
@@ -455,7 +455,7 @@ impl State {
 
     // ---- the rest ----
 
-    fn await_place(&mut self, stored: &Stored, pod: &Pod) {
+    fn await_place(&mut self, stored: &Stored, pod: &Pod, now: Timestamp) {
         let class = self.pool.enter(&pod.spec);
         let (tenant, namespace, _) = stored.path.parts();
         let ask = self.pool.class(class).map(|class| class.ask.clone());
@@ -475,7 +475,8 @@ impl State {
             }
             None => {
                 let uid = stored.object.header().uid().to_owned();
-                let waiting = Waiting { uid: uid.into(), object, class, wishes, unsupported, epoch: 0, said: None };
+                let uid = uid.into();
+                let waiting = Waiting { uid, object, class, wishes, unsupported, epoch: 0, since: now, said: None };
                 self.pods.insert(stored.path.clone(), waiting);
             }
         }

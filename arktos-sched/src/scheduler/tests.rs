@@ -61,7 +61,7 @@ impl Region {
     }
 }
 
-fn start(
+pub(super) fn start(
     clock: &ManualClock,
     partition: (&str, &Arc<Api>),
     managers: &[Arc<Api>],
@@ -76,7 +76,7 @@ fn start(
     (scheduler, Box::pin(async move { drop(drivers.await) }))
 }
 
-async fn settle(drivers: &mut BoxFuture<'static, ()>) {
+pub(super) async fn settle(drivers: &mut BoxFuture<'static, ()>) {
     for _ in 0..50 {
         assert!(futures::poll!(&mut *drivers).is_pending(), "drivers run for ever");
         tokio::task::yield_now().await;
@@ -275,7 +275,7 @@ async fn a_scheduler_killed_between_claim_and_bind_is_followed_by_one_that_binds
 }
 
 /// The most that was ever claimed of each host, by replaying every revision of a resource manager's claims.
-async fn most_claimed(manager: &Api) -> BTreeMap<String, i64> {
+pub(super) async fn most_claimed(manager: &Api) -> BTreeMap<String, i64> {
     let selection = Selection::all(Claim::resource(), Within::Everywhere);
     let mut cursor = manager.engine.watch(selection, Revision::ZERO).expect("the whole history");
     let (mut now, mut most) = (BTreeMap::<String, i64>::new(), BTreeMap::<String, i64>::new());

@@ -15,7 +15,7 @@ use super::ManagerClients;
 use super::report::{Report, gone};
 use super::state::{Failure, Placement, State};
 use crate::claim::fence::{Fence, Held};
-use crate::claim::{CLAIM_ANNOTATION, post};
+use crate::claim::{CLAIM_ANNOTATION, TERM_ANNOTATION, post};
 use crate::hosts::ManagerId;
 
 /// How many requests of one job are under way at once.
@@ -40,6 +40,7 @@ pub(super) struct Worker {
     pub(super) partition: Arc<dyn Client>,
     pub(super) managers: ManagerClients,
     pub(super) fence: Arc<Fence>,
+    pub(super) term: Option<Arc<str>>,
     pub(super) report: Report,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -109,13 +110,16 @@ impl Worker {
         binding.metadata.uid.clone_from(&request.pod_uid);
         let under = format!("{name}/{}", request.name);
         binding.metadata.annotations.insert(CLAIM_ANNOTATION.to_owned(), under);
+        if let Some(term) = &self.term {
+            binding.metadata.annotations.insert(TERM_ANNOTATION.to_owned(), term.as_ref().to_owned());
+        }
         binding.target.api_version = "v1".to_owned();
         binding.target.kind = "Node".to_owned();
         binding.target.name.clone_from(&request.node);
         let key = ObjectKey { resource: Pod::resource(), path: placement.pod.clone() };
         let status = match self.partition.post(&key, "binding", binding.to_object()).await {
             Ok(_) => {
-                self.state.lock().tally.bound += 1;
+                self.state.lock().bound(&placement, self.clock.now());
                 self.report.scheduled(&placement.pod, &request.pod_uid, &request.node, self.clock.now()).await;
                 return;
             }
