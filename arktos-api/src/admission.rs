@@ -14,7 +14,7 @@ mod priority;
 pub(crate) mod quota;
 mod request;
 mod runtime_class;
-mod service;
+pub(crate) mod service;
 mod service_account;
 mod webhooks;
 

@@ -8,6 +8,7 @@ use arktos_core::{Encoded, Object, ObjectKey, Reason, Scope, Status, TenantName,
 use arktos_store::{CommitError, Engine, Stored, WatchError, Within};
 use parking_lot::Mutex;
 
+use crate::conversion;
 use crate::identity::Identity;
 use crate::query::WriteOptions;
 use crate::server::State;
@@ -55,11 +56,13 @@ impl Call<'_> {
     /// An admitted object, encoded to be stored.
     ///
     /// # Errors
-    /// 400 for an object that cannot be.
-    pub(crate) fn encode(&self, object: &Object) -> Result<Encoded, Status> {
+    /// 400 for an object that cannot be; 500 where only a webhook can tell how, and does not.
+    pub(crate) async fn encode(&self, object: &Object) -> Result<Encoded, Status> {
         let stored = self.stored_kind();
         let encoded = if self.kind.builtin || self.kind.storage {
             stored.encode(object)
+        } else if let Some(converted) = conversion::to_stored(self, object).await? {
+            stored.encode(&converted)
         } else {
             stored.encode(&rules::convert::to_storage(&self.kind, object.clone()))
         };

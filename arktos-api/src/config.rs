@@ -12,6 +12,7 @@ use arktos_store::{Client, Clock, Engine, Random};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::audit::Audit;
 use crate::identity::{Identity, TokenTable};
 use crate::tokens::keys::TokenKeys;
 
@@ -54,6 +55,8 @@ pub struct ApiConfig {
     pub claimer: Option<Arc<dyn Claimer>>,
     /// Calls the webhooks that tenants configure. Default: none; a webhook that must be asked then refuses.
     pub webhooks: Option<Arc<dyn Caller>>,
+    /// The audit log. Default: none.
+    pub audit: Option<Audit>,
     /// Resources served from another engine, whose writes go elsewhere. Default: none.
     pub delegates: HashMap<GroupResource, Delegate>,
     /// Resources that are answered and not stored. Default: none beside the built-in reviews.
@@ -85,6 +88,7 @@ impl ApiConfig {
             resource_manager: None,
             claimer: None,
             webhooks: None,
+            audit: None,
             delegates: HashMap::new(),
             virtuals: HashMap::new(),
         }

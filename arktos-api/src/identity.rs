@@ -80,6 +80,10 @@ impl Identity {
 #[derive(Debug, Clone)]
 pub struct PeerCertificate(pub Vec<u8>);
 
+/// Where a request comes from. Put into the request's extensions by whoever owns the connection, and by nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub std::net::SocketAddr);
+
 /// Bearer tokens and whose they are. Cloning it shares it.
 #[derive(Debug, Clone, Default)]
 pub struct TokenTable {

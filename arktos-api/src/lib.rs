@@ -7,6 +7,7 @@
 //! | what does a server need, what can be switched | [`config`] |
 //! | who is asking | [`identity`] |
 //! | whose a service account token is | [`tokens`] |
+//! | what is entered in the audit log | [`audit`] |
 //! | what do responses look like on the wire | [`body`] |
 //! | from request to response | [`server`] |
 //! | the same verbs without HTTP | [`client`] |
@@ -24,6 +25,7 @@
 //! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go; what every tenant has and none stores: `shared` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
 //! | from bytes to an object, and back | `input`, `reply` |
+//! | between the versions of a custom kind that a webhook converts | `conversion` |
 //! | what is added, what stands against it | `admission`, `allocate` |
 //! | the verbs, shared by HTTP and the in-process client | `verbs` |
 //! | what is there before anyone asks | `bootstrap` |
@@ -34,6 +36,7 @@
 
 mod admission;
 mod allocate;
+pub mod audit;
 mod authenticate;
 mod authorize;
 pub mod body;
@@ -41,6 +44,7 @@ mod bootstrap;
 mod call;
 pub mod client;
 pub mod config;
+mod conversion;
 mod definitions;
 pub mod discovery;
 mod go_json;
@@ -62,6 +66,7 @@ pub mod tokens;
 mod verbs;
 mod warnings;
 
+pub use audit::{Audit, AuditPolicy, AuditSink};
 pub use authenticate::authenticator;
 pub use body::Body;
 pub use client::InProcessClient;
@@ -69,6 +74,6 @@ pub use config::{
     AdmissionConfig, ApiConfig, Caller, Claimer, Delegate, NodePorts, Role, ServiceCidr, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
-pub use identity::{Identity, PeerCertificate, TokenTable};
+pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};

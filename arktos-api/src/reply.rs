@@ -150,15 +150,14 @@ impl View {
     }
 
     /// A list of objects that are at hand.
-    pub(crate) fn items(&self, items: &[Stored], revision: Revision) -> Response<Body> {
+    pub(crate) fn items(&self, items: &[Stored], meta: &ListMeta) -> Response<Body> {
         let mut out = Vec::new();
-        let meta = ListMeta { revision, ..ListMeta::default() };
         if let Form::Table(version) = self.accept.form {
             let shown: Vec<Stored> = items.iter().map(|stored| self.tabled(stored).into_owned()).collect();
-            self.table(version).write(&mut out, &shown, &meta, &|stored, out| self.write(out, stored, true));
+            self.table(version).write(&mut out, &shown, meta, &|stored, out| self.write(out, stored, true));
             return respond(200, self.accept, out);
         }
-        self.open(&mut out, &meta);
+        self.open(&mut out, meta);
         for (at, item) in items.iter().enumerate() {
             self.item(&mut out, item, at);
         }
@@ -299,7 +298,7 @@ impl ListWriter {
             return true;
         }
         match &self.table {
-            Some(table) => table.close(out, self.rows, &self.meta()),
+            Some(table) => table.close(out, self.rows, &self.page.meta()),
             None => out.extend_from_slice(b"]}"),
         }
         self.part = Part::Done;
@@ -313,15 +312,7 @@ impl ListWriter {
                 table.open(out, true);
                 self.table = Some(table);
             }
-            _ => self.view.open(out, &self.meta()),
-        }
-    }
-
-    fn meta(&self) -> ListMeta {
-        ListMeta {
-            revision: self.page.revision,
-            continue_token: self.page.next.clone(),
-            remaining: self.page.remaining.and_then(|count| u64::try_from(count).ok()),
+            _ => self.view.open(out, &self.page.meta()),
         }
     }
 }

@@ -41,6 +41,11 @@ pub(crate) struct ResourceInfo {
 }
 
 impl RequestInfo {
+    /// What is known of a request of which nothing could be read.
+    pub(crate) fn nothing() -> Self {
+        Self::plain(&[])
+    }
+
     /// Reads a path, still percent-encoded.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
 use arktos_core::{Object, Reason, Scope, Status, TenantName};
+use arktos_store::Stored;
 use arktos_store::client::Patch;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response};
@@ -12,13 +13,14 @@ use http::{HeaderValue, Method, Response};
 use crate::authenticate::unauthorized;
 use crate::body::Body;
 use crate::call::Call;
+use crate::conversion::{self, Converter};
 use crate::identity::Identity;
 use crate::negotiate::{self, Endpoint, Form, PatchType};
 use crate::query::{QueryMap, ReadOptions, WriteOptions, default_manager, method_not_allowed};
 use crate::reply::{self, View};
 use crate::request::{ResourceInfo, TenantPart, not_found};
 use crate::server::{Head, State};
-use crate::table::Include;
+use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::{create, delete, patch, read, scale, subresource, watch};
 use crate::{input, paths, reviews};
@@ -82,6 +84,9 @@ where
     let verb = Verb::of(&head.method, !resource.name.is_empty(), &head.query);
     let tenant = tenant_of(head)?;
     authorize(state, head, resource, verb, tenant.as_ref())?;
+    if let Some(record) = &head.record {
+        record.allowed();
+    }
     let known = tenant.as_ref().unwrap_or(&SYSTEM);
     let Some(kind) = state.kinds.find(known, &resource.group, &resource.version, &resource.resource) else {
         let group_known = resource.group.is_empty()
@@ -96,12 +101,12 @@ where
     if !paths::view(head).shows(&kind) {
         return Err(not_found());
     }
-    if let Some(why) = kind.own.as_ref().and_then(|own| own.unconvertible.clone()) {
-        return Err(Status::failure(Reason::NotImplemented, why));
-    }
     let verb = allowed(&kind, resource, verb, &head.method)?;
     let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
     let bytes = if writes { input::bytes(body).await? } else { Bytes::new() };
+    if let Some(record) = &head.record {
+        record.sent(&bytes);
+    }
     let call = Call {
         state,
         identity: &head.identity,
@@ -283,20 +288,31 @@ impl ResourceRequest<'_> {
     async fn get(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_object(call)?;
         let stored = read::get(call, self.head.query.get("resourceVersion")).await?;
-        Ok(view.object(200, &stored))
+        Self::answered(call, &view, 200, stored).await
+    }
+
+    /// A stored object, in the version asked for.
+    async fn answered(call: &Call<'_>, view: &View, code: u16, stored: Stored) -> Result<Response<Body>, Status> {
+        Ok(view.object(code, &conversion::shown(call, stored).await?))
     }
 
     async fn list(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, false)?;
         let options = ReadOptions::parse(&self.head.query, false)?;
-        Ok(view.list(read::list(call, &options).await?))
+        let page = read::list(call, &options).await?;
+        let Some(converter) = Converter::to(call, &call.kind) else { return Ok(view.list(page)) };
+        let items = converter.stored(page.items(None).collect()).await?;
+        Ok(view.items(&items, &page.meta()))
     }
 
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, true)?;
         let options = ReadOptions::parse(&self.head.query, true)?;
         let frames = watch::watch(call, &options).await?;
-        Ok(view.watch(frames))
+        Ok(match Converter::to(call, &call.kind) {
+            Some(converter) => view.watch(converter.watch(frames)),
+            None => view.watch(frames),
+        })
     }
 
     fn write_options(&self, call: &mut Call<'_>, kind: &str, apply: bool) -> Result<(), Status> {
@@ -329,7 +345,7 @@ impl ResourceRequest<'_> {
             return self.bind_by_body(call, body).await;
         }
         let stored = create::create(call, body).await?;
-        Ok(view.object(201, &stored))
+        Self::answered(call, &view, 201, stored).await
     }
 
     async fn bind_by_body(&self, call: &Call<'_>, mut body: Object) -> Result<Response<Body>, Status> {
@@ -361,7 +377,7 @@ impl ResourceRequest<'_> {
         let encoding = negotiate::request_encoding(&self.head.headers)?;
         let body = input::object(call, &self.bytes, encoding)?;
         let changed = modify::modify(call, part, Source::Body(body)).await?;
-        Ok(view.object(if changed.created { 201 } else { 200 }, &changed.stored))
+        Self::answered(call, &view, if changed.created { 201 } else { 200 }, changed.stored).await
     }
 
     async fn patch(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
@@ -372,7 +388,7 @@ impl ResourceRequest<'_> {
         let asked = self.asked_patch(call)?;
         let view = self.view_of_object(call)?;
         let changed = patch::patch(call, part, &asked.0, &asked.1).await?;
-        Ok(view.object(200, &changed.stored))
+        Self::answered(call, &view, 200, changed.stored).await
     }
 
     async fn apply(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
@@ -380,7 +396,7 @@ impl ResourceRequest<'_> {
         let view = self.view_of_object(call)?;
         let config = patch::read_config(&self.bytes)?;
         let changed = patch::apply_config(call, part, &config, &self.bytes).await?;
-        Ok(view.object(if changed.created { 201 } else { 200 }, &changed.stored))
+        Self::answered(call, &view, if changed.created { 201 } else { 200 }, changed.stored).await
     }
 
     /// The patch, and what is wrong with how it is written.
@@ -484,7 +500,7 @@ impl ResourceRequest<'_> {
         if deleted.gone && !delete::answers_object(&call.kind.storage_resource) {
             return Ok(reply::status(&delete::gone_status(call, &deleted.stored), view.accept.encoding));
         }
-        Ok(view.object(200, &deleted.stored))
+        Self::answered(call, &view, 200, deleted.stored).await
     }
 
     async fn delete_collection(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
@@ -498,8 +514,11 @@ impl ResourceRequest<'_> {
         let selected = ReadOptions::parse(&self.head.query, false)?;
         let page = read::list(call, &selected).await?;
         let (items, revision) = (page.items(None).collect(), page.revision);
-        let items = delete::delete_all(call, items, &options).await?;
-        Ok(view.items(&items, revision))
+        let mut items = delete::delete_all(call, items, &options).await?;
+        if let Some(converter) = Converter::to(call, &call.kind) {
+            items = converter.stored(items).await?;
+        }
+        Ok(view.items(&items, &ListMeta { revision, ..ListMeta::default() }))
     }
 }
 

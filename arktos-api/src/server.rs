@@ -11,11 +11,12 @@ use futures::future::{BoxFuture, Either, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 use crate::admission::expressions::Expressions;
+use crate::audit::record::{Origin, Record};
 use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
-use crate::identity::{Identity, PeerCertificate};
+use crate::identity::{Identity, PeerAddress, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
 use crate::query::QueryMap;
@@ -47,6 +48,8 @@ pub(crate) struct Head {
     pub(crate) raw_query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) identity: Identity,
+    /// What is entered of it in the audit log, where there is one.
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 impl ApiServer {
@@ -89,21 +92,53 @@ impl ApiServer {
         let (parts, body) = request.into_parts();
         let encoding = negotiate::accept_error(&parts.headers);
         let is_head = parts.method == http::Method::HEAD;
-        let clock = self.0.config.clock.clone();
-        let handled = std::pin::pin!(self.0.handle(parts, body));
-        let mut response = match select(handled, clock.sleep(TIMEOUT)).await {
-            Either::Left((Ok(response), _)) => response,
-            Either::Left((Err(status), _)) => reply::status(&status, encoding),
-            Either::Right(_) => reply::status(&timed_out(), encoding),
+        let config = &self.0.config;
+        let clock = config.clock.clone();
+        let id = config.random.uid();
+        let record = config.audit.as_ref().map(|audit| {
+            let agent = parts.headers.get(http::header::USER_AGENT);
+            let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+            Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, peer })
+        });
+        let handled = std::pin::pin!(self.0.handle(parts, body, record.clone()));
+        let answer = match select(handled, clock.sleep(TIMEOUT)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(timed_out()),
         };
+        let (mut response, failure) = match answer {
+            Ok(response) => (response, None),
+            Err(status) => (reply::status(&status, encoding), Some(status)),
+        };
+        if let Some(record) = record {
+            response = record.answered(response, failure.as_ref()).await;
+        }
         if is_head {
             *response.body_mut() = Body::empty();
         }
-        if let Ok(id) = HeaderValue::from_str(&self.0.config.random.uid()) {
+        if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert("audit-id", id);
         }
         response
     }
+}
+
+/// Enters who asks, as whom, and for what.
+fn enter(
+    record: &Record,
+    (who, acts_as): (&Identity, &Identity),
+    info: &RequestInfo,
+    method: &http::Method,
+    query: &QueryMap,
+) {
+    let named = info.resource.as_ref().map(|resource| !resource.name.is_empty());
+    let verb = named.and_then(|named| resource::Verb::of(method, named, query)).map(resource::Verb::name);
+    let method = method.as_str().to_ascii_lowercase();
+    let tenant = match &info.tenant {
+        TenantPart::Named(tenant) => Some(tenant),
+        TenantPart::Own => acts_as.tenant.as_ref(),
+        TenantPart::All => None,
+    };
+    record.asked(who, acts_as, info, verb.unwrap_or(&method), tenant);
 }
 
 fn timed_out() -> Status {
@@ -112,7 +147,12 @@ fn timed_out() -> Status {
 }
 
 impl State {
-    async fn handle<B>(&self, parts: http::request::Parts, body: B) -> Result<Response<Body>, Status>
+    async fn handle<B>(
+        &self,
+        parts: http::request::Parts,
+        body: B,
+        record: Option<Arc<Record>>,
+    ) -> Result<Response<Body>, Status>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
@@ -126,19 +166,30 @@ impl State {
                 authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get::<PeerCertificate>())?
             }
         };
-        let identity = match authenticate::impersonate(&self.authorizer, identity.clone(), &parts.headers) {
+        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        let enter = |acts_as: &Identity| {
+            if let Some(record) = &record {
+                enter(record, (&identity, acts_as), &info, &parts.method, &query);
+            }
+        };
+        let acts_as = match authenticate::impersonate(&self.authorizer, identity.clone(), &parts.headers) {
             Err(status) if status.is(Reason::Forbidden) => {
+                enter(&identity);
                 return Err(self.not_impersonated(&identity, &parts, &info).unwrap_or(status));
             }
-            identity => identity?,
+            acts_as => acts_as?,
         };
-        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        enter(&acts_as);
         let raw_query = parts.uri.query().map(str::to_owned);
-        let head = Head { method: parts.method, info, query, raw_query, headers: parts.headers, identity };
+        let headers = parts.headers;
+        let head = Head { method: parts.method, info, query, raw_query, headers, identity: acts_as, record };
         match &head.info.resource {
             Some(resource) => resource::handle(self, &head, resource, body).await,
             None => {
                 self.authorize_path(&head)?;
+                if let Some(record) = &head.record {
+                    record.allowed();
+                }
                 paths::handle(self, &head)
             }
         }

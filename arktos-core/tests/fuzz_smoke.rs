@@ -107,3 +107,42 @@ fn yaml() {
     ]);
     run(targets::yaml, &good, b"ab01:-?&*<>|!%@{}[],'\"#~ \n\t\\\xc3");
 }
+
+#[test]
+fn apply() {
+    let good = texts(&[
+        "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}}\n{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":[{\"name\":\"b\",\"ports\":[{\"containerPort\":1}]}]}}",
+        "{}\n{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"labels\":{\"a\":\"b\"},\"finalizers\":[\"x\",\"y\"]},\"spec\":{\"tolerations\":[{\"key\":\"k\"}],\"nodeSelector\":{}}}",
+    ]);
+    run(targets::apply, &good, b"{}[]\",:/-01abname\n");
+}
+
+#[test]
+fn cel() {
+    let good = texts(&[
+        "object.a.exists(x, type(x) == int && x > n)",
+        "has(object.b.c) ? timestamp(object.b.c) : timestamp('1970-01-01T00:00:00Z')",
+        "object.a.map(x, string(x)).join(',').matches('^1,.*$') || 'a'.charAt(n) == \"b\"",
+        "[1, 2, n].filter(i, i % 2 == 1).sum() + size({'k': 1u, 'l': 2.0}) / -3",
+    ]);
+    run(targets::cel, &good, b"abnx.()[]{}'\"<>=!&|?:,+-*/%0159 \\\xc3");
+}
+
+#[test]
+fn crd_schema() {
+    let good = texts(&[
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":1,\"default\":2}}}\n{\"metadata\":{\"name\":\"x\"},\"a\":0}",
+        "{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"x-kubernetes-validations\":[{\"rule\":\"self.metadata.name != 'y'\"}]}\n{\"metadata\":{\"name\":\"x\"}}",
+        "{\"type\":\"object\",\"properties\":{\"l\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\",\"x-kubernetes-list-map-keys\":[\"k\"],\"items\":{\"type\":\"object\",\"required\":[\"k\"],\"properties\":{\"k\":{\"type\":\"string\",\"pattern\":\"^a+$\"}}}}}}\n{\"l\":[{\"k\":\"a\"},{\"k\":\"a\"}]}",
+    ]);
+    run(targets::crd_schema, &good, b"{}[]\",:/-01abkltypeself.\n");
+}
+
+#[test]
+fn json() {
+    let good = texts(&[
+        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i\",\"resources\":{\"limits\":{\"cpu\":\"1\"}},\"ports\":[{\"containerPort\":80,\"hostPort\":80}]}],\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\",\"items\":[{\"key\":\"k\",\"path\":\"p\"}]}}]}}",
+        "{\"metadata\":{\"name\":\"a\",\"labels\":{\"a\":null}},\"spec\":{\"dnsConfig\":{\"searches\":[\"a.\"]},\"securityContext\":{\"sysctls\":[{\"name\":\"a.b\",\"value\":\"1\"}]},\"containers\":[]}}",
+    ]);
+    run(targets::json, &good, b"{}[]\",:/-01.abnametrufls\\ ");
+}

@@ -2,11 +2,15 @@
 //!
 //! `arktos-core/tests/fuzz_smoke.rs` includes this file and runs the same functions on a stable toolchain.
 
+use arktos_core::cel::{Expression, Scope};
+use arktos_core::custom::{self, Structural};
+use arktos_core::fields::FieldSet;
 use arktos_core::media::{protobuf, yaml};
-use arktos_core::merge;
+use arktos_core::merge::apply::{self, OneVersion, Reach, Writer};
 use arktos_core::schema::builtin;
-use arktos_core::{FieldSelector, LabelSelector, Quantity};
-use serde_json::Value;
+use arktos_core::{Catalog, Dialect, FieldSelector, LabelSelector, Object, Quantity, TypeMeta};
+use arktos_core::{merge, rules, schema};
+use serde_json::{Value, json};
 
 /// What a selector is written as, it reads back from.
 pub fn selectors(bytes: &[u8]) {
@@ -72,6 +76,78 @@ pub fn yaml(bytes: &[u8]) {
     }
     let _ = yaml::repeated_keys(bytes);
     let _ = yaml::parse_all(bytes);
+}
+
+/// Whatever configuration is applied to whatever object, what comes out can be stored, and applied once more it stays
+/// as it is.
+pub fn apply(bytes: &[u8]) {
+    let Some((live, config)) = document_and_patch(bytes) else { return };
+    let schema = builtin("io.k8s.api.core.v1.Pod").expect("a built-in type");
+    let writer = |manager: &'static str| Writer {
+        manager,
+        api_version: "v1",
+        subresource: "",
+        now: "2026-11-23T10:00:00Z",
+        reach: &ALL,
+        schema: &schema,
+        versions: &OneVersion,
+    };
+    let Ok(applied) = apply::apply(&writer("one"), Some(&live), &config, true) else { return };
+    reads_back(&applied);
+    let again = apply::apply(&writer("one"), Some(&applied), &config, false).expect("what was applied can be again");
+    assert_eq!(again, applied);
+    let mut updated = applied.clone();
+    apply::update(&writer("two"), Some(&live), &mut updated);
+    reads_back(&updated);
+}
+
+static ALL: std::sync::LazyLock<Reach> = std::sync::LazyLock::new(|| Reach::AllBut(FieldSet::default()));
+
+/// What compiles is evaluated within its budget, to a value that can be written, or to a fault.
+pub fn cel(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(expression) = Expression::compile(text, &["object", "n"]) else { return };
+    let mut scope = Scope::default();
+    scope.set("object", &json!({"a": [1, 2.5, "x", null, true], "b": {"c": "2026-11-23T10:00:00Z"}}));
+    scope.set("n", &json!(7));
+    if let Ok(value) = expression.evaluate(&scope) {
+        let _ = value.to_string();
+    }
+}
+
+/// A schema of somebody's own kind and an object of it: the schema is refused or serves, and the object likewise.
+pub fn crd_schema(bytes: &[u8]) {
+    let Some((schema, object)) = document_and_patch(bytes) else { return };
+    let _ = Structural::compile(&schema);
+    let mut definition = Object::from_value(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.org"},
+        "spec": {
+            "group": "example.org", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }))
+    .expect("an object");
+    let kind = Catalog::builtin().by_type(&TypeMeta::new("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
+    let Ok(mut admitted) = rules::admit_create(&kind.expect("a built-in kind"), definition.clone()) else { return };
+    admitted.set(&["status", "acceptedNames"], definition.map_mut(&["spec", "names"]).clone());
+    admitted.set(&["status", "conditions"], json!([{"type": "Established", "status": "True"}]));
+    for kind in custom::kinds_of(&admitted) {
+        let Ok(decoded) = schema::decode(&kind, object.clone(), Dialect::Plain) else { continue };
+        if let Ok(created) = rules::admit_create(&kind, decoded.object) {
+            kind.encode(&created).expect("what was admitted can be stored");
+        }
+    }
+}
+
+/// A body of JSON, as an object of the richest kind there is.
+pub fn json(bytes: &[u8]) {
+    let kind = Catalog::builtin().by_type(&TypeMeta::new("", "v1", "Pod")).expect("a built-in kind");
+    let Ok(decoded) = schema::read(&kind, bytes, Dialect::Plain) else { return };
+    if let Ok(created) = rules::admit_create(&kind, decoded.object) {
+        reads_back(&created.into_value());
+    }
 }
 
 /// Two JSON values, divided by a line feed.

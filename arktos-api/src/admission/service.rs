@@ -2,17 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use arktos_core::{GroupResource, Object, ObjectKey};
-use arktos_store::Within;
+use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
+use arktos_store::{Snapshot, Within};
 use serde_json::Value;
-
-use crate::call::Call;
 
 /// The URL of a service's port, and the address of one of its ready endpoints.
 ///
 /// # Errors
 /// A sentence that says what of it is not there.
-pub(super) fn locate(call: &Call<'_>, reference: &Value) -> Result<(String, Option<SocketAddr>), String> {
+pub(crate) fn locate(
+    snapshot: &Snapshot,
+    tenant: Option<&TenantName>,
+    reference: &Value,
+) -> Result<(String, Option<SocketAddr>), String> {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     let (name, namespace) = (text("name"), text("namespace"));
     let port = reference["port"].as_i64().unwrap_or(443);
@@ -21,8 +23,7 @@ pub(super) fn locate(call: &Call<'_>, reference: &Value) -> Result<(String, Opti
     if name.is_empty() || name.contains('/') || namespace.contains('/') {
         return Err(missing());
     }
-    let tenant = call.tenant.as_ref().ok_or_else(missing)?;
-    let snapshot = call.state.config.engine.snapshot();
+    let tenant = tenant.ok_or_else(missing)?;
     let key = ObjectKey::namespaced(GroupResource::core("services"), tenant, namespace, name);
     let service = snapshot.get(&key).and_then(|stored| stored.object.decode(None).ok()).ok_or_else(missing)?;
     let ports = service.at(&["spec", "ports"]).and_then(Value::as_array);

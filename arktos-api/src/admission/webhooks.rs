@@ -224,7 +224,8 @@ fn target(request: &Request<'_>, webhook: &Value, timeout: Duration) -> Result<W
     if let Some(url) = client["url"].as_str() {
         return Ok(WebhookTarget { url: url.to_owned(), address: None, ca_bundle, timeout });
     }
-    let (url, address) = service::locate(request.call, &client["service"])?;
+    let snapshot = request.call.state.config.engine.snapshot();
+    let (url, address) = service::locate(&snapshot, request.call.tenant.as_ref(), &client["service"])?;
     Ok(WebhookTarget { url, address, ca_bundle, timeout })
 }
 

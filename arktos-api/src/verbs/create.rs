@@ -77,7 +77,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut object);
-        let encoded = call.encode(&object)?;
+        let encoded = call.encode(&object).await?;
         let mut attempt = commit.clone();
         admission::quota::charge(call, &Review { part: Part::Whole, old: None, new: Some(&object) }, &mut attempt)?;
         if call.options.dry_run {

@@ -148,7 +148,8 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
 
 /// One attempt on one state. Absent when somebody else wrote in between.
 async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<Option<Deleted>, Status> {
-    let mut object = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+    let shown = crate::conversion::as_stored(call, old.clone()).await?;
+    let mut object = shown.object.decode(Some(old.revision)).map_err(Status::internal)?;
     if !call.kind.builtin {
         object = arktos_core::rules::convert::from_storage(&call.stored_kind(), object);
     }

@@ -39,12 +39,8 @@ fn reach(call: &Call<'_>, part: Part<'_>) -> Reach {
         Part::Whole if kind.subresource("status").is_some() => Reach::AllBut(FieldSet::of(&[&["status"]])),
         Part::Whole => Reach::AllBut(FieldSet::default()),
         Part::Other("ephemeralcontainers") => Reach::Only(&[&["spec", "ephemeralContainers"]]),
-        Part::Other("resize") => Reach::Only(&[
-            &["spec", "containers", "*", "resources"],
-            &["spec", "containers", "*", "resizePolicy"],
-            &["spec", "initContainers", "*", "resources"],
-            &["spec", "initContainers", "*", "resizePolicy"],
-        ]),
+        // Upstream notes whatever a resize says as managed by it, also what it then leaves as it was.
+        Part::Other("resize") => Reach::AllBut(FieldSet::default()),
         Part::Other("finalize") => Reach::AllBut(FieldSet::of(&[&["status"]])),
         Part::Status | Part::Other(_) => Reach::AllBut(reset_by_status(kind)),
     }

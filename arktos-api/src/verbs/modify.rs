@@ -9,6 +9,7 @@ use super::{create, managers};
 use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
+use crate::conversion;
 use crate::resource::Verb;
 
 /// How often a change is made anew on a newer state before the client is told of the conflict.
@@ -85,8 +86,8 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         };
         let body = match source {
             Source::Body(body) => body,
-            Source::Made(make) => make(&decoded(call, &call.found().await?)?)?,
-            Source::Applied(make) => make(Some(&decoded(call, &call.found().await?)?))?,
+            Source::Made(make) => make(&decoded(call, call.found().await?).await?)?,
+            Source::Applied(make) => make(Some(&decoded(call, call.found().await?).await?))?,
         };
         let stored = delegate.writes.update(&key, subresource, body).await?;
         return Ok(Changed { stored, created: false });
@@ -102,7 +103,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
             }
         };
         let expect = if own.is_some() { Expect::At(old.revision) } else { Expect::Absent };
-        let seen = decoded(call, &old)?;
+        let seen = decoded(call, old.clone()).await?;
         let (mut new, sent) = match &source {
             Source::Body(body) => (body.clone(), true),
             Source::Made(make) => (make(&seen)?, false),
@@ -110,8 +111,8 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         };
         named_alike(call, &mut new)?;
         preconditions(call, &old, &new, sent)?;
-        let managed = managers::noted(call, part, Some(seen), &mut new);
-        match write(call, part, &old, (new, managed), expect).await? {
+        let managed = managers::noted(call, part, Some(seen.clone()), &mut new);
+        match write(call, part, (&old, seen), (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
             None if sent && !body_revision(&source).is_empty() => return Err(modified(call)),
             None => {}
@@ -128,7 +129,11 @@ fn body_revision<'a>(source: &'a Source<'_>) -> &'a str {
 }
 
 /// The object as the version of the call's kind shows it.
-pub(crate) fn decoded(call: &Call<'_>, stored: &Stored) -> Result<Object, Status> {
+///
+/// # Errors
+/// 500 where only a webhook can tell, and does not.
+pub(crate) async fn decoded(call: &Call<'_>, stored: Stored) -> Result<Object, Status> {
+    let stored = conversion::shown(call, stored).await?;
     let object = stored.object.decode(Some(stored.revision)).map_err(Status::internal)?;
     if call.kind.shows_as_stored(&stored.object) {
         return Ok(object);
@@ -166,27 +171,24 @@ async fn admitted(
     Ok((new, allocation))
 }
 
-/// The object as its new state is compared with it.
-fn before(call: &Call<'_>, old: &Stored) -> Result<Object, Status> {
-    if call.kind.builtin { old.object.decode(Some(old.revision)).map_err(Status::internal) } else { decoded(call, old) }
-}
-
 /// Writes the new state. Absent when somebody else wrote in between.
 async fn write(
     call: &Call<'_>,
     part: Part<'_>,
-    old: &Stored,
+    (old, seen): (&Stored, Object),
     (new, managed): (Object, Option<Value>),
     expect: Expect,
 ) -> Result<Option<Stored>, Status> {
     let key = call.key()?;
-    let before = before(call, old)?;
+    // The new state is compared with the old one in the version that it is admitted in.
+    let stored_form = || old.object.decode(Some(old.revision)).map_err(Status::internal);
+    let before = if call.kind.builtin && !call.kind.storage { stored_form()? } else { seen };
     let mut commit = Commit::default();
     let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut new);
-        let encoded = call.encode(&new)?;
+        let encoded = call.encode(&new).await?;
         let gone = is_finished(&new, &key.resource);
         if encoded == old.object && !gone {
             return Ok(Some(old.clone()));

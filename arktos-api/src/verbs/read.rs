@@ -8,6 +8,7 @@ use futures::future::{Either, select};
 
 use crate::call::{Call, read_fault};
 use crate::query::{ReadOptions, VersionMatch};
+use crate::table::ListMeta;
 
 /// How long a read waits for a revision that is yet to come.
 const FUTURE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
@@ -45,6 +46,15 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    /// What is said of the page as a whole.
+    pub(crate) fn meta(&self) -> ListMeta {
+        ListMeta {
+            revision: self.revision,
+            continue_token: self.next.clone(),
+            remaining: self.remaining.and_then(|count| u64::try_from(count).ok()),
+        }
+    }
+
     /// The items after a path, or from the page's beginning.
     pub(crate) fn items<'a>(&'a self, after: Option<&'a ObjectPath>) -> impl Iterator<Item = Stored> + Send + 'a {
         let after = after.or(self.after.as_ref());

@@ -22,7 +22,7 @@ pub(crate) fn type_meta() -> TypeMeta {
 /// 404.
 pub(crate) async fn get(call: &Call<'_>) -> Result<Object, Status> {
     let stored = call.found().await?;
-    let object = modify::decoded(call, &stored)?;
+    let object = modify::decoded(call, stored).await?;
     if let Some(scale) = custom_scale(call)
         && scale.wanted.find(&Value::Object(object.fields.clone())).is_none()
     {
@@ -99,7 +99,7 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
         Ok(new)
     };
     let changed = modify::modify(call, Part::Whole, Source::Applied(&make)).await?;
-    Ok(shown(call, &modify::decoded(call, &changed.stored)?))
+    Ok(shown(call, &modify::decoded(call, changed.stored).await?))
 }
 
 async fn write(
@@ -107,7 +107,7 @@ async fn write(
     make: &(dyn Fn(&Object) -> Result<Object, Status> + Send + Sync),
 ) -> Result<Object, Status> {
     let changed = modify::modify(call, Part::Whole, Source::Made(make)).await?;
-    Ok(shown(call, &modify::decoded(call, &changed.stored)?))
+    Ok(shown(call, &modify::decoded(call, changed.stored).await?))
 }
 
 /// The object with the replicas of a scale.

@@ -6,6 +6,7 @@ mod access;
 mod accounts;
 mod admissions;
 mod applies;
+mod conversions;
 mod definitions;
 mod in_process;
 mod lists;

@@ -1,5 +1,6 @@
 //! The command line: what each program takes, and what it prints.
 
+pub mod audit;
 mod backup;
 pub mod gateway;
 pub mod hosts;

@@ -15,6 +15,7 @@ use clap::Args;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
+use super::audit::AuditArgs;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
@@ -71,6 +72,8 @@ pub struct ApiArgs {
     /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub webhook_allowed_ranges: Vec<AllowedRange>,
+    #[command(flatten)]
+    audit: AuditArgs,
 }
 
 impl ApiArgs {
@@ -96,6 +99,7 @@ impl ApiArgs {
             issuer: self.service_account_issuer.clone(),
             token_keys: None,
             webhooks: Some(Arc::new(Webhooks::new(self.webhook_allowed_ranges.clone()))),
+            audit: self.audit.open()?,
             advertise: None,
             ca_certificate: String::new(),
             secret: None,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_api::PeerCertificate;
+use arktos_api::{PeerAddress, PeerCertificate};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -91,16 +91,17 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     socket.set_nodelay(true)?;
-    let Some(acceptor) = acceptor else { return exchange(socket, None, service, stop).await };
+    let address = PeerAddress(socket.peer_addr()?);
+    let Some(acceptor) = acceptor else { return exchange(socket, (address, None), service, stop).await };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = peer.map(|certificate| PeerCertificate(certificate.to_vec()));
-    exchange(stream, peer, service, stop).await
+    exchange(stream, (address, peer), service, stop).await
 }
 
 async fn exchange<I, S, B>(
     io: I,
-    peer: Option<PeerCertificate>,
+    (address, peer): (PeerAddress, Option<PeerCertificate>),
     service: S,
     mut stop: Stop,
 ) -> Result<(), ConnectionError>
@@ -112,6 +113,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let handler = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(address);
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }

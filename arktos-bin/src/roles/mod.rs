@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arktos_api::{
-    AdmissionConfig, ApiConfig, ApiServer, Caller, Identity, NodePorts, ServiceCidr, TokenKeys, TokenTable,
+    AdmissionConfig, ApiConfig, ApiServer, Audit, Caller, Identity, NodePorts, ServiceCidr, TokenKeys, TokenTable,
 };
 use arktos_control::StoredKind;
 use arktos_core::catalog::{Catalog, Kind};
@@ -64,6 +64,8 @@ pub struct ApiOptions {
     pub token_keys: Option<TokenKeys>,
     /// Calls the webhooks that tenants configure; none are called when absent.
     pub webhooks: Option<Arc<dyn Caller>>,
+    /// The audit log; none when absent.
+    pub audit: Option<Audit>,
     /// Where clients reach the API, for the `kubernetes` service; the default when absent.
     pub advertise: Option<SocketAddr>,
     /// The authority that signed the server's certificate, as PEM, for the `kube-root-ca.crt` ConfigMaps.
@@ -84,6 +86,7 @@ impl Default for ApiOptions {
             issuer: "https://kubernetes.default.svc".to_owned(),
             token_keys: None,
             webhooks: None,
+            audit: None,
             advertise: None,
             ca_certificate: String::new(),
             secret: None,
@@ -100,6 +103,7 @@ impl ApiOptions {
         config.node_ports = self.node_ports;
         config.issuer.clone_from(&self.issuer);
         config.webhooks.clone_from(&self.webhooks);
+        config.audit.clone_from(&self.audit);
         if let Some(keys) = &self.token_keys {
             config.token_keys = keys.clone();
         }

@@ -29,12 +29,21 @@ pub struct Own {
     pub scale: Option<Scale>,
     /// What users of this version are warned of.
     pub deprecation: Option<String>,
-    /// Why objects cannot be had in this version.
-    pub unconvertible: Option<String>,
+    /// The webhook that converts between versions, where there is one.
+    pub conversion: Option<Arc<Hook>>,
     /// A short name for the schema of the stored version.
     pub(crate) mark: Box<str>,
     /// The schemas of all versions, by name; the one that objects are stored in comes first.
     pub(crate) versions: Arc<[(Box<str>, Arc<Structural>)]>,
+}
+
+/// The webhook that converts between the versions of a custom kind.
+#[derive(Debug)]
+pub struct Hook {
+    /// Where it is: the `clientConfig` of the definition.
+    pub client: Value,
+    /// The versions of `ConversionReview` that it speaks, the best first.
+    pub review_versions: Vec<String>,
 }
 
 /// Where the scale of a custom kind finds its values.
@@ -162,7 +171,7 @@ fn kind(
         written: Arc::new(written),
         scale,
         deprecation: deprecation(definition, version),
-        unconvertible: unconvertible(definition, &kind),
+        conversion: hook(definition).map(Arc::new),
         mark: mark(definition.at(&["spec", "versions"]).unwrap_or(&Value::Null)),
         versions: versions.clone(),
     }));
@@ -291,19 +300,23 @@ fn mark(written: &Value) -> Box<str> {
     format!("{:016x}", hasher.finish()).into()
 }
 
-/// Versions that only a webhook can convert between are refused rather than shown as they are stored.
-fn unconvertible(definition: &Object, kind: &Kind) -> Option<String> {
+fn hook(definition: &Object) -> Option<Hook> {
     if definition.str_at(&["spec", "conversion", "strategy"]) != "Webhook" {
         return None;
     }
-    let stored = texts(definition.at(&["status", "storedVersions"]));
-    let only = stored.iter().all(|version| **version == *kind.version);
-    (!kind.storage || !only).then(|| {
-        format!(
-            "objects of {} cannot be had in version {}: conversion webhooks are not called yet",
-            kind.group_resource, kind.version
-        )
+    let webhook = definition.at(&["spec", "conversion", "webhook"])?;
+    let versions = texts(webhook.get("conversionReviewVersions"));
+    Some(Hook {
+        client: webhook.get("clientConfig").cloned().unwrap_or_default(),
+        review_versions: versions.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// What a webhook has made of an object, as this version's schema wants it.
+pub fn received(kind: &Kind, object: &mut Object) {
+    let Some(own) = &kind.own else { return };
+    super::drop_unknown(&own.schema, object);
+    super::complete(&own.schema, object);
 }
 
 /// A stored object as a version of its custom kind shows it, and whether that differs from what is stored.
@@ -345,7 +358,7 @@ impl Own {
             written: Arc::new(written),
             scale: None,
             deprecation: None,
-            unconvertible: None,
+            conversion: None,
         }
     }
 }

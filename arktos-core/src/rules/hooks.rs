@@ -9,6 +9,10 @@ use crate::object::Object;
 /// The annotation in which a daemon set counts its templates.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
+/// The note on a job whose labels are as they are read, and not yet as they are stored: they are filled in from the
+/// labels that its template was given only afterwards. So the first write to it, whatever it says, changes it.
+const LABELS_AS_READ: &str = "labels-as-read";
+
 /// After what the rules files say of a creation.
 pub(super) fn created(kind: &Kind, object: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
@@ -27,6 +31,13 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
         ("", "Service") => keep_allocations(old, new),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_update(old, new),
         _ => {}
+    }
+}
+
+/// After any write to an object, of its status as well.
+pub(super) fn written(kind: &Kind, object: &mut Object) {
+    if (kind.group.as_str(), kind.kind.as_str()) == ("batch", "Job") {
+        object.notes.remove(LABELS_AS_READ);
     }
 }
 
@@ -51,6 +62,10 @@ fn select_own_pods(job: &mut Object) {
     ];
     // The name is left out of labels that it is too long for.
     let own = own.into_iter().filter(|(_, value)| value.len() <= crate::name::LABEL_LENGTH_MAX);
+    if job.map_mut(&["metadata", "labels"]).is_empty() {
+        job.remove(&["metadata", "labels"]);
+        job.notes.insert(LABELS_AS_READ.to_owned(), String::new());
+    }
     let labels = job.map_mut(&["spec", "template", "metadata", "labels"]);
     for (key, value) in own {
         labels.insert(key.to_owned(), Value::from(value.as_str()));

@@ -122,6 +122,7 @@ pub fn prepare_update(kind: &Kind, old: &Object, new: &mut Object) {
         }
     }
     hooks::updated(kind, old, new);
+    hooks::written(kind, new);
     meta::prepare_update(old, new.meta_mut());
     let grown = i64::from(has_generation(kind) && desired_differs(kind, old, new));
     if let Some(generation) = old.int_at(&["metadata", "generation"]) {
@@ -150,6 +151,7 @@ pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
     for field in kept {
         keep(old, new, &["metadata", field]);
     }
+    hooks::written(kind, new);
     meta::prepare_update(old, new.meta_mut());
     if let Some(generation) = old.at(&["metadata", "generation"]) {
         new.set(&["metadata", "generation"], generation.clone());

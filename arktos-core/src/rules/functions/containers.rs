@@ -17,6 +17,9 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("never_for_readiness", never_for_readiness),
     ("mount_paths", mount_paths),
     ("container_resources", container_resources),
+    ("container_ports", container_ports),
+    ("host_ports", host_ports),
+    ("plain_init", plain_init),
     ("overhead", overhead),
     ("class_overhead", overhead),
 ];
@@ -25,6 +28,78 @@ fn image(site: &Site<'_>, faults: &mut Faults) {
     let image = site.value_text();
     if image.trim() != image {
         faults.invalid(&site.path(), &Value::from(image), "must not have leading or trailing whitespace");
+    }
+}
+
+/// Stands at the list of a container's ports.
+fn container_ports(site: &Site<'_>, faults: &mut Faults) {
+    let mut names: Vec<&str> = Vec::new();
+    for (index, port) in site.items().iter().enumerate() {
+        let path = |field: &str| format!("{}[{index}].{field}", site.path());
+        let name = port["name"].as_str().unwrap_or_default();
+        let found = if name.is_empty() { Vec::new() } else { super::super::check::port_name_faults(name) };
+        for fault in &found {
+            faults.invalid(&path("name"), &port["name"], fault);
+        }
+        if found.is_empty() && !name.is_empty() && names.contains(&name) {
+            faults.duplicate(&path("name"), &port["name"]);
+        }
+        names.push(name);
+        match port["containerPort"].as_i64().unwrap_or_default() {
+            0 => faults.required(&path("containerPort"), ""),
+            _ => port_faults(&path("containerPort"), &port["containerPort"], faults),
+        }
+        if port["hostPort"].as_i64().is_some_and(|port| port != 0) {
+            port_faults(&path("hostPort"), &port["hostPort"], faults);
+        }
+    }
+}
+
+fn port_faults(path: &str, port: &Value, faults: &mut Faults) {
+    for fault in super::super::check::port_faults(port) {
+        faults.invalid(path, port, &fault);
+    }
+}
+
+/// The ports of a pod's host: none is taken twice, and on the host's own network they are the containers' ports.
+fn host_ports(site: &Site<'_>, faults: &mut Faults) {
+    let on_host = site.map.get("hostNetwork") == Some(&Value::Bool(true));
+    let mut taken: Vec<String> = Vec::new();
+    for list in ["initContainers", "containers"] {
+        for (index, container) in site.list(list).iter().enumerate() {
+            for (at, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+                let host = port["hostPort"].as_i64().unwrap_or_default();
+                let path = |field: &str| site.sub(&format!("{list}[{index}].ports[{at}].{field}"));
+                if on_host && host != port["containerPort"].as_i64().unwrap_or_default() {
+                    let why = "must match `hostPort` when `hostNetwork` is true";
+                    faults.invalid(&path("containerPort"), &port["containerPort"], why);
+                }
+                if host == 0 || list == "initContainers" {
+                    continue;
+                }
+                let text = |field: &str| port[field].as_str().unwrap_or_default();
+                let place = format!("{}/{}/{host}", text("protocol"), text("hostIP"));
+                if taken.contains(&place) {
+                    faults.duplicate(&path("hostPort"), &Value::from(place.as_str()));
+                }
+                taken.push(place);
+            }
+        }
+    }
+}
+
+/// What runs to its end before the pod does is not looked after while it runs. Stands at the list.
+fn plain_init(site: &Site<'_>, faults: &mut Faults) {
+    for (index, container) in site.items().iter().enumerate() {
+        if container["restartPolicy"] == "Always" {
+            continue;
+        }
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if container.get(field).is_some_and(|value| !value.is_null()) {
+                let why = "may not be set for init containers without restartPolicy=Always";
+                faults.forbidden(&format!("{}[{index}].{field}", site.path()), why);
+            }
+        }
     }
 }
 
@@ -177,12 +252,39 @@ fn container_resources(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
-    if !name.contains('/') && !STANDARD.contains(&name) && !is_huge(name) {
-        let sent = Value::from(name);
+/// Resources that Kubernetes knows beside those of containers.
+const OTHERS: [&str; 12] = [
+    "pods",
+    "services",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "storage",
+    "services.nodeports",
+    "services.loadbalancers",
+    "requests.cpu",
+    "requests.memory",
+];
+
+/// The faults of a resource's name; `contained` where it must be one that containers have.
+pub(super) fn resource_name_faults(path: &str, name: &str, contained: bool, faults: &mut Faults) {
+    let of_container = STANDARD.contains(&name) || is_huge(name);
+    if name.contains('/') || of_container {
+        return;
+    }
+    let sent = Value::from(name);
+    if !OTHERS.contains(&name) {
         faults.invalid(path, &sent, "must be a standard resource type or fully qualified");
+    }
+    if contained {
         faults.invalid(path, &sent, "must be a standard resource for containers");
     }
+}
+
+fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
+    resource_name_faults(path, name, true, faults);
     let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) else { return };
     if quantity < Quantity::from_value(0) {
         faults.invalid(path, amount, "must be greater than or equal to 0");

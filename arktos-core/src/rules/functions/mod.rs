@@ -2,12 +2,18 @@
 
 mod access;
 mod admission;
+mod certificates;
 mod containers;
+mod flows;
+mod limits;
 mod networking;
 mod pods;
 mod scaling;
+mod schedules;
+mod security;
 mod services;
 mod storage;
+mod volumes;
 mod workloads;
 
 use std::fmt;
@@ -33,12 +39,18 @@ impl fmt::Debug for Function {
 const LISTS: &[&[(&str, Run)]] = &[
     access::CHECKS,
     admission::CHECKS,
+    certificates::CHECKS,
     containers::CHECKS,
+    flows::CHECKS,
+    limits::CHECKS,
     networking::CHECKS,
     pods::CHECKS,
     scaling::CHECKS,
+    schedules::CHECKS,
+    security::CHECKS,
     services::CHECKS,
     storage::CHECKS,
+    volumes::CHECKS,
     workloads::CHECKS,
 ];
 

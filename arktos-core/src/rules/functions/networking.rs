@@ -18,7 +18,64 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("within_block", within_block),
     ("end_port", end_port),
     ("endpoint_addresses", endpoint_addresses),
+    ("service_ranges", service_ranges),
+    ("endpoint_subset", endpoint_subset),
 ];
+
+/// The ranges that services' addresses come from: one of each family, and no others later than they are set. Stands at
+/// the list.
+fn service_ranges(site: &Site<'_>, faults: &mut Faults) {
+    let (path, new) = (site.path(), site.items());
+    let old = site.old.and_then(Value::as_array).filter(|_| site.updates);
+    let mut kept = |count: usize| {
+        for (index, range) in new.iter().enumerate().take(count) {
+            if old.is_some_and(|old| old.get(index) != Some(range)) {
+                faults.invalid(&format!("{path}[{index}]"), range, "field is immutable");
+            }
+        }
+    };
+    match old.map(Vec::len) {
+        Some(count) if count == new.len() => return kept(count),
+        Some(1) if new.len() == 2 => kept(1),
+        Some(_) => return faults.invalid(&path, &Value::from(new), "field is immutable"),
+        None => {}
+    }
+    if new.is_empty() {
+        return faults.required(&path, "at least one CIDR required");
+    }
+    if new.len() > 2 {
+        let texts: Vec<String> = new.iter().map(ToString::to_string).collect();
+        let shown = format!("{{\"CIDRs\":[{}]}}", texts.join(","));
+        return faults.invalid_text(&path, &shown, "may only hold up to 2 values");
+    }
+    let families: Vec<Option<bool>> =
+        new.iter().map(|range| parse_cidr(range.as_str().unwrap_or_default()).map(|(ip, _)| ip.is_ipv4())).collect();
+    for (index, (range, family)) in new.iter().zip(&families).enumerate() {
+        if family.is_none() {
+            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            faults.invalid(&format!("{path}[{index}]"), range, why);
+        }
+    }
+    if let [Some(first), Some(second)] = families.as_slice()
+        && first == second
+    {
+        let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        faults.invalid(&path, &Value::from(new), why);
+    }
+}
+
+/// Stands at one subset of endpoints.
+fn endpoint_subset(site: &Site<'_>, faults: &mut Faults) {
+    if !site.has("addresses") && !site.has("notReadyAddresses") {
+        faults.required(&site.path(), "must specify `addresses` or `notReadyAddresses`");
+    }
+    let ports = site.list("ports");
+    for (index, port) in ports.iter().enumerate() {
+        if ports.len() > 1 && port["name"].as_str().is_none_or(str::is_empty) {
+            faults.required(&site.sub(&format!("ports[{index}].name")), "");
+        }
+    }
+}
 
 fn ingress_rules(site: &Site<'_>, faults: &mut Faults) {
     if !site.has("rules") && !site.sets("defaultBackend") {

@@ -13,12 +13,16 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("pod_os", pod_os),
     ("container_names", container_names),
     ("mounts", mounts),
-    ("one_volume_source", one_volume_source),
     ("spread_twice", spread_twice),
     ("toleration", toleration),
     ("selector_operator", selector_operator),
     ("namespace_finalizer", namespace_finalizer),
     ("node_ranges", node_ranges),
+    ("node_taints", node_taints),
+    ("scheduling_gates", scheduling_gates),
+    ("gated_node", gated_node),
+    ("dns_config", dns_config),
+    ("spread", spread),
 ];
 
 fn only_later(site: &Site<'_>, faults: &mut Faults) {
@@ -123,13 +127,6 @@ fn mounts(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn one_volume_source(site: &Site<'_>, faults: &mut Faults) {
-    let sources: Vec<&String> = site.map.iter().filter(|(field, _)| *field != "name").map(|(field, _)| field).collect();
-    for source in sources.iter().skip(1) {
-        faults.forbidden(&site.sub(source), "may not specify more than 1 volume type");
-    }
-}
-
 fn spread_twice(site: &Site<'_>, faults: &mut Faults) {
     let items = site.items();
     let pair = |item: &Value| (item["topologyKey"].clone(), item["whenUnsatisfiable"].clone());
@@ -179,6 +176,100 @@ fn namespace_finalizer(site: &Site<'_>, faults: &mut Faults) {
     }
     if !name.contains('/') && name != "kubernetes" {
         faults.invalid("spec.finalizers", &sent, "name is neither a standard finalizer name nor is it fully qualified");
+    }
+}
+
+/// Taints of a node differ in key or effect.
+fn node_taints(site: &Site<'_>, faults: &mut Faults) {
+    let mut seen: Vec<(&Value, &Value)> = Vec::new();
+    for (index, taint) in site.items().iter().enumerate() {
+        let pair = (&taint["key"], &taint["effect"]);
+        if seen.contains(&pair) {
+            let text = |field: &str| taint[field].as_str().unwrap_or_default();
+            let shown = format!(
+                "{{\"Key\":{:?},\"Value\":{:?},\"Effect\":{:?},\"TimeAdded\":{}}}: taints must be unique by key and \
+                 effect pair",
+                text("key"),
+                text("value"),
+                text("effect"),
+                taint["timeAdded"]
+            );
+            faults.duplicate_text(&format!("{}[{index}]", site.path()), &shown);
+        }
+        seen.push(pair);
+    }
+}
+
+fn scheduling_gates(site: &Site<'_>, faults: &mut Faults) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, gate) in site.items().iter().enumerate() {
+        let (name, path) = (gate["name"].as_str().unwrap_or_default(), format!("{}[{index}]", site.path()));
+        for fault in super::super::check::qualified_name_faults(name) {
+            faults.invalid(&path, &Value::from(name), &fault);
+        }
+        if seen.contains(&name) {
+            faults.duplicate(&path, &Value::from(name));
+        }
+        seen.push(name);
+    }
+}
+
+/// What is not to be placed yet has no place. Stands at the spec.
+fn gated_node(site: &Site<'_>, faults: &mut Faults) {
+    if site.has("schedulingGates") && site.has("nodeName") {
+        faults.forbidden(&site.sub("nodeName"), "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
+/// How many name servers and search paths a pod may have, and how many characters these together.
+const NAME_SERVERS_MAX: usize = 3;
+const SEARCHES_MAX: usize = 32;
+const SEARCH_LENGTH_MAX: usize = 2048;
+
+fn dns_config(site: &Site<'_>, faults: &mut Faults) {
+    let list = |field: &str| -> Vec<Value> {
+        site.value.and_then(|config| config[field].as_array()).cloned().unwrap_or_default()
+    };
+    let (servers, searches) = (list("nameservers"), list("searches"));
+    if servers.len() > NAME_SERVERS_MAX {
+        let why = format!("must not have more than {NAME_SERVERS_MAX} nameservers");
+        faults.invalid(&site.sub("nameservers"), &Value::from(servers), &why);
+    }
+    if searches.len() > SEARCHES_MAX {
+        let why = format!("must not have more than {SEARCHES_MAX} search paths");
+        faults.invalid(&site.sub("searches"), &Value::from(searches.clone()), &why);
+    }
+    let texts: Vec<&str> = searches.iter().filter_map(Value::as_str).collect();
+    if texts.join(" ").len() > SEARCH_LENGTH_MAX {
+        let why =
+            format!("must not have more than {SEARCH_LENGTH_MAX} characters (including spaces) in the search list");
+        faults.invalid(&site.sub("searches"), &Value::from(searches.clone()), &why);
+    }
+    for (index, search) in texts.iter().enumerate() {
+        let name = if *search == "." { "" } else { search.strip_suffix('.').unwrap_or(search) };
+        // Underscores are let through in search paths.
+        if let Some(fault) = crate::name::subdomain_fault(&name.replace('_', "-")).filter(|_| *search != ".") {
+            faults.invalid(&site.sub(&format!("searches[{index}]")), &Value::from(*search), &fault);
+        }
+    }
+    for (index, option) in list("options").iter().enumerate() {
+        if option["name"].as_str().is_none_or(str::is_empty) {
+            faults.required(&site.sub(&format!("options[{index}]")), "must not be empty");
+        }
+    }
+}
+
+/// Stands at one constraint of how pods are spread.
+fn spread(site: &Site<'_>, faults: &mut Faults) {
+    if let (Some(count), how) = (site.map.get("minDomains"), site.text("whenUnsatisfiable"))
+        && how != "DoNotSchedule"
+        && !count.is_null()
+    {
+        let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {how}");
+        faults.invalid(&site.sub("minDomains"), count, &why);
+    }
+    if site.has("matchLabelKeys") && !site.sets("labelSelector") {
+        faults.forbidden(&site.sub("matchLabelKeys"), "must not be specified when labelSelector is not set");
     }
 }
 

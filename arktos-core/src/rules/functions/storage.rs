@@ -27,7 +27,14 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("node_drivers", node_drivers),
     ("device_names", device_names),
     ("one_device", one_device),
+    ("not_negative", not_negative),
 ];
+
+fn not_negative(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(amount) = site.value.filter(|amount| amount.as_str().is_some_and(|text| text.starts_with('-'))) {
+        faults.invalid(&site.path(), amount, "must be greater than or equal to 0");
+    }
+}
 
 fn not_positive(amount: &Value) -> bool {
     amount.as_str().and_then(|text| Quantity::parse(text).ok()).is_none_or(|amount| amount <= Quantity::from_value(0))

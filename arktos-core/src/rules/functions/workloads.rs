@@ -26,7 +26,85 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("completions_kept", completions_kept),
     ("job_template_kept", job_template_kept),
     ("start_time_kept", start_time_kept),
+    ("indexed_job", indexed_job),
+    ("exit_codes", exit_codes),
+    ("failure_policy", failure_policy),
 ];
+
+/// The most pods of an indexed job that run at once.
+const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+
+/// What indexed jobs need, and what only they may have. Stands at the job's spec.
+fn indexed_job(site: &Site<'_>, faults: &mut Faults) {
+    let number = |field: &str| site.map.get(field).and_then(Value::as_i64);
+    if site.text("completionMode") == "Indexed" {
+        if number("completions").is_none() {
+            faults.required(&site.sub("completions"), "when completion mode is Indexed");
+        }
+        if let Some(count) = number("parallelism").filter(|count| *count > INDEXED_PARALLELISM_MAX) {
+            let why =
+                format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
+            faults.invalid(&site.sub("parallelism"), &Value::from(count), &why);
+        }
+    }
+    if let Some(most) = number("maxFailedIndexes") {
+        if number("backoffLimitPerIndex").is_none() {
+            faults.required(&site.sub("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+        }
+        if number("completions").is_some_and(|count| most > count) {
+            let why = "must be less than or equal to completions";
+            faults.invalid(&site.sub("maxFailedIndexes"), &Value::from(most), why);
+        }
+    }
+}
+
+/// How many exit codes, and how many rules, a failure policy may name.
+const EXIT_CODES_MAX: usize = 255;
+const FAILURE_RULES_MAX: usize = 20;
+
+fn exit_codes(site: &Site<'_>, faults: &mut Faults) {
+    let (codes, path) = (site.list("values"), site.sub("values"));
+    if codes.is_empty() {
+        return faults.invalid(&path, &Value::from(codes), "at least one value is required");
+    }
+    if codes.len() > EXIT_CODES_MAX {
+        faults.too_many(&path, codes.len() as u64, EXIT_CODES_MAX as u64);
+    }
+    let number = |code: &Value| code.as_i64().unwrap_or_default();
+    let mut ordered = true;
+    for (index, code) in codes.iter().enumerate() {
+        let at = format!("{path}[{index}]");
+        if number(code) == 0 && site.text("operator") == "In" {
+            faults.invalid(&at, code, "must not be 0 for the In operator");
+        }
+        let before = codes.get(..index).unwrap_or_default();
+        if before.iter().any(|other| number(other) == number(code)) {
+            faults.duplicate(&at, code);
+        } else if before.last().is_some_and(|last| number(last) > number(code)) {
+            ordered = false;
+        }
+    }
+    if !ordered {
+        faults.invalid(&path, &Value::from(codes), "must be ordered");
+    }
+}
+
+/// Stands at the spec of a job that has a failure policy.
+fn failure_policy(site: &Site<'_>, faults: &mut Faults) {
+    let Some(policy) = site.map.get("podFailurePolicy").filter(|policy| !policy.is_null()) else { return };
+    let restarts = site.map.get("template").and_then(|template| template.pointer("/spec/restartPolicy"));
+    if let Some(restarts) = restarts.filter(|restarts| *restarts != "Never") {
+        let why = "only \"Never\" is supported when podFailurePolicy is specified";
+        faults.invalid(&site.sub("template.spec.restartPolicy"), restarts, why);
+    }
+    let rules = policy["rules"].as_array().map_or(0, Vec::len);
+    if rules > FAILURE_RULES_MAX {
+        faults.too_many(&site.sub("podFailurePolicy.rules"), rules as u64, FAILURE_RULES_MAX as u64);
+    }
+    if let Some(replaces) = site.map.get("podReplacementPolicy").filter(|replaces| *replaces == "TerminatingOrFailed") {
+        faults.not_supported(&site.sub("podReplacementPolicy"), replaces, &["Failed"]);
+    }
+}
 
 const NO_MATCH: &str = "`selector` does not match template `labels`";
 

@@ -1,0 +1,237 @@
+//! Webhooks over real connections: the real program calls a server of this test over TLS, and only where it may.
+
+mod process;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arktos_bin::net::pki::Authority;
+use arktos_bin::net::{serve, tls};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use process::Region;
+use process::http::Caller;
+use serde_json::{Value, json};
+
+const TOKENS: &str = "root-token,root,1,\"system:masters\",,system\nacme-token,alice,2,\"system:masters\",,acme\n";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+/// A server of webhooks: what it does is in the path.
+struct Hooks {
+    address: SocketAddr,
+    /// Who signed its certificate.
+    authority: String,
+    asked: Arc<AtomicUsize>,
+    _runtime: tokio::runtime::Runtime,
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl Hooks {
+    fn start(directory: &Path, address: &str) -> Self {
+        let authority = Authority::open(&directory.join("hooks-pki")).expect("an authority");
+        let ip = address.parse().expect("an address");
+        let credential = authority.server(address, &[ip], &["localhost".to_owned()]).expect("a certificate");
+        let tls = tls::server(&credential, authority.certificate()).expect("usable");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async move { Ok::<_, Infallible>(answer(request).await) }
+        });
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind((ip, 0))).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        runtime.spawn(serve::serve(listener, Some(tls), service, stopping));
+        let authority = authority.certificate().to_owned();
+        Self { address, authority, asked, _runtime: runtime, _stop: stop }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://{}/{path}", self.address)
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut review: Value = serde_json::from_slice(&body).expect("a review");
+    let uid = review["request"]["uid"].clone();
+    let response = match head.uri.path() {
+        "/allow" => json!({"uid": uid, "allowed": true}),
+        "/deny" => json!({"uid": uid, "allowed": false, "status": {"message": "not today", "code": 403}}),
+        "/redirect" => {
+            return Response::builder().status(307).header("location", "/allow").body(Full::default()).expect("one");
+        }
+        "/slow" => std::future::pending().await,
+        "/long" => json!({"uid": uid, "allowed": true, "x": "y".repeat(4 << 20)}),
+        "/text" => return Response::new(Full::from("nothing of the sort")),
+        "/convert" => {
+            let wanted = review["request"]["desiredAPIVersion"].clone();
+            let mut objects = review["request"]["objects"].take();
+            for object in objects.as_array_mut().expect("a list") {
+                object["apiVersion"] = wanted.clone();
+            }
+            json!({"uid": uid, "result": {"status": "Success"}, "convertedObjects": objects})
+        }
+        other => panic!("nobody should ask for {other}"),
+    };
+    let answer = json!({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response});
+    Response::new(Full::from(answer.to_string()))
+}
+
+struct World {
+    region: Region,
+    hooks: Hooks,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    /// A region that may call webhooks at 127.0.0.1, and nowhere else on this machine.
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let tokens = directory.path().join("tokens.csv");
+        std::fs::write(&tokens, TOKENS).expect("written");
+        let tokens = tokens.to_str().expect("a path");
+        let allowed = ["--webhook-allowed-ranges", "127.0.0.1/32"];
+        let serving = ["--insecure-listen", "127.0.0.1:0", "--token-auth-file", tokens];
+        let more = ["--tenants", "acme", "--hosts=0", "--store", "memory"];
+        let region = Region::start(&directory.path().join("data"), &[&allowed[..], &serving, &more].concat());
+        let hooks = Hooks::start(directory.path(), "127.0.0.1");
+        Self { region, hooks, directory }
+    }
+
+    fn acme(&self) -> Caller<'static> {
+        Caller::new(self.region.insecure.expect("a plain address"), "acme-token")
+    }
+
+    /// What becomes of a write while a webhook at a URL must be asked.
+    fn write_past(&self, url: &str, authority: &str, extra: &Value) -> (u16, Value) {
+        let mut webhook = json!({
+            "name": "v.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": url, "caBundle": STANDARD.encode(authority)}, "timeoutSeconds": 2,
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
+        });
+        let fields = webhook.as_object_mut().expect("an object");
+        fields.extend(extra.as_object().expect("an object").clone());
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "w"}, "webhooks": [webhook],
+        });
+        let (code, made) = self.acme().post(CONFIGURATIONS, &configuration);
+        assert_eq!(code, 201, "{made}");
+        let map = json!({"metadata": {"generateName": "m-"}});
+        let answer = self.acme().post(MAPS, &map);
+        assert_eq!(self.acme().delete(&format!("{CONFIGURATIONS}/w")).0, 200);
+        answer
+    }
+
+    fn refused(&self, url: &str, authority: &str) -> String {
+        let (code, answer) = self.write_past(url, authority, &json!({}));
+        assert_eq!(code, 500, "{url}: {answer}");
+        let message = answer["message"].as_str().expect("a message").to_owned();
+        let head = "Internal error occurred: failed calling webhook \"v.example.com\": ";
+        assert!(message.starts_with(head), "{message}");
+        // With another policy it is passed over.
+        let (code, answer) = self.write_past(url, authority, &json!({"failurePolicy": "Ignore"}));
+        assert_eq!(code, 201, "{url}: {answer}");
+        message
+    }
+}
+
+#[test]
+fn a_webhook_is_asked_over_tls_and_its_answer_counts() {
+    let world = World::start();
+    let (hooks, nothing) = (&world.hooks, json!({}));
+    let (code, answer) = world.write_past(&hooks.url("allow"), &hooks.authority, &nothing);
+    assert_eq!(code, 201, "{answer}");
+    let (code, answer) = world.write_past(&hooks.url("deny"), &hooks.authority, &nothing);
+    assert_eq!(
+        (code, &answer["message"]),
+        (403, &json!("admission webhook \"v.example.com\" denied the request: not today"))
+    );
+    assert_eq!(hooks.asked.load(Ordering::Relaxed), 2);
+    // By a name that its certificate has, too.
+    let (code, answer) =
+        world.write_past(&format!("https://localhost:{}/allow", hooks.address.port()), &hooks.authority, &nothing);
+    // A name may stand for addresses of both families; where one of them may not be called, none is.
+    assert!(
+        code == 201 || answer["message"].as_str().is_some_and(|why| why.contains("not one that webhooks may be at"))
+    );
+}
+
+#[test]
+fn a_webhook_that_does_not_answer_as_one_refuses_or_is_passed_over() {
+    let world = World::start();
+    let (hooks, other) = (&world.hooks, Authority::open(&world.directory.path().join("other-pki")).expect("made"));
+    let began = Instant::now();
+    assert!(world.refused(&hooks.url("slow"), &hooks.authority).contains("context deadline exceeded"));
+    assert!(began.elapsed() >= Duration::from_secs(4), "each of the two writes waits for its webhook's time");
+    assert!(world.refused(&hooks.url("allow"), other.certificate()).contains("tls: "));
+    assert!(world.refused(&hooks.url("redirect"), &hooks.authority).contains("the server answered 307"));
+    assert!(world.refused(&hooks.url("long"), &hooks.authority).contains("reading the answer: "));
+    assert!(world.refused(&hooks.url("text"), &hooks.authority).contains("the answer is no JSON"));
+    // A port where nobody listens, and one that speaks no TLS.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    assert!(world.refused(&format!("https://127.0.0.1:{port}/allow"), &hooks.authority).contains("dial tcp 127.0.0.1"));
+    let plain = world.region.insecure.expect("a plain address");
+    assert!(world.refused(&format!("https://{plain}/allow"), &hooks.authority).contains("tls: "));
+}
+
+#[test]
+fn what_a_tenant_could_not_reach_is_not_reached_for_it() {
+    let world = World::start();
+    // It is there, and listens; it just is not at an address that the operator has allowed.
+    let inside = Hooks::start(world.directory.path(), "127.0.0.2");
+    let port = inside.address.port();
+    for host in ["127.0.0.2", "[::1]", "[::ffff:127.0.0.2]", "169.254.169.254", "10.0.0.1", "0.0.0.0", "2130706434"] {
+        let why = world.refused(&format!("https://{host}:{port}/allow"), &inside.authority);
+        assert!(why.contains("is not one that webhooks may be at") || why.contains("looking up"), "{host}: {why}");
+    }
+    assert_eq!(inside.asked.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn custom_resources_are_converted_over_tls() {
+    let world = World::start();
+    let client = json!({"url": world.hooks.url("convert"), "caBundle": STANDARD.encode(&world.hooks.authority)});
+    let version = |name: &str| {
+        json!({
+            "name": name, "served": true, "storage": name == "v1",
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        })
+    };
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "links.example.org"},
+        "spec": {
+            "group": "example.org", "scope": "Namespaced", "names": {"plural": "links", "kind": "Link"},
+            "versions": [version("v1"), version("v2")],
+            "conversion": {"strategy": "Webhook", "webhook": {
+                "conversionReviewVersions": ["v1"], "clientConfig": client,
+            }},
+        },
+    });
+    let acme = world.acme();
+    let (code, made) = acme.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
+    assert_eq!(code, 201, "{made}");
+    let link = json!({"apiVersion": "example.org/v2", "kind": "Link", "metadata": {"name": "a"}, "color": "red"});
+    let (code, made) = acme.post("/apis/example.org/v2/namespaces/default/links", &link);
+    assert_eq!((code, &made["apiVersion"], &made["color"]), (201, &json!("example.org/v2"), &json!("red")), "{made}");
+    let (code, found) = acme.get("/apis/example.org/v1/namespaces/default/links/a");
+    assert_eq!(
+        (code, &found["apiVersion"], &found["color"]),
+        (200, &json!("example.org/v1"), &json!("red")),
+        "{found}"
+    );
+    assert!(world.hooks.asked.load(Ordering::Relaxed) >= 2);
+}
