@@ -27,6 +27,8 @@ pub(crate) struct Allocation {
     both: bool,
     released: Vec<Arc<str>>,
     /// Where the next try of an address begins.
+    /// Whose service it is.
+    tenant: String,
     seed: u32,
     tries: u32,
     name: String,
@@ -40,12 +42,13 @@ struct Pick {
     asked: bool,
 }
 
-fn address_counter(address: &str) -> Arc<str> {
-    format!("service/ip/{address}").into()
+/// Each tenant has the whole range to itself, as it has a network of its own.
+fn address_counter(tenant: &str, address: &str) -> Arc<str> {
+    format!("service/{tenant}/ip/{address}").into()
 }
 
-fn port_counter(port: i64) -> Arc<str> {
-    format!("service/nodeport/{port}").into()
+fn port_counter(tenant: &str, port: i64) -> Arc<str> {
+    format!("service/{tenant}/nodeport/{port}").into()
 }
 
 impl Allocation {
@@ -70,16 +73,17 @@ impl Allocation {
         if call.kind.storage_resource.as_str() != "services" {
             return Ok(plan);
         }
+        plan.tenant = call.one_tenant()?.to_string();
         plan.seed = u32::try_from(call.state.config.random.next() >> 33).unwrap_or(0);
         if let Some(old) = old {
             keep(old, new);
         }
         plan.both = families(new);
-        let held = old.map(counters_of).unwrap_or_default();
+        let held = old.map(|old| counters_of(&plan.tenant, old)).unwrap_or_default();
         plan.plan_address(call, new, &held)?;
         plan.plan_ports(call, new, &held)?;
         plan.plan_health(call, new, &held);
-        let kept = counters_of(new);
+        let kept = counters_of(&plan.tenant, new);
         plan.released = held.into_iter().filter(|counter| !kept.contains(counter)).collect();
         Ok(plan)
     }
@@ -92,15 +96,16 @@ impl Allocation {
         let cidr = &call.state.config.service_cidr;
         if asked.is_empty() && call.options.dry_run {
             // Nobody keeps it, so it need not be free: upstream shows the address of the range itself.
-            self.address = Some(Pick { value: cidr.base().to_string(), counter: address_counter(""), asked: false });
+            self.address =
+                Some(Pick { value: cidr.base().to_string(), counter: address_counter(&self.tenant, ""), asked: false });
             return Ok(());
         }
         if asked.is_empty() {
             let value = next_address(cidr, self.seed, 0);
-            self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
+            self.address = Some(Pick { counter: address_counter(&self.tenant, &value), value, asked: false });
             return Ok(());
         }
-        let counter = address_counter(&asked);
+        let counter = address_counter(&self.tenant, &asked);
         if held.contains(&counter) {
             return Ok(());
         }
@@ -130,7 +135,7 @@ impl Allocation {
         let ports = new.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for (index, port) in ports.iter().enumerate() {
             let asked = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0);
-            let counter = port_counter(asked);
+            let counter = port_counter(&self.tenant, asked);
             if asked == 0 && call.options.dry_run {
                 // As with addresses: a number after those that the service has.
                 let highest = self.ports.iter().filter_map(|(_, pick)| pick.value.parse::<i64>().ok()).max();
@@ -140,7 +145,10 @@ impl Allocation {
             }
             if asked == 0 {
                 let value = next_port(range, self.seed.wrapping_add(u32::try_from(index).unwrap_or(0)), 0);
-                self.ports.push((index, Pick { value: value.to_string(), counter: port_counter(value), asked: false }));
+                self.ports.push((
+                    index,
+                    Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false },
+                ));
                 continue;
             }
             if held.contains(&counter) {
@@ -173,14 +181,14 @@ impl Allocation {
             return;
         }
         let asked = new.int_at(&["spec", "healthCheckNodePort"]).unwrap_or(0);
-        let counter = port_counter(asked);
+        let counter = port_counter(&self.tenant, asked);
         if asked != 0 {
             let pick = Pick { value: asked.to_string(), counter: counter.clone(), asked: true };
             self.health = (!held.contains(&counter)).then_some(pick);
             return;
         }
         let value = next_port(call.state.config.node_ports, self.seed.wrapping_add(1000), 0);
-        self.health = Some(Pick { value: value.to_string(), counter: port_counter(value), asked: false });
+        self.health = Some(Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false });
     }
 
     /// Whether a counter that hit its limit is one of this plan's.
@@ -240,7 +248,7 @@ impl Allocation {
                 return Err(Status::internal("failed to allocate a serviceIP: range is full"));
             }
             let value = next_address(&call.state.config.service_cidr, self.seed, self.tries);
-            self.address = Some(Pick { counter: address_counter(&value), value, asked: false });
+            self.address = Some(Pick { counter: address_counter(&self.tenant, &value), value, asked: false });
             return Ok(());
         }
         let seed = self.seed;
@@ -253,7 +261,8 @@ impl Allocation {
                 return Err(Status::internal("failed to allocate a nodePort: range is full"));
             }
             let value = next_port(call.state.config.node_ports, seed.wrapping_add(1000), self.tries);
-            self.health = Some(Pick { value: value.to_string(), counter: port_counter(value), asked: false });
+            self.health =
+                Some(Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false });
             return Ok(());
         }
         let Some(at) = self.ports.iter().position(|(_, pick)| &*pick.counter == counter) else { return Ok(()) };
@@ -267,16 +276,20 @@ impl Allocation {
         }
         let value =
             next_port(call.state.config.node_ports, seed.wrapping_add(u32::try_from(index).unwrap_or(0)), self.tries);
-        self.ports[at].1 = Pick { value: value.to_string(), counter: port_counter(value), asked: false };
+        self.ports[at].1 = Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false };
         Ok(())
     }
 
     /// What the removal of an object gives back.
-    pub(crate) fn released_by(object: &Object) -> Vec<CounterChange> {
+    pub(crate) fn released_by(call: &Call<'_>, object: &Object) -> Vec<CounterChange> {
         if object.str_at(&["kind"]) != "Service" || object.str_at(&["apiVersion"]) != "v1" {
             return Vec::new();
         }
-        counters_of(object).into_iter().map(|counter| CounterChange { counter, delta: -1, limit: None }).collect()
+        let tenant = call.tenant.as_ref().map_or("", |tenant| tenant.as_str());
+        counters_of(tenant, object)
+            .into_iter()
+            .map(|counter| CounterChange { counter, delta: -1, limit: None })
+            .collect()
     }
 
     fn address_fault(&self, call: &Call<'_>, address: &str, why: &str) -> Status {
@@ -294,16 +307,21 @@ impl Allocation {
 }
 
 /// The counters that a service holds.
-fn counters_of(service: &Object) -> Vec<Arc<str>> {
+fn counters_of(tenant: &str, service: &Object) -> Vec<Arc<str>> {
     let address = service.str_at(&["spec", "clusterIP"]);
     let mut held = Vec::new();
     if !address.is_empty() && address != "None" && service.str_at(&["spec", "type"]) != "ExternalName" {
-        held.push(address_counter(address));
+        held.push(address_counter(tenant, address));
     }
     let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let ports = ports.iter().filter_map(|port| port.get("nodePort").and_then(Value::as_i64)).filter(|port| *port != 0);
-    held.extend(ports.map(port_counter));
-    held.extend(service.int_at(&["spec", "healthCheckNodePort"]).filter(|port| *port != 0).map(port_counter));
+    held.extend(ports.map(|port| port_counter(tenant, port)));
+    held.extend(
+        service
+            .int_at(&["spec", "healthCheckNodePort"])
+            .filter(|port| *port != 0)
+            .map(|port| port_counter(tenant, port)),
+    );
     held
 }
 

@@ -14,7 +14,7 @@ use crate::identity::{GATEWAY, Identity, PeerCertificate, TokenTable};
 ///
 /// # Errors
 /// 401 for credentials that are wrong, and for none where anonymous requests are not allowed.
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     config: &ApiConfig,
     headers: &HeaderMap,
     certificate: Option<&PeerCertificate>,
@@ -26,7 +26,23 @@ pub(crate) fn authenticate(
             unauthorized()
         })
     };
-    identify(&config.tokens, config.anonymous_auth, headers, certificate, &of_account)
+    let own = identify(&config.tokens, config.anonymous_auth, headers, certificate, &of_account);
+    match (own, bearer(headers)) {
+        (Err(refused), Some(token)) => elsewhere(config, token).await.ok_or(refused),
+        (own, _) => own,
+    }
+}
+
+/// Whose a token is, as others say; absent when nobody does.
+async fn elsewhere(config: &ApiConfig, token: &str) -> Option<Identity> {
+    for authenticator in &config.authenticators {
+        match authenticator.authenticate(token).await {
+            Ok(Some(identity)) => return Some(identity),
+            Ok(None) => {}
+            Err(why) => tracing::warn!(?authenticator, why, "a bearer token was not taken"),
+        }
+    }
+    None
 }
 
 /// Says who sends a request, as an API server with these tokens does: for a gateway, which needs to know before it can

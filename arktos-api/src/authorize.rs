@@ -59,7 +59,7 @@ impl Authorizer {
     /// May they?
     pub(crate) fn decide(&self, identity: &Identity, asked: &Attributes<'_>) -> Decision {
         if let Some(denied) = self.boundary(identity, asked) {
-            return Decision::Deny(denied);
+            return self.walled(identity, asked, denied);
         }
         if identity.is_in(MASTERS) {
             return Decision::Allow(String::new());
@@ -69,6 +69,13 @@ impl Authorizer {
             Some(reason) => Decision::Allow(reason),
             None => Decision::NoOpinion,
         }
+    }
+
+    /// What the wall denies. Who has no right to it in their own tenant either is told no more than that.
+    fn walled(&self, identity: &Identity, asked: &Attributes<'_>, why: String) -> Decision {
+        let own = identity.tenant.as_ref().filter(|own| asked.tenant == Some(*own));
+        let may = |own| identity.is_in(MASTERS) || self.rules.allowing(identity, own, asked).is_some();
+        if own.is_some_and(|own| !may(own)) { Decision::NoOpinion } else { Decision::Deny(why) }
     }
 
     /// The wall between tenants, and around what belongs to the region.

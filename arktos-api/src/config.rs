@@ -33,6 +33,9 @@ pub struct ApiConfig {
     pub role: Role,
     /// Bearer tokens and whose they are. Default: none.
     pub tokens: TokenTable,
+    /// Who is asked whose a bearer token is that is neither in the table nor a service account's, in order. Default:
+    /// nobody.
+    pub authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     /// Whether a request without credentials is `system:anonymous` (else 401). Default: yes.
     pub anonymous_auth: bool,
     /// Which admission plugins run. Default: upstream's.
@@ -79,6 +82,7 @@ impl ApiConfig {
             random,
             role: Role::Partition,
             tokens: TokenTable::default(),
+            authenticators: Vec::new(),
             anonymous_auth: true,
             admission: AdmissionConfig::default(),
             service_cidr: ServiceCidr::default(),
@@ -263,6 +267,16 @@ pub struct Delegate {
 pub trait VirtualResource: Send + Sync + 'static {
     /// Answers a create. The caller has been authorized.
     async fn create(&self, identity: &Identity, object: Object) -> Result<Object, Status>;
+}
+
+/// Says whose a bearer token is that somebody else has given out.
+#[async_trait]
+pub trait TokenAuthenticator: std::fmt::Debug + Send + Sync + 'static {
+    /// Whose it is; absent when it is none of those that are known here.
+    ///
+    /// # Errors
+    /// A sentence for the log: why it cannot be told, or what is wrong with it. The client is told 401 and no more.
+    async fn authenticate(&self, token: &str) -> Result<Option<Identity>, String>;
 }
 
 /// Calls webhooks: there are no sockets in this crate.

@@ -71,7 +71,8 @@ pub use authenticate::authenticator;
 pub use body::Body;
 pub use client::InProcessClient;
 pub use config::{
-    AdmissionConfig, ApiConfig, Caller, Claimer, Delegate, NodePorts, Role, ServiceCidr, VirtualResource, WebhookTarget,
+    AdmissionConfig, ApiConfig, Caller, Claimer, Delegate, NodePorts, Role, ServiceCidr, TokenAuthenticator,
+    VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
 pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};

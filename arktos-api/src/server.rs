@@ -163,7 +163,8 @@ impl State {
         let identity = match parts.extensions.get::<Identity>() {
             Some(identity) => identity.clone(),
             None => {
-                authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get::<PeerCertificate>())?
+                let certificate = parts.extensions.get::<PeerCertificate>();
+                authenticate::authenticate(&self.config, &parts.headers, certificate).await?
             }
         };
         let query = QueryMap::parse(parts.uri.query().unwrap_or(""));

@@ -185,3 +185,23 @@ fn hosts_and_tenants_are_made_and_more_can_be_named_later() {
     let (_, tenants) = caller(&region, "root-token").get("/api/v1/tenants");
     assert_eq!(names(&tenants), ["//acme", "//globex", "//system"]);
 }
+
+#[test]
+fn requests_are_entered_in_the_audit_log_as_its_policy_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (policy, log) = (directory.path().join("policy.yaml"), directory.path().join("audit.log"));
+    let rules = "rules:\n- {level: None, userGroups: [\"arktos:components\"]}\n- {level: Metadata}\n";
+    std::fs::write(&policy, format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}")).expect("written");
+    let (policy, text) = (policy.to_str().expect("a path"), || std::fs::read_to_string(&log).unwrap_or_default());
+    let flags = ["--hosts=0", "--audit-policy-file", policy, "--audit-log-path", log.to_str().expect("a path")];
+    let region = start(directory.path(), &flags);
+    assert_eq!(caller(&region, "acme-token").post(MAPS, &map("seen")).0, 201);
+    assert!(region.stop().success());
+    let events: Vec<Value> = text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let created = |event: &&Value| event["verb"] == "create" && event["stage"] == "ResponseComplete";
+    let event = events.iter().find(created).expect("it is entered");
+    assert_eq!((&event["user"]["username"], &event["sourceIPs"]), (&json!("alice"), &json!(["127.0.0.1"])));
+    let mode = std::fs::metadata(&log).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(refusal(&["--audit-policy-file", policy]).contains("--audit-log-path"));
+}

@@ -96,7 +96,7 @@ pub fn apply(bytes: &[u8]) {
     reads_back(&applied);
     let again = apply::apply(&writer("one"), Some(&applied), &config, false).expect("what was applied can be again");
     assert_eq!(again, applied);
-    let mut updated = applied.clone();
+    let mut updated = applied;
     apply::update(&writer("two"), Some(&live), &mut updated);
     reads_back(&updated);
 }

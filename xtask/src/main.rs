@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod conformance;
 mod run;
 mod test;
 mod tools;
@@ -23,6 +24,8 @@ enum Chore {
     Test(test::TestArgs),
     /// Run a benchmark by name
     Bench(bench::BenchArgs),
+    /// Count which of the upstream conformance tests that need no running container are covered by tests here
+    Conformance(conformance::ConformanceArgs),
     /// Install what the tests use where that can be done, and say what is there
     Tools,
     /// Fuzz one target for a while (nightly toolchain and cargo-fuzz needed)
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Test(args) => test::test(&args),
         Chore::Bench(args) => bench::bench(&args),
+        Chore::Conformance(args) => conformance::conformance(&args),
         Chore::Tools => {
             tools::report(&tools::install());
             Ok(())

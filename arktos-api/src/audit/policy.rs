@@ -150,7 +150,8 @@ impl AuditPolicy {
             return Err(wrong(&"it has no rules"));
         }
         for (at, rule) in written.rules.iter().enumerate() {
-            if !rule.paths.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+            let regular = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            if regular && !rule.paths.is_empty() {
                 let why = "rules cannot apply to both regular resources and non-resource URLs";
                 return Err(wrong(&format!("rules[{at}].nonResourceURLs: {why}")));
             }

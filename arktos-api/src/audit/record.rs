@@ -244,7 +244,7 @@ fn outcome(code: u16, failure: Option<&Status>) -> Value {
     let Some(failure) = failure else { return outcome };
     outcome["status"] = failure.status.as_str().into();
     outcome["message"] = failure.message.as_str().into();
-    if let Ok(Value::String(reason)) = serde_json::to_value(&failure.reason) {
+    if let Ok(Value::String(reason)) = serde_json::to_value(failure.reason) {
         outcome["reason"] = reason.into();
     }
     if let Some(details) = failure.details.as_ref().and_then(|details| serde_json::to_value(details).ok()) {

@@ -315,7 +315,7 @@ async fn remove(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option
     let key = call.key()?;
     let mut commit = Commit { durability: create::durability(&key), ..Commit::default() };
     commit.writes.push(Write { key, expect: Expect::At(old.revision), change: Change::Delete });
-    commit.counters.extend(Allocation::released_by(object));
+    commit.counters.extend(Allocation::released_by(call, object));
     admission::removed(call, object, &mut commit);
     match call.state.config.engine.commit(commit).await {
         Ok(done) => {

@@ -211,7 +211,7 @@ async fn write(
         attempt.durability = create::durability(&key);
         attempt.counters.extend(allocation.counters());
         if gone {
-            attempt.counters.extend(Allocation::released_by(&new));
+            attempt.counters.extend(Allocation::released_by(call, &new));
         }
         return match call.state.config.engine.commit(attempt).await {
             Ok(_) if gone => Ok(Some(stored(old.revision))),

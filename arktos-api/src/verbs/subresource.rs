@@ -186,7 +186,12 @@ async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit:
             return Err(Status::forbidden(&call.kind.group_resource, &call.name, "only a scheduler may name a claim"));
         }
         None => match &call.state.config.claimer {
-            Some(claimer) => claimer.claim(call.one_tenant()?, pod).await?,
+            Some(claimer) => match claimer.claim(call.one_tenant()?, pod).await {
+                // Nobody knows the host, so there is nothing of it to be claimed. The pod is never shown to a host,
+                // even if one of that name comes later: that would take a claim.
+                Err(status) if status.is(Reason::NotFound) => return Ok(()),
+                claim => claim?,
+            },
             None if call.state.config.resource_manager.is_some() => {
                 let text = "hosts cannot be claimed here: leave the binding to the scheduler";
                 return Err(Status::failure(Reason::ServiceUnavailable, text));

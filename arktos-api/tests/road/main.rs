@@ -6,6 +6,8 @@ mod access;
 mod accounts;
 mod admissions;
 mod applies;
+mod audits;
+mod conformance;
 mod conversions;
 mod definitions;
 mod in_process;

@@ -1,6 +1,7 @@
 //! The command line: what each program takes, and what it prints.
 
 pub mod audit;
+pub mod authentication;
 mod backup;
 pub mod gateway;
 pub mod hosts;

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::audit::AuditArgs;
+use super::authentication::AuthenticationArgs;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
@@ -74,6 +75,8 @@ pub struct ApiArgs {
     pub webhook_allowed_ranges: Vec<AllowedRange>,
     #[command(flatten)]
     audit: AuditArgs,
+    #[command(flatten)]
+    authentication: AuthenticationArgs,
 }
 
 impl ApiArgs {
@@ -100,6 +103,7 @@ impl ApiArgs {
             token_keys: None,
             webhooks: Some(Arc::new(Webhooks::new(self.webhook_allowed_ranges.clone()))),
             audit: self.audit.open()?,
+            authenticators: self.authentication.authenticators()?,
             advertise: None,
             ca_certificate: String::new(),
             secret: None,

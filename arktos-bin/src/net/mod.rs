@@ -6,11 +6,17 @@
 pub mod address;
 #[cfg(feature = "net")]
 pub mod forward;
+#[cfg(feature = "net")]
+pub mod https;
 pub mod kubeconfig;
+#[cfg(feature = "net")]
+pub mod oidc;
 #[cfg(feature = "net")]
 pub mod pki;
 pub mod remote;
 #[cfg(feature = "net")]
 pub mod serve;
 pub mod tls;
+#[cfg(feature = "net")]
+pub mod token_review;
 pub mod webhooks;

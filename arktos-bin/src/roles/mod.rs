@@ -19,7 +19,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arktos_api::{
-    AdmissionConfig, ApiConfig, ApiServer, Audit, Caller, Identity, NodePorts, ServiceCidr, TokenKeys, TokenTable,
+    AdmissionConfig, ApiConfig, ApiServer, Audit, Caller, Identity, NodePorts, ServiceCidr, TokenAuthenticator,
+    TokenKeys, TokenTable,
 };
 use arktos_control::StoredKind;
 use arktos_core::catalog::{Catalog, Kind};
@@ -64,6 +65,8 @@ pub struct ApiOptions {
     pub token_keys: Option<TokenKeys>,
     /// Calls the webhooks that tenants configure; none are called when absent.
     pub webhooks: Option<Arc<dyn Caller>>,
+    /// Who is asked whose a bearer token is that nobody here has given out.
+    pub authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     /// The audit log; none when absent.
     pub audit: Option<Audit>,
     /// Where clients reach the API, for the `kubernetes` service; the default when absent.
@@ -86,6 +89,7 @@ impl Default for ApiOptions {
             issuer: "https://kubernetes.default.svc".to_owned(),
             token_keys: None,
             webhooks: None,
+            authenticators: Vec::new(),
             audit: None,
             advertise: None,
             ca_certificate: String::new(),
@@ -103,6 +107,7 @@ impl ApiOptions {
         config.node_ports = self.node_ports;
         config.issuer.clone_from(&self.issuer);
         config.webhooks.clone_from(&self.webhooks);
+        config.authenticators.clone_from(&self.authenticators);
         config.audit.clone_from(&self.audit);
         if let Some(keys) = &self.token_keys {
             config.token_keys = keys.clone();

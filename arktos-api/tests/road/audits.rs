@@ -1,0 +1,118 @@
+//! What is entered in the audit log.
+
+use std::sync::Arc;
+
+use arktos_api::{Audit, AuditPolicy, AuditSink};
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{MAPS, World, map};
+
+#[derive(Debug, Default)]
+struct Lines(Mutex<Vec<Value>>);
+
+impl AuditSink for Lines {
+    fn take(&self, event: Bytes) {
+        self.0.lock().push(serde_json::from_slice(&event).unwrap());
+    }
+}
+
+async fn world(policy: &str) -> (World, Arc<Lines>) {
+    let lines = Arc::new(Lines::default());
+    let audit = Audit { policy: Arc::new(AuditPolicy::parse(policy).unwrap()), sink: lines.clone() };
+    let world = World::with(move |config| config.audit = Some(audit)).await;
+    (world, lines)
+}
+
+impl Lines {
+    fn take(&self) -> Vec<Value> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+const HEAD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
+
+#[tokio::test]
+async fn an_event_says_who_did_what_where_and_with_what_outcome() {
+    let (world, lines) = world(&format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]")).await;
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    let [event] = lines.take().try_into().unwrap();
+    assert_eq!(event["kind"], "Event");
+    assert_eq!(event["apiVersion"], "audit.k8s.io/v1");
+    assert_eq!((&event["level"], &event["stage"]), (&json!("Metadata"), &json!("ResponseComplete")));
+    assert_eq!((&event["verb"], &event["requestURI"]), (&json!("create"), &json!(MAPS)));
+    let groups = json!(["system:masters", "system:authenticated"]);
+    assert_eq!(event["user"], json!({"username": "alice", "groups": groups}));
+    let reference = json!({"resource": "configmaps", "namespace": "default", "apiVersion": "v1"});
+    assert_eq!(event["objectRef"], reference);
+    assert_eq!(event["responseStatus"], json!({"metadata": {}, "code": 201}));
+    assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert_eq!(event["annotations"]["arktos.io/tenant"], "acme");
+    assert_eq!(event["requestReceivedTimestamp"], "2026-11-23T10:00:00.000000Z");
+    assert!(event.get("requestObject").is_none());
+
+    assert_eq!(world.get("clerk", MAPS).await.code, 403);
+    assert_eq!(world.get("nobody-has-this", MAPS).await.code, 401);
+    let [forbidden, unknown] = lines.take().try_into().unwrap();
+    assert_eq!(forbidden["annotations"]["authorization.k8s.io/decision"], "forbid");
+    assert_eq!(
+        (&forbidden["responseStatus"]["reason"], &forbidden["responseStatus"]["code"]),
+        (&json!("Forbidden"), &json!(403))
+    );
+    assert_eq!((&unknown["responseStatus"]["code"], &unknown["user"]), (&json!(401), &json!({})));
+}
+
+#[tokio::test]
+async fn bodies_are_entered_where_the_policy_says_and_no_secrets_elsewhere() {
+    let policy = format!(
+        "{HEAD}omitStages: [RequestReceived]\nrules:\n- level: Metadata\n  resources: [{{resources: [secrets]}}]\n\
+         - level: Request\n  verbs: [create]\n- level: RequestResponse\n  omitManagedFields: true\n"
+    );
+    let (world, lines) = world(&policy).await;
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"password": "hunter2"}});
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/secrets", secret).await.code, 201);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    let patched = world.patch("acme", &format!("{MAPS}/a"), json!({"data": {"a": "2"}})).await;
+    assert_eq!(patched.body["data"]["a"], "2", "what is looked at goes out all the same");
+    assert_eq!(world.get("acme", MAPS).await.body["items"].as_array().unwrap().len(), 1);
+    let [secret, created, patched, listed] = lines.take().try_into().unwrap();
+    assert!(!secret.to_string().contains("hunter2"));
+    assert_eq!((&created["requestObject"]["data"]["a"], created.get("responseObject")), (&json!("1"), None));
+    assert_eq!(patched["requestObject"], json!({"data": {"a": "2"}}));
+    assert_eq!(patched["responseObject"]["data"]["a"], "2");
+    assert_eq!(patched["responseObject"]["metadata"].get("managedFields"), None);
+    assert_eq!(listed["responseObject"]["items"][0]["data"]["a"], "2");
+    assert_eq!(listed["responseObject"]["items"][0]["metadata"].get("managedFields"), None);
+}
+
+#[tokio::test]
+async fn a_watch_is_entered_when_it_begins_and_when_it_ends_and_an_impersonation_with_both_names() {
+    let (world, lines) = world(&format!("{HEAD}rules: [{{level: Metadata}}]")).await;
+    let mut events = world.watch("acme", &format!("{MAPS}?watch=1")).await;
+    world.post("acme", MAPS, map("a")).await;
+    assert_eq!(events.short().await, "ADDED a");
+    let stages = |lines: &Lines| -> Vec<String> {
+        let stage = |event: Value| format!("{} {}", event["verb"].as_str().unwrap(), event["stage"].as_str().unwrap());
+        lines.take().into_iter().map(stage).collect()
+    };
+    assert_eq!(
+        stages(&lines),
+        ["watch RequestReceived", "watch ResponseStarted", "create RequestReceived", "create ResponseComplete",]
+    );
+    drop(events);
+    assert_eq!(stages(&lines), ["watch ResponseComplete"]);
+
+    let request = Request::builder().method(Method::GET).uri(MAPS).header("authorization", "Bearer acme");
+    let request = request.header("impersonate-user", "bob").body(Full::new(Bytes::new())).unwrap();
+    let response = world.api.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 403);
+    let id = response.headers()["audit-id"].to_str().unwrap().to_owned();
+    response.into_body().collect().await.unwrap();
+    let event = lines.take().pop().unwrap();
+    assert_eq!((&event["user"]["username"], &event["impersonatedUser"]["username"]), (&json!("alice"), &json!("bob")));
+    assert_eq!(event["auditID"], id.as_str(), "clients are told under which number they are entered");
+}

@@ -1,0 +1,324 @@
+//! Bearer tokens of an OpenID Connect provider: signed by its keys, for this server, in time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arktos_api::{Identity, TokenAuthenticator};
+use arktos_core::TenantName;
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::Request;
+use parking_lot::Mutex;
+use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
+use serde_json::Value;
+
+use super::{https, tls};
+
+/// How often the provider's keys are fetched anew at most, when a token names one that is not known.
+const FETCH_AT_MOST: Duration = Duration::from_secs(10);
+
+/// Which provider, and what its claims mean here.
+#[derive(Debug, Clone, Default)]
+pub struct OidcOptions {
+    /// The issuer: an `https` URL, below which its configuration is.
+    pub issuer: String,
+    /// The audience that tokens must be for.
+    pub client_id: String,
+    /// The claim that names the user.
+    pub username_claim: String,
+    /// What is put before the user's name; `-` for nothing. Without it, names that are no e-mail addresses get the issuer.
+    pub username_prefix: String,
+    /// The claim that lists groups; empty for none.
+    pub groups_claim: String,
+    /// What is put before each group.
+    pub groups_prefix: String,
+    /// The claim that names the tenant; empty where all users are of `system`.
+    pub tenant_claim: String,
+    /// Claims that must be there, each with its value.
+    pub required: Vec<(String, String)>,
+    /// The authority that signed the provider's certificate, as PEM.
+    pub authority: String,
+}
+
+/// Says whose tokens of a provider are.
+#[derive(Debug)]
+pub struct Oidc {
+    options: OidcOptions,
+    /// Written by whoever meets a key that is not known.
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    known: Arc<Vec<Key>>,
+    fetched: Option<Instant>,
+}
+
+/// A public key of the provider.
+#[derive(Debug)]
+struct Key {
+    id: String,
+    material: Material,
+}
+
+#[derive(Debug)]
+enum Material {
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+    /// A point, uncompressed.
+    P256(Vec<u8>),
+}
+
+/// A token, taken apart and not yet trusted.
+struct Token<'a> {
+    algorithm: String,
+    key: String,
+    claims: Value,
+    signed: &'a [u8],
+    signature: Vec<u8>,
+}
+
+impl<'a> Token<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (signed, signature) = text.rsplit_once('.')?;
+        let (head, claims) = signed.split_once('.')?;
+        let read = |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
+        let head = read(head)?;
+        let word = |field: &str| head[field].as_str().unwrap_or_default().to_owned();
+        Some(Self {
+            algorithm: word("alg"),
+            key: word("kid"),
+            claims: read(claims)?,
+            signed: signed.as_bytes(),
+            signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
+        })
+    }
+}
+
+impl Key {
+    fn parse(key: &Value) -> Option<Self> {
+        let part = |field: &str| URL_SAFE_NO_PAD.decode(key[field].as_str()?).ok();
+        let material = match (key["kty"].as_str()?, key["crv"].as_str()) {
+            ("RSA", _) => Material::Rsa { modulus: part("n")?, exponent: part("e")? },
+            ("EC", Some("P-256")) => Material::P256([vec![4], part("x")?, part("y")?].concat()),
+            _ => return None,
+        };
+        Some(Self { id: key["kid"].as_str().unwrap_or_default().to_owned(), material })
+    }
+
+    /// Whether the key has signed it, in the way that the token says and the key allows.
+    fn has_signed(&self, token: &Token<'_>) -> bool {
+        match (&self.material, token.algorithm.as_str()) {
+            (Material::Rsa { modulus, exponent }, algorithm @ ("RS256" | "RS384" | "RS512")) => {
+                let parameters = match algorithm {
+                    "RS256" => &signature::RSA_PKCS1_2048_8192_SHA256,
+                    "RS384" => &signature::RSA_PKCS1_2048_8192_SHA384,
+                    _ => &signature::RSA_PKCS1_2048_8192_SHA512,
+                };
+                let key = RsaPublicKeyComponents { n: modulus, e: exponent };
+                key.verify(parameters, token.signed, &token.signature).is_ok()
+            }
+            (Material::P256(point), "ES256") => {
+                let algorithm: &dyn VerificationAlgorithm = &signature::ECDSA_P256_SHA256_FIXED;
+                UnparsedPublicKey::new(algorithm, point).verify(token.signed, &token.signature).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Oidc {
+    /// Tokens of a provider. Its keys are fetched when the first of them comes.
+    #[must_use]
+    pub fn new(options: OidcOptions) -> Self {
+        Self { options, keys: Mutex::default() }
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Value, String> {
+        let config = tls::client(None, &self.options.authority).map_err(|error| error.to_string())?;
+        let request = Request::get(url).body(Bytes::new()).map_err(|error| format!("{url}: {error}"))?;
+        let (status, body) = https::exchange(config, request).await?;
+        if !status.is_success() {
+            return Err(format!("{url}: {status}"));
+        }
+        serde_json::from_slice(&body).map_err(|error| format!("{url}: {error}"))
+    }
+
+    /// The keys that may have this name. Where none has, they are fetched anew, unless they were just now.
+    async fn keys(&self, name: &str) -> Result<Arc<Vec<Key>>, String> {
+        #[allow(clippy::disallowed_methods)] // how long ago, at the edge
+        let now = Instant::now();
+        {
+            let mut keys = self.keys.lock();
+            let recent = keys.fetched.is_some_and(|fetched| now < fetched + FETCH_AT_MOST);
+            if recent || keys.known.iter().any(|key| key.id == name) {
+                return Ok(keys.known.clone());
+            }
+            keys.fetched = Some(now);
+        }
+        let issuer = self.options.issuer.trim_end_matches('/');
+        let about = self.fetch(&format!("{issuer}/.well-known/openid-configuration")).await?;
+        if about["issuer"] != self.options.issuer {
+            return Err(format!("{issuer} says that it is {}", about["issuer"]));
+        }
+        let set = self.fetch(about["jwks_uri"].as_str().ok_or("the provider names no keys")?).await?;
+        let known = Arc::new(set["keys"].as_array().into_iter().flatten().filter_map(Key::parse).collect::<Vec<_>>());
+        self.keys.lock().known = known.clone();
+        Ok(known)
+    }
+
+    /// Whose a token is that one of the keys has signed.
+    fn judge(&self, token: &Token<'_>, keys: &[Key], now: i64) -> Result<Identity, String> {
+        let named = |key: &&Key| token.key.is_empty() || key.id == token.key;
+        if !keys.iter().filter(named).any(|key| key.has_signed(token)) {
+            return Err("none of the provider's keys has signed it".to_owned());
+        }
+        let (claims, options) = (&token.claims, &self.options);
+        let is_for = |wanted: &str| match &claims["aud"] {
+            Value::Array(list) => list.iter().any(|one| one == wanted),
+            one => one == wanted,
+        };
+        if !is_for(&options.client_id) {
+            return Err("it is for somebody else".to_owned());
+        }
+        if claims["exp"].as_i64().is_none_or(|end| now >= end)
+            || claims["nbf"].as_i64().is_some_and(|start| now < start)
+        {
+            return Err("it is not valid now".to_owned());
+        }
+        for (claim, value) in &options.required {
+            if claims[claim.as_str()] != value.as_str() {
+                return Err(format!("the claim {claim} is not {value}"));
+            }
+        }
+        let name = claims[options.username_claim.as_str()].as_str().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| format!("it has no claim {}", options.username_claim))?;
+        if options.username_claim == "email" && claims.get("email_verified").is_some_and(|verified| *verified != true) {
+            return Err("its e-mail address is not verified".to_owned());
+        }
+        let prefix = match options.username_prefix.as_str() {
+            "-" => String::new(),
+            "" if options.username_claim == "email" => String::new(),
+            "" => format!("{}#", options.issuer),
+            prefix => prefix.to_owned(),
+        };
+        let tenant = match options.tenant_claim.as_str() {
+            "" => TenantName::system(),
+            claim => TenantName::new(claims[claim].as_str().unwrap_or_default()).map_err(|error| error.to_string())?,
+        };
+        let listed: Vec<&str> = match claims.get(options.groups_claim.as_str()) {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let groups: Vec<String> = listed.iter().map(|group| format!("{}{group}", options.groups_prefix)).collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        Ok(Identity::user(&format!("{prefix}{name}"), &groups, &tenant))
+    }
+}
+
+#[async_trait]
+impl TokenAuthenticator for Oidc {
+    async fn authenticate(&self, token: &str) -> Result<Option<Identity>, String> {
+        let Some(token) = Token::parse(token) else { return Ok(None) };
+        if token.claims["iss"] != self.options.issuer {
+            return Ok(None);
+        }
+        let keys = self.keys(&token.key).await?;
+        #[allow(clippy::disallowed_methods)] // tokens are about the time on the wall
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.judge(&token, &keys, i64::try_from(now).unwrap_or(i64::MAX)).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use serde_json::json;
+
+    fn key_pair() -> EcdsaKeyPair {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).expect("a key")
+    }
+
+    fn public(pair: &EcdsaKeyPair, id: &str) -> Key {
+        let point = pair.public_key().as_ref();
+        let part = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
+        let key = json!({"kty": "EC", "crv": "P-256", "kid": id, "x": part(1..33), "y": part(33..65)});
+        Key::parse(&key).expect("a key")
+    }
+
+    fn signed(pair: &EcdsaKeyPair, head: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", part(head), part(claims));
+        let signature = pair.sign(&SystemRandom::new(), text.as_bytes()).expect("signs");
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn oidc() -> Oidc {
+        Oidc::new(OidcOptions {
+            issuer: "https://id.example.com".to_owned(),
+            client_id: "arktos".to_owned(),
+            username_claim: "sub".to_owned(),
+            groups_claim: "groups".to_owned(),
+            groups_prefix: "oidc:".to_owned(),
+            tenant_claim: "org".to_owned(),
+            required: vec![("hd".to_owned(), "example.com".to_owned())],
+            ..OidcOptions::default()
+        })
+    }
+
+    fn claims() -> Value {
+        json!({
+            "iss": "https://id.example.com", "aud": ["other", "arktos"], "sub": "ann", "org": "acme", "hd": "example.com",
+            "groups": ["dev"], "exp": 1000, "nbf": 10,
+        })
+    }
+
+    #[test]
+    fn claims_say_who_it_is_and_in_which_tenant() {
+        let (pair, oidc) = (key_pair(), oidc());
+        let text = signed(&pair, &json!({"alg": "ES256", "kid": "k1"}), &claims());
+        let found = oidc.judge(&Token::parse(&text).expect("a token"), &[public(&pair, "k1")], 500).expect("somebody");
+        assert_eq!(found.user, "https://id.example.com#ann");
+        assert_eq!(found.groups, ["oidc:dev", "system:authenticated"]);
+        assert_eq!(found.tenant.as_ref().map(TenantName::as_str), Some("acme"));
+    }
+
+    #[test]
+    fn what_is_not_signed_not_for_us_or_not_in_time_counts_for_nothing() {
+        let (pair, oidc) = (key_pair(), oidc());
+        let keys = [public(&pair, "k1")];
+        let fine = json!({"alg": "ES256", "kid": "k1"});
+        let refused = |text: &str, now: i64| {
+            let token = Token::parse(text).expect("a token");
+            assert!(oidc.judge(&token, &keys, now).is_err(), "{text}");
+        };
+        let text = signed(&pair, &fine, &claims());
+        refused(&text, 1000);
+        refused(&text, 9);
+        refused(&signed(&key_pair(), &fine, &claims()), 500);
+        for head in [
+            json!({"alg": "none", "kid": "k1"}),
+            json!({"alg": "HS256", "kid": "k1"}),
+            json!({"alg": "ES256", "kid": "k2"}),
+        ] {
+            refused(&signed(&pair, &head, &claims()), 500);
+        }
+        for (claim, value) in
+            [("aud", json!("other")), ("sub", json!("")), ("org", json!("")), ("org", json!("All")), ("hd", json!("x"))]
+        {
+            let mut other = claims();
+            other[claim] = value;
+            refused(&signed(&pair, &fine, &other), 500);
+        }
+        assert!(Token::parse("a.b").is_none() && Token::parse("...").is_none());
+    }
+}
