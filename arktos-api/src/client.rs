@@ -73,7 +73,7 @@ impl arktos_store::Source for InProcessClient {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         let (call, options) = self.selecting(Verb::List, query)?;
         let page = read::list(&call, &options).await?;
-        Ok(Listing { revision: page.revision, items: page.items(None).collect() })
+        Ok(Listing::new(page.revision, page.items(None).collect()))
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
@@ -136,8 +136,16 @@ impl Client for InProcessClient {
 
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, asked: Patch) -> Result<Stored, Status> {
         let mut call = self.about(Verb::Patch, key, subresource.unwrap_or(""))?;
-        if subresource == Some("scale") {
-            call.options.scale = true;
+        call.options.scale = subresource == Some("scale");
+        if let Patch::Apply { config, manager, force } = &asked {
+            call.options.applied_by(manager, *force)?;
+            if call.options.scale {
+                scale::apply(&call, config).await?;
+                return call.found().await;
+            }
+            return Ok(patch::apply_config(&call, part(subresource), config, &[]).await?.stored);
+        }
+        if call.options.scale {
             scale::patch(&call, &asked).await?;
             return call.found().await;
         }

@@ -187,19 +187,12 @@ impl WriteOptions {
         let mut faults = Vec::new();
         let manager = query.get("fieldManager");
         if kind == "PatchOptions" && apply && manager.is_empty() {
-            faults.push(cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch"));
+            faults.push(no_manager());
         }
         if kind == "PatchOptions" && !apply && query.find("force").is_some() {
             faults.push(forbidden("force", "may not be specified for non-apply patch"));
         }
-        if manager.len() > MANAGER_MAX {
-            faults.push(cause("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"));
-        }
-        if let Some((at, found)) = manager.char_indices().find(|(_, found)| found.is_control()) {
-            let text =
-                format!("Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})", u32::from(found));
-            faults.push(cause("FieldValueInvalid", "fieldManager", &text));
-        }
+        check_manager(manager, &mut faults);
         let dry_run = dry_run(query.all("dryRun"), &mut faults);
         let field_validation = match query.get("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,
@@ -216,6 +209,38 @@ impl WriteOptions {
         }
         let force = query.flag("force");
         Ok(Self { dry_run, field_validation, manager: manager.to_owned(), force, ..Self::default() })
+    }
+
+    /// Makes them those of an apply, of a client in process.
+    ///
+    /// # Errors
+    /// 422, as [`parse`](Self::parse).
+    pub(crate) fn applied_by(&mut self, manager: &str, force: bool) -> Result<(), Status> {
+        let mut faults = Vec::new();
+        if manager.is_empty() {
+            faults.push(no_manager());
+        }
+        check_manager(manager, &mut faults);
+        if !faults.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", faults));
+        }
+        (self.manager, self.force, self.applies) = (manager.to_owned(), force, true);
+        Ok(())
+    }
+}
+
+fn no_manager() -> StatusCause {
+    cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")
+}
+
+fn check_manager(manager: &str, faults: &mut Vec<StatusCause>) {
+    if manager.len() > MANAGER_MAX {
+        faults.push(cause("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"));
+    }
+    if let Some((at, found)) = manager.char_indices().find(|(_, found)| found.is_control()) {
+        let text =
+            format!("Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})", u32::from(found));
+        faults.push(cause("FieldValueInvalid", "fieldManager", &text));
     }
 }
 

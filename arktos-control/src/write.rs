@@ -63,7 +63,8 @@ pub(crate) async fn delete(
     uid: &str,
     propagation: Option<Propagation>,
 ) -> Result<(), Status> {
-    let options = DeleteOptions { uid: Some(uid.to_owned()), propagation, ..DeleteOptions::default() };
+    let mut options = DeleteOptions::default().uid(uid);
+    options.propagation = propagation;
     found(client.delete(key, options).await).map(drop)
 }
 

@@ -210,7 +210,7 @@ impl Source for Api {
         self.check().await?;
         let (snapshot, selection) = (self.engine.snapshot(), Self::selection(query));
         let items = snapshot.range(&selection.resource, &selection.within, None).collect();
-        Ok(Listing { revision: snapshot.revision(), items })
+        Ok(Listing::new(snapshot.revision(), items))
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {

@@ -21,6 +21,7 @@ use crate::select::{Delivery, Stored, Within};
 
 /// What a list or a watch selects, by the names clients use.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Query {
     /// The resource.
     pub resource: GroupResource,
@@ -34,6 +35,7 @@ pub struct Query {
 
 /// The answer to a list: one consistent state.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Listing {
     /// The revision of the state; a watch goes on from here.
     pub revision: Revision,
@@ -43,6 +45,7 @@ pub struct Listing {
 
 /// A patch, by its media type.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Patch {
     /// `application/json-patch+json`: a list of operations.
     Json(Value),
@@ -50,10 +53,20 @@ pub enum Patch {
     Merge(Value),
     /// `application/strategic-merge-patch+json`.
     Strategic(Value),
+    /// `application/apply-patch+yaml`: what a manager wants of the object, which is made where it is not there.
+    Apply {
+        /// The fields the manager wants, with `apiVersion` and `kind`.
+        config: Value,
+        /// Who manages them.
+        manager: String,
+        /// Whether fields that others manage are taken from them; else the answer is a conflict.
+        force: bool,
+    },
 }
 
 /// How an object is to be deleted.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct DeleteOptions {
     /// Seconds it may take to end; the kind's own when absent.
     pub grace_period_seconds: Option<i64>,
@@ -172,10 +185,55 @@ impl Query {
         Self::all(resource, Within::Object(path))
     }
 
+    /// The same query, for objects whose labels a selector matches, in place of the selector before.
+    #[must_use]
+    pub fn labels(mut self, labels: LabelSelector) -> Self {
+        self.labels = labels;
+        self
+    }
+
     /// The same query, for objects whose field has a value.
     #[must_use]
     pub fn field(mut self, field: &str, value: &str) -> Self {
         self.fields.terms.extend(FieldSelector::equal(field, value).terms);
+        self
+    }
+}
+
+impl Listing {
+    /// The objects of one consistent state, in the order of their paths.
+    #[must_use]
+    pub fn new(revision: Revision, items: Vec<Stored>) -> Self {
+        Self { revision, items }
+    }
+}
+
+impl DeleteOptions {
+    /// The same, with so many seconds to end in.
+    #[must_use]
+    pub fn grace_period_seconds(mut self, seconds: i64) -> Self {
+        self.grace_period_seconds = Some(seconds);
+        self
+    }
+
+    /// The same, for the object of this uid alone.
+    #[must_use]
+    pub fn uid(mut self, uid: impl Into<String>) -> Self {
+        self.uid = Some(uid.into());
+        self
+    }
+
+    /// The same, for the object at this revision alone.
+    #[must_use]
+    pub fn revision(mut self, revision: Revision) -> Self {
+        self.revision = Some(revision);
+        self
+    }
+
+    /// The same, with this for what the object owns.
+    #[must_use]
+    pub fn propagation(mut self, propagation: Propagation) -> Self {
+        self.propagation = Some(propagation);
         self
     }
 }

@@ -58,6 +58,7 @@ use crate::storage::OpenError;
 
 /// What is still there when an engine is opened again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Keeps {
     /// Nothing: the store lives as long as its engine.
     Nothing,
@@ -116,6 +117,7 @@ impl Opened {
 /// A promise that was not kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{check}: {what}")]
+#[non_exhaustive]
 pub struct Failure {
     /// The check that failed.
     pub check: &'static str,

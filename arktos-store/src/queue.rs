@@ -98,6 +98,7 @@ impl Default for QueueOptions {
 
 /// What became of the work on a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It is done; failures before it are forgotten.
     Done,

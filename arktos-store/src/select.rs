@@ -30,6 +30,7 @@ pub enum Within {
 
 /// What a list or a watch selects.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Selection {
     /// The resource.
     pub resource: GroupResource,
@@ -54,6 +55,7 @@ pub struct FieldTest {
 
 /// Where a selectable field is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Field {
     /// In the path: `metadata.name`.
     Name,
@@ -116,6 +118,20 @@ impl Selection {
     #[must_use]
     pub fn all(resource: GroupResource, within: Within) -> Self {
         Self { resource, within, labels: LabelSelector::everything(), fields: Vec::new() }
+    }
+
+    /// The same, of objects whose labels a selector matches, in place of the selector before.
+    #[must_use]
+    pub fn labels(mut self, labels: LabelSelector) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// The same, of objects for which one more condition holds.
+    #[must_use]
+    pub fn field(mut self, test: FieldTest) -> Self {
+        self.fields.push(test);
+        self
     }
 
     /// Whether an object at a path is selected.

@@ -75,7 +75,7 @@ fn selections() -> Vec<Selection> {
     let mut selections = vec![all.clone(), all.clone()];
     for value in ["n0", "n1", "n2"] {
         let test = FieldTest { field: Field::At(0), value: value.to_owned(), equal: true };
-        selections.push(Selection { fields: vec![test], ..all.clone() });
+        selections.push(all.clone().field(test));
     }
     selections.extend((0..6).map(|number| Selection::all(resource(0), Within::Object(model::path(number)))));
     selections

@@ -93,7 +93,7 @@ async fn what_is_written_between_a_list_and_the_watch_from_it_is_told() {
 async fn a_deletion_carries_its_own_revision_also_when_an_object_leaves_by_its_labels() {
     let engine = memory();
     let labels = LabelSelector::parse("app=l1").expect("parses");
-    let mut selected = engine.watch(Selection { labels, ..all(0) }, Revision::ZERO).expect("watches");
+    let mut selected = engine.watch(all(0).labels(labels), Revision::ZERO).expect("watches");
     let mut everything = engine.watch(all(0), Revision::ZERO).expect("watches");
     let added = put(&engine, 1, 1).await;
     let left = put(&engine, 1, 2).await;
@@ -210,7 +210,7 @@ async fn the_pages_of_a_filtered_list_are_of_one_revision() {
         put(&engine, number, number % 3).await;
     }
     let labels = LabelSelector::parse("app=l1").expect("parses");
-    let selection = Selection { labels, ..all(0) };
+    let selection = all(0).labels(labels);
     let first = engine.snapshot();
     let matching = |stored: &arktos_store::Stored| selection.matches(&stored.path, &stored.object);
     let whole: Vec<_> = first.range(&resource(0), &Within::Everywhere, None).filter(matching).collect();

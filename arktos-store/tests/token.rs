@@ -68,7 +68,7 @@ fn a_token_is_bound_to_tenant_resource_range_and_selectors() {
         change(&mut other);
         other
     };
-    let equal = |field| vec![FieldTest { field, value: "n1".to_owned(), equal: true }];
+    let equal = |field| FieldTest { field, value: "n1".to_owned(), equal: true };
     let others = [
         pods_of("umbra"),
         pods_of("acm"),
@@ -78,15 +78,15 @@ fn a_token_is_bound_to_tenant_resource_range_and_selectors() {
         of(|other| other.within = Within::Namespace(TenantName::new("acme").expect("a name"), String::new())),
         of(|other| other.within = Within::Object(ObjectPath::new("acme", "default", "web"))),
         of(|other| other.labels = LabelSelector::parse("app=a").expect("parses")),
-        Selection { fields: equal(Field::Name), ..own.clone() },
-        Selection { fields: equal(Field::At(0)), ..own.clone() },
+        own.clone().field(equal(Field::Name)),
+        own.clone().field(equal(Field::At(0))),
     ];
     for other in &others {
         assert_eq!(Continue::open(&token, &key(), other), Err(TokenError::Forged), "{other:?}");
     }
     let selected: Vec<Selection> = ["app=a", "app!=a", "app", "!app", "app in (a,b)", "app=a,b=a", "b=a,app=a"]
         .iter()
-        .map(|labels| Selection { labels: LabelSelector::parse(labels).expect("parses"), ..own.clone() })
+        .map(|labels| own.clone().labels(LabelSelector::parse(labels).expect("parses")))
         .chain(others)
         .collect();
     let tokens: std::collections::HashSet<String> = selected.iter().map(|one| place().seal(&key(), one)).collect();

@@ -164,14 +164,14 @@ fn selection(number: u64) -> Selection {
     let acme = TenantName::new("acme").expect("a name");
     let everywhere = Selection::all(resource(), Within::Everywhere);
     let labels = |labels| LabelSelector::parse(labels).expect("parses");
-    let field = |equal| vec![FieldTest { field: Field::At(0), value: "n1".to_owned(), equal }];
+    let field = |equal| FieldTest { field: Field::At(0), value: "n1".to_owned(), equal };
     match number {
-        0 => Selection { labels: labels("app=l1"), ..everywhere },
-        1 => Selection { labels: labels("app notin (l0)"), ..everywhere },
-        2 => Selection { fields: field(true), ..everywhere },
-        3 => Selection { fields: field(false), ..everywhere },
+        0 => everywhere.labels(labels("app=l1")),
+        1 => everywhere.labels(labels("app notin (l0)")),
+        2 => everywhere.field(field(true)),
+        3 => everywhere.field(field(false)),
         4 => Selection::all(resource(), Within::Object(model::path(4))),
-        5 => Selection { fields: field(true), ..Selection::all(resource(), Within::Tenant(acme)) },
+        5 => Selection::all(resource(), Within::Tenant(acme)).field(field(true)),
         _ => everywhere,
     }
 }

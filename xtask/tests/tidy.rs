@@ -225,3 +225,38 @@ fn library_crates_document_everything() {
         assert!(text.contains("#![deny(missing_docs)]"), "{} does not deny missing docs", root_file.display());
     }
 }
+
+/// Public types of the store whose fields or variants are all public, and that are not marked as able to grow.
+fn closed_types(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").collect();
+    let mut closed = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let declared = line.strip_prefix("pub enum ").map(|rest| (rest, true));
+        let declared = declared.or_else(|| line.strip_prefix("pub struct ").map(|rest| (rest, false)));
+        let Some((rest, is_enum)) = declared.filter(|(rest, _)| rest.ends_with('{')) else { continue };
+        let mut attributes =
+            lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("///"));
+        let fields = lines[at + 1..].iter().take_while(|line| **line != "}");
+        let mut fields = fields.filter(|line| line.starts_with("    ") && !line.trim_start().starts_with(['/', '#']));
+        if !attributes.any(|line| *line == "#[non_exhaustive]")
+            && (is_enum || fields.all(|line| line.starts_with("    pub ")))
+        {
+            closed.push(rest.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default());
+        }
+    }
+    closed
+}
+
+#[test]
+fn what_the_store_shows_can_grow_or_says_why_not() {
+    let reasons = fs::read_to_string(root().join("docs/design/0004-public-api.md")).expect("the rules");
+    let findings = sources().into_iter().filter(|source| source.path.starts_with(root().join("arktos-store/src")));
+    let findings = findings.flat_map(|source| {
+        let closed = closed_types(&source.text).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        closed.into_iter().map(move |name| (source.path.clone(), name))
+    });
+    let unexplained = findings.filter(|(_, name)| !reasons.contains(&format!("`{name}`")));
+    report(unexplained.map(|(path, name)| format!("{}: {name} is not #[non_exhaustive]", path.display())).collect());
+    assert_eq!(closed_types("pub enum A {\n    B,\n}\n#[non_exhaustive]\npub enum C {\n}\n"), ["A"]);
+    assert_eq!(closed_types("pub struct D {\n    pub x: u8,\n}\npub struct E {\n    x: u8,\n}\n"), ["D"]);
+}

@@ -115,7 +115,12 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(Delete
     let revision =
         text(&["preconditions", "resourceVersion"]).map(|text| arktos_core::Revision::parse(&text).unwrap_or(never));
     let uid = text(&["preconditions", "uid"]);
-    Ok((DeleteOptions { grace_period_seconds: grace, uid, revision, propagation }, dry))
+    let mut options = DeleteOptions::default();
+    options.grace_period_seconds = grace;
+    options.uid = uid;
+    options.revision = revision;
+    options.propagation = propagation;
+    Ok((options, dry))
 }
 
 /// Deletes an object, or marks it for deletion.

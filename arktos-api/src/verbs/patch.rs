@@ -106,6 +106,7 @@ pub(crate) fn apply(schema: &Schema, builtin: bool, value: &mut Value, patch: &P
             let text = "strategic merge patch is not supported for custom resources";
             Err(Status::failure(Reason::UnsupportedMediaType, text))
         }
+        _ => Err(Status::failure(Reason::UnsupportedMediaType, "this is no patch of what there is")),
     }
 }
 

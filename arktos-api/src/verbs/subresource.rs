@@ -3,7 +3,6 @@
 use arktos_core::catalog::Kind;
 use arktos_core::status::StatusDetails;
 use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, rules};
-use arktos_store::client::DeleteOptions;
 use arktos_store::{Change, Commit, CommitError, Expect, Write};
 use serde_json::{Value, json};
 
@@ -254,7 +253,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
         options: write,
         warnings: parking_lot::Mutex::default(),
     };
-    delete::delete(&one, &DeleteOptions { revision: options.revision, ..options }).await?;
+    delete::delete(&one, &options).await?;
     Ok(done())
 }
 

@@ -137,3 +137,27 @@ async fn tenants_cannot_name_claims() {
     let refused = world.post("acme", "/api/v1/namespaces/default/pods/a/binding", binding).await;
     assert_eq!(refused.code, 403);
 }
+
+#[tokio::test]
+async fn it_applies_as_over_http() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:test"));
+    let acme = TenantName::new("acme").unwrap();
+    let key = ObjectKey::namespaced(GroupResource::core("configmaps"), &acme, "default", "a");
+    let apply = |manager: &str, value: &str, force| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": value}});
+        client.patch(&key, None, Patch::Apply { config, manager: manager.to_owned(), force })
+    };
+    apply("one", "1", false).await.expect("is made");
+    apply("one", "2", false).await.expect("is its own");
+    let refused = apply("two", "3", false).await.unwrap_err();
+    assert!(refused.is(Reason::Conflict), "{refused:?}");
+    assert_eq!(apply("", "3", false).await.unwrap_err().code, 422);
+    let stored = apply("two", "3", true).await.expect("is taken");
+    let object = stored.object.decode(None).unwrap();
+    assert_eq!(object.str_at(&["data", "x"]), "3");
+    let answer = world.get("acme", "/api/v1/namespaces/default/configmaps/a").await;
+    let managers = answer.body["metadata"]["managedFields"].as_array().unwrap();
+    let two = managers.iter().find(|entry| entry["manager"] == "two").unwrap();
+    assert_eq!((&two["operation"], managers.len()), (&json!("Apply"), 1));
+}

@@ -133,8 +133,7 @@ impl Agent {
                     (path, sent.map(drop))
                 }
                 Action::Remove { path, uid } => {
-                    let options =
-                        DeleteOptions { grace_period_seconds: Some(0), uid: Some(uid), ..DeleteOptions::default() };
+                    let options = DeleteOptions::default().grace_period_seconds(0).uid(uid);
                     let sent = self.client.delete(&pod_key(&path), options).await;
                     (path, sent)
                 }

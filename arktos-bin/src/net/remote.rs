@@ -309,11 +309,11 @@ impl Source for Remote {
                     if !next.is_empty() {
                         return Err(Status::internal(format!("{} does not give out whole lists", self.base)));
                     }
-                    return Ok(Listing { revision, items });
+                    return Ok(Listing::new(revision, items));
                 }
             }
         }
-        Ok(Listing { revision, items })
+        Ok(Listing::new(revision, items))
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
@@ -368,12 +368,17 @@ impl Client for Remote {
 
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
         let kind = self.kind(&key.resource)?;
+        let mut url = self.object_url(&kind, &key.path, subresource)?;
         let (media, body) = match &patch {
             Patch::Json(body) => ("application/json-patch+json", body),
             Patch::Merge(body) => ("application/merge-patch+json", body),
             Patch::Strategic(body) => ("application/strategic-merge-patch+json", body),
+            Patch::Apply { config, manager, force } => {
+                urls::add_parameters(&mut url, &[("fieldManager", manager), ("force", &force.to_string())]);
+                ("application/apply-patch+yaml", config)
+            }
+            _ => return Err(Status::failure(Reason::NotImplemented, "this client does not know such patches")),
         };
-        let url = self.object_url(&kind, &key.path, subresource)?;
         self.ask_for_object(&key.resource, Method::PATCH, &url, media, body).await
     }
 

@@ -12,8 +12,8 @@ use arktos_bin::net::pki::{Authority, Subject};
 use arktos_bin::net::remote::Remote;
 use arktos_bin::net::{serve, tls};
 use arktos_core::catalog::Catalog;
-use arktos_core::{GroupResource, Object, ObjectKey, TenantName, TypeMeta};
-use arktos_store::client::{DeleteOptions, WatchListEvent};
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, TenantName, TypeMeta};
+use arktos_store::client::{DeleteOptions, Patch, WatchListEvent};
 use arktos_store::{Client, Engine, Informer, Query, Source, Stored};
 use futures::StreamExt;
 use futures::future::ready;
@@ -224,5 +224,24 @@ fn the_watches_of_many_clients_do_not_use_up_what_a_gateway_sends_on_by() {
         }
         assert_eq!(send("/api/v1/tenants/umbra/namespaces/default/configmaps").await.status(), 200);
         drop(watches);
+    });
+}
+
+#[test]
+fn what_is_applied_is_made_and_is_its_managers() {
+    runtime().block_on(async {
+        let region = Region::new().await;
+        let serving = region.serve("127.0.0.1:0").await;
+        let config = region.config(format!("https://{}", serving.address), None);
+        let remote = Remote::new(&config, Catalog::builtin()).expect("a client");
+        let key = ObjectKey::namespaced(maps(), &TenantName::new("acme").expect("a name"), "default", "applied");
+        let apply = |manager: &str, force| {
+            let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"by": manager}});
+            remote.patch(&key, None, Patch::Apply { config, manager: manager.to_owned(), force })
+        };
+        apply("one & only", false).await.expect("is made");
+        assert!(apply("two", false).await.expect_err("it is another's").is(Reason::Conflict));
+        let stored = apply("two", true).await.expect("is taken");
+        assert_eq!(stored.object.decode(None).expect("decodes").str_at(&["data", "by"]), "two");
     });
 }

@@ -101,9 +101,10 @@ impl Client for Origins {
         self.back(&origin, &stored)
     }
 
-    async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status> {
+    async fn delete(&self, key: &ObjectKey, mut options: DeleteOptions) -> Result<(), Status> {
         let (origin, client) = self.origin(key)?;
-        client.delete(&origin.key, DeleteOptions { revision: None, ..options }).await
+        options.revision = None;
+        client.delete(&origin.key, options).await
     }
 
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {

@@ -197,12 +197,10 @@ impl Garbage {
         }
         let propagation = if owns { Propagation::Foreground } else { Propagation::Background };
         tracing::debug!(%key, ?propagation, "garbage is deleted");
-        let options = DeleteOptions {
-            uid: Some(object.object.header().uid().to_string()),
-            revision: Some(object.revision),
-            propagation: Some(propagation),
-            ..DeleteOptions::default()
-        };
+        let options = DeleteOptions::default()
+            .uid(object.object.header().uid())
+            .revision(object.revision)
+            .propagation(propagation);
         found(self.client.delete(key, options).await)?;
         Ok(Outcome::Done)
     }
@@ -222,12 +220,7 @@ impl Garbage {
         if unblocked.is_some() {
             return Ok(Outcome::Done); // the change wakes the owners up, and their going wakes this up
         }
-        let options = DeleteOptions {
-            uid: Some(uid.to_string()),
-            revision: Some(object.revision),
-            propagation: Some(Propagation::Foreground),
-            ..DeleteOptions::default()
-        };
+        let options = DeleteOptions::default().uid(uid).revision(object.revision).propagation(Propagation::Foreground);
         found(self.client.delete(key, options).await)?;
         Ok(Outcome::Done)
     }

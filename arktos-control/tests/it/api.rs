@@ -174,7 +174,7 @@ impl Source for Api {
         let state = self.0.state.lock();
         let inside = state.objects.iter().filter(|((resource, _), _)| *resource == query.resource);
         let items = inside.map(|(_, stored)| stored).filter(|stored| selected(query, stored)).cloned().collect();
-        Ok(Listing { revision: Revision(state.revision), items })
+        Ok(Listing::new(Revision(state.revision), items))
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {

@@ -113,7 +113,7 @@ impl World {
             for pod in self.list("pods", Within::Everywhere) {
                 let path = path_of(&pod);
                 if pod["metadata"].get("deletionTimestamp").is_some() {
-                    let gone = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+                    let gone = DeleteOptions::default().grace_period_seconds(0);
                     let _ = block_on(self.client.delete(&key("pods", &path), gone));
                     idle &= pod["metadata"].get("finalizers").is_some();
                 } else if pod["status"]["phase"] == "Pending" && pod["spec"].get("hang").is_none() {
@@ -207,7 +207,8 @@ impl World {
     }
 
     pub fn delete(&mut self, resource: &str, path: &str, propagation: Option<Propagation>) {
-        let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+        let mut options = DeleteOptions::default();
+        options.propagation = propagation;
         block_on(self.client.delete(&key(resource, path), options)).expect("deletes");
     }
 

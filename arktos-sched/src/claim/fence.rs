@@ -120,7 +120,7 @@ impl Fence {
             };
             if gone {
                 let key = ObjectKey { resource: ClaimFence::resource(), path: stored.path.clone() };
-                let options = DeleteOptions { uid: Some(meta.uid), ..DeleteOptions::default() };
+                let options = DeleteOptions::default().uid(meta.uid);
                 if let Err(status) = self.client.delete(&key, options).await {
                     tracing::debug!(%key, %status, "a fence stays for now");
                 }

@@ -99,6 +99,7 @@ pub struct Tally {
 /// What a guarantee found in place of what it promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{guarantee}: {what}")]
+#[non_exhaustive]
 pub struct Broken {
     /// The guarantee.
     pub guarantee: &'static str,

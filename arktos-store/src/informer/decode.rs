@@ -38,6 +38,7 @@ impl Decode for Stored {
 
 /// An object decoded to a type of the consumer's, with where it is and since when. Reads as the object itself.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Parsed<T> {
     /// Tenant, namespace and name.
     pub path: ObjectPath,

@@ -157,6 +157,7 @@ pub type Driver = BoxFuture<'static, ()>;
 
 /// How far an informer is, and whether it can be relied on for what is *not* there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// A complete list has been taken in, and all handlers have been told of it, at some time.
     pub synced: bool,

@@ -157,11 +157,10 @@ pub fn selection() -> impl Strategy<Value = Selection> {
         1 => Just(vec![test(Field::Name, "a", true)]),
         1 => Just(vec![test(Field::Name, "a", true), test(Field::At(0), "n2", true)]),
     ];
-    (any::<u8>(), within, label, fields).prop_map(|(number, within, labels, fields)| Selection {
-        resource: resource(number),
-        within,
-        labels,
-        fields,
+    (any::<u8>(), within, label, fields).prop_map(|(number, within, labels, fields)| {
+        let mut selection = Selection::all(resource(number), within).labels(labels);
+        selection.fields = fields;
+        selection
     })
 }
 

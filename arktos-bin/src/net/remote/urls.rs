@@ -22,14 +22,19 @@ pub(super) fn query(kind: &Kind, tenant: &str, query: &Query, more: &[(&str, &st
     let mut url = collection(kind, tenant, namespace);
     let (labels, fields) = (query.labels.to_string(), fields.to_string());
     let selectors = [("labelSelector", labels.as_str()), ("fieldSelector", fields.as_str())];
-    let parameters = selectors.iter().chain(more).filter(|(_, value)| !value.is_empty());
-    for (at, (name, value)) in parameters.enumerate() {
-        url.push(if at == 0 { '?' } else { '&' });
+    add_parameters(&mut url, &selectors);
+    add_parameters(&mut url, more);
+    url
+}
+
+/// Adds parameters to a URL, but for those without a value.
+pub(super) fn add_parameters(url: &mut String, parameters: &[(&str, &str)]) {
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(name);
         url.push('=');
         url.extend(utf8_percent_encode(value, PLAIN));
     }
-    url
 }
 
 /// The objects of a kind in a tenant and a namespace (empty: all of them).
