@@ -14,6 +14,7 @@ use crate::storage::OpenError;
 
 /// What was found out about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The file's name.
     pub file: String,
@@ -48,6 +49,7 @@ pub enum FileState {
 
 /// One entry of a file.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Dumped<'a> {
     /// The file's name.
     pub file: &'a str,

@@ -17,6 +17,7 @@
 //! content is never given back after a newer one was synced.
 
 mod ahead;
+mod apart;
 mod append;
 mod archive;
 mod disk;

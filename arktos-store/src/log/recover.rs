@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use super::ahead::{Ahead, read_ahead};
+use super::apart::{Decoded, restore_apart};
 use super::append::{End, Full, Open};
 use super::disk::Disk;
 use super::frame::{self, Found, Frame};
@@ -33,11 +34,11 @@ pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenEr
     let needed = |at: usize| segments.get(at + 1).is_none_or(|next| next.group > base_group + 1);
     let names_needed = segments.iter().enumerate().filter(|(at, _)| needed(*at)).map(|(_, it)| segment_name(it.file));
     let to_read: Vec<String> = base.iter().map(|(name, _)| name.clone()).chain(names_needed).collect();
-    let loaded = read_ahead(disk, to_read, |ahead| {
+    let decode = |ahead: &mut Ahead, decoded: &mut Decoded| {
         if let Some((name, group)) = &base {
-            restore_snapshot(disk, name, *group, ahead, restore)?;
+            read_snapshot(disk, name, *group, ahead, decoded)?;
         }
-        let mut loader = Loader::new(disk, ahead, restore, in_snapshot);
+        let mut loader = Loader::new(disk, ahead, decoded, base_group, in_snapshot);
         let mut full = Vec::new();
         for (at, pair) in segments.windows(2).enumerate() {
             let [segment, next] = pair else { continue };
@@ -48,8 +49,10 @@ pub(super) fn load(disk: &dyn Disk, restore: &mut Restore) -> Result<End, OpenEr
         }
         let open = segments.last().map(|newest| loader.newest_segment(newest)).transpose()?;
         Ok((open, full, loader.closed, loader.bytes))
-    });
-    let (open, full, closed, bytes) = loaded.map_err(|source| OpenError::Io { place: disk.place(), source })??;
+    };
+    let loaded = read_ahead(disk, to_read, |ahead| restore_apart(restore, |decoded| decode(ahead, decoded)));
+    let loaded = loaded.and_then(|loaded| loaded).map_err(|source| OpenError::Io { place: disk.place(), source })?;
+    let (open, full, closed, bytes) = loaded?;
     if closed {
         restore.closed();
     }
@@ -103,20 +106,21 @@ fn base_snapshot(disk: &dyn Disk, names: &[String], segments: &[Header]) -> Resu
     }
 }
 
-fn restore_snapshot(
+fn read_snapshot(
     disk: &dyn Disk,
     name: &str,
     group: u64,
     ahead: &mut Ahead,
-    restore: &mut Restore,
+    decoded: &mut Decoded,
 ) -> Result<(), OpenError> {
     let place = format!("{}/{name}", disk.place());
     ahead.next_file().map_err(|source| OpenError::Io { place: place.clone(), source })?;
-    snapshot::read_from(&place, ahead, restore)?;
-    match restore.newest_group() {
-        found if found == group => Ok(()),
-        found => Err(damaged(&place, format!("byte 24 says that it is of group {found}"))),
+    let found = snapshot::read_each(&place, ahead, &mut |entry| decoded.entry(entry))?;
+    if found.group != group {
+        return Err(damaged(&place, format!("byte 24 says that it is of group {}", found.group)));
     }
+    decoded.snapshot(found);
+    Ok(())
 }
 
 struct Loader<'a> {
@@ -124,7 +128,9 @@ struct Loader<'a> {
     ahead: &'a mut Ahead,
     /// The segment that is being read. Its memory is used for all of them.
     buffer: Vec<u8>,
-    restore: &'a mut Restore,
+    decoded: &'a mut Decoded,
+    /// The newest group that was given.
+    newest: u64,
     reader: Reader,
     closed: bool,
     /// The newest group that is in a snapshot.
@@ -136,9 +142,10 @@ struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    fn new(disk: &'a dyn Disk, ahead: &'a mut Ahead, restore: &'a mut Restore, in_snapshot: u64) -> Self {
+    fn new(disk: &'a dyn Disk, ahead: &'a mut Ahead, decoded: &'a mut Decoded, newest: u64, in_snapshot: u64) -> Self {
         let (reader, unsure) = (Reader::default(), VecDeque::new());
-        Self { disk, ahead, buffer: Vec::new(), restore, reader, closed: false, in_snapshot, bytes: 0, unsure }
+        let buffer = Vec::new();
+        Self { disk, ahead, buffer, decoded, newest, reader, closed: false, in_snapshot, bytes: 0, unsure }
     }
 
     /// Reads all of the next segment, and lets `take` look at it under the name it has in messages.
@@ -235,11 +242,11 @@ impl<'a> Loader<'a> {
     }
 
     fn group(&mut self, place: &str, frame: &Frame<'_>) -> Result<(), OpenError> {
-        if frame.head.number <= self.restore.newest_group() {
+        if frame.head.number <= self.newest {
             return Ok(()); // in the snapshot
         }
-        let group = read_group(&mut self.reader, place, frame)?;
-        self.restore.group(&group);
+        self.newest = frame.head.number;
+        self.decoded.group(read_group(&mut self.reader, place, frame)?);
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ const MARGIN: u64 = 1 << 21;
 ///
 /// Nothing is changed where it comes from. History is not saved: whoever watches lists anew, or goes on from the newest
 /// revision that was saved.
+#[non_exhaustive]
 pub struct Salvage {
     state: Snapshot,
     /// What is lost; none when all damage is in what the rest does not need.

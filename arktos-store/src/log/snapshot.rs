@@ -183,8 +183,7 @@ pub(crate) struct Contents {
 /// Restores the state that a snapshot or a backup has.
 pub(crate) fn read_from(place: &str, input: &mut dyn Read, restore: &mut Restore) -> Result<Contents, OpenError> {
     let found = read_each(place, input, &mut |entry| take(restore, entry))?;
-    restore.revision(found.revision);
-    restore.number(found.group);
+    taken(restore, &found);
     Ok(found)
 }
 
@@ -234,7 +233,14 @@ fn read_frame(input: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn take(restore: &mut Restore, entry: Entry) {
+/// Restores what a snapshot says beside its entries, after all of them.
+pub(super) fn taken(restore: &mut Restore, found: &Contents) {
+    restore.revision(found.revision);
+    restore.number(found.group);
+}
+
+/// Restores an entry of a snapshot.
+pub(super) fn take(restore: &mut Restore, entry: Entry) {
     match entry {
         Entry::Put { revision, key, object, expires } => {
             let stored = crate::select::Stored { path: key.path, revision, object };
