@@ -55,7 +55,7 @@ pub enum Patch {
     Strategic(Value),
     /// `application/apply-patch+yaml`: what a manager wants of the object, which is made where it is not there.
     Apply {
-        /// The fields the manager wants, with `apiVersion` and `kind`.
+        /// The fields the manager wants, with `apiVersion`, `kind` and the name.
         config: Value,
         /// Who manages them.
         manager: String,

@@ -236,7 +236,8 @@ fn what_is_applied_is_made_and_is_its_managers() {
         let remote = Remote::new(&config, Catalog::builtin()).expect("a client");
         let key = ObjectKey::namespaced(maps(), &TenantName::new("acme").expect("a name"), "default", "applied");
         let apply = |manager: &str, force| {
-            let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"by": manager}});
+            let meta = json!({"name": "applied"});
+            let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"by": manager}});
             remote.patch(&key, None, Patch::Apply { config, manager: manager.to_owned(), force })
         };
         apply("one & only", false).await.expect("is made");
