@@ -14,6 +14,7 @@ mod in_process;
 mod lists;
 mod media;
 mod tenants;
+mod validations;
 mod watches;
 mod writes;
 

@@ -28,9 +28,6 @@ fn limits(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn kind_faults(path: &str, kind: &str, faults: &mut Faults) {
-    if kind.is_empty() {
-        return; // told elsewhere
-    }
     let sent = Value::from(kind);
     let found = qualified_name_faults(kind);
     for fault in &found {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::check::check_labels;
+use super::super::check::{check_labels, parse_cidr};
 use super::super::fault::{Faults, Site};
 use super::Run;
 
@@ -23,7 +23,49 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("gated_node", gated_node),
     ("dns_config", dns_config),
     ("spread", spread),
+    ("pod_ranges", pod_ranges),
+    ("pod_claim", pod_claim),
+    ("node_operator", node_operator),
 ];
+
+/// The ranges that a node's pods have their addresses from: one of each family.
+fn pod_ranges(site: &Site<'_>, faults: &mut Faults) {
+    let ranges = site.items();
+    let families: Vec<Option<bool>> =
+        ranges.iter().map(|range| Some(parse_cidr(range.as_str().unwrap_or_default())?.0.is_ipv4())).collect();
+    for (index, (range, _)) in ranges.iter().zip(&families).enumerate().filter(|(_, (_, family))| family.is_none()) {
+        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        faults.invalid(&format!("{}[{index}]", site.path()), range, why);
+    }
+    let alike = matches!(families.as_slice(), [Some(first), Some(second)] if first == second);
+    if alike || ranges.len() > 2 {
+        let why = "may specify no more than one CIDR for each IP family";
+        faults.invalid(&site.path(), &Value::from(ranges), why);
+    }
+}
+
+/// Stands at one of a pod's claims of devices.
+fn pod_claim(site: &Site<'_>, faults: &mut Faults) {
+    let Some(claim) = site.value else { return };
+    let set = |field: &str| claim.get(field).is_some_and(|value| !value.is_null());
+    let why = match (set("resourceClaimName"), set("resourceClaimTemplateName")) {
+        (false, false) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+        (true, true) => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+        _ => return,
+    };
+    faults.invalid(&site.path(), claim, why);
+}
+
+fn node_operator(site: &Site<'_>, faults: &mut Faults) {
+    match site.value_text() {
+        "Gt" | "Lt" if site.list("values").len() != 1 => {
+            let path = site.path().replace("operator", "values");
+            faults.required(&path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+        other => faults.invalid(&site.path(), &Value::from(other), "not a valid selector operator"),
+    }
+}
 
 fn only_later(site: &Site<'_>, faults: &mut Faults) {
     if !site.updates && !site.items().is_empty() {

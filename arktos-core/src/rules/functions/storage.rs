@@ -28,7 +28,28 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("device_names", device_names),
     ("one_device", one_device),
     ("not_negative", not_negative),
+    ("slice_place", slice_place),
 ];
+
+/// Devices of a slice are on one host, on those that are selected, on all, or it is said for each.
+fn slice_place(site: &Site<'_>, faults: &mut Faults) {
+    let set: Vec<String> = ["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"]
+        .into_iter()
+        .filter(|field| {
+            site.map.get(*field).is_some_and(|value| !super::super::fault::is_empty(value) && *value != false)
+        })
+        .map(|field| format!("`{field}`"))
+        .collect();
+    let why = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+    match set.as_slice() {
+        [] => faults.required(&site.path(), why),
+        [_] => {}
+        several => {
+            let shown = Value::from(format!("{{{}}}", several.join(", ")));
+            faults.invalid(&site.path(), &shown, &format!("{why}, but multiple fields are set"));
+        }
+    }
+}
 
 fn not_negative(site: &Site<'_>, faults: &mut Faults) {
     if let Some(amount) = site.value.filter(|amount| amount.as_str().is_some_and(|text| text.starts_with('-'))) {

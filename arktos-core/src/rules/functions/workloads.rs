@@ -29,7 +29,37 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("indexed_job", indexed_job),
     ("exit_codes", exit_codes),
     ("failure_policy", failure_policy),
+    ("selector_given", selector_given),
+    ("later_than_ready", later_than_ready),
 ];
+
+/// A workload says what it selects, and does not select everything. (A daemon set may leave it out, and then selects
+/// nothing.)
+fn selector_given(site: &Site<'_>, faults: &mut Faults) {
+    let empty =
+        |field: &str| site.value.is_none_or(|selector| selector.get(field).is_none_or(super::super::fault::is_empty));
+    match site.value.filter(|selector| !selector.is_null()) {
+        None if site.root_kind == "DaemonSet" => {}
+        None => faults.required(&site.path(), ""),
+        Some(selector) if empty("matchLabels") && empty("matchExpressions") => {
+            let kind = match site.root_kind {
+                "DaemonSet" => "daemonset",
+                "StatefulSet" => "statefulset",
+                _ => "deployment",
+            };
+            faults.invalid(&site.path(), selector, &format!("empty selector is invalid for {kind}"));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Whoever waits for progress waits longer than a pod takes to count as available.
+fn later_than_ready(site: &Site<'_>, faults: &mut Faults) {
+    let ready = site.map.get("minReadySeconds").and_then(Value::as_i64).unwrap_or_default();
+    if let Some(seconds) = site.value.filter(|seconds| seconds.as_i64().is_some_and(|seconds| seconds <= ready)) {
+        faults.invalid(&site.path(), seconds, "must be greater than minReadySeconds");
+    }
+}
 
 /// The most pods of an indexed job that run at once.
 const INDEXED_PARALLELISM_MAX: i64 = 100_000;
@@ -112,12 +142,11 @@ fn template_labels(spec: &Map<String, Value>) -> Option<&Value> {
     spec.get("template").and_then(|template| template.pointer("/metadata/labels"))
 }
 
-/// A selector that selects something selects the labels.
+/// Whether a selector selects the labels; none selects nothing.
 fn selects(selector: Option<&Value>, labels: Option<&Value>) -> bool {
     let spec: Option<LabelSelectorSpec> = selector.and_then(|selector| serde_json::from_value(selector.clone()).ok());
-    let selector = spec.and_then(|spec| spec.selector().ok()).filter(|selector| !selector.is_everything());
     let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
-    selector.is_some_and(|selector| selector.matches(label))
+    spec.and_then(|spec| spec.selector().ok()).is_some_and(|selector| selector.matches(label))
 }
 
 /// A workload's selector selects the pods of its template. Stands at the spec.
