@@ -67,6 +67,8 @@ pub struct ApiConfig {
     /// The key that seals continue tokens. All servers of one store need the same; with one that stays across restarts,
     /// lists go on across them where the store does. Default: random, so that tokens of an earlier life are expired.
     pub continue_key: TokenKey,
+    /// Is told of every request over HTTP, and answers `/metrics`. Default: nobody; there are no metrics then.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl ApiConfig {
@@ -95,8 +97,35 @@ impl ApiConfig {
             audit: None,
             delegates: HashMap::new(),
             virtuals: HashMap::new(),
+            observer: None,
         }
     }
+}
+
+/// Is told of requests, and shows what it counted.
+pub trait Observer: Send + Sync + 'static {
+    /// A request over HTTP was answered; of a watch, the head of the answer.
+    fn answered(&self, request: &Answered<'_>);
+
+    /// All metrics, in the text format of Prometheus. Whoever asks has been authorized.
+    fn metrics(&self) -> String;
+}
+
+/// A request that was answered. None of it is as a client wrote it: what is not known is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered<'a> {
+    /// The verb, as rules of rights name it; `other` for a method that means none.
+    pub verb: &'static str,
+    /// The group of the resource; empty for the core group.
+    pub group: &'a str,
+    /// A built-in resource, `custom` for those that tenants define, empty for what is no resource.
+    pub resource: &'a str,
+    /// A subresource that the kind has; empty otherwise.
+    pub subresource: &'a str,
+    /// The HTTP status.
+    pub code: u16,
+    /// From the head of the request to the head of the answer.
+    pub took: Duration,
 }
 
 /// Which part of a region a server is.

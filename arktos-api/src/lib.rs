@@ -52,6 +52,7 @@ pub mod identity;
 mod input;
 mod kinds;
 pub mod negotiate;
+mod observed;
 pub mod openapi;
 mod paths;
 mod query;
@@ -71,8 +72,8 @@ pub use authenticate::authenticator;
 pub use body::Body;
 pub use client::InProcessClient;
 pub use config::{
-    AdmissionConfig, ApiConfig, Caller, Claimer, Delegate, NodePorts, Role, ServiceCidr, TokenAuthenticator,
-    VirtualResource, WebhookTarget,
+    AdmissionConfig, Answered, ApiConfig, Caller, Claimer, Delegate, NodePorts, Observer, Role, ServiceCidr,
+    TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
 pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};

@@ -1,6 +1,6 @@
 //! Paths that are no resource's: health, discovery, OpenAPI.
 
-use arktos_core::{Dialect, Status};
+use arktos_core::{Dialect, Reason, Status};
 use futures::FutureExt;
 use http::{Method, Response};
 
@@ -20,6 +20,14 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
     if let Some(answer) = health(state, head, path) {
         return answer;
     }
+    if let (Some(observer), "/metrics") = (&state.config.observer, path) {
+        return match head.method {
+            // Whoever may read all paths of a tenant may not look at all tenants.
+            _ if !head.identity.is_system() => Err(not_for_tenants(head)),
+            Method::GET | Method::HEAD => Ok(metrics(observer.metrics())),
+            _ => Err(method_not_allowed()),
+        };
+    }
     if let Some(answer) = crate::tokens::discovery::answer(state, head) {
         return answer;
     }
@@ -34,6 +42,22 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
     let described = || told.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
     discovered.or_else(described).unwrap_or_else(|| Ok(nothing_there()))
 }
+
+fn not_for_tenants(head: &Head) -> Status {
+    let user = &head.identity.user;
+    let text = format!("forbidden: User {user:?} cannot get path \"/metrics\": metrics are about all tenants");
+    Status::failure(Reason::Forbidden, text)
+}
+
+fn metrics(text: String) -> Response<Body> {
+    let mut response = reply::text(200, text);
+    let format = http::HeaderValue::from_static(METRICS_TYPE);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, format);
+    response
+}
+
+/// Prometheus's text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// 404, as text, as upstream answers outside of the API.
 pub(crate) fn nothing_there() -> Response<Body> {

@@ -19,6 +19,7 @@ use crate::config::ApiConfig;
 use crate::identity::{Identity, PeerAddress, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
+use crate::observed::Asked;
 use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
@@ -94,6 +95,7 @@ impl ApiServer {
         let is_head = parts.method == http::Method::HEAD;
         let config = &self.0.config;
         let clock = config.clock.clone();
+        let seen = config.observer.as_ref().map(|observer| (observer, Asked::of(config, &parts), clock.now()));
         let id = config.random.uid();
         let record = config.audit.as_ref().map(|audit| {
             let agent = parts.headers.get(http::header::USER_AGENT);
@@ -111,6 +113,9 @@ impl ApiServer {
         };
         if let Some(record) = record {
             response = record.answered(response, failure.as_ref()).await;
+        }
+        if let Some((observer, asked, begun)) = seen {
+            observer.answered(&asked.answered(response.status().as_u16(), clock.now().since(begun)));
         }
         if is_head {
             *response.body_mut() = Body::empty();

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | what does each role consist of | [`roles`] |
 //! | what do simulated hosts do | [`hollow`] |
+//! | what does a process count and measure | [`metrics`] |
 //! | where do time and randomness come from | [`edge`] |
 //! | clients of an API elsewhere (feature `client`) | `net::remote` |
 //! | sockets, TLS, certificates (feature `net`) | `net` |
@@ -18,6 +19,7 @@
 pub mod cli;
 pub mod edge;
 pub mod hollow;
+pub mod metrics;
 #[cfg(feature = "client")]
 pub mod net;
 pub mod roles;

@@ -18,6 +18,7 @@
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
 //! | which of them run | [`options`] |
+//! | which of several processes they run in | [`election`] |
 //! | which kinds there are | [`kinds`] |
 
 #![deny(missing_docs)]
@@ -26,6 +27,7 @@ pub mod bound_pods;
 mod content;
 mod defaults;
 mod deployment;
+pub mod election;
 mod endpoints;
 mod events;
 mod garbage;

@@ -21,7 +21,7 @@ mod wakes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{Revision, Timestamp};
+use arktos_core::{GroupResource, Revision, Timestamp};
 use futures::future::BoxFuture;
 
 pub(crate) use self::history::HistoryLimit;
@@ -61,6 +61,26 @@ pub struct EngineConfig {
     pub feed_timeout: Duration,
     /// Where the revisions of a store in memory begin: whoever stands before it must list anew. Zero.
     pub origin: Revision,
+    /// Is told of every commit. Nobody.
+    pub observer: Option<CommitObserver>,
+}
+
+/// Is told how long each commit took, from the call until it was answered, and whether it happened.
+#[derive(Clone)]
+pub struct CommitObserver(Arc<dyn Fn(Duration, bool) + Send + Sync>);
+
+impl CommitObserver {
+    /// Tells a function, which must be quick.
+    #[must_use]
+    pub fn new(tell: impl Fn(Duration, bool) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+}
+
+impl std::fmt::Debug for CommitObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CommitObserver")
+    }
 }
 
 impl Default for EngineConfig {
@@ -73,6 +93,7 @@ impl Default for EngineConfig {
             maintenance_interval: Duration::from_secs(1),
             feed_timeout: Duration::from_secs(10),
             origin: Revision::ZERO,
+            observer: None,
         }
     }
 }
@@ -173,6 +194,14 @@ impl Engine {
     /// # Errors
     /// [`CommitError`]: why nothing happened.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let Some(CommitObserver(tell)) = &self.0.config.observer else { return self.decide(commit).await };
+        let begun = self.0.clock.now();
+        let outcome = self.decide(commit).await;
+        tell(self.0.clock.now().since(begun), outcome.is_ok());
+        outcome
+    }
+
+    async fn decide(&self, commit: Commit) -> Result<Committed, CommitError> {
         match &self.0.writer {
             Writer::Local { local, .. } => local.commit(&commit).await,
             Writer::Shared { storage, .. } => {
@@ -189,6 +218,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// How many cursors stand in each resource's event log, for the resources that have any.
+    #[must_use]
+    pub fn watchers(&self) -> Vec<(GroupResource, usize)> {
+        self.0.view.watchers()
     }
 
     /// The newest durable state, in O(1).

@@ -52,7 +52,7 @@ pub use aggregate::Aggregate;
 pub use client::{Client, Query, Source};
 pub use clock::{Clock, Random};
 pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durability, Expect, Guard, Write};
-pub use engine::{Cursor, Engine, EngineConfig, EngineSource, ListWatch, Snapshot};
+pub use engine::{CommitObserver, Cursor, Engine, EngineConfig, EngineSource, ListWatch, Snapshot};
 pub use informer::Informer;
 pub use queue::{Outcome, WorkQueue};
 pub use select::{Delivery, Selection, Stored, WatchError, Within};

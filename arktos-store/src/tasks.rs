@@ -74,6 +74,12 @@ impl Tasks {
         Self(Arc::new(Shared { spawn, stopping, running, sequence: Mutex::new(0) }))
     }
 
+    /// Tasks that run where these run, and are stopped by themselves. Stopping these does not stop them.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::spawning(self.0.spawn.clone())
+    }
+
     /// Runs a future until it ends or the tasks are stopped: then it is dropped. After `stop` it is dropped at once.
     pub fn add(&self, name: impl Into<String>, future: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.stopping();

@@ -11,6 +11,8 @@ use crate::call::{Call, commit_fault};
 
 /// The annotation by which a scheduler says under which claim it binds: `resource manager/claim`.
 pub(crate) const CLAIM: &str = "arktos.io/claim";
+/// The annotation by which a scheduler that was elected says in which term it binds: `lease/transitions/holder`.
+pub(crate) const TERM: &str = "arktos.io/term";
 /// The note that names the claim.
 pub(crate) const CLAIM_NOTE: &str = "claim";
 /// The note that names the resource manager.
@@ -97,14 +99,11 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     if node.is_empty() || !matches!(binding.str_at(&["target", "kind"]), "" | "Node") {
         return Err(Status::unexplained("the target of a binding must be a Node with a name"));
     }
-    let claim = binding
-        .at(&["metadata", "annotations"])
-        .and_then(|annotations| annotations.get(CLAIM))
-        .and_then(Value::as_str)
-        .map(str::to_owned);
-    if let Some(Value::Object(annotations)) = binding.map_mut(&["metadata"]).get_mut("annotations") {
-        annotations.remove(CLAIM);
-    }
+    let mut take = |annotation| match binding.map_mut(&["metadata"]).get_mut("annotations") {
+        Some(Value::Object(annotations)) => annotations.remove(annotation)?.as_str().map(str::to_owned),
+        _ => None,
+    };
+    let (claim, term) = (take(CLAIM), take(TERM));
     let key = call.key()?;
     for _ in 0..16 {
         let old = call.found().await?;
@@ -113,6 +112,9 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
         bound(&mut pod, &binding, &node, &call.state.config.clock.now().to_string());
         let mut commit = Commit { ..Commit::default() };
         claimed(call, &mut pod, claim.as_deref(), &mut commit).await?;
+        if let Some(term) = &term {
+            commit.guards.push(elected(call, term).await?);
+        }
         let kind = call.stored_kind();
         let object = kind.encode(&pod).map_err(Status::internal)?;
         if call.options.dry_run {
@@ -122,6 +124,7 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
         match call.state.config.engine.commit(commit).await {
             Ok(_) => return Ok(done()),
             Err(CommitError::Conflict { .. }) => {}
+            Err(CommitError::Guarded { key, .. }) if key.resource == leases() => {} // renewed, or lost: look again
             Err(CommitError::Guarded { .. }) => {
                 return Err(conflict(call, format!("the claim {} has ended", claim.unwrap_or_default())));
             }
@@ -213,6 +216,32 @@ async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit:
     pod.notes.insert(MANAGER_NOTE.to_owned(), manager);
     pod.notes.insert(CLAIM_NOTE.to_owned(), claim);
     Ok(())
+}
+
+fn leases() -> GroupResource {
+    GroupResource::new("coordination.k8s.io", "leases")
+}
+
+/// What a commit must depend on so that it is made within a term: the lease as it was when it was still of that term.
+///
+/// # Errors
+/// 409 when another term has begun.
+async fn elected(call: &Call<'_>, term: &str) -> Result<arktos_store::Guard, Status> {
+    let over = || conflict(call, format!("the term {term} is over: another scheduler leads"));
+    let mut parts = term.splitn(3, '/');
+    let (Some(lease), Some(transitions), Some(holder)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Status::bad_request(format!("{term:?} is no term: lease/transitions/holder is expected")));
+    };
+    let path = arktos_core::ObjectPath::new("system", "kube-system", lease);
+    let key = ObjectKey { resource: leases(), path };
+    let snapshot = call.engine().latest().await.map_err(Status::internal)?;
+    let stored = snapshot.get(&key).ok_or_else(over)?;
+    let object = stored.object.decode(None).map_err(Status::internal)?;
+    let held = object.str_at(&["spec", "holderIdentity"]) == holder;
+    if !held || object.int_at(&["spec", "leaseTransitions"]).unwrap_or(0).to_string() != transitions {
+        return Err(over());
+    }
+    Ok(arktos_store::Guard { key, expect: Expect::At(stored.revision) })
 }
 
 /// A pod that is created with a node name needs a claim as a binding does.

@@ -127,6 +127,47 @@ async fn nothing_is_bound_under_a_claim_that_has_ended() {
 }
 
 #[tokio::test]
+async fn a_scheduler_binds_in_its_own_term_and_in_no_other() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:scheduler"));
+    let (pods, leases) = (GroupResource::core("pods"), GroupResource::new("coordination.k8s.io", "leases"));
+    let acme = TenantName::new("acme").unwrap();
+    let lease = |holder: &str, transitions: u32| {
+        Object::from_value(json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "kube-scheduler", "namespace": "kube-system"},
+            "spec": {"holderIdentity": holder, "leaseTransitions": transitions},
+        }))
+        .unwrap()
+    };
+    client.create(&leases, "system", "kube-system", lease("one", 3)).await.unwrap();
+    let bind = async |pod_name: &str, term: &str| {
+        client.create(&pods, "acme", "default", Object::from_value(pod(pod_name)).unwrap()).await.unwrap();
+        let binding = Object::from_value(json!({
+            "metadata": {"name": pod_name, "annotations": {"arktos.io/claim": "rm-0/c1", "arktos.io/term": term}},
+            "target": {"kind": "Node", "name": "n1"},
+        }));
+        let key = ObjectKey::namespaced(pods.clone(), &acme, "default", pod_name);
+        let outcome = client.post(&key, "binding", binding.unwrap()).await;
+        let annotations = client.get(&key).await.unwrap().object.decode(None).unwrap();
+        assert_eq!(annotations.at(&["metadata", "annotations"]), None);
+        outcome.map(drop)
+    };
+    bind("a", "kube-scheduler/3/one").await.unwrap();
+    for (pod, term) in [("b", "kube-scheduler/2/one"), ("c", "kube-scheduler/3/two"), ("d", "other/3/one")] {
+        let refused = bind(pod, term).await.unwrap_err();
+        assert!(refused.is(Reason::Conflict) && refused.message.contains("is over"), "{refused:?}");
+    }
+    assert!(bind("e", "nonsense").await.unwrap_err().is(Reason::BadRequest));
+    let key = ObjectKey::namespaced(leases, &TenantName::system(), "kube-system", "kube-scheduler");
+    let mut taken = lease("two", 4);
+    taken.set(&["metadata", "resourceVersion"], client.get(&key).await.unwrap().revision.to_string());
+    client.update(&key, None, taken).await.unwrap();
+    assert!(bind("f", "kube-scheduler/3/one").await.unwrap_err().is(Reason::Conflict));
+    bind("g", "kube-scheduler/4/two").await.unwrap();
+}
+
+#[tokio::test]
 async fn tenants_cannot_name_claims() {
     let world = World::new().await;
     world.post("acme", "/api/v1/namespaces/default/pods", pod("a")).await;

@@ -13,6 +13,7 @@ mod definitions;
 mod in_process;
 mod lists;
 mod media;
+mod observed;
 mod tenants;
 mod validations;
 mod watches;

@@ -10,6 +10,7 @@ use clap::Args;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
 use crate::edge::{SystemClock, SystemRandom};
+use crate::metrics::Metrics;
 use crate::net::forward::Forward;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::serve::Stop;
@@ -65,7 +66,7 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     let directory = TenantDirectory::start(clients, &clock, &random, &tasks);
     let options = args.api.options()?;
     let identify = arktos_api::authenticator(options.tokens, options.anonymous_auth);
-    let gateway = Gateway::new(partitions, managers, directory, identify);
+    let gateway = Gateway::new(partitions, managers, directory, identify).measured(Metrics::new(), clock);
     println!("The gateway serves at https://{}", server.address());
     server.serve(gateway, stop, tasks.stop()).await;
     Ok(())

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
-use arktos_store::{Clock, Random, Tasks};
+use arktos_store::{Client, Clock, Random, Tasks};
 use clap::Args;
 
 use super::logging::LoggingArgs;
-use super::serving::{Peer, duration, peers};
+use super::serving::{Peer, duration};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::{self, HollowOptions};
+use crate::net::remote::Remote;
 use crate::net::serve::{Stop, stopped};
 
 /// Run hollow hosts: simulated node agents that register at a resource manager, send heartbeats, and report the pods
@@ -42,6 +43,19 @@ pub struct HostsArgs {
     logging: LoggingArgs,
 }
 
+/// How many hosts share one connection. Each keeps a stream of it for its watch, servers allow a thousand, and
+/// heartbeats and reports need some, too.
+const HOSTS_PER_CONNECTION: usize = 250;
+
+/// The same hosts, as many at a time as share a connection.
+fn chunks(options: &HollowOptions) -> impl Iterator<Item = HollowOptions> {
+    (0..options.count).step_by(HOSTS_PER_CONNECTION).map(|begin| HollowOptions {
+        first: options.first + begin,
+        count: HOSTS_PER_CONNECTION.min(options.count - begin),
+        ..options.clone()
+    })
+}
+
 /// Runs hollow hosts until told to stop.
 ///
 /// # Errors
@@ -57,15 +71,30 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
         start_delay: args.start_delay,
         ..HollowOptions::default()
     };
-    let peers = peers(std::slice::from_ref(&args.resource_manager), &Catalog::builtin())?;
-    let Some((name, client)) = peers.first() else { return Err("--resource-manager is missing".to_owned()) };
+    let (name, config) = (args.resource_manager.name.clone(), args.resource_manager.kubeconfig()?);
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
-    for (host, future) in hollow::hosts(&options, client, &clock, &random) {
-        tasks.add(host, future);
+    for some in chunks(&options) {
+        let client = Remote::new(&config, Catalog::builtin()).map_err(|error| error.to_string())?;
+        for (host, future) in hollow::hosts(&some, &(Arc::new(client) as Arc<dyn Client>), &clock, &random) {
+            tasks.add(host, future);
+        }
     }
     println!("{} hollow hosts run for the resource manager {name}", options.count);
     stopped(&mut stop).await;
     tasks.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_all_connections_are_all_hosts_once() {
+        let options = HollowOptions { count: 1001, first: 7, ..HollowOptions::default() };
+        let all: Vec<usize> = chunks(&options).flat_map(|some| some.first..some.first + some.count).collect();
+        assert_eq!(all, (7..1008).collect::<Vec<_>>());
+        assert!(chunks(&options).all(|some| some.count <= HOSTS_PER_CONNECTION));
+    }
 }

@@ -13,6 +13,10 @@ pub struct ResourceManagerArgs {
     /// A partition whose pods run on the hosts; may be given more than once
     #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required = true)]
     pub partitions: Vec<Peer>,
+    /// A partition that is gone for good: what it has claimed is given back, and it claims nothing more. Its name must
+    /// never be used again; may be given more than once
+    #[arg(long = "removed-partition", value_name = "NAME")]
+    pub removed: Vec<String>,
     #[command(flatten)]
     role: RoleArgs,
 }
@@ -22,10 +26,14 @@ pub struct ResourceManagerArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(), String> {
+    if let Some(both) = args.partitions.iter().find(|peer| args.removed.contains(&peer.name)) {
+        return Err(format!("{} is given as --partition and as --removed-partition: which is it?", both.name));
+    }
     let Opened { server, options, tasks } = args.role.open().await?;
     let partitions = peers(&args.partitions, &options.catalog)?;
     let name = options.name.clone();
-    let manager = ResourceManager::start(options, partitions, &tasks).await.map_err(|error| error.to_string())?;
+    let manager = ResourceManager::start(options, partitions, args.removed, &tasks).await;
+    let manager = manager.map_err(|error| error.to_string())?;
     println!("Resource manager {name} serves at https://{}", server.address());
     let wind_up = async {
         tasks.stop().await;

@@ -12,8 +12,9 @@ use super::serving::{ApiArgs, ListenArgs, RoleServer};
 use super::storing::StoringArgs;
 use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
+use crate::metrics::Metrics;
 use crate::roles::RoleOptions;
-use crate::roles::store::remember;
+use crate::roles::store::{StoreKind, remember};
 
 /// The flags of a role that has a store.
 #[derive(Debug, Clone, Args)]
@@ -30,6 +31,9 @@ pub struct RoleArgs {
     /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
+    /// Run controllers and scheduler only while elected to. Default: where several can share a store (etcd)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_elect: Option<bool>,
     #[command(flatten)]
     storing: StoringArgs,
     #[command(flatten)]
@@ -58,6 +62,7 @@ impl RoleArgs {
     pub async fn open(self) -> Result<Opened, String> {
         self.logging.start()?;
         let store = self.storing.options(&self.data_dir)?;
+        let shared = matches!(store.kind, StoreKind::Etcd(_));
         let server = RoleServer::open(&self.name, &self.data_dir, &self.pki_dir, &self.listen).await?;
         remember(&self.data_dir, &store.kind)?;
         let mut api = self.api.options()?;
@@ -73,6 +78,8 @@ impl RoleArgs {
             api,
             catalog: Catalog::builtin(),
             controllers: self.controllers,
+            metrics: Metrics::new(),
+            elect: self.leader_elect.unwrap_or(shared),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         };

@@ -7,13 +7,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arktos_api::{ApiServer, Identity};
+use arktos_api::{Answered, ApiServer, Identity};
 use arktos_core::{GroupResource, Reason, Status, TenantName};
+use arktos_store::Clock;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+
+use crate::metrics::Metrics;
 
 /// Whatever a body can fail with, of a request or of an answer.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -69,11 +72,14 @@ impl Directory for OnePartition {
 #[derive(Clone)]
 pub struct Gateway(Arc<Shared>);
 
+#[derive(Clone)]
 struct Shared {
     partitions: Vec<Backend>,
     managers: Vec<Backend>,
-    directory: Box<dyn Directory>,
+    directory: Arc<dyn Directory>,
     identify: Identify,
+    /// What it counts, where it runs by itself.
+    measures: Option<(Metrics, Arc<dyn Clock>)>,
 }
 
 /// Says who sends a request. Only asked when it decides where the request goes, or must be told to a remote backend.
@@ -88,10 +94,39 @@ impl Gateway {
         directory: impl Directory,
         identify: Identify,
     ) -> Self {
-        Self(Arc::new(Shared { partitions, managers, directory: Box::new(directory), identify }))
+        let directory = Arc::new(directory);
+        Self(Arc::new(Shared { partitions, managers, directory, identify, measures: None }))
+    }
+
+    /// The same, counting its requests and answering `/metrics` by itself. (In one process with its backends, they do.)
+    #[must_use]
+    pub fn measured(self, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
+        let shared = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Shared { measures: Some((metrics, clock)), ..shared }))
     }
 
     async fn answer<B>(self, request: Request<B>) -> Response<GatewayBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
+        let Some((metrics, clock)) = self.0.measures.clone() else { return self.pass_on(request).await };
+        let verb = verb_of(request.method());
+        let begun = clock.now();
+        let response = if request.uri().path() == "/metrics" {
+            let (parts, _) = request.into_parts();
+            let allowed = (self.0.identify)(&parts).and_then(|identity| may_read_metrics(&identity));
+            allowed.map_or_else(|status| refuse(&status), |()| metrics_of(&metrics))
+        } else {
+            self.pass_on(request).await
+        };
+        let (code, took) = (response.status().as_u16(), clock.now().since(begun));
+        let answered = Answered { verb, group: "", resource: "", subresource: "", code, took };
+        metrics.answered(&"gateway".into(), &answered);
+        response
+    }
+
+    async fn pass_on<B>(self, request: Request<B>) -> Response<GatewayBody>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<AnyError>,
@@ -253,6 +288,36 @@ async fn tenant_in(body: RequestBody) -> Result<(String, Bytes), Status> {
             .map_err(|_| Status::bad_request("a tenant is created at a gateway with a JSON or YAML body"))
     })?;
     Ok((value["metadata"]["name"].as_str().unwrap_or_default().to_owned(), bytes))
+}
+
+/// What a method is counted as.
+fn verb_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+/// 403 for all but the region's administrators, its own components, and those who monitor it: a gateway that runs by
+/// itself has no rules to look into.
+fn may_read_metrics(identity: &Identity) -> Result<(), Status> {
+    let groups = ["system:masters", "system:monitoring"];
+    if identity.is_component() || (identity.is_system() && groups.into_iter().any(|group| identity.is_in(group))) {
+        return Ok(());
+    }
+    let text = format!("forbidden: User {:?} cannot get path \"/metrics\"", identity.user);
+    Err(Status::failure(Reason::Forbidden, text))
+}
+
+fn metrics_of(metrics: &Metrics) -> Response<GatewayBody> {
+    let mut response = Response::new(Full::from(metrics.text()).map_err(|never| match never {}).boxed_unsync());
+    let format = http::HeaderValue::from_static(crate::metrics::CONTENT_TYPE);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, format);
+    response
 }
 
 /// A status as an answer.

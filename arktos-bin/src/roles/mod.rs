@@ -8,6 +8,7 @@
 //! | [`region`] | one of each, and hollow hosts, in one process |
 
 pub mod directory;
+mod elected;
 pub mod gateway;
 mod late;
 pub mod partition;
@@ -28,6 +29,8 @@ use arktos_core::{GroupResource, Status};
 use arktos_store::token::TokenKey;
 use arktos_store::{Clock, Random, Tasks};
 
+use crate::metrics::Metrics;
+
 /// What a partition or a resource manager is made of.
 pub struct RoleOptions {
     /// Its name, unique in the region.
@@ -40,6 +43,10 @@ pub struct RoleOptions {
     pub catalog: Arc<Catalog>,
     /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
     pub controllers: Vec<String>,
+    /// Whether controllers and scheduler run only while this process is elected to: where several share a store.
+    pub elect: bool,
+    /// What its process counts and measures.
+    pub metrics: Metrics,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives uids and jitter.

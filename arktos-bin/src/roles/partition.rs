@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arktos_api::{ApiConfig, ApiServer, Claimer, Delegate, Identity, VirtualResource};
+use arktos_control::election::Term;
 use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
@@ -11,8 +12,12 @@ use arktos_store::{Client, Engine, Query, Source, Tasks};
 use async_trait::async_trait;
 
 use super::late::LateClient;
-use super::store;
 use super::{RoleOptions, StartError};
+use super::{elected, store};
+
+/// The lease of whoever runs the controllers, and of whoever runs the scheduler: named as upstream names them.
+const CONTROLLERS: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
 
 /// A partition that runs.
 pub struct Partition {
@@ -34,7 +39,7 @@ impl Partition {
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
         let RoleOptions { name, clock, random, .. } = &options;
-        let engine = store::open(&options.store, name, clock, tasks).await?;
+        let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
         // What `system` sees of the hosts: those of all resource managers.
         let (nodes, driver) = Aggregate::new(
             managers.iter().map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
@@ -49,6 +54,7 @@ impl Partition {
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
+        config.observer = Some(options.metrics.observer(name));
         if let Some((_, first)) = managers.first() {
             let delegate = Delegate { engine: nodes.engine().clone(), writes: first.clone() };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
@@ -74,27 +80,42 @@ impl Partition {
         let controllers = controllers.root_ca(options.api.ca_certificate.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
-        let running = arktos_control::partition(client, options.clock.clone(), options.random.clone(), controllers)
-            .map_err(|error| StartError::Option(error.to_string()))?;
-        for (controller, future) in running {
-            self.tenant_controller |= controller == "tenant";
-            tasks.add(format!("{} {controller}", options.name), future);
-        }
+        let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
+        let make = {
+            let client = client.clone();
+            move || arktos_control::partition(client.clone(), clock.clone(), random.clone(), controllers.clone())
+        };
+        let first = make().map_err(|error| StartError::Option(error.to_string()))?;
+        self.tenant_controller = first.iter().any(|(controller, _)| controller == "tenant");
+        let begin = Box::new(move |_: Option<&Term>, tasks: &Tasks| {
+            for (controller, future) in make().into_iter().flatten() {
+                tasks.add(format!("{name} {controller}"), future);
+            }
+        });
+        elected::run(CONTROLLERS, options, client, tasks, begin);
         Ok(())
     }
 
     fn run_scheduler(&self, options: &RoleOptions, managers: Vec<(String, Arc<dyn Client>)>, tasks: &Tasks) {
         let client = self.api.client(Identity::system_component("system:kube-scheduler"));
-        let mut settings =
-            arktos_sched::Options { partition: options.name.clone(), ..arktos_sched::Options::default() };
-        if !super::schedules(&options.controllers) {
-            settings.names.clear(); // it places nothing, and still gives claims back when their pods are gone
-        }
-        let (_, drivers) =
-            arktos_sched::Scheduler::new(client, managers, options.clock.clone(), options.random.clone(), settings);
-        for (name, future) in drivers {
-            tasks.add(format!("{} scheduler {name}", options.name), future);
-        }
+        let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
+        let metrics = options.metrics.clone();
+        let (places, scheduled) = (super::schedules(&options.controllers), client.clone());
+        let begin = Box::new(move |term: Option<&Term>, tasks: &Tasks| {
+            let mut settings = arktos_sched::Options { partition: name.clone(), ..arktos_sched::Options::default() };
+            settings.term = term.map(Term::to_string);
+            if !places {
+                settings.names.clear(); // it places nothing, and still gives claims back when their pods are gone
+            }
+            let (client, managers) = (scheduled.clone(), managers.clone());
+            let (scheduler, drivers) =
+                arktos_sched::Scheduler::new(client, managers, clock.clone(), random.clone(), settings);
+            metrics.scheduler(&name, &scheduler);
+            for (driver, future) in drivers {
+                tasks.add(format!("{name} scheduler {driver}"), future);
+            }
+        });
+        elected::run(SCHEDULER, options, client, tasks, begin);
     }
 
     /// Whether a controller gives new tenants what every tenant begins with.

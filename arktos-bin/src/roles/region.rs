@@ -16,6 +16,7 @@ use super::resource_manager::ResourceManager;
 use super::store::StoreArgs;
 use super::{ApiOptions, RoleOptions, StartError};
 use crate::hollow::{self, HollowOptions};
+use crate::metrics::Metrics;
 
 /// The name of the one partition.
 const PARTITION: &str = "partition-0";
@@ -70,18 +71,20 @@ impl Region {
 
     async fn start_roles(options: RegionOptions, tasks: &Tasks) -> Result<Self, StartError> {
         let RegionOptions { clock, random, .. } = &options;
-        let late = LateClient::new();
+        let (late, metrics) = (LateClient::new(), Metrics::new());
         let manager = RoleOptions {
             name: MANAGER.to_owned(),
             store: options.store.clone(),
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
+            elect: false, // nobody shares these stores
+            metrics: metrics.clone(),
             clock: clock.clone(),
             random: random.clone(),
         };
         let partitions: Vec<(String, Arc<dyn Client>)> = vec![(PARTITION.to_owned(), Arc::new(late.clone()))];
-        let manager = ResourceManager::start(manager, partitions, tasks).await?;
+        let manager = ResourceManager::start(manager, partitions, Vec::new(), tasks).await?;
         let manager_client = manager.api().client(Identity::system_component(PARTITION));
         let partition = RoleOptions {
             name: PARTITION.to_owned(),
@@ -89,6 +92,8 @@ impl Region {
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
+            elect: false, // nobody shares these stores
+            metrics: metrics.clone(),
             clock: clock.clone(),
             random: random.clone(),
         };

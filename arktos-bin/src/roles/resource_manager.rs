@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, Role, VirtualResource};
 use arktos_control::bound_pods::{Origins, projection};
+use arktos_control::election::Term;
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, Status};
 use arktos_sched::claim::asker::Asker;
@@ -14,8 +15,11 @@ use arktos_store::engine::EngineConfig;
 use arktos_store::{Client, Clock, Engine, Query, Random, Source, Tasks};
 use async_trait::async_trait;
 
-use super::store;
 use super::{RoleOptions, StartError};
+use super::{elected, store};
+
+/// The lease of whoever runs the controllers.
+const CONTROLLERS: &str = "kube-controller-manager";
 
 /// How old a claim may be before its partition is asked whether anything is bound under it.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
@@ -29,25 +33,27 @@ pub struct ResourceManager {
 
 impl ResourceManager {
     /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods
-    /// run on its hosts; they need not answer yet.
+    /// run on its hosts; they need not answer yet. `removed` are names of partitions that are gone for good.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(
         options: RoleOptions,
         partitions: Vec<(String, Arc<dyn Client>)>,
+        removed: Vec<String>,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
         let RoleOptions { name, clock, random, .. } = &options;
-        let engine = store::open(&options.store, name, clock, tasks).await?;
+        let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
         let pods = bound_pods(name, &partitions, clock, random, tasks)?;
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
+        config.observer = Some(options.metrics.observer(name));
         config.role = Role::ResourceManager;
         let handler = ClaimReviewHandler::new(engine.clone(), &Catalog::builtin(), clock.clone(), random.clone());
-        let handler = Arc::new(handler.map_err(|error| StartError::Option(error.to_string()))?);
+        let handler = Arc::new(handler.map_err(|error| StartError::Option(error.to_string()))?.without(removed));
         config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimReviews(handler.clone())));
         config.delegates.insert(GroupResource::core("pods"), pods.clone());
         let api = ApiServer::new(config);
@@ -57,12 +63,22 @@ impl ResourceManager {
         let controllers = arktos_control::Options::new(kinds).resource_manager(name);
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = api.client(Identity::system_component("arktos:resource-manager"));
-        let running =
-            arktos_control::resource_manager(client, partitions.clone(), clock.clone(), random.clone(), controllers)
-                .map_err(|error| StartError::Option(error.to_string()))?;
-        for (controller, future) in running {
-            tasks.add(format!("{name} {controller}"), future);
-        }
+        let make = {
+            let (client, partitions) = (client.clone(), partitions.clone());
+            let (clock, random) = (clock.clone(), random.clone());
+            move || {
+                let (client, partitions) = (client.clone(), partitions.clone());
+                arktos_control::resource_manager(client, partitions, clock.clone(), random.clone(), controllers.clone())
+            }
+        };
+        make().map_err(|error| StartError::Option(error.to_string()))?;
+        let owner = name.clone();
+        let begin = Box::new(move |_: Option<&Term>, tasks: &Tasks| {
+            for (controller, future) in make().into_iter().flatten() {
+                tasks.add(format!("{owner} {controller}"), future);
+            }
+        });
+        elected::run(CONTROLLERS, &options, client, tasks, begin);
         let find = move |name: &str| {
             partitions.iter().find(|(partition, _)| partition == name).map(|(_, client)| client.clone())
         };

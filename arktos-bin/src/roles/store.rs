@@ -12,6 +12,8 @@ use arktos_store::engine::EngineConfig;
 use arktos_store::log::{Directory, LogJournal, LogOptions};
 use arktos_store::{Clock, Engine, Tasks};
 
+use crate::metrics::Metrics;
+
 /// What keeps the objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StoreKind {
@@ -140,9 +142,16 @@ pub enum StoreError {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Result<Engine, StoreError> {
+pub async fn open(
+    args: &StoreArgs,
+    role: &str,
+    metrics: &Metrics,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> Result<Engine, StoreError> {
     let mut config = EngineConfig::default();
     config.history_window = args.history_window;
+    config.observer = Some(metrics.commits(role));
     let engine = match &args.kind {
         StoreKind::Memory => Engine::memory_with(config, clock.clone()),
         StoreKind::Log => {
@@ -159,6 +168,7 @@ pub async fn open(args: &StoreArgs, role: &str, clock: &Arc<dyn Clock>, tasks: &
         StoreKind::Sled => open_sled(args, role, config, clock)?,
         StoreKind::Etcd(urls) => open_etcd(urls, &args.etcd, role, config, clock, tasks).await?,
     };
+    metrics.store(role, &engine);
     let maintained = engine.clone();
     tasks.add(format!("{role} store"), async move { maintained.maintenance().await });
     Ok(engine)

@@ -5,6 +5,7 @@ mod api;
 mod world;
 
 mod deployments;
+mod elections;
 mod garbage;
 mod jobs;
 mod namespaces;

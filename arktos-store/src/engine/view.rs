@@ -90,6 +90,13 @@ impl View {
         made
     }
 
+    /// How many cursors each resource has that has any.
+    pub(crate) fn watchers(&self) -> Vec<(GroupResource, usize)> {
+        let all: Vec<_> = self.wakes.lock().iter().map(|(resource, wakes)| (resource.clone(), wakes.clone())).collect();
+        let counted = all.into_iter().map(|(resource, wakes)| (resource, wakes.lock().cursors()));
+        counted.filter(|(_, cursors)| *cursors > 0).collect()
+    }
+
     /// Waits until a revision is published.
     pub(crate) async fn reached(&self, revision: Revision) -> Result<(), WatchError> {
         if self.root.load().revision >= revision {

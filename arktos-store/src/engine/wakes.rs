@@ -75,6 +75,11 @@ impl Wakes {
         }
     }
 
+    /// How many cursors there are.
+    pub(crate) fn cursors(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Gives a cursor its slot.
     pub(crate) fn register(&mut self, selection: &Selection) -> u32 {
         let (shape, mark) = self.file_of(selection);

@@ -1,0 +1,41 @@
+//! What an observer is told of a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::catalog::Kind;
+
+use crate::config::{Answered, ApiConfig};
+use crate::query::QueryMap;
+use crate::request::RequestInfo;
+use crate::resource;
+
+/// What is counted of a request: words that do not depend on what clients make up.
+pub(crate) struct Asked {
+    verb: &'static str,
+    kind: Option<Arc<Kind>>,
+    custom: bool,
+    subresource: String,
+}
+
+impl Asked {
+    /// What the head of a request asks.
+    pub(crate) fn of(config: &ApiConfig, parts: &http::request::Parts) -> Self {
+        let resource = RequestInfo::parse(parts.uri.path()).ok().and_then(|info| info.resource);
+        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        let named = resource.as_ref().is_none_or(|resource| !resource.name.is_empty());
+        let verb = resource::Verb::of(&parts.method, named, &query).map_or("other", resource::Verb::name);
+        let Some(asked) = resource else { return Self { verb, kind: None, custom: false, subresource: String::new() } };
+        let kind = config.catalog.by_path(&asked.group, &asked.version, &asked.resource);
+        let known = kind.as_ref().is_some_and(|kind| kind.subresource(&asked.subresource).is_some());
+        let subresource = if known { asked.subresource } else { String::new() };
+        Self { verb, custom: kind.is_none(), kind, subresource }
+    }
+
+    /// With the answer.
+    pub(crate) fn answered(&self, code: u16, took: Duration) -> Answered<'_> {
+        let resource = self.kind.as_ref().map_or(if self.custom { "custom" } else { "" }, |kind| &kind.resource);
+        let group = self.kind.as_ref().map_or("", |kind| &kind.group);
+        Answered { verb: self.verb, group, resource, subresource: &self.subresource, code, took }
+    }
+}

@@ -1,0 +1,207 @@
+//! What a process counts and measures of itself, as Prometheus reads it.
+//!
+//! One [`Metrics`] for each process, whatever roles are in it. No label has values that clients make up: resources of
+//! tenants' own kinds are `custom`, and no tenant has a name here. docs/operating.md says what each metric means.
+
+mod process;
+mod scrape;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arktos_api::{Answered, Observer};
+use arktos_sched::Scheduler;
+use arktos_store::{CommitObserver, Engine};
+use parking_lot::Mutex;
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use self::scrape::Scrape;
+
+/// The format of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// What one process counts and measures. Cloning it shares it.
+#[derive(Clone)]
+pub struct Metrics(Arc<Shared>);
+
+struct Shared {
+    /// Written once, when it is made.
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    durations: Family<Timed, Histogram, fn() -> Histogram>,
+    commits: Family<Committed, Histogram, fn() -> Histogram>,
+    sources: Arc<Sources>,
+}
+
+/// What is asked when somebody reads the metrics. Written by roles as they start.
+#[derive(Default)]
+struct Sources {
+    stores: Mutex<BTreeMap<String, Engine>>,
+    schedulers: Mutex<BTreeMap<String, Scheduler>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    role: Arc<str>,
+    verb: &'static str,
+    group: String,
+    resource: String,
+    subresource: String,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Timed {
+    role: Arc<str>,
+    verb: &'static str,
+    group: String,
+    resource: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Committed {
+    store: Arc<str>,
+    outcome: &'static str,
+}
+
+/// From half a millisecond to half a minute.
+fn request_buckets() -> Histogram {
+    Histogram::new((0..17).map(|place| 0.0005 * f64::from(1 << place)))
+}
+
+/// From 25 microseconds to more than a second.
+fn commit_buckets() -> Histogram {
+    Histogram::new((0..17).map(|place| 0.000_025 * f64::from(1 << place)))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing is counted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let requests = Family::<Request, Counter>::default();
+        let durations = Family::<Timed, _, fn() -> _>::new_with_constructor(request_buckets);
+        let commits = Family::<Committed, _, fn() -> _>::new_with_constructor(commit_buckets);
+        let sources = Arc::new(Sources::default());
+        let mut registry = Registry::default();
+        registry.register("apiserver_request", "Requests over HTTP that were answered", requests.clone());
+        let about = "From the head of a request to the head of its answer";
+        registry.register("apiserver_request_duration_seconds", about, durations.clone());
+        let about = "From a commit's call until it is durable, or refused";
+        registry.register("arktos_store_commit_duration_seconds", about, commits.clone());
+        registry.register_collector(Box::new(Scrape(sources.clone())));
+        Self(Arc::new(Shared { registry, requests, durations, commits, sources }))
+    }
+
+    /// What a role's API tells of its requests, and what answers `/metrics` there.
+    #[must_use]
+    pub fn observer(&self, role: &str) -> Arc<dyn Observer> {
+        Arc::new(Told { metrics: self.clone(), role: role.into() })
+    }
+
+    /// What a store tells of its commits.
+    #[must_use]
+    pub fn commits(&self, store: &str) -> CommitObserver {
+        let (shared, store): (_, Arc<str>) = (self.0.clone(), store.into());
+        CommitObserver::new(move |took, happened| {
+            let outcome = if happened { "committed" } else { "refused" };
+            let labels = Committed { store: store.clone(), outcome };
+            shared.commits.get_or_create(&labels).observe(took.as_secs_f64());
+        })
+    }
+
+    /// A role has opened its store.
+    pub fn store(&self, role: &str, engine: &Engine) {
+        self.0.sources.stores.lock().insert(role.to_owned(), engine.clone());
+    }
+
+    /// A partition has started its scheduler.
+    pub fn scheduler(&self, partition: &str, scheduler: &Scheduler) {
+        self.0.sources.schedulers.lock().insert(partition.to_owned(), scheduler.clone());
+    }
+
+    /// All of it, in Prometheus's text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        match prometheus_text::encode(&mut text, &self.0.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# {error}\n"), // a string takes all that is written to it
+        }
+    }
+
+    /// Counts a request that a role has answered.
+    pub(crate) fn answered(&self, role: &Arc<str>, request: &Answered<'_>) {
+        let Answered { verb, group, resource, subresource, code, took } = *request;
+        let (group, resource, subresource) = (group.to_owned(), resource.to_owned(), subresource.to_owned());
+        let timed = Timed { role: role.clone(), verb, group: group.clone(), resource: resource.clone() };
+        self.0.durations.get_or_create(&timed).observe(took.as_secs_f64());
+        let counted = Request { role: role.clone(), verb, group, resource, subresource, code };
+        self.0.requests.get_or_create(&counted).inc();
+    }
+}
+
+/// One role's word to the metrics.
+struct Told {
+    metrics: Metrics,
+    role: Arc<str>,
+}
+
+impl Observer for Told {
+    fn answered(&self, request: &Answered<'_>) {
+        self.metrics.answered(&self.role, request);
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn request(code: u16) -> Answered<'static> {
+        let took = Duration::from_millis(3);
+        Answered { verb: "create", group: "apps", resource: "deployments", subresource: "", code, took }
+    }
+
+    #[test]
+    fn requests_are_counted_by_what_was_asked_and_answered() {
+        let metrics = Metrics::new();
+        let observer = metrics.observer("tp-1");
+        for code in [201, 201, 409] {
+            observer.answered(&request(code));
+        }
+        let text = observer.metrics();
+        let labels = r#"role="tp-1",verb="create",group="apps",resource="deployments""#;
+        for (name, more, value) in [
+            ("apiserver_request_total", r#"code="201""#, " 2"),
+            ("apiserver_request_total", r#"code="409""#, " 1"),
+            ("apiserver_request_duration_seconds_bucket", r#"le="0.002""#, " 0"),
+            ("apiserver_request_duration_seconds_bucket", r#"le="0.004""#, " 3"),
+        ] {
+            let mut lines = text.lines().filter(|line| line.starts_with(name) && line.ends_with(value));
+            assert!(lines.any(|line| line.contains(labels) && line.contains(more)), "{name} {more} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_process_says_what_it_uses() {
+        let text = Metrics::new().text();
+        for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_open_fds "] {
+            assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What is looked up when somebody reads the metrics: stores, schedulers, the process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arktos_core::GroupResource;
+use arktos_core::typed::{Claim, KindOf};
+use arktos_sched::Scheduler;
+use arktos_sched::scheduler::{Latencies, Tally};
+use arktos_store::{Engine, Within};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::Sources;
+use super::process::Usage;
+
+/// Observations of note, of which none are kept.
+type Exemplars = HashMap<usize, Exemplar<Vec<(String, String)>, f64>>;
+
+/// Looks it up.
+pub(super) struct Scrape(pub(super) Arc<Sources>);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        process(&mut encoder)?;
+        let stores: Vec<(String, Engine)> = self.0.stores.lock().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        if !stores.is_empty() {
+            store(&mut encoder, &stores)?;
+        }
+        let schedulers = self.0.schedulers.lock();
+        let schedulers: Vec<(String, Scheduler)> = schedulers.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        if schedulers.is_empty() { Ok(()) } else { scheduler(&mut encoder, &schedulers) }
+    }
+}
+
+fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Some(usage) = Usage::own() else { return Ok(()) };
+    let cpu = ConstCounter::new(usage.cpu);
+    let about = "User and system time of the process";
+    cpu.encode(encoder.encode_descriptor("process_cpu_seconds", about, None, MetricType::Counter)?)?;
+    for (name, about, value) in [
+        ("process_resident_memory_bytes", "Resident memory of the process", usage.resident),
+        ("process_threads", "Threads of the process", usage.threads),
+        ("process_open_fds", "Open files and sockets of the process", usage.files),
+    ] {
+        ConstGauge::new(value).encode(encoder.encode_descriptor(name, about, None, MetricType::Gauge)?)?;
+    }
+    Ok(())
+}
+
+fn store(encoder: &mut DescriptorEncoder<'_>, stores: &[(String, Engine)]) -> fmt::Result {
+    let about = "The newest revision of a store";
+    let mut revisions = encoder.encode_descriptor("arktos_store_revision", about, None, MetricType::Gauge)?;
+    for (role, engine) in stores {
+        gauge(&mut revisions, &[("store", role)], engine.snapshot().revision().0)?;
+    }
+    let about = "Watches that are open, by what they watch; the control plane's own are among them";
+    let mut watchers = encoder.encode_descriptor("arktos_store_watchers", about, None, MetricType::Gauge)?;
+    for (role, engine) in stores {
+        for (resource, count) in watchers_of(engine) {
+            gauge(&mut watchers, &[("store", role), ("resource", &resource)], count as u64)?;
+        }
+    }
+    let about = "Claims on hosts that a resource manager has granted and that have not ended";
+    let mut claims = encoder.encode_descriptor("arktos_claims", about, None, MetricType::Gauge)?;
+    for (role, engine) in stores {
+        let held = engine.snapshot().count(&Claim::resource(), &Within::Everywhere);
+        if held > 0 {
+            gauge(&mut claims, &[("store", role)], held as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Watches by resource; tenants' own kinds are one.
+fn watchers_of(engine: &Engine) -> Vec<(String, usize)> {
+    let catalog = arktos_core::catalog::Catalog::builtin();
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for (resource, count) in engine.watchers() {
+        let known = |resource: &GroupResource| catalog.storage(resource).is_some();
+        let name = if known(&resource) { resource.as_str().to_owned() } else { "custom".to_owned() };
+        *counts.entry(name).or_default() += count;
+    }
+    counts.into_iter().collect()
+}
+
+fn scheduler(encoder: &mut DescriptorEncoder<'_>, schedulers: &[(String, Scheduler)]) -> fmt::Result {
+    let about = "Pods that wait for a place, by what they wait for";
+    let mut pending = encoder.encode_descriptor("scheduler_pending_pods", about, None, MetricType::Gauge)?;
+    for (partition, scheduler) in schedulers {
+        let (active, backing_off, parked) = scheduler.waiting();
+        for (queue, pods) in [("active", active), ("backoff", backing_off), ("unschedulable", parked)] {
+            gauge(&mut pending, &[("partition", partition), ("queue", queue)], pods as u64)?;
+        }
+    }
+    let tallies: Vec<(&str, Tally)> = schedulers.iter().map(|(name, one)| (name.as_str(), one.tally())).collect();
+    let about = "Attempts to place a pod, by their outcome";
+    let mut attempts = encoder.encode_descriptor("scheduler_schedule_attempts", about, None, MetricType::Counter)?;
+    for (partition, tally) in &tallies {
+        for (result, count) in
+            [("scheduled", tally.bound), ("unschedulable", tally.unschedulable), ("error", tally.unbound)]
+        {
+            counter(&mut attempts, &[("partition", partition), ("result", result)], count)?;
+        }
+    }
+    let about = "Claims that a scheduler has asked for, by their outcome";
+    let mut claims = encoder.encode_descriptor("arktos_claim_requests", about, None, MetricType::Counter)?;
+    for (partition, tally) in &tallies {
+        let granted = tally.asked.saturating_sub(tally.refused).saturating_sub(tally.unanswered);
+        for (result, count) in [("granted", granted), ("refused", tally.refused), ("unanswered", tally.unanswered)] {
+            counter(&mut claims, &[("partition", partition), ("result", result)], count)?;
+        }
+    }
+    let about = "From when a pod is taken up until it is bound";
+    latencies(encoder, "scheduler_scheduling_attempt_duration_seconds", about, &tallies, |tally| tally.attempts)?;
+    let about = "From when a pod is first seen until it is bound, its waits included";
+    latencies(encoder, "scheduler_pod_scheduling_duration_seconds", about, &tallies, |tally| tally.pods)
+}
+
+fn latencies(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    about: &str,
+    tallies: &[(&str, Tally)],
+    which: fn(&Tally) -> Latencies,
+) -> fmt::Result {
+    let mut all = encoder.encode_descriptor(name, about, None, MetricType::Histogram)?;
+    for (partition, tally) in tallies {
+        let latencies = which(tally);
+        let buckets: Vec<(f64, u64)> = latencies
+            .counts
+            .iter()
+            .enumerate()
+            .map(|(place, count)| (Latencies::bound(place).as_secs_f64(), *count))
+            .collect();
+        let labels = [("partition", *partition)];
+        let mut one = all.encode_family(&labels)?;
+        let exemplars: Option<&Exemplars> = None;
+        one.encode_histogram(latencies.sum.as_secs_f64(), latencies.count, &buckets, exemplars)?;
+    }
+    Ok(())
+}
+
+fn gauge<const N: usize>(encoder: &mut MetricEncoder<'_>, labels: &[(&str, &str); N], value: u64) -> fmt::Result {
+    let labels: Vec<(&str, &str)> = labels.to_vec();
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder.encode_family(&labels)?)
+}
+
+fn counter<const N: usize>(encoder: &mut MetricEncoder<'_>, labels: &[(&str, &str); N], value: u64) -> fmt::Result {
+    let labels: Vec<(&str, &str)> = labels.to_vec();
+    ConstCounter::new(value).encode(encoder.encode_family(&labels)?)
+}

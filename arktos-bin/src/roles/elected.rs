@@ -1,0 +1,47 @@
+//! Work that several processes over one store take turns at: controllers and the scheduler.
+
+use std::sync::Arc;
+
+use arktos_control::election::{Election, Office, Term, Timing};
+use arktos_store::{Client, Tasks};
+use async_trait::async_trait;
+
+use super::RoleOptions;
+
+/// Starts work: with the term where there was an election, without where there is none.
+pub(super) type Begin = Box<dyn Fn(Option<&Term>, &Tasks) + Send>;
+
+/// Runs work for as long as the owner of `tasks` wants: at once, or while this process holds the lease, where there are
+/// elections.
+pub(super) fn run(lease: &str, options: &RoleOptions, client: Arc<dyn Client>, tasks: &Tasks, begin: Begin) {
+    if !options.elect {
+        return begin(None, tasks);
+    }
+    let identity = format!("{}_{}", options.name, options.random.uid());
+    let (clock, random) = (options.clock.clone(), options.random.clone());
+    let election = Election::new(client, lease, identity, clock, random, Timing::default());
+    let work = Work { begin, home: tasks.clone(), running: None };
+    let name = format!("{} election for {lease}", options.name);
+    tasks.add_graceful(name, |stopping| election.run(work, stopping));
+}
+
+struct Work {
+    begin: Begin,
+    home: Tasks,
+    running: Option<Tasks>,
+}
+
+#[async_trait]
+impl Office for Work {
+    fn begin(&mut self, term: &Term) {
+        let tasks = self.home.apart();
+        (self.begin)(Some(term), &tasks);
+        self.running = Some(tasks);
+    }
+
+    async fn end(&mut self) {
+        if let Some(tasks) = self.running.take() {
+            tasks.stop().await;
+        }
+    }
+}
