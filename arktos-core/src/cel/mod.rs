@@ -5,6 +5,7 @@
 //! |---|---|
 //! | is a text an expression, and of what type | [`Expression::compile`], [`Expression::type_of_result`] |
 //! | what does it come to | [`Expression::evaluate`] |
+//! | is it too deep to be read at all | `depth` |
 //! | which names it may use | `check` |
 //! | which functions there are, what makes it fit to be evaluated | `tree` |
 //! | from JSON to values and back | `value` |
@@ -14,6 +15,7 @@
 //! holds a thread for long.
 
 mod check;
+pub(crate) mod depth;
 pub(crate) mod tree;
 mod value;
 
@@ -63,6 +65,9 @@ impl Expression {
     pub fn compile(source: &str, names: &[&str]) -> Result<Self, CompileError> {
         if source.len() > LENGTH_MAX {
             return Err(CompileError(format!("ERROR: <input>:1:1: expression is longer than {LENGTH_MAX} bytes")));
+        }
+        if depth::is_too_deep(source) {
+            return Err(CompileError(format!("ERROR: <input>:1:1: {}", depth::TOO_DEEP)));
         }
         let fault = |faults: Vec<(isize, isize, String)>| {
             let faults: Vec<String> =

@@ -102,7 +102,7 @@ impl Tree {
 
     /// Reads an expression. None for what is none, and for what is longer than anybody needs.
     pub(crate) fn read(source: &str) -> Option<Self> {
-        if source.len() > LENGTH_MAX {
+        if source.len() > LENGTH_MAX || super::depth::is_too_deep(source) {
             return None;
         }
         parse(source).ok().map(Self::of)

@@ -145,6 +145,9 @@ struct Bound<'a, 'b> {
 impl<'a> Seen<'a> {
     /// Reads an expression. The error is what cel-go would say.
     pub(super) fn compile(&self, source: &str) -> Result<Typed<'a>, String> {
+        if source.len() > crate::cel::tree::LENGTH_MAX || crate::cel::depth::is_too_deep(source) {
+            return Err(format!("ERROR: <input>:1:1: {}", crate::cel::depth::TOO_DEEP));
+        }
         let tree = crate::cel::tree::parse(source).map_err(|errors| {
             let told: Vec<String> = errors.errors.iter().map(|error| said(source, error.pos, &error.msg)).collect();
             told.join("\n")
