@@ -25,6 +25,8 @@ pub(crate) struct Left {
     pub(crate) objects: BTreeMap<GroupResource, usize>,
     /// How many objects wait for each finalizer.
     pub(crate) finalizers: BTreeMap<String, usize>,
+    /// What holds up its parts, where they say it themselves.
+    pub(crate) reasons: Vec<String>,
     /// What went wrong.
     pub(crate) failures: Vec<String>,
     /// How long it may take until they are gone.
@@ -70,7 +72,8 @@ impl Left {
                 format!("{}.{} has {count} resource instances", resource.resource(), resource.group())
             };
             let all: Vec<String> = self.objects.iter().map(one).collect();
-            let message = format!("Some resources are remaining: {}", all.join(", "));
+            let reasons: String = self.reasons.iter().map(|reason| format!("; {reason}")).collect();
+            let message = format!("Some resources are remaining: {}{reasons}", all.join(", "));
             say("ContentRemaining", true, "SomeResourcesRemain", message);
         }
         if self.finalizers.is_empty() {

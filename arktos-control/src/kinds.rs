@@ -48,6 +48,8 @@ resources! {
     NAMESPACES = "", "v1", "namespaces", "Namespace";
     /// `tenants`
     TENANTS = "", "v1", "tenants", "Tenant";
+    /// `tenantquotas.region.arktos.io`
+    TENANT_QUOTAS = "region.arktos.io", "v1", "tenantquotas", "TenantQuota";
     /// `deployments.apps`
     DEPLOYMENTS = "apps", "v1", "deployments", "Deployment";
     /// `replicasets.apps`

@@ -1,4 +1,4 @@
-//! The `resourcequota` controller: counts what a namespace uses of its quotas.
+//! The `resourcequota` controller: counts what a namespace uses of its quotas, and a tenant of its own.
 //!
 //! The API charges a quota in the commit that makes an object. What is given back, when objects go or pods end, is
 //! found here: the quota is counted anew. The count is written over the quota as it was before counting, so it never
@@ -8,14 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_core::encoded::SHARED;
 use arktos_core::quota::{Amounts, Quota, to_value};
-use arktos_core::{GroupResource, ObjectPath, Quantity, Status};
+use arktos_core::{GroupResource, ObjectPath, Quantity, Status, TenantName};
 use arktos_store::informer::Event;
-use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, WorkQueue};
+use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within, WorkQueue};
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, RESOURCE_QUOTAS};
+use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, RESOURCE_QUOTAS, Resource, TENANT_QUOTAS};
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::{HasStored, Setup, namespace_key, namespace_of};
 use crate::write::{found, tree};
@@ -24,6 +25,8 @@ use crate::write::{found, tree};
 const SEEN: [&str; 3] = ["configmaps", "secrets", "replicationcontrollers"];
 /// How often a quota on kinds whose objects are not seen to go is counted.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How soon a tenant is counted after something of it has gone: what goes meanwhile is counted along.
+const GATHER: Duration = Duration::from_secs(1);
 /// The index of quotas by namespace.
 const BY_NAMESPACE: &str = "namespace";
 
@@ -36,15 +39,19 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let quotas = setup.quotas();
     let queue = queue(&setup.clock);
     let adds = queue.clone();
-    quotas.handle(move |event| match event {
-        // Charges change the quota all the time, and need no count.
-        Event::Updated { old, new, .. } if spec(old) == spec(new) => {}
-        Event::Added { path, .. } | Event::Updated { path, .. } => {
-            adds.add(path.clone());
-        }
-        Event::Removed { .. } => {}
-    });
-    let again = Again { quotas: quotas.clone(), queue: queue.clone() };
+    let tenants = setup.informer(&TENANT_QUOTAS.resource);
+    for informer in [&quotas, &tenants] {
+        let adds = adds.clone();
+        informer.handle(move |event| match event {
+            // Charges change the quota all the time, and need no count.
+            Event::Updated { old, new, .. } if spec(old) == spec(new) => {}
+            Event::Added { path, .. } | Event::Updated { path, .. } => {
+                adds.add(path.clone());
+            }
+            Event::Removed { .. } => {}
+        });
+    }
+    let again = Again { quotas: quotas.clone(), tenants: tenants.clone(), queue: queue.clone() };
     let (pods, of_pods) = (setup.pods(), again.clone());
     pods.handle(move |event| match event {
         Event::Updated { path, old, new } if old.is_finished() != new.is_finished() => of_pods.count(path),
@@ -56,7 +63,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     for resource in SEEN {
         again.clone().follow(&setup.informer(&GroupResource::core(resource)));
     }
-    let informers = vec![synced(&quotas)];
+    let informers = vec![synced(&quotas), synced(&tenants)];
     let quotas = Quotas { client: setup.client.clone(), clock: setup.clock.clone() };
     run(quotas, queue, setup.options.workers, informers)
 }
@@ -66,10 +73,11 @@ fn spec(quota: &Stored) -> Option<serde_json::Value> {
     tree(quota).ok()?.at(&["spec"]).cloned()
 }
 
-/// Brings the quotas of a namespace back to be counted.
+/// Brings the quotas of a namespace, and its tenant's, back to be counted.
 #[derive(Clone)]
 struct Again {
     quotas: Informer<Stored>,
+    tenants: Informer<Stored>,
     queue: WorkQueue<ObjectPath>,
 }
 
@@ -77,6 +85,10 @@ impl Again {
     fn count(&self, path: &ObjectPath) {
         for quota in self.quotas.store().by(BY_NAMESPACE, &namespace_key(path)) {
             self.queue.add(quota.path.clone());
+        }
+        let of_tenant = ObjectPath::new("", "", path.tenant());
+        if self.tenants.store().get(&of_tenant).is_some() {
+            self.queue.add_after(of_tenant, GATHER);
         }
     }
 
@@ -99,7 +111,8 @@ impl Reconcile for Quotas {
     const NAME: &'static str = "resourcequota";
 
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
-        let key = RESOURCE_QUOTAS.key(path);
+        let (kind, within) = counts(path);
+        let key = kind.key(path);
         // Read before the objects are: what is charged from now on makes the write below fail.
         let Some(stored) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
         let mut object = tree(&stored)?;
@@ -111,11 +124,12 @@ impl Reconcile for Quotas {
             let mut used: Amounts =
                 wanted.keys().filter(known).map(|name| (name.clone(), Quantity::from_value(0))).collect();
             for resource in &resources {
-                self.add(&quota, resource, path, &mut used).await?;
+                self.add(&quota, resource, &within, &mut used).await?;
             }
             (wanted, used)
         };
-        let again = counted(&wanted).iter().any(|resource| !is_seen(resource));
+        // What a tenant has outside its namespaces is not seen to go either.
+        let again = matches!(within, Within::Tenant(_)) || counted(&wanted).iter().any(|resource| !is_seen(resource));
         let status = json!({"hard": to_value(&wanted), "used": to_value(&used)});
         if object.at(&["status"]) != Some(&status) {
             object.set(&["status"], status);
@@ -130,22 +144,31 @@ fn is_seen(resource: &GroupResource) -> bool {
         || SEEN.contains(&resource.as_str())
 }
 
+/// The kind of a quota, and what it counts in: a namespace, or the whole tenant that it is called after.
+fn counts(path: &ObjectPath) -> (&'static Resource, Within) {
+    match TenantName::new(path.name()) {
+        Ok(tenant) if path.tenant().is_empty() => (&TENANT_QUOTAS, Within::Tenant(tenant)),
+        _ => (&RESOURCE_QUOTAS, namespace_of(path)),
+    }
+}
+
 impl Quotas {
     /// Adds what the objects of a resource use.
     async fn add(
         &self,
         quota: &Quota<'_>,
         resource: &GroupResource,
-        path: &ObjectPath,
+        within: &Within,
         used: &mut Amounts,
     ) -> Result<(), Status> {
-        let listed = match self.client.list(&Query::all(resource.clone(), namespace_of(path))).await {
+        let listed = match self.client.list(&Query::all(resource.clone(), within.clone())).await {
             // A kind that is not there has no objects.
             Err(status) if status.is(arktos_core::Reason::NotFound) => return Ok(()),
             listed => listed?,
         };
         let now = self.clock.now();
-        for stored in &listed.items {
+        // What every tenant sees is no tenant's own.
+        for stored in listed.items.iter().filter(|stored| stored.object.header().note(SHARED).is_none()) {
             for (name, amount) in quota.counts(resource, &tree(stored)?, now) {
                 if let Some(sum) = used.get_mut(&name) {
                     *sum = sum.plus(&amount);

@@ -3,20 +3,24 @@
 
 use std::sync::Arc;
 
-use arktos_core::typed::{KindOf, Tenant};
+use arktos_core::typed::{KindOf, Namespace, Tenant};
 use arktos_core::{Object, ObjectPath, Scope, Status, TenantName};
 use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within};
 use futures::future::BoxFuture;
 use serde_json::json;
 
 use crate::content::{Left, delete_all};
-use crate::kinds::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANTS};
+use crate::kinds::{
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANT_QUOTAS, TENANTS,
+};
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, is_terminating, unless_there, unreadable};
 
 /// The namespaces that every tenant has, in the order in which they are made.
 const NAMESPACES_OF_ALL: [&str; 3] = ["default", "kube-system", "kube-public"];
+/// How many namespaces of a tenant that is going are said to hold it up.
+const TOLD: usize = 8;
 const ADMIN_ROLE: &str = "admin-role";
 /// The cluster role binding that gives a tenant to its user `admin`: the last thing that is made of what every tenant
 /// begins with, so that a tenant that has it can be used.
@@ -43,6 +47,13 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let adds = queue.clone();
     tenants.handle(move |event| {
         adds.add(event.path().clone());
+    });
+    let adds = queue.clone();
+    namespaces.handle(move |event| {
+        // What a namespace that is going waits for is what its tenant waits for.
+        if event.after().is_some_and(|namespace| namespace.object.header().deletion().is_some()) {
+            adds.add(ObjectPath::new("", "", event.path().tenant()));
+        }
     });
     for (informer, names) in [(&namespaces, &[][..]), (&roles, &[ADMIN_ROLE][..]), (&bindings, &[ADMIN_BINDING])] {
         let adds = queue.clone();
@@ -121,12 +132,9 @@ impl Tenants {
         }
         let now = self.clock.now();
         let within = Within::Tenant(tenant.clone());
-        let left = self.remove_namespaces(&within).await?;
-        let waits = left > 0;
-        let mut content = Left::default();
-        if waits {
-            content.objects.insert(NAMESPACES.resource.clone(), left);
-        } else {
+        let mut content = self.remove_namespaces(&within).await?;
+        let waits = !content.is_nothing();
+        if !waits {
             content = delete_all(&*self.client, &within, &self.kinds_of_a_tenant(), now).await;
         }
         self.note(path, &uid, |status| {
@@ -142,15 +150,22 @@ impl Tenants {
         Ok(if waits && content.failures.is_empty() { Outcome::Done } else { Outcome::Retry })
     }
 
-    async fn remove_namespaces(&self, within: &Within) -> Result<usize, Status> {
+    /// Deletes the namespaces. Gives how many there are still, and what the first few wait for.
+    async fn remove_namespaces(&self, within: &Within) -> Result<Left, Status> {
         let namespaces = self.client.list(&Query::all(NAMESPACES.resource.clone(), within.clone())).await?.items;
+        let mut left = Left::default();
         for namespace in &namespaces {
             let header = namespace.object.header();
             if header.deletion().is_none() {
                 delete(&*self.client, &NAMESPACES.key(&namespace.path), header.uid(), None).await?;
+            } else if left.reasons.len() < TOLD {
+                left.reasons.extend(reason(namespace));
             }
         }
-        Ok(namespaces.len())
+        if !namespaces.is_empty() {
+            left.objects.insert(NAMESPACES.resource.clone(), namespaces.len());
+        }
+        Ok(left)
     }
 
     /// What a tenant has outside its namespaces. What is in namespaces is gone with them, and counted all the same.
@@ -177,6 +192,11 @@ impl Tenants {
     }
 
     async fn finalize(&self, path: &ObjectPath, uid: &str) -> Result<(), Status> {
+        // A tenant that is made anew under the name is given a quota of its own, or none.
+        let quota = TENANT_QUOTAS.key(path);
+        if let Some(found) = found(self.client.get(&quota).await)? {
+            delete(&*self.client, &quota, found.object.header().uid(), None).await?;
+        }
         let key = TENANTS.key(path);
         amend(&*self.client, &key, Some("finalize"), |object| {
             let others: Vec<String> = match Tenant::from_object(object) {
@@ -192,6 +212,17 @@ impl Tenants {
             _ => Ok(()),
         }
     }
+}
+
+/// What a namespace that is going says it waits for.
+fn reason(namespace: &Stored) -> Option<String> {
+    const SAY_WHY: [&str; 3] = ["DeletionContentFailure", "FinalizersRemaining", "ContentRemaining"];
+    let conditions = namespace.object.parse::<Namespace>().ok()?.status.conditions;
+    let why = SAY_WHY.iter().find_map(|kind| {
+        let kind = format!("Namespace{kind}");
+        conditions.iter().find(|condition| condition.kind == kind && condition.status == "True")
+    })?;
+    Some(format!("namespace {}: {}", namespace.path.name(), why.message))
 }
 
 fn is_ours(finalizer: &str) -> bool {

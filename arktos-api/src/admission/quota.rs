@@ -1,11 +1,14 @@
-//! What a namespace may hold: a write is charged to its quotas in the same commit. (ResourceQuota)
+//! What a namespace and a tenant may hold: a write is charged to their quotas in the same commit. (ResourceQuota)
+//!
+//! The quotas of a namespace are its tenant's own affair. That of the tenant, a `TenantQuota` of the tenant's name,
+//! is the region's, and is about all that the tenant has, whatever the namespace.
 //!
 //! A quota's `status.used` is its account. The commit that makes an object also writes the quotas that are about it,
 //! expecting them as they were read, so no two writers can spend the same rest. Who finds a quota changed reads it
 //! anew and tries again. What is given back (deletions, pods that end) the controller of quotas counts.
 
 use arktos_core::quota::{self, Operation, Quota};
-use arktos_core::{GroupResource, Object, ObjectKey, Status};
+use arktos_core::{GroupResource, Object, ObjectKey, Scope, Status};
 use arktos_store::{Change, Commit, Expect, Stored, Within, Write};
 
 use super::Review;
@@ -17,8 +20,11 @@ pub(crate) const TRIES: usize = 256;
 
 /// Whether a key is a quota's: what stands in the way of a commit is then tried anew.
 pub(crate) fn is_quota(key: &ObjectKey) -> bool {
-    key.resource.as_str() == "resourcequotas"
+    matches!(key.resource.as_str(), "resourcequotas" | TENANT_QUOTAS)
 }
+
+/// The resource of quotas of tenants.
+const TENANT_QUOTAS: &str = "tenantquotas.region.arktos.io";
 
 /// Adds to a commit what the write costs.
 ///
@@ -36,13 +42,13 @@ pub(crate) fn charge(call: &Call<'_>, review: &Review<'_>, commit: &mut Commit) 
         Part::Other(name) => name,
     };
     let resource = &call.kind.storage_resource;
-    if call.namespace.is_empty()
+    if call.kind.scope == Scope::Region
         || !call.state.config.admission.runs("ResourceQuota")
         || !quota::handles(resource, subresource, operation)
     {
         return Ok(());
     }
-    for (stored, object) in quotas(call)? {
+    for (stored, quota, object) in quotas(call)? {
         let now = call.state.config.clock.now();
         let used = Quota::of(&object)
             .charge(resource, review.old, new, now)
@@ -53,7 +59,7 @@ pub(crate) fn charge(call: &Call<'_>, review: &Review<'_>, commit: &mut Commit) 
         if call.options.dry_run {
             continue;
         }
-        commit.writes.push(write(call, &stored, &charged)?);
+        commit.writes.push(write(call, quota, &stored, &charged)?);
     }
     Ok(())
 }
@@ -67,17 +73,27 @@ pub(crate) async fn caught_up(call: &Call<'_>) -> Result<(), Status> {
     newest.map(|_| ()).map_err(|error| crate::call::read_fault(&error))
 }
 
-fn quotas(call: &Call<'_>) -> Result<Vec<(Stored, Object)>, Status> {
-    let within = Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
+/// The quotas that are about a write: those of its namespace, and that of its tenant.
+fn quotas(call: &Call<'_>) -> Result<Vec<(Stored, GroupResource, Object)>, Status> {
+    let tenant = call.one_tenant()?;
     let snapshot = call.state.config.engine.snapshot();
-    let stored = snapshot.range(&GroupResource::core("resourcequotas"), &within, None);
-    Ok(stored.filter_map(|stored| Some((stored.clone(), stored.object.decode(Some(stored.revision)).ok()?))).collect())
+    let (own, of_tenant) = (GroupResource::core("resourcequotas"), GroupResource::from(TENANT_QUOTAS.to_owned()));
+    let within = Within::Namespace(tenant.clone(), call.namespace.clone().into_owned());
+    let in_namespace = !call.namespace.is_empty();
+    let found = in_namespace.then(|| snapshot.range(&own, &within, None)).into_iter().flatten();
+    let mut found: Vec<(GroupResource, Stored)> = found.map(|stored| (own.clone(), stored)).collect();
+    let key = ObjectKey::region_scoped(of_tenant.clone(), tenant.as_str());
+    found.extend(snapshot.get(&key).map(|stored| (of_tenant, stored)));
+    let decoded = |stored: &Stored| stored.object.decode(Some(stored.revision)).ok();
+    Ok(found
+        .into_iter()
+        .filter_map(|(resource, stored)| decoded(&stored).map(|quota| (stored, resource, quota)))
+        .collect())
 }
 
-fn write(call: &Call<'_>, stored: &Stored, object: &Object) -> Result<Write, Status> {
-    let resource = GroupResource::core("resourcequotas");
+fn write(call: &Call<'_>, resource: GroupResource, stored: &Stored, object: &Object) -> Result<Write, Status> {
     let kind = call.state.kinds.stored(call.tenant.as_ref(), &resource);
-    let kind = kind.ok_or_else(|| Status::internal("resourcequotas are not known"))?;
+    let kind = kind.ok_or_else(|| Status::internal(format!("{resource} are not known")))?;
     let encoded = kind.encode(object).map_err(Status::internal)?;
     let key = ObjectKey { resource, path: stored.path.clone() };
     Ok(Write { key, expect: Expect::At(stored.revision), change: Change::put(encoded) })

@@ -32,6 +32,28 @@ fn a_quota_counts_what_is_there_and_gives_back_what_goes() {
 }
 
 #[test]
+fn a_tenants_quota_counts_in_all_its_namespaces_and_outside_of_them() {
+    let mut world = World::on_the_road();
+    for namespace in ["default", "kube-public"] {
+        let object = json!({"metadata": {"name": "a"}, "data": {}});
+        world.create("secrets", "acme", namespace, object).expect("created");
+    }
+    let hard = json!({"count/secrets": "3", "count/namespaces": "4", "pods": "9"});
+    let quota = json!({"metadata": {"name": "acme"}, "spec": {"hard": hard}});
+    world.create("tenantquotas.region.arktos.io", "", "", quota).expect("created");
+    world.settle();
+    let used = |world: &World| world.get("tenantquotas.region.arktos.io", "//acme")["status"]["used"].clone();
+    assert_eq!(used(&world), json!({"count/secrets": "2", "count/namespaces": "3", "pods": "0"}));
+    world.create("secrets", "acme", "default", json!({"metadata": {"name": "b"}})).expect("created");
+    let refused = world.create("secrets", "acme", "kube-public", json!({"metadata": {"name": "b"}}));
+    assert!(refused.expect_err("too many").message.contains("exceeded quota: acme"));
+    world.delete("secrets", "acme/default/a", None);
+    world.pass(2);
+    assert_eq!(used(&world)["count/secrets"], "2");
+    world.create("secrets", "acme", "kube-public", json!({"metadata": {"name": "b"}})).expect("created");
+}
+
+#[test]
 fn a_charge_alone_brings_no_count_and_a_new_limit_does() {
     let mut world = World::new("resourcequota");
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"configmaps": "5"}}});

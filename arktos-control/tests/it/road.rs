@@ -129,6 +129,27 @@ fn a_namespace_goes_with_everything_in_it() {
 }
 
 #[test]
+fn what_the_region_lent_to_a_deleted_tenant_is_there_for_others() {
+    let mut world = World::on_the_road();
+    let service = json!({"metadata": {"name": "web"}, "spec": {"clusterIP": "10.0.0.77", "type": "NodePort",
+        "selector": {"app": "web"}, "ports": [{"port": 80, "nodePort": 30_077}]}});
+    world.create("services", "acme", "default", service.clone()).expect("created");
+    let quota = json!({"metadata": {"name": "acme"}, "spec": {"hard": {"count/services": "5"}}});
+    world.create("tenantquotas.region.arktos.io", "", "", quota).expect("created");
+    world.create("tenants", "", "", json!({"metadata": {"name": "rival"}})).expect("created");
+    world.settle();
+    world.create("services", "rival", "default", service.clone()).expect_err("the address is taken");
+    world.delete("tenants", "//acme", None);
+    for _ in 0..20 {
+        world.run_pods();
+        world.pass(5);
+    }
+    assert_eq!(world.find("tenants", "//acme"), None);
+    assert_eq!(world.find("tenantquotas.region.arktos.io", "//acme"), None);
+    world.create("services", "rival", "default", service).expect("the address is free");
+}
+
+#[test]
 fn a_deleted_tenant_leaves_nothing() {
     let mut world = World::on_the_road();
     world.create("deployments.apps", "acme", "default", deployment(2, "web:1")).expect("created");

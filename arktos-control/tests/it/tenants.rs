@@ -64,6 +64,24 @@ fn a_deleted_tenant_takes_everything_along_and_nothing_else() {
 }
 
 #[test]
+fn what_holds_a_namespace_of_a_deleted_tenant_is_said_of_the_tenant() {
+    let mut world = with_rival();
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    world.create("configmaps", "rival", "kube-public", held).expect("created");
+    world.delete("tenants", "//rival", None);
+    world.pass(60);
+    let remaining = condition(&world.get("tenants", "//rival"), "TenantContentRemaining");
+    assert_eq!(
+        remaining["message"],
+        "Some resources are remaining: namespaces. has 1 resource instances; namespace kube-public: Some content in the \
+         namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    );
+    world.edit("configmaps", "rival/kube-public/held", |map| map["metadata"]["finalizers"] = json!([]));
+    world.pass(120);
+    assert_eq!(world.find("tenants", "//rival"), None);
+}
+
+#[test]
 fn what_holds_a_deleted_tenant_is_said() {
     let mut world = with_rival();
     let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});

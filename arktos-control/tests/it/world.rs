@@ -273,6 +273,7 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("serviceaccounts", "v1", "ServiceAccount", Scope::Namespace),
     ("namespaces", "v1", "Namespace", Scope::Tenant),
     ("tenants", "v1", "Tenant", Scope::Region),
+    ("tenantquotas.region.arktos.io", "region.arktos.io/v1", "TenantQuota", Scope::Region),
     ("nodes", "v1", "Node", Scope::Region),
     ("deployments.apps", "apps/v1", "Deployment", Scope::Namespace),
     ("replicasets.apps", "apps/v1", "ReplicaSet", Scope::Namespace),

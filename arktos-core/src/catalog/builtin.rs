@@ -11,13 +11,14 @@ use crate::kind::{GroupResource, Scope, TypeMeta};
 use crate::schema::{self, Schema, Shape};
 
 /// The resources that belong to the region and not to a tenant.
-const REGION: [(&str, &str); 7] = [
+const REGION: [(&str, &str); 8] = [
     ("", "nodes"),
     ("", "tenants"),
     ("storage.k8s.io", "csinodes"),
     ("region.arktos.io", "claims"),
     ("region.arktos.io", "claimfences"),
     ("region.arktos.io", "claimreviews"),
+    ("region.arktos.io", "tenantquotas"),
     ("region.arktos.io", "storageclusters"),
 ];
 

@@ -1,4 +1,4 @@
-//! Resource quotas: what an object uses of a namespace's quotas, and which quotas are about it.
+//! Resource quotas: what an object uses of the quotas of its namespace and its tenant, and which quotas are about it.
 //!
 //! | question | where |
 //! |---|---|
@@ -173,7 +173,7 @@ pub struct Quota<'a> {
 }
 
 impl<'a> Quota<'a> {
-    /// Reads a `ResourceQuota`.
+    /// Reads a `ResourceQuota`, or a `TenantQuota`, which says the same of a whole tenant.
     #[must_use]
     pub fn of(object: &'a Object) -> Self {
         Self { object, hard: amounts(object.at(&["status", "hard"])), used: amounts(object.at(&["status", "used"])) }
