@@ -72,7 +72,10 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object)?,
         "certificatesigningrequests.certificates.k8s.io" => defaults::requester(call, object),
         "namespaces" => defaults::namespace_label(object),
-        "tenants" => defaults::tenant_finalizer(object),
+        "tenants" => {
+            life::tenant_name(object)?;
+            defaults::tenant_finalizer(object);
+        }
         _ => {}
     }
     let _ = commit;

@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use crate::authorize::{Attributes, Authorizer};
 use crate::config::ApiConfig;
-use crate::identity::{GATEWAY, Identity, PeerCertificate, TokenTable};
+use crate::identity::{GATEWAY, Identity, PeerCertificate, TokenTable, tenant_and_uid};
 
 /// Who sends a request: by bearer token, by client certificate, forwarded by the gateway, or anonymous.
 ///
@@ -27,10 +27,17 @@ pub(crate) async fn authenticate(
         })
     };
     let own = identify(&config.tokens, config.anonymous_auth, headers, certificate, &of_account);
-    match (own, bearer(headers)) {
+    let identity = match (own, bearer(headers)) {
         (Err(refused), Some(token)) => elsewhere(config, token).await.ok_or(refused),
         (own, _) => own,
-    }
+    }?;
+    if counts(config, &identity) { Ok(identity) } else { Err(unauthorized()) }
+}
+
+/// Whether a credential that was given out for one tenant, and not for whoever has the name, is that tenant's still.
+pub(crate) fn counts(config: &ApiConfig, identity: &Identity) -> bool {
+    let now = || crate::tokens::life(&config.engine, identity.tenant.clone()?);
+    identity.tenant_uid.is_empty() || now().is_some_and(|life| life.uid == identity.tenant_uid)
 }
 
 /// Whose a token is, as others say; absent when nobody does.
@@ -81,13 +88,15 @@ pub(crate) fn unauthorized() -> Status {
     Status::failure(Reason::Unauthorized, "Unauthorized")
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// `O=tenant:<t>`, `CN=user`, `OU=groups` (Arktos), or `CN=user`, `O=groups` (upstream: tenant `system`).
+/// `O=tenant:<t>` or `O=tenant:<t>:<uid>`, `CN=user`, `OU=groups` (Arktos), or `CN=user`, `O=groups` (upstream: tenant
+/// `system`).
 fn from_certificate(der: &[u8]) -> Result<Identity, Status> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(|_| unauthorized())?;
     let subject = certificate.subject();
@@ -97,10 +106,10 @@ fn from_certificate(der: &[u8]) -> Result<Identity, Status> {
     let user = texts(subject.iter_common_name().collect()).into_iter().next().ok_or_else(unauthorized)?;
     let organizations = texts(subject.iter_organization().collect());
     let tenants: Vec<&str> = organizations.iter().filter_map(|name| name.strip_prefix("tenant:")).collect();
-    let (tenant, groups) = match tenants.as_slice() {
-        [] => (TenantName::system(), organizations.clone()),
+    let ((tenant, tenant_uid), groups) = match tenants.as_slice() {
+        [] => ((TenantName::system(), String::new()), organizations.clone()),
         [tenant] => {
-            let tenant = TenantName::new(tenant).map_err(|_| unauthorized())?;
+            let tenant = tenant_and_uid(tenant).map_err(|_| unauthorized())?;
             (tenant, texts(subject.iter_organizational_unit().collect()))
         }
         _ => {
@@ -109,7 +118,7 @@ fn from_certificate(der: &[u8]) -> Result<Identity, Status> {
         }
     };
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-    Ok(Identity::user(&user, &groups, &tenant))
+    Ok(Identity { tenant_uid, ..Identity::user(&user, &groups, &tenant) })
 }
 
 /// The identity that the gateway has authenticated and passes on.
@@ -118,9 +127,12 @@ fn forwarded(headers: &HeaderMap, anonymous_auth: bool) -> Result<Identity, Stat
     let Some(user) = text("x-remote-user") else {
         return if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) };
     };
-    let tenant = match text("x-remote-extra-arktos-tenant") {
-        Some(tenant) => Some(TenantName::new(tenant).map_err(|_| unauthorized())?),
-        None => None,
+    let (tenant, tenant_uid) = match text("x-remote-extra-arktos-tenant") {
+        Some(tenant) => {
+            let (tenant, uid) = tenant_and_uid(tenant).map_err(|_| unauthorized())?;
+            (Some(tenant), uid)
+        }
+        None => (None, String::new()),
     };
     let groups = headers.get_all("x-remote-group").iter().filter_map(|value| value.to_str().ok());
     let uid = text("x-remote-uid").unwrap_or_default().to_owned();
@@ -129,6 +141,7 @@ fn forwarded(headers: &HeaderMap, anonymous_auth: bool) -> Result<Identity, Stat
         uid,
         groups: groups.map(str::to_owned).collect(),
         tenant,
+        tenant_uid,
         ..Identity::default()
     })
 }
@@ -181,7 +194,7 @@ pub(crate) fn impersonate(
     if !all.iter().any(|group| group == ending) {
         all.push(ending.to_owned());
     }
-    Ok(Identity { user, uid: uid.unwrap_or_default(), groups: all, tenant: identity.tenant, extra })
+    Ok(Identity { user, uid: uid.unwrap_or_default(), groups: all, extra, ..identity })
 }
 
 /// `Impersonate-Extra-<key>` headers; keys are percent-encoded, in lower case.

@@ -59,7 +59,10 @@ impl Authorizer {
     /// May they?
     pub(crate) fn decide(&self, identity: &Identity, asked: &Attributes<'_>) -> Decision {
         if let Some(denied) = self.boundary(identity, asked) {
-            return self.walled(identity, asked, denied);
+            return match self.granted(identity, asked) {
+                Some(reason) => Decision::Allow(reason),
+                None => self.walled(identity, asked, denied),
+            };
         }
         if identity.is_in(MASTERS) {
             return Decision::Allow(String::new());
@@ -96,12 +99,30 @@ impl Authorizer {
         if !asked.path.is_empty() {
             return None;
         }
-        let kind = self.kinds.find(own, asked.group, asked.version, asked.resource)?;
-        (kind.scope == Scope::Region).then(|| "it belongs to the region and not to a tenant".to_owned())
+        // How much it may have, a tenant may know.
+        let own_quota = asked.group == "region.arktos.io"
+            && (asked.resource, asked.verb, asked.subresource) == ("tenantquotas", "get", "")
+            && asked.name == own.as_str();
+        (!own_quota && self.is_of_the_region(own, asked))
+            .then(|| "it belongs to the region and not to a tenant".to_owned())
     }
 
-    /// Users of `system` see other tenants as its rules allow, one at a time. All of them at once are seen by the region's
-    /// administrators and components alone: a rule for secrets is not meant as one for everybody's.
+    /// What a tenant's own bindings give to another tenant's user, whom they name as such. Never what is the region's.
+    fn granted(&self, identity: &Identity, asked: &Attributes<'_>) -> Option<String> {
+        let tenant = asked.tenant.filter(|tenant| identity.tenant.as_ref() != Some(tenant))?;
+        if identity.is_system() || (asked.path.is_empty() && self.is_of_the_region(tenant, asked)) {
+            return None;
+        }
+        self.rules.allowing(identity, tenant, asked)
+    }
+
+    fn is_of_the_region(&self, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
+        let kind = self.kinds.find(tenant, asked.group, asked.version, asked.resource);
+        kind.is_some_and(|kind| kind.scope == Scope::Region)
+    }
+
+    /// Users of `system` see other tenants as its rules allow, one at a time. All of them at once are seen by the
+    /// region's administrators and components alone: a rule for secrets is not meant as one for everybody's.
     fn looks_across(&self, identity: &Identity, asked: &Attributes<'_>) -> Option<String> {
         if identity.is_component() || !asked.path.is_empty() || asked.tenant.is_some() {
             return None;

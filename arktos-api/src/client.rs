@@ -81,7 +81,7 @@ impl arktos_store::Source for InProcessClient {
         options.version = after.to_string();
         options.version_match = Some(crate::query::VersionMatch::NotOlderThan);
         options.send_initial_events = Some(false);
-        let frames = watch::watch(&call, &options).await?;
+        let frames = watch::watch(&call, &options, None).await?;
         Ok(Box::pin(frames.filter_map(|frame| async move {
             match frame {
                 Frame::Delivery(delivery) => Some(Ok(delivery)),
@@ -95,7 +95,7 @@ impl arktos_store::Source for InProcessClient {
         let (call, mut options) = self.selecting(Verb::Watch, query)?;
         options.version_match = Some(crate::query::VersionMatch::NotOlderThan);
         options.send_initial_events = Some(true);
-        let frames = watch::watch(&call, &options).await?;
+        let frames = watch::watch(&call, &options, None).await?;
         Ok(Box::pin(frames.map(|frame| match frame {
             Frame::Delivery(delivery) => Ok(WatchListEvent::Delivery(delivery)),
             Frame::InitialEnd(revision) => Ok(WatchListEvent::InitialEnd(revision)),

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::audit::Audit;
+use crate::fairness::Fairness;
 use crate::identity::{Identity, TokenTable};
 use crate::tokens::keys::TokenKeys;
 
@@ -69,6 +70,8 @@ pub struct ApiConfig {
     pub continue_key: TokenKey,
     /// Is told of every request over HTTP, and answers `/metrics`. Default: nobody; there are no metrics then.
     pub observer: Option<Arc<dyn Observer>>,
+    /// How many requests are worked on at a time, and how tenants share them. Default: [`Fairness::default`].
+    pub fairness: Fairness,
 }
 
 impl ApiConfig {
@@ -98,6 +101,7 @@ impl ApiConfig {
             delegates: HashMap::new(),
             virtuals: HashMap::new(),
             observer: None,
+            fairness: Fairness::default(),
         }
     }
 }

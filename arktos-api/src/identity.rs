@@ -23,6 +23,9 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// The tenant the user belongs to. A user without one may only ask what is public.
     pub tenant: Option<TenantName>,
+    /// The uid of the tenant's object that the credential was given out for. Where it says one, it ends with that
+    /// tenant; where it is empty, it is good for any tenant of the name.
+    pub tenant_uid: String,
     /// What else the authenticator knows.
     pub extra: BTreeMap<String, Vec<String>>,
 }
@@ -75,6 +78,12 @@ impl Identity {
     }
 }
 
+/// Reads `TENANT` or `TENANT:UID`, as certificates and token files name the tenant of a credential.
+pub(crate) fn tenant_and_uid(text: &str) -> Result<(TenantName, String), arktos_core::name::InvalidTenantName> {
+    let (name, uid) = text.split_once(':').unwrap_or((text, ""));
+    Ok((TenantName::new(name)?, uid.to_owned()))
+}
+
 /// The client certificate of the peer, DER, as the TLS layer verified it. Put into the request's extensions by whoever
 /// owns the connection, and by nobody else.
 #[derive(Debug, Clone)]
@@ -102,7 +111,8 @@ pub struct TokenFileError {
 
 impl TokenTable {
     /// Reads Arktos's token file: `token,user,uid[,"group1,group2"[,,tenant]]`, one a line. The tenant is the last
-    /// column, after an empty one, and `system` where it is not given. Lines that begin with `#` say nothing.
+    /// column, after an empty one, and `system` where it is not given; as `tenant:uid`, the token ends with the tenant
+    /// of that uid. Lines that begin with `#` say nothing.
     ///
     /// # Errors
     /// [`TokenFileError`] names the first line that cannot be read.
@@ -135,14 +145,14 @@ fn token_line(line: &str) -> Result<(String, Identity), String> {
         return Err("the token and the user may not be empty".to_owned());
     }
     let groups = rest.first().map_or("", String::as_str);
-    let tenant = match rest {
+    let (tenant, tenant_uid) = match rest {
         [_, .., last] if rest.len() >= 3 && !last.is_empty() => {
-            TenantName::new(last).map_err(|error| error.to_string())?
+            tenant_and_uid(last).map_err(|error| error.to_string())?
         }
-        _ => TenantName::system(),
+        _ => (TenantName::system(), String::new()),
     };
     let groups: Vec<&str> = groups.split(',').map(str::trim).filter(|group| !group.is_empty()).collect();
-    let identity = Identity { uid: uid.clone(), ..Identity::user(user, &groups, &tenant) };
+    let identity = Identity { uid: uid.clone(), tenant_uid, ..Identity::user(user, &groups, &tenant) };
     Ok((token.clone(), identity))
 }
 

@@ -11,6 +11,7 @@
 //! | what do responses look like on the wire | [`body`] |
 //! | from request to response | [`server`] |
 //! | the same verbs without HTTP | [`client`] |
+//! | how tenants share the server | [`fairness`] |
 //! | in which media type and form | [`negotiate`] |
 //! | what `kubectl get` shows | [`table`] |
 //! | which resources there are, what they look like | [`discovery`], [`openapi`] |
@@ -22,6 +23,7 @@
 //! | the path: whose, where, what | `request`, `query` |
 //! | who | `authenticate` |
 //! | may they | `authorize` (the wall between tenants, then the rules of the tenant that is asked) |
+//! | may they still, of watches | `standing` |
 //! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go; what every tenant has and none stores: `shared` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
 //! | from bytes to an object, and back | `input`, `reply` |
@@ -47,6 +49,7 @@ pub mod config;
 mod conversion;
 mod definitions;
 pub mod discovery;
+pub mod fairness;
 mod go_json;
 pub mod identity;
 mod input;
@@ -62,6 +65,7 @@ mod resource;
 mod reviews;
 pub mod server;
 mod shared;
+mod standing;
 pub mod table;
 pub mod tokens;
 mod verbs;
@@ -76,6 +80,7 @@ pub use config::{
     TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
+pub use fairness::Fairness;
 pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};

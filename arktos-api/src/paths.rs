@@ -79,6 +79,12 @@ pub(crate) fn view(head: &Head) -> View {
 
 const CHECKS: [&str; 3] = ["ping", "log", "store"];
 
+/// Whether a request asks how the server is doing: that waits for nobody.
+pub(crate) fn is_health(head: &Head) -> bool {
+    let first = head.info.path.split('/').nth(1);
+    head.info.resource.is_none() && matches!(first, Some("healthz" | "livez" | "readyz"))
+}
+
 fn health(state: &State, head: &Head, path: &str) -> Option<Result<Response<Body>, Status>> {
     let rest = path.strip_prefix('/')?;
     let (name, check) = rest.split_once('/').map_or((rest, None), |(name, check)| (name, Some(check)));

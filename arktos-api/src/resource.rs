@@ -8,18 +8,21 @@ use arktos_core::{Object, Reason, Scope, Status, TenantName};
 use arktos_store::Stored;
 use arktos_store::client::Patch;
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderValue, Method, Response};
 
 use crate::authenticate::unauthorized;
 use crate::body::Body;
 use crate::call::Call;
 use crate::conversion::{self, Converter};
+use crate::fairness;
 use crate::identity::Identity;
 use crate::negotiate::{self, Endpoint, Form, PatchType};
 use crate::query::{QueryMap, ReadOptions, WriteOptions, default_manager, method_not_allowed};
 use crate::reply::{self, View};
 use crate::request::{ResourceInfo, TenantPart, not_found};
 use crate::server::{Head, State};
+use crate::standing::Standing;
 use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::{create, delete, patch, read, scale, subresource, watch};
@@ -98,7 +101,7 @@ where
                 .is_some_and(|group| group.versions.iter().any(|version| version.name == resource.version));
         return if group_known { Err(not_found()) } else { Ok(paths::nothing_there()) };
     };
-    if !paths::view(head).shows(&kind) {
+    if !paths::view(head).shows(&kind) && kind.storage_resource.as_str() != "tenantquotas.region.arktos.io" {
         return Err(not_found());
     }
     let verb = allowed(&kind, resource, verb, &head.method)?;
@@ -170,14 +173,17 @@ fn authorize(
         Some(verb) => verb.name(),
         None => &method,
     };
-    // A list or a watch of one object, by field selector, counts as being about that object.
+    state.authorize(&head.identity, tenant, verb, &about(head, resource, verb))
+}
+
+/// What a request is about. A list or a watch of one object, by field selector, counts as being about that object.
+fn about<'a>(head: &Head, resource: &'a ResourceInfo, verb: &str) -> Cow<'a, ResourceInfo> {
     if let ("list" | "watch", Ok(fields)) = (verb, arktos_core::FieldSelector::parse(head.query.get("fieldSelector")))
         && let Some(name) = fields.required("metadata.name")
     {
-        let named = ResourceInfo { name: name.to_owned(), ..resource.clone() };
-        return state.authorize(&head.identity, tenant, verb, &named);
+        return Cow::Owned(ResourceInfo { name: name.to_owned(), ..resource.clone() });
     }
-    state.authorize(&head.identity, tenant, verb, resource)
+    Cow::Borrowed(resource)
 }
 
 /// Whether the kind, or its subresource, has the verb.
@@ -308,7 +314,15 @@ impl ResourceRequest<'_> {
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, true)?;
         let options = ReadOptions::parse(&self.head.query, true)?;
-        let frames = watch::watch(call, &options).await?;
+        let state = (call.state.config.clone(), call.state.authorizer.clone());
+        let (credentials, resource) = (self.head.credentials.clone(), about(self.head, self.resource, "watch"));
+        let standing = (!credentials.last())
+            .then(|| Standing::new(state, credentials, call.tenant.clone(), "watch", resource.into_owned()));
+        let counted = fairness::flow(&self.head.identity).map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
+        let frames = watch::watch(call, &options, standing).await?;
+        let frames = frames.inspect(move |_| {
+            let _held = &counted; // for as long as the stream is
+        });
         Ok(match Converter::to(call, &call.kind) {
             Some(converter) => view.watch(converter.watch(frames)),
             None => view.watch(frames),
@@ -394,7 +408,7 @@ impl ResourceRequest<'_> {
     async fn apply(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
         self.write_options(call, "PatchOptions", true)?;
         let view = self.view_of_object(call)?;
-        let config = patch::read_config(&self.bytes)?;
+        let config = patch::read_config(call, &self.bytes)?;
         let changed = patch::apply_config(call, part, &config, &self.bytes).await?;
         Self::answered(call, &view, if changed.created { 201 } else { 200 }, changed.stored).await
     }
@@ -422,7 +436,7 @@ impl ResourceRequest<'_> {
             Verb::Patch if negotiate::patch_type(&self.head.headers, call.kind.builtin)? == PatchType::Apply => {
                 self.write_options(call, "PatchOptions", true)?;
                 call.options.scale = true;
-                scale::apply(call, &patch::read_config(&self.bytes)?).await?
+                scale::apply(call, &patch::read_config(call, &self.bytes)?).await?
             }
             Verb::Patch => {
                 let asked = self.asked_patch(call)?;

@@ -16,6 +16,7 @@ use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
+use crate::fairness::{self, Turns};
 use crate::identity::{Identity, PeerAddress, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
@@ -23,6 +24,7 @@ use crate::observed::Asked;
 use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
+use crate::standing::Credentials;
 use crate::{authenticate, bootstrap, paths, reply, resource};
 
 /// How long a request may take that is no watch.
@@ -34,11 +36,12 @@ pub struct ApiServer(pub(crate) Arc<State>);
 
 /// What all requests share. Nobody writes it but for what is gathered in it.
 pub(crate) struct State {
-    pub(crate) config: ApiConfig,
+    pub(crate) config: Arc<ApiConfig>,
     pub(crate) kinds: Kinds,
-    pub(crate) authorizer: Authorizer,
+    pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) shared: Shared,
     pub(crate) expressions: Expressions,
+    pub(crate) turns: Turns,
 }
 
 /// A request whose head is read: who, where, how.
@@ -51,6 +54,8 @@ pub(crate) struct Head {
     pub(crate) identity: Identity,
     /// What is entered of it in the audit log, where there is one.
     pub(crate) record: Option<Arc<Record>>,
+    /// Who sent it, before impersonation.
+    pub(crate) credentials: Credentials,
 }
 
 impl ApiServer {
@@ -60,11 +65,12 @@ impl ApiServer {
     pub fn new(config: ApiConfig) -> Self {
         let kinds = Kinds::new(config.catalog.clone(), config.engine.clone(), config.advertise);
         Self(Arc::new(State {
-            authorizer: Authorizer::new(config.engine.clone(), kinds.clone()),
+            authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone())),
             shared: Shared::new(&config.catalog, config.clock.now()),
             expressions: Expressions::default(),
+            turns: Turns::new(config.fairness, config.clock.clone()),
             kinds,
-            config,
+            config: Arc::new(config),
         }))
     }
 
@@ -172,6 +178,7 @@ impl State {
                 authenticate::authenticate(&self.config, &parts.headers, certificate).await?
             }
         };
+        let credentials = Credentials::of(&self.config, &identity, &parts.headers);
         let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
         let enter = |acts_as: &Identity| {
             if let Some(record) = &record {
@@ -188,7 +195,13 @@ impl State {
         enter(&acts_as);
         let raw_query = parts.uri.query().map(str::to_owned);
         let headers = parts.headers;
-        let head = Head { method: parts.method, info, query, raw_query, headers, identity: acts_as, record };
+        let head =
+            Head { method: parts.method, info, query, raw_query, headers, identity: acts_as, record, credentials };
+        // The answer may go on for long; what is made of it from here on is the reader's to wait for.
+        let _seats = match fairness::flow(&head.identity).filter(|_| !paths::is_health(&head)) {
+            Some(flow) => Some(self.turns.take(&flow, fairness::seats(self, &head)).await?),
+            None => None,
+        };
         match &head.info.resource {
             Some(resource) => resource::handle(self, &head, resource, body).await,
             None => {

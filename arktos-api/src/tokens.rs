@@ -16,14 +16,30 @@ pub(crate) mod issue;
 pub mod keys;
 
 use arktos_core::{GroupResource, ObjectKey, TenantName};
+use arktos_store::Engine;
+
+pub(crate) use keys::Life;
 
 /// Where a token says whose it is: upstream's claim.
 const KUBERNETES: &str = "kubernetes.io";
 /// Where it says which tenant's.
 const ARKTOS: &str = "arktos.io";
 
+/// What begins what an authenticator knows of an account beside its name.
+const EXTRA: &str = "authentication.kubernetes.io/";
+/// Under which the token itself is named.
+const CREDENTIAL_ID: &str = "credential-id";
+/// The same, whole: only who comes with a token of a service account has it.
+pub(crate) const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
+
 /// What tokens can be bound to, by kind.
 const BINDABLE: [(&str, &str); 3] = [("Pod", "pods"), ("Node", "nodes"), ("Secret", "secrets")];
+
+/// The tenant of a name that there is now.
+pub(crate) fn life(engine: &Engine, tenant: TenantName) -> Option<Life> {
+    let found = engine.snapshot().get(&crate::verbs::create::tenant_key(&tenant))?;
+    Some(Life { tenant, uid: found.object.header().uid().to_owned() })
+}
 
 /// The key of something that a token is about.
 fn key_of(tenant: &TenantName, namespace: &str, resource: &str, name: &str) -> Option<ObjectKey> {

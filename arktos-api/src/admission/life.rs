@@ -63,6 +63,18 @@ fn refused(call: &Call<'_>, name: &str, key: &arktos_core::ObjectKey, found: Opt
     status
 }
 
+/// A tenant's name must be one that paths can name: `all` stands for every tenant.
+///
+/// # Errors
+/// 422.
+pub(super) fn tenant_name(tenant: &Object) -> Result<(), Status> {
+    let name = tenant.name();
+    TenantName::new(name).map(drop).map_err(|why| {
+        let text = format!("Invalid value: {name:?}: {why}");
+        Status::invalid("", "Tenant", name, vec![cause("FieldValueInvalid", "metadata.name", &text)])
+    })
+}
+
 /// What may not be deleted.
 ///
 /// # Errors

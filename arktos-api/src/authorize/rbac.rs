@@ -13,6 +13,8 @@ use crate::identity::Identity;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+/// How a tenant's bindings name users and groups of another tenant: `tenant:umbra:uma`.
+const ELSEWHERE: &str = "tenant:";
 /// How many decoded roles and bindings are kept.
 const PARSED_MAX: usize = 16_384;
 
@@ -111,8 +113,10 @@ impl Rules {
         mut show: impl FnMut(&[Rule], &dyn Fn() -> String) -> bool,
     ) {
         let snapshot = self.engine.snapshot();
-        for (name, binding) in &STATIC.bindings {
-            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, "")) else { continue };
+        // What all tenants are given is given at home, and to the region's own.
+        let given = who.tenant.as_ref() == Some(tenant) || who.is_system();
+        for (name, binding) in STATIC.bindings.iter().filter(|_| given) {
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.names(who, "")) else { continue };
             let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
             if !show(&rules.rules, &|| reason("ClusterRoleBinding", name, binding, subject)) {
                 return;
@@ -121,7 +125,7 @@ impl Rules {
         let bindings = GroupResource::new(GROUP, "clusterrolebindings");
         for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), String::new()), None) {
             let binding = self.parse(&bindings, &stored);
-            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, "")) else { continue };
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, tenant, "")) else { continue };
             let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
             if !show(&rules.rules, &|| reason("ClusterRoleBinding", stored.path.name(), &binding, subject)) {
                 return;
@@ -133,7 +137,8 @@ impl Rules {
         let bindings = GroupResource::new(GROUP, "rolebindings");
         for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), namespace.to_owned()), None) {
             let binding = self.parse(&bindings, &stored);
-            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, namespace)) else { continue };
+            let subject = binding.subjects.iter().find(|subject| subject.is(who, tenant, namespace));
+            let Some(subject) = subject else { continue };
             let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else { continue };
             let name = format!("{}/{namespace}", stored.path.name());
             if !show(&rules.rules, &|| reason("RoleBinding", &name, &binding, subject)) {
@@ -197,7 +202,22 @@ fn reason(kind: &str, name: &str, binding: &Parsed, subject: &Subject) -> String
 }
 
 impl Subject {
-    fn is(&self, who: &Identity, namespace: &str) -> bool {
+    /// Whether a tenant's binding is for someone. Names are the tenant's own; those of other tenants (of `system`, too)
+    /// are called `tenant:NAME:…`, so that nobody gets what is meant for somebody else of the same name.
+    fn is(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> bool {
+        let elsewhere = self.name.strip_prefix(ELSEWHERE).filter(|_| self.kind != "ServiceAccount");
+        match (&who.tenant, elsewhere) {
+            (Some(own), None) => own == tenant && self.names(who, namespace),
+            (Some(own), Some(rest)) => {
+                let name = rest.strip_prefix(own.as_str()).and_then(|rest| rest.strip_prefix(':'));
+                let named = |name: &str| Self { name: name.to_owned(), ..self.clone() }.names(who, "");
+                own != tenant && name.is_some_and(named)
+            }
+            (None, _) => false,
+        }
+    }
+
+    fn names(&self, who: &Identity, namespace: &str) -> bool {
         match self.kind.as_str() {
             "User" => self.name == who.user,
             "Group" => who.is_in(&self.name),

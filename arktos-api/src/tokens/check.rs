@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arktos_core::{TenantName, Timestamp};
 use serde_json::Value;
 
-use super::{ARKTOS, BINDABLE, KUBERNETES, key_of};
+use super::{ARKTOS, BINDABLE, KUBERNETES, Life, key_of};
 use crate::config::ApiConfig;
 use crate::identity::Identity;
 
@@ -25,7 +25,8 @@ pub(crate) struct Checked {
 /// # Errors
 /// A sentence that says why it does not count.
 pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Result<Checked, String> {
-    let (tenant, claims) = config.token_keys.verify(token).map_err(|why| why.to_string())?;
+    let life = |tenant| super::life(&config.engine, tenant);
+    let (Life { tenant, .. }, claims) = config.token_keys.verify(token, life).map_err(|why| why.to_string())?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if claims["iss"] != config.issuer {
         return Err("it is of another issuer".to_owned());
@@ -68,6 +69,7 @@ pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Re
         ],
         tenant: Some(tenant),
         extra: extra(&claims),
+        ..Identity::default()
     };
     Ok(Checked { identity, audiences })
 }
@@ -103,7 +105,7 @@ fn extra(claims: &Value) -> BTreeMap<String, Vec<String>> {
     let mut extra = BTreeMap::new();
     let mut add = |name: &str, value: &Value| {
         if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
-            extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value.to_owned()]);
+            extra.insert(format!("{}{name}", super::EXTRA), vec![value.to_owned()]);
         }
     };
     let whose = &claims[KUBERNETES];
@@ -112,6 +114,6 @@ fn extra(claims: &Value) -> BTreeMap<String, Vec<String>> {
         add(&format!("{kind}-uid"), &whose[kind]["uid"]);
     }
     let id = claims["jti"].as_str().map(|id| Value::from(format!("JTI={id}")));
-    add("credential-id", &id.unwrap_or_default());
+    add(super::CREDENTIAL_ID, &id.unwrap_or_default());
     extra
 }

@@ -28,7 +28,11 @@ pub(crate) fn answer(state: &State, head: &Head) -> Option<Result<Response<Body>
         TenantPart::Own | TenantPart::All => head.identity.tenant.clone().unwrap_or_else(TenantName::system),
     };
     let (kind, document) = if keys {
-        ("application/jwk-set+json", state.config.token_keys.public(&tenant))
+        let life = super::life(&state.config.engine, tenant);
+        (
+            "application/jwk-set+json",
+            life.map_or_else(|| json!({"keys": []}), |life| state.config.token_keys.public(&life)),
+        )
     } else {
         let place = if tenant.is_system() { String::new() } else { format!("/tenants/{tenant}") };
         let document = json!({

@@ -42,7 +42,9 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
         "aud": audiences, "iat": starts, "nbf": starts, "exp": starts + seconds, "jti": call.state.config.random.uid(),
         KUBERNETES: whose, ARKTOS: {"tenant": tenant.as_str()},
     });
-    let token = call.state.config.token_keys.sign(tenant, &claims);
+    let life = super::life(&call.state.config.engine, tenant.clone());
+    let life = life.ok_or_else(|| Status::not_found(&arktos_core::GroupResource::core("tenants"), tenant.as_str()))?;
+    let token = call.state.config.token_keys.sign(&life, &claims);
     if token.is_empty() {
         return Err(Status::internal("there is no key to sign tokens with"));
     }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 /// How many tenants' derived keys are kept at hand.
 const KEPT: usize = 4096;
 /// What separates these keys from any other use of the same secret.
-const DOMAIN: &[u8] = b"arktos service account token key 1";
+const DOMAIN: &[u8] = b"arktos service account token key 2";
 
 /// The secrets behind the keys that sign service account tokens: the first signs, and what any of them has signed
 /// counts. Cloning shares them, so that [`replace`](Self::replace) reaches every server that was made with them.
@@ -27,7 +27,17 @@ struct Shared {
     /// Written by whoever rotates the keys.
     secrets: RwLock<Vec<[u8; 32]>>,
     /// Written by whoever first needs a tenant's keys; emptied when the secrets change.
-    derived: RwLock<HashMap<TenantName, Arc<[Key]>>>,
+    derived: RwLock<HashMap<Life, Arc<[Key]>>>,
+}
+
+/// A tenant from its making to its end. One that is made anew under the name has other keys: who trusts the tokens of
+/// the old one, out in the world, does not trust the new one's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Life {
+    /// The tenant's name.
+    pub(crate) tenant: TenantName,
+    /// The uid of its object.
+    pub(crate) uid: String,
 }
 
 /// A tenant's key.
@@ -99,7 +109,7 @@ impl TokenKeys {
         self.0.derived.write().clear();
     }
 
-    fn of_tenant(&self, tenant: &TenantName) -> Arc<[Key]> {
+    fn of_tenant(&self, tenant: &Life) -> Arc<[Key]> {
         if let Some(keys) = self.0.derived.read().get(tenant) {
             return keys.clone();
         }
@@ -117,7 +127,7 @@ impl TokenKeys {
     }
 
     /// A token that says this, signed for a tenant. Empty when there is no key.
-    pub(crate) fn sign(&self, tenant: &TenantName, claims: &Value) -> String {
+    pub(crate) fn sign(&self, tenant: &Life, claims: &Value) -> String {
         let keys = self.of_tenant(tenant);
         let Some(key) = keys.first() else { return String::new() };
         let head = json!({"alg": "ES256", "kid": key.id});
@@ -127,11 +137,15 @@ impl TokenKeys {
         format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
     }
 
-    /// What a token says, and the tenant whose key has signed it.
+    /// What a token says, and the tenant whose key has signed it. `life` says which tenant of a name there is now.
     ///
     /// # Errors
     /// [`Unverified`]: nothing that it says counts.
-    pub(crate) fn verify(&self, token: &str) -> Result<(TenantName, Value), Unverified> {
+    pub(crate) fn verify(
+        &self,
+        token: &str,
+        life: impl Fn(TenantName) -> Option<Life>,
+    ) -> Result<(Life, Value), Unverified> {
         let (said, signature) = token.rsplit_once('.').ok_or(Unverified::Malformed)?;
         let (head, claims) = said.split_once('.').ok_or(Unverified::Malformed)?;
         let json = |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
@@ -141,6 +155,7 @@ impl TokenKeys {
             return Err(Unverified::Malformed);
         }
         let tenant = super::check::tenant_of(&claims).ok_or(Unverified::Malformed)?;
+        let tenant = life(tenant).ok_or(Unverified::UnknownSigner)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok();
         let signature = signature.and_then(|bytes| Signature::from_slice(&bytes).ok()).ok_or(Unverified::Malformed)?;
         let keys = self.of_tenant(&tenant);
@@ -151,7 +166,7 @@ impl TokenKeys {
     }
 
     /// What shows that a token is a tenant's: its public keys, as a JSON Web Key Set.
-    pub(crate) fn public(&self, tenant: &TenantName) -> Value {
+    pub(crate) fn public(&self, tenant: &Life) -> Value {
         let keys = self.of_tenant(tenant);
         let keys: Vec<Value> = keys.iter().map(Key::public).collect();
         json!({ "keys": keys })
@@ -167,13 +182,15 @@ impl std::fmt::Debug for TokenKeys {
 
 impl Key {
     /// A tenant's key: a number that only who has the secret can tell.
-    fn derive(secret: &[u8; 32], tenant: &TenantName) -> Option<Self> {
+    fn derive(secret: &[u8; 32], tenant: &Life) -> Option<Self> {
         // Nearly every number is a key; the next is taken where one is not.
         let signing = (0..=u8::MAX).find_map(|attempt| {
             let number = Sha256::new_with_prefix(secret)
                 .chain_update(DOMAIN)
                 .chain_update([attempt])
-                .chain_update(tenant.as_str())
+                .chain_update(tenant.tenant.as_str())
+                .chain_update("/")
+                .chain_update(&tenant.uid)
                 .finalize();
             SigningKey::from_slice(&number).ok()
         })?;
@@ -197,8 +214,13 @@ mod tests {
     use super::*;
     use arktos_store::clock::SeededRandom;
 
-    fn tenant(name: &str) -> TenantName {
-        TenantName::new(name).expect("a name")
+    fn tenant(name: &str) -> Life {
+        Life { tenant: TenantName::new(name).expect("a name"), uid: "1".to_owned() }
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // it stands for a look-up
+    fn life(tenant: TenantName) -> Option<Life> {
+        Some(Life { tenant, uid: "1".to_owned() })
     }
 
     fn claims(of: &str) -> Value {
@@ -209,23 +231,34 @@ mod tests {
     fn a_token_counts_only_as_it_was_signed_and_only_for_its_tenant() {
         let keys = TokenKeys::random(&SeededRandom::new(1));
         let token = keys.sign(&tenant("acme"), &claims("acme"));
-        assert_eq!(keys.verify(&token), Ok((tenant("acme"), claims("acme"))));
+        assert_eq!(keys.verify(&token, life), Ok((tenant("acme"), claims("acme"))));
         // The same words under another tenant's name, signed with this one's key.
         let stolen = keys.sign(&tenant("acme"), &claims("globex"));
-        assert_eq!(keys.verify(&stolen), Err(Unverified::UnknownSigner));
+        assert_eq!(keys.verify(&stolen, life), Err(Unverified::UnknownSigner));
         let (said, signature) = token.rsplit_once('.').expect("three parts");
         let (head, _) = said.split_once('.').expect("three parts");
         let other = URL_SAFE_NO_PAD.encode(json!({"sub": "root", "arktos.io": {"tenant": "acme"}}).to_string());
-        assert!(keys.verify(&format!("{head}.{other}.{signature}")).is_err());
+        assert!(keys.verify(&format!("{head}.{other}.{signature}"), life).is_err());
         for head in [json!({"alg": "none"}), json!({"alg": "HS256", "kid": "x"}), json!({})] {
             let head = URL_SAFE_NO_PAD.encode(head.to_string());
             let (_, claims) = said.split_once('.').expect("three parts");
-            assert!(keys.verify(&format!("{head}.{claims}.{signature}")).is_err());
-            assert!(keys.verify(&format!("{head}.{claims}.")).is_err());
+            assert!(keys.verify(&format!("{head}.{claims}.{signature}"), life).is_err());
+            assert!(keys.verify(&format!("{head}.{claims}."), life).is_err());
         }
         for nonsense in ["", ".", "..", "a.b.c", "💥.💥.💥"] {
-            assert_eq!(keys.verify(nonsense), Err(Unverified::Malformed), "{nonsense}");
+            assert_eq!(keys.verify(nonsense, life), Err(Unverified::Malformed), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_tenant_that_is_made_anew_has_new_keys() {
+        let keys = TokenKeys::random(&SeededRandom::new(1));
+        let old = keys.sign(&tenant("acme"), &claims("acme"));
+        let anew = |tenant| Some(Life { tenant, uid: "2".to_owned() });
+        assert_eq!(keys.verify(&old, anew), Err(Unverified::UnknownSigner));
+        assert_eq!(keys.verify(&old, |_| None), Err(Unverified::UnknownSigner));
+        let again = Life { uid: "2".to_owned(), ..tenant("acme") };
+        assert_ne!(keys.public(&tenant("acme"))["keys"][0]["kid"], keys.public(&again)["keys"][0]["kid"]);
     }
 
     #[test]
@@ -244,18 +277,18 @@ mod tests {
         let old = keys.sign(&tenant("acme"), &claims("acme"));
         let newer = TokenKeys::random(&SeededRandom::new(2)).to_file();
         keys.replace(&TokenKeys::parse(&format!("{newer}{}", keys.to_file())).expect("reads"));
-        assert!(shared.verify(&old).is_ok());
+        assert!(shared.verify(&old, life).is_ok());
         let new = shared.sign(&tenant("acme"), &claims("acme"));
         keys.replace(&TokenKeys::parse(&newer).expect("reads"));
-        assert_eq!(shared.verify(&old), Err(Unverified::UnknownSigner));
-        assert!(shared.verify(&new).is_ok());
+        assert_eq!(shared.verify(&old, life), Err(Unverified::UnknownSigner));
+        assert!(shared.verify(&new, life).is_ok());
     }
 
     #[test]
     fn a_key_file_reads_back_and_a_bad_one_is_not_repeated_in_the_fault() {
         let keys = TokenKeys::random(&SeededRandom::new(1));
         let read = TokenKeys::parse(&keys.to_file()).expect("reads");
-        assert!(read.verify(&keys.sign(&tenant("acme"), &claims("acme"))).is_ok());
+        assert!(read.verify(&keys.sign(&tenant("acme"), &claims("acme")), life).is_ok());
         let fault = TokenKeys::parse("c2VjcmV0").expect_err("too short").to_string();
         assert_eq!(fault, "line 1 is not 32 bytes in base64");
         assert!(TokenKeys::parse("# nothing\n").is_err());

@@ -32,7 +32,7 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
         return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
     }
     let generated = body.name().is_empty() && !body.str_at(&["metadata", "generateName"]).is_empty();
-    if !call.identity.is_in(COMPONENTS) {
+    if !(call.identity.is_system() && call.identity.is_in(COMPONENTS)) {
         body.notes.clear();
     }
     let mut tries = if generated { GENERATE_TRIES } else { 1 };
@@ -127,13 +127,7 @@ fn exists(call: &Call<'_>, key: &ObjectKey, found: &Stored) -> Status {
 pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
     body.set(&["apiVersion"], call.kind.type_meta.api_version.as_str());
     body.set(&["kind"], call.kind.type_meta.kind.as_str());
-    let tenant = body.remove(&["metadata", "tenant"]);
-    let tenant = tenant.as_ref().and_then(Value::as_str).unwrap_or("");
-    if call.kind.scope != Scope::Region && !tenant.is_empty() && tenant != call.one_tenant()?.as_str() {
-        return Err(Status::bad_request(
-            "the tenant of the provided object does not match the tenant sent on the request",
-        ));
-    }
+    agree(call, body.remove(&["metadata", "tenant"]).as_ref())?;
     if call.kind.scope != Scope::Namespace {
         body.remove(&["metadata", "namespace"]);
         return Ok(());
@@ -144,6 +138,20 @@ pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
     } else if namespace != call.namespace {
         let text = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Status::bad_request(text));
+    }
+    Ok(())
+}
+
+/// The tenant that a body says must be the one that is asked.
+///
+/// # Errors
+/// 400 when it is another one.
+pub(super) fn agree(call: &Call<'_>, said: Option<&Value>) -> Result<(), Status> {
+    let tenant = said.and_then(Value::as_str).unwrap_or("");
+    if call.kind.scope != Scope::Region && !tenant.is_empty() && tenant != call.one_tenant()?.as_str() {
+        return Err(Status::bad_request(
+            "the tenant of the provided object does not match the tenant sent on the request",
+        ));
     }
     Ok(())
 }

@@ -37,10 +37,16 @@ pub(crate) async fn patch(
 ///
 /// # Errors
 /// 400.
-pub(crate) fn read_config(bytes: &[u8]) -> Result<Value, Status> {
+pub(crate) fn read_config(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
     let refused = |why: String| Err(Status::bad_request(format!("error decoding YAML: {why}")));
     let kind = match yaml::parse(bytes) {
-        Ok(config @ Value::Object(_)) => return Ok(config),
+        Ok(mut config @ Value::Object(_)) => {
+            // As of any body: the tenant may be said, and must be the one that is asked.
+            let meta = config.get_mut("metadata").and_then(Value::as_object_mut);
+            let said = meta.and_then(|meta| meta.remove("tenant"));
+            super::create::agree(call, said.as_ref())?;
+            return Ok(config);
+        }
         Ok(Value::Null) => return Ok(Value::Object(Map::new())),
         Ok(Value::Array(_)) => "array",
         Ok(Value::String(_)) => "string",

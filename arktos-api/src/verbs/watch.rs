@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{Revision, Status};
+use arktos_core::{Revision, Status, Timestamp};
 use arktos_store::client::WatchListEvent;
 use arktos_store::{Clock, Delivery, ListWatch, WatchError};
 use futures::future::{BoxFuture, Either, select};
@@ -13,6 +13,7 @@ use futures::stream::{self, Stream};
 use super::read;
 use crate::call::{Call, read_fault};
 use crate::query::ReadOptions;
+use crate::standing::Standing;
 
 /// How often a quiet watch is told how far it has come.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -30,13 +31,15 @@ pub(crate) enum Frame {
     Fault(Box<Status>),
 }
 
-/// Opens a watch. Faults that upstream sends inside the stream come as frames.
+/// Opens a watch. Faults that upstream sends inside the stream come as frames. Where it is given, `standing` is asked
+/// again every minute, and ends the watch when it says no.
 ///
 /// # Errors
 /// For options that make no sense.
 pub(crate) async fn watch(
     call: &Call<'_>,
     options: &ReadOptions,
+    standing: Option<Standing>,
 ) -> Result<impl Stream<Item = Frame> + Send + 'static, Status> {
     let selection = read::selection(call, options)?;
     let wanted = match options.version.as_str() {
@@ -62,8 +65,10 @@ pub(crate) async fn watch(
         marks_end: options.send_initial_events == Some(true) && options.bookmarks,
         end: clock.sleep(lasts),
         tick: clock.sleep(BOOKMARK_EVERY),
+        asks_at: clock.now().later(BOOKMARK_EVERY),
         clock,
         state: Progress::Live,
+        standing,
     };
     let at_state = match wanted {
         None => Some(engine.latest().await.map_err(|error| read_fault(&error))?),
@@ -105,6 +110,9 @@ struct Watcher {
     tick: BoxFuture<'static, ()>,
     clock: Arc<dyn Clock>,
     state: Progress,
+    standing: Option<Standing>,
+    /// When that is asked next.
+    asks_at: Timestamp,
 }
 
 #[derive(PartialEq, Eq)]
@@ -128,6 +136,10 @@ impl Watcher {
             }
             if self.state == Progress::Ended {
                 return None;
+            }
+            if let Err(refused) = self.ask_again() {
+                self.state = Progress::Ended;
+                return Some(Frame::Fault(Box::new(refused)));
             }
             let source = self.source.as_mut()?;
             let woken = {
@@ -159,6 +171,17 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Asks, once a minute, whether this may go on: also where there is always something to tell.
+    fn ask_again(&mut self) -> Result<(), Status> {
+        let Some(standing) = &self.standing else { return Ok(()) };
+        let now = self.clock.now();
+        if now < self.asks_at {
+            return Ok(());
+        }
+        self.asks_at = now.later(BOOKMARK_EVERY);
+        standing.check()
     }
 
     fn bookmark(&mut self) {

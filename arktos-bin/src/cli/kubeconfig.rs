@@ -22,6 +22,10 @@ pub struct KubeconfigArgs {
     /// The tenant the user belongs to; without one, the user is the region's
     #[arg(long, value_name = "NAME", value_parser = TenantName::new)]
     pub tenant: Option<TenantName>,
+    /// The uid of the tenant, as `kubectl get tenant NAME -o jsonpath={.metadata.uid}` prints it: the credential then
+    /// ends with that tenant, and is not good for another one that is later made under its name
+    #[arg(long, value_name = "UID", requires = "tenant")]
+    pub tenant_uid: Option<String>,
     /// The user's name
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub user: String,
@@ -44,7 +48,11 @@ pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
     let authority = Authority::open(&args.pki_dir).map_err(|error| error.to_string())?;
     let of_the_region = args.component || (args.tenant.is_none() && args.group.is_none());
     let group = if of_the_region { Some(arktos_api::identity::MASTERS.to_owned()) } else { args.group.clone() };
-    let subject = Subject { user: args.user.clone(), tenant: args.tenant.as_ref().map(ToString::to_string), group };
+    let tenant = args.tenant.as_ref().map(|tenant| match &args.tenant_uid {
+        Some(uid) => format!("{tenant}:{uid}"),
+        None => tenant.to_string(),
+    });
+    let subject = Subject { user: args.user.clone(), tenant, group };
     let credential = authority.client(&subject).map_err(|error| error.to_string())?;
     let server = match &args.tenant {
         Some(tenant) => format!("{}/tenants/{tenant}", args.server.trim_end_matches('/')),

@@ -108,7 +108,9 @@ fn write_identity(headers: &mut HeaderMap, identity: &Identity) -> Result<(), St
         headers.append(REMOTE_GROUP, value(group)?);
     }
     if let Some(tenant) = &identity.tenant {
-        headers.insert(REMOTE_TENANT, value(tenant.as_str())?);
+        let of = &identity.tenant_uid;
+        let tenant = if of.is_empty() { tenant.to_string() } else { format!("{tenant}:{of}") };
+        headers.insert(REMOTE_TENANT, value(&tenant)?);
     }
     Ok(())
 }

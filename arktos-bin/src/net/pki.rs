@@ -23,7 +23,8 @@ const AUTHORITY_VALID_DAYS: i64 = 3650;
 pub struct Subject {
     /// The user: the certificate's common name.
     pub user: String,
-    /// The tenant the user belongs to; absent for users of the region, who are in tenant `system`.
+    /// The tenant the user belongs to, as `NAME` or `NAME:UID`; absent for users of the region, who are in tenant
+    /// `system`.
     pub tenant: Option<String>,
     /// The user's group, if any. (The certificates made here hold one: the library that writes them keeps one value of
     /// each attribute. Certificates from elsewhere may hold any number.)
@@ -199,6 +200,29 @@ mod tests {
         assert_eq!(first.certificate(), again.certificate());
         let mode = fs::metadata(directory.path().join("ca.key")).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_certificate_names_its_tenant_and_which_one_of_the_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("made");
+        let identify = arktos_api::authenticator(arktos_api::TokenTable::default(), false);
+        for (tenant, name, uid) in [("acme", "acme", ""), ("acme:77-1", "acme", "77-1")] {
+            let subject =
+                Subject { user: "alice".to_owned(), tenant: Some(tenant.to_owned()), group: Some("dev".to_owned()) };
+            let credential = authority.client(&subject).expect("made");
+            let der = pem_bytes(&credential.certificate);
+            let mut parts = http::Request::new(()).into_parts().0;
+            parts.extensions.insert(arktos_api::PeerCertificate(der));
+            let identity = identify(&parts).expect("known");
+            assert_eq!(identity.tenant.as_ref().map(arktos_core::TenantName::as_str), Some(name));
+            assert_eq!((identity.tenant_uid.as_str(), identity.user.as_str()), (uid, "alice"));
+        }
+    }
+
+    fn pem_bytes(pem: &str) -> Vec<u8> {
+        use rustls::pki_types::pem::PemObject;
+        rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate").to_vec()
     }
 
     #[test]

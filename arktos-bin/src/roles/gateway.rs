@@ -165,9 +165,9 @@ impl Gateway {
         let tenant_of_identity = || identity.as_ref().and_then(|identity| identity.tenant.clone());
         let backend = match destination {
             Destination::Hosts => self.manager()?,
-            Destination::Tenant(tenant) => self.partition(&tenant)?,
+            Destination::Tenant(tenant) => self.partition_for(&tenant, identity.as_ref())?,
             Destination::Identity => match tenant_of_identity() {
-                Some(tenant) => self.partition(tenant.as_str())?,
+                Some(tenant) => self.partition_for(tenant.as_str(), identity.as_ref())?,
                 None => shared.partitions[0].clone(),
             },
             Destination::AllTenants if shared.partitions.len() > 1 => {
@@ -188,6 +188,19 @@ impl Gateway {
         Ok((backend, Request::from_parts(parts, body), identity))
     }
 
+    /// The partition that answers who asks about a tenant. Whether there is such a tenant, only the region's own are
+    /// told: for anybody else the partition that they belong to refuses what is not theirs, there or not.
+    fn partition_for(&self, tenant: &str, identity: Option<&Identity>) -> Result<Backend, Status> {
+        let found = self.partition(tenant);
+        match identity.filter(|identity| found.is_err() && !is_of_the_region(identity)) {
+            Some(identity) => {
+                let own = identity.tenant.as_ref().and_then(|own| self.partition(own.as_str()).ok());
+                Ok(own.unwrap_or_else(|| self.0.partitions[0].clone()))
+            }
+            None => found,
+        }
+    }
+
     fn partition(&self, tenant: &str) -> Result<Backend, Status> {
         if tenant == TenantName::SYSTEM {
             return Ok(self.0.partitions[0].clone()); // each partition has its own; the first stands for the region's
@@ -203,6 +216,11 @@ impl Gateway {
             _ => Ok(self.0.partitions[0].clone()),
         }
     }
+}
+
+/// Whether somebody is one of the region's own users, and said who it is.
+fn is_of_the_region(identity: &Identity) -> bool {
+    identity.is_system() && !identity.is_in("system:unauthenticated")
 }
 
 /// The body of a request on its way to a backend.
@@ -333,6 +351,49 @@ pub fn refuse(status: &Status) -> Response<GatewayBody> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two partitions; the first has `acme`, the second `globex`, and nobody has any other.
+    struct Two;
+
+    impl Directory for Two {
+        fn find(&self, tenant: &str) -> Option<usize> {
+            ["acme", "globex"].iter().position(|known| *known == tenant)
+        }
+
+        fn place(&self, _: &str) -> usize {
+            0
+        }
+    }
+
+    fn server(seed: u64) -> ApiServer {
+        use arktos_store::clock::{ManualClock, SeededRandom};
+        let clock = Arc::new(ManualClock::new(arktos_core::Timestamp::from_micros(0)));
+        let engine = arktos_store::Engine::memory(clock.clone());
+        ApiServer::new(arktos_api::ApiConfig::new(engine, clock, Arc::new(SeededRandom::new(seed))))
+    }
+
+    #[test]
+    fn whether_there_is_a_tenant_is_not_told() {
+        let partitions = vec![Backend::Local(server(1)), Backend::Local(server(2))];
+        let identify: Identify = Arc::new(|parts| Ok(parts.extensions.get::<Identity>().cloned().unwrap_or_default()));
+        let gateway = Gateway::new(partitions, vec![Backend::Local(server(3))], Two, identify);
+        let ask = |identity: &Identity, tenant: &str| {
+            let path = format!("/tenants/{tenant}/api/v1/namespaces/default/secrets");
+            let mut request = Request::get(path).body(Full::new(Bytes::new())).expect("a request");
+            request.extensions_mut().insert(identity.clone());
+            let answer = futures::executor::block_on(gateway.clone().answer(request));
+            let code = answer.status().as_u16();
+            let body = futures::executor::block_on(answer.into_body().collect()).expect("a body").to_bytes();
+            (code, String::from_utf8_lossy(&body).replace(tenant, "…"))
+        };
+        let globex = Identity::user("carol", &["system:masters"], &TenantName::new("globex").expect("a name"));
+        for identity in [globex, Identity::anonymous()] {
+            let (there, nobody) = (ask(&identity, "acme"), ask(&identity, "nobody"));
+            assert_eq!(there.0, 403, "{}", there.1);
+            assert_eq!(there, nobody);
+        }
+        assert_eq!(ask(&Identity::system_component("root"), "nobody").0, 404);
+    }
 
     #[test]
     fn paths_decide_where_requests_go() {

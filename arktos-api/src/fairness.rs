@@ -1,0 +1,263 @@
+//! Fairness between tenants: how many requests are worked on at a time, and whose turn it is.
+//!
+//! | question | where |
+//! |---|---|
+//! | how many, of whom | [`Fairness`] |
+//! | whose turn is it | `machine`, which knows neither time nor tasks |
+//! | how much work is a request | `work` |
+//!
+//! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
+//! many objects. Where there are none left it waits with others of its tenant, and tenants take turns by the work they
+//! have been given. A watch takes seats only until it is open; after that it is counted by itself.
+
+mod machine;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::{Reason, Status};
+use arktos_store::Clock;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use parking_lot::Mutex;
+
+use crate::identity::Identity;
+use machine::{Arrival, Machine, Ticket};
+
+pub(crate) use work::seats;
+
+/// How many requests are worked on and wait, in all and of one tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fairness {
+    /// The seats of requests that are worked on at a time. Default: 600, as many as upstream works on.
+    pub seats: u32,
+    /// The seats that one tenant can have, however idle the others are: what is left lets somebody else in at once.
+    /// Default: 150.
+    pub seats_per_tenant: u32,
+    /// How many requests of a tenant wait for seats. One more is refused. Default: 500.
+    pub queue_per_tenant: u32,
+    /// How many requests of all tenants wait. Default: 20,000.
+    pub queue: u32,
+    /// How long a request waits before it is refused. Default: 15 seconds.
+    pub longest_wait: Duration,
+    /// How many watches a tenant has open at a time. Default: 10,000.
+    pub watches_per_tenant: u32,
+}
+
+impl Default for Fairness {
+    fn default() -> Self {
+        Self {
+            seats: 600,
+            seats_per_tenant: 150,
+            queue_per_tenant: 500,
+            queue: 20_000,
+            longest_wait: Duration::from_secs(15),
+            watches_per_tenant: 10_000,
+        }
+    }
+}
+
+/// Whose requests take turns with each other: a tenant's, or those of nobody in particular.
+pub(crate) type Flow = Arc<str>;
+
+/// The flow of someone's requests; absent for those of the region's own components, which wait for nobody.
+pub(crate) fn flow(identity: &Identity) -> Option<Flow> {
+    if identity.is_component() {
+        return None;
+    }
+    // Whoever comes without credentials does not take the place of the region's users, whose tenant it is said to be
+    // in.
+    let nobody = identity.is_in("system:unauthenticated");
+    Some(identity.tenant.as_ref().filter(|_| !nobody).map_or_else(|| "".into(), |tenant| tenant.as_str().into()))
+}
+
+/// Who works and who waits. Cloning it shares it.
+#[derive(Clone)]
+pub(crate) struct Turns(Arc<Shared>);
+
+struct Shared {
+    config: Fairness,
+    clock: Arc<dyn Clock>,
+    /// Written by whoever comes, goes, or gives up.
+    state: Mutex<State>,
+}
+
+struct State {
+    machine: Machine,
+    /// Who is told when it is their turn.
+    waiting: HashMap<Ticket, oneshot::Sender<Permit>>,
+}
+
+/// Seats that somebody has. They are given back when it is dropped.
+pub(crate) struct Permit {
+    turns: Turns,
+    flow: Flow,
+    seats: u32,
+}
+
+/// A watch that is open. It is counted until this is dropped.
+pub(crate) struct OpenWatch {
+    turns: Turns,
+    flow: Flow,
+}
+
+/// A place in the queue, left when it is dropped.
+struct Place<'a> {
+    turns: &'a Turns,
+    flow: &'a Flow,
+    ticket: Ticket,
+}
+
+impl Turns {
+    pub(crate) fn new(config: Fairness, clock: Arc<dyn Clock>) -> Self {
+        let state = State { machine: Machine::new(config), waiting: HashMap::new() };
+        Self(Arc::new(Shared { config, clock, state: Mutex::new(state) }))
+    }
+
+    /// Waits for seats.
+    ///
+    /// # Errors
+    /// 429 when too many wait already, or the turn does not come in time.
+    pub(crate) async fn take(&self, flow: &Flow, seats: u32) -> Result<Permit, Status> {
+        let (ticket, told) = {
+            let mut state = self.0.state.lock();
+            match state.machine.arrive(flow, seats) {
+                Arrival::Runs(seats) => return Ok(Permit { turns: self.clone(), flow: flow.clone(), seats }),
+                Arrival::Refused => return Err(refused()),
+                Arrival::Waits(ticket) => {
+                    let (tell, told) = oneshot::channel();
+                    state.waiting.insert(ticket, tell);
+                    (ticket, told)
+                }
+            }
+        };
+        let place = Place { turns: self, flow, ticket };
+        let outcome = match select(told, self.0.clock.sleep(self.0.config.longest_wait)).await {
+            Either::Left((Ok(permit), _)) => Ok(permit),
+            _ => Err(refused()),
+        };
+        drop(place);
+        outcome
+    }
+
+    /// Counts a watch.
+    ///
+    /// # Errors
+    /// 429 when the tenant has too many.
+    pub(crate) fn open_watch(&self, flow: &Flow) -> Result<OpenWatch, Status> {
+        let opened = self.0.state.lock().machine.open_watch(flow);
+        let many = || {
+            let most = self.0.config.watches_per_tenant;
+            let text = format!("the tenant has {most} watches open, which is as many as it may: close some");
+            Status::failure(Reason::TooManyRequests, text).retry_after(5)
+        };
+        if opened { Ok(OpenWatch { turns: self.clone(), flow: flow.clone() }) } else { Err(many()) }
+    }
+
+    /// Tells those whose turn has come.
+    fn tell(told: Vec<(Permit, oneshot::Sender<Permit>)>) {
+        for (permit, tell) in told {
+            // Whoever has stopped waiting drops it, and that gives the seats back. No lock is held here.
+            drop(tell.send(permit));
+        }
+    }
+
+    /// Changes who works and waits, and tells those whose turn has come by it.
+    fn change(&self, change: impl FnOnce(&mut State) -> Vec<machine::Turn>) {
+        let told = {
+            let mut state = self.0.state.lock();
+            let turns = change(&mut state);
+            let mut told = Vec::with_capacity(turns.len());
+            for turn in turns {
+                if let Some(tell) = state.waiting.remove(&turn.ticket) {
+                    told.push((Permit { turns: self.clone(), flow: turn.flow, seats: turn.seats }, tell));
+                }
+            }
+            told
+        };
+        Self::tell(told);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.turns.change(|state| state.machine.leave(&self.flow, self.seats));
+    }
+}
+
+impl Drop for OpenWatch {
+    fn drop(&mut self) {
+        self.turns.0.state.lock().machine.close_watch(&self.flow);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turns.change(|state| match state.waiting.remove(&self.ticket) {
+            Some(_) => state.machine.give_up(self.flow, self.ticket),
+            None => Vec::new(),
+        });
+    }
+}
+
+/// 429 in upstream's words.
+fn refused() -> Status {
+    Status::failure(Reason::TooManyRequests, "too many requests, please try again later.").retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arktos_core::Timestamp;
+    use arktos_store::clock::ManualClock;
+    use futures::FutureExt;
+
+    fn turns() -> (Turns, ManualClock) {
+        let clock = ManualClock::new(Timestamp::parse("2026-01-01T00:00:00Z").expect("a moment"));
+        let config = Fairness { seats: 2, seats_per_tenant: 2, queue_per_tenant: 2, ..Fairness::default() };
+        (Turns::new(config, Arc::new(clock.clone())), clock)
+    }
+
+    #[test]
+    fn who_waits_is_told_when_seats_are_given_back() {
+        let (turns, _) = turns();
+        let flow: Flow = "acme".into();
+        let first = turns.take(&flow, 2).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1));
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = second.now_or_never().expect("at once").expect("a permit");
+        drop(second);
+        assert!(turns.0.state.lock().machine.is_idle());
+    }
+
+    #[test]
+    fn who_stops_waiting_leaves_the_queue_and_seats_that_were_given_to_it_are_given_on() {
+        let (turns, _) = turns();
+        let flow: Flow = "acme".into();
+        let first = turns.take(&flow, 2).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1));
+        assert!(second.as_mut().now_or_never().is_none());
+        let mut third = Box::pin(turns.take(&flow, 2));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(first); // the second has its turn, and does not know yet
+        drop(second);
+        assert!(third.now_or_never().expect("at once").is_ok());
+        assert!(turns.0.state.lock().machine.is_idle());
+    }
+
+    #[test]
+    fn whose_turn_does_not_come_in_time_is_refused() {
+        let (turns, clock) = turns();
+        let flow: Flow = "acme".into();
+        let _first = turns.take(&flow, 2).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1));
+        assert!(second.as_mut().now_or_never().is_none());
+        clock.advance(Duration::from_secs(16));
+        let refused = second.now_or_never().expect("at once").map(drop).expect_err("refused");
+        assert_eq!((refused.code, refused.details.map(|details| details.retry_after_seconds)), (429, Some(1)));
+        assert!(turns.0.state.lock().waiting.is_empty());
+    }
+}

@@ -1,0 +1,334 @@
+//! Who works, who waits, whose turn is next: counts and queues, and nothing that knows of time or tasks.
+//!
+//! Turns go by start-time fair queueing. Virtual time is counted in seats. A request's tag is where its tenant's last
+//! one ended, or now if that is past; the smallest tag is next. So a tenant that has asked for much stands behind one
+//! that has asked for little, and none can save up:
+//!
+//! ```text
+//!  seats: 1      noisy asks n1 n2 n3 n4, then quiet asks q1
+//!  tags          n1=0 (works)  n2=1  n3=2  n4=3   q1=0
+//!  turns         n1  q1  n2  n3  n4
+//! ```
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::{Fairness, Flow};
+
+/// A request that waits.
+pub(super) type Ticket = u64;
+
+/// What becomes of a request that comes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It has these seats.
+    Runs(u32),
+    /// It waits.
+    Waits(Ticket),
+    /// Too many wait already.
+    Refused,
+}
+
+/// A request whose turn has come: it has its seats.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) ticket: Ticket,
+    pub(super) flow: Flow,
+    pub(super) seats: u32,
+}
+
+/// Who works and who waits.
+pub(super) struct Machine {
+    config: Fairness,
+    /// Seats taken.
+    taken: u32,
+    /// Requests that wait.
+    queued: u32,
+    /// The tag of the request that was let in last.
+    now: u64,
+    next: Ticket,
+    /// Flows that have anything, or have had more than their share lately.
+    flows: HashMap<Flow, State>,
+    /// The first in line of each flow that may have more seats, by tag.
+    ready: BTreeMap<(u64, Ticket), Flow>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: u32,
+    watches: u32,
+    waiting: VecDeque<Waiting>,
+    /// Where the last request ends in virtual time.
+    end: u64,
+    /// Under what it stands in `ready`.
+    place: Option<(u64, Ticket)>,
+}
+
+struct Waiting {
+    ticket: Ticket,
+    seats: u32,
+    tag: u64,
+}
+
+impl Machine {
+    pub(super) fn new(config: Fairness) -> Self {
+        let (flows, ready) = (HashMap::new(), BTreeMap::new());
+        Self { config, taken: 0, queued: 0, now: 0, next: 0, flows, ready }
+    }
+
+    /// A request comes. It never asks for more seats than one flow may have.
+    pub(super) fn arrive(&mut self, flow: &Flow, seats: u32) -> Arrival {
+        let seats = seats.clamp(1, self.config.seats_per_tenant.min(self.config.seats).max(1));
+        let state = self.flows.entry(flow.clone()).or_default();
+        let fits = state.taken + seats <= self.config.seats_per_tenant.max(1);
+        let tag = state.end.max(self.now);
+        if self.ready.is_empty() && state.waiting.is_empty() && fits && self.taken + seats <= self.config.seats.max(1) {
+            (state.taken, state.end) = (state.taken + seats, tag + u64::from(seats));
+            self.taken += seats;
+            self.now = tag;
+            return Arrival::Runs(seats);
+        }
+        if self.queued >= self.config.queue || state.waiting.len() >= self.config.queue_per_tenant as usize {
+            self.forget(flow);
+            return Arrival::Refused;
+        }
+        let ticket = self.next;
+        self.next += 1;
+        state.end = tag + u64::from(seats);
+        state.waiting.push_back(Waiting { ticket, seats, tag });
+        self.queued += 1;
+        self.line_up(flow);
+        Arrival::Waits(ticket)
+    }
+
+    /// Seats are given back. Gives those whose turn it is now.
+    pub(super) fn leave(&mut self, flow: &Flow, seats: u32) -> Vec<Turn> {
+        self.taken -= seats;
+        if let Some(state) = self.flows.get_mut(flow) {
+            state.taken -= seats;
+        }
+        self.line_up(flow);
+        self.next_turns(flow)
+    }
+
+    /// A request waits no longer. Gives those whose turn it is now that it does not stand before them.
+    pub(super) fn give_up(&mut self, flow: &Flow, ticket: Ticket) -> Vec<Turn> {
+        if let Some(state) = self.flows.get_mut(flow) {
+            let before = state.waiting.len();
+            state.waiting.retain(|waiting| waiting.ticket != ticket);
+            self.queued -= u32::try_from(before - state.waiting.len()).unwrap_or(0);
+        }
+        self.line_up(flow);
+        self.next_turns(flow)
+    }
+
+    /// Counts a watch; not one more than a flow may have.
+    pub(super) fn open_watch(&mut self, flow: &Flow) -> bool {
+        let state = self.flows.entry(flow.clone()).or_default();
+        let opens = state.watches < self.config.watches_per_tenant;
+        state.watches += u32::from(opens);
+        self.forget(flow);
+        opens
+    }
+
+    pub(super) fn close_watch(&mut self, flow: &Flow) {
+        if let Some(state) = self.flows.get_mut(flow) {
+            state.watches -= 1;
+        }
+        self.forget(flow);
+    }
+
+    /// Whether nobody works or waits.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.taken == 0 && self.queued == 0 && self.ready.is_empty() && self.flows.values().all(State::is_idle)
+    }
+
+    fn next_turns(&mut self, left: &Flow) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        while let Some((&(tag, ticket), flow)) = self.ready.first_key_value() {
+            let flow = flow.clone();
+            let Some(state) = self.flows.get_mut(&flow) else { break };
+            // Who is next waits for all the seats it needs: who needs fewer does not pass it by.
+            let Some(waiting) = state.waiting.front().filter(|first| self.taken + first.seats <= self.config.seats)
+            else {
+                break;
+            };
+            let seats = waiting.seats;
+            state.waiting.pop_front();
+            state.taken += seats;
+            self.taken += seats;
+            self.queued -= 1;
+            self.now = self.now.max(tag);
+            self.line_up(&flow);
+            turns.push(Turn { ticket, flow, seats });
+        }
+        self.forget(left);
+        turns
+    }
+
+    /// Puts the first in line of a flow where it belongs, now that something of the flow has changed.
+    fn line_up(&mut self, flow: &Flow) {
+        let Some(state) = self.flows.get_mut(flow) else { return };
+        if let Some(place) = state.place.take() {
+            self.ready.remove(&place);
+        }
+        let may = |first: &&Waiting| state.taken + first.seats <= self.config.seats_per_tenant.max(1);
+        if let Some(first) = state.waiting.front().filter(may) {
+            let place = (first.tag, first.ticket);
+            state.place = Some(place);
+            self.ready.insert(place, flow.clone());
+        }
+    }
+
+    /// Forgets what an idle flow has had once nobody else is behind it; with nobody at work, what all have had.
+    fn forget(&mut self, flow: &Flow) {
+        let now = self.now;
+        if self.taken == 0 && self.queued == 0 {
+            self.flows.retain(|_, state| !state.is_idle());
+        } else if self.flows.get(flow).is_some_and(|state| state.is_idle() && state.end <= now) {
+            self.flows.remove(flow);
+        }
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.taken == 0 && self.watches == 0 && self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(name: &str) -> Flow {
+        name.into()
+    }
+
+    fn machine(seats: u32, per_tenant: u32, queue: u32) -> Machine {
+        let config = Fairness {
+            seats,
+            seats_per_tenant: per_tenant,
+            queue_per_tenant: queue,
+            watches_per_tenant: 3,
+            ..Fairness::default()
+        };
+        Machine::new(config)
+    }
+
+    fn names(turns: &[Turn]) -> Vec<&str> {
+        turns.iter().map(|turn| &*turn.flow).collect()
+    }
+
+    #[test]
+    fn who_has_asked_for_little_is_next() {
+        let mut machine = machine(1, 1, 10);
+        let (noisy, quiet) = (flow("noisy"), flow("quiet"));
+        assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        for _ in 0..3 {
+            assert!(matches!(machine.arrive(&noisy, 1), Arrival::Waits(_)));
+        }
+        assert!(matches!(machine.arrive(&quiet, 1), Arrival::Waits(_)));
+        let mut order = Vec::new();
+        let mut works = noisy;
+        for _ in 0..4 {
+            let turns = machine.leave(&works, 1);
+            works = turns[0].flow.clone();
+            order.extend(turns.into_iter().map(|turn| turn.flow.to_string()));
+        }
+        assert_eq!(order, ["quiet", "noisy", "noisy", "noisy"]);
+        machine.leave(&works, 1);
+        assert!(machine.is_idle() && machine.flows.is_empty());
+    }
+
+    /// Both always have more to ask: each is served the same number of seats, whatever one request costs.
+    #[test]
+    fn tenants_that_ask_for_all_they_can_get_the_same_work_done() {
+        let mut machine = machine(8, 8, 1000);
+        let (wide, narrow) = (flow("wide"), flow("narrow"));
+        let mut at_work: VecDeque<(Flow, u32)> = VecDeque::new();
+        let mut served: HashMap<Flow, u32> = HashMap::new();
+        let ask = |machine: &mut Machine, at_work: &mut VecDeque<(Flow, u32)>, flow: &Flow, seats| {
+            if let Arrival::Runs(seats) = machine.arrive(flow, seats) {
+                at_work.push_back((flow.clone(), seats));
+            }
+        };
+        for _ in 0..50 {
+            ask(&mut machine, &mut at_work, &wide, 4);
+            (0..4).for_each(|_| ask(&mut machine, &mut at_work, &narrow, 1));
+        }
+        for _ in 0..100 {
+            let Some((flow, seats)) = at_work.pop_front() else { break };
+            *served.entry(flow.clone()).or_default() += seats;
+            let turns = machine.leave(&flow, seats);
+            at_work.extend(turns.into_iter().map(|turn| (turn.flow, turn.seats)));
+            assert!(machine.taken <= 8);
+        }
+        let (wide, narrow) = (served[&wide], served[&narrow]);
+        assert!(wide.abs_diff(narrow) <= 8, "wide {wide}, narrow {narrow}");
+    }
+
+    #[test]
+    fn one_tenant_leaves_seats_for_others_and_its_queue_is_bounded() {
+        let mut machine = machine(10, 6, 3);
+        let (noisy, quiet) = (flow("noisy"), flow("quiet"));
+        for _ in 0..6 {
+            assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        }
+        for _ in 0..3 {
+            assert!(matches!(machine.arrive(&noisy, 1), Arrival::Waits(_)));
+        }
+        assert_eq!(machine.arrive(&noisy, 1), Arrival::Refused);
+        for _ in 0..4 {
+            assert_eq!(machine.arrive(&quiet, 1), Arrival::Runs(1));
+        }
+        assert!(matches!(machine.arrive(&quiet, 1), Arrival::Waits(_)));
+        // The one has waited for longer, and then has all that it may.
+        assert_eq!(names(&machine.leave(&noisy, 1)), ["noisy"]);
+        assert_eq!(names(&machine.leave(&quiet, 1)), ["quiet"]);
+    }
+
+    #[test]
+    fn what_needs_many_seats_is_not_passed_by_for_ever() {
+        let mut machine = machine(4, 4, 100);
+        let (list, gets) = (flow("list"), flow("gets"));
+        for _ in 0..4 {
+            assert_eq!(machine.arrive(&gets, 1), Arrival::Runs(1));
+        }
+        assert!(matches!(machine.arrive(&list, 4), Arrival::Waits(_)));
+        assert!(matches!(machine.arrive(&gets, 1), Arrival::Waits(_)));
+        for _ in 0..3 {
+            assert!(machine.leave(&gets, 1).is_empty());
+        }
+        assert_eq!(names(&machine.leave(&gets, 1)), ["list"]);
+        assert_eq!(names(&machine.leave(&list, 4)), ["gets"]);
+    }
+
+    #[test]
+    fn who_gives_up_lets_the_next_one_in() {
+        let mut machine = machine(4, 4, 100);
+        let (list, gets) = (flow("list"), flow("gets"));
+        assert_eq!(machine.arrive(&gets, 2), Arrival::Runs(2));
+        let Arrival::Waits(ticket) = machine.arrive(&list, 4) else { panic!("it waits") };
+        assert!(matches!(machine.arrive(&gets, 1), Arrival::Waits(_)));
+        assert_eq!(names(&machine.give_up(&list, ticket)), ["gets"]);
+        assert_eq!(machine.queued, 0);
+    }
+
+    #[test]
+    fn a_tenant_has_so_many_watches_and_no_more() {
+        let mut machine = machine(4, 4, 4);
+        let acme = flow("acme");
+        for _ in 0..3 {
+            assert!(machine.open_watch(&acme));
+        }
+        assert!(!machine.open_watch(&acme));
+        assert!(machine.open_watch(&flow("umbra")));
+        machine.close_watch(&acme);
+        assert!(machine.open_watch(&acme));
+        for flow in [&acme, &acme, &acme, &flow("umbra")] {
+            machine.close_watch(flow);
+        }
+        assert!(machine.flows.is_empty(), "nothing is kept of who has nothing");
+    }
+}

@@ -1,0 +1,58 @@
+//! How much work a request is, in seats.
+
+use std::ops::ControlFlow;
+
+use arktos_core::{Scope, TenantName};
+use arktos_store::Within;
+
+use crate::request::{ResourceInfo, TenantPart};
+use crate::resource::Verb;
+use crate::server::{Head, State};
+
+/// The objects that one seat is for.
+const OBJECTS_A_SEAT: u32 = 100;
+/// The most seats that a request takes, as upstream has it.
+const MOST: u32 = 10;
+
+/// The seats that a request takes: one, and for what reads many objects one more for every hundred.
+pub(crate) fn seats(state: &State, head: &Head) -> u32 {
+    let Some(resource) = &head.info.resource else { return 1 };
+    let verb = Verb::of(&head.method, !resource.name.is_empty(), &head.query);
+    let reads_many = matches!(verb, Some(Verb::List | Verb::Watch | Verb::DeleteCollection));
+    // A watch that goes on from where another one ended reads nothing first.
+    let goes_on = verb == Some(Verb::Watch) && !matches!(head.query.get("resourceVersion"), "" | "0");
+    if !reads_many || (goes_on && !head.query.flag("sendInitialEvents")) {
+        return 1;
+    }
+    let limit = head.query.get("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(u32::MAX);
+    let most = limit.min(OBJECTS_A_SEAT * (MOST - 1));
+    1 + (objects(state, head, resource, most) / OBJECTS_A_SEAT).min(MOST - 1)
+}
+
+/// How many objects there are to read, counted up to a number.
+fn objects(state: &State, head: &Head, resource: &ResourceInfo, most: u32) -> u32 {
+    let tenant = match &head.info.tenant {
+        TenantPart::Named(tenant) => Some(tenant),
+        TenantPart::Own => head.identity.tenant.as_ref(),
+        TenantPart::All => None,
+    };
+    // Of another tenant's objects not even the number is looked at: the answer will be that they may not.
+    if !head.identity.is_system() && tenant != head.identity.tenant.as_ref() {
+        return 0;
+    }
+    let known = tenant.cloned().unwrap_or_else(TenantName::system);
+    let Some(kind) = state.kinds.find(&known, &resource.group, &resource.version, &resource.resource) else { return 0 };
+    let within = match (tenant, kind.scope) {
+        (_, Scope::Region) | (None, _) => Within::Everywhere,
+        (Some(tenant), Scope::Namespace) if !resource.namespace.is_empty() => {
+            Within::Namespace(tenant.clone(), resource.namespace.clone())
+        }
+        (Some(tenant), _) => Within::Tenant(tenant.clone()),
+    };
+    let mut found = 0;
+    let _ = state.config.engine.snapshot().walk(&kind.storage_resource, &within, None, |_| {
+        found += 1;
+        if found < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    found
+}

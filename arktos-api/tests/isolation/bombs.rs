@@ -1,0 +1,176 @@
+//! Requests that cost more than they should: each is refused with a word, and nothing falls over.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::world::{Answer, MAPS, World, map, request};
+
+async fn send(world: &World, method: Method, path: &str, kind: &str, body: &str) -> Answer {
+    let mut request = request("acme", method, path, body);
+    request.headers_mut().insert("content-type", kind.parse().unwrap());
+    world.answer(request).await
+}
+
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+/// Refused for what the client sent, in words that are no copy of it.
+fn refused(answer: &Answer, what: &str) {
+    assert!((400..500).contains(&answer.code), "{what}: {} {:.300}", answer.code, answer.text);
+}
+
+#[tokio::test]
+async fn large_bodies_and_deep_ones_are_refused() {
+    let world = World::new().await;
+    let long = json!({"metadata": {"name": "a"}, "data": {"a": "x".repeat(3 << 20)}}).to_string();
+    let answer = send(&world, Method::POST, MAPS, JSON, &long).await;
+    assert_eq!(answer.code, 413, "{:.300}", answer.text);
+    let deep = |open: &str, close: &str| {
+        format!("{{\"metadata\":{{\"name\":\"a\"}},\"data\":{}{}}}", open.repeat(100_000), close.repeat(100_000))
+    };
+    for body in [deep("[", "]"), deep("{\"a\":", "}"), "[".repeat(1_000_000), "{\"a\":".repeat(500_000)] {
+        for kind in [JSON, YAML] {
+            refused(&send(&world, Method::POST, MAPS, kind, &body).await, kind);
+        }
+        assert_eq!(world.post("acme", MAPS, map("patched")).await.code / 100, 2);
+        let path = format!("{MAPS}/patched");
+        for kind in ["application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"] {
+            let answer = send(&world, Method::PATCH, &format!("{path}?fieldManager=x"), kind, &body).await;
+            refused(&answer, kind);
+        }
+        assert_eq!(world.delete("acme", &path).await.code, 200);
+    }
+}
+
+#[tokio::test]
+async fn yaml_that_multiplies_itself_is_refused() {
+    let world = World::new().await;
+    let mut laughs = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let of = format!("*a{}", level - 1);
+        laughs += &format!("a{level}: &a{level} [{}]\n", [of.as_str(); 9].join(","));
+    }
+    let body = format!("{laughs}metadata: {{name: a}}\ndata: {{}}\n");
+    refused(&send(&world, Method::POST, MAPS, YAML, &body).await, "a body");
+    let answer =
+        send(&world, Method::PATCH, &format!("{MAPS}/a?fieldManager=x"), "application/apply-patch+yaml", &body).await;
+    refused(&answer, "a configuration to be applied");
+}
+
+#[tokio::test]
+async fn patches_that_multiply_are_refused() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    let path = format!("{MAPS}/a");
+    let many: Vec<Value> = (0..10_001).map(|_| json!({"op": "test", "path": "/data/a", "value": "1"})).collect();
+    let kind = "application/json-patch+json";
+    let answer = send(&world, Method::PATCH, &path, kind, &json!(many).to_string()).await;
+    assert_eq!(answer.code, 413, "{:.300}", answer.text);
+    // Each copy doubles what is there.
+    let mut copies = vec![json!({"op": "add", "path": "/data/b", "value": "x".repeat(1000)})];
+    copies.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+    copies.extend((0..64).map(|turn| json!({"op": "copy", "from": "/data", "path": format!("/data/c{turn}")})));
+    refused(&send(&world, Method::PATCH, &path, kind, &json!(copies).to_string()).await, "copies");
+    assert_eq!(world.get("acme", &path).await.json()["data"], json!({"a": "1"}));
+}
+
+#[tokio::test]
+async fn odd_encodings_are_not_unpacked() {
+    let world = World::new().await;
+    let mut zipped = request("acme", Method::POST, MAPS, "\u{1f}\u{8b}anything");
+    zipped.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    refused(&world.answer(zipped).await, "gzip");
+    for body in ["k8s\0\u{a}\u{7f}\u{7f}", "k8s\0\u{b}\u{b}\u{b}\u{b}", "k8s\0"] {
+        let answer = send(&world, Method::POST, MAPS, "application/vnd.kubernetes.protobuf", body).await;
+        refused(&answer, "lengths that lie, groups that nest");
+    }
+    for number in ["1e999999", "-1e999999", &"9".repeat(100_000), "NaN", "0x10"] {
+        let body = format!("{{\"metadata\":{{\"name\":\"n\",\"generation\":{number}}}}}");
+        let answer = send(&world, Method::POST, MAPS, JSON, &body).await;
+        assert!(answer.code < 500, "{:.20}: {}", number, answer.code);
+        world.delete("acme", &format!("{MAPS}/n")).await;
+    }
+}
+
+#[tokio::test]
+async fn long_selectors_and_many_names_are_answered_or_refused() {
+    let world = World::new().await;
+    let labels: Vec<String> = (0..6_000).map(|number| format!("l{number}=v")).collect();
+    let answer = world.get("acme", &format!("{MAPS}?labelSelector={}", labels.join(","))).await;
+    assert!(answer.code < 500, "{:.300}", answer.text);
+    let fields: Vec<String> = (0..2_500).map(|number| format!("metadata.name!=n{number}")).collect();
+    let answer = world.get("acme", &format!("{MAPS}?fieldSelector={}", fields.join(","))).await;
+    assert!(answer.code < 500, "{:.300}", answer.text);
+    let keys: serde_json::Map<String, Value> = (0..100_000).map(|number| (format!("k{number}"), json!("v"))).collect();
+    let answer = world.post("acme", MAPS, json!({"metadata": {"name": "wide"}, "data": keys})).await;
+    assert!(matches!(answer.code, 201 | 413 | 422), "{:.300}", answer.text);
+    let twice = r#"{"metadata":{"name":"twice","name":"other"},"data":{"a":"1","a":"2"}}"#;
+    assert_eq!(send(&world, Method::POST, &format!("{MAPS}?fieldValidation=Strict"), JSON, twice).await.code, 400);
+}
+
+fn definition(schema: Value) -> Value {
+    let names = json!({"plural": "things", "kind": "Thing", "listKind": "ThingList"});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": schema}}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    json!({"metadata": {"name": "things.example.org"},
+        "spec": {"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]}})
+}
+
+#[tokio::test]
+async fn schemas_and_expressions_that_run_away_are_refused_or_cut_short() {
+    let world = World::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let level = r#"{"type":"object","properties":{"a":"#;
+    let deep = format!("{}{{}}{}", level.repeat(20_000), "}}".repeat(20_000));
+    let body = definition(json!("HERE")).to_string().replace("\"HERE\"", &deep);
+    refused(&send(&world, Method::POST, definitions, JSON, &body).await, "a schema");
+    let rule = "self.all(a, self.all(b, self.all(c, self.all(d, a + b + c + d != 'x'))))";
+    for schema in [
+        json!({"type": "object", "$ref": "#/properties/spec"}),
+        json!({"type": "string", "pattern": "(unclosed"}),
+        json!({"type": "string", "pattern": "(?=look)ahead"}),
+        json!({"type": "string", "pattern": "((a{1,1000}){1,1000}){1,1000}"}),
+        json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": [{"rule": rule}]}),
+    ] {
+        let answer = world.post("acme", definitions, definition(schema.clone())).await;
+        assert!((400..500).contains(&answer.code), "{:.200}: {} {:.300}", schema.to_string(), answer.code, answer.text);
+    }
+    // A pattern on which other engines take for ever.
+    let schema = json!({"type": "object", "properties": {"p": {"type": "string", "pattern": "^(a+)+$"}}});
+    assert_eq!(world.post("acme", definitions, definition(schema)).await.code, 201);
+    let thing = json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"},
+        "spec": {"p": format!("{}!", "a".repeat(100_000))}});
+    let answer = world.post("acme", "/apis/example.org/v1/namespaces/default/things", thing).await;
+    assert_eq!(answer.code, 422, "{:.300}", answer.text);
+}
+
+/// What people write in CEL is read before it is weighed.
+#[tokio::test]
+async fn expressions_that_nest_deeply_are_refused() {
+    let world = World::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let many = 10_000;
+    for rule in [
+        format!("{}true{}", "(".repeat(many), ")".repeat(many)),
+        format!("{}true", "!".repeat(many)),
+        format!("{}1{} != null", "[".repeat(many), "]".repeat(many)),
+        format!("{}1 > 0", "-".repeat(many)),
+        format!("true{}", " && true".repeat(many)),
+        format!("1{} > 0", " + 1".repeat(many)),
+        format!("true{}", " ? true : true".repeat(many)),
+        format!("self{} == 1", ".a".repeat(many)),
+    ] {
+        let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}]});
+        let answer = world.post("acme", definitions, definition(schema)).await;
+        assert!(answer.code < 500, "{:.40}: {} {:.300}", rule, answer.code, answer.text);
+        world.delete("acme", &format!("{definitions}/things.example.org")).await;
+        let rules =
+            json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}]);
+        let policy = json!({"metadata": {"name": "p"}, "spec": {"matchConstraints": {"resourceRules": rules},
+            "validations": [{"expression": rule}]}});
+        let answer = world.post("acme", &format!("{group}/validatingadmissionpolicies"), policy).await;
+        assert!(answer.code < 500, "{:.40}: {} {:.300}", rule, answer.code, answer.text);
+        world.delete("acme", &format!("{group}/validatingadmissionpolicies/p")).await;
+    }
+}

@@ -1,0 +1,111 @@
+//! Credentials: those of another tenant, and those of a tenant that is gone.
+
+use arktos_api::TokenTable;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::world::{MAPS, TOKENS, World, map, request};
+
+const WHO_AM_I: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+async fn uid(world: &World, tenant: &str) -> String {
+    let tenant = world.get("root", &format!("/api/v1/tenants/{tenant}")).await;
+    tenant.json()["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_accounts_token_ends_with_its_tenant_and_does_not_come_back_with_the_name() {
+    let world = World::new().await;
+    let token = world.account("acme", "robot").await;
+    assert_eq!(world.post(&token, WHO_AM_I, json!({})).await.code, 201);
+    let keys = world.get("root", "/tenants/acme/openid/v1/jwks").await.text;
+    world.remove_tenant("acme").await;
+    assert_eq!(world.post(&token, WHO_AM_I, json!({})).await.code, 401);
+    assert_eq!(world.get("root", "/tenants/acme/openid/v1/jwks").await.json(), json!({"keys": []}));
+    world.make_tenant("acme").await;
+    let anew = world.account("acme", "robot").await;
+    assert_eq!(world.post(&token, WHO_AM_I, json!({})).await.code, 401);
+    assert_eq!(world.post(&anew, WHO_AM_I, json!({})).await.code, 201);
+    // Whoever out there trusts the old tenant's keys does not trust the new one's.
+    assert_ne!(world.get("root", "/tenants/acme/openid/v1/jwks").await.text, keys);
+}
+
+#[tokio::test]
+async fn a_credential_that_says_of_which_tenant_it_is_ends_with_it() {
+    let world = World::new().await;
+    let uid = uid(&world, "acme").await;
+    let file = format!("{TOKENS}bound,bea,,system:masters,,acme:{uid}\nother,oda,,system:masters,,acme:{uid}0\n");
+    let world = world.beside(|config| config.tokens = TokenTable::parse(&file).unwrap());
+    assert_eq!(world.get("bound", MAPS).await.code, 200);
+    assert_eq!(world.get("other", MAPS).await.code, 401);
+    world.remove_tenant("acme").await;
+    assert_eq!(world.get("bound", MAPS).await.code, 401);
+    world.make_tenant("acme").await;
+    assert_eq!(world.get("bound", MAPS).await.code, 401);
+    assert_eq!(world.get("acme", MAPS).await.code, 200, "one that names the tenant alone");
+    let review = world.post("acme", "/apis/authentication.k8s.io/v1/tokenreviews", json!({"spec": {"token": "bound"}}));
+    assert_eq!(review.await.json()["status"]["authenticated"], Value::Null);
+}
+
+#[tokio::test]
+async fn who_acts_for_others_stays_in_its_tenant() {
+    let world = World::new().await;
+    assert_eq!(world.post("umbra", MAPS, map("secret")).await.code, 201);
+    for (user, group) in [("uma", "system:masters"), ("admin", "system:masters"), ("x", "arktos:components")] {
+        for path in [format!("/tenants/umbra{MAPS}/secret"), "/api/v1/tenants".into(), "/api/v1/nodes".into()] {
+            let mut request = request("acme", Method::GET, &path, "");
+            request.headers_mut().insert("impersonate-user", user.parse().unwrap());
+            request.headers_mut().insert("impersonate-group", group.parse().unwrap());
+            request.headers_mut().insert("impersonate-extra-arktos-tenant", "umbra".parse().unwrap());
+            request.headers_mut().insert("impersonate-extra-arktos%2dtenant", "umbra".parse().unwrap());
+            assert_eq!(world.answer(request).await.code, 403, "{user} {group} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_tenant_writes_what_the_control_plane_notes() {
+    let world = World::new().await;
+    let mut body = map("noted");
+    body["metadata"]["arktosNotes"] = json!({"claim": "rm-1/stolen"});
+    for group in ["arktos:components", "system:masters"] {
+        let mut request = request("acme", Method::POST, MAPS, &body.to_string());
+        request.headers_mut().insert("impersonate-user", "x".parse().unwrap());
+        request.headers_mut().append("impersonate-group", group.parse().unwrap());
+        request.headers_mut().append("impersonate-group", "system:masters".parse().unwrap());
+        request.headers_mut().insert("arktos-dialect", "region".parse().unwrap());
+        let made = world.answer(request).await;
+        assert!(!made.text.contains("stolen"), "{}", made.text);
+        let mut request =
+            crate::world::request("root", Method::GET, &format!("/api/v1/tenants/acme{}/noted", &MAPS[7..]), "");
+        request.headers_mut().insert("arktos-dialect", "region".parse().unwrap());
+        let seen = world.answer(request).await;
+        assert!(seen.code == 200 && !seen.text.contains("stolen"), "{}", seen.text);
+        world.delete("acme", &format!("{MAPS}/noted")).await;
+    }
+}
+
+/// The same in process, where whoever embeds the server decides who asks.
+#[tokio::test]
+async fn a_tenants_group_of_that_name_is_no_component() {
+    let world = World::new().await;
+    let acme = arktos_core::TenantName::new("acme").unwrap();
+    let mole = arktos_api::Identity::user("mole", &["system:masters", "arktos:components"], &acme);
+    let mut object = arktos_core::Object::new(&arktos_core::TypeMeta::new("", "v1", "ConfigMap"), "noted");
+    object.notes.insert("claim".to_owned(), "rm-1/stolen".to_owned());
+    let maps = arktos_core::GroupResource::core("configmaps");
+    let made = world.api.client(mole).create(&maps, "acme", "default", object).await.unwrap();
+    assert_eq!(made.object.header().note("claim"), None);
+}
+
+#[tokio::test]
+async fn what_is_no_credential_is_none() {
+    let world = World::new().await;
+    let robot = world.account("acme", "robot").await;
+    let (said, _) = robot.rsplit_once('.').unwrap();
+    for bearer in ["", " ", "null", "undefined", &format!("{said}."), said, &format!("{robot}x"), "..", "a.b.c"] {
+        let mut request = request("", Method::GET, MAPS, "");
+        request.headers_mut().insert("authorization", format!("Bearer {bearer}").parse().unwrap());
+        assert_eq!(world.answer(request).await.code, 401, "{bearer:?}");
+    }
+}

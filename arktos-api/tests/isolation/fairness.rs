@@ -1,0 +1,182 @@
+//! A tenant that asks for all it can get, and one that asks for little: who is served how often.
+
+use std::sync::Arc;
+
+use arktos_api::{Caller, Fairness, WebhookTarget};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
+use http::Method;
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::world::{Answer, MAPS, World, map, request};
+
+/// A webhook that answers one call whenever it is told to: so that requests take as long as the test wants.
+#[derive(Debug, Default, Clone)]
+struct Gate(Arc<Mutex<Vec<oneshot::Sender<()>>>>);
+
+impl Gate {
+    /// Lets the request go on that has been at work for the longest.
+    fn open(&self) -> bool {
+        let mut waiting = self.0.lock();
+        if waiting.is_empty() {
+            return false;
+        }
+        waiting.remove(0).send(()).is_ok()
+    }
+}
+
+#[async_trait]
+impl Caller for Gate {
+    async fn call(&self, _: &WebhookTarget, body: Bytes) -> Result<Bytes, String> {
+        let (send, wait) = oneshot::channel();
+        self.0.lock().push(send);
+        let _ = wait.await;
+        let review: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let response = json!({"uid": review["request"]["uid"], "allowed": true});
+        let kind = "AdmissionReview";
+        Ok(json!({"apiVersion": "admission.k8s.io/v1", "kind": kind, "response": response}).to_string().into())
+    }
+}
+
+/// Two tenants whose config maps wait at the gate.
+async fn world(fairness: Fairness) -> (World, Gate) {
+    let gate = Gate::default();
+    let caller = gate.clone();
+    let world = World::with(|config| {
+        config.fairness = fairness;
+        config.webhooks = Some(Arc::new(caller));
+    })
+    .await;
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]);
+    let hook = json!({"name": "gate.example.org", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": rules, "clientConfig": {"url": "https://gate.example.org/"}, "timeoutSeconds": 30});
+    let hooks = json!({"metadata": {"name": "gate"}, "webhooks": [hook]});
+    for who in ["acme", "umbra"] {
+        let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+        assert_eq!(world.post(who, path, hooks.clone()).await.code, 201);
+    }
+    (world, gate)
+}
+
+struct Load<'a> {
+    world: &'a World,
+    who: &'static str,
+    asked: usize,
+    open: Vec<LocalBoxFuture<'a, Answer>>,
+    served: usize,
+    refused: usize,
+}
+
+impl<'a> Load<'a> {
+    fn new(world: &'a World, who: &'static str) -> Self {
+        Self { world, who, asked: 0, open: Vec::new(), served: 0, refused: 0 }
+    }
+
+    /// Asks until so many requests are open.
+    fn ask(&mut self, open: usize) {
+        while self.open.len() < open {
+            let (world, who, name) = (self.world, self.who, format!("m{}", self.asked));
+            self.asked += 1;
+            self.open.push(Box::pin(async move { world.post(who, MAPS, map(&name)).await }));
+        }
+    }
+
+    fn poll(&mut self) {
+        let mut left = Vec::new();
+        for mut request in self.open.drain(..) {
+            match request.as_mut().now_or_never() {
+                Some(answer) if answer.code == 201 => self.served += 1,
+                Some(answer) if answer.code == 429 => self.refused += 1,
+                Some(answer) => panic!("{} {}", answer.code, answer.text),
+                None => left.push(request),
+            }
+        }
+        self.open = left;
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_tenant_gets_its_share_beside_one_that_always_asks_for_more() {
+    let config = Fairness { seats: 10, seats_per_tenant: 10, queue_per_tenant: 100, ..Fairness::default() };
+    let (world, gate) = world(config).await;
+    let (mut noisy, mut quiet) = (Load::new(&world, "acme"), Load::new(&world, "umbra"));
+    noisy.ask(100);
+    noisy.poll();
+    for _ in 0..400 {
+        noisy.ask(100);
+        quiet.ask(10);
+        noisy.poll();
+        quiet.poll();
+        gate.open();
+    }
+    // Half of what is done is its share, though the other one has ten times as much waiting.
+    let all = noisy.served + quiet.served;
+    assert!(all >= 390, "{all}");
+    assert!(quiet.served * 100 >= all * 45, "quiet {} of {all}", quiet.served);
+    assert_eq!(quiet.refused, 0);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_in_the_queue_is_told_to_come_back_and_others_get_in_at_once() {
+    let config = Fairness { seats: 4, seats_per_tenant: 3, queue_per_tenant: 5, ..Fairness::default() };
+    let (world, gate) = world(config).await;
+    let mut noisy = Load::new(&world, "acme");
+    noisy.ask(20);
+    noisy.poll();
+    assert_eq!((noisy.open.len(), noisy.refused), (8, 12));
+    let refused = world.get("acme", MAPS).await;
+    assert_eq!((refused.code, refused.headers["retry-after"].to_str().unwrap()), (429, "1"));
+    assert_eq!(refused.json()["reason"], "TooManyRequests");
+    assert_eq!(world.get("umbra", MAPS).await.code, 200);
+    // Nobody waits for a tenant who does not have to: health, and the region's own.
+    assert_eq!(world.get("acme", "/readyz").await.code, 200);
+    assert_eq!(world.get("root", "/api/v1/tenants/acme/namespaces/default/configmaps").await.code, 200);
+    // What waits too long is refused as well.
+    world.advance(16);
+    noisy.poll();
+    assert_eq!((noisy.open.len(), noisy.refused), (3, 17));
+    while gate.open() {}
+    noisy.poll();
+    assert_eq!((noisy.open.len(), noisy.served), (0, 3));
+    assert_eq!(world.get("acme", MAPS).await.code, 200);
+}
+
+#[tokio::test]
+async fn a_list_of_many_takes_more_of_a_tenants_turn() {
+    let config = Fairness { seats: 4, seats_per_tenant: 4, queue_per_tenant: 5, ..Fairness::default() };
+    let (world, _gate) = world(config).await;
+    for number in 0..250 {
+        let name = format!("s{number}");
+        let made = world.post("acme", "/api/v1/namespaces/default/secrets", json!({"metadata": {"name": name}})).await;
+        assert_eq!(made.code, 201);
+    }
+    let mut noisy = Load::new(&world, "acme");
+    noisy.ask(2);
+    noisy.poll();
+    // Two seats are taken: one object fits, and a list of 250 does not.
+    assert_eq!(world.get("acme", "/api/v1/namespaces/default/secrets/s1").await.code, 200);
+    assert_eq!(world.get("acme", "/api/v1/secrets?limit=50").await.code, 200);
+    let list: LocalBoxFuture<'_, Answer> = Box::pin(world.get("acme", "/api/v1/secrets"));
+    assert!(list.now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_watches_open_and_no_more() {
+    let config = Fairness { watches_per_tenant: 3, ..Fairness::default() };
+    let (world, _gate) = world(config).await;
+    let path = format!("{MAPS}?watch=true");
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(world.watch("acme", &path).await);
+    }
+    let refused = world.answer(request("acme", Method::GET, &path, "")).await;
+    assert_eq!((refused.code, refused.headers["retry-after"].to_str().unwrap()), (429, "5"));
+    let _other = world.watch("umbra", &path).await;
+    open.pop();
+    let _again = world.watch("acme", &path).await;
+}

@@ -1,0 +1,170 @@
+//! The same names in two tenants are two things: users, roles, accounts, definitions, policies.
+
+use arktos_api::TokenTable;
+use serde_json::{Value, json};
+
+use crate::world::{MAPS, RBAC, TOKENS, World, map};
+
+fn user(name: &str) -> Value {
+    json!([{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}])
+}
+
+fn group(name: &str) -> Value {
+    json!([{"kind": "Group", "name": name, "apiGroup": "rbac.authorization.k8s.io"}])
+}
+
+#[tokio::test]
+async fn a_user_of_the_region_gets_nothing_that_a_tenant_gave_to_its_own_user_of_that_name() {
+    let world = World::new().await;
+    world.bind("acme", user("viv")).await;
+    world.bind("acme", group("system:authenticated")).await;
+    world.bind("acme", group("system:unauthenticated")).await;
+    world.bind("acme", json!([{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}])).await;
+    let robot = world.account("system", "robot").await;
+    for who in ["viv", "", &robot] {
+        let answer = world.get(who, &format!("/tenants/acme{MAPS}")).await;
+        assert_eq!(answer.code, 403, "{who}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_may_let_another_tenants_users_in_by_name_and_takes_it_back() {
+    let world = World::new().await;
+    let file = format!("{TOKENS}mole,tenant:umbra:uma,,,,acme\nvera,vera,,ops,,umbra\n");
+    let world = world.beside(|config| config.tokens = TokenTable::parse(&file).unwrap());
+    assert_eq!(world.post("acme", MAPS, map("lent")).await.code, 201);
+    let lent = format!("/tenants/acme{MAPS}/lent");
+    assert_eq!(world.get("umbra", &lent).await.code, 403);
+    world.bind("acme", user("tenant:umbra:uma")).await;
+    assert_eq!(world.get("umbra", &lent).await.code, 200);
+    assert_eq!(world.get("umbra", &format!("/api/v1/tenants/acme{}/lent", &MAPS[7..])).await.code, 200);
+    // Of that tenant's users, the one who is named; and nobody at home who is called so.
+    assert_eq!(world.get("vera", &lent).await.code, 403);
+    assert_eq!(world.get("mole", &lent).await.code, 403);
+    // All rights in the tenant are none in the region, nor everywhere.
+    for path in ["/tenants/acme/api/v1/nodes", "/api/v1/tenants/acme", "/api/v1/tenants/all/configmaps"] {
+        assert_eq!(world.get("umbra", path).await.code, 403, "{path}");
+    }
+    let bindings = world.get("acme", &format!("{RBAC}/clusterrolebindings")).await.json();
+    let lists = |item: &&Value| item["subjects"][0]["name"] == "tenant:umbra:uma";
+    let found = bindings["items"].as_array().unwrap().iter().find(lists).expect("it is to be seen").clone();
+    let name = found["metadata"]["name"].as_str().unwrap();
+    assert_eq!(world.delete("acme", &format!("{RBAC}/clusterrolebindings/{name}")).await.code, 200);
+    assert_eq!(world.get("umbra", &lent).await.code, 403);
+
+    world.bind("acme", group("tenant:umbra:ops")).await;
+    assert_eq!((world.get("vera", &lent).await.code, world.get("umbra", &lent).await.code), (200, 403));
+    world.bind("acme", user("tenant:system:viv")).await;
+    assert_eq!(world.get("viv", &lent).await.code, 200, "a user of the region, by name");
+}
+
+#[tokio::test]
+async fn a_role_that_one_tenant_makes_its_own_is_as_it_was_in_others() {
+    let world = World::new().await;
+    let role =
+        json!({"metadata": {"name": "view"}, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+    let roles = format!("{RBAC}/clusterroles");
+    let path = format!("{roles}/view");
+    let changed = world.answer(crate::world::request("acme", http::Method::PUT, &path, &role.to_string())).await;
+    assert!(matches!(changed.code, 200 | 201), "{}", changed.text);
+    assert_eq!(world.get("acme", &path).await.json()["rules"].as_array().unwrap().len(), 1);
+    assert!(world.get("umbra", &path).await.json()["rules"].as_array().unwrap().len() > 1);
+    assert_eq!(world.delete("acme", &path).await.code, 200);
+    assert!(world.get("acme", &path).await.json()["rules"].as_array().unwrap().len() > 1);
+}
+
+fn definition(group: &str, plural: &str, kind: &str, field: &str) -> Value {
+    let names = json!({"plural": plural, "kind": kind, "listKind": format!("{kind}List")});
+    let spec = json!({"type": "object", "required": [field], "properties": {field: {"type": "string"}}});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    json!({"metadata": {"name": format!("{plural}.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}})
+}
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+#[tokio::test]
+async fn a_kind_that_two_tenants_define_is_two_kinds() {
+    let world = World::new().await;
+    for (who, field) in [("acme", "left"), ("umbra", "right")] {
+        assert_eq!(world.post(who, DEFINITIONS, definition("example.org", "things", "Thing", field)).await.code, 201);
+    }
+    let things = "/apis/example.org/v1/namespaces/default/things";
+    let thing = |field: &str| {
+        let meta = json!({"name": "t"});
+        json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": meta, "spec": {field: "x"}})
+    };
+    assert_eq!(world.post("acme", things, thing("right")).await.code, 422);
+    assert_eq!(world.post("acme", things, thing("left")).await.code, 201);
+    assert_eq!(world.post("umbra", things, thing("left")).await.code, 422);
+    assert_eq!(world.delete("acme", &format!("{DEFINITIONS}/things.example.org")).await.code, 200);
+    assert_eq!(world.post("umbra", things, thing("right")).await.code, 201);
+}
+
+#[tokio::test]
+async fn no_definition_takes_the_place_of_what_is_built_in() {
+    let world = World::new().await;
+    for (group, plural, kind) in [("apps", "deployments", "Deployment"), ("rbac.authorization.k8s.io", "roles", "Role")]
+    {
+        let answer = world.post("acme", DEFINITIONS, definition(group, plural, kind, "stolen")).await;
+        assert!(matches!(answer.code, 201 | 403 | 409 | 422), "{}", answer.text);
+        for who in ["acme", "umbra"] {
+            let spec = json!({"stolen": "y"});
+            let body =
+                json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+            let made = world
+                .post(who, &format!("/apis/{group}/v1/namespaces/default/{plural}?fieldValidation=Strict"), body)
+                .await;
+            assert!(matches!(made.code, 400 | 422), "{who}: {}", made.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn policies_and_webhooks_of_one_tenant_are_not_asked_about_anothers_writes() {
+    let world = World::new().await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let rules = json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["configmaps"]}]);
+    let policy = json!({"metadata": {"name": "no"}, "spec": {"matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "false"}]}});
+    let binding = json!({"metadata": {"name": "no"}, "spec": {"policyName": "no", "validationActions": ["Deny"]}});
+    assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicies"), policy).await.code, 201);
+    assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicybindings"), binding).await.code, 201);
+    let hook = json!({"name": "no.example.org", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": rules, "clientConfig": {"url": "https://10.0.0.1/"}, "failurePolicy": "Fail"});
+    let hooks = json!({"metadata": {"name": "no"}, "webhooks": [hook]});
+    assert_eq!(world.post("acme", &format!("{group}/validatingwebhookconfigurations"), hooks).await.code, 201);
+    assert!(matches!(world.post("acme", MAPS, map("a")).await.code, 422 | 500), "its own");
+    assert_eq!(world.post("umbra", MAPS, map("a")).await.code, 201);
+    assert_eq!(world.post("root", MAPS, map("a")).await.code, 201);
+}
+
+#[tokio::test]
+async fn a_classes_value_and_a_limit_hold_in_their_tenant_alone() {
+    let world = World::new().await;
+    let class = json!({"metadata": {"name": "high"}, "value": 1_000_000, "globalDefault": true});
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    assert_eq!(world.post("acme", classes, class).await.code, 201);
+    assert_eq!(world.get("umbra", &format!("{classes}/high")).await.code, 404);
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "registry.example/a:1"}]}});
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(world.post("acme", pods, pod.clone()).await.json()["spec"]["priority"], 1_000_000);
+    assert_eq!(world.post("umbra", pods, pod).await.json()["spec"]["priority"], 0);
+}
+
+#[tokio::test]
+async fn an_owner_in_another_tenant_is_written_down_and_owns_nothing() {
+    let world = World::new().await;
+    let owner = world.post("umbra", MAPS, map("owner")).await.json();
+    let mut body = map("child");
+    let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"],
+        "blockOwnerDeletion": true, "controller": true});
+    body["metadata"]["ownerReferences"] = json!([reference]);
+    assert_eq!(world.post("acme", MAPS, body).await.code, 201);
+    // Nothing that waits over there waits for this.
+    let path = format!("{MAPS}/owner?propagationPolicy=Foreground");
+    assert_eq!(world.delete("umbra", &path).await.code, 200);
+    assert_eq!(world.get("acme", &format!("{MAPS}/child")).await.code, 200);
+}
