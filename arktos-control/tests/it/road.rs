@@ -129,16 +129,16 @@ fn a_namespace_goes_with_everything_in_it() {
 }
 
 #[test]
-fn what_the_region_lent_to_a_deleted_tenant_is_there_for_others() {
+fn what_was_counted_for_a_deleted_tenant_is_free_for_the_next_one_of_its_name() {
     let mut world = World::on_the_road();
     let service = json!({"metadata": {"name": "web"}, "spec": {"clusterIP": "10.0.0.77", "type": "NodePort",
         "selector": {"app": "web"}, "ports": [{"port": 80, "nodePort": 30_077}]}});
     world.create("services", "acme", "default", service.clone()).expect("created");
     let quota = json!({"metadata": {"name": "acme"}, "spec": {"hard": {"count/services": "5"}}});
     world.create("tenantquotas.region.arktos.io", "", "", quota).expect("created");
-    world.create("tenants", "", "", json!({"metadata": {"name": "rival"}})).expect("created");
-    world.settle();
-    world.create("services", "rival", "default", service.clone()).expect_err("the address is taken");
+    let mut second = service.clone();
+    second["metadata"]["name"] = json!("second");
+    world.create("services", "acme", "default", second).expect_err("the address is taken");
     world.delete("tenants", "//acme", None);
     for _ in 0..20 {
         world.run_pods();
@@ -146,7 +146,9 @@ fn what_the_region_lent_to_a_deleted_tenant_is_there_for_others() {
     }
     assert_eq!(world.find("tenants", "//acme"), None);
     assert_eq!(world.find("tenantquotas.region.arktos.io", "//acme"), None);
-    world.create("services", "rival", "default", service).expect("the address is free");
+    world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("created");
+    world.settle();
+    world.create("services", "acme", "default", service).expect("the address is free");
 }
 
 #[test]
