@@ -38,7 +38,7 @@ impl Route {
         Self { base, resource: kind.resource.clone(), scope: kind.scope, subresources }
     }
 
-    /// What can be asked of an object of this name, and of all: method, what follows the base, and the type of the body.
+    /// What can be asked of an object of this name, and of all: method, what follows the base, and type of the body.
     fn requests(&self, name: &str) -> Vec<(Method, String, &'static str)> {
         const JSON: &str = "application/json";
         let place = if self.scope == Scope::Namespace { "/namespaces/default" } else { "" };
