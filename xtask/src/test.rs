@@ -34,6 +34,8 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
     }
     // A user of the language or of the memory store compiles neither an HTTP stack nor a database.
     cargo(&["check", "--quiet", "-p", "arktos-store", "--no-default-features"])?;
+    // A user of the façade has fewer features than all crates together.
+    cargo(&["check", "--quiet", "-p", "arktos", "--features", "remote"])?;
     // Libraries alone: the program `arktos` and the library of that name would write the same files.
     let doc = with(&["doc", "--workspace", "--exclude", "xtask", "--lib", "--no-deps", "--quiet"]);
     cargo_with(&doc, &[("RUSTDOCFLAGS", "-D warnings")])?;

@@ -19,4 +19,5 @@ pub mod serve;
 pub mod tls;
 #[cfg(feature = "net")]
 pub mod token_review;
+#[cfg(feature = "net")]
 pub mod webhooks;
