@@ -7,10 +7,10 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::disk::Disk;
 
-/// How much is read at once, in bytes.
-const BLOCK: usize = 1 << 20;
-/// How many blocks wait to be taken.
-const WAITING: usize = 8;
+/// How much is read at once, in bytes: a segment of the usual size as a whole, which then need not be copied.
+const BLOCK: usize = 64 << 20;
+/// How many blocks wait to be taken, beside the one that is being read and the one that is being looked at.
+const WAITING: usize = 1;
 
 /// The files, one after the other. Reading ends at the end of each; [`next_file`](Self::next_file) goes on.
 pub(super) struct Ahead {
@@ -76,6 +76,22 @@ impl Ahead {
             self.fill()?;
         }
         self.ended = false;
+        Ok(())
+    }
+
+    /// Adds what is left of the file to a buffer.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn take_all(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
+        while !self.ended {
+            if into.is_empty() && self.at == 0 {
+                std::mem::swap(into, &mut self.block);
+            } else {
+                into.extend_from_slice(self.block.get(self.at..).unwrap_or_default());
+            }
+            self.fill()?;
+        }
         Ok(())
     }
 

@@ -1,4 +1,7 @@
-//! What was read is decoded on a thread of its own, while what was decoded before becomes the state.
+//! What was decoded becomes the state on a thread of its own, while what follows is decoded.
+//!
+//! Objects are made where they are decoded: on the thread that opens the store. The allocator gives memory to a
+//! process's first thread in larger pieces than to the others, and this is nearly all the memory there will be.
 
 use std::thread;
 
@@ -31,34 +34,27 @@ pub(super) struct Decoded {
     size: usize,
 }
 
-/// Lets `decode` run on a thread of its own, and restores what it gives. Gives back what it returns.
+/// Restores what `decode` gives, on a thread of its own. Gives back what `decode` returns, when all is restored.
 ///
 /// # Errors
 /// When there is no thread to be had.
-///
-/// # Panics
-/// As `decode` does.
-pub(super) fn restore_apart<R: Send>(
-    restore: &mut Restore,
-    decode: impl FnOnce(&mut Decoded) -> R + Send,
-) -> std::io::Result<R> {
-    let (parts, taken) = bounded(WAITING);
+pub(super) fn restore_apart<R>(restore: &mut Restore, decode: impl FnOnce(&mut Decoded) -> R) -> std::io::Result<R> {
+    let (parts, taken) = bounded::<Vec<Part>>(WAITING);
     thread::scope(|scope| {
         let run = move || {
-            let mut decoded = Decoded { parts, batch: Vec::new(), size: 0 };
-            let outcome = decode(&mut decoded);
-            decoded.hand_over();
-            outcome
-        };
-        let decoder = thread::Builder::new().name("arktos-log-decoder".to_owned()).spawn_scoped(scope, run)?;
-        for part in taken.into_iter().flatten() {
-            match part {
-                Part::Entry(entry) => snapshot::take(restore, entry),
-                Part::Snapshot(found) => snapshot::taken(restore, &found),
-                Part::Group(group) => restore.group(&group),
+            for part in taken.into_iter().flatten() {
+                match part {
+                    Part::Entry(entry) => snapshot::take(restore, entry),
+                    Part::Snapshot(found) => snapshot::taken(restore, &found),
+                    Part::Group(group) => restore.group(&group),
+                }
             }
-        }
-        Ok(decoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        };
+        thread::Builder::new().name("arktos-log-restorer".to_owned()).spawn_scoped(scope, run)?;
+        let mut decoded = Decoded { parts, batch: Vec::new(), size: 0 };
+        let outcome = decode(&mut decoded);
+        decoded.hand_over();
+        Ok(outcome) // `decoded` is dropped, which ends the thread, and the scope waits for that
     })
 }
 
@@ -89,6 +85,6 @@ impl Decoded {
 
     fn hand_over(&mut self) {
         self.size = 0;
-        let _ = self.parts.send(std::mem::take(&mut self.batch)); // whoever takes them waits for the end
+        let _ = self.parts.send(std::mem::take(&mut self.batch)); // the thread takes them until the end
     }
 }

@@ -110,6 +110,9 @@ fn write_header(out: &mut Vec<u8>, header: &Header) {
 pub(super) struct Reader {
     types: HashSet<Arc<TypeMeta>>,
     resources: HashSet<GroupResource>,
+    /// Those of the entry before: most often they are the next one's as well.
+    last_type: Option<Arc<TypeMeta>>,
+    last_resource: Option<GroupResource>,
 }
 
 impl Reader {
@@ -155,21 +158,25 @@ impl Reader {
 
     fn resource(&mut self, input: &mut Input<'_>) -> Option<GroupResource> {
         let name = input.text()?;
-        if let Some(known) = self.resources.get(name) {
-            return Some(known.clone());
+        if let Some(last) = self.last_resource.as_ref().filter(|last| last.as_str() == name) {
+            return Some(last.clone());
         }
-        let resource = GroupResource::from(name.to_owned());
+        let known = self.resources.get(name).cloned();
+        let resource = known.unwrap_or_else(|| GroupResource::from(name.to_owned()));
         self.resources.insert(resource.clone());
+        self.last_resource = Some(resource.clone());
         Some(resource)
     }
 
     fn type_meta(&mut self, input: &mut Input<'_>) -> Option<Arc<TypeMeta>> {
-        let read = TypeMeta { api_version: input.text()?.to_owned(), kind: input.text()?.to_owned() };
-        if let Some(known) = self.types.get(&read) {
-            return Some(known.clone());
+        let (version, kind) = (input.text()?, input.text()?);
+        if let Some(last) = self.last_type.as_ref().filter(|last| last.api_version == version && last.kind == kind) {
+            return Some(last.clone());
         }
-        let shared = Arc::new(read);
+        let read = TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() };
+        let shared = self.types.get(&read).cloned().unwrap_or_else(|| Arc::new(read));
         self.types.insert(shared.clone());
+        self.last_type = Some(shared.clone());
         Some(shared)
     }
 }

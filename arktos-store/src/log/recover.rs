@@ -1,7 +1,6 @@
 //! What is found when the log is opened, and what is made of it.
 
 use std::collections::VecDeque;
-use std::io::Read;
 
 use super::ahead::{Ahead, read_ahead};
 use super::apart::{Decoded, restore_apart};
@@ -157,7 +156,7 @@ impl<'a> Loader<'a> {
         let place = format!("{}/{}", self.disk.place(), segment_name(number));
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let read = self.ahead.next_file().and_then(|()| self.ahead.read_to_end(&mut buffer));
+        let read = self.ahead.next_file().and_then(|()| self.ahead.take_all(&mut buffer));
         read.map_err(|source| OpenError::Io { place: place.clone(), source })?;
         let taken = take(self, &place, &buffer);
         self.buffer = buffer;
@@ -195,7 +194,7 @@ impl<'a> Loader<'a> {
         let io = |source| OpenError::Io { place: place.to_owned(), source };
         let mut file = self.disk.open(&segment_name(segment.file)).map_err(io)?;
         let rest = bytes.get(at..).unwrap_or_default();
-        if let Some(last) = rest.iter().rposition(|byte| *byte != 0) {
+        if let Some(last) = last_not_zero(rest) {
             self.closed = false;
             tracing::info!(place, at, bytes = last + 1, "removing what a crash has left of an unfinished write");
             file.write(at as u64, &vec![0; last + 1]).map_err(io)?;
@@ -251,6 +250,19 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// Where the last byte that is not zero stands. Looks at many bytes at a time: most of a segment may be zeros.
+fn last_not_zero(bytes: &[u8]) -> Option<usize> {
+    let mut end = bytes.len();
+    for piece in bytes.rchunks(4096) {
+        let start = end - piece.len();
+        if piece.iter().fold(0, |all, byte| all | byte) != 0 {
+            return piece.iter().rposition(|byte| *byte != 0).map(|at| start + at);
+        }
+        end = start;
+    }
+    None
+}
+
 /// The group that a frame at a byte of a segment holds.
 pub(super) fn read_group(reader: &mut Reader, place: &str, frame: &Frame<'_>) -> Result<Group, OpenError> {
     let at = frame.range.start;
@@ -272,4 +284,21 @@ pub(super) fn read_group(reader: &mut Reader, place: &str, frame: &Frame<'_>) ->
         }
     }
     Ok(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_not_zero;
+
+    #[test]
+    fn the_last_byte_is_found_wherever_it_stands() {
+        for length in [0, 1, 4095, 4096, 4097, 10_000] {
+            let mut bytes = vec![0; length];
+            assert_eq!(last_not_zero(&bytes), None);
+            for at in [0, 1, 1807, 4095, 4096, 9999].into_iter().filter(|at| *at < length) {
+                bytes[at] = 1;
+                assert_eq!(last_not_zero(&bytes), Some(at), "of {length}");
+            }
+        }
+    }
 }
