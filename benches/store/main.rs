@@ -194,7 +194,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     }
     eprintln!("{:>5.0} s  done\n", start.elapsed().as_secs_f64());
     if let Some(file) = &arguments.json {
-        std::fs::write(file, format!("{:#}\n", report::json(&all)))?;
+        std::fs::write(file, format!("{:#}\n", report::json("store", &all)))?;
     }
     println!("{}", report::table(&all));
     if scale != Scale::Full {

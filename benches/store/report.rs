@@ -156,12 +156,12 @@ pub fn table(all: &[(&str, Found)]) -> String {
 }
 
 /// The same as JSON.
-pub fn json(all: &[(&str, Found)]) -> Value {
+pub fn json(benchmark: &str, all: &[(&str, Found)]) -> Value {
     let measurements = all.iter().map(|(name, found)| {
         let rows: Vec<Value> = found.rows.iter().map(Row::json).collect();
         ((*name).to_owned(), json!({"rows": rows, "notes": found.notes}))
     });
-    json!({"benchmark": "store", "measurements": measurements.collect::<serde_json::Map<_, _>>()})
+    json!({"benchmark": benchmark, "measurements": measurements.collect::<serde_json::Map<_, _>>()})
 }
 
 fn text(figure: Figure) -> String {
