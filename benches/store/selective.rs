@@ -13,8 +13,8 @@ use crate::pods::{self, Pods};
 use crate::report::{Figure, Found, Goal, Row, figure, median};
 use crate::{Bench, Outcome, open_memory, process, progress};
 
-/// From here on valgrind takes too long.
-const COUNTED_AT_MOST: usize = 100_000;
+/// Beyond this valgrind takes too long.
+const COUNTED_AT_MOST: usize = 1_000_000;
 
 pub fn selective(bench: &Bench) -> Outcome<Found> {
     let numbers: &[usize] = bench.scale.pick(&[100, 1000], &[1000, 100_000], &[1000, 10_000, 100_000, 1_000_000]);
