@@ -70,18 +70,21 @@ struct Waiting {
 }
 
 impl Machine {
-    pub(super) fn new(config: Fairness) -> Self {
+    /// With a seat at the least, and no more for one flow than there are: else somebody would wait for ever.
+    pub(super) fn new(mut config: Fairness) -> Self {
+        config.seats = config.seats.max(1);
+        config.seats_per_tenant = config.seats_per_tenant.clamp(1, config.seats);
         let (flows, ready) = (HashMap::new(), BTreeMap::new());
         Self { config, taken: 0, queued: 0, now: 0, next: 0, flows, ready }
     }
 
     /// A request comes. It never asks for more seats than one flow may have.
     pub(super) fn arrive(&mut self, flow: &Flow, seats: u32) -> Arrival {
-        let seats = seats.clamp(1, self.config.seats_per_tenant.min(self.config.seats).max(1));
+        let seats = seats.clamp(1, self.config.seats_per_tenant);
         let state = self.flows.entry(flow.clone()).or_default();
-        let fits = state.taken + seats <= self.config.seats_per_tenant.max(1);
+        let fits = state.taken + seats <= self.config.seats_per_tenant;
         let tag = state.end.max(self.now);
-        if self.ready.is_empty() && state.waiting.is_empty() && fits && self.taken + seats <= self.config.seats.max(1) {
+        if self.ready.is_empty() && state.waiting.is_empty() && fits && self.taken + seats <= self.config.seats {
             (state.taken, state.end) = (state.taken + seats, tag + u64::from(seats));
             self.taken += seats;
             self.now = tag;
@@ -172,7 +175,7 @@ impl Machine {
         if let Some(place) = state.place.take() {
             self.ready.remove(&place);
         }
-        let may = |first: &&Waiting| state.taken + first.seats <= self.config.seats_per_tenant.max(1);
+        let may = |first: &&Waiting| state.taken + first.seats <= self.config.seats_per_tenant;
         if let Some(first) = state.waiting.front().filter(may) {
             let place = (first.tag, first.ticket);
             state.place = Some(place);
@@ -302,6 +305,15 @@ mod tests {
         }
         assert_eq!(names(&machine.leave(&gets, 1)), ["list"]);
         assert_eq!(names(&machine.leave(&list, 4)), ["gets"]);
+    }
+
+    #[test]
+    fn without_seats_there_is_one_and_whoever_waits_for_it_gets_it() {
+        let mut machine = machine(0, 0, 10);
+        let (first, second) = (flow("first"), flow("second"));
+        assert_eq!(machine.arrive(&first, 3), Arrival::Runs(1));
+        assert!(matches!(machine.arrive(&second, 1), Arrival::Waits(_)));
+        assert_eq!(names(&machine.leave(&first, 1)), ["second"]);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::disk::Disk;
 
-/// How much is read at once, in bytes: a segment of the usual size as a whole, which then need not be copied.
+/// How much is read at once, in bytes: a segment of the usual size as a whole, which then need not be copied. A large
+/// store takes a few times as much memory while it opens.
 const BLOCK: usize = 64 << 20;
 /// How many blocks wait to be taken, beside the one that is being read and the one that is being looked at.
 const WAITING: usize = 1;
