@@ -43,12 +43,16 @@ pub fn named_files(folder: &str) -> Result<Vec<String>, String> {
     Ok(names.filter_map(|(name, _)| Some(name.strip_suffix(".rs")?.to_owned())).collect())
 }
 
-/// The names of the folders in a folder of the workspace, sorted.
+/// The names of the folders with a program in a folder of the workspace, sorted.
 ///
 /// # Errors
 /// As [`named_files`].
 pub fn named_folders(folder: &str) -> Result<Vec<String>, String> {
-    Ok(entries(folder)?.into_iter().filter_map(|(name, is_folder)| is_folder.then_some(name)).collect())
+    let whole = |name: &str| root().join(folder).join(name).join("main.rs").is_file();
+    Ok(entries(folder)?
+        .into_iter()
+        .filter_map(|(name, is_folder)| (is_folder && whole(&name)).then_some(name))
+        .collect())
 }
 
 /// What is in a folder, sorted by name, and whether it is a folder itself.
