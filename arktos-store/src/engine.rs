@@ -7,6 +7,7 @@ mod interleavings;
 mod keep;
 mod list_watch;
 mod local;
+mod lookout;
 mod objects;
 mod restore;
 mod sequencer;

@@ -238,8 +238,11 @@ async fn an_idle_resource_can_be_watched_from_where_it_was_however_much_others_a
     let last = engine.commit(idle).await.expect("commits").revision;
     let mut waiting = engine.watch(all(1), last).expect("watches");
     assert!(waiting.next().now_or_never().is_none());
-    for round in 0..20_000_u32 {
-        put(&engine, (round % 18) as u8, 1).await;
+    // a million writes of the busy one
+    let busy: Vec<_> = (0..18).map(|number| (key(0, number), Change::put(object(number, &(1, 1))))).collect();
+    for (key, change) in busy.iter().cycle().take(1_000_000) {
+        let commit = Commit::one(key.clone(), Expect::Anything, change.clone());
+        engine.commit(commit).await.expect("commits");
     }
     assert!(matches!(engine.watch(all(0), last), Err(WatchError::Compacted { .. })), "the busy one has forgotten");
     let mut resumed = engine.watch(all(1), last).expect("the idle one has not");

@@ -5,10 +5,12 @@
 //! answers, while the next group is gathering.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arktos_core::Timestamp;
 use tokio::sync::{oneshot, watch};
 
+use super::lookout::Lookout;
 use super::sequencer::{Sealed, Sequencer};
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex};
@@ -34,6 +36,9 @@ struct Shared {
     desk: Mutex<Desk>,
     /// Wakes the committer thread.
     work: Condvar,
+    /// Somebody waits, or the store is closing: what the committer thread looks at without the lock, before it sleeps.
+    /// Written under the desk's lock.
+    gathered: AtomicBool,
     journal: bool,
 }
 
@@ -76,7 +81,7 @@ impl Local {
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::new(view, sequencer, true));
         let (end, ended) = watch::channel(false);
-        let mut committer = Committer { shared: shared.clone(), journal };
+        let mut committer = Committer { shared: shared.clone(), journal, lookout: Lookout::default() };
         let thread = thread::Builder::new()
             .name("arktos-committer".to_owned())
             .spawn(move || {
@@ -133,7 +138,10 @@ impl Local {
     }
 
     fn begin_close(&self) {
-        self.shared.desk.lock().closing = true;
+        let mut desk = self.shared.desk.lock();
+        desk.closing = true;
+        self.shared.gathered.store(true, Ordering::Relaxed);
+        drop(desk);
         self.shared.work.notify_all();
     }
 
@@ -171,15 +179,17 @@ impl Local {
         }
         if !shared.journal {
             let sealed = desk.sequencer.seal();
-            shared.view.publish(sealed.state);
+            let before = shared.view.publish(sealed.state);
             drop(desk);
             shared.view.notify(&sealed.touched);
+            drop(before);
             return Answer::Now(outcome);
         }
         let (answer, answered) = oneshot::channel();
         desk.waiting.push(Waiting { answer, outcome, changes });
         desk.waiting_bytes += bytes + WAITING_BYTES;
         let first = desk.waiting.len() == 1 && !desk.in_flight;
+        shared.gathered.store(true, Ordering::Relaxed);
         drop(desk);
         if first {
             shared.work.notify_one();
@@ -216,7 +226,7 @@ impl Shared {
     fn new(view: Arc<View>, sequencer: Sequencer, journal: bool) -> Self {
         let desk =
             Desk { sequencer, waiting: Vec::new(), waiting_bytes: 0, in_flight: false, closing: false, failed: None };
-        Self { view, desk: Mutex::new(desk), work: Condvar::new(), journal }
+        Self { view, desk: Mutex::new(desk), work: Condvar::new(), gathered: AtomicBool::new(false), journal }
     }
 }
 
@@ -224,6 +234,7 @@ impl Shared {
 struct Committer {
     shared: Arc<Shared>,
     journal: Box<dyn Journal>,
+    lookout: Lookout,
 }
 
 impl Committer {
@@ -246,7 +257,8 @@ impl Committer {
     }
 
     /// The next group, once there is one; none when the store is closed.
-    fn take(&self) -> Option<(Sealed, Vec<Waiting>)> {
+    fn take(&mut self) -> Option<(Sealed, Vec<Waiting>)> {
+        self.lookout.look(|| self.shared.gathered.load(Ordering::Relaxed));
         let mut desk = self.shared.desk.lock();
         while desk.waiting.is_empty() {
             if desk.closing {
@@ -256,18 +268,20 @@ impl Committer {
         }
         desk.in_flight = true;
         desk.waiting_bytes = 0;
+        self.shared.gathered.store(false, Ordering::Relaxed);
         let room = desk.waiting.len();
         let waiting = std::mem::replace(&mut desk.waiting, Vec::with_capacity(room));
         Some((desk.sequencer.seal(), waiting))
     }
 
     fn publish(&self, sealed: Sealed, waiting: Vec<Waiting>) {
-        self.shared.view.publish(sealed.state);
+        let before = self.shared.view.publish(sealed.state);
         self.shared.desk.lock().in_flight = false;
         for waiting in waiting {
             let _ = waiting.answer.send(waiting.outcome); // whoever dropped the future does not ask
         }
         self.shared.view.notify(&sealed.touched);
+        drop(before);
     }
 
     /// There is no room: what was staged did not happen. The next commit tries anew.

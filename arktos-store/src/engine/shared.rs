@@ -88,7 +88,7 @@ impl Publisher {
         let feed = &self.0;
         let mut state = feed.state.lock();
         change(&mut state, feed.limit, touched);
-        feed.view.publish(state.clone());
+        drop(feed.view.publish(state.clone()));
         drop(state);
         feed.view.notify(touched);
     }

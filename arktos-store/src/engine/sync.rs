@@ -92,8 +92,8 @@ mod tried {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
         }
 
-        pub(crate) fn store(&self, value: Arc<T>) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
+            std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), value)
         }
     }
 }

@@ -53,9 +53,10 @@ impl View {
         read(&self.root.load())
     }
 
-    /// Publishes a state. Only the one writer calls this, in order; [`notify`](Self::notify) must follow.
-    pub(crate) fn publish(&self, state: State) {
-        self.root.store(Arc::new(state));
+    /// Publishes a state. Only the one writer calls this, in order; [`notify`](Self::notify) must follow. Gives back the
+    /// state before, which takes a while to drop where nobody else holds it: not while somebody waits.
+    pub(crate) fn publish(&self, state: State) -> Arc<State> {
+        self.root.swap(Arc::new(state))
     }
 
     /// Wakes those whom the newest state concerns, given the resources whose logs have grown.

@@ -2,7 +2,8 @@
 //! own.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// One directory with files in it.
@@ -160,10 +161,9 @@ impl DiskFile for Handle {
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.0.seek(SeekFrom::Start(offset))?;
         let mut read = 0;
         while read < into.len() {
-            match self.0.read(&mut into[read..]) {
+            match self.0.read_at(&mut into[read..], offset + read as u64) {
                 Ok(0) => break,
                 Ok(some) => read += some,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -174,8 +174,7 @@ impl DiskFile for Handle {
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.seek(SeekFrom::Start(offset))?;
-        self.0.write_all(bytes)
+        self.0.write_all_at(bytes, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {
