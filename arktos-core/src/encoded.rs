@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::header::Header;
+use crate::header::{Header, Taken};
 use crate::key::Revision;
 use crate::kind::TypeMeta;
 use crate::meta::ObjectMeta;
@@ -55,7 +55,7 @@ impl Encoded {
     /// empty string, numbers and booleans count as their text. A path that begins with [`NOTES`] names a note.
     ///
     /// # Errors
-    /// When `metadata` has a field of the wrong type, or no name.
+    /// When a field of `metadata` that the header takes has the wrong type, or there is no name.
     pub fn encode(type_meta: &Arc<TypeMeta>, object: &Object, fields: &[&[&str]]) -> Result<Self, EncodeError> {
         let values = fields.iter().map(|path| match path {
             [NOTES, note] => object.notes.get(*note).map_or("", String::as_str).into(),
@@ -73,7 +73,10 @@ impl Encoded {
         object: &Object,
         fields: Box<[Box<str>]>,
     ) -> Result<Self, EncodeError> {
-        let meta = object.meta()?;
+        let meta = match object.fields.get("metadata") {
+            None | Some(Value::Null) => Taken::default(),
+            Some(metadata) => Taken::deserialize(metadata)?,
+        };
         if meta.name.is_empty() {
             return Err(EncodeError::NoName);
         }

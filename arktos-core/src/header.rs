@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::kind::TypeMeta;
-use crate::meta::{ObjectMeta, OwnerReference};
+use crate::meta::{OwnerReference, null_is_default};
 use crate::packed::{Input, write_length, write_text, write_time};
 use crate::time::Timestamp;
 
@@ -31,8 +33,24 @@ pub struct Header {
     tail: u32,
 }
 
+/// What a header takes of `metadata`, borrowed from it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Taken<'a> {
+    pub(crate) name: &'a str,
+    uid: &'a str,
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    labels: BTreeMap<&'a str, &'a str>,
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    finalizers: Vec<&'a str>,
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    owner_references: Vec<OwnerRef<'a>>,
+}
+
 /// An owner reference, as a header has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct OwnerRef<'a> {
     /// Group and version of the owner's kind.
     pub api_version: &'a str,
@@ -49,17 +67,17 @@ pub struct OwnerRef<'a> {
 }
 
 impl Header {
-    /// Packs what `meta` says, the values of the selectable fields, and the notes, with the object's bytes after them.
-    /// `None` when it is 4 GiB or more.
+    /// Packs what `metadata` says, the values of the selectable fields, and the notes, with the object's bytes after
+    /// them. `None` when it is 4 GiB or more.
     pub(crate) fn pack(
         type_meta: Arc<TypeMeta>,
-        meta: &ObjectMeta,
+        meta: &Taken<'_>,
         fields: &[Box<str>],
         notes: &BTreeMap<String, String>,
         tail: &[u8],
     ) -> Option<Self> {
-        let mut out = Vec::with_capacity(tail.len() + 256);
-        write_text(&mut out, &meta.uid);
+        let mut out = Vec::with_capacity(256);
+        write_text(&mut out, meta.uid);
         write_time(&mut out, meta.deletion_timestamp);
         write_pairs(&mut out, &meta.labels);
         write_length(&mut out, fields.len());
@@ -222,16 +240,16 @@ impl OwnerRef<'_> {
     }
 }
 
-fn write_pairs(out: &mut Vec<u8>, pairs: &BTreeMap<String, String>) {
+fn write_pairs<T: AsRef<str>>(out: &mut Vec<u8>, pairs: &BTreeMap<T, T>) {
     write_length(out, pairs.len());
     for (key, value) in pairs {
-        write_text(out, key);
-        write_text(out, value);
+        write_text(out, key.as_ref());
+        write_text(out, value.as_ref());
     }
 }
 
-fn write_owner(out: &mut Vec<u8>, owner: &OwnerReference) {
-    for text in [&owner.api_version, &owner.kind, &owner.name, &owner.uid] {
+fn write_owner(out: &mut Vec<u8>, owner: &OwnerRef<'_>) {
+    for text in [owner.api_version, owner.kind, owner.name, owner.uid] {
         write_text(out, text);
     }
     let flag = |value: Option<bool>| value.map_or(0, |value| 1 + u8::from(value));
@@ -394,25 +412,21 @@ mod tests {
     use super::*;
 
     fn header() -> Header {
-        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let owner = |name: &str, controller, block_owner_deletion| OwnerReference {
-            api_version: "apps/v1".to_owned(),
-            kind: "ReplicaSet".to_owned(),
-            name: name.to_owned(),
-            uid: format!("uid-of-{name}"),
-            controller,
-            block_owner_deletion,
+        let owner = |name, uid, controller, block_owner_deletion| {
+            let (api_version, kind) = ("apps/v1", "ReplicaSet");
+            OwnerRef { api_version, kind, name, uid, controller, block_owner_deletion }
         };
-        let meta = ObjectMeta {
-            uid: "u1".to_owned(),
+        let meta = Taken {
+            name: "web",
+            uid: "u1",
             deletion_timestamp: Some(Timestamp::from_micros(5)),
-            labels: pairs(&[("app", "web"), ("tier", "")]),
-            finalizers: vec!["a/b".to_owned()],
-            owner_references: vec![owner("x", None, Some(false)), owner("y", Some(true), None)],
-            ..ObjectMeta::default()
+            labels: BTreeMap::from([("app", "web"), ("tier", "")]),
+            finalizers: vec!["a/b"],
+            owner_references: vec![owner("x", "uid-of-x", None, Some(false)), owner("y", "uid-of-y", Some(true), None)],
         };
+        let notes = BTreeMap::from([("claim".to_owned(), "c".to_owned())]);
         let type_meta = Arc::new(TypeMeta::new("", "v1", "Pod"));
-        Header::pack(type_meta, &meta, &["n1".into(), "".into()], &pairs(&[("claim", "c")]), b"}").expect("small")
+        Header::pack(type_meta, &meta, &["n1".into(), "".into()], &notes, b"}").expect("small")
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn is_zero(number: &i64) -> bool {
 }
 
 /// The API takes an explicit `null` for an absent map or list.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

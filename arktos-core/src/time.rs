@@ -50,21 +50,26 @@ impl Timestamp {
     /// As `MicroTime` fields write it: six digits after the second.
     #[must_use]
     pub fn to_micro_string(self) -> String {
-        self.moment().map_or_else(String::new, |moment| moment.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+        self.civil().map_or_else(String::new, |civil| {
+            let (micros, mut text) = (civil.subsec_nanosecond() / 1000, self.to_string());
+            text.truncate(text.len() - 1);
+            text + &format!(".{micros:06}Z")
+        })
     }
 
-    fn moment(self) -> Option<jiff::Timestamp> {
-        jiff::Timestamp::from_microsecond(self.0).ok()
+    fn civil(self) -> Option<jiff::civil::DateTime> {
+        jiff::Timestamp::from_microsecond(self.0).ok().map(|moment| jiff::tz::Offset::UTC.to_datetime(moment))
     }
 }
 
 /// Whole seconds, as `Time` fields write it.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.moment() {
-            Some(moment) => write!(f, "{}", moment.strftime("%Y-%m-%dT%H:%M:%SZ")),
-            None => f.write_str("1970-01-01T00:00:00Z"),
-        }
+        let Some(civil) = self.civil() else { return f.write_str("1970-01-01T00:00:00Z") };
+        let (date, time) = (civil.date(), civil.time());
+        let sign = if date.year() < 0 { "-" } else { "" };
+        write!(f, "{sign}{:04}-{:02}-{:02}", date.year().unsigned_abs(), date.month(), date.day())?;
+        write!(f, "T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
     }
 }
 

@@ -35,18 +35,19 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     if !(call.identity.is_system() && call.identity.is_in(COMPONENTS)) {
         body.notes.clear();
     }
-    let mut tries = if generated { GENERATE_TRIES } else { 1 };
+    if !generated {
+        return create_one(call, body).await;
+    }
+    let mut tries = GENERATE_TRIES;
     loop {
         tries -= 1;
         let mut object = body.clone();
-        if generated {
-            let mut random = [0; 5];
-            call.state.config.random.fill(&mut random);
-            let prefix = body.str_at(&["metadata", "generateName"]);
-            object.set(&["metadata", "name"], rules::meta::generated_name(prefix, random));
-        }
+        let mut random = [0; 5];
+        call.state.config.random.fill(&mut random);
+        let prefix = body.str_at(&["metadata", "generateName"]);
+        object.set(&["metadata", "name"], rules::meta::generated_name(prefix, random));
         match create_one(call, object).await {
-            Err(status) if generated && tries > 0 && status.is(Reason::AlreadyExists) => {}
+            Err(status) if tries > 0 && status.is(Reason::AlreadyExists) => {}
             result => return result,
         }
     }

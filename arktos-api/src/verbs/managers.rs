@@ -80,21 +80,31 @@ fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) 
 }
 
 /// The `managedFields` of an object that is written by an update (or created, where there is no old one); they are
-/// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made.
-pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<Object>, new: &mut Object) -> Option<Value> {
+/// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made. The old
+/// one is as it was when this returns.
+pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, new: &mut Object) -> Option<Value> {
     if !call.options.applies {
         if call.kind.storage_resource.as_str() == "namespaces" {
             // Upstream has it as a default, so whoever writes the namespace sets it.
             crate::admission::namespace_label(new);
         }
-        let live = old.map(Object::into_value);
-        let mut value = Value::Object(std::mem::take(&mut new.fields));
-        as_manager(call, part, |writer| apply::update(writer, live.as_ref(), &mut value));
-        if let Value::Object(fields) = value {
-            new.fields = fields;
-        }
+        as_value(new, |new| match old {
+            Some(old) => {
+                as_value(old, |old| as_manager(call, part, |writer| apply::update(writer, Some(&*old), new)));
+            }
+            None => as_manager(call, part, |writer| apply::update(writer, None, new)),
+        });
     }
     new.remove(&["metadata", "managedFields"])
+}
+
+/// Shows an object as one value, without copying it.
+fn as_value(object: &mut Object, act: impl FnOnce(&mut Value)) {
+    let mut value = Value::Object(std::mem::take(&mut object.fields));
+    act(&mut value);
+    if let Value::Object(fields) = value {
+        object.fields = fields;
+    }
 }
 
 /// Sets `managedFields` of an object that is ready to be written. When nothing but their times would change, nothing

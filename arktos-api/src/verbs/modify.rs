@@ -103,7 +103,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
             }
         };
         let expect = if own.is_some() { Expect::At(old.revision) } else { Expect::Absent };
-        let seen = decoded(call, old.clone()).await?;
+        let mut seen = decoded(call, old.clone()).await?;
         let (mut new, sent) = match &source {
             Source::Body(body) => (body.clone(), true),
             Source::Made(make) => (make(&seen)?, false),
@@ -111,7 +111,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         };
         named_alike(call, &mut new)?;
         preconditions(call, &old, &new, sent)?;
-        let managed = managers::noted(call, part, Some(seen.clone()), &mut new);
+        let managed = managers::noted(call, part, Some(&mut seen), &mut new);
         match write(call, part, (&old, seen), (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
             None if sent && !body_revision(&source).is_empty() => return Err(modified(call)),

@@ -118,13 +118,14 @@ pub(crate) fn apply(schema: &Schema, builtin: bool, value: &mut Value, patch: &P
 
 /// Reads what a patch has made, as a body would be read.
 fn read(call: &Call<'_>, value: Value, faults: &[String], warned: &Mutex<Vec<String>>) -> Result<Object, Status> {
-    let made = value.to_string();
+    let strict = call.options.field_validation == FieldValidation::Strict;
+    let made = if strict { value.to_string() } else { String::new() };
     let decoded = schema::decode(&call.kind, value, Dialect::Region)?;
     rules::refuse_patched(&call.kind, &decoded.object)?;
     let faults: Vec<String> = faults.iter().cloned().chain(decoded.faults.list).collect();
     warned.lock().clear();
     match call.options.field_validation {
-        FieldValidation::Strict if !faults.is_empty() => {
+        _ if strict && !faults.is_empty() => {
             let why = format!("Invalid value: {made:?}: strict decoding error: {}", faults.join(", "));
             Err(Status::invalid("", "", "", vec![cause("FieldValueInvalid", "patch", &why)]))
         }

@@ -1,8 +1,5 @@
 //! The set itself, a tree of steps.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use serde_json::{Map, Value};
 
 use super::{Element, FieldPath, FieldsFault};
@@ -13,7 +10,8 @@ const MAX_DEPTH: usize = 256;
 /// A set of paths into an object. That a path is in it says nothing of the paths above or below.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    nodes: BTreeMap<Element, Node>,
+    /// Sorted by their steps. Most sets have few: a list of them is smaller than a tree, and made faster.
+    nodes: Vec<(Element, Node)>,
 }
 
 /// What the set holds at and below one step. Never empty.
@@ -50,8 +48,8 @@ impl FieldSet {
     /// Puts a path in. The empty path stands for the whole object, which nobody owns.
     pub fn insert(&mut self, path: &[Element]) {
         if let Some((last, parents)) = path.split_last() {
-            let set = parents.iter().fold(self, |set, step| &mut set.nodes.entry(step.clone()).or_default().below);
-            set.nodes.entry(last.clone()).or_default().member = true;
+            let set = parents.iter().fold(self, |set, step| &mut set.node_mut(step.clone()).below);
+            set.node_mut(last.clone()).member = true;
         }
     }
 
@@ -60,21 +58,42 @@ impl FieldSet {
         if !member && below.is_empty() {
             return;
         }
-        let node = self.nodes.entry(step).or_default();
+        let node = self.node_mut(step);
         node.member |= member;
         node.below.extend(below);
+    }
+
+    /// Where the node of a step is; where it would have to be, when there is none.
+    fn find(&self, step: &Element) -> Result<usize, usize> {
+        match self.nodes.last() {
+            Some((last, _)) if last < step => Err(self.nodes.len()), // sets are mostly made in order
+            _ => self.nodes.binary_search_by(|(known, _)| known.cmp(step)),
+        }
+    }
+
+    fn node(&self, step: &Element) -> Option<&Node> {
+        self.find(step).ok().map(|at| &self.nodes[at].1)
+    }
+
+    /// The node of a step, made where there is none.
+    fn node_mut(&mut self, step: Element) -> &mut Node {
+        let at = self.find(&step).unwrap_or_else(|at| {
+            self.nodes.insert(at, (step, Node::default()));
+            at
+        });
+        &mut self.nodes[at].1
     }
 
     /// Whether a path of one step is in it.
     #[must_use]
     pub fn has(&self, step: &Element) -> bool {
-        self.nodes.get(step).is_some_and(|node| node.member)
+        self.node(step).is_some_and(|node| node.member)
     }
 
     /// What is in it below a step; nothing when that is empty.
     #[must_use]
     pub fn below(&self, step: &Element) -> Option<&Self> {
-        self.nodes.get(step).map(|node| &node.below).filter(|below| !below.is_empty())
+        self.node(step).map(|node| &node.below).filter(|below| !below.is_empty())
     }
 
     /// The steps that the paths in it begin with; whether that step is a path in it; and what is below.
@@ -106,17 +125,23 @@ impl FieldSet {
             *self = other;
             return;
         }
-        for (step, node) in other.nodes {
-            match self.nodes.entry(step) {
-                Entry::Vacant(entry) => {
-                    entry.insert(node);
-                }
-                Entry::Occupied(mut entry) => {
-                    entry.get_mut().member |= node.member;
-                    entry.get_mut().below.extend(node.below);
-                }
+        let mut nodes = std::mem::take(&mut self.nodes);
+        nodes.extend(other.nodes);
+        *self = Self::gathered(nodes);
+    }
+
+    /// The set of nodes in any order, of which several may be of one step.
+    fn gathered(mut nodes: Vec<(Element, Node)>) -> Self {
+        nodes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        nodes.dedup_by(|(step, node), (kept, into)| {
+            let same = step == kept;
+            if same {
+                into.member |= node.member;
+                into.below.extend(std::mem::take(&mut node.below));
             }
-        }
+            same
+        });
+        Self { nodes }
     }
 
     /// What is in either.
@@ -137,7 +162,7 @@ impl FieldSet {
 
     fn matched(&self, other: &Self, both: impl Fn(&Node, &Node) -> Node) -> Self {
         let matched = self.nodes.iter().filter_map(|(step, node)| {
-            let node = both(node, other.nodes.get(step)?);
+            let node = both(node, other.node(step)?);
             (!node.is_empty()).then(|| (step.clone(), node))
         });
         Self { nodes: matched.collect() }
@@ -154,18 +179,15 @@ impl FieldSet {
     }
 
     fn prune(&mut self, other: &Self, deep: bool) {
-        for (step, gone) in &other.nodes {
-            let Some(node) = self.nodes.get_mut(step) else { continue };
-            if deep && gone.member {
-                self.nodes.remove(step);
-                continue;
-            }
+        if other.is_empty() {
+            return;
+        }
+        self.nodes.retain_mut(|(step, node)| {
+            let Some(gone) = other.node(step) else { return true };
             node.member &= !gone.member;
             node.below.prune(&gone.below, deep);
-            if node.is_empty() {
-                self.nodes.remove(step);
-            }
-        }
+            !(deep && gone.member || node.is_empty())
+        });
     }
 
     /// What is in it and not in another set.
@@ -211,18 +233,18 @@ impl FieldSet {
             Value::Object(_) => return Err(FieldsFault("the set is nested too deep".to_owned())),
             _ => return Err(FieldsFault("a set of fields is an object of objects".to_owned())),
         };
-        let mut set = Self::default();
+        let mut nodes = Vec::with_capacity(map.len());
         let mut member = false;
         for (key, value) in map {
             if key == "." {
                 member = true;
             } else if let Some(step) = Element::parse(key)? {
-                let (below, here) = Self::parse_at(value, depth + 1)?;
-                set.add(step, here, below);
+                let (below, member) = Self::parse_at(value, depth + 1)?;
+                nodes.push((step, Node { member, below }));
             }
         }
-        member |= set.is_empty();
-        Ok((set, member))
+        member |= nodes.is_empty();
+        Ok((Self::gathered(nodes), member))
     }
 
     /// The set as `FieldsV1`.

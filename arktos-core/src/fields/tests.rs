@@ -69,3 +69,17 @@ fn paths_read_as_in_messages() {
     let paths: Vec<String> = all.paths().iter().map(ToString::to_string).collect();
     assert_eq!(paths, [".l[port=80,protocol=\"TCP\"]", ".l[=\"x\"]", ".l[2]"]);
 }
+
+#[test]
+fn steps_are_found_whatever_the_order_of_their_text() {
+    let value = json!({"f:a": {"v:10": {}, "v:100": {}, "v:9": {}}});
+    let read = set(value.clone());
+    let mut made = FieldSet::default();
+    for number in [100, 9, 10] {
+        made.insert(&[Element::field("a"), Element::Item(Scalar(json!(number)))]);
+    }
+    assert_eq!(read, made);
+    assert_eq!(read.print(), value);
+    assert_eq!(made.clone().union(&read), made);
+    assert!(made.difference(&read).is_empty());
+}

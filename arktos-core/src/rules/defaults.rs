@@ -83,8 +83,14 @@ fn pull_policy_of(image: Option<&Value>) -> Option<Value> {
 
 /// What a pod's containers limit and do not request is requested as it is limited.
 fn requested_as_limited(pod: &Map<String, Value>) -> Option<Value> {
-    let mut spec = pod.get("spec")?.clone();
-    for list in ["containers", "initContainers"] {
+    let spec = pod.get("spec")?;
+    let lists = ["containers", "initContainers"];
+    let mut containers = lists.iter().filter_map(|list| spec.get(*list)?.as_array()).flatten();
+    if containers.all(requests_all_it_limits) {
+        return None;
+    }
+    let mut spec = spec.clone();
+    for list in lists {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(limits) = container.pointer("/resources/limits").and_then(Value::as_object).cloned() else {
                 continue;
@@ -101,6 +107,13 @@ fn requested_as_limited(pod: &Map<String, Value>) -> Option<Value> {
     Some(spec)
 }
 
+fn requests_all_it_limits(container: &Value) -> bool {
+    let Some(Value::Object(resources)) = container.get("resources") else { return true };
+    let Some(Value::Object(limits)) = resources.get("limits") else { return true };
+    let requests = resources.get("requests");
+    requests.is_some_and(|requests| limits.keys().all(|name| requests.get(name).is_some()))
+}
+
 /// Objects of a new definition are stored in its storage version.
 fn stored_versions(definition: &Map<String, Value>) -> Option<Value> {
     let versions = definition.get("spec")?.get("versions")?.as_array()?;
@@ -109,10 +122,11 @@ fn stored_versions(definition: &Map<String, Value>) -> Option<Value> {
 
 /// On the host's network, a container's port is the host's.
 fn host_ports(pod: &Map<String, Value>) -> Option<Value> {
-    let mut spec = pod.get("spec")?.clone();
+    let spec = pod.get("spec")?;
     if spec.get("hostNetwork") != Some(&Value::Bool(true)) {
         return None;
     }
+    let mut spec = spec.clone();
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let ports = container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten();

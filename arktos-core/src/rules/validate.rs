@@ -96,24 +96,24 @@ impl Walk<'_> {
         for (path, check) in rules.checks.iter().filter(|(path, _)| !skipped(path.first())) {
             self.check(check, &Owner { map, old, at }, path, faults);
         }
-        for field in &schema.fields {
-            let Some(value) = map.get(&*field.name) else {
-                if schema.own && field.required {
-                    faults.required(&Path::Field(at, &field.name).to_string(), "");
-                }
-                continue;
-            };
-            if matches!(at, Path::Root) && &*field.name == "metadata" || skipped(Some(&&*field.name)) {
+        if schema.own {
+            for field in schema.fields.iter().filter(|field| field.required && !map.contains_key(&*field.name)) {
+                faults.required(&Path::Field(at, &field.name).to_string(), "");
+            }
+        }
+        for (name, value) in map {
+            let Some(field) = schema.field(name) else { continue };
+            if matches!(at, Path::Root) && name == "metadata" || skipped(Some(&name.as_str())) {
                 continue;
             }
             let in_status = Walk { options: false, ..*self };
-            let walk = if matches!(at, Path::Root) && &*field.name == "status" { &in_status } else { self };
-            let path = Path::Field(at, &field.name);
-            let ruled = rules
-                .checks
-                .iter()
-                .any(|(ruled, check)| ruled.first() == Some(&&*field.name) && ruled.len() < 3 && check.lists_options());
-            if !ruled && walk.options {
+            let walk = if matches!(at, Path::Root) && name == "status" { &in_status } else { self };
+            let path = Path::Field(at, name);
+            let ruled = || {
+                let mut checks = rules.checks.iter();
+                checks.any(|(ruled, check)| ruled.first() == Some(&&**name) && ruled.len() < 3 && check.lists_options())
+            };
+            if walk.options && field.schema.lists_options() && !ruled() {
                 options(&field.schema, value, &path, faults);
                 if let (Some(items), Value::Array(list)) = (field.schema.items(), value) {
                     for (index, item) in list.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            walk.inner(&field.schema, value, old.and_then(|old| old.get(&*field.name)), &path, faults);
+            walk.inner(&field.schema, value, old.and_then(|old| old.get(name)), &path, faults);
         }
     }
 

@@ -213,6 +213,7 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
         type_meta,
         structural: None,
         rules: OnceLock::new(),
+        blank: OnceLock::new(),
     }
 }
 

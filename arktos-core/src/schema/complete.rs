@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::builtin::is_zero;
 use super::model::{Field, Schema, Shape, Struct};
@@ -129,13 +130,21 @@ impl Complete {
     }
 
     fn object(&mut self, object: &Struct, map: &mut Map<String, Value>, path: &Path<'_>) -> Result<(), String> {
-        for field in &object.fields {
-            let Some(value) = map.get_mut(&*field.name) else { continue };
-            if self.drop_field(object, field, value, path)? {
-                map.remove(&*field.name);
+        // Types have many fields and objects few: what is there is looked up in the type, and not the other way round.
+        let (mut dropped, mut unknown) = (SmallVec::<[&Field; 8]>::new(), false);
+        for (name, value) in map.iter_mut() {
+            match object.field(name) {
+                Some(field) if self.drop_field(object, field, value, path)? => dropped.push(field),
+                Some(_) => {}
+                None => unknown = true,
             }
         }
-        self.unknown(object, map, path);
+        for field in dropped {
+            map.remove(&*field.name);
+        }
+        if unknown && !object.open {
+            self.unknown(object, map, path);
+        }
         table::of(object).set_defaults(map);
         for field in &object.fields {
             if let Some(absent) = &field.absent
@@ -144,10 +153,12 @@ impl Complete {
                 map.insert(field.name.to_string(), absent.clone());
             }
         }
-        for field in &object.fields {
-            let Some(value) = map.get_mut(&*field.name) else { continue };
-            let path = Path::Field(path, &field.name);
-            self.inner(&field.schema, value, At { path: &path, owner: object, field })?;
+        for (name, value) in map.iter_mut() {
+            let Some(field) = object.field(name) else { continue };
+            if field.schema.holds_more() {
+                let path = Path::Field(path, &field.name);
+                self.inner(&field.schema, value, At { path: &path, owner: object, field })?;
+            }
         }
         Ok(())
     }
@@ -182,9 +193,6 @@ impl Complete {
 
     /// Drops the fields that the type does not have.
     fn unknown(&mut self, object: &Struct, map: &mut Map<String, Value>, path: &Path<'_>) {
-        if object.open || map.keys().all(|name| object.field(name).is_some()) {
-            return;
-        }
         let unknown: Vec<String> = map
             .keys()
             .filter(|name| object.field(name).is_none() && !self.extra.knows(object, name))

@@ -103,6 +103,8 @@ pub struct Struct {
     pub structural: Option<Arc<Structural>>,
     /// What no schema says of it, looked up when it is first needed.
     pub(crate) rules: OnceLock<&'static TypeRules>,
+    /// What a new object of it is compared with, made when it is first needed.
+    pub(crate) blank: OnceLock<Value>,
 }
 
 /// A field of an object.
@@ -183,6 +185,7 @@ impl Struct {
             type_meta: None,
             structural: None,
             rules: OnceLock::new(),
+            blank: OnceLock::new(),
         }
     }
 
@@ -214,6 +217,16 @@ impl Schema {
             Shape::Struct(object) => Some(object.get()),
             _ => None,
         }
+    }
+
+    /// Whether it, or the items of it, may only have some values.
+    pub(crate) fn lists_options(&self) -> bool {
+        !self.options.is_empty() || self.items().is_some_and(|items| !items.options.is_empty())
+    }
+
+    /// Whether there are values inside it that have a schema of their own.
+    pub(super) fn holds_more(&self) -> bool {
+        matches!(self.shape, Shape::List(_) | Shape::Map(_) | Shape::Struct(_))
     }
 
     /// What a definition says of the whole object, when it is one of a custom kind.

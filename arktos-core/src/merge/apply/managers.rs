@@ -163,18 +163,23 @@ pub(super) fn is_reset(entries: Option<&Value>) -> bool {
     one.values().all(crate::schema::builtin::is_zero)
 }
 
-/// Whether two `managedFields` differ at most in their times.
+/// Whether two `managedFields` differ at most in their times, and so in their order.
 #[must_use]
 pub fn same_but_for_times(one: Option<&Value>, other: Option<&Value>) -> bool {
-    let timeless = |entries: Option<&Value>| {
-        let text = |entry: &Value| {
-            let mut entry = entry.clone();
-            entry.as_object_mut().map(|entry| entry.remove("time"));
-            entry.to_string()
-        };
-        let mut texts: Vec<String> = entries.and_then(Value::as_array).into_iter().flatten().map(text).collect();
-        texts.sort_unstable();
-        texts
-    };
-    timeless(one) == timeless(other)
+    let (one, mut other) = (list(one), list(other).iter().collect::<Vec<_>>());
+    one.len() == other.len()
+        && one.iter().all(|entry| {
+            let same = other.iter().position(|known| same_but_for_time(entry, known));
+            same.map(|at| other.swap_remove(at)).is_some()
+        })
+}
+
+fn list(entries: Option<&Value>) -> &[Value] {
+    entries.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn same_but_for_time(one: &Value, other: &Value) -> bool {
+    let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
+    let timeless = |(name, _): &(&String, &Value)| *name != "time";
+    one.iter().filter(timeless).eq(other.iter().filter(timeless))
 }

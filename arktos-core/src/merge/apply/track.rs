@@ -121,8 +121,7 @@ pub(super) fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value)
     let sent = take_managed_fields(new).filter(|_| writer.subresource.is_empty());
     let kept = live.and_then(managed_fields);
     let is_new = live.is_none();
-    let none = if is_new { blank(writer.schema) } else { Value::Null };
-    let live = live.unwrap_or(&none);
+    let live = live.unwrap_or_else(|| blank(writer.schema));
     let change = difference(writer, live, new);
     let says_nothing = sent.is_none() || sent.as_ref() == kept;
     if says_nothing && change.is_empty() {
@@ -232,16 +231,16 @@ fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) 
 /// Applies a configuration.
 pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Refusal> {
     let is_new = live.is_none();
-    let mut live = live.cloned().unwrap_or_else(|| blank(writer.schema));
+    let mut live = live.unwrap_or_else(|| blank(writer.schema)).clone();
     let entries = take_managed_fields(&mut live);
     let mut managers = Managers::parse(entries.as_ref())
         .map_err(|fault| Refusal::Status(Status::internal(format!("failed to decode managed fields: {fault}"))))?;
     let ty = Type::root(writer.schema);
     if managers.0.is_empty() && !is_new {
         let none = blank(writer.schema);
-        let change = difference(writer, &none, &live);
+        let change = difference(writer, none, &live);
         let before = writer.named(BEFORE_FIRST_APPLY, false);
-        updated(writer, &none, &live, &mut managers, change, before);
+        updated(writer, none, &live, &mut managers, change, before);
     }
     checked(writer, config).map_err(Refusal::Status)?;
     writer.reconciled(&live, &mut managers);

@@ -1,5 +1,7 @@
 //! What apply asks of a type: is a value one whole, an object of fields with owners of their own, or a list of items.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use crate::fields::{Element, FieldSet, Scalar};
@@ -211,24 +213,30 @@ impl<'a> Items<'a> {
 
 /// An object in which nothing is said: what a new one is compared with. Fields that are written even when nothing is
 /// said of them are there.
-pub(super) fn blank(schema: &Schema) -> Value {
+pub(super) fn blank(schema: &Schema) -> &Value {
+    static NOTHING: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+    match schema.as_struct().filter(|object| !object.own) {
+        Some(object) => object.blank.get_or_init(|| Value::Object(blank_fields(object))),
+        None => &NOTHING,
+    }
+}
+
+fn blank_fields(object: &Struct) -> Map<String, Value> {
     let mut fields = Map::new();
-    if let Some(object) = schema.as_struct().filter(|object| !object.own) {
-        for field in &object.fields {
-            let name = field.name.to_string();
-            match (&field.schema.default, &field.absent) {
-                (Some(Value::Object(default)), _) if default.is_empty() && field.schema.as_struct().is_some() => {
-                    fields.insert(name, blank(&field.schema));
-                }
-                (Some(zero), Some(_)) if !field.drops_zero && is_zero(zero) => {
-                    fields.insert(name, zero.clone());
-                }
-                (_, Some(Value::Null)) => {
-                    fields.insert(name, Value::Null);
-                }
-                _ => {}
+    for field in &object.fields {
+        let name = field.name.to_string();
+        match (&field.schema.default, &field.absent) {
+            (Some(Value::Object(default)), _) if default.is_empty() && field.schema.as_struct().is_some() => {
+                fields.insert(name, blank(&field.schema).clone());
             }
+            (Some(zero), Some(_)) if !field.drops_zero && is_zero(zero) => {
+                fields.insert(name, zero.clone());
+            }
+            (_, Some(Value::Null)) => {
+                fields.insert(name, Value::Null);
+            }
+            _ => {}
         }
     }
-    Value::Object(fields)
+    fields
 }

@@ -26,7 +26,8 @@ fn mentioned(ty: Type<'_>, value: &Value) -> (bool, FieldSet) {
             }
         }
         (Form::List(items), Value::Array(list)) => {
-            let index = items.index(Some(list));
+            let mut index = items.index(Some(list));
+            index.sort_by(|(one, _), (other, _)| one.cmp(other)); // a set is made in order
             let mut seen = BTreeSet::new();
             let twice: BTreeSet<&Element> =
                 index.iter().map(|(element, _)| element).filter(|element| !seen.insert(*element)).collect();
