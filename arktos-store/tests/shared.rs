@@ -5,6 +5,7 @@ mod played;
 
 use arktos_core::Revision;
 use arktos_store::commit::{Change, Commit, Expect};
+use arktos_store::storage::Group;
 use arktos_store::{Selection, Stored, WatchError, Within};
 use futures::FutureExt;
 use model::{key, object, path, resource};
@@ -46,6 +47,11 @@ async fn a_feed_that_overlaps_tells_nothing_twice_and_progress_moves_bookmarks()
     assert_eq!(cursor.next().await.expect("delivers").revision(), Revision(12));
     assert_eq!(cursor.next().await.expect("delivers").revision(), Revision(15));
     assert_eq!(cursor.try_next().expect("waits"), None);
+    let newer = Group { counters: vec![("ips".into(), 7)], ..group(20, 2) };
+    publisher.publish(&newer);
+    publisher.publish(&group(15, 3));
+    assert_eq!(engine.counter("ips"), 7, "what comes a second time counts nothing back");
+    assert_eq!(cursor.next().await.expect("delivers").revision(), Revision(20));
     publisher.progress(Revision(100));
     assert_eq!(cursor.bookmark_now(), Revision(100));
     assert_eq!(publisher.revision(), Revision(100));

@@ -100,9 +100,9 @@ fn in_process(bench: &Bench, engine: &Engine, objects: usize) -> Outcome<Found> 
     let rows = vec![
         Row::of("LIST in process, an object: looked at", each(walks)).goal(Goal::AtMost(200.0)),
         Row::of("LIST in process, an object: taken, shared", each(takes)).goal(Goal::AtMost(200.0)),
-        Row::of("LIST in process, an object: written out", each(outs)).goal(Goal::AtMost(200.0)).limit(copies),
+        Row::of("LIST in process, an object: written out", each(outs)).limit(copies),
     ];
-    let notes = vec!["the limit of writing out is copying the same bytes in the same order".to_owned()];
+    let notes = vec!["the limit of writing out is copying the same bytes in the same order: no goal".to_owned()];
     Ok(Found { rows, notes })
 }
 

@@ -36,11 +36,16 @@ impl Publisher {
     }
 
     /// Publishes a group of writes and counters: readers see all of it at once. Records whose revision was published
-    /// already are passed over, so that a feed may overlap after it has reconnected.
+    /// already are passed over, and the counters of a group that has no others, so that a feed may overlap after it has
+    /// reconnected.
     pub fn publish(&self, group: &Group) {
         let mut touched: Vec<GroupResource> = Vec::new();
         self.step(&mut touched, |state, limit, touched| {
-            for record in group.records.iter().filter(|record| record.revision > state.revision).collect::<Vec<_>>() {
+            let known = state.revision;
+            if !group.records.is_empty() && group.records.iter().all(|record| record.revision <= known) {
+                return;
+            }
+            for record in group.records.iter().filter(|record| record.revision > known) {
                 if matches!(record.change, Change::Delete) && state.get(&record.key).is_none() {
                     continue;
                 }
