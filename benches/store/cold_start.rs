@@ -5,6 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use arktos::store::backup::{RestoreOptions, of_directory, restore};
+use arktos::store::clock::Clock;
+use arktos_bin::edge::SystemClock;
 use rustix::fs::{Advice, fadvise};
 use serde_json::{Value, json};
 
@@ -15,34 +18,47 @@ use crate::report::{Found, Goal, Row, figure, median};
 use crate::selective::child;
 use crate::{Bench, Outcome, open_log, process, progress, runtime};
 
+/// From a log that has everything, and from a snapshot, which is what an old store has most of its objects in.
 pub fn cold_start(bench: &Bench) -> Outcome<Found> {
     let objects = bench.scale.pick(500, 30_000, 150_000);
-    let rounds = bench.scale.pick(1, 3, 5);
-    let log = bench.directory.join("log");
+    let (log, snapshot) = (bench.directory.join("log"), bench.directory.join("snapshot"));
     write(&log, objects)?;
+    let backup = bench.directory.join("backup");
+    let now = SystemClock::new().now();
+    of_directory(&log, now, &mut File::create(&backup)?, &mut |_| {})?;
+    let mut options = RestoreOptions::new(now);
+    options.backup = Some(backup);
+    restore(&options, &snapshot, &mut |_| {})?;
+    let mut found = Found::default();
+    for (what, directory) in [("its log", log), ("a snapshot", snapshot)] {
+        let how = starts(bench, &mut found, &format!("cold start, {objects} pods of 4 KiB, from {what}"), &directory)?;
+        found.notes = vec![format!("{how}; the limit is reading the same files from end to end, as cold")];
+    }
+    Ok(found)
+}
+
+/// Starts that are measured in turn with reading alone; how the files were made cold.
+fn starts(bench: &Bench, found: &mut Found, what: &str, directory: &Path) -> Outcome<&'static str> {
     let mut how = "";
     let (mut starts, mut times, mut reads, mut last) = (Vec::new(), Vec::new(), Vec::new(), Value::Null);
-    for _ in 0..rounds {
-        how = forget(&log)?;
-        last = child(&["cold-start", &log.display().to_string()])?;
+    for _ in 0..bench.scale.pick(1, 3, 5) {
+        how = forget(directory)?;
+        last = child(&["cold-start", &directory.display().to_string()])?;
         let (seconds, bytes) = (last["seconds"].as_f64().unwrap_or(f64::NAN), last["read"].as_f64().unwrap_or(0.0));
-        forget(&log)?;
-        let read = read(&log)?;
+        forget(directory)?;
+        let read = read(directory)?;
         progress(format!("{seconds:.2} s, {:.0} MB/s; reading alone {:.0} MB/s", bytes / seconds / 1e6, read / 1e6));
         starts.push(bytes / seconds);
         times.push(seconds * 1e3);
         reads.push(read);
     }
     let of = |name: &str| figure(last[name].as_f64().unwrap_or(f64::NAN), "B");
-    let rows = vec![
-        Row::of(format!("cold start, {objects} pods of 4 KiB"), figure(median(starts), "B/s"))
-            .limit(figure(median(reads), "B/s"))
-            .goal(Goal::TimesAtLeast(0.5)),
+    found.rows.extend([
+        Row::of(what, figure(median(starts), "B/s")).limit(figure(median(reads), "B/s")).goal(Goal::TimesAtLeast(0.5)),
         Row::of("  until it serves", figure(median(times), "ms")),
         Row::of("  memory then, beside the objects' bytes", of("resident")).limit(of("encoded")),
-    ];
-    let notes = vec![format!("{how}; the limit is reading the same files from end to end, as cold")];
-    Ok(Found { rows, notes })
+    ]);
+    Ok(how)
 }
 
 /// A log with these objects in it, looked after as in production, and closed.
