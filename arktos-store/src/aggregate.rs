@@ -69,6 +69,7 @@ impl Aggregate {
         random: Arc<dyn Random>,
     ) -> (Self, BoxFuture<'static, ()>) {
         let config = EngineConfig { origin: epoch(clock.now()), ..config };
+        let commit_bytes = config.commit_bytes;
         let engine = Engine::memory_with(config, clock.clone());
         let mailbox = Arc::new(Mailbox::new());
         let running = FuturesUnordered::<BoxFuture<'static, ()>>::new();
@@ -83,8 +84,15 @@ impl Aggregate {
             sources.push(Part { name, informer });
         }
         let sources: Arc<[Part]> = sources.into();
-        let merge =
-            Merge::new(engine.clone(), query.resource.clone(), sources.clone(), mailbox.clone(), project, clock);
+        let merge = Merge::new(
+            engine.clone(),
+            query.resource.clone(),
+            sources.clone(),
+            mailbox.clone(),
+            project,
+            clock,
+            commit_bytes,
+        );
         running.push(Box::pin(merge.run()));
         running.push({
             let engine = engine.clone();

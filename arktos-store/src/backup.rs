@@ -65,17 +65,21 @@ pub enum Progress {
 }
 
 impl Engine {
-    /// Writes a backup of the newest durable state. The state is taken in O(1); writers and readers go on meanwhile.
-    /// It is written in pieces of about 1 MiB, and needs no more memory than that and some 40 bytes for each object
-    /// that expires.
+    /// Writes a backup of the newest state, once that is durable: a group that the log could still lose would have its
+    /// number given out again, and another in its place be passed over when the log is replayed on top.
+    ///
+    /// The state is taken in O(1); writers and readers go on meanwhile. It is written in pieces of about 1 MiB, and
+    /// needs no more memory than that and some 40 bytes for each object that expires.
     ///
     /// It blocks while `out` does: call it where that does no harm. What `out` holds is durable only when its owner has
     /// made it so. A backup that was not written whole is known by that, and refused.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`; and that the state cannot be made durable, since the disk is full or has failed.
     pub fn backup(&self, out: &mut dyn Write, progress: &mut dyn FnMut(Progress)) -> io::Result<Backup> {
-        write(&self.snapshot(), self.now(), out, progress)
+        let state = self.snapshot();
+        futures::executor::block_on(self.flush()).map_err(io::Error::other)?;
+        write(&state, self.now(), out, progress)
     }
 }
 
@@ -99,7 +103,8 @@ pub fn inspect_from(place: &str, input: &mut dyn Read) -> Result<Backup, OpenErr
 }
 
 /// Writes a backup of the store in a directory, also while a process is using it: its files are read, nothing is
-/// changed or locked. Needs as much memory as the state takes. What was acknowledged before the call is in it.
+/// changed or locked, but that the newest piece of the log is synced: what is in a backup, the log must not lose. Needs
+/// as much memory as the state takes. What was acknowledged before the call is in it.
 ///
 /// # Errors
 /// [`RestoreError`]: the store is damaged, or `out` does not take it.
@@ -146,6 +151,7 @@ fn newest_of(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Res
         }
         Ok(std::ops::ControlFlow::Continue(()))
     })?;
+    pieces.make_durable()?;
     Ok(restore.0)
 }
 

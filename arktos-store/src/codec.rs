@@ -13,9 +13,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
+use arktos_core::{Encoded, Timestamp, TypeMeta};
+#[cfg(feature = "sled")]
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision};
 
+#[cfg(feature = "sled")]
 use crate::commit::Change;
+#[cfg(feature = "sled")]
 use crate::storage::{Group, Record};
 
 const VERSION: u8 = 2;

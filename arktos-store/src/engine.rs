@@ -39,6 +39,7 @@ use crate::storage::{Journal, OpenError, Restore, Storage};
 pub use self::cursor::Cursor;
 pub use self::list_watch::ListWatch;
 pub(crate) use self::restore::Restoring;
+pub(crate) use self::sequencer::write_bytes;
 pub use self::shared::Publisher;
 pub use self::snapshot::Snapshot;
 pub use self::source::EngineSource;
@@ -227,7 +228,7 @@ impl Engine {
         self.0.view.watchers()
     }
 
-    /// The newest durable state, in O(1).
+    /// The newest published state, in O(1): everything in it is durable but relaxed writes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::newest(self.0.view.state())

@@ -1,23 +1,77 @@
 //! Keep and watch: the storage trait and its backends, the list-watch engine, informers.
 //!
-//! This crate knows nothing of HTTP and of no particular kind: an object is an [`arktos_core::Encoded`] under an
+//! Objects are written under conditions, read as they were at one revision, and watched from one on. That is all a
+//! control plane needs of a store, and this crate is that store: inside your process, at the price of one disk sync a
+//! write, or shared with other processes over etcd.
+//!
+//! It knows nothing of HTTP and of no particular kind: an object is an [`arktos_core::Encoded`] under an
 //! [`arktos_core::ObjectKey`]. It spawns nothing on anybody's runtime: what must run is handed to its owner.
+//!
+//! # A first program
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arktos_core::{Encoded, GroupResource, Object, ObjectKey, TenantName, Timestamp, TypeMeta};
+//! use arktos_store::clock::ManualClock;
+//! use arktos_store::{Change, Commit, Delivery, Engine, Expect, Selection, Within};
+//!
+//! # futures::executor::block_on(async {
+//! let engine = Engine::memory(Arc::new(ManualClock::new(Timestamp::from_micros(0))));
+//! let recipes = GroupResource::new("example.org", "recipes");
+//! let key = ObjectKey::namespaced(recipes.clone(), &TenantName::new("acme")?, "kitchen", "soup");
+//!
+//! // A state is taken in O(1) and never changes; a watch tells what comes after it, in order, each write once.
+//! let before = engine.snapshot();
+//! let mut watch = engine.watch(Selection::all(recipes.clone(), Within::Everywhere), before.revision())?;
+//!
+//! let object = Object::from_value(serde_json::json!({"metadata": {"name": "soup"}, "servings": 4})).ok_or("no object")?;
+//! let object = Encoded::encode(&Arc::new(TypeMeta::new("example.org", "v1", "Recipe")), &object, &[])?;
+//! let written = engine.commit(Commit::one(key.clone(), Expect::Absent, Change::put(object))).await?;
+//!
+//! assert!(matches!(watch.next().await?, Delivery::Added(recipe) if recipe.revision == written.revision));
+//! assert_eq!(before.count(&recipes, &Within::Everywhere), 0);
+//! assert!(engine.snapshot().get(&key).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which store
+//!
+//! | for | open with | feature |
+//! |---|---|---|
+//! | tests, caches, what may be lost | [`Engine::memory`] | none |
+//! | one process, everything kept: **the usual one** | [`Engine::open`] over [`log::LogJournal`] | `log` (default) |
+//! | the same over a sled database, within its limits | [`Engine::open`] over `sled::SledJournal` | `sled` |
+//! | several processes that share one store | [`Engine::shared`] over `etcd::Etcd` | `etcd` |
+//! | one of your own | either, over your [`storage::Journal`] or [`storage::Storage`] | none |
+//!
+//! A store that keeps something must be looked after: its owner runs [`Engine::maintenance`], once, for as long as it is
+//! open; and, where it is shared, the future that [`Engine::shared`] gives it. At the end, [`Engine::close`].
+//! `examples/kept_store.rs` does all of it, `examples/own_backend.rs` is a backend in 150 lines.
+//!
+//! # In which order to read
+//!
+//! Above the line is what every user meets; below, what some do.
 //!
 //! | question | module |
 //! |---|---|
 //! | what is a write, and why may it be refused | [`commit`] |
 //! | which objects does a reader mean, and what does a watcher see | [`select`] |
 //! | the engine: commit, snapshot, watch | [`engine`] |
-//! | how a backend makes writes durable | [`storage`] |
-//! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
 //! | a local, indexed, current copy of what a query selects, over whatever can be listed and watched | [`informer`] |
-//! | where a list goes on: tokens that cannot be forged | [`token`] |
-//! | backups, and stores made of them | [`backup`] |
-//! | one view over several partitions | [`aggregate`] |
 //! | what a controller is still to look at | [`queue`] |
-//! | who runs what, and stops it | [`tasks`] |
+//! | time and randomness, which you hand in | [`clock`] |
+//! | | |
+//! | the embedded log | [`log`] |
+//! | backups, and stores made of them | [`backup`] |
+//! | how a backend makes writes durable, and how to write one | [`storage`] |
 //! | does a backend keep what the engine promises | [`conformance`] |
-//! | time, randomness | [`clock`] |
+//! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
+//! | where a list goes on: tokens that cannot be forged | [`token`] |
+//! | one view over several partitions | [`aggregate`] |
+//! | who runs what, and stops it | [`tasks`] |
 
 #![deny(missing_docs)]
 

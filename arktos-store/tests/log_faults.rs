@@ -297,6 +297,37 @@ async fn a_flush_after_a_refused_write_makes_durable_what_came_before() {
 }
 
 #[tokio::test]
+async fn what_takes_no_room_is_done_on_a_full_disk_however_many_go_on_writing() {
+    let disk = FaultyDisk::default();
+    let engine = open(&disk);
+    engine.commit(put(1, 1)).await.expect("commits");
+    disk.set_capacity(Some(disk.used()));
+    let large = || Commit::one(key(0, 2), Expect::Anything, Change::put(large_object()));
+    for _ in 0..100 {
+        // four come together, whatever the committer is at
+        let now = Timestamp::from_micros(1);
+        let all = futures::join!(engine.commit(large()), engine.commit(large()), engine.flush(), engine.compact(now));
+        assert!(matches!(all.0, Err(CommitError::DiskFull)) && matches!(all.1, Err(CommitError::DiskFull)));
+        assert!(all.2.is_ok() && all.3.is_ok(), "{all:?}");
+    }
+    disk.make_room();
+    engine.commit(large()).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_backup_has_nothing_that_the_log_could_still_lose() {
+    let disk = FaultyDisk::default();
+    let engine = open(&disk);
+    engine.commit(relaxed(1, 1)).await.expect("commits"); // is synced, with a reservation
+    let told = engine.commit(relaxed(1, 2)).await.expect("commits").revision;
+    let mut backup = Vec::new();
+    assert_eq!(engine.backup(&mut backup, &mut |_| {}).expect("writes").revision, told);
+    let crashed = lose_everything(&disk);
+    drop(engine);
+    assert_eq!(open(&crashed).snapshot().get(&key(0, 1)).map(|stored| stored.revision), Some(told));
+}
+
+#[tokio::test]
 async fn snapshots_without_a_log_are_called_damage_as_opening_does() {
     let disk = FaultyDisk::default();
     let engine = open(&disk);

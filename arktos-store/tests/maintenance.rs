@@ -6,7 +6,7 @@ mod model;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{Revision, Timestamp};
+use arktos_core::{ObjectKey, ObjectPath, Revision, Timestamp};
 use arktos_store::clock::ManualClock;
 use arktos_store::{Change, Clock, Commit, Durability, Engine, EngineConfig, Expect, Selection, WatchError, Within};
 use model::{key, object, resource};
@@ -58,6 +58,19 @@ async fn history_goes_by_age_and_an_idle_resource_keeps_its_place() {
     assert!(matches!(engine.exactly_at(first).err(), Some(WatchError::Compacted { .. })));
     pass(&clock, 1_000).await;
     assert!(engine.watch(pods(), second).is_ok(), "however long nothing happens");
+}
+
+#[tokio::test]
+async fn all_that_is_due_expires_at_once_however_much_it_is() {
+    let engine = Engine::memory(Arc::new(ManualClock::new(Timestamp::from_micros(0))));
+    let put = Change::Put { object: object(1, &(1, 1)), expires: Some(Timestamp::from_micros(5)) };
+    for number in 0..10_000 {
+        let path = ObjectPath::new("acme", "default", &format!("event-{number}"));
+        let key = ObjectKey { resource: resource(0), path };
+        engine.commit(Commit::one(key, Expect::Absent, put.clone())).await.expect("commits");
+    }
+    assert_eq!(engine.expire(Timestamp::from_micros(5)).await.expect("expires"), 10_000);
+    assert_eq!(engine.snapshot().count(&resource(0), &Within::Everywhere), 0);
 }
 
 #[tokio::test]

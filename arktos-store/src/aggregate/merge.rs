@@ -10,11 +10,13 @@ use super::mailbox::{Mail, Mailbox};
 use super::{Part, Project};
 use crate::clock::Clock;
 use crate::commit::{Change, Commit, CommitError, Durability, Expect, Write};
-use crate::engine::Engine;
+use crate::engine::{Engine, write_bytes};
 use crate::select::Stored;
 
 /// The most writes of one commit.
 const BATCH: usize = 256;
+/// About how many bytes one commit has at most.
+const BATCH_BYTES: usize = 1 << 20;
 /// How long a store that is busy or full is left alone.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -31,6 +33,9 @@ pub(super) struct Merge {
     /// Which other partitions have an object for a path as well, and where they keep it.
     waiting: HashMap<ObjectPath, BTreeMap<usize, ObjectPath>>,
     commit: Commit,
+    /// How many bytes it has, and how many it may have before it is carried out.
+    bytes: usize,
+    bytes_max: usize,
     touched: HashSet<ObjectPath>,
 }
 
@@ -42,10 +47,25 @@ impl Merge {
         mailbox: Arc<Mailbox>,
         project: Project,
         clock: Arc<dyn Clock>,
+        commit_bytes: usize,
     ) -> Self {
         let (owners, waiting) = (HashMap::new(), HashMap::new());
         let (commit, touched) = (Commit::default(), HashSet::new());
-        Self { engine, resource, sources, mailbox, project, clock, owners, waiting, commit, touched }
+        let bytes_max = BATCH_BYTES.min(commit_bytes / 2);
+        Self {
+            engine,
+            resource,
+            sources,
+            mailbox,
+            project,
+            clock,
+            owners,
+            waiting,
+            commit,
+            bytes: 0,
+            bytes_max,
+            touched,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -116,17 +136,22 @@ impl Merge {
     }
 
     async fn write(&mut self, path: ObjectPath, change: Change) -> Result<(), CommitError> {
-        if !self.touched.insert(path.clone()) || self.commit.writes.len() >= BATCH {
+        let key = ObjectKey { resource: self.resource.clone(), path: path.clone() };
+        let write = Write { key, expect: Expect::Anything, change };
+        let bytes = write_bytes(&write);
+        let full = self.commit.writes.len() >= BATCH || self.bytes + bytes > self.bytes_max;
+        if !self.touched.insert(path.clone()) || full {
             self.flush().await?;
-            self.touched.insert(path.clone());
+            self.touched.insert(path);
         }
-        let key = ObjectKey { resource: self.resource.clone(), path };
-        self.commit.writes.push(Write { key, expect: Expect::Anything, change });
+        self.bytes += bytes;
+        self.commit.writes.push(write);
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), CommitError> {
         self.touched.clear();
+        self.bytes = 0;
         let commit = std::mem::take(&mut self.commit);
         if commit.writes.is_empty() {
             return Ok(());
@@ -136,6 +161,12 @@ impl Merge {
             match self.engine.commit(commit.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Busy | CommitError::DiskFull) => self.clock.sleep(PAUSE).await,
+                // one object: a batch of several is smaller. The others are shown all the same
+                Err(error @ CommitError::TooLarge { .. }) => {
+                    let path = commit.writes.first().map(|write| write.key.path.to_string());
+                    tracing::error!(resource = %self.resource, path, %error, "the aggregate does not show an object");
+                    return Ok(());
+                }
                 Err(error) => {
                     if !matches!(error, CommitError::Closed) {
                         tracing::error!(resource = %self.resource, %error, "the aggregate has stopped");

@@ -26,6 +26,10 @@ impl Bench {
     /// Two partitions. Pods on the node "hidden" are not shown; all others under their partition's name as the tenant,
     /// but those called "shared", which both show at one path.
     fn new() -> Self {
+        Self::with(EngineConfig::default())
+    }
+
+    fn with(config: EngineConfig) -> Self {
         let partitions: Vec<Arc<Partition>> = (0..2).map(|_| Arc::default()).collect();
         let named =
             partitions.iter().enumerate().map(|(place, it)| (format!("tp{place}"), it.clone() as Arc<dyn Source>));
@@ -39,7 +43,7 @@ impl Bench {
             named,
             &Query::everywhere(GroupResource::core("pods")),
             project,
-            EngineConfig { history_window: Duration::from_secs(1 << 30), ..EngineConfig::default() },
+            EngineConfig { history_window: Duration::from_secs(1 << 30), ..config },
             Arc::new(clock.clone()),
             Arc::new(SeededRandom::new(1)),
         );
@@ -187,6 +191,21 @@ fn more_than_fits_the_mailbox_arrives_all_the_same() {
     }
     bench.settle();
     assert_eq!(bench.shown().len(), 3000);
+}
+
+#[test]
+fn large_objects_come_in_batches_that_fit_and_one_that_fits_nowhere_holds_up_nobody() {
+    let mut bench = Bench::with(EngineConfig { commit_bytes: 2000, ..EngineConfig::default() });
+    for number in 0..300 {
+        bench.partitions[number % 2].put(&format!("p{number}"), "u", &"n".repeat(number % 9 * 100));
+    }
+    bench.partitions[0].put("q-too-large", "u", &"n".repeat(3000));
+    bench.settle();
+    assert_eq!(bench.shown().len(), 300);
+    bench.partitions[0].put("later", "u", "n");
+    bench.partitions[0].put("q-too-large", "u", "n");
+    bench.settle();
+    assert_eq!(bench.shown().len(), 302);
 }
 
 #[test]

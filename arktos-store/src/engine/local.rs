@@ -59,8 +59,20 @@ struct Desk {
 struct Waiting {
     answer: oneshot::Sender<Result<Committed, CommitError>>,
     outcome: Result<Committed, CommitError>,
-    /// Whether the commit changes anything.
-    changes: bool,
+    what: Staged,
+}
+
+/// What was staged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Staged {
+    /// Something that changes objects or counters.
+    Changes,
+    /// Something that changes nothing, or was refused.
+    Nothing,
+    /// History is dropped, as of this time. It takes no room, and makes some.
+    Compaction(Timestamp),
+    /// What was appended before is made durable. It takes no room.
+    Flush,
 }
 
 impl Local {
@@ -94,33 +106,36 @@ impl Local {
 
     pub(crate) async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
         let changes = !commit.writes.is_empty() || !commit.counters.is_empty();
-        let answer = self.stage(changes, commit_bytes(commit), |sequencer, now| sequencer.stage(commit, now));
+        let what = if changes { Staged::Changes } else { Staged::Nothing };
+        let answer = self.stage(what, commit_bytes(commit), |sequencer, now| sequencer.stage(commit, now));
         answer.wait().await
     }
 
     pub(crate) async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
-        let mut expired = 0;
-        let answer = self.stage(true, 0, |sequencer, _| {
-            expired = sequencer.stage_expired(now, EXPIRED_MAX);
-            Ok(sequencer.nothing())
-        });
-        answer.wait().await.map(|_| expired)
+        let mut all = 0;
+        loop {
+            let mut expired = 0;
+            let answer = self.stage(Staged::Changes, 0, |sequencer, _| {
+                expired = sequencer.stage_expired(now, EXPIRED_MAX);
+                Ok(sequencer.nothing())
+            });
+            answer.wait().await?;
+            all += expired;
+            if expired < EXPIRED_MAX {
+                return Ok(all);
+            }
+        }
     }
 
     pub(crate) async fn compact(&self, now: Timestamp) -> Result<(), CommitError> {
-        let answer = self.stage(false, 0, |sequencer, _| {
-            sequencer.stage_compaction(now);
-            Ok(sequencer.nothing())
-        });
+        let answer =
+            self.stage(Staged::Compaction(now), 0, |sequencer, _| Ok(Staged::Compaction(now).again(sequencer)));
         answer.wait().await.map(drop)
     }
 
     /// Makes durable what is not yet.
     pub(crate) async fn flush(&self) -> Result<(), CommitError> {
-        let answer = self.stage(false, 0, |sequencer, _| {
-            sequencer.stage_flush();
-            Ok(sequencer.nothing())
-        });
+        let answer = self.stage(Staged::Flush, 0, |sequencer, _| Ok(Staged::Flush.again(sequencer)));
         answer.wait().await.map(drop)
     }
 
@@ -157,7 +172,7 @@ impl Local {
     /// Decides something, and says how to come by the answer.
     fn stage(
         &self,
-        changes: bool,
+        what: Staged,
         bytes: usize,
         decide: impl FnOnce(&mut Sequencer, Timestamp) -> Result<Committed, CommitError>,
     ) -> Answer {
@@ -186,7 +201,7 @@ impl Local {
             return Answer::Now(outcome);
         }
         let (answer, answered) = oneshot::channel();
-        desk.waiting.push(Waiting { answer, outcome, changes });
+        desk.waiting.push(Waiting { answer, outcome, what });
         desk.waiting_bytes += bytes + WAITING_BYTES;
         let first = desk.waiting.len() == 1 && !desk.in_flight;
         shared.gathered.store(true, Ordering::Relaxed);
@@ -222,6 +237,23 @@ impl Answer {
     }
 }
 
+impl Staged {
+    /// Whether it is done also while there is no room.
+    fn takes_no_room(self) -> bool {
+        matches!(self, Self::Compaction(_) | Self::Flush)
+    }
+
+    /// Stages what takes no room; the answer to it.
+    fn again(self, sequencer: &mut Sequencer) -> Committed {
+        match self {
+            Self::Compaction(now) => sequencer.stage_compaction(now),
+            Self::Flush => sequencer.stage_flush(),
+            Self::Changes | Self::Nothing => {}
+        }
+        sequencer.nothing()
+    }
+}
+
 impl Shared {
     fn new(view: Arc<View>, sequencer: Sequencer, journal: bool) -> Self {
         let desk =
@@ -240,11 +272,7 @@ struct Committer {
 impl Committer {
     fn run(&mut self) {
         while let Some((sealed, waiting)) = self.take() {
-            let appended = match sealed.group.is_empty() && !sealed.group.sync {
-                true => Ok(()),
-                false => self.journal.append(&sealed.group),
-            };
-            match appended {
+            match self.append(&sealed) {
                 Ok(()) => self.publish(sealed, waiting),
                 Err(AppendError::Full { place }) => self.refuse(&place, waiting),
                 Err(AppendError::Failed(why)) => self.fail(&why, waiting),
@@ -253,6 +281,13 @@ impl Committer {
         let failed = self.shared.desk.lock().failed.is_some();
         if !failed && let Err(error) = self.journal.close() {
             tracing::error!(%error, "the journal was not closed in order");
+        }
+    }
+
+    fn append(&mut self, sealed: &Sealed) -> Result<(), AppendError> {
+        match sealed.group.is_empty() && !sealed.group.sync {
+            true => Ok(()),
+            false => self.journal.append(&sealed.group),
         }
     }
 
@@ -284,17 +319,38 @@ impl Committer {
         drop(before);
     }
 
-    /// There is no room: what was staged did not happen. The next commit tries anew.
-    fn refuse(&self, place: &str, waiting: Vec<Waiting>) {
+    /// There is no room: what was staged did not happen. The next commit tries anew. What takes no room is done all the
+    /// same, without the others: else those who go on trying would keep room from ever being made.
+    fn refuse(&mut self, place: &str, waiting: Vec<Waiting>) {
         tracing::error!(place, "the disk is full: writes are refused until there is space");
         let mut desk = self.shared.desk.lock();
         desk.sequencer.roll_back(self.shared.view.state().as_ref().clone());
-        desk.in_flight = false;
         desk.waiting_bytes = 0;
         let later = std::mem::take(&mut desk.waiting);
+        let all = waiting.into_iter().chain(later);
+        let (mut spared, refused): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.what.takes_no_room());
+        for waiting in &mut spared {
+            waiting.outcome = Ok(waiting.what.again(&mut desk.sequencer));
+        }
+        let sealed = desk.sequencer.seal();
+        desk.in_flight = !spared.is_empty();
         drop(desk);
-        for waiting in waiting.into_iter().chain(later) {
-            let _ = waiting.answer.send(Err(CommitError::DiskFull));
+        answer(refused, &CommitError::DiskFull);
+        if spared.is_empty() {
+            return;
+        }
+        match self.append(&sealed) {
+            Ok(()) => self.publish(sealed, spared),
+            Err(AppendError::Failed(why)) => self.fail(&why, spared),
+            Err(AppendError::Full { .. }) => {
+                let mut desk = self.shared.desk.lock();
+                desk.sequencer.roll_back(self.shared.view.state().as_ref().clone());
+                desk.in_flight = false;
+                desk.waiting_bytes = 0;
+                let later = std::mem::take(&mut desk.waiting);
+                drop(desk);
+                answer(spared.into_iter().chain(later), &CommitError::DiskFull);
+            }
         }
     }
 
@@ -308,7 +364,7 @@ impl Committer {
         let later = std::mem::take(&mut desk.waiting);
         drop(desk);
         for waiting in waiting {
-            let error = match waiting.changes && waiting.outcome.is_ok() {
+            let error = match waiting.what == Staged::Changes && waiting.outcome.is_ok() {
                 true => CommitError::Unknown(why.clone()),
                 false => CommitError::Poisoned(why.clone()),
             };
@@ -326,6 +382,12 @@ impl Drop for Committer {
         if std::thread::panicking() {
             self.fail("the committer has panicked: this is a bug", Vec::new());
         }
+    }
+}
+
+fn answer(waiting: impl IntoIterator<Item = Waiting>, error: &CommitError) {
+    for waiting in waiting {
+        let _ = waiting.answer.send(Err(error.clone())); // whoever dropped the future does not ask
     }
 }
 

@@ -60,6 +60,10 @@ enum Scope {
     Tenant,
     Namespace,
     Object,
+    /// A name, in every tenant and namespace.
+    Name,
+    /// A name, in every namespace of a tenant.
+    TenantName,
 }
 
 impl Wakes {
@@ -226,10 +230,12 @@ impl Wakes {
             (Within::Namespace(tenant, namespace), None) => {
                 (Scope::Namespace, (tenant.as_str(), namespace.as_str(), ""))
             }
-            (Within::Tenant(tenant), _) => (Scope::Tenant, (tenant.as_str(), "", "")),
-            (Within::Everywhere, _) => (Scope::Everywhere, ("", "", "")),
+            (Within::Tenant(tenant), Some(name)) => (Scope::TenantName, (tenant.as_str(), "", name.value.as_str())),
+            (Within::Everywhere, Some(name)) => (Scope::Name, ("", "", name.value.as_str())),
+            (Within::Tenant(tenant), None) => (Scope::Tenant, (tenant.as_str(), "", "")),
+            (Within::Everywhere, None) => (Scope::Everywhere, ("", "", "")),
         };
-        let term = if scope == Scope::Object { None } else { term };
+        let term = if matches!(scope, Scope::Object | Scope::Name | Scope::TenantName) { None } else { term };
         (Shape { scope, field: term.map(|(field, _)| field) }, self.mark(scope, path, term))
     }
 
@@ -240,6 +246,8 @@ impl Wakes {
             Scope::Tenant => (tenant, "", ""),
             Scope::Namespace => (tenant, namespace, ""),
             Scope::Object => (tenant, namespace, name),
+            Scope::Name => ("", "", name),
+            Scope::TenantName => (tenant, "", name),
         };
         self.hasher.hash_one((scope, within, term))
     }
@@ -247,4 +255,64 @@ impl Wakes {
 
 fn field_of(object: &Encoded, field: usize) -> &str {
     object.header().field(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use arktos_core::{GroupResource, Object, ObjectPath, TenantName, Timestamp, TypeMeta};
+    use serde_json::json;
+
+    use super::*;
+    use crate::select::FieldTest;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn named(within: Within, name: &str) -> Selection {
+        let mut selection = Selection::all(GroupResource::core("nodes"), within);
+        selection.fields.push(FieldTest { field: Field::Name, value: name.to_owned(), equal: true });
+        selection
+    }
+
+    /// Hosts that watch themselves by name alone, wherever they look for it: an event wakes one of them.
+    #[test]
+    fn an_event_wakes_those_who_asked_for_its_name_wherever_they_look() {
+        let tenant = || TenantName::new("t").expect("a tenant");
+        let namespace = Within::Namespace(tenant(), String::new());
+        for within in [Within::Everywhere, Within::Tenant(tenant()), namespace] {
+            let mut wakes = Wakes::new(0, Revision::ZERO);
+            let counters: Vec<Arc<Counter>> = (0..100).map(|_| Arc::default()).collect();
+            for (at, counter) in counters.iter().enumerate() {
+                let id = wakes.register(&named(within.clone(), &format!("n{at}")));
+                wakes.park(id, 0, &counter.clone().into());
+            }
+            let type_meta = Arc::new(TypeMeta::new("", "v1", "Node"));
+            let object = Object::from_value(json!({"metadata": {"name": "n7"}})).expect("an object");
+            let object = Encoded::encode(&type_meta, &object, &[]).expect("encodes");
+            let path = ObjectPath::new("t", "", "n7");
+            let event = Event {
+                path,
+                revision: Revision(1),
+                previous: Revision::ZERO,
+                time: Timestamp::default(),
+                old: None,
+                new: Some(object),
+            };
+            let mut wake = Vec::new();
+            wakes.note_event(0, &event, &mut wake);
+            wake.into_iter().for_each(Waker::wake);
+            let woken: Vec<usize> = counters.iter().map(|counter| counter.0.load(Ordering::Relaxed)).collect();
+            assert_eq!((woken.iter().sum::<usize>(), woken[7]), (1, 1), "{within:?}");
+        }
+    }
 }

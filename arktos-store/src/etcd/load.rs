@@ -79,7 +79,10 @@ impl Etcd {
 
     /// How far etcd is.
     pub(super) async fn newest(&self) -> Result<Newest, Failed> {
+        let before = self.known.lock().position;
         let read = self.get(self.keys.last(), None).await?;
+        let gone_back = |why: Arc<str>| Failed { why: Why::Unknown, text: why.to_string() };
+        self.goes_forward(read.header(), before).map_err(gone_back)?;
         let last = read.kvs().first();
         Ok(Newest {
             newest: read.header().map_or(0, etcd_client::ResponseHeader::revision),

@@ -42,6 +42,8 @@
 //! * **etcd has forgotten what was missed**, since it was compacted meanwhile: the state is loaded anew, and every
 //!   cursor ends with [`WatchError::Compacted`](crate::WatchError::Compacted). So it is when a transaction is not told
 //!   of, for whatever reason. A store in which nothing was written meanwhile is spared that.
+//! * **etcd was put back to an older state** while processes ran, from a backup and without a higher revision. They
+//!   notice, say so, and take no more commits: [`CommitError::Unavailable`].
 //! * **A token is no longer good.** A new one is got, for requests and for the watch.
 //! * **The state is large.** It is loaded in pages of some megabytes, all at one revision; when that is compacted
 //!   meanwhile, the load begins anew at a newer one.
@@ -63,11 +65,12 @@ mod transaction;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arktos_core::{ObjectKey, Revision, Timestamp};
 use async_trait::async_trait;
-use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, Txn, TxnOp, TxnResponse};
+use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, ResponseHeader, Txn, TxnOp, TxnResponse};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -132,6 +135,8 @@ pub struct Etcd {
     /// Whoever changes counters takes turns with the others of this process, rather than all but one failing: the
     /// counters share these by their hash, and they are held across a transaction.
     turns: Vec<tokio::sync::Mutex<()>>,
+    /// etcd was put back to an older state while this process ran. Written by whoever notices.
+    gone_back: AtomicBool,
     /// Written by `close`.
     closing: watch::Sender<bool>,
 }
@@ -233,6 +238,7 @@ impl Etcd {
             compacts: options.compact,
             known: Mutex::default(),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            gone_back: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         })
     }
@@ -243,6 +249,25 @@ impl Etcd {
             async move { client.kv_client().max_decoding_message_size(ANSWER_MAX).get(key, options).await }
         };
         self.members.ask(Repeat::Harmless, get).await
+    }
+
+    /// Checks that etcd is not behind where it was before it was asked.
+    ///
+    /// What this process shows is then of another past, and revisions come a second time: nothing is committed, and
+    /// nothing confirmed, until it is started anew.
+    fn goes_forward(&self, header: Option<&ResponseHeader>, before: i64) -> Result<(), Arc<str>> {
+        let now = header.map_or(before, ResponseHeader::revision);
+        if now < before && !self.gone_back.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                now,
+                before,
+                "etcd has gone back to an older state: start every process of this store anew"
+            );
+        }
+        match self.gone_back.load(Ordering::Relaxed) {
+            true => Err("etcd has gone back to an older state: start every process of this store anew".into()),
+            false => Ok(()),
+        }
     }
 
     /// Sends a transaction, and not again if it may have been carried out.
@@ -277,32 +302,26 @@ impl Storage for Etcd {
     }
 
     async fn confirm(&self) -> Result<Revision, CommitError> {
+        let before = self.known.lock().position;
         let read =
             self.get(self.keys.last(), None).await.map_err(|failed| CommitError::Unavailable(failed.text.into()))?;
+        self.goes_forward(read.header(), before).map_err(CommitError::Unavailable)?;
         Ok(read.kvs().first().map_or(Revision::ZERO, |last| convert::last_revision(last.mod_revision())))
     }
 
     async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
-        let due = {
-            let mut known = self.known.lock();
-            let later = known.expiries.split_off(&(now.later(Duration::from_micros(1)), Revision::ZERO));
-            std::mem::replace(&mut known.expiries, later)
-        };
-        let mut due = due.into_iter();
         let mut deleted = 0;
-        while let Some(((at, revision), key)) = due.next() {
-            match self.transact(&Commit::one(key.clone(), Expect::At(revision), Change::Delete)).await {
+        loop {
+            // one after the other, each forgotten when it is gone: the future may be dropped at any time
+            let first = self.known.lock().expiries.first_key_value().map(|(due, key)| (*due, key.clone()));
+            let Some((due, key)) = first.filter(|((at, _), _)| *at <= now) else { return Ok(deleted) };
+            match self.transact(&Commit::one(key, Expect::At(due.1), Change::Delete)).await {
                 Ok(_) => deleted += 1,
                 Err(CommitError::Conflict { .. }) => {} // written anew since, or another engine was faster
-                Err(error) => {
-                    let mut known = self.known.lock();
-                    known.expiries.insert((at, revision), key);
-                    known.expiries.extend(due);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
+            self.known.lock().expiries.remove(&due);
         }
-        Ok(deleted)
     }
 
     async fn compact(&self, window: Duration) {

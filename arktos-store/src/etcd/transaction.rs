@@ -50,7 +50,12 @@ impl Etcd {
             // what is believed may say no, but only what is so may refuse: then the transaction only looks
             let counted = count(commit, &beliefs.counters);
             let txn = self.build(commit, &beliefs, counted.as_ref().ok());
+            let before = self.known.lock().position;
             let answer = self.txn(txn).await.map_err(|failed| failed.of_commit(size(commit)))?;
+            self.goes_forward(answer.header(), before).map_err(|why| match answer.succeeded() {
+                true => CommitError::Unknown(why),
+                false => CommitError::Unavailable(why),
+            })?;
             if answer.succeeded() {
                 return Ok(self.committed(commit, &beliefs, &counted?, &answer));
             }

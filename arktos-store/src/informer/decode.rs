@@ -21,7 +21,15 @@ pub trait Decode: Sized + Send + Sync + 'static {
 /// Why an object could not be decoded; for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct DecodeError(pub String);
+pub struct DecodeError(String);
+
+impl DecodeError {
+    /// One that says this.
+    #[must_use]
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
 
 impl From<serde_json::Error> for DecodeError {
     fn from(error: serde_json::Error) -> Self {

@@ -173,6 +173,7 @@ pub struct Progress {
 /// The informer's driver has been dropped, so what was waited for will not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the informer was stopped")]
+#[non_exhaustive]
 pub struct Stopped;
 
 /// A local copy of what a query selects. Cloning it shares it.

@@ -101,6 +101,7 @@ impl LogKeeper {
                 break;
             }
             gone(self.disk.rename(&segment_name(oldest.number), OLD))?;
+            self.disk.sync_names()?; // before the next: after a loss of power none may be missing in the middle
             self.progress.full.lock().remove(0);
         }
         Ok(())

@@ -7,7 +7,11 @@
 //!
 //! let journal = LogJournal::open("data".as_ref(), LogOptions::default())?;
 //! let engine = Engine::open(Box::new(journal), EngineConfig::default(), clock)?;
-//! # engine.close().await;
+//! let looked_after = engine.clone();
+//! let keeper = tokio::spawn(async move { looked_after.maintenance().await });
+//! // …
+//! engine.close().await;
+//! keeper.await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -58,6 +58,13 @@ impl Pieces {
         self.segments.first().is_some_and(|piece| piece.header.group == 1)
     }
 
+    /// Makes durable what was read: a process that is using the log may not have done so yet with its newest piece.
+    pub(crate) fn make_durable(&self) -> Result<(), OpenError> {
+        let Some(newest) = self.segments.last() else { return Ok(()) };
+        let synced = File::open(&newest.path).and_then(|file| file.sync_data());
+        synced.map_err(|source| OpenError::Io { place: newest.path.display().to_string(), source })
+    }
+
     /// Gives the groups after a group to a function, in order, until it has enough or nothing whole follows. Gives back
     /// the number of the group that would have been next.
     pub(crate) fn replay(

@@ -146,12 +146,14 @@ pub(super) fn damage(disk: &dyn Disk, name: &str) -> io::Result<Option<u64>> {
         bytes.resize(usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
         file.read(at, &mut bytes)?;
         match frame::find(&bytes, 0, 0) {
-            Found::Frame(frame) if frame.head.number == number && frame.head.last => break,
+            Found::Frame(frame) if frame.head.number == number && frame.head.last => {
+                return Ok((at + length < size).then_some(at + length)); // nothing may follow it
+            }
             Found::Frame(frame) if frame.head.number == number => at += length,
             _ => return Ok(Some(at)),
         }
     }
-    Ok(None)
+    Ok(Some(at))
 }
 
 /// Reads a snapshot's header alone.

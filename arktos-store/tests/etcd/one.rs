@@ -40,6 +40,57 @@ async fn a_server_that_dies_and_comes_back_costs_no_event() {
     feed.await.expect("ends when the engine is closed");
 }
 
+/// Kubernetes #107457, #118501, etcd #16028: after a restore the revisions of etcd were lower than what watch caches
+/// had, which then waited for, and served, what was no longer so.
+#[tokio::test]
+async fn an_etcd_that_was_put_back_is_noticed_and_nothing_is_confirmed_on_it() {
+    let Some(mut server) = EtcdServer::start() else { return };
+    let mut options = EtcdOptions::new([server.url()]);
+    options.request_timeout = Duration::from_secs(2);
+    let (engine, feed) = open(&options).await.expect("opens");
+    let feed = tokio::spawn(feed);
+    for round in 0..20 {
+        engine.commit(put("pod", Expect::Anything, round)).await.expect("is there");
+    }
+    let known = engine.snapshot().revision();
+    server.put_back();
+    let refused = loop {
+        match engine.commit(put("new", Expect::Absent, 1)).await {
+            Err(CommitError::Unavailable(why) | CommitError::Unknown(why)) if why.contains("gone back") => break why,
+            Err(CommitError::Unavailable(_) | CommitError::Unknown(_)) => {} // it is not there yet
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused.contains("start every process of this store anew"), "{refused}");
+    // for good, and reads that must be current as well; what is known can still be read
+    let again = engine.commit(put("other", Expect::Absent, 1)).await;
+    assert!(matches!(again, Err(CommitError::Unavailable(_) | CommitError::Unknown(_))), "{again:?}");
+    assert!(matches!(engine.latest().await.err(), Some(WatchError::Unreachable(_))));
+    assert_eq!(engine.snapshot().revision(), known);
+    engine.close().await;
+    feed.await.expect("ends when the engine is closed");
+}
+
+/// Kubernetes #59848: whoever asked one API server after another saw the past come back.
+#[tokio::test]
+async fn a_reader_that_goes_from_one_engine_to_another_never_goes_back() {
+    let Some(server) = EtcdServer::start() else { return };
+    let options = EtcdOptions::new([server.url()]);
+    let (one, feed_one) = open(&options).await.expect("opens");
+    let (two, feed_two) = open(&options).await.expect("opens");
+    let (_one, _two) = (tokio::spawn(feed_one), tokio::spawn(feed_two));
+    let mut seen = one.snapshot().revision();
+    for round in 0..40_usize {
+        let (writer, reader) = if round.is_multiple_of(2) { (&one, &two) } else { (&two, &one) };
+        let written = writer.commit(put("pod", Expect::Anything, round)).await.expect("is there").revision;
+        seen = seen.max(written);
+        let read = reader.not_older_than(seen).await.expect("comes");
+        let found = read.get(&key("pod")).expect("is there").revision;
+        assert!(read.revision() >= seen && found >= written, "round {round}: {found} after {written}");
+        seen = read.revision();
+    }
+}
+
 #[tokio::test]
 async fn who_slept_through_a_compaction_begins_anew_and_says_so() {
     let Some(server) = EtcdServer::start() else { return };

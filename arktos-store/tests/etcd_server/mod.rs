@@ -54,6 +54,14 @@ impl EtcdServer {
     pub fn kill(&mut self) {
         self.0.kill(0);
     }
+
+    /// Kills the server and starts an empty one in its place: one that was put back to before everything.
+    pub fn put_back(&mut self) {
+        self.kill();
+        let data = self.0.directory.path().join("member-0");
+        std::fs::remove_dir_all(data).expect("is there");
+        self.0.revive(0);
+    }
 }
 
 impl EtcdCluster {
