@@ -22,7 +22,6 @@ fn seconds(clock: ClockId) -> f64 {
 }
 
 /// The processor time that another process has used, in seconds, to a hundredth.
-#[cfg(feature = "bench-etcd")]
 pub fn cpu_of(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     ticks(stat.rsplit(") ").next().unwrap_or_default(), 11..13)
@@ -46,6 +45,11 @@ fn ticks(line: &str, which: Range<usize>) -> f64 {
 /// The memory of this process that is resident, in bytes.
 pub fn resident() -> f64 {
     number_of("/proc/self/status", "VmRSS:") * 1024.0
+}
+
+/// The memory of another process that is resident, in bytes.
+pub fn resident_of(pid: u32) -> f64 {
+    number_of(&format!("/proc/{pid}/status"), "VmRSS:") * 1024.0
 }
 
 /// How many bytes this process has had read from disks.

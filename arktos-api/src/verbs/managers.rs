@@ -80,8 +80,8 @@ fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) 
 }
 
 /// The `managedFields` of an object that is written by an update (or created, where there is no old one); they are
-/// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made. The old
-/// one is as it was when this returns.
+/// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made. The
+/// old one is as it was when this returns.
 pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, new: &mut Object) -> Option<Value> {
     if !call.options.applies {
         if call.kind.storage_resource.as_str() == "namespaces" {
