@@ -48,6 +48,7 @@ pub mod pod_security;
 pub mod quantity;
 pub mod quota;
 pub mod rules;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod status;

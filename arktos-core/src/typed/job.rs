@@ -1,7 +1,7 @@
 //! Jobs.
 
 use super::Typed;
-use super::condition::Condition;
+use super::condition::{Condition, ObjectReference};
 use super::kind;
 use super::placement::LabelSelectorSpec;
 use super::pod::PodTemplate;
@@ -12,6 +12,42 @@ use serde_json::{Map, Value};
 /// Pods that are to run to their end.
 pub type Job = Typed<JobSpec, JobStatus>;
 kind!(Job, "jobs.batch", "batch/v1", "Job");
+
+/// Jobs of one template, at times of a schedule.
+pub type CronJob = Typed<CronJobSpec, CronJobStatus>;
+kind!(CronJob, "cronjobs.batch", "batch/v1", "CronJob");
+
+record! {
+    /// What is to run when.
+    pub struct CronJobSpec {
+        /// Five fields, or a descriptor.
+        schedule: String,
+        /// The zone of the schedule's times; UTC without one.
+        time_zone: Option<String>,
+        /// How late a job may still be started, in seconds.
+        starting_deadline_seconds: Option<i64>,
+        /// `Allow`, `Forbid` or `Replace`.
+        concurrency_policy: String,
+        /// Whether it is held.
+        suspend: Option<bool>,
+        /// How many jobs that have succeeded are kept.
+        successful_jobs_history_limit: Option<i32>,
+        /// How many jobs that have failed are kept.
+        failed_jobs_history_limit: Option<i32>,
+    }
+}
+
+record! {
+    /// How a cron job is doing.
+    pub struct CronJobStatus {
+        /// The jobs that run.
+        active: Vec<ObjectReference>,
+        /// The time of the schedule that the last job was made for.
+        last_schedule_time: Option<Timestamp>,
+        /// When a job last succeeded.
+        last_successful_time: Option<Timestamp>,
+    }
+}
 
 record! {
     /// What a job is to run.

@@ -29,6 +29,7 @@ mod job;
 mod node;
 mod placement;
 mod pod;
+mod policy;
 mod record;
 mod service;
 mod value;
@@ -56,7 +57,7 @@ pub use container::{
     ContainerStatus, EnvVar, ResourceList, ResourceRequirements,
 };
 pub use event::{Event, EventSeries, EventSource};
-pub use job::{Job, JobSpec, JobStatus};
+pub use job::{CronJob, CronJobSpec, CronJobStatus, Job, JobSpec, JobStatus};
 pub use node::{AttachedAddress, ContainerImage, Node, NodeSpec, NodeStatus, NodeSystemInfo, Taint};
 pub use placement::{
     Affinity, LabelSelectorSpec, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinity,
@@ -64,13 +65,14 @@ pub use placement::{
     WeightedPodAffinityTerm,
 };
 pub use pod::{Binding, Pod, PodIp, PodSpec, PodStatus, PodTemplate, SchedulingGate};
+pub use policy::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 pub use service::{
     Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 pub use value::{IntOrString, MicroTime};
 pub use workload::{
     Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus,
-    RollingUpdate,
+    ReplicationController, ReplicationControllerSpec, RollingUpdate,
 };
 
 /// An object with a desired and an observed state.

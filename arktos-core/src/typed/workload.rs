@@ -1,5 +1,7 @@
 //! Deployments and their replica sets.
 
+use std::collections::BTreeMap;
+
 use super::Typed;
 use super::condition::Condition;
 use super::kind;
@@ -15,6 +17,10 @@ kind!(Deployment, "deployments.apps", "apps/v1", "Deployment");
 /// A number of pods of one template.
 pub type ReplicaSet = Typed<ReplicaSetSpec, ReplicaSetStatus>;
 kind!(ReplicaSet, "replicasets.apps", "apps/v1", "ReplicaSet");
+
+/// A number of pods of one template, in the older form.
+pub type ReplicationController = Typed<ReplicationControllerSpec, ReplicaSetStatus>;
+kind!(ReplicationController, "replicationcontrollers", "v1", "ReplicationController");
 
 record! {
     /// What a deployment is to run.
@@ -96,6 +102,20 @@ record! {
     } always {
         /// The pods it owns.
         selector: LabelSelectorSpec,
+    }
+}
+
+record! {
+    /// What a replication controller is to run.
+    pub struct ReplicationControllerSpec {
+        /// How many pods.
+        replicas: Option<i32>,
+        /// How long a pod must be ready before it counts as available, in seconds.
+        min_ready_seconds: i32,
+        /// What the pods are made from.
+        template: PodTemplate,
+        /// The labels of the pods it owns.
+        selector: BTreeMap<String, String>,
     }
 }
 
