@@ -1,5 +1,6 @@
 //! May they: the boundary between tenants first, then the rules of the tenant that is asked.
 
+mod components;
 pub(crate) mod escalation;
 mod rbac;
 pub(crate) mod static_roles;

@@ -8,6 +8,7 @@ use arktos_core::{Encoded, Object, ObjectKey, Reason, Scope, Status, TenantName,
 use arktos_store::{CommitError, Engine, Stored, WatchError, Within};
 use parking_lot::Mutex;
 
+use crate::audit::record::Record;
 use crate::conversion;
 use crate::identity::Identity;
 use crate::query::WriteOptions;
@@ -26,6 +27,8 @@ pub(crate) struct Call<'a> {
     pub(crate) options: WriteOptions,
     /// What the client is warned of. Written by whoever handles the call.
     pub(crate) warnings: Mutex<Vec<String>>,
+    /// Where what is found on the way is entered beside the request, if it is.
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 impl Call<'_> {
@@ -133,6 +136,13 @@ impl Call<'_> {
     /// 404 for an object of this kind.
     pub(crate) fn not_found(&self, name: &str) -> Status {
         Status::not_found(&self.kind.group_resource, name)
+    }
+
+    /// Has something entered in the audit log, beside the request.
+    pub(crate) fn annotate(&self, key: &str, value: &str) {
+        if let Some(record) = &self.record {
+            record.annotate(key, value);
+        }
     }
 
     /// Warns the client, once in the same words.

@@ -15,7 +15,7 @@ use crate::reviews;
 use crate::server::ApiServer;
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::watch::Frame;
-use crate::verbs::{create, delete, patch, read, scale, subresource, watch};
+use crate::verbs::{create, delete, evict, patch, read, scale, subresource, watch};
 
 /// The API as one identity, in process.
 pub struct InProcessClient {
@@ -167,7 +167,7 @@ impl Client for InProcessClient {
                 return if reviews::answers(&call) { reviews::answer(&call, body) } else { Err(not_found()) };
             }
             "binding" => subresource::bind(&call, body).await?,
-            "eviction" => subresource::evict(&call, &body).await?,
+            "eviction" => evict::evict(&call, &body).await?,
             "token" => return crate::tokens::issue::request(&call, body).await,
             _ => return Err(not_found()),
         };

@@ -133,6 +133,7 @@ async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
         kind,
         options: WriteOptions::default(),
         warnings: parking_lot::Mutex::default(),
+        record: None,
     };
     delete::delete_all(&call, waiting, &DeleteOptions::default()).await?;
     Ok(state.config.engine.snapshot().range(&resource, &within, None).next().is_none())

@@ -25,7 +25,7 @@ use crate::server::{Head, State};
 use crate::standing::Standing;
 use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
-use crate::verbs::{create, delete, patch, read, scale, subresource, watch};
+use crate::verbs::{create, delete, evict, patch, read, scale, subresource, watch};
 use crate::{input, paths, reviews};
 
 /// What a request does to a resource.
@@ -119,6 +119,7 @@ where
         kind,
         options: WriteOptions::default(),
         warnings: parking_lot::Mutex::default(),
+        record: head.record.clone(),
     };
     let request = ResourceRequest { head, resource, verb, bytes };
     let mut call = call;
@@ -382,6 +383,7 @@ impl ResourceRequest<'_> {
             name,
             options: call.options.clone(),
             warnings: parking_lot::Mutex::default(),
+            record: call.record.clone(),
         })
     }
 
@@ -470,7 +472,7 @@ impl ResourceRequest<'_> {
                 body.remove(&["metadata", "tenant"]);
                 subresource::bind(call, body).await?
             }
-            "eviction" => subresource::evict(call, &body).await?,
+            "eviction" => evict::evict(call, &body).await?,
             _ => return Ok(view.value(201, crate::tokens::issue::request(call, body).await?)),
         };
         Ok(reply::status(&done, view.accept.encoding))
@@ -568,6 +570,7 @@ pub(crate) fn call<'a>(
         name: name.into(),
         options: WriteOptions { manager: default_manager(&identity.user), ..WriteOptions::default() },
         warnings: parking_lot::Mutex::default(),
+        record: None,
     })
 }
 

@@ -30,7 +30,7 @@ impl Shared {
         for (name, body) in static_roles::roles() {
             shared.add(catalog, since, &types("ClusterRole"), name, body);
         }
-        for (name, body) in static_roles::bindings() {
+        for (name, body) in static_roles::bindings_of_all() {
             shared.add(catalog, since, &types("ClusterRoleBinding"), name, body);
         }
         let priority = |value: i64, about: &str| {

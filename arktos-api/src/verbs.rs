@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod evict;
 pub(crate) mod managers;
 pub(crate) mod modify;
 pub(crate) mod patch;

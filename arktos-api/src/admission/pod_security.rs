@@ -15,6 +15,9 @@ use crate::verbs::modify::Part;
 
 /// How many pods of a namespace are looked at when it becomes stricter.
 const PODS_MAX: usize = 3000;
+/// Under what the audit log says which standard a pod was held to, and what breaks the one for the log.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
 
 /// Judges a write of a pod, of a workload that makes pods, or of a namespace.
 ///
@@ -38,6 +41,8 @@ fn pod(call: &Call<'_>, old: Option<&Object>, new: &Object) -> Result<(), Status
     if policy.asks_nothing() || old.is_some_and(|old| !is_significant(old, new)) {
         return Ok(());
     }
+    call.annotate(ENFORCED, &policy.enforce.to_string());
+    note(call, policy.audit, &new.fields);
     let broken = violations(policy.enforce, &new.fields);
     if !broken.is_empty() {
         let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, listed(&broken));
@@ -49,7 +54,9 @@ fn pod(call: &Call<'_>, old: Option<&Object>, new: &Object) -> Result<(), Status
 
 fn workload(call: &Call<'_>, new: &Object) -> Result<(), Status> {
     let Some(template) = template(&call.kind.storage_resource, new) else { return Ok(()) };
-    warn(call, policy_of(call)?.warn, template);
+    let policy = policy_of(call)?;
+    note(call, policy.audit, template);
+    warn(call, policy.warn, template);
     Ok(())
 }
 
@@ -67,6 +74,14 @@ fn template<'a>(resource: &GroupResource, object: &'a Object) -> Option<&'a Map<
         _ => return None,
     };
     object.at(path)?.as_object()
+}
+
+/// Enters what breaks a standard in the audit log.
+fn note(call: &Call<'_>, standard: Standard, pod: &Map<String, Value>) {
+    let broken = if call.record.is_some() { violations(standard, pod) } else { Vec::new() };
+    if !broken.is_empty() {
+        call.annotate(VIOLATIONS, &format!("would violate PodSecurity \"{standard}\": {}", listed(&broken)));
+    }
 }
 
 fn warn(call: &Call<'_>, standard: Standard, pod: &Map<String, Value>) {

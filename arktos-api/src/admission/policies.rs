@@ -15,6 +15,10 @@ use super::{Review, objects};
 use crate::call::Call;
 
 pub(super) const GROUP: &str = "admissionregistration.k8s.io";
+/// Under what the audit log says which validations failed whose bindings have the action `Audit`.
+const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
+/// How much of a value is entered in the audit log.
+const NOTE_MAX: usize = 10 * 1024;
 
 /// A policy with one of its bindings and one of the objects that it is parametrized by.
 struct Invocation<'a> {
@@ -167,6 +171,16 @@ fn ignores_faults(policy: &Object) -> bool {
 struct Finding {
     message: String,
     reason: String,
+    /// Which of its validations; the first, for what is not about one.
+    at: usize,
+}
+
+/// What one invocation says of a write.
+#[derive(Default)]
+struct Verdict {
+    findings: Vec<Finding>,
+    /// What it wants entered in the audit log.
+    notes: Vec<(String, String)>,
 }
 
 /// Judges a write by the tenant's policies.
@@ -181,15 +195,29 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     let request = Request::of(call, review)?;
     let (asked, unasked) = invocations(&request, &bound);
     let mut denied: Vec<(String, Finding)> = Vec::new();
+    let (mut notes, mut failures) = (BTreeMap::new(), Vec::new());
     for Unasked { policy, binding, why } in unasked.into_iter().filter(|unasked| !ignores_faults(unasked.policy)) {
         let what = if binding.is_some() { "binding" } else { "policy" };
         let message = format!("failed to configure {what}: {why}");
-        denied.push((who(policy, binding), Finding { message, reason: String::new() }));
+        denied.push((who(policy, binding), Finding { message, reason: String::new(), at: 0 }));
     }
     for invocation in asked {
         let actions = invocation.binding.at(&["spec", "validationActions"]).and_then(Value::as_array);
         let acts = |action: &str| actions.is_some_and(|actions| actions.iter().any(|one| one == action));
-        for finding in findings(&request, &invocation) {
+        let verdict = verdict(&request, &invocation);
+        for (key, value) in verdict.notes {
+            let of_key: &mut Vec<String> = notes.entry(format!("{}/{key}", invocation.policy.name())).or_default();
+            if !of_key.contains(&value) {
+                of_key.push(value);
+            }
+        }
+        for finding in verdict.findings {
+            if acts("Audit") {
+                failures.push(json!({
+                    "message": finding.message, "policy": invocation.policy.name(), "binding": invocation.binding.name(),
+                    "expressionIndex": finding.at, "validationActions": actions,
+                }));
+            }
             let who = who(invocation.policy, Some(invocation.binding));
             if acts("Warn") {
                 call.warn(format!("Validation failed for {who}: {}", finding.message));
@@ -198,6 +226,10 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
                 denied.push((who, finding));
             }
         }
+    }
+    notes.iter().for_each(|(key, values)| call.annotate(key, &values.join(", ")));
+    if !failures.is_empty() {
+        call.annotate(FAILURE, &Value::Array(failures).to_string());
     }
     match denied.into_iter().next() {
         Some((who, finding)) => Err(refusal(call, &request.name, &who, &finding)),
@@ -226,44 +258,73 @@ fn refusal(call: &Call<'_>, name: &str, who: &str, finding: &Finding) -> Status 
     status
 }
 
-/// What one invocation finds against the request.
-fn findings(request: &Request<'_>, invocation: &Invocation<'_>) -> Vec<Finding> {
+/// What one invocation says of the request.
+fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
     let policy = invocation.policy;
     let expressions = &request.call.state.expressions;
-    let fault = |message: String| {
-        (!ignores_faults(policy)).then(|| Finding { message, reason: String::new() }).into_iter().collect()
-    };
+    let fault =
+        |message: String, at: usize| (!ignores_faults(policy)).then(|| Finding { message, reason: String::new(), at });
     let mut names = names(request, invocation);
     let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
+    let mut verdict = Verdict::default();
     match expressions.all_hold(conditions, &names) {
         Ok(true) => {}
-        Ok(false) => return Vec::new(),
-        Err(why) => return fault(why),
-    }
-    set_variables(request, policy, &mut names);
-    let mut findings = Vec::new();
-    for validation in policy.at(&["spec", "validations"]).and_then(Value::as_array).into_iter().flatten() {
-        let text = |field: &str| validation[field].as_str().unwrap_or_default().trim();
-        match expressions.evaluate(validation["expression"].as_str().unwrap_or_default(), &names) {
-            Ok(Value::Bool(true)) => {}
-            Ok(_) => {
-                let said = match text("messageExpression") {
-                    "" => None,
-                    source => expressions.evaluate(source, &names).ok(),
-                };
-                let said = said.as_ref().and_then(Value::as_str).map(str::trim).unwrap_or_default();
-                let said = if said.contains('\n') || said.len() > 5 * 1024 { "" } else { said };
-                let message = match (said, text("message")) {
-                    ("", "") => format!("failed expression: {}", text("expression")),
-                    ("", message) => message.to_owned(),
-                    (said, _) => said.to_owned(),
-                };
-                findings.push(Finding { message, reason: text("reason").to_owned() });
-            }
-            Err(why) => findings.extend::<Vec<Finding>>(fault(why)),
+        Ok(false) => return verdict,
+        Err(why) => {
+            verdict.findings.extend(fault(why, 0));
+            return verdict;
         }
     }
-    findings
+    set_variables(request, policy, &mut names);
+    let list = |field: &str| policy.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten();
+    for (at, validation) in list("validations").enumerate() {
+        match expressions.evaluate(validation["expression"].as_str().unwrap_or_default(), &names) {
+            Ok(Value::Bool(true)) => {}
+            Ok(_) => verdict.findings.push(failed_validation(request, validation, &names, at)),
+            Err(why) => verdict.findings.extend(fault(why, at)),
+        }
+    }
+    for note in list("auditAnnotations") {
+        let text = |field: &str| note[field].as_str().unwrap_or_default();
+        match expressions.evaluate(text("valueExpression"), &names) {
+            Ok(Value::String(value)) if !value.trim().is_empty() => {
+                verdict.notes.push((text("key").to_owned(), cut(value.trim(), NOTE_MAX).to_owned()));
+            }
+            Ok(Value::String(_) | Value::Null) => {}
+            Ok(_) => verdict.findings.extend(fault(
+                format!("valueExpression {:?} resulted in neither a string nor null", text("valueExpression")),
+                0,
+            )),
+            Err(why) => verdict.findings.extend(fault(why, 0)),
+        }
+    }
+    verdict
+}
+
+/// As much of a text as fits, of whole letters.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// What a validation that does not hold says.
+fn failed_validation(request: &Request<'_>, validation: &Value, names: &Names, at: usize) -> Finding {
+    let text = |field: &str| validation[field].as_str().unwrap_or_default().trim();
+    let said = match text("messageExpression") {
+        "" => None,
+        source => request.call.state.expressions.evaluate(source, names).ok(),
+    };
+    let said = said.as_ref().and_then(Value::as_str).map(str::trim).unwrap_or_default();
+    let said = if said.contains('\n') || said.len() > 5 * 1024 { "" } else { said };
+    let message = match (said, text("message")) {
+        ("", "") => format!("failed expression: {}", text("expression")),
+        ("", message) => message.to_owned(),
+        (said, _) => said.to_owned(),
+    };
+    Finding { message, reason: text("reason").to_owned(), at }
 }
 
 /// Changes a write as the tenant's policies say. A policy that a later one has changed something for, and that asks for

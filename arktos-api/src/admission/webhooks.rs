@@ -29,6 +29,8 @@ struct Answer {
     /// A JSON patch.
     patch: Option<Value>,
     warnings: Vec<String>,
+    /// What it wants entered in the audit log.
+    notes: Vec<(String, String)>,
 }
 
 /// The webhooks of the tenant's configurations, by the configurations' names.
@@ -144,6 +146,7 @@ async fn ask(request: &Request<'_>, webhook: &Value) -> Result<Option<Answer>, S
         Err(why) => return Err(failed(webhook, &why)),
     };
     answer.warnings.iter().for_each(|warning| request.call.warn(warning.as_str()));
+    answer.notes.iter().for_each(|(key, value)| request.call.annotate(&format!("{name}/{key}"), value));
     if answer.allowed { Ok(Some(answer)) } else { Err(denied(name, &answer.status)) }
 }
 
@@ -209,7 +212,10 @@ fn answer(bytes: &[u8], version: &str, uid: &str) -> Result<Answer, String> {
         None => None,
     };
     let warnings = response["warnings"].as_array().into_iter().flatten();
+    let notes = response["auditAnnotations"].as_object().into_iter().flatten();
+    let notes = notes.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     Ok(Answer {
+        notes: notes.collect(),
         allowed: response["allowed"] == true,
         status: response["status"].clone(),
         patch,

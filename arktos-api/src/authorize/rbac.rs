@@ -115,7 +115,7 @@ impl Rules {
         let snapshot = self.engine.snapshot();
         // What all tenants are given is given at home, and to the region's own.
         let given = who.tenant.as_ref() == Some(tenant) || who.is_system();
-        for (name, binding) in STATIC.bindings.iter().filter(|_| given) {
+        for (name, binding) in STATIC.bindings_for(&who.user).filter(|_| given) {
             let Some(subject) = binding.subjects.iter().find(|subject| subject.names(who, "")) else { continue };
             let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
             if !show(&rules.rules, &|| reason("ClusterRoleBinding", name, binding, subject)) {

@@ -1,25 +1,47 @@
 //! The roles and bindings that every tenant has from the start. They exist once, for all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 
+use super::components::components;
 use super::rbac::Parsed;
 
 /// The roles and bindings, decoded.
 pub(crate) static STATIC: LazyLock<StaticRules> = LazyLock::new(|| {
-    let decode = |values: Vec<(&'static str, Value)>| -> BTreeMap<&'static str, Parsed> {
-        values.into_iter().map(|(name, value)| (name, serde_json::from_value(value).unwrap_or_default())).collect()
-    };
-    let shared = |(name, parsed)| (name, Arc::new(parsed));
-    StaticRules { roles: decode(roles()).into_iter().map(shared).collect(), bindings: decode(bindings()) }
+    let read =
+        |(name, value): (&'static str, Value)| (name, serde_json::from_value::<Parsed>(value).unwrap_or_default());
+    let roles = roles().into_iter().map(read).map(|(name, role)| (name, Arc::new(role))).collect();
+    let mut of_accounts = HashMap::new();
+    let mut bindings = BTreeMap::new();
+    for (name, binding) in bindings_of_all().into_iter().map(read) {
+        match binding.subjects.first() {
+            Some(account) if account.kind == "ServiceAccount" => {
+                let user = format!("system:serviceaccount:{}:{}", account.namespace, account.name);
+                of_accounts.insert(user, (name, binding));
+            }
+            _ => drop(bindings.insert(name, binding)),
+        }
+    }
+    StaticRules { roles, bindings, of_accounts }
 });
 
 /// What [`STATIC`] holds.
 pub(crate) struct StaticRules {
     pub(crate) roles: BTreeMap<&'static str, Arc<Parsed>>,
-    pub(crate) bindings: BTreeMap<&'static str, Parsed>,
+    /// Bindings to users and groups.
+    bindings: BTreeMap<&'static str, Parsed>,
+    /// Bindings to one service account each, by the user that it is.
+    of_accounts: HashMap<String, (&'static str, Parsed)>,
+}
+
+impl StaticRules {
+    /// The bindings that may be for a user, with their names.
+    pub(crate) fn bindings_for(&self, user: &str) -> impl Iterator<Item = (&'static str, &Parsed)> {
+        let own = self.of_accounts.get(user).map(|(name, binding)| (*name, binding));
+        self.bindings.iter().map(|(name, binding)| (*name, binding)).chain(own)
+    }
 }
 
 const READ: [&str; 3] = ["get", "list", "watch"];
@@ -35,6 +57,12 @@ fn urls(urls: &[&str]) -> Value {
 
 /// The cluster roles, by name, as bodies of ClusterRole objects (`rules`, `aggregationRule`).
 pub(crate) fn roles() -> Vec<(&'static str, Value)> {
+    let components = components().into_iter().map(|it| (it.name, json!({"rules": it.rules})));
+    people().into_iter().chain(components).collect()
+}
+
+/// The roles that are given to people.
+fn people() -> Vec<(&'static str, Value)> {
     let everything = vec![
         json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
         json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
@@ -94,7 +122,16 @@ pub(crate) fn roles() -> Vec<(&'static str, Value)> {
 }
 
 /// The cluster role bindings, by name, as bodies of ClusterRoleBinding objects.
-pub(crate) fn bindings() -> Vec<(&'static str, Value)> {
+pub(crate) fn bindings_of_all() -> Vec<(&'static str, Value)> {
+    let bound = components().into_iter().filter(|it| !it.subjects.is_empty()).map(|it| {
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": it.name});
+        (it.name, json!({"roleRef": role, "subjects": it.subjects}))
+    });
+    to_groups().into_iter().chain(bound).collect()
+}
+
+/// The bindings to groups.
+fn to_groups() -> Vec<(&'static str, Value)> {
     let to = |role: &str, groups: &[&str]| {
         let subject = |group: &&str| json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": group});
         json!({

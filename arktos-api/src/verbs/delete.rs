@@ -375,6 +375,7 @@ pub(crate) async fn delete_all(
             name: name.into(),
             options: call.options.clone(),
             warnings: parking_lot::Mutex::default(),
+            record: call.record.clone(),
         };
         match delete(&one, options).await {
             Ok(_) => {}

@@ -1,12 +1,11 @@
-//! Subresources with rules of their own: finalize, approval, resize, ephemeral containers; binding and eviction.
+//! Subresources with rules of their own: finalize, approval, resize, ephemeral containers; binding.
 
 use arktos_core::catalog::Kind;
-use arktos_core::status::StatusDetails;
 use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Write};
 use serde_json::{Value, json};
 
-use super::{delete, modify};
+use super::modify;
 use crate::call::{Call, commit_fault};
 
 /// The annotation by which a scheduler says under which claim it binds: `resource manager/claim`.
@@ -81,7 +80,7 @@ fn resize(merged: &mut Object, new: &Object) {
 }
 
 /// Success of an action.
-fn done() -> Status {
+pub(super) fn done() -> Status {
     let mut status = Status::success(None);
     status.code = 201;
     status
@@ -255,76 +254,4 @@ pub(crate) async fn claim_at_creation(call: &Call<'_>, object: &mut Object, comm
     }
     let claim = object.notes.get(CLAIM_NOTE).cloned();
     claimed(call, object, claim.as_deref(), commit).await
-}
-
-/// Evicts a pod: deletes it, if its disruption budgets allow.
-///
-/// # Errors
-/// 404, 409, 429.
-pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, Status> {
-    if eviction.name() != call.name {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
-    }
-    let body = eviction.at(&["deleteOptions"]).and_then(|options| Object::from_value(options.clone()));
-    let (options, dry) = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
-    let stored = call.found().await?;
-    let pod = stored.object.decode(None).map_err(Status::internal)?;
-    budget(call, &pod)?;
-    let mut write = call.options.clone();
-    write.dry_run |= dry;
-    let one = Call {
-        state: call.state,
-        identity: call.identity,
-        kind: call.kind.clone(),
-        tenant: call.tenant.clone(),
-        namespace: call.namespace.clone(),
-        name: call.name.clone(),
-        options: write,
-        warnings: parking_lot::Mutex::default(),
-    };
-    delete::delete(&one, &options).await?;
-    Ok(done())
-}
-
-/// Refuses where a disruption budget has nothing left.
-fn budget(call: &Call<'_>, pod: &Object) -> Result<(), Status> {
-    let over = matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending");
-    if over || !pod.str_at(&["metadata", "deletionTimestamp"]).is_empty() {
-        return Ok(());
-    }
-    let labels: std::collections::BTreeMap<String, String> = pod
-        .at(&["metadata", "labels"])
-        .and_then(|labels| serde_json::from_value(labels.clone()).ok())
-        .unwrap_or_default();
-    let budgets = GroupResource::new("policy", "poddisruptionbudgets");
-    let within = arktos_store::Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
-    for stored in call.engine().snapshot().range(&budgets, &within, None) {
-        let Ok(budget) = stored.object.decode(None) else { continue };
-        let selector: Option<arktos_core::selector::LabelSelectorSpec> =
-            budget.at(&["spec", "selector"]).and_then(|value| serde_json::from_value(value.clone()).ok());
-        let Some(selector) = selector.and_then(|spec| spec.selector().ok()) else { continue };
-        if !selector.matches(|key| labels.get(key).map(String::as_str)) {
-            continue;
-        }
-        let allowed = budget.int_at(&["status", "disruptionsAllowed"]).unwrap_or(0);
-        let observed = budget.int_at(&["status", "observedGeneration"]).unwrap_or(0);
-        if allowed <= 0 || observed < budget.int_at(&["metadata", "generation"]).unwrap_or(0) {
-            return Err(disrupted(stored.path.name()));
-        }
-    }
-    Ok(())
-}
-
-fn disrupted(budget: &str) -> Status {
-    let mut status =
-        Status::failure(Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.");
-    status.details = Some(StatusDetails {
-        causes: vec![crate::query::cause(
-            "DisruptionBudget",
-            "",
-            &format!("The disruption budget {budget} does not allow evicting pods at the moment"),
-        )],
-        ..StatusDetails::default()
-    });
-    status
 }

@@ -116,3 +116,54 @@ async fn a_watch_is_entered_when_it_begins_and_when_it_ends_and_an_impersonation
     assert_eq!((&event["user"]["username"], &event["impersonatedUser"]["username"]), (&json!("alice"), &json!("bob")));
     assert_eq!(event["auditID"], id.as_str(), "clients are told under which number they are entered");
 }
+
+#[tokio::test]
+async fn what_policies_note_and_which_validations_failed_is_entered_beside_the_request() {
+    let (world, lines) = world(&format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]")).await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]);
+    let spec = json!({
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "true"}, {"expression": "!has(object.data.secret)", "message": "no secrets"}],
+        "auditAnnotations": [
+            {"key": "size", "valueExpression": "string(size(object.data))"},
+            {"key": "odd", "valueExpression": "size(object.data) > 1 ? 'many' : null"},
+        ],
+    });
+    let policy = json!({"metadata": {"name": "watchful"}, "spec": spec});
+    assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicies"), policy).await.code, 201);
+    let spec = json!({"policyName": "watchful", "validationActions": ["Audit"]});
+    let binding = json!({"metadata": {"name": "all"}, "spec": spec});
+    assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicybindings"), binding).await.code, 201);
+    lines.take();
+    assert_eq!(world.post("acme", MAPS, map("plain")).await.code, 201);
+    let mut telling = map("telling");
+    telling["data"]["secret"] = json!("x");
+    assert_eq!(world.post("acme", MAPS, telling).await.code, 201, "it is noted, and not refused");
+    let [plain, telling] = lines.take().try_into().unwrap();
+    assert_eq!(plain["annotations"]["watchful/size"], "1");
+    assert_eq!(plain["annotations"].get("watchful/odd"), None);
+    assert_eq!(plain["annotations"].get("validation.policy.admission.k8s.io/validation_failure"), None);
+    assert_eq!(telling["annotations"]["watchful/odd"], "many");
+    let failed = telling["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str().unwrap();
+    let failed: Value = serde_json::from_str(failed).unwrap();
+    let expected = json!([{"message": "no secrets", "policy": "watchful", "binding": "all", "expressionIndex": 1,
+        "validationActions": ["Audit"]}]);
+    assert_eq!(failed, expected);
+}
+
+#[tokio::test]
+async fn what_breaks_the_standard_for_the_log_is_entered() {
+    let (world, lines) = world(&format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]")).await;
+    let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/audit": "baseline"}}});
+    assert_eq!(world.patch("acme", "/api/v1/namespaces/default", labels).await.code, 200);
+    lines.take();
+    let mut pod = crate::pod("p");
+    pod["spec"]["hostNetwork"] = json!(true);
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", pod).await.code, 201);
+    let [event] = lines.take().try_into().unwrap();
+    let said = &event["annotations"]["pod-security.kubernetes.io/audit-violations"];
+    assert_eq!(said, "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)");
+    assert_eq!(event["annotations"]["pod-security.kubernetes.io/enforce-policy"], "privileged:latest");
+}

@@ -1,0 +1,193 @@
+//! Eviction: a pod is deleted if its disruption budget allows, and the budget notes it first.
+
+use arktos_core::typed::{Condition, KindOf, PodDisruptionBudget, PodDisruptionBudgetStatus};
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status};
+use arktos_store::client::DeleteOptions;
+use arktos_store::{Change, Commit, CommitError, Expect, Stored, Within};
+
+use super::delete;
+use super::subresource::done;
+use crate::call::{Call, commit_fault};
+
+/// How often the budget is read again when somebody else has written it meanwhile.
+const RETRIES: usize = 20;
+/// How many evictions a budget notes that are not seen to have happened.
+const NOTED_MAX: usize = 2000;
+
+/// Evicts a pod.
+///
+/// # Errors
+/// 404, 409; 429 when the budget has nothing left; 500 when several budgets are about the pod.
+pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, Status> {
+    if eviction.name() != call.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let body = eviction.at(&["deleteOptions"]).and_then(|options| Object::from_value(options.clone()));
+    let (mut options, dry) = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
+    let stored = call.found().await?;
+    let pod = stored.object.decode(None).map_err(Status::internal)?;
+    let mut write = call.options.clone();
+    write.dry_run |= dry;
+    let one = Call {
+        state: call.state,
+        identity: call.identity,
+        kind: call.kind.clone(),
+        tenant: call.tenant.clone(),
+        namespace: call.namespace.clone(),
+        name: call.name.clone(),
+        options: write,
+        warnings: parking_lot::Mutex::default(),
+        record: call.record.clone(),
+    };
+    if may_go_anyway(&pod) {
+        delete::delete(&one, &options).await?;
+        return Ok(done());
+    }
+    if spend(&one, &stored, &pod).await? == Leave::AsSeen {
+        pin(&mut options, &stored);
+    }
+    delete::delete(&one, &options).await?;
+    Ok(done())
+}
+
+/// What the budget's leave is about.
+#[derive(PartialEq, Eq)]
+enum Leave {
+    /// The pod of this name.
+    Given,
+    /// The pod as it was looked at: one that has become healthy since needs another leave.
+    AsSeen,
+}
+
+/// Whether no budget is asked: nothing runs any more, or yet, or the pod is going already.
+fn may_go_anyway(pod: &Object) -> bool {
+    matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed" | "Pending")
+        || !pod.str_at(&["metadata", "deletionTimestamp"]).is_empty()
+}
+
+fn pin(options: &mut DeleteOptions, stored: &Stored) {
+    options.revision.get_or_insert(stored.revision);
+}
+
+/// Takes the eviction off the pod's budget.
+async fn spend(call: &Call<'_>, stored: &Stored, pod: &Object) -> Result<Leave, Status> {
+    for _ in 0..RETRIES {
+        let Some(budget) = budget_of(call, stored)? else { return Ok(Leave::Given) };
+        let mut object = PodDisruptionBudget::from_encoded(&budget.object, None).map_err(Status::internal)?;
+        if !is_ready(pod) {
+            let status = &object.status;
+            let enough = status.current_healthy >= status.desired_healthy && status.desired_healthy > 0;
+            let always = object.spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow");
+            if always || enough {
+                return Ok(Leave::AsSeen);
+            }
+        }
+        charge(call, &budget, &mut object)?;
+        if call.options.dry_run {
+            return Ok(Leave::Given);
+        }
+        let mut written = budget.object.decode(None).map_err(Status::internal)?;
+        written.set(&["status"], serde_json::to_value(&object.status).map_err(Status::internal)?);
+        let kind = arktos_core::Catalog::builtin().storage(&budgets()).ok_or_else(|| Status::internal("no budgets"))?;
+        let encoded = kind.encode(&written).map_err(Status::internal)?;
+        let key = ObjectKey { resource: budgets(), path: budget.path.clone() };
+        let commit = Commit::one(key, Expect::At(budget.revision), Change::put(encoded));
+        match call.engine().commit(commit).await {
+            Ok(_) => return Ok(Leave::Given),
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(commit_fault(&error)),
+        }
+    }
+    Err(busy(10, "", ""))
+}
+
+/// The budget that is about a pod.
+fn budget_of(call: &Call<'_>, pod: &Stored) -> Result<Option<Stored>, Status> {
+    let within = Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
+    let header = pod.object.header();
+    let mut found: Vec<Stored> = Vec::new();
+    for stored in call.engine().snapshot().range(&budgets(), &within, None) {
+        let Ok(budget) = PodDisruptionBudget::from_encoded(&stored.object, None) else { continue };
+        if budget.spec.selector.is_some_and(|selector| selector.matches(|key| header.label(key))) {
+            found.push(stored.clone());
+        }
+    }
+    if found.len() > 1 {
+        let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        return Err(Status::internal(why));
+    }
+    Ok(found.pop())
+}
+
+/// Notes the eviction in a budget's status.
+fn charge(call: &Call<'_>, stored: &Stored, budget: &mut PodDisruptionBudget) -> Result<(), Status> {
+    let (name, generation) = (stored.path.name(), budget.metadata.generation);
+    let status = &mut budget.status;
+    if status.observed_generation < generation {
+        let why = format!("The disruption budget {name} is still being processed by the server.");
+        return Err(busy(10, name, &why));
+    }
+    if status.disruptions_allowed < 0 {
+        return Err(Status::forbidden(&budgets(), name, "pdb disruptions allowed is negative"));
+    }
+    if status.disrupted_pods.len() > NOTED_MAX {
+        let why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
+        return Err(Status::forbidden(&budgets(), name, why));
+    }
+    if status.disruptions_allowed == 0 {
+        return Err(busy(0, name, &why_not(name, status)));
+    }
+    let now = call.state.config.clock.now();
+    status.disruptions_allowed -= 1;
+    if status.disruptions_allowed == 0 {
+        let condition = Condition {
+            reason: "InsufficientPods".to_owned(),
+            last_transition_time: Some(now),
+            observed_generation: generation,
+            ..Condition::new("DisruptionAllowed", "False")
+        };
+        condition.set(&mut status.conditions);
+    }
+    status.disrupted_pods.insert(call.name.to_string(), now);
+    Ok(())
+}
+
+/// Why a budget allows no eviction.
+fn why_not(name: &str, status: &PodDisruptionBudgetStatus) -> String {
+    let (needs, has) = (status.desired_healthy, status.current_healthy);
+    let said = Condition::find(&status.conditions, "DisruptionAllowed");
+    let said = said.filter(|said| said.status == "False" && !said.message.is_empty());
+    match said {
+        // The numbers are not to be trusted then.
+        Some(said) if said.reason == "SyncFailed" => {
+            let why = &said.message;
+            format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {why}")
+        }
+        _ if has <= needs => format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently"),
+        Some(Condition { reason, message, .. }) => {
+            format!("The disruption budget {name} does not allow evicting pods currently ({reason}): {message}")
+        }
+        None => format!("The disruption budget {name} does not allow evicting pods currently"),
+    }
+}
+
+/// 429: the budget says no, for now.
+fn busy(seconds: u32, budget: &str, why: &str) -> Status {
+    let text = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let mut status = Status::failure(Reason::TooManyRequests, text);
+    let details = status.details.get_or_insert_default();
+    details.retry_after_seconds = seconds;
+    if !budget.is_empty() {
+        details.causes.push(crate::query::cause("DisruptionBudget", "", why));
+    }
+    status
+}
+
+fn is_ready(pod: &Object) -> bool {
+    let conditions = pod.at(&["status", "conditions"]).and_then(serde_json::Value::as_array);
+    conditions.is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "True"))
+}
+
+fn budgets() -> GroupResource {
+    GroupResource::new("policy", "poddisruptionbudgets")
+}
