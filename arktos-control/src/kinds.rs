@@ -54,6 +54,14 @@ resources! {
     DEPLOYMENTS = "apps", "v1", "deployments", "Deployment";
     /// `replicasets.apps`
     REPLICA_SETS = "apps", "v1", "replicasets", "ReplicaSet";
+    /// `replicationcontrollers`
+    REPLICATION_CONTROLLERS = "", "v1", "replicationcontrollers", "ReplicationController";
+    /// `statefulsets.apps`
+    STATEFUL_SETS = "apps", "v1", "statefulsets", "StatefulSet";
+    /// `poddisruptionbudgets.policy`
+    POD_DISRUPTION_BUDGETS = "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget";
+    /// `cronjobs.batch`
+    CRON_JOBS = "batch", "v1", "cronjobs", "CronJob";
     /// `jobs.batch`
     JOBS = "batch", "v1", "jobs", "Job";
     /// `leases.coordination.k8s.io`

@@ -10,9 +10,11 @@
 //! | `namespace` | `namespace`, `content` |
 //! | `serviceaccount`, `root-ca-certificate-publisher` | `defaults` |
 //! | `deployment` | `deployment` |
-//! | `replicaset` | `replicaset` |
+//! | `replicaset`, `replicationcontroller` | `replicaset` |
+//! | `cronjob` | `cronjob` |
+//! | `disruption` | `disruption` |
 //! | `job`, `ttl-after-finished` | `job` |
-//! | `endpointslice`, `endpoints` | `endpoints` |
+//! | `endpointslice`, `endpointslicemirroring`, `endpoints` | `endpoints` |
 //! | `resourcequota` | `quota` |
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
@@ -25,11 +27,14 @@
 
 pub mod bound_pods;
 mod content;
+mod cronjob;
 mod defaults;
 mod deployment;
+mod disruption;
 pub mod election;
 mod endpoints;
 mod events;
+mod found;
 mod garbage;
 mod job;
 pub mod kinds;
@@ -82,9 +87,13 @@ pub fn partition(
             "serviceaccount" => defaults::start_accounts(&mut setup),
             "root-ca-certificate-publisher" => defaults::start_root_ca(&mut setup),
             "deployment" => deployment::start(&mut setup),
-            "replicaset" => replicaset::start(&mut setup),
+            "replicaset" => replicaset::start::<replicaset::Sets>(&mut setup),
+            "replicationcontroller" => replicaset::start::<replicaset::Controllers>(&mut setup),
+            "cronjob" => cronjob::start(&mut setup),
+            "disruption" => disruption::start(&mut setup),
             "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Tenants),
             "endpointslice" => endpoints::start_slices(&mut setup),
+            "endpointslicemirroring" => endpoints::start_mirror(&mut setup),
             "endpoints" => endpoints::start_legacy(&mut setup),
             "persistentvolumeclaim-protection" => protection::start_claims(&mut setup),
             "persistentvolume-protection" => protection::start_volumes(&mut setup),

@@ -12,9 +12,13 @@ pub const PARTITION: &[&str] = &[
     "root-ca-certificate-publisher",
     "deployment",
     "replicaset",
+    "replicationcontroller",
     "job",
+    "cronjob",
     "ttl-after-finished",
+    "disruption",
     "endpointslice",
+    "endpointslicemirroring",
     "endpoints",
     "persistentvolumeclaim-protection",
     "persistentvolume-protection",
@@ -28,6 +32,8 @@ pub const RESOURCE_MANAGER: &[&str] = &["nodelifecycle", "garbage-collector"];
 /// Other names upstream has, or had, for the same controllers.
 const ALIASES: &[(&str, &str)] = &[
     ("endpoint", "endpoints"),
+    ("endpointslice-mirroring", "endpointslicemirroring"),
+    ("replication", "replicationcontroller"),
     ("pvc-protection", "persistentvolumeclaim-protection"),
     ("pv-protection", "persistentvolume-protection"),
     ("root-ca-cert-publisher", "root-ca-certificate-publisher"),

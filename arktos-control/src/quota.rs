@@ -44,7 +44,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
         let adds = adds.clone();
         informer.handle(move |event| match event {
             // Charges change the quota all the time, and need no count.
-            Event::Updated { old, new, .. } if spec(old) == spec(new) => {}
+            Event::Updated { old, new, .. } if limits(old) == limits(new) => {}
             Event::Added { path, .. } | Event::Updated { path, .. } => {
                 adds.add(path.clone());
             }
@@ -68,9 +68,10 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     run(quotas, queue, setup.options.workers, informers)
 }
 
-/// What a quota is to limit.
-fn spec(quota: &Stored) -> Option<serde_json::Value> {
-    tree(quota).ok()?.at(&["spec"]).cloned()
+/// What a quota is to limit, and what it says that it limits: somebody else may have written that.
+fn limits(quota: &Stored) -> Option<[Option<serde_json::Value>; 2]> {
+    let quota = tree(quota).ok()?;
+    Some([quota.at(&["spec"]).cloned(), quota.at(&["status", "hard"]).cloned()])
 }
 
 /// Brings the quotas of a namespace, and its tenant's, back to be counted.

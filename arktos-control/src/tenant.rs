@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use serde_json::json;
 
 use crate::content::{Left, delete_all};
+use crate::found::Found;
 use crate::kinds::{
     CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANT_QUOTAS, TENANTS,
 };
@@ -36,6 +37,7 @@ pub(crate) struct Tenants {
     namespaces: Informer<Stored>,
     roles: Informer<Stored>,
     bindings: Informer<Stored>,
+    api: Found,
 }
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
@@ -64,9 +66,12 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
             }
         });
     }
-    let informers = [&tenants, &namespaces, &roles, &bindings].into_iter().map(synced).collect();
+    let api = Found::new(setup, &queue);
+    let mut informers = api.synced();
+    informers.extend([&tenants, &namespaces, &roles, &bindings].into_iter().map(synced));
     let (client, clock, kinds) = (setup.client.clone(), setup.clock.clone(), setup.options.kinds.clone());
-    run(Tenants { client, clock, kinds, tenants, namespaces, roles, bindings }, queue, setup.options.workers, informers)
+    let controller = Tenants { client, clock, kinds, tenants, namespaces, roles, bindings, api };
+    run(controller, queue, setup.options.workers, informers)
 }
 
 impl Reconcile for Tenants {
@@ -98,6 +103,7 @@ impl Tenants {
             let namespace = Object::new(&NAMESPACES.type_meta, name);
             self.make(tenant, &NAMESPACES, &self.namespaces, namespace).await?;
         }
+        self.api.equip(tenant).await?;
         let mut role = Object::new(&CLUSTER_ROLES.type_meta, ADMIN_ROLE);
         let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
         role.set(&["rules"], json!([everything, {"verbs": ["*"], "nonResourceURLs": ["*"]}]));

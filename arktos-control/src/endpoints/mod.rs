@@ -1,8 +1,9 @@
-//! What is behind a service: the `endpointslice` controller, and the `endpoints` controller for clients that know only
-//! the older kind.
+//! What is behind a service: the `endpointslice` controller; the `endpoints` controller for clients that know only the
+//! older kind; and the `endpointslicemirroring` controller for those that write the older kind by hand.
 
 mod backends;
 mod legacy;
+mod mirror;
 mod slices;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::pod::PodView;
 use crate::setup::{Seen, Setup, namespace_of};
 
 pub(crate) use legacy::start as start_legacy;
+pub(crate) use mirror::start as start_mirror;
 pub(crate) use slices::start as start_slices;
 
 /// Services and the pods that may be behind them, and the queue of services to look at.

@@ -16,11 +16,11 @@ use crate::reconcile::{Reconcile, run, synced};
 use crate::setup::{BY_OWNER, Seen, Setup, beside, namespace_of};
 use crate::write::{delete, found, tree, unless_there, unreadable};
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// The most endpoints in one slice.
-const FULL: usize = 100;
+pub(super) const FULL: usize = 100;
 
 pub(crate) struct Slices {
     client: Arc<dyn Client>,
@@ -120,7 +120,7 @@ fn plan(service: &str, group: &Group, existing: Vec<(Stored, EndpointSlice)>) ->
 }
 
 /// The name of a service's slice: the same for the same service, ports and ordinal.
-fn name(service: &str, family: &str, ports: &[EndpointPort], ordinal: u32) -> String {
+pub(super) fn name(service: &str, family: &str, ports: &[EndpointPort], ordinal: u32) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let text = format!("{family} {} {ordinal}", serde_json::to_string(ports).unwrap_or_default());
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

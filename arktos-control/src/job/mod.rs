@@ -30,6 +30,7 @@ use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::{Setup, beside};
 use crate::write::{is_terminating, set_status, tree, unreadable};
 
+pub(crate) use status::ended;
 pub(crate) use ttl::start as start_ttl;
 
 /// The label and annotation that say which of a job's indexes a pod works on.

@@ -84,7 +84,7 @@ pub(super) fn is_finished(status: &JobStatus) -> bool {
 }
 
 /// The condition that says that a job has ended.
-pub(super) fn ended(status: &JobStatus) -> Option<&Condition> {
+pub(crate) fn ended(status: &JobStatus) -> Option<&Condition> {
     let is_end = |condition: &&Condition| ["Complete", "Failed"].contains(&condition.kind.as_str());
     status.conditions.iter().filter(is_end).find(|condition| condition.status == "True")
 }

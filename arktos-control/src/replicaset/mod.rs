@@ -1,18 +1,20 @@
-//! The `replicaset` controller: as many pods of a template as are wanted.
+//! The `replicaset` controller, and the `replicationcontroller` controller, which is the same for the older kind: as
+//! many pods of a template as are wanted.
 
 mod rank;
 mod status;
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use arktos_core::typed::{KindOf, ReplicaSet};
-use arktos_core::{ObjectPath, Status};
+use arktos_core::typed::{KindOf, LabelSelectorSpec, ReplicaSet, ReplicaSetSpec, ReplicationController};
+use arktos_core::{Encoded, ObjectPath, Status};
 use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
 
-use crate::kinds::REPLICA_SETS;
+use crate::kinds::{REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
 use crate::owner::controller_reference;
 use crate::pod::PodView;
 use crate::pods::{BURST, PodControl, from_template};
@@ -20,7 +22,64 @@ use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::{BY_OWNER, Setup, beside, namespace_of};
 use crate::write::{is_terminating, set_status, tree, unreadable};
 
-pub(crate) struct ReplicaSets {
+/// The two kinds that hold a number of pods.
+pub(crate) trait Holder: Send + Sync + 'static {
+    const NAME: &'static str;
+    /// Who events are said to come from.
+    const COMPONENT: &'static str;
+    /// Whether its status says how many pods are being deleted.
+    const TELLS_GOING: bool;
+
+    fn resource() -> &'static Resource;
+
+    /// An object of the kind, read as a replica set.
+    fn read(object: &Encoded) -> Result<ReplicaSet, serde_json::Error>;
+}
+
+pub(crate) struct Sets;
+
+impl Holder for Sets {
+    const NAME: &'static str = "replicaset";
+    const COMPONENT: &'static str = "replicaset-controller";
+    const TELLS_GOING: bool = true;
+
+    fn resource() -> &'static Resource {
+        &REPLICA_SETS
+    }
+
+    fn read(object: &Encoded) -> Result<ReplicaSet, serde_json::Error> {
+        ReplicaSet::from_encoded(object, None)
+    }
+}
+
+pub(crate) struct Controllers;
+
+impl Holder for Controllers {
+    const NAME: &'static str = "replicationcontroller";
+    const COMPONENT: &'static str = "replication-controller";
+    const TELLS_GOING: bool = false;
+
+    fn resource() -> &'static Resource {
+        &REPLICATION_CONTROLLERS
+    }
+
+    fn read(object: &Encoded) -> Result<ReplicaSet, serde_json::Error> {
+        let controller = ReplicationController::from_encoded(object, None)?;
+        let spec = controller.spec;
+        let selector = LabelSelectorSpec { match_labels: spec.selector, ..LabelSelectorSpec::default() };
+        let spec = ReplicaSetSpec {
+            replicas: spec.replicas,
+            min_ready_seconds: spec.min_ready_seconds,
+            template: spec.template,
+            selector,
+            other: spec.other,
+        };
+        Ok(ReplicaSet { metadata: controller.metadata, spec, status: controller.status, other: controller.other })
+    }
+}
+
+pub(crate) struct Replicas<H> {
+    kind: PhantomData<H>,
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
     sets: Informer<Stored>,
@@ -28,29 +87,30 @@ pub(crate) struct ReplicaSets {
     control: PodControl,
 }
 
-pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
-    let (sets, pods) = (setup.informer(&REPLICA_SETS.resource), setup.pods());
+pub(crate) fn start<H: Holder>(setup: &mut Setup) -> BoxFuture<'static, ()> {
+    let (sets, pods) = (setup.informer(&H::resource().resource), setup.pods());
     let queue = queue(&setup.clock);
     let adds = queue.clone();
     sets.handle(move |event| {
         adds.add(event.path().clone());
     });
     let (adds, known) = (queue.clone(), sets.clone());
-    pods.handle(move |event| pod_changed(&adds, &known, event));
-    let events = setup.events.teller("replicaset-controller");
+    pods.handle(move |event| pod_changed::<H>(&adds, &known, event));
+    let events = setup.events.teller(H::COMPONENT);
     let informers = vec![synced(&sets), synced(&pods)];
     let control = PodControl::new(setup.client.clone(), pods.clone(), events);
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
-    run(ReplicaSets { client, clock, sets, pods, control }, queue, setup.options.workers, informers)
+    let controller = Replicas::<H> { kind: PhantomData, client, clock, sets, pods, control };
+    run(controller, queue, setup.options.workers, informers)
 }
 
 /// Queues the replica sets that a change of a pod concerns: its manager, as it was and as it is, or whoever might take
 /// it.
-fn pod_changed(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &Event<PodView>) {
+fn pod_changed<H: Holder>(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &Event<PodView>) {
     for pod in event.before().into_iter().chain(event.after()) {
         if let Some(owner) = pod.controller()
-            && owner.kind == "ReplicaSet"
-            && owner.api_version.starts_with("apps/")
+            && owner.kind == H::resource().type_meta.kind
+            && owner.api_version == H::resource().type_meta.api_version
         {
             queue.add(beside(event.path(), owner.name));
         }
@@ -58,22 +118,26 @@ fn pod_changed(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &E
     let Some(orphan) = event.after().filter(|pod| pod.controller().is_none() && !pod.is_terminating()) else { return };
     for set in sets.store().within(&namespace_of(event.path())) {
         let header = orphan.object().header();
-        if ReplicaSet::from_encoded(&set.object, None).is_ok_and(|it| it.spec.selector.matches(|key| header.label(key)))
-        {
+        if H::read(&set.object).is_ok_and(|it| selects(&it, |key| header.label(key))) {
             queue.add(set.path.clone());
         }
     }
 }
 
-impl Reconcile for ReplicaSets {
+/// Whether a set selects these labels; one without a selector selects nothing.
+fn selects<'a>(set: &ReplicaSet, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+    !set.spec.selector.is_empty() && set.spec.selector.matches(label)
+}
+
+impl<H: Holder> Reconcile for Replicas<H> {
     type Key = ObjectPath;
-    const NAME: &'static str = "replicaset";
+    const NAME: &'static str = H::NAME;
 
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
         self.control.caught_up(path).await?;
         let Some(stored) = self.sets.store().get(path) else { return Ok(Outcome::Done) };
-        let set = ReplicaSet::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
-        let pods = self.control.claim(&REPLICA_SETS, &stored, &set.spec.selector).await?;
+        let set = H::read(&stored.object).map_err(unreadable)?;
+        let pods = self.control.claim(H::resource(), &stored, &set.spec.selector).await?;
         let active: Vec<Arc<PodView>> = pods.iter().filter(|pod| pod.is_active()).cloned().collect();
         let going = pods.iter().filter(|pod| pod.is_terminating() && !pod.is_finished()).count();
         let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
@@ -81,10 +145,10 @@ impl Reconcile for ReplicaSets {
         if set.metadata.deletion_timestamp.is_none() {
             failure = self.manage(&stored, &active, wanted).await?;
         }
-        let observed = status::Observed { active: &active, going, now: self.clock.now() };
+        let observed = status::Observed { active: &active, going, now: self.clock.now(), tells_going: H::TELLS_GOING };
         let status = observed.status(&set, wanted, failure.as_ref());
         if status != set.status {
-            set_status(&*self.client, &REPLICA_SETS.key(path), &stored, &status).await?;
+            set_status(&*self.client, &H::resource().key(path), &stored, &status).await?;
         }
         match failure {
             Some(status) if !is_terminating(&status) => Err(status),
@@ -93,13 +157,13 @@ impl Reconcile for ReplicaSets {
     }
 }
 
-impl ReplicaSets {
+impl<H: Holder> Replicas<H> {
     /// Makes or deletes pods. Says why not all that was needed was done.
     async fn manage(&self, stored: &Stored, active: &[Arc<PodView>], wanted: usize) -> Result<Option<Status>, Status> {
         if active.len() < wanted {
             let object = tree(stored)?;
             let template = object.at(&["spec", "template"]).cloned().unwrap_or_default();
-            let owner = controller_reference(&REPLICA_SETS, stored);
+            let owner = controller_reference(H::resource(), stored);
             let pod = from_template(&template, stored.path.name(), &owner);
             let missing = (wanted - active.len()).min(BURST);
             let (made, failure) = self.control.create(stored, vec![pod; missing]).await;

@@ -15,6 +15,8 @@ pub(super) struct Observed<'a> {
     /// How many are being deleted.
     pub(super) going: usize,
     pub(super) now: Timestamp,
+    /// Whether the kind's status says how many are being deleted.
+    pub(super) tells_going: bool,
 }
 
 impl Observed<'_> {
@@ -29,7 +31,7 @@ impl Observed<'_> {
         status.ready_replicas = count(&PodView::is_ready);
         status.available_replicas =
             count(&|pod| pod.available_at(wait(set)).is_some_and(|available| available <= self.now));
-        status.terminating_replicas = Some(size(self.going));
+        status.terminating_replicas = self.tells_going.then(|| size(self.going));
         status.observed_generation = set.metadata.generation;
         match failure {
             Some(why) => {

@@ -4,6 +4,9 @@
 mod api;
 mod world;
 
+mod budgets;
+mod conformance;
+mod cronjobs;
 mod deployments;
 mod elections;
 mod garbage;

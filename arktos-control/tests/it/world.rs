@@ -212,6 +212,14 @@ impl World {
         block_on(self.client.delete(&key(resource, path), options)).expect("deletes");
     }
 
+    /// Asks for a pod to be evicted.
+    pub fn evict(&self, path: &str) -> Result<(), Status> {
+        let pod = key("pods", path);
+        let eviction = json!({"metadata": {"name": pod.path.name()}});
+        let eviction = Object::from_value(eviction).expect("an object");
+        block_on(self.client.post(&pod, "eviction", eviction)).map(drop)
+    }
+
     /// What the events of a reason say, in order.
     pub fn events(&self, reason: &str) -> Vec<String> {
         let mut events = self.list("events", Within::Everywhere);
@@ -277,7 +285,10 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("nodes", "v1", "Node", Scope::Region),
     ("deployments.apps", "apps/v1", "Deployment", Scope::Namespace),
     ("replicasets.apps", "apps/v1", "ReplicaSet", Scope::Namespace),
+    ("statefulsets.apps", "apps/v1", "StatefulSet", Scope::Namespace),
     ("jobs.batch", "batch/v1", "Job", Scope::Namespace),
+    ("cronjobs.batch", "batch/v1", "CronJob", Scope::Namespace),
+    ("poddisruptionbudgets.policy", "policy/v1", "PodDisruptionBudget", Scope::Namespace),
     ("leases.coordination.k8s.io", "coordination.k8s.io/v1", "Lease", Scope::Namespace),
     ("endpointslices.discovery.k8s.io", "discovery.k8s.io/v1", "EndpointSlice", Scope::Namespace),
     ("clusterroles.rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", "ClusterRole", Scope::Tenant),
