@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arktos_core::typed::ObjectReference;
 use arktos_core::{Header, ObjectKey, ObjectPath, OwnerRef, Scope};
+use arktos_store::informer::Stopped;
 use arktos_store::{Informer, Stored};
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -27,7 +28,7 @@ pub(super) trait Watched: Send + Sync {
     fn any(&self, tenant: &str, holds: &dyn Fn(&Stored) -> bool) -> bool;
     fn is_current(&self) -> bool;
     fn handle(&self, change: Change);
-    fn synced(&self) -> BoxFuture<'static, bool>;
+    fn synced(&self) -> BoxFuture<'static, Result<(), Stopped>>;
 }
 
 impl<T: HasStored> Watched for Informer<T> {
@@ -56,9 +57,8 @@ impl<T: HasStored> Watched for Informer<T> {
         });
     }
 
-    fn synced(&self) -> BoxFuture<'static, bool> {
-        let synced = synced(self);
-        Box::pin(async move { synced.await.is_ok() })
+    fn synced(&self) -> BoxFuture<'static, Result<(), Stopped>> {
+        synced(self)
     }
 }
 

@@ -81,11 +81,8 @@ pub(crate) fn start(setup: &mut Setup, reach: Reach) -> BoxFuture<'static, ()> {
         };
         join(&graph, &queue, Member { kind: kind.clone(), watched });
     }
-    let synced: Vec<BoxFuture<'static, bool>> = graph.members().iter().map(|member| member.watched.synced()).collect();
-    let synced = Box::pin(async move {
-        let all = futures::future::join_all(synced).await;
-        if all.into_iter().all(|synced| synced) { Ok(()) } else { Err(arktos_store::informer::Stopped) }
-    });
+    let synced: Vec<_> = graph.members().iter().map(|member| member.watched.synced()).collect();
+    let synced = Box::pin(async move { futures::future::try_join_all(synced).await.map(drop) });
     let newcomers = Newcomers {
         client: setup.client.clone(),
         clock: setup.clock.clone(),
