@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
 use arktos_core::{Encoded, Object, ObjectKey, Reason, Scope, Status, TenantName, rules};
-use arktos_store::{CommitError, Engine, Stored, WatchError, Within};
+use arktos_store::{CommitError, Engine, Snapshot, Stored, WatchError, Within};
 use parking_lot::Mutex;
 
 use crate::audit::record::Record;
 use crate::conversion;
+use crate::forced;
 use crate::identity::Identity;
 use crate::query::WriteOptions;
 use crate::server::State;
@@ -130,7 +131,12 @@ impl Call<'_> {
     pub(crate) async fn found(&self) -> Result<Stored, Status> {
         let key = self.key()?;
         let snapshot = self.engine().latest().await.map_err(|error| read_fault(&error))?;
-        snapshot.get(&key).or_else(|| self.state.shared.get(&key)).ok_or_else(|| self.not_found(&self.name))
+        self.seen(&snapshot, &key).ok_or_else(|| self.not_found(&self.name))
+    }
+
+    /// What is at a key, for this call: what is forced on its tenant, what it has, what all have.
+    pub(crate) fn seen(&self, snapshot: &Snapshot, key: &ObjectKey) -> Option<Stored> {
+        forced::get(self, snapshot, key).or_else(|| snapshot.get(key)).or_else(|| self.state.shared.get(key))
     }
 
     /// 404 for an object of this kind.

@@ -6,7 +6,7 @@ use arktos_store::{Client, Query, Stored, Within};
 use async_trait::async_trait;
 use futures::StreamExt;
 
-use crate::call::Call;
+use crate::call::{Call, read_fault};
 use crate::identity::Identity;
 use crate::query::ReadOptions;
 use crate::request::not_found;
@@ -101,6 +101,17 @@ impl arktos_store::Source for InProcessClient {
             Frame::InitialEnd(revision) => Ok(WatchListEvent::InitialEnd(revision)),
             Frame::Fault(status) => Err(*status),
         })))
+    }
+
+    async fn resources(&self, within: &Within) -> Result<Option<Vec<GroupResource>>, Status> {
+        if !self.identity.is_component() {
+            return Ok(None); // who may not list a resource is not told either whether there is anything of it
+        }
+        let config = &self.server.0.config;
+        let snapshot = config.engine.latest().await.map_err(|error| read_fault(&error))?;
+        let mut resources = snapshot.resources_within(within);
+        resources.extend(config.delegates.keys().cloned()); // those are kept elsewhere: whoever asks finds out
+        Ok(Some(resources))
     }
 }
 

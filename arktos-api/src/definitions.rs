@@ -15,6 +15,7 @@ use arktos_store::{Change, Commit, CommitError, Cursor, Delivery, Expect, Select
 use futures::future::{Either, select};
 
 use crate::call::{Call, commit_fault};
+use crate::forced;
 use crate::identity::Identity;
 use crate::kinds::{DEFINITION, definition_key, place};
 use crate::query::WriteOptions;
@@ -118,9 +119,17 @@ async fn clean_up(state: &State, path: &ObjectPath) -> Result<bool, Status> {
 async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
     let Some(kind) = state.kinds.compiled(definition).stored().cloned() else { return Ok(true) };
     let Ok(tenant) = TenantName::new(definition.path.tenant()) else { return Ok(true) };
-    let within = Within::Tenant(tenant.clone());
+    let forced = forced::is_forced(definition);
+    let within = if forced { Within::Everywhere } else { Within::Tenant(tenant.clone()) };
     let resource = kind.storage_resource.clone();
-    let all: Vec<Stored> = state.config.engine.snapshot().range(&resource, &within, None).take(AT_ONCE).collect();
+    let objects = || {
+        let snapshot = state.config.engine.snapshot();
+        let all = snapshot.range(&resource, &within, None);
+        all.filter(|stored| forced::rules(&snapshot, definition, stored.path.tenant()))
+            .take(AT_ONCE)
+            .collect::<Vec<_>>()
+    };
+    let all = objects();
     let waiting: Vec<Stored> =
         all.iter().filter(|stored| stored.object.header().deletion().is_none()).cloned().collect();
     let identity = Identity::system_component("arktos:definitions");
@@ -136,7 +145,7 @@ async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
         record: None,
     };
     delete::delete_all(&call, waiting, &DeleteOptions::default()).await?;
-    Ok(state.config.engine.snapshot().range(&resource, &within, None).next().is_none())
+    Ok(objects().is_empty())
 }
 
 /// What is known of all definitions there are.

@@ -16,11 +16,15 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::discovery::Discovery;
+use crate::forced;
 use crate::openapi::OpenApi;
 
 /// How many definitions are remembered by where they stand, and how many sets of kinds with their documents.
 const DEFINITIONS: usize = 4096;
 const SETS: usize = 64;
+
+/// The tenant whose definitions can be forced on all others.
+static SYSTEM: LazyLock<TenantName> = LazyLock::new(TenantName::system);
 
 /// The resource whose objects are definitions.
 pub(crate) static DEFINITION: LazyLock<GroupResource> =
@@ -126,16 +130,30 @@ impl Kinds {
 
     /// Whether a definition says what the kind is, and which.
     pub(crate) fn definition_of(&self, tenant: &TenantName, kind: &Kind) -> Option<ObjectKey> {
-        let builtin = kind.builtin || self.builtin().by_type(&kind.type_meta).is_some();
-        (!builtin).then(|| definition_key(tenant, kind.group_resource.as_str()))
+        if kind.builtin || self.builtin().by_type(&kind.type_meta).is_some() {
+            return None;
+        }
+        let name = kind.group_resource.as_str();
+        let forced = self.forced(&self.0.engine.snapshot(), name).is_some();
+        Some(definition_key(if forced { &SYSTEM } else { tenant }, name))
     }
 
     fn defined(&self, tenant: &TenantName, resource: &GroupResource) -> Option<Arc<Defined>> {
         if resource.group().is_empty() || resource.as_str().contains('/') {
             return None; // what a definition defines has a group
         }
-        let stored = self.0.engine.snapshot().get(&definition_key(tenant, resource.as_str()))?;
+        let snapshot = self.0.engine.snapshot();
+        if let Some(forced) = self.forced(&snapshot, resource.as_str()) {
+            return Some(forced);
+        }
+        let stored = snapshot.get(&definition_key(tenant, resource.as_str()))?;
         Some(self.compiled(&stored))
+    }
+
+    /// What the definition of this name that is forced on all tenants defines, where it is established.
+    fn forced(&self, snapshot: &Snapshot, name: &str) -> Option<Arc<Defined>> {
+        let defined = self.compiled(&forced::named(snapshot, name)?);
+        defined.stored().is_some().then_some(defined)
     }
 
     /// What a stored definition defines.
@@ -186,9 +204,15 @@ impl Kinds {
     }
 
     fn all(&self, snapshot: &Snapshot, tenant: &TenantName) -> Vec<Arc<Defined>> {
-        let within = Within::Tenant(tenant.clone());
-        let stored = snapshot.range(&DEFINITION, &within, None);
-        stored.map(|stored| self.compiled(&stored)).filter(|defined| defined.served().next().is_some()).collect()
+        let of = |tenant: &TenantName| Within::Tenant(tenant.clone());
+        let (own, system) = (of(tenant), of(&SYSTEM));
+        let own = snapshot
+            .range(&DEFINITION, &own, None)
+            .filter(|stored| self.forced(snapshot, stored.path.name()).is_none())
+            .map(|stored| self.compiled(&stored));
+        let forced = snapshot.range(&DEFINITION, &system, None).filter(forced::is_forced);
+        let all = own.chain(forced.map(|stored| self.compiled(&stored)));
+        all.filter(|defined| defined.served().next().is_some()).collect()
     }
 
     fn describe(&self, defined: &[Arc<Defined>]) -> Described {

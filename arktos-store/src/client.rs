@@ -129,6 +129,15 @@ pub trait Source: Send + Sync + 'static {
         let _ = query;
         Err(Status::failure(Reason::NotImplemented, "this source does not stream its initial state"))
     }
+
+    /// The resources that have objects within a range of paths, at the newest state; others have none there. Whoever
+    /// empties a range asks for these alone, and not for every kind there is.
+    ///
+    /// `None` where the source cannot tell. That is what this method says where it is not overridden.
+    async fn resources(&self, within: &Within) -> Result<Option<Vec<GroupResource>>, Status> {
+        let _ = within;
+        Ok(None)
+    }
 }
 
 /// The API as a component of the region uses it. A client acts as one identity, and is authorized as such.

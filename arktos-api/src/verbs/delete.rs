@@ -134,6 +134,7 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
         delegate.writes.delete(&key, options.clone()).await?;
         return Ok(Deleted { stored, gone: false });
     }
+    crate::forced::check_write(call, &call.name, true)?;
     for _ in 0..RETRIES {
         let old = call.found().await?;
         preconditions(call, &old, options)?;

@@ -92,6 +92,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         let stored = delegate.writes.update(&key, subresource, body).await?;
         return Ok(Changed { stored, created: false });
     }
+    crate::forced::check_write(call, &call.name, false)?;
     for _ in 0..RETRIES {
         let snapshot = call.engine().latest().await.map_err(|error| crate::call::read_fault(&error))?;
         let own = snapshot.get(&key);
@@ -111,6 +112,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         };
         named_alike(call, &mut new)?;
         preconditions(call, &old, &new, sent)?;
+        crate::forced::check_label(call, &old, &new)?;
         let managed = managers::noted(call, part, Some(&mut seen), &mut new);
         match write(call, part, (&old, seen), (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),

@@ -7,6 +7,7 @@ use arktos_store::{Selection, Snapshot, Stored, WatchError};
 use futures::future::{Either, select};
 
 use crate::call::{Call, read_fault};
+use crate::forced;
 use crate::query::{ReadOptions, VersionMatch};
 use crate::table::ListMeta;
 
@@ -24,7 +25,7 @@ pub(crate) async fn get(call: &Call<'_>, version: &str) -> Result<Stored, Status
     let wanted = Revision::parse(version).ok_or_else(|| invalid_version(version, Reason::InternalError))?;
     let snapshot = not_older_than(call, wanted).await?;
     let key = call.key()?;
-    snapshot.get(&key).or_else(|| call.state.shared.get(&key)).ok_or_else(|| call.not_found(&call.name))
+    call.seen(&snapshot, &key).ok_or_else(|| call.not_found(&call.name))
 }
 
 /// A page of a list, not yet read: items are taken from the snapshot as they go out.
@@ -78,10 +79,20 @@ impl<L: Iterator<Item = Stored>, R: Iterator<Item = Stored>> Iterator for Merged
     fn next(&mut self) -> Option<Stored> {
         match (self.left.peek(), self.right.peek()) {
             (Some(left), Some(right)) if right.path < left.path => self.right.next(),
+            (Some(left), Some(right)) if right.path == left.path => {
+                self.left.next(); // what is forced on a tenant stands in front of what it has
+                self.right.next()
+            }
             (None, Some(_)) => self.right.next(),
             _ => self.left.next(),
         }
     }
+}
+
+/// What a selection sees beside what is stored for its tenant, in order.
+pub(crate) fn beside(call: &Call<'_>, selection: &Selection, snapshot: &Snapshot) -> Vec<Stored> {
+    let forced = forced::selected(call, selection, snapshot);
+    if forced.is_empty() { call.state.shared.selected(selection, snapshot) } else { forced }
 }
 
 /// Opens a page of a list.
@@ -96,15 +107,19 @@ pub(crate) async fn list(call: &Call<'_>, options: &ReadOptions) -> Result<Page,
         text => Some(open(call, text, &selection)?),
     };
     let snapshot = state(call, options, token.as_ref(), &selection).await?;
-    let shared = call.state.shared.selected(&selection, &snapshot);
-    let revision = snapshot.revision();
     let (after, left) = token.map_or((None, None), |token| (Some(token.after), token.left));
-    let mut page =
-        Page { snapshot, selection, shared, after, until: None, revision, next: String::new(), remaining: None };
+    let mut page = Page { after, ..whole(call, snapshot, selection) };
     if options.limit > 0 {
         cut(call, &mut page, options.limit, left.and_then(|left| usize::try_from(left).ok()));
     }
     Ok(page)
+}
+
+/// Everything that a selection sees in one state.
+pub(crate) fn whole(call: &Call<'_>, snapshot: Snapshot, selection: Selection) -> Page {
+    let shared = beside(call, &selection, &snapshot);
+    let revision = snapshot.revision();
+    Page { snapshot, selection, shared, after: None, until: None, revision, next: String::new(), remaining: None }
 }
 
 /// Ends a page after `limit` items, with a token for the next one where there is more. `left` is how many items there

@@ -12,6 +12,7 @@ use futures::stream::{self, Stream};
 
 use super::read;
 use crate::call::{Call, read_fault};
+use crate::forced::Effective;
 use crate::query::ReadOptions;
 use crate::standing::Standing;
 
@@ -69,6 +70,7 @@ pub(crate) async fn watch(
         clock,
         state: Progress::Live,
         standing,
+        effective: None,
     };
     let at_state = match wanted {
         None => Some(engine.latest().await.map_err(|error| read_fault(&error))?),
@@ -76,9 +78,25 @@ pub(crate) async fn watch(
         Some(wanted) if from_state => Some(read::not_older_than(call, wanted).await?),
         Some(_) => None,
     };
+    let effective = Effective::of(call, &selection);
+    if let (Some(_), Some(snapshot), true) = (&effective, &at_state, from_state) {
+        let page = read::whole(call, snapshot.clone(), selection.clone());
+        let there = page.items(None).map(|item| Frame::Delivery(Delivery::Added(item)));
+        watcher.ready.extend(there);
+        if watcher.marks_end {
+            watcher.ready.push_back(Frame::InitialEnd(page.revision));
+        }
+    }
+    let (from_state, selection) = match effective {
+        Some((effective, wider)) => {
+            watcher.effective = Some(effective);
+            (false, wider)
+        }
+        None => (from_state, selection),
+    };
     let opened = match at_state {
         Some(snapshot) if from_state => {
-            let shared = call.state.shared.selected(&selection, &snapshot);
+            let shared = read::beside(call, &selection, &snapshot);
             engine.list_watch_from(snapshot, selection).map(|source| source.beside(shared))
         }
         Some(snapshot) => engine.watch(selection, snapshot.revision()).map(ListWatch::from),
@@ -113,6 +131,8 @@ struct Watcher {
     standing: Option<Standing>,
     /// When that is asked next.
     asks_at: Timestamp,
+    /// What a watch of definitions sees of those that are forced on its tenant.
+    effective: Option<Effective>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -151,7 +171,14 @@ impl Watcher {
                 }
             };
             match woken {
-                Woken::Event(Ok(WatchListEvent::Delivery(delivery))) => return Some(Frame::Delivery(delivery)),
+                Woken::Event(Ok(WatchListEvent::Delivery(delivery))) => match self.told(delivery) {
+                    Ok(Some(delivery)) => return Some(Frame::Delivery(delivery)),
+                    Ok(None) => {}
+                    Err(status) => {
+                        self.state = Progress::Ended;
+                        return Some(Frame::Fault(Box::new(status)));
+                    }
+                },
                 Woken::Event(Ok(WatchListEvent::InitialEnd(revision))) if self.marks_end => {
                     return Some(Frame::InitialEnd(revision));
                 }
@@ -170,6 +197,14 @@ impl Watcher {
                     self.bookmark();
                 }
             }
+        }
+    }
+
+    /// What of a change the watcher is told.
+    fn told(&self, delivery: Delivery) -> Result<Option<Delivery>, Status> {
+        match &self.effective {
+            Some(effective) => effective.told(delivery),
+            None => Ok(Some(delivery)),
         }
     }
 

@@ -38,6 +38,28 @@ async fn it_creates_lists_watches_patches_and_deletes() {
 }
 
 #[tokio::test]
+async fn components_are_told_which_resources_a_tenant_has_objects_of_and_others_are_not() {
+    let world = World::new().await;
+    let acme = Within::Tenant(TenantName::new("acme").unwrap());
+    let client = world.api.client(Identity::system_component("arktos:test"));
+    assert_eq!(client.resources(&acme).await.unwrap(), Some(vec![GroupResource::core("namespaces")]));
+    let maps = GroupResource::core("configmaps");
+    client.create(&maps, "acme", "default", Object::from_value(map("a")).unwrap()).await.unwrap();
+    let there = client.resources(&acme).await.unwrap().unwrap();
+    assert_eq!(there, [maps.clone(), GroupResource::core("namespaces")]);
+    client
+        .delete(
+            &ObjectKey::namespaced(maps, &TenantName::new("acme").unwrap(), "default", "a"),
+            DeleteOptions::default(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(client.resources(&acme).await.unwrap().unwrap().len(), 1, "what has nothing any more is left out");
+    let alice = world.api.client(Identity::user("alice", &["system:masters"], &TenantName::new("acme").unwrap()));
+    assert_eq!(alice.resources(&acme).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn it_streams_the_initial_state_with_its_end() {
     let world = World::new().await;
     let client = world.api.client(Identity::system_component("arktos:test"));

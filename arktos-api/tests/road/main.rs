@@ -11,6 +11,7 @@ mod components;
 mod conformance;
 mod conversions;
 mod definitions;
+mod forced;
 mod in_process;
 mod lists;
 mod media;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchListStream, WatchStream};
-use arktos_store::{Client, Query, Source, Stored};
+use arktos_store::{Client, Query, Source, Stored, Within};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -43,6 +43,10 @@ impl Source for LateClient {
 
     async fn watch_list(&self, query: &Query) -> Result<WatchListStream, Status> {
         self.client().await?.watch_list(query).await
+    }
+
+    async fn resources(&self, within: &Within) -> Result<Option<Vec<GroupResource>>, Status> {
+        self.client().await?.resources(within).await
     }
 }
 

@@ -98,6 +98,14 @@ impl Snapshot {
         self.state.resources().map(|(resource, _)| resource.clone()).collect()
     }
 
+    /// The resources that have objects within a range of paths, in order.
+    #[must_use]
+    pub fn resources_within(&self, within: &Within) -> Vec<GroupResource> {
+        let mut resources = self.resources();
+        resources.retain(|resource| self.walk(resource, within, None, |_| ControlFlow::Break(())).is_break());
+        resources
+    }
+
     /// The counters that are not zero, in the newest state that this snapshot knows of.
     pub fn counters(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
         self.state.counters()
