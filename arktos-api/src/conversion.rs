@@ -32,6 +32,7 @@ pub(crate) struct Converter {
     /// The version that objects are to have.
     kind: Arc<Kind>,
     hook: Arc<Hook>,
+    /// Whose definition says so: a service that converts is in that tenant.
     tenant: Option<TenantName>,
     engine: Engine,
     clock: Arc<dyn Clock>,
@@ -44,10 +45,12 @@ impl Converter {
     pub(crate) fn to(call: &Call<'_>, kind: &Arc<Kind>) -> Option<Self> {
         let hook = kind.own.as_ref()?.conversion.clone()?;
         let config = &call.state.config;
+        let whose =
+            |tenant: &TenantName| TenantName::new(call.state.kinds.definition_of(tenant, kind)?.path.tenant()).ok();
         Some(Self {
             kind: kind.clone(),
             hook,
-            tenant: call.tenant.clone(),
+            tenant: call.tenant.as_ref().and_then(whose),
             engine: config.engine.clone(),
             clock: config.clock.clone(),
             random: config.random.clone(),

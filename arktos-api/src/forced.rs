@@ -31,7 +31,8 @@ pub(crate) fn named(snapshot: &Snapshot, name: &str) -> Option<Stored> {
 
 /// Whether what is forced on a tenant stands in front of what it has.
 fn concerns(call: &Call<'_>, resource: &GroupResource, tenant: &str) -> bool {
-    *resource == *DEFINITION && !matches!(tenant, "" | TenantName::SYSTEM) && !call.identity.is_in(COMPONENTS)
+    let component = || call.identity.is_system() && call.identity.is_in(COMPONENTS);
+    *resource == *DEFINITION && !matches!(tenant, "" | TenantName::SYSTEM) && !component()
 }
 
 /// What a tenant sees at a key because it is forced on it.

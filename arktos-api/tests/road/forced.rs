@@ -2,8 +2,8 @@
 //! it leaves out (watches, definitions that tenants had before, the end of one).
 
 use arktos_api::Identity;
-use arktos_core::{GroupResource, ObjectPath, TenantName};
-use arktos_store::client::WatchListEvent;
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, TenantName};
+use arktos_store::client::{DeleteOptions, WatchListEvent};
 use arktos_store::{Delivery, Query, Within};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -93,6 +93,25 @@ async fn test_system_share_crd_tenants_can_neither_change_nor_delete_it() {
     assert_eq!((refused.code, refused.body["message"].as_str()), (403, Some(message)));
     assert_eq!(world.delete("acme", DEFINITIONS).await.code, 200, "there is nothing of its own to delete");
     assert_eq!(world.get("acme", GADGET).await.code, 200);
+}
+
+#[tokio::test]
+async fn test_system_share_crd_no_group_name_makes_a_tenant_s_user_a_component_that_sees_past_it() {
+    let world = World::new().await;
+    world.post("root", DEFINITIONS, definition(Some("forced"), "integer")).await;
+    let groups = ["system:masters", "arktos:components"];
+    let client = world.api.client(Identity::user("mallory", &groups, &TenantName::new("acme").unwrap()));
+    let resource = GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
+    let own = Object::from_value(definition(None, "string")).unwrap();
+    let refused = client.create(&resource, "acme", "", own).await.unwrap_err();
+    assert!(refused.is(Reason::Forbidden), "{refused}");
+    let acme = TenantName::new("acme").unwrap();
+    let key = ObjectKey::tenant_scoped(resource, &acme, "gadgets.example.org");
+    assert_eq!(
+        client.get(&key).await.unwrap().object.header().label("arktos.futurewei.com/crd-sharing-policy"),
+        Some("forced")
+    );
+    assert!(client.delete(&key, DeleteOptions::default()).await.unwrap_err().is(Reason::Forbidden));
 }
 
 #[tokio::test]
