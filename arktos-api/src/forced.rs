@@ -100,8 +100,8 @@ pub(crate) fn check_label(call: &Call<'_>, old: &Stored, new: &Object) -> Result
     Err(Status::forbidden(&call.kind.group_resource, old.path.name(), &why))
 }
 
-/// Whether a definition is about a tenant's objects: its own tenant's; one that is forced, also those of tenants that have
-/// no definition of the name themselves.
+/// Whether a definition is about a tenant's objects: its own tenant's; one that is forced, also those of tenants that
+/// have no definition of the name themselves.
 pub(crate) fn rules(snapshot: &Snapshot, definition: &Stored, tenant: &str) -> bool {
     if tenant == definition.path.tenant() {
         return true;

@@ -80,12 +80,7 @@ pub(crate) async fn watch(
     };
     let effective = Effective::of(call, &selection);
     if let (Some(_), Some(snapshot), true) = (&effective, &at_state, from_state) {
-        let page = read::whole(call, snapshot.clone(), selection.clone());
-        let there = page.items(None).map(|item| Frame::Delivery(Delivery::Added(item)));
-        watcher.ready.extend(there);
-        if watcher.marks_end {
-            watcher.ready.push_back(Frame::InitialEnd(page.revision));
-        }
+        watcher.begin_with(&read::whole(call, snapshot.clone(), selection.clone()));
     }
     let (from_state, selection) = match effective {
         Some((effective, wider)) => {
@@ -197,6 +192,14 @@ impl Watcher {
                     self.bookmark();
                 }
             }
+        }
+    }
+
+    /// Everything that a page has is there from the start.
+    fn begin_with(&mut self, page: &read::Page) {
+        self.ready.extend(page.items(None).map(|item| Frame::Delivery(Delivery::Added(item))));
+        if self.marks_end {
+            self.ready.push_back(Frame::InitialEnd(page.revision));
         }
     }
 
