@@ -24,7 +24,8 @@
 //! | who | `authenticate` |
 //! | may they | `authorize` (the wall between tenants, then the rules of the tenant that is asked) |
 //! | may they still, of watches | `standing` |
-//! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go; what all have: `shared`; what `system` forces on them: `forced` |
+//! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go |
+//! | what all tenants have and none stores; what `system` forces on them | `shared`; `forced` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
 //! | from bytes to an object, and back | `input`, `reply` |
 //! | between the versions of a custom kind that a webhook converts | `conversion` |

@@ -71,10 +71,7 @@ impl Reconcile for Namespaces {
         let kinds: Vec<StoredKind> =
             self.kinds.borrow().iter().filter(|kind| kind.scope == Scope::Namespace).cloned().collect();
         let left = delete_all(&*self.client, &within, &kinds, self.clock.now()).await;
-        // What goes right away needs no word on what it waits for.
-        if !left.is_nothing() || stored.object.header().finalizers().len() > 0 || namespace.spec.finalizers.len() > 1 {
-            self.note(path, &stored, Some(&left)).await?;
-        }
+        self.note(path, &stored, Some(&left)).await?;
         if left.is_nothing() {
             self.finalize(path, &stored).await?;
             return Ok(Outcome::Done);
