@@ -19,6 +19,7 @@
 
 mod mailbox;
 mod merge;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -29,16 +30,16 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
-use self::mailbox::Mailbox;
+use self::mailbox::{Mail, Mailbox};
 use self::merge::Merge;
+use self::shown::Shown;
 use crate::client::{Query, Source};
 use crate::clock::{Clock, Random};
 use crate::engine::{Engine, EngineConfig};
 use crate::informer::{Informer, Progress, Stopped};
 use crate::select::Stored;
 
-/// Makes of a partition's object what the aggregate shows, where it shows it; `None` for what it does not show. It must
-/// always make the same of the same: it is asked about an object's old state as well as about the new one.
+/// Makes of a partition's object what the aggregate shows, where it shows it; `None` for what it does not show.
 pub type Project = Arc<dyn Fn(&str, &Stored) -> Option<Stored> + Send + Sync>;
 
 /// Several partitions' objects in one store. Cloning it shares it.
@@ -54,7 +55,7 @@ struct Shared {
 /// One partition's objects.
 struct Part {
     name: String,
-    informer: Informer<Stored>,
+    informer: Informer<Shown>,
 }
 
 impl Aggregate {
@@ -75,24 +76,21 @@ impl Aggregate {
         let running = FuturesUnordered::<BoxFuture<'static, ()>>::new();
         let mut sources = Vec::new();
         for (place, (name, source)) in partitions.into_iter().enumerate() {
-            let post = mailbox.clone();
-            let (informer, driver) = Informer::builder(source, query.clone(), clock.clone(), random.clone())
-                .handler(move |event| post.post(place, event.before().cloned(), event.after().cloned()))
+            let (post, partition, project) = (mailbox.clone(), name.clone(), project.clone());
+            let (informer, driver) = Informer::<Shown>::builder(source, query.clone(), clock.clone(), random.clone())
+                .handler(move |event| {
+                    let old = event.before().and_then(|old| old.at());
+                    let new = event.after().and_then(|new| new.show(|stored| project(&partition, stored)));
+                    post.post(Mail { source: place, old, new });
+                })
                 .gate(mailbox.clone())
                 .build();
             running.push(driver);
             sources.push(Part { name, informer });
         }
         let sources: Arc<[Part]> = sources.into();
-        let merge = Merge::new(
-            engine.clone(),
-            query.resource.clone(),
-            sources.clone(),
-            mailbox.clone(),
-            project,
-            clock,
-            commit_bytes,
-        );
+        let merge =
+            Merge::new(engine.clone(), query.resource.clone(), mailbox.clone(), clock, commit_bytes);
         running.push(Box::pin(merge.run()));
         running.push({
             let engine = engine.clone();

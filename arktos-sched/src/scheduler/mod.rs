@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{Claim, KindOf, Node, Pod};
-use arktos_store::informer::{Event, Stopped};
+use arktos_store::informer::{Decode, Event, Passing, Stopped};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
-use futures::future::{BoxFuture, Either, select, try_join_all};
+use futures::future::{self, BoxFuture, Either, select, try_join_all};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
@@ -110,7 +110,7 @@ impl Scheduler {
         let mut hosts = Vec::new();
         for (at, (_, client)) in managers.iter().enumerate() {
             let Ok(manager) = ManagerId::try_from(at) else { break };
-            hosts.extend(watches.manager(manager, client.clone(), &mut drivers));
+            hosts.push(watches.manager(manager, client.clone(), &mut drivers));
         }
         let fence = Arc::new(Fence::new(partition.clone(), clock.clone()));
         let worker = Worker {
@@ -211,6 +211,9 @@ struct Notifies {
     reaping: Arc<Notify>,
 }
 
+/// What is watched of a resource manager: nodes and claims.
+type Hosts = (Informer<Stored>, Informer<Passing>);
+
 /// Makes the informers that feed the state.
 struct Watches {
     state: Arc<Mutex<State>>,
@@ -229,15 +232,20 @@ impl Watches {
         self.informer("pods", client, Query::everywhere(Pod::resource()), feed, drivers)
     }
 
-    fn manager(&self, manager: ManagerId, client: Arc<dyn Client>, drivers: &mut Drivers) -> [Informer<Stored>; 2] {
+    fn manager(&self, manager: ManagerId, client: Arc<dyn Client>, drivers: &mut Drivers) -> Hosts {
         let feed = move |state: &mut State, event: &Event<Stored>| match event {
             Event::Added { new, .. } | Event::Updated { new, .. } => state.node(manager, new),
             Event::Removed { path, .. } => state.pool.remove_node(manager, path.name()),
         };
         let query = Query::everywhere(Node::resource());
         let nodes = self.informer(&format!("nodes-{manager}"), client.clone(), query, feed, drivers);
-        let feed = move |state: &mut State, event: &Event<Stored>| match event {
-            Event::Added { new, .. } | Event::Updated { new, .. } => state.claim(manager, new),
+        // There are as many claims as pods in the whole region: what is needed of them, the state keeps.
+        let feed = move |state: &mut State, event: &Event<Passing>| match event {
+            Event::Added { new, .. } | Event::Updated { new, .. } => {
+                if let Some(claim) = new.take() {
+                    state.claim(manager, &claim);
+                }
+            }
             Event::Removed { path, .. } => state.claim_gone(manager, path.name()),
         };
         let query = Query::everywhere(Claim::resource());
@@ -245,17 +253,17 @@ impl Watches {
         let (state, changed) = (self.state.clone(), self.notify.changed.clone());
         let follow = follow(manager, nodes.clone(), claims.clone(), state, changed, self.clock.clone());
         drivers.push((format!("reachability-{manager}"), Box::pin(follow)));
-        [nodes, claims]
+        (nodes, claims)
     }
 
-    fn informer(
+    fn informer<T: Decode>(
         &self,
         name: &str,
         client: Arc<dyn Client>,
         query: Query,
-        feed: impl Fn(&mut State, &Event<Stored>) + Send + 'static,
+        feed: impl Fn(&mut State, &Event<T>) + Send + 'static,
         drivers: &mut Drivers,
-    ) -> Informer<Stored> {
+    ) -> Informer<T> {
         let (state, notify) = (self.state.clone(), self.notify.clone());
         let (informer, driver) = Informer::builder(client, query, self.clock.clone(), self.random.clone())
             .handler(move |event| {
@@ -275,9 +283,9 @@ impl Watches {
 }
 
 /// Completes when there is something to plan with: all pods, and all hosts of the resource managers that answer.
-async fn begin(pods: Informer<Stored>, hosts: Vec<Informer<Stored>>, clock: Arc<dyn Clock>) -> Result<(), Stopped> {
+async fn begin(pods: Informer<Stored>, hosts: Vec<Hosts>, clock: Arc<dyn Clock>) -> Result<(), Stopped> {
     pods.synced().await?;
-    let all = try_join_all(hosts.iter().map(Informer::synced));
+    let all = try_join_all(hosts.iter().map(|(nodes, claims)| future::try_join(nodes.synced(), claims.synced())));
     match select(all, clock.sleep(GRACE)).await {
         Either::Left((outcome, _)) => outcome.map(|_| ()),
         Either::Right(_) => Ok(()),
@@ -288,7 +296,7 @@ async fn begin(pods: Informer<Stored>, hosts: Vec<Informer<Stored>>, clock: Arc<
 async fn follow(
     manager: ManagerId,
     nodes: Informer<Stored>,
-    claims: Informer<Stored>,
+    claims: Informer<Passing>,
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     clock: Arc<dyn Clock>,
@@ -313,7 +321,7 @@ async fn follow(
 
 /// Completes when one of two informers has not been current for a while. A watch that is merely opened anew costs
 /// nothing: what is out of date here is refused by the ledger.
-async fn lost(nodes: &Informer<Stored>, claims: &Informer<Stored>, clock: &dyn Clock) -> Result<(), Stopped> {
+async fn lost(nodes: &Informer<Stored>, claims: &Informer<Passing>, clock: &dyn Clock) -> Result<(), Stopped> {
     loop {
         let either = (nodes.until(|progress| !progress.current), claims.until(|progress| !progress.current));
         match select(std::pin::pin!(either.0), std::pin::pin!(either.1)).await {

@@ -1,8 +1,8 @@
 //! What the informers have seen and the aggregate is yet to take in, in order.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use arktos_core::ObjectPath;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -13,14 +13,14 @@ use crate::select::Stored;
 /// How many changes may wait before the informers are held back.
 const CAPACITY: usize = 1024;
 
-/// One change of a partition's object.
+/// One change of what a partition's object is shown as.
 pub(super) struct Mail {
     /// Which partition.
     pub source: usize,
-    /// The object as it was, if it was there.
-    pub old: Option<Arc<Stored>>,
-    /// The object as it is, if it is there.
-    pub new: Option<Arc<Stored>>,
+    /// Where the object was shown, if it was.
+    pub old: Option<ObjectPath>,
+    /// What is shown now, if it is.
+    pub new: Option<Stored>,
 }
 
 /// Changes on their way from the informers to the merge.
@@ -45,10 +45,10 @@ impl Mailbox {
         Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), done: watch::Sender::new(0) }
     }
 
-    pub(super) fn post(&self, source: usize, old: Option<Arc<Stored>>, new: Option<Arc<Stored>>) {
+    pub(super) fn post(&self, mail: Mail) {
         let mut state = self.state.lock();
         state.posted += 1;
-        state.waiting.push_back(Mail { source, old, new });
+        state.waiting.push_back(mail);
         drop(state);
         self.arrived.notify_one();
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use arktos_core::{GroupResource, ObjectKey, ObjectPath};
 
 use super::mailbox::{Mail, Mailbox};
-use super::{Part, Project};
 use crate::clock::Clock;
 use crate::commit::{Change, Commit, CommitError, Durability, Expect, Write};
 use crate::engine::{Engine, write_bytes};
@@ -24,14 +23,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Merge {
     engine: Engine,
     resource: GroupResource,
-    sources: Arc<[Part]>,
     mailbox: Arc<Mailbox>,
-    project: Project,
     clock: Arc<dyn Clock>,
     /// Which partition shows the object at a path.
     owners: HashMap<ObjectPath, usize>,
-    /// Which other partitions have an object for a path as well, and where they keep it.
-    waiting: HashMap<ObjectPath, BTreeMap<usize, ObjectPath>>,
+    /// What other partitions would show at a path as well. Hardly ever anything: a tenant is in one partition.
+    waiting: HashMap<ObjectPath, BTreeMap<usize, Stored>>,
     commit: Commit,
     /// How many bytes it has, and how many it may have before it is carried out.
     bytes: usize,
@@ -43,29 +40,14 @@ impl Merge {
     pub(super) fn new(
         engine: Engine,
         resource: GroupResource,
-        sources: Arc<[Part]>,
         mailbox: Arc<Mailbox>,
-        project: Project,
         clock: Arc<dyn Clock>,
         commit_bytes: usize,
     ) -> Self {
         let (owners, waiting) = (HashMap::new(), HashMap::new());
         let (commit, touched) = (Commit::default(), HashSet::new());
         let bytes_max = BATCH_BYTES.min(commit_bytes / 2);
-        Self {
-            engine,
-            resource,
-            sources,
-            mailbox,
-            project,
-            clock,
-            owners,
-            waiting,
-            commit,
-            bytes: 0,
-            bytes_max,
-            touched,
-        }
+        Self { engine, resource, mailbox, clock, owners, waiting, commit, bytes: 0, bytes_max, touched }
     }
 
     pub(super) async fn run(mut self) {
@@ -73,7 +55,7 @@ impl Merge {
             let mails = self.mailbox.take().await;
             let count = mails.len();
             for mail in mails {
-                if self.apply(&mail).await.is_err() {
+                if self.apply(mail).await.is_err() {
                     return;
                 }
             }
@@ -84,32 +66,28 @@ impl Merge {
         }
     }
 
-    async fn apply(&mut self, mail: &Mail) -> Result<(), CommitError> {
-        let project = self.project.clone();
-        let source = mail.source;
-        let name = self.sources.get(source).map_or("", |source| source.name.as_str());
-        let old = mail.old.as_ref().and_then(|stored| project(name, stored)).map(|shown| shown.path);
-        let new = mail.new.as_ref().and_then(|stored| project(name, stored));
-        if let Some(path) = old
-            && new.as_ref().is_none_or(|shown| shown.path != path)
+    async fn apply(&mut self, mail: Mail) -> Result<(), CommitError> {
+        if let Some(path) = mail.old
+            && mail.new.as_ref().is_none_or(|shown| shown.path != path)
         {
-            self.let_go(source, path).await?;
+            self.let_go(mail.source, path).await?;
         }
-        match (new, &mail.new) {
-            (Some(shown), Some(stored)) => self.show(source, shown, &stored.path).await,
-            _ => Ok(()),
+        match mail.new {
+            Some(shown) => self.show(mail.source, shown).await,
+            None => Ok(()),
         }
     }
 
     /// Shows an object, unless another partition shows one at that path.
-    async fn show(&mut self, source: usize, shown: Stored, kept_at: &ObjectPath) -> Result<(), CommitError> {
+    async fn show(&mut self, source: usize, shown: Stored) -> Result<(), CommitError> {
         let owner = *self.owners.entry(shown.path.clone()).or_insert(source);
         if owner == source {
             return self.write(shown.path, Change::put(shown.object)).await;
         }
-        let waiting = self.waiting.entry(shown.path).or_default();
-        if waiting.insert(source, kept_at.clone()).is_none() {
-            tracing::warn!(resource = %self.resource, path = %kept_at, "two partitions show the same object");
+        let path = shown.path.clone();
+        let waiting = self.waiting.entry(path.clone()).or_default();
+        if waiting.insert(source, shown).is_none() {
+            tracing::warn!(resource = %self.resource, %path, "two partitions show the same object");
         }
         Ok(())
     }
@@ -124,13 +102,8 @@ impl Merge {
         }
         self.owners.remove(&path);
         self.write(path.clone(), Change::Delete).await?;
-        for (next, kept_at) in self.waiting.remove(&path).unwrap_or_default() {
-            let Some(other) = self.sources.get(next) else { continue };
-            let kept = other.informer.store().get(&kept_at);
-            let shown = kept.and_then(|stored| (self.project)(&other.name, &stored));
-            if let Some(shown) = shown.filter(|shown| shown.path == path) {
-                Box::pin(self.show(next, shown, &kept_at)).await?;
-            }
+        for (next, shown) in self.waiting.remove(&path).unwrap_or_default() {
+            self.show(next, shown).await?;
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 use std::ops::Deref;
 
 use arktos_core::{ObjectPath, Revision};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::select::Stored;
 
-/// What a consumer keeps of each object: all of it ([`Stored`]), a typed form ([`Parsed`]), or a few columns of its
-/// own.
+/// What a consumer keeps of each object: all of it ([`Stored`]), a typed form ([`Parsed`]), nothing ([`Passing`]), or a
+/// few columns of its own.
 pub trait Decode: Sized + Send + Sync + 'static {
     /// Makes it from the object as the store has it.
     ///
@@ -41,6 +42,23 @@ impl From<serde_json::Error> for DecodeError {
 impl Decode for Stored {
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         Ok(stored.clone())
+    }
+}
+
+/// Keeps nothing of the object once a handler has taken it: for who keeps what it needs of it elsewhere.
+pub struct Passing(Mutex<Option<Stored>>); // emptied by `take`
+
+impl Passing {
+    /// The object; nothing the second time.
+    #[must_use]
+    pub fn take(&self) -> Option<Stored> {
+        self.0.lock().take()
+    }
+}
+
+impl Decode for Passing {
+    fn decode(stored: &Stored) -> Result<Self, DecodeError> {
+        Ok(Self(Mutex::new(Some(stored.clone()))))
     }
 }
 
