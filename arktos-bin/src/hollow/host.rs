@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use arktos_core::{Object, ObjectPath, Timestamp};
+use arktos_core::{Encoded, Object, ObjectPath, Timestamp};
 use arktos_store::{Delivery, Stored};
 use serde_json::Value;
 
@@ -28,7 +28,9 @@ pub struct Host {
 }
 
 struct Pod {
-    object: Object,
+    uid: Box<str>,
+    /// As it was last seen, for as long as there is something left to report of it: a host has many pods that just run.
+    object: Option<Encoded>,
     stage: Stage,
     address: Option<u8>,
     next: Option<Timestamp>,
@@ -144,30 +146,33 @@ impl Host {
     }
 
     fn see(&mut self, stored: &Stored, now: Timestamp) {
-        let Ok(object) = stored.object.decode(None) else { return };
-        let deletion = stored.object.header().deletion();
-        let known = self.pods.get(&stored.path).filter(|pod| pod.object.uid() == object.uid());
-        let stage = known.map(|pod| pod.stage);
-        if stage.is_none() {
-            self.forget(&stored.path);
+        let (header, path) = (stored.object.header(), &stored.path);
+        match self.pods.get_mut(path) {
+            Some(pod) if *pod.uid != *header.uid() => self.forget(path),
+            // It stops already, or is told nothing that a host acts on.
+            Some(pod) if pod.stage == Stage::Stopping || header.deletion().is_none() => {
+                if pod.object.is_some() {
+                    pod.object = Some(stored.object.clone());
+                }
+                return;
+            }
+            _ => {}
         }
-        let address = self.pods.get(&stored.path).and_then(|pod| pod.address);
-        let phase = object.str_at(&["status", "phase"]).to_owned();
-        let (stage, next) = match (stage, deletion) {
-            (Some(Stage::Stopping), _) => (Stage::Stopping, self.pods[&stored.path].next),
-            (_, Some(_)) => (Stage::Stopping, Some(now.later(stop_time(&object)))),
-            (Some(stage), None) => (stage, self.pods[&stored.path].next),
+        let Ok(object) = stored.object.decode(None) else { return };
+        let (stage, next) = match object.str_at(&["status", "phase"]) {
+            _ if header.deletion().is_some() => (Stage::Stopping, Some(now.later(stop_time(&object)))),
             // Not seen before: a new pod, or one from before the host started.
-            (None, None) => match phase.as_str() {
-                "Running" => (Stage::Running, run_time(&object).map(|run| now.later(run))),
-                "Succeeded" | "Failed" => (Stage::Finished, None),
-                _ => (Stage::Starting, Some(now.later(self.start_delay))),
-            },
+            "Running" => (Stage::Running, run_time(&object).map(|run| now.later(run))),
+            "Succeeded" | "Failed" => (Stage::Finished, None),
+            _ => (Stage::Starting, Some(now.later(self.start_delay))),
         };
-        let untaken = self.pods.get_mut(&stored.path).and_then(|pod| pod.untaken.take());
+        let address = self.pods.get(path).and_then(|pod| pod.address);
         let address = address.or_else(|| self.claim_address(&object, stage));
-        self.pods.insert(stored.path.clone(), Pod { object, stage, address, next: None, untaken });
-        self.schedule(&stored.path, next);
+        let reports = stage == Stage::Starting || (stage == Stage::Running && next.is_some());
+        let object = reports.then(|| stored.object.clone());
+        self.pods
+            .insert(path.clone(), Pod { uid: header.uid().into(), object, stage, address, next: None, untaken: None });
+        self.schedule(path, next);
     }
 
     /// The address the pod says it has, or a free one for a pod about to start.
@@ -199,17 +204,23 @@ impl Host {
     }
 
     fn advance(&mut self, path: &ObjectPath, now: Timestamp) -> Option<Action> {
+        let address = self.address();
         let pod = self.pods.get_mut(path)?;
+        pod.next = None;
+        let object = pod.object.as_ref().and_then(|object| object.decode(None).ok());
+        let runs_until = object.as_ref().and_then(run_time).map(|run| now.later(run));
         if let Some(action) = pod.untaken.take() {
-            pod.next = None;
-            let ends = (pod.stage == Stage::Running).then(|| run_time(&pod.object)).flatten();
-            self.schedule(path, ends.map(|run| now.later(run)));
+            let ends = runs_until.filter(|_| pod.stage == Stage::Running);
+            self.schedule(path, ends);
             return Some(action);
         }
-        let pod = self.pods.get(path)?;
+        if pod.stage == Stage::Stopping {
+            return Some(Action::Remove { path: path.clone(), uid: pod.uid.to_string() });
+        }
+        let object = object?;
         let (stage, next, patch) = match pod.stage {
-            Stage::Starting if report::is_unpullable(&pod.object) => {
-                (Stage::Unpullable, None, report::unpullable(&pod.object, self.address()))
+            Stage::Starting if report::is_unpullable(&object) => {
+                (Stage::Unpullable, None, report::unpullable(&object, address))
             }
             Stage::Starting => {
                 let Some(last) = pod.address else {
@@ -217,18 +228,17 @@ impl Host {
                     self.schedule_retry(path, now);
                     return None;
                 };
-                let patch = report::running(&pod.object, self.address(), self.pod_address(last), now);
-                (Stage::Running, run_time(&pod.object).map(|run| now.later(run)), patch)
+                let patch = report::running(&object, address, self.pod_address(last), now);
+                (Stage::Running, runs_until, patch)
             }
-            Stage::Running => (Stage::Finished, None, report::finished(&pod.object, now)),
-            Stage::Stopping => {
-                return Some(Action::Remove { path: path.clone(), uid: pod.object.uid().to_owned() });
-            }
-            Stage::Finished | Stage::Unpullable => return None,
+            Stage::Running => (Stage::Finished, None, report::finished(&object, now)),
+            Stage::Finished | Stage::Unpullable | Stage::Stopping => return None,
         };
         if let Some(pod) = self.pods.get_mut(path) {
             pod.stage = stage;
-            pod.next = None;
+            if next.is_none() {
+                pod.object = None;
+            }
         }
         self.schedule(path, next);
         Some(Action::Report { path: path.clone(), patch })
@@ -379,6 +389,17 @@ mod tests {
         assert_eq!(host.wake(START), []);
         assert_eq!(host.wake(at(1)), actions);
         assert_eq!(host.next_wake(), None);
+    }
+
+    #[test]
+    fn a_pod_that_is_deleted_while_its_report_waits_is_removed() {
+        let mut host = Host::new("h-7".to_owned(), 7, Duration::ZERO);
+        let actions = host.observe(&Delivery::Added(pod("web", json!({}))), START);
+        host.retry(actions[0].clone(), START);
+        let deletion = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0});
+        let deleted = pod("web", json!({"metadata": deletion}));
+        let removed = host.observe(&Delivery::Modified(deleted.clone()), START);
+        assert_eq!(removed, [Action::Remove { path: deleted.path, uid: "uid-web".to_owned() }]);
     }
 
     #[test]
