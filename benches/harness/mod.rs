@@ -89,7 +89,10 @@ pub fn end(outcome: Outcome<()>) -> ExitCode {
 ///
 /// # Errors
 /// A measurement that is asked for and not there, and what goes wrong in one.
-pub fn run(benchmark: &str, measurements: &[(&'static str, Measure)], options: &Options) -> Outcome<()> {
+pub fn run<M>(benchmark: &str, measurements: &[(&'static str, M)], options: &Options) -> Outcome<()>
+where
+    M: Fn(&Bench) -> Outcome<Found>,
+{
     let names: Vec<_> = measurements.iter().map(|(name, _)| *name).collect();
     if let Some(unknown) = options.only.iter().find(|only| !names.contains(&only.as_str())) {
         return Err(format!("there is no measurement {unknown:?}; there are: {}", names.join(", ")).into());

@@ -52,6 +52,11 @@ pub fn resident_of(pid: u32) -> f64 {
     number_of(&format!("/proc/{pid}/status"), "VmRSS:") * 1024.0
 }
 
+/// The most memory of another process that was ever resident, in bytes.
+pub fn peak_of(pid: u32) -> f64 {
+    number_of(&format!("/proc/{pid}/status"), "VmHWM:") * 1024.0
+}
+
 /// How many bytes this process has had read from disks.
 pub fn read_from_disk() -> f64 {
     number_of("/proc/self/io", "read_bytes:")

@@ -22,6 +22,9 @@ pub struct BenchArgs {
     /// Only the measurements of this name
     #[arg(long, value_name = "MEASUREMENT")]
     only: Option<String>,
+    /// What else the benchmark takes, such as `--hosts 20000` of `density`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    more: Vec<String>,
 }
 
 /// The benchmark that runs an etcd beside ours, and counts instructions.
@@ -75,6 +78,7 @@ fn bench_whole(args: &BenchArgs) -> Result<(), String> {
     if let Some(file) = &file {
         arguments.extend(["--json", file]);
     }
+    arguments.extend(args.more.iter().map(String::as_str));
     cargo(&arguments)
 }
 

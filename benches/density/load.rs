@@ -1,0 +1,166 @@
+//! The tenants' side: Deployments that fill the hosts, and churn that keeps them busy, through the gateway.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arktos::Client;
+use arktos::core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status};
+use arktos::store::Informer;
+use arktos::store::client::DeleteOptions;
+use futures::stream::{self, StreamExt};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::roles::Region;
+use crate::watch::{Host, Pods};
+use crate::{Outcome, Shape};
+
+/// How many pods a Deployment has at most.
+const REPLICAS: usize = 250;
+/// How many requests the tenants have under way at once.
+const AT_ONCE: usize = 16;
+/// How long anything may take to be there.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long the tenants' own requests took, in seconds, by verb.
+#[derive(Default)]
+pub struct Latencies {
+    pub create: Vec<f64>,
+    pub delete: Vec<f64>,
+    pub get: Vec<f64>,
+    pub failed: usize,
+}
+
+/// Waits until everybody answers.
+pub async fn ready(clients: &[Arc<dyn Client>]) -> Outcome<()> {
+    for client in clients {
+        let key = ObjectKey::region_scoped(GroupResource::core("tenants"), "nobody");
+        eventually("a role answers", async || match client.get(&key).await {
+            Err(status) if status.is(Reason::NotFound) => Ok(()),
+            other => other.map(drop),
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Makes the tenants, some in each partition, and waits until each can have pods.
+pub async fn tenants(shape: &Shape, partitions: &[Arc<dyn Client>], gateway: &Arc<dyn Client>) -> Outcome<Vec<String>> {
+    let mut names = Vec::new();
+    for (at, partition) in partitions.iter().enumerate() {
+        for tenant in 0..shape.tenants {
+            let name = format!("tenant-{at}-{tenant}");
+            let tenant = object(json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": name}}))?;
+            partition.create(&GroupResource::core("tenants"), "", "", tenant).await?;
+            names.push(name);
+        }
+    }
+    for name in &names {
+        let account = GroupResource::core("serviceaccounts");
+        let key = ObjectKey { resource: account, path: ObjectPath::new(name, "default", "default") };
+        eventually("a tenant can have pods", async || gateway.get(&key).await.map(drop)).await?;
+    }
+    Ok(names)
+}
+
+/// Waits until all hosts have registered.
+pub async fn hosts(shape: &Shape, region: &mut Region, nodes: &[Informer<Host>]) -> Outcome<()> {
+    let begun = Instant::now();
+    loop {
+        let registered: usize = nodes.iter().map(|informer| informer.store().len()).sum();
+        crate::progress(format!("{registered} of {} hosts have registered", shape.hosts));
+        if registered >= shape.hosts {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE * 5 {
+            return Err("the hosts do not register".into());
+        }
+        region.check()?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// Makes the Deployments.
+pub async fn deployments(
+    shape: &Shape,
+    tenants: &[String],
+    gateway: &Arc<dyn Client>,
+    seen: &Mutex<Latencies>,
+) -> Outcome<()> {
+    let pods = shape.hosts * shape.pods_per_host;
+    let mut wanted = Vec::new();
+    for (at, tenant) in tenants.iter().enumerate() {
+        let mut left = pods / tenants.len() + usize::from(at < pods % tenants.len());
+        while left > 0 {
+            let replicas = left.min(REPLICAS);
+            wanted.push((tenant.clone(), wanted.len(), replicas));
+            left -= replicas;
+        }
+    }
+    let made = stream::iter(wanted).map(|(tenant, number, replicas)| async move {
+        let deployment = object(deployment(number, replicas))?;
+        let begun = Instant::now();
+        let resource = GroupResource::new("apps", "deployments");
+        let outcome = gateway.create(&resource, &tenant, "default", deployment).await;
+        seen.lock().create.push(begun.elapsed().as_secs_f64());
+        outcome.map(drop)
+    });
+    let outcomes: Vec<Result<(), Status>> = made.buffer_unordered(AT_ONCE).collect().await;
+    Ok(outcomes.into_iter().collect::<Result<(), Status>>()?)
+}
+
+fn deployment(number: usize, replicas: usize) -> Value {
+    let labels = json!({"app": format!("app-{number}")});
+    let requests = json!({"cpu": "100m", "memory": "100Mi"});
+    let container = json!({"name": "main", "image": "app:1", "resources": {"requests": requests}});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": format!("app-{number}"), "namespace": "default"},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    })
+}
+
+/// Deletes pods at a rate, oldest first, for a while: the Deployments make new ones. Each is read before, as a person
+/// or a controller would.
+pub async fn churn(rate: f64, lasts: Duration, gateway: &Arc<dyn Client>, pods: &Mutex<Pods>, seen: &Mutex<Latencies>) {
+    let begun = Instant::now();
+    let due = stream::unfold(0u64, |count| async move {
+        let at = begun + Duration::from_secs_f64(count as f64 / rate);
+        if at >= begun + lasts {
+            return None;
+        }
+        tokio::time::sleep_until(at.into()).await;
+        Some(((), count + 1))
+    });
+    let one = |()| async move {
+        let Some(path) = pods.lock().take_oldest() else { return };
+        let key = ObjectKey { resource: GroupResource::core("pods"), path };
+        let begun = Instant::now();
+        let read = gateway.get(&key).await;
+        seen.lock().get.push(begun.elapsed().as_secs_f64());
+        let begun = Instant::now();
+        let deleted = gateway.delete(&key, DeleteOptions::default()).await;
+        let mut seen = seen.lock();
+        seen.delete.push(begun.elapsed().as_secs_f64());
+        seen.failed += usize::from(read.is_err()) + usize::from(deleted.is_err());
+    };
+    due.for_each_concurrent(500, one).await;
+}
+
+fn object(value: Value) -> Result<Object, Status> {
+    Object::from_value(value).ok_or_else(|| Status::bad_request("it is no object"))
+}
+
+async fn eventually(what: &str, mut attempt: impl AsyncFnMut() -> Result<(), Status>) -> Outcome<()> {
+    let begun = Instant::now();
+    loop {
+        match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(status) if begun.elapsed() > PATIENCE => return Err(format!("{what}: {status}").into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}

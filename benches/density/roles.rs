@@ -1,0 +1,226 @@
+//! The processes of a region: this program itself, started again once for each role, wired over mutual TLS on loopback.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arktos::Client;
+use arktos::core::catalog::Catalog;
+use arktos_bin::cli::{gateway, hosts, partition, resource_manager};
+use arktos_bin::net::kubeconfig::Kubeconfig;
+use arktos_bin::net::pki::{Authority, Subject};
+use arktos_bin::net::remote::Remote;
+use clap::Parser;
+
+use crate::{Clients, Outcome, Shape, process};
+
+/// What comes before a role's name, when this program is one of the region's processes.
+pub const FLAG: &str = "--role";
+
+/// The roles, as the table names them.
+pub const ROLES: [&str; 4] = ["partition", "resource manager", "gateway", "hosts"];
+
+/// The command line of a role, as its own program has it.
+#[derive(Parser)]
+struct CommandLine<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+}
+
+/// Is a role until it is told to stop.
+pub fn run(program: &str, role: &str, rest: &[String]) -> ExitCode {
+    fn parsed<A: clap::Args>(line: &[String]) -> A {
+        CommandLine::parse_from(line).args
+    }
+    let line = [&[program.to_owned()], rest].concat();
+    // A test that is killed leaves nothing running.
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+    match role {
+        "partition" => arktos_bin::cli::run(|stop| partition::partition(parsed(&line), stop)),
+        "resource-manager" => arktos_bin::cli::run(|stop| resource_manager::resource_manager(parsed(&line), stop)),
+        "gateway" => arktos_bin::cli::run(|stop| gateway::gateway(parsed(&line), stop)),
+        "hosts" => arktos_bin::cli::run(|stop| hosts::hosts(parsed(&line), stop)),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// A process of the region.
+pub struct Role {
+    /// Which of [`ROLES`] it is.
+    pub kind: usize,
+    /// Its name.
+    pub name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+/// A region of processes. Dropped, it stops them.
+pub struct Region {
+    pub roles: Vec<Role>,
+    /// How the gateway is reached, and each partition and resource manager, by name.
+    pub gateway: Kubeconfig,
+    pub partitions: Vec<(String, Kubeconfig)>,
+    pub managers: Vec<(String, Kubeconfig)>,
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Processor time, in seconds.
+    pub cpu: f64,
+    /// Resident memory, in bytes.
+    pub memory: f64,
+    /// The most memory that was resident, in bytes.
+    pub peak: f64,
+}
+
+impl Region {
+    /// Starts the roles, with their data in a directory.
+    pub fn start(shape: &Shape, directory: &Path) -> Outcome<Self> {
+        let pki = directory.join("pki");
+        let authority = Authority::open(&pki)?;
+        let ports = free_ports(1 + shape.partitions + shape.managers)?;
+        let config = |name: &str, port: u16| -> Outcome<Kubeconfig> {
+            let group = Some(arktos::api::identity::MASTERS.to_owned());
+            let subject = Subject { user: format!("arktos:{name}"), tenant: None, group };
+            let credential = Some(authority.client(&subject)?);
+            let (server, certificate) = (format!("https://127.0.0.1:{port}"), authority.certificate().to_owned());
+            let config = Kubeconfig { server, authority: certificate, credential, token: None };
+            fs::write(directory.join(format!("{name}.kubeconfig")), config.render(name))?;
+            Ok(config)
+        };
+        let named = |prefix: &str, count: usize, first: usize| -> Outcome<Vec<(String, Kubeconfig)>> {
+            let names = (0..count).map(|at| (format!("{prefix}-{at}"), ports[first + at]));
+            names.map(|(name, port)| Ok((name.clone(), config(&name, port)?))).collect()
+        };
+        let partitions = named("tp", shape.partitions, 1)?;
+        let managers = named("rm", shape.managers, 1 + shape.partitions)?;
+        let mut region = Self { roles: Vec::new(), gateway: config("admin", ports[0])?, partitions, managers };
+        region.start_roles(shape, directory, &pki)?;
+        Ok(region)
+    }
+
+    fn start_roles(&mut self, shape: &Shape, directory: &Path, pki: &Path) -> Outcome<()> {
+        let to = |flag: &'static str, names: &[(String, Kubeconfig)]| -> Vec<String> {
+            let file = |name: &str| directory.join(format!("{name}.kubeconfig")).display().to_string();
+            names.iter().flat_map(|(name, _)| [flag.to_owned(), format!("{name}={}", file(name))]).collect()
+        };
+        let (partitions, managers) = (to("--partition", &self.partitions), to("--resource-manager", &self.managers));
+        let serving = |config: &Kubeconfig| -> Vec<String> {
+            let address = config.server.trim_start_matches("https://").to_owned();
+            ["--pki-dir".to_owned(), pki.display().to_string(), "--listen".to_owned(), address].into()
+        };
+        let storing = |name: &str| -> Vec<String> {
+            let data = directory.join(name).display().to_string();
+            ["--name".to_owned(), name.to_owned(), "--data-dir".to_owned(), data].into()
+        };
+        for (name, config) in self.managers.clone() {
+            let arguments = [storing(&name), serving(&config), partitions.clone()].concat();
+            self.run(1, "resource-manager", &name, &arguments, directory)?;
+        }
+        for (name, config) in self.partitions.clone() {
+            let arguments = [storing(&name), serving(&config), managers.clone()].concat();
+            self.run(0, "partition", &name, &arguments, directory)?;
+        }
+        let arguments = [serving(&self.gateway), partitions, managers].concat();
+        self.run(2, "gateway", "gateway", &arguments, directory)?;
+        for (at, (name, _)) in self.managers.clone().iter().enumerate() {
+            let share = shape.hosts / shape.managers + usize::from(at < shape.hosts % shape.managers);
+            let to = to("--resource-manager", std::slice::from_ref(&self.managers[at]));
+            let first = (at * (shape.hosts / shape.managers + 1)).to_string();
+            let prefix = format!("host-{at}");
+            let arguments = ["--hosts", &share.to_string(), "--prefix", &prefix, "--first", &first].map(str::to_owned);
+            self.run(3, "hosts", &format!("hosts-of-{name}"), &[arguments.to_vec(), to].concat(), directory)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, kind: usize, role: &str, name: &str, arguments: &[String], directory: &Path) -> Outcome<()> {
+        let log = directory.join(format!("{name}.log"));
+        let child = Command::new(std::env::current_exe()?)
+            .arg(FLAG)
+            .arg(role)
+            .args(arguments)
+            .stdin(Stdio::piped()) // closed when this process is gone, however it went
+            .stdout(File::create(directory.join(format!("{name}.out")))?)
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        self.roles.push(Role { kind, name: name.to_owned(), child, log });
+        Ok(())
+    }
+
+    /// Clients of all roles that have an API.
+    pub fn clients(&self) -> Outcome<Clients> {
+        let client = |config: &Kubeconfig| -> Outcome<Arc<dyn Client>> {
+            Ok(Arc::new(Remote::new(config, Catalog::builtin())?))
+        };
+        let all = |named: &[(String, Kubeconfig)]| named.iter().map(|(_, config)| client(config)).collect();
+        let (partitions, managers): (Outcome<Vec<_>>, Outcome<Vec<_>>) = (all(&self.partitions), all(&self.managers));
+        Ok((partitions?, managers?, client(&self.gateway)?))
+    }
+
+    /// An error when a role has ended, with the end of its log.
+    pub fn check(&mut self) -> Outcome<()> {
+        for role in &mut self.roles {
+            if let Some(status) = role.child.try_wait()? {
+                let log = fs::read_to_string(&role.log).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                return Err(format!("{} has ended ({status}): {}", role.name, last.join(" | ")).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What each kind of role has used so far.
+    pub fn usage(&self) -> [Usage; ROLES.len()] {
+        let mut all = [Usage::default(); ROLES.len()];
+        for role in &self.roles {
+            let one = usage_of(role.child.id());
+            let sum = &mut all[role.kind];
+            *sum = Usage { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory, peak: sum.peak + one.peak };
+        }
+        all
+    }
+
+    /// Tells everybody to stop, waits, and kills who does not.
+    pub fn stop(&mut self) {
+        for role in &self.roles {
+            let _ = Command::new("kill").arg("-TERM").arg(role.child.id().to_string()).status();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(15) {
+            let running = self.roles.iter_mut().any(|role| matches!(role.child.try_wait(), Ok(None)));
+            if !running {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for role in &mut self.roles {
+            let _ = role.child.kill();
+            let _ = role.child.wait();
+        }
+        self.roles.clear();
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Ports that nobody listens on now.
+fn free_ports(count: usize) -> Outcome<Vec<u16>> {
+    let listeners = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0"));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    Ok(listeners.iter().map(|one| one.local_addr().map(|address| address.port())).collect::<Result<_, _>>()?)
+}
+
+fn usage_of(pid: u32) -> Usage {
+    Usage { cpu: process::cpu_of(pid), memory: process::resident_of(pid), peak: process::peak_of(pid) }
+}
