@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A region of separate processes on this machine: two tenant partitions, two resource managers, a gateway and hosts,
-# wired over mutual TLS on loopback. Shows a tenant of each partition deploying, then stops everything.
+# A region of separate processes on this machine: two tenant partitions, two resource managers, an aggregator, a gateway
+# and hosts, wired over mutual TLS on loopback. Shows a tenant of each partition deploying, then stops everything.
 #
 #   examples/region.sh [DIR]     keeps its data in DIR (default: a temporary directory)
 set -euo pipefail
@@ -31,7 +31,7 @@ component() { # name, port offset: how the other roles reach it
   "$bin/arktos" kubeconfig --component --user "arktos:$1" --pki-dir "$pki" --server "$(url "$2")" >"$dir/$1.kubeconfig"
 }
 
-component tp-1 1; component tp-2 2; component rm-1 3; component rm-2 4
+component tp-1 1; component tp-2 2; component rm-1 3; component rm-2 4; component aggregator 5
 partitions=(--partition "tp-1=$dir/tp-1.kubeconfig" --partition "tp-2=$dir/tp-2.kubeconfig")
 managers=(--resource-manager "rm-1=$dir/rm-1.kubeconfig" --resource-manager "rm-2=$dir/rm-2.kubeconfig")
 
@@ -42,7 +42,9 @@ for n in 1 2; do
     --listen "127.0.0.1:$((base_port + n))" "${managers[@]}"
   run "hosts-$n" "$bin/arktos-hosts" --resource-manager "rm-$n=$dir/rm-$n.kubeconfig" --hosts 3 --prefix "host-$n" --first $((n * 10))
 done
-run gateway "$bin/arktos-gateway" --pki-dir "$pki" --listen "127.0.0.1:$base_port" "${partitions[@]}" "${managers[@]}"
+run aggregator "$bin/arktos-aggregator" --pki-dir "$pki" --listen "127.0.0.1:$((base_port + 5))" "${partitions[@]}" "${managers[@]}"
+run gateway "$bin/arktos-gateway" --pki-dir "$pki" --listen "127.0.0.1:$base_port" "${partitions[@]}" "${managers[@]}" \
+  --aggregator "aggregator=$dir/aggregator.kubeconfig"
 
 user() { # tenant, or nothing for the administrator
   local tenant=${1:+--tenant $1}
@@ -72,3 +74,6 @@ for n in 1 2; do
   printf 'tp-%s: ' "$n"
   kubectl --kubeconfig "$dir/tp-$n.kubeconfig" get --raw /api/v1/tenants | grep -o '"name":"[a-z-]*"' | tr '\n' ' '; echo
 done
+echo; echo "All pods of the region, and all hosts, as its administrator sees them:"
+"${admin[@]}" get --raw /api/v1/tenants/all/pods | grep -o '"name":"web-[a-z0-9-]*"' | sort -u
+"${admin[@]}" get nodes

@@ -84,5 +84,6 @@ pub use config::{
 pub use definitions::DefinedKind;
 pub use fairness::Fairness;
 pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};
+pub use request::resource_in;
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};

@@ -96,6 +96,14 @@ impl RequestInfo {
     }
 }
 
+/// The group, the version and the resource that a path names, as a server reads it; nothing for a path that names none:
+/// for whoever must know before the server is asked.
+#[must_use]
+pub fn resource_in(path: &str) -> Option<(String, String, String)> {
+    let resource = RequestInfo::parse(path).ok()?.resource?;
+    Some((resource.group, resource.version, resource.resource))
+}
+
 struct ApiPath<'a> {
     group: &'a str,
     version: &'a str,

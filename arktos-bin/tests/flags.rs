@@ -75,6 +75,7 @@ fn every_program_says_what_it_takes() {
         (env!("CARGO_BIN_EXE_arktos-partition"), "--resource-manager"),
         (env!("CARGO_BIN_EXE_arktos-resource-manager"), "--partition"),
         (env!("CARGO_BIN_EXE_arktos-gateway"), "--partition"),
+        (env!("CARGO_BIN_EXE_arktos-aggregator"), "--partition"),
         (env!("CARGO_BIN_EXE_arktos-hosts"), "--hosts"),
     ] {
         let output = Command::new(program).arg("--help").output().expect("it runs");

@@ -19,6 +19,7 @@
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
+//! | which resource manager has a host of the pool | [`pool`] |
 //! | which of them run | [`options`] |
 //! | which of several processes they run in | [`election`] |
 //! | which kinds there are | [`kinds`] |
@@ -44,6 +45,7 @@ pub mod options;
 mod owner;
 mod pod;
 mod pods;
+pub mod pool;
 mod protection;
 mod quota;
 mod reconcile;

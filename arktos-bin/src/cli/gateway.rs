@@ -31,6 +31,9 @@ pub struct GatewayArgs {
     /// A resource manager; may be given more than once
     #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required = true)]
     pub managers: Vec<Peer>,
+    /// The aggregator that is asked about all tenants, and about the hosts of several resource managers
+    #[arg(long, value_name = "NAME=KUBECONFIG")]
+    pub aggregator: Option<Peer>,
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -45,7 +48,7 @@ pub struct GatewayArgs {
 /// A sentence that says what is wrong and what to do.
 pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     args.logging.start()?;
-    let server = RoleServer::open("gateway", &args.pki_dir, &args.pki_dir, &args.listen).await?;
+    let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
     let credential = server.gateway_credential()?;
     let backends = |peers: &[Peer]| -> Result<Vec<Backend>, String> {
         peers
@@ -60,13 +63,17 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
             .collect()
     };
     let (partitions, managers) = (backends(&args.partitions)?, backends(&args.managers)?);
+    let aggregator = backends(args.aggregator.as_slice())?.pop();
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let clients = peers(&args.partitions, &Catalog::builtin())?;
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let directory = TenantDirectory::start(clients, &clock, &random, &tasks);
     let options = args.api.options()?;
     let identify = arktos_api::authenticator(options.tokens, options.anonymous_auth);
-    let gateway = Gateway::new(partitions, managers, directory, identify).measured(Metrics::new(), clock);
+    let mut gateway = Gateway::new(partitions, managers, directory, identify).measured(Metrics::new(), clock);
+    if let Some(aggregator) = aggregator {
+        gateway = gateway.aggregated(aggregator);
+    }
     println!("The gateway serves at https://{}", server.address());
     server.serve(gateway, stop, tasks.stop()).await;
     Ok(())

@@ -1,5 +1,6 @@
 //! The command line: what each program takes, and what it prints.
 
+pub mod aggregator;
 pub mod audit;
 pub mod authentication;
 mod backup;

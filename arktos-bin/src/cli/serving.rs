@@ -179,24 +179,27 @@ pub struct RoleServer {
     insecure: Option<TcpListener>,
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
-    /// Held for as long as the role runs.
-    _lock: std::fs::File,
+    /// Held for as long as the role runs, where it has a data directory.
+    _lock: Option<std::fs::File>,
 }
 
 impl RoleServer {
-    /// Binds a role's sockets, takes its data directory, and gets its certificate.
+    /// Binds a role's sockets, takes its data directory, if it has one, and gets its certificate.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn open(name: &str, data_dir: &Path, pki_dir: &Path, args: &ListenArgs) -> Result<Self, String> {
+    pub async fn open(name: &str, data_dir: Option<&Path>, pki_dir: &Path, args: &ListenArgs) -> Result<Self, String> {
         let listener = bind(args.listen).await?;
         let insecure = match args.insecure_listen {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        private_directory(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
-        let lock = crate::roles::store::lock(data_dir)?;
+        let take = |data_dir: &Path| {
+            private_directory(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+            crate::roles::store::lock(data_dir)
+        };
+        let lock = data_dir.map(take).transpose()?;
         let authority = Authority::open(pki_dir).map_err(|error| error.to_string())?;
         let (addresses, names) = certificate_names(address, &args.names);
         let credential = authority.server(name, &addresses, &names).map_err(|error| error.to_string())?;

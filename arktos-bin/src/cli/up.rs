@@ -57,7 +57,7 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     let started = Instant::now();
     args.logging.start()?;
     let store = args.storing.options(&args.data_dir)?;
-    let server = RoleServer::open("gateway", &args.data_dir, &args.data_dir.join("pki"), &args.listen).await?;
+    let server = RoleServer::open("gateway", Some(&args.data_dir), &args.data_dir.join("pki"), &args.listen).await?;
     remember(&args.data_dir, &store.kind)?;
     let region = start(&args, store, &server).await?;
     let files = write_kubeconfigs(&args, &server)?;

@@ -76,6 +76,8 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     partitions: Vec<Backend>,
     managers: Vec<Backend>,
+    /// Who sees all tenants and all hosts, where there are several partitions or resource managers.
+    aggregator: Option<Backend>,
     directory: Arc<dyn Directory>,
     identify: Identify,
     /// What it counts, where it runs by itself.
@@ -95,7 +97,14 @@ impl Gateway {
         identify: Identify,
     ) -> Self {
         let directory = Arc::new(directory);
-        Self(Arc::new(Shared { partitions, managers, directory, identify, measures: None }))
+        Self(Arc::new(Shared { partitions, managers, aggregator: None, directory, identify, measures: None }))
+    }
+
+    /// The same, asking an aggregator about all tenants, and about all hosts, where several roles have them.
+    #[must_use]
+    pub fn aggregated(self, aggregator: Backend) -> Self {
+        let shared = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Shared { aggregator: Some(aggregator), ..shared }))
     }
 
     /// The same, counting its requests and answering `/metrics` by itself. (In one process with its backends, they do.)
@@ -170,12 +179,12 @@ impl Gateway {
                 Some(tenant) => self.partition_for(tenant.as_str(), identity.as_ref())?,
                 None => shared.partitions[0].clone(),
             },
-            Destination::AllTenants if shared.partitions.len() > 1 => {
-                return Err(Status::failure(
+            Destination::AllTenants if shared.partitions.len() > 1 => shared.aggregator.clone().ok_or_else(|| {
+                Status::failure(
                     Reason::NotImplemented,
-                    "a view across several partitions is not served yet: ask for one tenant, as /tenants/{name}/…",
-                ));
-            }
+                    "this gateway knows no aggregator (--aggregator): ask for one tenant, as /tenants/{name}/…",
+                )
+            })?,
             Destination::AllTenants => shared.partitions[0].clone(),
             Destination::NewTenant if shared.partitions.len() > 1 => {
                 let (name, bytes) = tenant_in(body).await?;
@@ -212,14 +221,14 @@ impl Gateway {
     fn manager(&self) -> Result<Backend, Status> {
         match self.0.managers.as_slice() {
             [one] => Ok(one.clone()),
-            // A partition shows the hosts of all resource managers.
-            _ => Ok(self.0.partitions[0].clone()),
+            // Without an aggregator: a partition shows the nodes of all resource managers.
+            _ => Ok(self.0.aggregator.as_ref().unwrap_or(&self.0.partitions[0]).clone()),
         }
     }
 }
 
 /// Whether somebody is one of the region's own users, and said who it is.
-fn is_of_the_region(identity: &Identity) -> bool {
+pub(super) fn is_of_the_region(identity: &Identity) -> bool {
     identity.is_system() && !identity.is_in("system:unauthenticated")
 }
 

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`partition`] | a store, the API of its tenants, their controllers and scheduler |
 //! | [`resource_manager`] | a store, the API of its hosts, the ledger of claims, the hosts' life cycle |
+//! | [`aggregator`] | a view of all partitions and all resource managers as one |
 //! | [`gateway`] | a route from each request to the partition or resource manager that answers it |
 //! | [`region`] | one of each, and hollow hosts, in one process |
 
+pub mod aggregator;
 pub mod directory;
 mod elected;
 pub mod gateway;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arktos_api::{ApiConfig, ApiServer, Claimer, Delegate, Identity, VirtualResource};
 use arktos_control::election::Term;
+use arktos_control::pool::{self, Pool};
+use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
@@ -41,10 +43,12 @@ impl Partition {
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
         // What `system` sees of the hosts: those of all resource managers.
+        let kind = Catalog::builtin().storage(&GroupResource::core("nodes"));
+        let kind = kind.ok_or_else(|| StartError::Option("the catalog has no nodes".to_owned()))?;
         let (nodes, driver) = Aggregate::new(
             managers.iter().map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
-            &Query::everywhere(GroupResource::core("nodes")),
-            Arc::new(|_, node| Some(node.clone())),
+            &Query::everywhere(kind.storage_resource.clone()),
+            Arc::new(pool::projection(kind)),
             EngineConfig::default(),
             clock.clone(),
             random.clone(),
@@ -56,7 +60,8 @@ impl Partition {
         config.catalog = options.catalog.clone();
         config.observer = Some(options.metrics.observer(name));
         if let Some((_, first)) = managers.first() {
-            let delegate = Delegate { engine: nodes.engine().clone(), writes: first.clone() };
+            let writes = Arc::new(Pool::new(nodes.engine().clone(), &managers));
+            let delegate = Delegate { engine: nodes.engine().clone(), writes };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
             config.resource_manager = Some(first.clone());
             config.claimer = Some(Arc::new(Claims(DirectClaimer::new(name, managers.clone()))));

@@ -1,0 +1,135 @@
+//! The hosts of all resource managers as one pool.
+//!
+//! An aggregate shows them ([`projection`]); what is written of a host goes to the resource manager that has it
+//! ([`Pool`]), under the revision that the object has there.
+
+use std::sync::Arc;
+
+use arktos_core::catalog::Kind;
+use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
+use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
+use arktos_store::{Client, Engine, Query, Source, Stored};
+use async_trait::async_trait;
+
+/// The notes by which an object of the pool says whose it is, and its revision there.
+const MANAGER: &str = "origin-resource-manager";
+const REVISION: &str = "origin-revision";
+
+/// Turns what a resource manager has into what the pool shows: the same, with notes of where it came from. `kind` is
+/// the kind of the objects.
+///
+/// An object that cannot be decoded is left out: its resource manager could not have stored it.
+pub fn projection(kind: Arc<Kind>) -> impl Fn(&str, &Stored) -> Option<Stored> + Send + Sync + 'static {
+    move |manager, stored| {
+        let mut object = stored.object.decode(None).ok()?;
+        object.notes.insert(MANAGER.to_owned(), manager.to_owned());
+        object.notes.insert(REVISION.to_owned(), stored.revision.to_string());
+        Some(Stored { object: kind.encode(&object).ok()?, ..stored.clone() })
+    }
+}
+
+/// A client for what belongs to hosts that sends each write to the resource manager that has the host. Lists and
+/// watches come from the engine, and not from here.
+#[derive(Clone)]
+pub struct Pool {
+    engine: Engine,
+    managers: Arc<[(String, Arc<dyn Client>)]>,
+}
+
+/// Where an object came from.
+struct Origin {
+    manager: Arc<dyn Client>,
+    /// Its revision in the pool, and there.
+    shown: Revision,
+    own: Revision,
+}
+
+impl Pool {
+    /// A client over the engine that holds the pool, and the resource managers, by name.
+    #[must_use]
+    pub fn new(engine: Engine, managers: &[(String, Arc<dyn Client>)]) -> Self {
+        Self { engine, managers: managers.into() }
+    }
+
+    fn origin(&self, key: &ObjectKey) -> Result<Origin, Status> {
+        let stored = self.engine.snapshot().get(key);
+        let stored = stored.ok_or_else(|| Status::not_found(&key.resource, key.path.name()))?;
+        let header = stored.object.header();
+        let named = |(name, _): &&(String, Arc<dyn Client>)| header.note(MANAGER) == Some(name.as_str());
+        let manager = self.managers.iter().find(named).map(|(_, client)| client.clone());
+        let own = header.note(REVISION).and_then(Revision::parse);
+        match (manager, own) {
+            (Some(manager), Some(own)) => Ok(Origin { manager, shown: stored.revision, own }),
+            _ => Err(Status::internal("nobody knows which resource manager has this")),
+        }
+    }
+}
+
+impl Origin {
+    /// A revision of the pool as the resource manager knows it. Any other is the manager's own, or out of date: the
+    /// manager says which.
+    fn revision(&self, given: Revision) -> Revision {
+        if given == self.shown { self.own } else { given }
+    }
+
+    fn translate(&self, mut object: Object) -> Object {
+        let given = Revision::parse(object.str_at(&["metadata", "resourceVersion"]));
+        if let Some(given) = given {
+            object.set(&["metadata", "resourceVersion"], self.revision(given).to_string());
+        }
+        object.notes.remove(MANAGER);
+        object.notes.remove(REVISION);
+        object
+    }
+}
+
+#[async_trait]
+impl Source for Pool {
+    async fn list(&self, _: &Query) -> Result<Listing, Status> {
+        Err(writes_only())
+    }
+
+    async fn watch(&self, _: &Query, _: Revision) -> Result<WatchStream, Status> {
+        Err(writes_only())
+    }
+}
+
+#[async_trait]
+impl Client for Pool {
+    async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+        self.engine.snapshot().get(key).ok_or_else(|| Status::not_found(&key.resource, key.path.name()))
+    }
+
+    async fn create(&self, resource: &GroupResource, tenant: &str, ns: &str, object: Object) -> Result<Stored, Status> {
+        match &*self.managers {
+            [(_, only)] => only.create(resource, tenant, ns, object).await,
+            _ => {
+                let why = "of several resource managers, it is made at the one that is to have it";
+                Err(Status::forbidden(resource, object.name(), why))
+            }
+        }
+    }
+
+    async fn update(&self, key: &ObjectKey, subresource: Option<&str>, object: Object) -> Result<Stored, Status> {
+        let origin = self.origin(key)?;
+        origin.manager.update(key, subresource, origin.translate(object)).await
+    }
+
+    async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
+        self.origin(key)?.manager.patch(key, subresource, patch).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, mut options: DeleteOptions) -> Result<(), Status> {
+        let origin = self.origin(key)?;
+        options.revision = options.revision.map(|given| origin.revision(given));
+        origin.manager.delete(key, options).await
+    }
+
+    async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {
+        self.origin(key)?.manager.post(key, action, body).await
+    }
+}
+
+fn writes_only() -> Status {
+    Status::internal("what belongs to hosts is read from the pool's engine")
+}
