@@ -1,6 +1,8 @@
 //! What benchmarks of whole systems share: their options, the order of their measurements, what they print.
 #![allow(dead_code)] // one benchmark measures what another does not
 
+pub mod callgrind;
+pub mod part;
 pub mod process;
 pub mod report;
 

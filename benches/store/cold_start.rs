@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::load::fill;
 use crate::memory::encoded;
+use crate::part::child;
 use crate::pods::Pods;
 use crate::report::{Found, Goal, Row, figure, median};
-use crate::selective::child;
 use crate::{Bench, Outcome, open_log, process, progress, runtime};
 
 /// From a log that has everything, and from a snapshot, which is what an old store has most of its objects in.

@@ -4,7 +4,6 @@
 //!     cargo xtask bench store [--quick] [--json FILE] [--only MEASUREMENT]
 #![allow(clippy::disallowed_methods)] // it measures time, and paces load
 
-mod callgrind;
 mod cold_start;
 mod delivery;
 #[cfg(feature = "bench-etcd")]
@@ -34,7 +33,7 @@ use clap::Parser;
 #[cfg(not(feature = "bench-etcd"))]
 use etcd_absent as etcd;
 
-use self::harness::{Bench, Measure, Options, Outcome, process, progress, report};
+use self::harness::{Bench, Measure, Options, Outcome, callgrind, part, process, progress, report};
 
 /// The measurements, in the order in which they run.
 const MEASUREMENTS: [(&str, Measure); 10] = [

@@ -4,9 +4,9 @@ use arktos::store::{Engine, Within};
 use futures::executor::block_on;
 use serde_json::{Value, json};
 
+use crate::part::child;
 use crate::pods::{self, Pods};
 use crate::report::{Found, Goal, Row, figure};
-use crate::selective::child;
 use crate::{Bench, Outcome, open_memory, process};
 
 pub fn memory(bench: &Bench) -> Outcome<Found> {

@@ -1,7 +1,5 @@
 //! Watchers that each see the pods of one node: what an event costs beside ever more of them, and what they weigh.
 
-use std::process::Command;
-
 use arktos::core::Revision;
 use arktos::store::select::{Field, FieldTest};
 use arktos::store::{Change, Commit, Cursor, Expect, Selection, Within};
@@ -9,6 +7,7 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 
 use crate::callgrind::{counted, instructions_each};
+use crate::part::child;
 use crate::pods::{self, Pods};
 use crate::report::{Figure, Found, Goal, Row, figure, median};
 use crate::{Bench, Outcome, open_memory, process, progress};
@@ -55,16 +54,6 @@ pub fn selective(bench: &Bench) -> Outcome<Found> {
         .push(format!("instructions are counted with valgrind, beside {COUNTED_AT_MOST} at most; nowhere without it"));
     found.notes.push("memory is what the process grows by, the cursor and its selection included".to_owned());
     Ok(found)
-}
-
-/// Runs a part in a process of its own; what it found.
-pub fn child(part: &[&str]) -> Outcome<Value> {
-    let out = Command::new(std::env::current_exe()?).arg("--part").args(part).output()?;
-    if !out.status.success() {
-        return Err(format!("{part:?}: {}", String::from_utf8_lossy(&out.stderr)).into());
-    }
-    let text = String::from_utf8(out.stdout)?;
-    Ok(serde_json::from_str(text.lines().last().unwrap_or_default())?)
 }
 
 /// How many watchers, and how many events.

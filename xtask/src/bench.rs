@@ -30,6 +30,9 @@ pub struct BenchArgs {
 /// The benchmark that runs an etcd beside ours, and counts instructions.
 const BESIDE_ETCD: &str = "store";
 
+/// The other one that counts instructions.
+const COUNTS: &str = "tenants";
+
 /// Runs a benchmark. One that is a file measures with criterion; one that is a folder measures whole systems by itself,
 /// the store with an etcd beside ours where that can be built.
 ///
@@ -64,6 +67,9 @@ fn bench_whole(args: &BenchArgs) -> Result<(), String> {
         if tools.iter().any(|tool| tool.name == "protoc" && tool.found) {
             arguments.extend(["--features", "bench-etcd"]);
         }
+    }
+    if args.name == COUNTS {
+        tools::report(&tools::install_some(&["valgrind"]));
     }
     arguments.push("--");
     if args.quick {

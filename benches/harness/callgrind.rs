@@ -16,7 +16,7 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> T {
 pub fn instructions(part: &[&str]) -> Option<f64> {
     let out = NamedTempFile::new().ok()?;
     let status = Command::new("valgrind")
-        .args(["--tool=callgrind", "--toggle-collect=store::callgrind::counted*"])
+        .args(["--tool=callgrind", "--toggle-collect=*::harness::callgrind::counted*"])
         .arg(format!("--callgrind-out-file={}", out.path().display()))
         .arg(std::env::current_exe().ok()?)
         .arg("--part")

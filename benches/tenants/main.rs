@@ -1,0 +1,48 @@
+//! What tenants cost: one that is idle, a hundred thousand of them, making and deleting them, and a request beside
+//! many. What each measurement does is said where it stands.
+//!
+//!     cargo xtask bench tenants [--quick] [--json FILE] [--only MEASUREMENT]
+#![allow(clippy::disallowed_methods)] // it measures time
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod life;
+mod plane;
+mod requests;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::harness::{Bench, Measure, Options, Outcome, callgrind, part, process, progress, report};
+
+/// The measurements, in the order in which they run.
+const MEASUREMENTS: [(&str, Measure); 2] = [("life", life::life), ("requests", requests::requests)];
+
+/// What tenants cost.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// A part of a measurement that needs a process of its own; what it finds is the last line it prints
+    #[arg(long, hide = true, num_args = 1.., value_name = "PART")]
+    part: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    harness::end(match arguments.part.split_first() {
+        Some((part, rest)) => run_part(part, rest),
+        None => harness::run("tenants", &MEASUREMENTS, &arguments.options),
+    })
+}
+
+fn run_part(part: &str, rest: &[String]) -> Outcome<()> {
+    let found = match part {
+        "life" => life::part(rest)?,
+        "requests" => requests::part(rest)?,
+        _ => return Err(format!("there is no part {part:?}").into()),
+    };
+    println!("{found}");
+    Ok(())
+}
