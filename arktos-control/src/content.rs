@@ -1,6 +1,6 @@
 //! Emptying a part of the key space: every object of every kind in a namespace, or of a tenant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arktos_core::encoded::SHARED;
@@ -93,8 +93,16 @@ impl Left {
 /// is touched while there are any: what they use stays for as long as they do.
 pub(crate) async fn delete_all(client: &dyn Client, within: &Within, kinds: &[StoredKind], now: Timestamp) -> Left {
     let mut left = Left::default();
-    let (pods, others): (Vec<&StoredKind>, Vec<&StoredKind>) =
-        kinds.iter().partition(|kind| kind.resource == PODS.resource);
+    // Most kinds have nothing there, and need not be asked for one by one.
+    let there = match client.resources(within).await {
+        Ok(there) => there.map(|there| there.into_iter().collect::<BTreeSet<_>>()),
+        Err(status) => {
+            left.failures.push(status.to_string());
+            return left;
+        }
+    };
+    let kinds = kinds.iter().filter(|kind| there.as_ref().is_none_or(|there| there.contains(&kind.resource)));
+    let (pods, others): (Vec<&StoredKind>, Vec<&StoredKind>) = kinds.partition(|kind| kind.resource == PODS.resource);
     for kind in pods {
         empty(client, within, &kind.resource, now, &mut left).await;
     }
