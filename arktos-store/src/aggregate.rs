@@ -89,8 +89,7 @@ impl Aggregate {
             sources.push(Part { name, informer });
         }
         let sources: Arc<[Part]> = sources.into();
-        let merge =
-            Merge::new(engine.clone(), query.resource.clone(), mailbox.clone(), clock, commit_bytes);
+        let merge = Merge::new(engine.clone(), query.resource.clone(), mailbox.clone(), clock, commit_bytes);
         running.push(Box::pin(merge.run()));
         running.push({
             let engine = engine.clone();
