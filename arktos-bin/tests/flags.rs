@@ -6,25 +6,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use process::http::{Caller, names};
+use process::http::names;
 use process::{PATIENCE, Region, pause};
 use serde_json::{Value, json};
 
-const TOKENS: &str = "root-token,root,1,\"system:masters\"\nacme-token,alice,2,\"system:masters\",,acme\n";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
-/// A region with a plain address and tokens, and what is asked for beside.
+/// A region of one tenant, and what is asked for beside.
 fn start(directory: &Path, arguments: &[&str]) -> Region {
-    let tokens = directory.join("tokens.csv");
-    std::fs::write(&tokens, TOKENS).expect("written");
-    let tokens = tokens.to_str().expect("a path");
-    let usual = ["--insecure-listen", "127.0.0.1:0", "--token-auth-file", tokens, "--tenants", "acme"];
-    Region::start(&directory.join("data"), &[&usual, arguments].concat())
-}
-
-fn caller<'a>(region: &Region, token: &'a str) -> Caller<'a> {
-    Caller::new(region.insecure.expect("a plain address"), token)
+    Region::start_with_tokens(directory, &[&["--tenants", "acme"], arguments].concat())
 }
 
 fn map(name: &str) -> Value {
@@ -102,10 +93,10 @@ fn what_is_kept_depends_on_the_store() {
         let directory = tempfile::tempdir().expect("a directory");
         let arguments = ["--store", store, "--hosts", "0"];
         let region = start(directory.path(), &arguments);
-        assert_eq!(caller(&region, "acme-token").post(MAPS, &map("kept")).0, 201, "{store}");
+        assert_eq!(region.caller("acme-token").post(MAPS, &map("kept")).0, 201, "{store}");
         assert!(region.stop().success(), "{store}");
         let region = start(directory.path(), &arguments);
-        let code = caller(&region, "acme-token").get(&format!("{MAPS}/kept")).0;
+        let code = region.caller("acme-token").get(&format!("{MAPS}/kept")).0;
         assert_eq!(code, if kept { 200 } else { 404 }, "{store}");
     }
 }
@@ -114,15 +105,15 @@ fn what_is_kept_depends_on_the_store() {
 fn tokens_say_who_and_of_which_tenant_and_nobody_may_be_anonymous_if_so_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let region = start(directory.path(), &["--hosts=0"]);
-    assert_eq!(caller(&region, "root-token").get("/api/v1/tenants").0, 200, "no tenant is the region's");
-    assert_eq!(caller(&region, "acme-token").get("/api/v1/tenants").0, 403);
-    assert_eq!(caller(&region, "acme-token").get(MAPS).0, 200);
-    assert_eq!(caller(&region, "other-token").get(MAPS).0, 401);
-    assert_eq!((caller(&region, "").get("/version").0, caller(&region, "").get(MAPS).0), (200, 403));
+    assert_eq!(region.caller("root-token").get("/api/v1/tenants").0, 200, "no tenant is the region's");
+    assert_eq!(region.caller("acme-token").get("/api/v1/tenants").0, 403);
+    assert_eq!(region.caller("acme-token").get(MAPS).0, 200);
+    assert_eq!(region.caller("other-token").get(MAPS).0, 401);
+    assert_eq!((region.caller("").get("/version").0, region.caller("").get(MAPS).0), (200, 403));
     drop(region);
     let region = start(directory.path(), &["--hosts=0", "--anonymous-auth=false"]);
-    assert_eq!((caller(&region, "").get("/version").0, caller(&region, "").get(MAPS).0), (401, 401));
-    assert_eq!(caller(&region, "acme-token").get(MAPS).0, 200);
+    assert_eq!((region.caller("").get("/version").0, region.caller("").get(MAPS).0), (401, 401));
+    assert_eq!(region.caller("acme-token").get(MAPS).0, 200);
 }
 
 #[test]
@@ -134,7 +125,7 @@ fn services_get_addresses_and_ports_from_the_ranges() {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
                "spec": {"type": "NodePort", "ports": [{"port": 80}]}})
     };
-    let caller = caller(&region, "acme-token");
+    let caller = region.caller("acme-token");
     for name in ["one", "two"] {
         let (code, made) = caller.post(SERVICES, &service(name));
         assert_eq!(code, 201, "{made}");
@@ -150,7 +141,7 @@ fn controllers_and_plugins_can_be_chosen() {
     let directory = tempfile::tempdir().expect("a directory");
     let chosen = ["--controllers=namespace,tenant", "--disable-admission-plugins=ServiceAccount", "--hosts=0"];
     let region = start(directory.path(), &chosen);
-    let caller = caller(&region, "acme-token");
+    let caller = region.caller("acme-token");
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"},
                      "spec": {"containers": [{"name": "main", "image": "x"}]}});
     let (code, pod) = caller.post("/api/v1/namespaces/default/pods", &pod);
@@ -171,7 +162,7 @@ fn controllers_and_plugins_can_be_chosen() {
 fn hosts_and_tenants_are_made_and_more_can_be_named_later() {
     let directory = tempfile::tempdir().expect("a directory");
     let region = start(directory.path(), &["--hosts=2"]);
-    let root = caller(&region, "root-token");
+    let root = region.caller("root-token");
     let deadline = std::time::Instant::now() + PATIENCE;
     while names(&root.get("/api/v1/nodes").1).len() != 2 {
         assert!(std::time::Instant::now() < deadline, "the hosts do not register");
@@ -183,7 +174,7 @@ fn hosts_and_tenants_are_made_and_more_can_be_named_later() {
     assert!(region.kubeconfig(Some("globex")).exists());
     assert!(region.stop().success());
     let region = start(directory.path(), &["--hosts=0"]);
-    let (_, tenants) = caller(&region, "root-token").get("/api/v1/tenants");
+    let (_, tenants) = region.caller("root-token").get("/api/v1/tenants");
     assert_eq!(names(&tenants), ["//acme", "//globex", "//system"]);
 }
 
@@ -196,7 +187,7 @@ fn requests_are_entered_in_the_audit_log_as_its_policy_says() {
     let (policy, text) = (policy.to_str().expect("a path"), || std::fs::read_to_string(&log).unwrap_or_default());
     let flags = ["--hosts=0", "--audit-policy-file", policy, "--audit-log-path", log.to_str().expect("a path")];
     let region = start(directory.path(), &flags);
-    assert_eq!(caller(&region, "acme-token").post(MAPS, &map("seen")).0, 201);
+    assert_eq!(region.caller("acme-token").post(MAPS, &map("seen")).0, 201);
     assert!(region.stop().success());
     let events: Vec<Value> = text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
     let created = |event: &&Value| event["verb"] == "create" && event["stage"] == "ResponseComplete";

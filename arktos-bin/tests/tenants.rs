@@ -2,53 +2,13 @@
 
 mod process;
 
-use std::net::SocketAddr;
-
 use process::http::{Caller, names};
-use process::{PATIENCE, Region, pause};
+use process::world::World;
+use process::{PATIENCE, pause};
 use serde_json::{Value, json};
 
-const TOKENS: &str = "\
-root-token,root,1,\"system:masters\",,system
-acme-token,alice,2,\"system:masters\",,acme
-globex-token,alice,2,\"system:masters\",,globex
-dev-token,dana,3,\"dev\",,acme
-";
-
-struct World {
-    region: Region,
-    address: SocketAddr,
-    _directory: tempfile::TempDir,
-}
-
-impl World {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let tokens = directory.path().join("tokens.csv");
-        std::fs::write(&tokens, TOKENS).expect("written");
-        let tokens = tokens.to_str().expect("a path");
-        let arguments =
-            ["--tenants", "acme,globex", "--insecure-listen", "127.0.0.1:0", "--token-auth-file", tokens, "--hosts=3"];
-        let region = Region::start(&directory.path().join("data"), &arguments);
-        let address = region.insecure.expect("a plain address");
-        Self { region, address, _directory: directory }
-    }
-
-    fn caller(&self, token: &'static str) -> Caller<'static> {
-        Caller::new(self.address, token)
-    }
-
-    fn root(&self) -> Caller<'static> {
-        self.caller("root-token")
-    }
-
-    fn acme(&self) -> Caller<'static> {
-        self.caller("acme-token")
-    }
-
-    fn globex(&self) -> Caller<'static> {
-        self.caller("globex-token")
-    }
+fn start() -> World {
+    World::start(&["--tenants", "acme,globex", "--hosts=3"])
 }
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -78,7 +38,7 @@ fn until(caller: &Caller<'_>, path: &str, fits: impl Fn(u16, &Value) -> bool) ->
 
 #[test]
 fn the_same_names_are_different_objects_by_every_form_of_path() {
-    let world = World::start();
+    let world = start();
     for (caller, tenant) in [(world.acme(), "acme"), (world.globex(), "globex")] {
         make(&caller, MAPS, &map("same", tenant));
         let forms = [
@@ -106,7 +66,7 @@ fn the_same_names_are_different_objects_by_every_form_of_path() {
 
 #[test]
 fn a_tenants_user_gets_to_nothing_outside_the_tenant() {
-    let world = World::start();
+    let world = start();
     make(&world.globex(), MAPS, &map("theirs", "globex"));
     for path in [
         "/api/v1/tenants/globex/configmaps",
@@ -154,20 +114,20 @@ fn a_tenants_user_gets_to_nothing_outside_the_tenant() {
 
 #[test]
 fn what_headers_say_of_the_sender_counts_for_nothing() {
-    let world = World::start();
+    let world = start();
     make(&world.globex(), MAPS, &map("theirs", "globex"));
     let remote = "X-Remote-User: root\r\nX-Remote-Group: system:masters\r\nX-Remote-Extra-Arktos-Tenant: system\r\n";
     let impersonate = "Impersonate-User: root\r\nImpersonate-Group: system:masters\r\n\
                        Impersonate-Extra-Arktos-Tenant: system\r\n";
     for headers in [remote, impersonate] {
         for token in ["", "dev-token", "acme-token"] {
-            let caller = world.caller(token).saying(headers);
+            let caller = world.region.caller(token).saying(headers);
             for path in ["/api/v1/nodes", "/api/v1/tenants/all/configmaps", "/api/v1/tenants/globex/configmaps"] {
                 assert_eq!(caller.get(path).0, 403, "{token:?} {headers:?} {path}");
             }
         }
-        assert_eq!(world.caller("dev-token").saying(headers).get(MAPS).0, 403, "nor within the tenant");
-        assert_eq!(world.caller("no-such-token").saying(headers).get(MAPS).0, 401);
+        assert_eq!(world.region.caller("dev-token").saying(headers).get(MAPS).0, 403, "nor within the tenant");
+        assert_eq!(world.region.caller("no-such-token").saying(headers).get(MAPS).0, 401);
     }
     assert_eq!(world.acme().saying(impersonate).get(MAPS).0, 200, "within it, those may who may");
     let (_, own) = world.acme().saying(impersonate).get("/api/v1/configmaps");
@@ -176,7 +136,7 @@ fn what_headers_say_of_the_sender_counts_for_nothing() {
 
 #[test]
 fn selectors_pages_and_rights_stay_inside_the_tenant() {
-    let world = World::start();
+    let world = start();
     for (caller, tenant) in [(world.acme(), "acme"), (world.globex(), "globex")] {
         for name in ["a", "b", "c"] {
             make(&caller, MAPS, &map(name, tenant));
@@ -204,18 +164,18 @@ fn selectors_pages_and_rights_stay_inside_the_tenant() {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "dana"}],
     });
     let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
-    let dana_reads = |expected| until(&world.caller("dev-token"), MAPS, |code, _| code == expected);
+    let dana_reads = |expected| until(&world.region.caller("dev-token"), MAPS, |code, _| code == expected);
     make(&world.globex(), bindings, &dana);
-    assert_eq!(world.caller("dev-token").get(MAPS).0, 403);
+    assert_eq!(world.region.caller("dev-token").get(MAPS).0, 403);
     make(&world.acme(), bindings, &dana);
     dana_reads(200);
-    assert_eq!(world.caller("dev-token").get("/api/v1/nodes").0, 403);
-    assert_eq!(world.caller("dev-token").get("/api/v1/tenants/globex/configmaps").0, 403);
+    assert_eq!(world.region.caller("dev-token").get("/api/v1/nodes").0, 403);
+    assert_eq!(world.region.caller("dev-token").get("/api/v1/tenants/globex/configmaps").0, 403);
 }
 
 #[test]
 fn owners_are_looked_for_in_the_tenant_alone() {
-    let world = World::start();
+    let world = start();
     let owner = make(&world.globex(), MAPS, &map("owner", "globex"));
     let mut owned = map("owned", "acme");
     owned["metadata"]["ownerReferences"] = json!([{
@@ -237,7 +197,7 @@ fn owners_are_looked_for_in_the_tenant_alone() {
 
 #[test]
 fn the_administrator_reads_all_tenants_and_writes_to_one_at_a_time() {
-    let world = World::start();
+    let world = start();
     make(&world.acme(), MAPS, &map("same", "acme"));
     make(&world.globex(), MAPS, &map("same", "globex"));
     let all = "/api/v1/tenants/all/namespaces/default/configmaps";
@@ -251,7 +211,7 @@ fn the_administrator_reads_all_tenants_and_writes_to_one_at_a_time() {
 
 #[test]
 fn a_namespace_is_the_tenants_own_whatever_its_name() {
-    let world = World::start();
+    let world = start();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-node-lease"}});
     make(&world.acme(), "/api/v1/namespaces", &namespace);
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -267,7 +227,7 @@ fn a_namespace_is_the_tenants_own_whatever_its_name() {
 
 #[test]
 fn a_tenant_goes_with_all_it_has_and_leaves_the_others() {
-    let world = World::start();
+    let world = start();
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {

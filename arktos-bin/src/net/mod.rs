@@ -13,6 +13,8 @@ pub mod kubeconfig;
 pub mod oidc;
 #[cfg(feature = "net")]
 pub mod pki;
+#[cfg(feature = "net")]
+mod prompt;
 pub mod remote;
 #[cfg(feature = "net")]
 pub mod serve;

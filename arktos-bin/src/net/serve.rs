@@ -18,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::prompt::Prompt;
+
 /// The most connections one listener holds at a time; further clients wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 20_000;
 /// How long a client may take to say who it is and what it wants.
@@ -131,6 +133,7 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Duration::from_secs(30));
+    let io = Prompt::within(HANDSHAKE_TIMEOUT, io);
     let connection = builder.serve_connection(TokioIo::new(io), handler);
     tokio::pin!(connection);
     tokio::select! {

@@ -71,9 +71,9 @@ impl Webhooks {
         Self { allowed }
     }
 
-    /// An address of the host that may be called.
-    async fn address(&self, host: &str, port: u16, given: Option<SocketAddr>) -> Result<SocketAddr, String> {
-        let found: Vec<SocketAddr> = match (given, host.trim_matches(['[', ']']).parse::<IpAddr>()) {
+    /// The addresses of the host, if they may be called.
+    async fn addresses(&self, host: &str, port: u16, given: Option<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+        let found = match (given, host.trim_matches(['[', ']']).parse::<IpAddr>()) {
             (Some(address), _) => vec![address],
             (None, Ok(address)) => vec![SocketAddr::new(address, port)],
             (None, Err(_)) => {
@@ -81,12 +81,13 @@ impl Webhooks {
                 found.map_err(|error| format!("looking up {host}: {error}"))?.collect()
             }
         };
-        let may = |address: &&SocketAddr| self.may_call(address.ip());
+        self.callable(host, found)
+    }
+
+    fn callable(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         // One bad address among several is no mistake of the tenant's: somebody is trying something.
-        if found.iter().all(|address| may(&address))
-            && let Some(address) = found.first()
-        {
-            return Ok(*address);
+        if !found.is_empty() && found.iter().all(|address| self.may_call(address.ip())) {
+            return Ok(found);
         }
         Err(format!("the address of {host} is not one that webhooks may be at: the operator can allow it"))
     }
@@ -100,14 +101,16 @@ impl Webhooks {
         let uri: Uri = target.url.parse().map_err(|error| format!("{}: {error}", target.url))?;
         let host =
             uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or("the URL is not https://host[/path]")?;
-        let address = self.address(host, uri.port_u16().unwrap_or(443), target.address).await?;
+        let addresses = self.addresses(host, uri.port_u16().unwrap_or(443), target.address).await?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| error.to_string())?;
         let authority = std::str::from_utf8(&target.ca_bundle).unwrap_or_default();
         if authority.is_empty() {
             return Err("a webhook needs a caBundle: no other authority is trusted".to_owned());
         }
         let config = tls::client(None, authority).map_err(|error| format!("the caBundle: {error}"))?;
-        let stream = TcpStream::connect(address).await.map_err(|error| format!("dial tcp {address}: {error}"))?;
+        // One after the other: a name may have addresses of both families, and the webhook listen at one.
+        let stream = TcpStream::connect(&addresses[..]).await;
+        let stream = stream.map_err(|error| format!("dial tcp {}: {error}", addresses[0]))?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let stream = stream.map_err(|error| format!("tls: {error}"))?;
         let (mut sender, connection) =
@@ -213,6 +216,19 @@ mod tests {
         assert!(lenient.may_call("::ffff:127.0.0.1".parse().expect("an address")));
         assert!(lenient.may_call("fd00::1".parse().expect("an address")));
         assert!(!lenient.may_call("10.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_name_with_one_address_that_may_not_be_called_is_not_called_at_the_others() {
+        let at = |text: &str| -> Vec<SocketAddr> {
+            text.split(' ').map(|one| one.parse().expect("an address and a port")).collect()
+        };
+        let strict = Webhooks::default();
+        let public = at("8.8.8.8:443 [2606:4700::1111]:443");
+        assert_eq!(strict.callable("a.example", public.clone()), Ok(public));
+        for found in [at("8.8.8.8:443 127.0.0.1:443"), at("[::1]:443 8.8.8.8:443"), Vec::new()] {
+            assert!(strict.callable("a.example", found).is_err_and(|why| why.contains("not one that webhooks may be")));
+        }
     }
 
     #[test]

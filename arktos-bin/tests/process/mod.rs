@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test uses its own part
 
 pub mod http;
+pub mod world;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ pub struct Region {
     pub data_dir: PathBuf,
     /// The plain HTTP address, where it was asked for.
     pub insecure: Option<SocketAddr>,
+    /// What it was started with beside these.
+    arguments: Vec<String>,
 }
 
 impl Region {
@@ -31,8 +34,12 @@ impl Region {
 
     /// As [`start`](Self::start), and gives back what the process said when it did not start.
     pub fn try_start(data_dir: &Path, arguments: &[&str]) -> Result<Self, String> {
+        Self::start_at("127.0.0.1:0", data_dir, arguments)
+    }
+
+    fn start_at(listen: &str, data_dir: &Path, arguments: &[&str]) -> Result<Self, String> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_arktos"))
-            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["up", "--listen", listen, "--data-dir"])
             .arg(data_dir)
             .args(arguments)
             .stdin(Stdio::null())
@@ -64,7 +71,17 @@ impl Region {
         // Nobody reads on: the pipes must not fill up.
         std::thread::spawn(move || lines.for_each(drop));
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Ok(Self { process, address, data_dir: data_dir.to_owned(), insecure })
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Ok(Self { process, address, data_dir: data_dir.to_owned(), insecure, arguments })
+    }
+
+    /// Kills it without a word, and starts it again in the same place: clients find it where it was.
+    pub fn restart(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let again = Self::start_at(&self.address.to_string(), &self.data_dir, &arguments);
+        *self = again.unwrap_or_else(|error| panic!("arktos up did not start again: {error}"));
     }
 
     /// The kubeconfig of a tenant, or of the administrator.
@@ -73,6 +90,13 @@ impl Region {
             Some(tenant) => self.data_dir.join("kubeconfigs").join(format!("{tenant}.kubeconfig")),
             None => self.data_dir.join("admin.kubeconfig"),
         }
+    }
+
+    /// How many bytes of memory it holds.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
     }
 
     /// Kills it without a word, as a power failure would.
@@ -169,7 +193,8 @@ impl Kubectl {
     }
 }
 
-/// Every kubectl on this machine: those called `kubectl` or `kubectl.<version>` on the path, and beside those.
+/// Every kubectl on this machine: those called `kubectl` or `kubectl.<version>` on the path, and beside those; and those
+/// that `cargo xtask tools` has installed.
 pub fn kubectls() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -183,6 +208,13 @@ pub fn kubectls() -> Vec<PathBuf> {
         let versioned = version.starts_with("1.") && version[2..].bytes().all(|byte| byte.is_ascii_digit());
         if name == "kubectl" || versioned {
             found.entry(name).or_insert_with(|| entry.path());
+        }
+    }
+    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().map(|target| target.join("clients"));
+    for entry in installed.iter().flat_map(std::fs::read_dir).flatten().flatten() {
+        let (name, program) = (entry.file_name().to_string_lossy().replace('-', "."), entry.path().join("kubectl"));
+        if name.starts_with("kubectl.") && program.is_file() {
+            found.entry(name).or_insert(program);
         }
     }
     let only_versions = found.len() > 1;
