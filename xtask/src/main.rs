@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod clients;
 mod conformance;
 mod run;
 mod test;
@@ -28,7 +29,7 @@ enum Chore {
     Conformance(conformance::ConformanceArgs),
     /// Install what the tests use where that can be done, and say what is there
     Tools,
-    /// Fuzz one target for a while (nightly toolchain and cargo-fuzz needed)
+    /// Fuzz one target for a while (cargo-fuzz needed)
     Fuzz(FuzzArgs),
 }
 
@@ -50,15 +51,7 @@ fn main() -> ExitCode {
             tools::report(&tools::install());
             Ok(())
         }
-        Chore::Fuzz(args) => run::cargo(&[
-            "+nightly",
-            "fuzz",
-            "run",
-            &args.target,
-            "--",
-            &format!("-max_total_time={}", args.seconds),
-            "-timeout=10",
-        ]),
+        Chore::Fuzz(args) => fuzz(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,4 +60,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The compiler of the stable toolchain can instrument code; it only has to be allowed to.
+fn fuzz(args: &FuzzArgs) -> Result<(), String> {
+    let (corpus, seeds) = (format!("fuzz/corpus/{}", args.target), format!("fuzz/seeds/{}", args.target));
+    for folder in [&corpus, &seeds] {
+        std::fs::create_dir_all(run::root().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+    }
+    let time = format!("-max_total_time={}", args.seconds);
+    run::cargo_with(
+        &["fuzz", "run", &args.target, &corpus, &seeds, "--", &time, "-timeout=20"],
+        &[("RUSTC_BOOTSTRAP", "1")],
+    )
 }

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::clients;
 use crate::run::answers;
 
 /// A program that tests use.
@@ -26,7 +27,9 @@ const WANTED: [(&str, &str, &str, &str); 4] = [
 
 /// Looks for what the tests use, and installs what is missing where a package manager can.
 pub fn install() -> Vec<Tool> {
-    install_some(&["protoc", "etcd", "kubectl"])
+    let mut tools = install_some(&["protoc", "etcd", "kubectl"]);
+    tools.extend(clients::install());
+    tools
 }
 
 /// As [`install`], for programs by name.

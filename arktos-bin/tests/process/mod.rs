@@ -193,8 +193,7 @@ impl Kubectl {
     }
 }
 
-/// Every kubectl on this machine: those called `kubectl` or `kubectl.<version>` on the path, and beside those; and those
-/// that `cargo xtask tools` has installed.
+/// Every kubectl on this machine: those called `kubectl` or `kubectl.<version>` on the path, and beside those.
 pub fn kubectls() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -208,13 +207,6 @@ pub fn kubectls() -> Vec<PathBuf> {
         let versioned = version.starts_with("1.") && version[2..].bytes().all(|byte| byte.is_ascii_digit());
         if name == "kubectl" || versioned {
             found.entry(name).or_insert_with(|| entry.path());
-        }
-    }
-    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().map(|target| target.join("clients"));
-    for entry in installed.iter().flat_map(std::fs::read_dir).flatten().flatten() {
-        let (name, program) = (entry.file_name().to_string_lossy().replace('-', "."), entry.path().join("kubectl"));
-        if name.starts_with("kubectl.") && program.is_file() {
-            found.entry(name).or_insert(program);
         }
     }
     let only_versions = found.len() > 1;
