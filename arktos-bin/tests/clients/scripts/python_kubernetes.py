@@ -129,7 +129,9 @@ def every_type_of_patch():
 @step
 def what_goes_takes_what_it_owns_along_or_leaves_it():
     sets = lambda: apps.list_namespaced_replica_set(SPACE, label_selector="app=web").items
-    [owned] = [it for it in sets() if it.status.replicas]
+    running = lambda: [it for it in sets() if it.status.replicas]
+    until(lambda: len(running()) == 1, "the end of the roll-out")
+    [owned] = running()
     apps.delete_namespaced_deployment("web", SPACE, propagation_policy="Orphan")
     until(lambda: not apps.list_namespaced_deployment(SPACE).items, "the deployment's end")
     until(lambda: any(it.metadata.name == owned.metadata.name and not it.metadata.owner_references for it in sets()))
