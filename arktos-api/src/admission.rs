@@ -3,6 +3,7 @@
 //! Plugins run by upstream's names, in upstream's order. What a plugin must be sure of when the write happens, it puts
 //! into the commit.
 
+mod certificates;
 mod defaults;
 pub(crate) mod expressions;
 mod life;
@@ -70,7 +71,7 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         }
         "ingresses.networking.k8s.io" if plugins.runs("DefaultIngressClass") => defaults::ingress_class(call, object),
         "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object)?,
-        "certificatesigningrequests.certificates.k8s.io" => defaults::requester(call, object),
+        certificates::RESOURCE => defaults::requester(call, object),
         "namespaces" => defaults::namespace_label(object),
         "tenants" => {
             life::tenant_name(object)?;
@@ -107,6 +108,9 @@ pub(crate) async fn update(
     let _ = commit;
     if part == Part::Status && call.kind.storage_resource.as_str() == "persistentvolumes" {
         defaults::phase_time(call, old, new);
+    }
+    if part != Part::Whole && call.kind.storage_resource.as_str() == certificates::RESOURCE {
+        certificates::condition_times(call, old, new);
     }
     if part != Part::Whole {
         return mutate(call, &Review { part, old: Some(old), new: None }, new).await;
@@ -157,6 +161,9 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     let plugins = &call.state.config.admission;
     if plugins.runs("PodSecurity") {
         pod_security::validate(call, review)?;
+    }
+    if call.kind.storage_resource.as_str() == certificates::RESOURCE {
+        certificates::validate(call, review)?;
     }
     let new_pod = review.new.filter(|_| review.old.is_none() && call.kind.storage_resource.as_str() == "pods");
     if let Some(pod) = new_pod.filter(|_| plugins.runs("RuntimeClass")) {

@@ -152,7 +152,9 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 16] = [
+    pub const DEFAULT: [&'static str; 18] = [
+        "CertificateApproval",
+        "CertificateSigning",
         "DefaultIngressClass",
         "DefaultStorageClass",
         "DefaultTolerationSeconds",
@@ -172,12 +174,10 @@ impl AdmissionConfig {
     ];
 
     /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
-    pub const NOT_BUILT: [&'static str; 21] = [
+    pub const NOT_BUILT: [&'static str; 19] = [
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
-        "CertificateApproval",
-        "CertificateSigning",
         "CertificateSubjectRestriction",
         "ClusterTrustBundleAttest",
         "DenyServiceExternalIPs",

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use arktos_api::TokenTable;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -13,6 +15,8 @@ use crate::{World, pod};
 
 const MANAGER: &str = "manager";
 const SCHEDULER: &str = "scheduler";
+const SYSTEM: &str = "/api/v1/namespaces/kube-system";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
 async fn world() -> World {
     let world = World::with(|config| {
@@ -87,6 +91,101 @@ async fn the_garbage_collector_can_watch_the_metadata_of_everything_that_can_be_
         let response = world.respond(MANAGER, Method::GET, &query, "application/json", String::new()).await;
         assert_eq!(response.status(), 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_component_leads_by_a_lease_and_tells_what_happens() {
+    let world = world().await;
+    for (token, name) in [(MANAGER, "kube-controller-manager"), (SCHEDULER, "kube-scheduler")] {
+        assert_eq!(world.get(token, &format!("{LEASES}/{name}")).await.code, 404, "{name}");
+        let spec = json!({"holderIdentity": "host_1", "leaseDurationSeconds": 15, "leaseTransitions": 0,
+            "acquireTime": "2026-11-23T10:00:00.000000Z", "renewTime": "2026-11-23T10:00:00.000000Z"});
+        let lease =
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec});
+        assert_eq!(world.post(token, LEASES, lease).await.code, 201);
+        let mut held = world.get(token, &format!("{LEASES}/{name}")).await.body;
+        held["spec"]["renewTime"] = json!("2026-11-23T10:00:02.000000Z");
+        assert_eq!(world.put(token, &format!("{LEASES}/{name}"), held).await.code, 200);
+        assert_eq!(world.delete(token, &format!("{LEASES}/{name}")).await.code, 403, "it may not");
+        let event = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": format!("{name}.18a")},
+            "eventTime": "2026-11-23T10:00:00.000000Z", "action": "LeaderElection", "reason": "LeaderElection", "type": "Normal",
+            "reportingController": name, "reportingInstance": "host_1", "note": "host_1 became leader",
+            "regarding": {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "name": name, "namespace": "kube-system"},
+        });
+        let told = world.post(token, "/apis/events.k8s.io/v1/namespaces/kube-system/events", event).await;
+        assert_eq!(told.code, 201, "{}", told.body);
+    }
+}
+
+/// What the manager does with `--use-service-account-credentials`: an account for a controller, and a token of it.
+async fn account(world: &World, name: &str) -> String {
+    let accounts = format!("{SYSTEM}/serviceaccounts");
+    assert_eq!(world.get(MANAGER, &format!("{accounts}/{name}")).await.code, 404);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+    assert_eq!(world.post(MANAGER, &accounts, account).await.code, 201);
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+    let answer = world.post(MANAGER, &format!("{accounts}/{name}/token"), request).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    answer.body["status"]["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn controllers_work_with_accounts_of_their_own_and_may_do_their_work_alone() {
+    let world = world().await;
+    let deployments = account(&world, "deployment-controller").await;
+    assert_eq!(world.get(&deployments, "/apis/apps/v1/deployments").await.code, 200);
+    drop(world.watch(&deployments, "/apis/apps/v1/replicasets?watch=1").await);
+    assert_eq!(world.get(&deployments, "/api/v1/secrets").await.code, 403);
+    assert_eq!(world.get(&deployments, "/tenants/umbra/apis/apps/v1/deployments").await.code, 403);
+    let namespaces = account(&world, "namespace-controller").await;
+    assert_eq!(world.get(&namespaces, "/api/v1/secrets").await.code, 200);
+    let garbage = account(&world, "generic-garbage-collector").await;
+    assert_eq!(world.get(&garbage, "/apis/rbac.authorization.k8s.io/v1/clusterroles").await.code, 200);
+    // Another account of the namespace has nothing, and so has one of the same name elsewhere.
+    let other = account(&world, "nobody").await;
+    assert_eq!(world.get(&other, "/apis/apps/v1/deployments").await.code, 403);
+    let elsewhere = "/api/v1/namespaces/default/serviceaccounts";
+    let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployment-controller"}});
+    assert_eq!(world.post("acme", elsewhere, object).await.code, 201);
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let token = world.post("acme", &format!("{elsewhere}/deployment-controller/token"), request).await;
+    let token = token.body["status"]["token"].as_str().unwrap().to_owned();
+    assert_eq!(world.get(&token, "/apis/apps/v1/deployments").await.code, 403);
+}
+
+#[tokio::test]
+async fn certificates_are_approved_and_signed_by_who_may() {
+    let world = world().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem = STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
+    let spec = json!({"signerName": "example.com/signer", "usages": ["client auth"], "request": pem});
+    let request = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+        "metadata": {"name": "r"}, "spec": spec});
+    let made = world.post("acme", path, request).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let signer = account(&world, "certificate-controller").await;
+    let mut object = world.get(&signer, &format!("{path}/r")).await.body;
+    object["status"] =
+        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Test", "message": "fine"}]});
+    let approved = world.put(&signer, &format!("{path}/r/approval"), object.clone()).await;
+    assert_eq!(approved.code, 403, "another signer's: {}", approved.body);
+    let why = approved.body["message"].as_str().unwrap();
+    assert!(why.ends_with("user not permitted to approve requests with signerName \"example.com/signer\""), "{why}");
+    let approved = world.put("acme", &format!("{path}/r/approval"), object).await;
+    assert_eq!(approved.code, 200, "{}", approved.body);
+    let condition = &approved.body["status"]["conditions"][0];
+    assert!(condition["lastUpdateTime"].is_string() && condition["lastTransitionTime"].is_string(), "{condition}");
+    let mut signed = world.get(&signer, &format!("{path}/r")).await.body;
+    signed["status"]["certificate"] = json!(STANDARD.encode("no certificate"));
+    let refused = world.put(&signer, &format!("{path}/r/status"), signed).await;
+    assert_eq!(refused.code, 403, "{}", refused.body);
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+        "user": "alice", "groups": ["system:masters"], "resourceAttributes": {"verb": "create",
+        "group": "certificates.k8s.io", "resource": "certificatesigningrequests", "subresource": "nodeclient"}}});
+    let answer = world.post(&signer, "/apis/authorization.k8s.io/v1/subjectaccessreviews", review).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
 }
 
 #[tokio::test]
