@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arktos_core::Timestamp;
+use crossbeam::utils::CachePadded;
 use tokio::sync::{oneshot, watch};
 
 use super::lookout::Lookout;
@@ -37,8 +38,9 @@ struct Shared {
     /// Wakes the committer thread.
     work: Condvar,
     /// Somebody waits, or the store is closing: what the committer thread looks at without the lock, before it sleeps.
-    /// Written under the desk's lock.
-    gathered: AtomicBool,
+    /// Written under the desk's lock, and in a cache line of its own: whoever locks the desk is not to wait for one who
+    /// only looks.
+    gathered: CachePadded<AtomicBool>,
     journal: bool,
 }
 
@@ -258,7 +260,7 @@ impl Shared {
     fn new(view: Arc<View>, sequencer: Sequencer, journal: bool) -> Self {
         let desk =
             Desk { sequencer, waiting: Vec::new(), waiting_bytes: 0, in_flight: false, closing: false, failed: None };
-        Self { view, desk: Mutex::new(desk), work: Condvar::new(), gathered: AtomicBool::new(false), journal }
+        Self { view, desk: Mutex::new(desk), work: Condvar::new(), gathered: CachePadded::default(), journal }
     }
 }
 
