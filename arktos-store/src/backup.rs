@@ -26,8 +26,12 @@ mod restore;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use arktos_core::{Revision, Timestamp};
+use crossbeam::sync::{Parker, Unparker};
 
 use crate::engine::{Engine, HistoryLimit, Restoring, Snapshot};
 use crate::log::pieces::{Piece, Pieces};
@@ -78,8 +82,29 @@ impl Engine {
     /// Those of `out`; and that the state cannot be made durable, since the disk is full or has failed.
     pub fn backup(&self, out: &mut dyn Write, progress: &mut dyn FnMut(Progress)) -> io::Result<Backup> {
         let state = self.snapshot();
-        futures::executor::block_on(self.flush()).map_err(io::Error::other)?;
+        wait(self.flush()).map_err(io::Error::other)?;
         write(&state, self.now(), out, progress)
+    }
+}
+
+/// Blocks until a future is done, also on a thread of somebody's executor, where an executor of our own would panic.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Unparker);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let parker = Parker::new();
+    let waker = Waker::from(Arc::new(Unpark(parker.unparker().clone())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => parker.park(),
+        }
     }
 }
 

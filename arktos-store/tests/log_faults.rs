@@ -327,6 +327,16 @@ async fn a_backup_has_nothing_that_the_log_could_still_lose() {
     assert_eq!(open(&crashed).snapshot().get(&key(0, 1)).map(|stored| stored.revision), Some(told));
 }
 
+#[test]
+fn a_backup_can_be_made_on_a_thread_of_an_executor() {
+    futures::executor::block_on(async {
+        let engine = open(&FaultyDisk::default());
+        engine.commit(relaxed(1, 1)).await.expect("commits");
+        engine.commit(relaxed(1, 2)).await.expect("commits");
+        engine.backup(&mut Vec::new(), &mut |_| {}).expect("writes");
+    });
+}
+
 #[tokio::test]
 async fn snapshots_without_a_log_are_called_damage_as_opening_does() {
     let disk = FaultyDisk::default();

@@ -129,17 +129,19 @@ impl Merge {
         if commit.writes.is_empty() {
             return Ok(());
         }
-        let commit = Commit { durability: Durability::Relaxed, ..commit };
+        let mut commit = Commit { durability: Durability::Relaxed, ..commit };
         loop {
             match self.engine.commit(commit.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Busy | CommitError::DiskFull) => self.clock.sleep(PAUSE).await,
-                // one object: a batch of several is smaller. The others are shown all the same
-                Err(error @ CommitError::TooLarge { .. }) => {
-                    let path = commit.writes.first().map(|write| write.key.path.to_string());
-                    tracing::error!(resource = %self.resource, path, %error, "the aggregate does not show an object");
-                    return Ok(());
-                }
+                // one object, as a batch of several is smaller: it is left out, and the others are shown all the same
+                Err(error @ CommitError::TooLarge { .. }) => match commit.writes.first_mut() {
+                    Some(Write { key, change: change @ Change::Put { .. }, .. }) => {
+                        tracing::error!(%key, %error, "the aggregate does not show an object");
+                        *change = Change::Delete;
+                    }
+                    _ => return Err(error),
+                },
                 Err(error) => {
                     if !matches!(error, CommitError::Closed) {
                         tracing::error!(resource = %self.resource, %error, "the aggregate has stopped");

@@ -206,6 +206,9 @@ fn large_objects_come_in_batches_that_fit_and_one_that_fits_nowhere_holds_up_nob
     bench.partitions[0].put("q-too-large", "u", "n");
     bench.settle();
     assert_eq!(bench.shown().len(), 302);
+    bench.partitions[0].put("q-too-large", "u", &"n".repeat(3000));
+    bench.settle();
+    assert_eq!(bench.shown().len(), 301, "what it was before is not shown any more");
 }
 
 #[test]

@@ -325,12 +325,26 @@ impl Committer {
     /// same, without the others: else those who go on trying would keep room from ever being made.
     fn refuse(&mut self, place: &str, waiting: Vec<Waiting>) {
         tracing::error!(place, "the disk is full: writes are refused until there is space");
+        let (sealed, spared) = self.take_back(waiting, Staged::takes_no_room);
+        if spared.is_empty() {
+            return;
+        }
+        match self.append(&sealed) {
+            Ok(()) => self.publish(sealed, spared),
+            Err(AppendError::Failed(why)) => self.fail(&why, spared),
+            // a journal that has no room for that either
+            Err(AppendError::Full { .. }) => drop(self.take_back(spared, |_| false)),
+        }
+    }
+
+    /// Takes back all that is staged, and refuses those who wait for it. What is to be spared is staged anew, by itself.
+    fn take_back(&self, waiting: Vec<Waiting>, spare: fn(Staged) -> bool) -> (Sealed, Vec<Waiting>) {
         let mut desk = self.shared.desk.lock();
         desk.sequencer.roll_back(self.shared.view.state().as_ref().clone());
         desk.waiting_bytes = 0;
         let later = std::mem::take(&mut desk.waiting);
         let all = waiting.into_iter().chain(later);
-        let (mut spared, refused): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.what.takes_no_room());
+        let (mut spared, refused): (Vec<_>, Vec<_>) = all.partition(|waiting| spare(waiting.what));
         for waiting in &mut spared {
             waiting.outcome = Ok(waiting.what.again(&mut desk.sequencer));
         }
@@ -338,22 +352,7 @@ impl Committer {
         desk.in_flight = !spared.is_empty();
         drop(desk);
         answer(refused, &CommitError::DiskFull);
-        if spared.is_empty() {
-            return;
-        }
-        match self.append(&sealed) {
-            Ok(()) => self.publish(sealed, spared),
-            Err(AppendError::Failed(why)) => self.fail(&why, spared),
-            Err(AppendError::Full { .. }) => {
-                let mut desk = self.shared.desk.lock();
-                desk.sequencer.roll_back(self.shared.view.state().as_ref().clone());
-                desk.in_flight = false;
-                desk.waiting_bytes = 0;
-                let later = std::mem::take(&mut desk.waiting);
-                drop(desk);
-                answer(spared.into_iter().chain(later), &CommitError::DiskFull);
-            }
-        }
+        (sealed, spared)
     }
 
     /// The disk has failed: nobody knows whether the group is on it, and nothing more is.

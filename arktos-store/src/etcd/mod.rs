@@ -87,6 +87,8 @@ use crate::storage::{OpenError, Restore, Storage};
 const FORMAT: &str = "arktos 1";
 /// How many locks the counters share.
 const TURNS: usize = 64;
+/// What is said when etcd was put back to an older state.
+const GONE_BACK: &str = "etcd has gone back to an older state: start every process of this store anew";
 /// The most bytes of an answer: none that etcd gives is refused, a page may hold objects of any size.
 const ANSWER_MAX: usize = i32::MAX as usize;
 
@@ -258,16 +260,13 @@ impl Etcd {
     fn goes_forward(&self, header: Option<&ResponseHeader>, before: i64) -> Result<(), Arc<str>> {
         let now = header.map_or(before, ResponseHeader::revision);
         if now < before && !self.gone_back.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                now,
-                before,
-                "etcd has gone back to an older state: start every process of this store anew"
-            );
+            tracing::error!(now, before, "{GONE_BACK}");
         }
-        match self.gone_back.load(Ordering::Relaxed) {
-            true => Err("etcd has gone back to an older state: start every process of this store anew".into()),
-            false => Ok(()),
-        }
+        self.has_not_gone_back()
+    }
+
+    fn has_not_gone_back(&self) -> Result<(), Arc<str>> {
+        if self.gone_back.load(Ordering::Relaxed) { Err(GONE_BACK.into()) } else { Ok(()) }
     }
 
     /// Sends a transaction, and not again if it may have been carried out.
@@ -298,6 +297,7 @@ impl Storage for Etcd {
         if *self.closing.borrow() {
             return Err(CommitError::Closed);
         }
+        self.has_not_gone_back().map_err(CommitError::Unavailable)?;
         self.transact(&commit).await
     }
 

@@ -64,7 +64,11 @@ async fn an_etcd_that_was_put_back_is_noticed_and_nothing_is_confirmed_on_it() {
     assert!(refused.contains("start every process of this store anew"), "{refused}");
     // for good, and reads that must be current as well; what is known can still be read
     let again = engine.commit(put("other", Expect::Absent, 1)).await;
-    assert!(matches!(again, Err(CommitError::Unavailable(_) | CommitError::Unknown(_))), "{again:?}");
+    assert!(matches!(again, Err(CommitError::Unavailable(_))), "nothing is sent: {again:?}");
+    let mut client = etcd_client::Client::connect([server.url()], None).await.expect("connects");
+    let all = etcd_client::GetOptions::new().with_prefix().with_keys_only();
+    let found = client.get("/", Some(all)).await.expect("reads");
+    assert!(found.kvs().iter().all(|entry| !String::from_utf8_lossy(entry.key()).contains("other")));
     assert!(matches!(engine.latest().await.err(), Some(WatchError::Unreachable(_))));
     assert_eq!(engine.snapshot().revision(), known);
     engine.close().await;
