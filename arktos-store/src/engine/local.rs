@@ -337,7 +337,8 @@ impl Committer {
         }
     }
 
-    /// Takes back all that is staged, and refuses those who wait for it. What is to be spared is staged anew, by itself.
+    /// Takes back all that is staged, and refuses those who wait for it. What is to be spared is staged anew, by
+    /// itself.
     fn take_back(&self, waiting: Vec<Waiting>, spare: fn(Staged) -> bool) -> (Sealed, Vec<Waiting>) {
         let mut desk = self.shared.desk.lock();
         desk.sequencer.roll_back(self.shared.view.state().as_ref().clone());
