@@ -8,6 +8,7 @@ mod defaults;
 pub(crate) mod expressions;
 mod life;
 mod limits;
+pub(crate) mod node_restriction;
 mod pod_security;
 mod pods;
 mod policies;
@@ -35,6 +36,7 @@ pub(crate) use life::{delete, guard_place, refusal};
 /// 403 and what else a plugin answers.
 pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Commit) -> Result<(), Status> {
     escalation::check(call, object)?;
+    node_restriction::write(call, Part::Whole, None, Some(object))?;
     let plugins = &call.state.config.admission;
     match call.kind.storage_resource.as_str() {
         "pods" => {
@@ -106,6 +108,7 @@ pub(crate) async fn update(
     commit: &mut Commit,
 ) -> Result<(), Status> {
     let _ = commit;
+    node_restriction::write(call, part, Some(old), Some(new))?;
     if part == Part::Status && call.kind.storage_resource.as_str() == "persistentvolumes" {
         defaults::phase_time(call, old, new);
     }

@@ -152,7 +152,7 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 18] = [
+    pub const DEFAULT: [&'static str; 19] = [
         "CertificateApproval",
         "CertificateSigning",
         "DefaultIngressClass",
@@ -162,6 +162,7 @@ impl AdmissionConfig {
         "MutatingAdmissionPolicy",
         "MutatingAdmissionWebhook",
         "NamespaceLifecycle",
+        "NodeRestriction",
         "PodSecurity",
         "Priority",
         "ResourceQuota",
@@ -174,7 +175,7 @@ impl AdmissionConfig {
     ];
 
     /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
-    pub const NOT_BUILT: [&'static str; 19] = [
+    pub const NOT_BUILT: [&'static str; 18] = [
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
@@ -188,7 +189,6 @@ impl AdmissionConfig {
         "NamespaceAutoProvision",
         "NamespaceExists",
         "NodeDeclaredFeatureValidator",
-        "NodeRestriction",
         "OwnerReferencesPermissionEnforcement",
         "PersistentVolumeClaimResize",
         "PodNodeSelector",

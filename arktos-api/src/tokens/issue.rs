@@ -21,6 +21,7 @@ const LONGEST: i64 = 1 << 32;
 pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Object, Status> {
     let account = call.found().await?;
     placed(call, &request)?;
+    crate::admission::node_restriction::token(call, &request)?;
     let seconds = request.int_at(&["spec", "expirationSeconds"]).unwrap_or(3600);
     lasting(seconds)?;
     let audiences = request.at(&["spec", "audiences"]).and_then(Value::as_array).filter(|list| !list.is_empty());

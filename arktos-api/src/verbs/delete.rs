@@ -131,6 +131,7 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
     let key = call.key()?;
     if let Some(delegate) = call.state.config.delegates.get(&key.resource) {
         let stored = call.found().await?;
+        admission::node_restriction::write_elsewhere(call, Part::Whole, None).await?;
         delegate.writes.delete(&key, options.clone()).await?;
         return Ok(Deleted { stored, gone: false });
     }
@@ -144,6 +145,7 @@ pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<D
             return Err(Status::forbidden(&call.kind.group_resource, &call.name, why));
         }
         let object = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+        admission::node_restriction::write(call, Part::Whole, Some(&object), None)?;
         admission::validate(call, &Review { part: Part::Whole, old: Some(&object), new: None }).await?;
         if let Some(deleted) = attempt(call, &old, options).await? {
             return Ok(deleted);

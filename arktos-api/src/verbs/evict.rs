@@ -7,6 +7,7 @@ use arktos_store::{Change, Commit, CommitError, Expect, Stored, Within};
 
 use super::delete;
 use super::subresource::done;
+use crate::admission::node_restriction;
 use crate::call::{Call, commit_fault};
 
 /// How often the budget is read again when somebody else has written it meanwhile.
@@ -26,6 +27,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
     let (mut options, dry) = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
     let stored = call.found().await?;
     let pod = stored.object.decode(None).map_err(Status::internal)?;
+    node_restriction::act(call, "eviction", &pod)?;
     let mut write = call.options.clone();
     write.dry_run |= dry;
     let one = Call {

@@ -89,6 +89,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
             Source::Made(make) => make(&decoded(call, call.found().await?).await?)?,
             Source::Applied(make) => make(Some(&decoded(call, call.found().await?).await?))?,
         };
+        admission::node_restriction::write_elsewhere(call, part, Some(&body)).await?;
         let stored = delegate.writes.update(&key, subresource, body).await?;
         return Ok(Changed { stored, created: false });
     }

@@ -6,6 +6,7 @@ use arktos_store::{Change, Commit, CommitError, Expect, Write};
 use serde_json::{Value, json};
 
 use super::modify;
+use crate::admission::node_restriction;
 use crate::call::{Call, commit_fault};
 
 /// The annotation by which a scheduler says under which claim it binds: `resource manager/claim`.
@@ -107,6 +108,7 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     for _ in 0..16 {
         let old = call.found().await?;
         let mut pod = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+        node_restriction::act(call, "binding", &pod)?;
         bindable(call, &pod, &binding)?;
         bound(&mut pod, &binding, &node, &call.state.config.clock.now().to_string());
         let mut commit = Commit { ..Commit::default() };

@@ -15,6 +15,7 @@ mod forced;
 mod in_process;
 mod lists;
 mod media;
+mod nodes;
 mod observed;
 mod tenants;
 mod validations;
