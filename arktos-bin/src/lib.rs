@@ -11,6 +11,7 @@
 //! | where do time and randomness come from | [`edge`] |
 //! | clients of an API elsewhere (feature `client`) | `net::remote` |
 //! | sockets, TLS, certificates (feature `net`) | `net` |
+//! | encryption at rest (feature `net`) | `encryption` |
 //! | the command line (feature `net`) | `cli` |
 
 #![deny(missing_docs)]
@@ -18,6 +19,8 @@
 #[cfg(feature = "net")]
 pub mod cli;
 pub mod edge;
+#[cfg(feature = "net")]
+pub mod encryption;
 pub mod hollow;
 pub mod metrics;
 #[cfg(feature = "client")]

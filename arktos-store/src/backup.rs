@@ -81,7 +81,7 @@ impl Engine {
     /// # Errors
     /// Those of `out`; and that the state cannot be made durable, since the disk is full or has failed.
     pub fn backup(&self, out: &mut dyn Write, progress: &mut dyn FnMut(Progress)) -> io::Result<Backup> {
-        let state = self.snapshot();
+        let state = self.kept();
         wait(self.flush()).map_err(io::Error::other)?;
         write(&state, self.now(), out, progress)
     }

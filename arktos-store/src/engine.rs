@@ -1,5 +1,6 @@
 //! The engine: commit, snapshot, watch.
 
+mod at_rest;
 mod cursor;
 mod history;
 #[cfg(all(test, shuttle))]
@@ -25,6 +26,7 @@ use std::time::Duration;
 use arktos_core::{GroupResource, Revision, Timestamp};
 use futures::future::BoxFuture;
 
+pub(crate) use self::at_rest::AtRest;
 pub(crate) use self::history::HistoryLimit;
 use self::keep::Keep;
 use self::local::Local;
@@ -33,6 +35,7 @@ use self::state::State;
 use self::view::View;
 use crate::clock::Clock;
 use crate::commit::{Commit, CommitError, Committed};
+use crate::encryption::Encryption;
 use crate::select::{Selection, WatchError};
 use crate::storage::{Journal, OpenError, Restore, Storage};
 
@@ -63,6 +66,8 @@ pub struct EngineConfig {
     pub feed_timeout: Duration,
     /// Where the revisions of a store in memory begin: whoever stands before it must list anew. Zero.
     pub origin: Revision,
+    /// How objects are kept at rest. Plain.
+    pub encryption: Encryption,
     /// Is told of every commit. Nobody.
     pub observer: Option<CommitObserver>,
 }
@@ -95,6 +100,7 @@ impl Default for EngineConfig {
             maintenance_interval: Duration::from_secs(1),
             feed_timeout: Duration::from_secs(10),
             origin: Revision::ZERO,
+            encryption: Encryption::Plain,
             observer: None,
         }
     }
@@ -115,6 +121,7 @@ struct Inner {
     view: Arc<View>,
     clock: Arc<dyn Clock>,
     config: EngineConfig,
+    at_rest: Arc<AtRest>,
     writer: Writer,
 }
 
@@ -142,7 +149,8 @@ impl Engine {
         let view = Arc::new(View::new(state.clone()));
         let sequencer = Sequencer::new(state, config.limits(false));
         let local = Local::memory(view.clone(), clock.clone(), sequencer);
-        Self(Arc::new(Inner { view, clock, config, writer: Writer::Local { local, keep: None } }))
+        let at_rest = Arc::new(AtRest::new(Encryption::Plain)); // nothing rests anywhere
+        Self(Arc::new(Inner { view, clock, config, at_rest, writer: Writer::Local { local, keep: None } }))
     }
 
     /// An engine over a journal, with everything that is in it. Blocks while it loads. It has a thread of its own that
@@ -153,8 +161,10 @@ impl Engine {
     /// [`OpenError`], which says what to do.
     pub fn open(mut journal: Box<dyn Journal>, config: EngineConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let limits = config.limits(true);
-        let mut restore = Restore(Restoring::new(limits.history));
+        let at_rest = Arc::new(AtRest::new(config.encryption.clone()));
+        let mut restore = Restore(Restoring::new(limits.history).shown_by(at_rest.clone()));
         journal.load(&mut restore)?;
+        at_rest::refused(restore.0.refused())?;
         let (mut sequencer, resumed) = restore.0.into_sequencer(limits);
         if let Some(resumed) = resumed {
             sequencer.stage_resumption(resumed, clock.now());
@@ -166,8 +176,9 @@ impl Engine {
         }
         let view = Arc::new(View::new(sealed.state));
         let keep = journal.keeper().map(Keep::start).transpose()?;
+        let journal = (journal, at_rest.clone());
         let local = Local::journaled(view.clone(), clock.clone(), sequencer, journal, config.waiting_bytes)?;
-        Ok(Self(Arc::new(Inner { view, clock, config, writer: Writer::Local { local, keep } })))
+        Ok(Self(Arc::new(Inner { view, clock, config, at_rest, writer: Writer::Local { local, keep } })))
     }
 
     /// An engine over a store that other processes share. The future keeps it up to date: the owner runs it; it ends
@@ -181,13 +192,16 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, BoxFuture<'static, ()>), OpenError> {
         let limits = config.limits(false);
-        let mut restore = Restore(Restoring::new(limits.history));
+        let at_rest = Arc::new(AtRest::new(config.encryption.clone()));
+        let mut restore = Restore(Restoring::new(limits.history).shown_by(at_rest.clone()));
         storage.load(&mut restore).await?;
+        at_rest::refused(restore.0.refused())?;
         let view = Arc::new(View::new(restore.0.into_state()));
-        let publisher = Publisher::new(view.clone(), limits.history);
+        let publisher = Publisher::new(view.clone(), limits.history, at_rest.clone());
         let (feeding, feed) = (storage.clone(), publisher.clone());
         let driver = Box::pin(async move { feeding.feed(feed).await });
-        Ok((Self(Arc::new(Inner { view, clock, config, writer: Writer::Shared { storage, publisher } })), driver))
+        let writer = Writer::Shared { storage, publisher };
+        Ok((Self(Arc::new(Inner { view, clock, config, at_rest, writer })), driver))
     }
 
     /// Applies a commit, and answers when its outcome is durable (or, relaxed, decided). Whoever is answered finds the
@@ -207,7 +221,9 @@ impl Engine {
         match &self.0.writer {
             Writer::Local { local, .. } => local.commit(&commit).await,
             Writer::Shared { storage, .. } => {
-                let outcome = storage.commit(commit).await;
+                let at_rest = &self.0.at_rest;
+                let outcome = storage.commit(at_rest.hide_commit(commit)?).await;
+                let outcome = outcome.map_err(|error| at_rest.show_found(error));
                 match told(&outcome) {
                     // closed meanwhile: the outcome stands all the same
                     Some(seen) => match self.fed(seen).await {
@@ -371,6 +387,39 @@ impl Engine {
         Ok(())
     }
 
+    /// The newest state, its objects as they are to be kept.
+    pub(crate) fn kept(&self) -> Snapshot {
+        self.snapshot().hidden_by(self.0.at_rest.clone())
+    }
+
+    /// Whether an object that was last written at a revision may be kept otherwise than it would be today: with another
+    /// key, or with none. Who writes it as it is changes that.
+    #[must_use]
+    pub fn is_stale(&self, resource: &GroupResource, revision: Revision) -> bool {
+        self.0.at_rest.is_stale(resource, revision)
+    }
+
+    /// Says that the cipher encrypts some resources otherwise from now on. Objects of theirs then count as
+    /// [stale](Self::is_stale); a journal that keeps snapshots takes a new one, so that an older key is not needed any
+    /// more once the history window has passed.
+    ///
+    /// # Errors
+    /// [`CommitError`], as [`commit`](Self::commit): what was under way with the older key may not be durable yet.
+    pub async fn keys_changed(&self, changed: impl Fn(&GroupResource) -> bool) -> Result<(), CommitError> {
+        if let Writer::Local { local, keep } = &self.0.writer {
+            self.0.at_rest.renew();
+            local.flush().await?; // what was encrypted with an older key is now in the pieces before
+            if let Some(keep) = keep {
+                keep.renew();
+            }
+        }
+        let state = self.snapshot();
+        for resource in state.resources().iter().filter(|resource| changed(resource)) {
+            self.0.at_rest.note_stale(resource, state.revision());
+        }
+        self.flush().await
+    }
+
     /// Makes relaxed writes durable, and lets the backend write snapshots and drop what it no longer needs.
     /// [`maintenance`](Self::maintenance) calls it.
     ///
@@ -378,7 +427,7 @@ impl Engine {
     /// [`CommitError`], as [`commit`](Self::commit).
     pub async fn flush(&self) -> Result<(), CommitError> {
         let Writer::Local { local, keep } = &self.0.writer else { return Ok(()) };
-        let state = self.snapshot(); // before the flush: nothing is kept that the log could still lose
+        let state = self.kept(); // before the flush: nothing is kept that the log could still lose
         local.flush().await?;
         if let Some(keep) = keep {
             keep.offer(state);

@@ -67,6 +67,7 @@
 //! | the embedded log | [`log`] |
 //! | backups, and stores made of them | [`backup`] |
 //! | how a backend makes writes durable, and how to write one | [`storage`] |
+//! | how objects are encrypted at rest | [`encryption`] |
 //! | does a backend keep what the engine promises | [`conformance`] |
 //! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
 //! | where a list goes on: tokens that cannot be forged | [`token`] |
@@ -84,6 +85,7 @@ pub mod clock;
 mod codec;
 pub mod commit;
 pub mod conformance;
+pub mod encryption;
 pub mod engine;
 #[cfg(feature = "etcd")]
 pub mod etcd;

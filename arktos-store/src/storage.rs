@@ -108,6 +108,15 @@ pub trait Journal: Send + 'static {
     /// `append` again.
     fn append(&mut self, group: &Group) -> Result<(), AppendError>;
 
+    /// Called between appends when objects are encrypted with another key from now on: a journal that removes what is
+    /// no longer needed piece by piece begins a new piece, so that the key of those before it can go with them.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    fn renew(&mut self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     /// The part of the journal that works beside it, on a thread of its own: snapshots, the removal of what is no
     /// longer needed. Called once, after `load`. None if there is no such work.
     fn keeper(&mut self) -> Option<Box<dyn Keeper>> {
@@ -133,6 +142,16 @@ pub trait Keeper: Send + 'static {
     /// # Errors
     /// [`AppendError`], which is logged; writers are not concerned, and the next call tries again.
     fn keep(&mut self, state: &Snapshot, history: Revision) -> Result<(), AppendError>;
+
+    /// Called before `keep`, and after [`Journal::renew`], when objects are encrypted with another key from now on: a
+    /// keeper that writes states down writes this one, so that the older ones, and the key that they need, can go.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep); it is called again then.
+    fn renew(&mut self, state: &Snapshot) -> Result<(), AppendError> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 /// Why a store does not open.
@@ -181,6 +200,9 @@ pub enum OpenError {
         /// Why.
         source: std::io::Error,
     },
+    /// An object is encrypted, and cannot be decrypted: the words say which, and what to do.
+    #[error("{0}")]
+    Encrypted(String),
     /// A backend's own reason.
     #[error("{0}")]
     Other(String),

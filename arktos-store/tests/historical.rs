@@ -129,13 +129,13 @@ async fn a_watch_that_is_open_while_the_copy_is_made_anew_ends_and_says_so() {
     let mut parked = engine.watch(all(0), Revision(10)).expect("watches");
     let mut of_nothing = engine.watch(all(1), Revision(10)).expect("watches");
     assert!(parked.next().now_or_never().is_none() && of_nothing.next().now_or_never().is_none());
-    publisher.reset(|restore| restore.revision(Revision(60)));
+    publisher.reset(|restore| restore.revision(Revision(60))).expect("resets");
     for cursor in [&mut parked, &mut of_nothing] {
         assert_eq!(cursor.bookmark_now(), Revision(10), "a bookmark passes over what was forgotten");
     }
     let mut late = played::group(61, 4);
     late.records[0].key = key(1, 4);
-    publisher.publish(&late);
+    publisher.publish(&late).expect("publishes");
     for cursor in [&mut parked, &mut of_nothing] {
         let ended = cursor.try_next();
         let expected = WatchError::Compacted { wanted: Revision(10), oldest: Revision(60) };
@@ -183,7 +183,7 @@ async fn no_deletion_is_lost_and_the_copy_equals_the_store_however_the_feed_is_c
             groups.push(group);
             // the feed is cut, and begins again a little before the cut
             let again = usize::try_from(random.next() % 4).expect("small").min(groups.len() - 1);
-            groups[groups.len() - 1 - again..].iter().for_each(|group| publisher.publish(group));
+            groups[groups.len() - 1 - again..].iter().for_each(|group| publisher.publish(group).expect("publishes"));
             if random.next().is_multiple_of(3) {
                 for delivery in told(&mut cursor) {
                     let stored = delivery.stored().expect("an object").clone();
@@ -277,7 +277,7 @@ async fn progress_neither_overtakes_events_nor_goes_back() {
     let mut reading = engine.watch(all(0), Revision(10)).expect("watches");
     let mut parked = engine.watch(all(0), Revision(10)).expect("watches");
     assert!(parked.next().now_or_never().is_none());
-    publisher.publish(&played::group(15, 2));
+    publisher.publish(&played::group(15, 2)).expect("publishes");
     publisher.progress(Revision(30));
     for cursor in [&mut reading, &mut parked] {
         assert!(cursor.bookmark_now() < Revision(15), "an event that is not delivered lies before it");
@@ -286,7 +286,7 @@ async fn progress_neither_overtakes_events_nor_goes_back() {
     }
     // a member that was cut off tells what is old
     publisher.progress(Revision(12));
-    publisher.publish(&played::group(14, 3));
+    publisher.publish(&played::group(14, 3)).expect("publishes");
     assert_eq!((publisher.revision(), engine.snapshot().revision()), (Revision(30), Revision(30)));
     for cursor in [&mut reading, &mut parked] {
         assert_eq!((told(cursor), cursor.bookmark_now()), (vec![], Revision(30)));

@@ -31,7 +31,7 @@ async fn a_writer_is_answered_when_it_can_read_what_it_wrote() {
     let mut latest = Box::pin(engine.latest());
     assert!(answer.as_mut().now_or_never().is_none());
     assert!(latest.as_mut().now_or_never().is_none());
-    publisher.publish(&group(20, 2));
+    publisher.publish(&group(20, 2)).expect("publishes");
     assert_eq!(answer.await.expect("commits").revision, Revision(20));
     assert_eq!(latest.await.expect("reads").get(&key(0, 2)).map(|stored| stored.revision), Some(Revision(20)));
     assert_eq!(engine.counter("ips"), 3);
@@ -41,15 +41,15 @@ async fn a_writer_is_answered_when_it_can_read_what_it_wrote() {
 async fn a_feed_that_overlaps_tells_nothing_twice_and_progress_moves_bookmarks() {
     let (engine, publisher) = open().await;
     let mut cursor = engine.watch(everything(), Revision(10)).expect("watches");
-    publisher.publish(&group(12, 2));
-    publisher.publish(&group(12, 2));
-    publisher.publish(&group(15, 3));
+    publisher.publish(&group(12, 2)).expect("publishes");
+    publisher.publish(&group(12, 2)).expect("publishes");
+    publisher.publish(&group(15, 3)).expect("publishes");
     assert_eq!(cursor.next().await.expect("delivers").revision(), Revision(12));
     assert_eq!(cursor.next().await.expect("delivers").revision(), Revision(15));
     assert_eq!(cursor.try_next().expect("waits"), None);
     let newer = Group { counters: vec![("ips".into(), 7)], ..group(20, 2) };
-    publisher.publish(&newer);
-    publisher.publish(&group(15, 3));
+    publisher.publish(&newer).expect("publishes");
+    publisher.publish(&group(15, 3)).expect("publishes");
     assert_eq!(engine.counter("ips"), 7, "what comes a second time counts nothing back");
     assert_eq!(cursor.next().await.expect("delivers").revision(), Revision(20));
     publisher.progress(Revision(100));
@@ -64,18 +64,19 @@ async fn after_a_reset_every_cursor_lists_anew() {
     let mut waiting = Box::pin(parked.next());
     assert!(waiting.as_mut().now_or_never().is_none());
     let mut reading = engine.watch(everything(), Revision(10)).expect("watches");
-    publisher.publish(&group(12, 2));
-    publisher.reset(|restore| {
+    publisher.publish(&group(12, 2)).expect("publishes");
+    let reset = publisher.reset(|restore| {
         let stored = Stored { path: path(3), revision: Revision(50), object: object(3, &(3, 3)) };
         restore.object(&resource(0), stored, None);
         restore.revision(Revision(60));
     });
+    reset.expect("resets");
     assert!(matches!(waiting.await, Err(WatchError::Compacted { .. })));
     assert!(matches!(reading.next().await, Err(WatchError::Compacted { .. })));
     let snapshot = engine.snapshot();
     assert_eq!(snapshot.revision(), Revision(60));
     assert_eq!(snapshot.range(&resource(0), &Within::Everywhere, None).count(), 1);
     let mut anew = engine.watch(everything(), Revision(60)).expect("watches");
-    publisher.publish(&group(61, 4));
+    publisher.publish(&group(61, 4)).expect("publishes");
     assert_eq!(anew.next().await.expect("delivers").revision(), Revision(61));
 }

@@ -193,8 +193,8 @@ async fn write(
         allocation.apply(&mut new);
         let encoded = call.encode(&new).await?;
         let gone = is_finished(&new, &key.resource);
-        if encoded == old.object && !gone {
-            return Ok(Some(old.clone()));
+        if encoded == old.object && !gone && !call.state.config.engine.is_stale(&key.resource, old.revision) {
+            return Ok(Some(old.clone())); // unless it is kept with an older key: then it is written all the same
         }
         if new.notes.remove(SHARED).is_some() {
             continue; // from here on the object is the tenant's own

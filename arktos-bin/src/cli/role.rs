@@ -85,6 +85,7 @@ impl RoleArgs {
         };
         let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
         token_keys::follow(&key_file, keys, options.clock.clone(), &tasks);
+        self.storing.follow_keys(&options.store, &options.clock, &tasks);
         Ok(Opened { server, options, tasks })
     }
 }

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arktos_store::encryption::{self, Encryption};
 use arktos_store::log::{Directory, Disk, Dumped, DumpedEntry, FileState, Inspection, LogJournal, LogOptions, Salvage};
 use arktos_store::{Engine, EngineConfig};
 use clap::{Args, Subcommand};
@@ -160,7 +161,9 @@ async fn repair(name: &str, directory: &Path, accept_loss: bool) -> Result<(), S
         return Ok(());
     }
     let journal = LogJournal::open(directory, LogOptions::default()).map_err(|error| error.to_string())?;
-    let engine = Engine::open(Box::new(journal), EngineConfig::default(), Arc::new(SystemClock::new()));
+    let mut config = EngineConfig::default();
+    config.encryption = Encryption::AsFound; // what is encrypted is no matter here
+    let engine = Engine::open(Box::new(journal), config, Arc::new(SystemClock::new()));
     engine.map_err(|error| error.to_string())?.close().await;
     println!("{name}: the unfinished write was removed; nothing that was acknowledged is lost");
     Ok(())
@@ -246,6 +249,13 @@ fn line(store: &str, dumped: Dumped<'_>) -> Value {
         line["time"] = Value::from(time.to_micro_string());
     }
     let more = match dumped.entry {
+        DumpedEntry::Put { key, stored, expires } if encryption::key_of(&stored.object).is_some() => json!({
+            "put": key.resource.as_str(),
+            "path": key.path.as_str(),
+            "revision": stored.revision.0,
+            "expires": expires.map(|time| time.to_micro_string()),
+            "encrypted": encryption::key_of(&stored.object),
+        }),
         DumpedEntry::Put { key, stored, expires } => json!({
             "put": key.resource.as_str(),
             "path": key.path.as_str(),

@@ -1,10 +1,13 @@
 //! The flags that say what keeps a role's objects. Those that kube-apiserver has keep their names and meaning.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_store::{Clock, Tasks};
 use clap::Args;
 
+use super::encryption;
 use super::serving::duration;
 use crate::roles::store::{EtcdAccess, StoreArgs, StoreKind};
 
@@ -25,6 +28,10 @@ pub struct StoringArgs {
     /// Copy every full piece of the log to DIR/ROLE, to go back to any moment since a backup (--store log)
     #[arg(long, value_name = "DIR")]
     pub archive_dir: Option<PathBuf>,
+    /// Which resources are encrypted at rest, and with which keys: an EncryptionConfiguration, with providers aesgcm and
+    /// identity. The file is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
     /// What all keys in etcd begin with; the role's name follows. Regions that share a cluster need one each
     #[arg(long, value_name = "PREFIX", default_value = "/arktos", value_parser = prefix)]
     pub etcd_prefix: String,
@@ -67,7 +74,15 @@ impl StoringArgs {
             history_window: self.history_window,
             archive_dir: self.archive_dir.clone(),
             etcd,
+            encryption: self.encryption_provider_config.as_deref().map(encryption::open).transpose()?,
         })
+    }
+
+    /// Follows the file of keys, where there is one, for stores that were opened with these options.
+    pub fn follow_keys(&self, options: &StoreArgs, clock: &Arc<dyn Clock>, tasks: &Tasks) {
+        if let (Some(path), Some(keys)) = (&self.encryption_provider_config, &options.encryption) {
+            encryption::follow(path, keys.clone(), clock.clone(), tasks);
+        }
     }
 
     fn access(&self) -> Result<EtcdAccess, String> {

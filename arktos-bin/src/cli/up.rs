@@ -87,8 +87,9 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
         random: Arc::new(SystemRandom),
         spawn: Arc::new(|future| drop(tokio::spawn(future))),
     };
-    let clock = options.clock.clone();
+    let (clock, store) = (options.clock.clone(), options.store.clone());
     let region = Region::start(options).await.map_err(|error| error.to_string())?;
+    args.storing.follow_keys(&store, &clock, region.tasks());
     token_keys::follow(&key_file, keys, clock, region.tasks());
     Ok(region)
 }

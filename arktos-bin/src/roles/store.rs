@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "net")]
+use arktos_store::encryption::Encryption;
 use arktos_store::engine::EngineConfig;
 use arktos_store::log::{Directory, LogJournal, LogOptions};
 use arktos_store::{Clock, Engine, Tasks};
@@ -73,6 +75,9 @@ pub struct StoreArgs {
     pub archive_dir: Option<PathBuf>,
     /// How an etcd cluster is spoken to.
     pub etcd: EtcdAccess,
+    /// With which keys objects are encrypted at rest; none are when absent.
+    #[cfg(feature = "net")]
+    pub encryption: Option<Arc<crate::encryption::Keys>>,
 }
 
 /// How an etcd cluster is spoken to. Certificates and keys are PEM.
@@ -117,6 +122,8 @@ impl Default for StoreArgs {
             history_window: Duration::from_secs(300),
             etcd: EtcdAccess::default(),
             archive_dir: None,
+            #[cfg(feature = "net")]
+            encryption: None,
         }
     }
 }
@@ -152,6 +159,10 @@ pub async fn open(
     let mut config = EngineConfig::default();
     config.history_window = args.history_window;
     config.observer = Some(metrics.commits(role));
+    #[cfg(feature = "net")]
+    if let Some(keys) = &args.encryption {
+        config.encryption = Encryption::By(keys.clone());
+    }
     let engine = match &args.kind {
         StoreKind::Memory => Engine::memory_with(config, clock.clone()),
         StoreKind::Log => {
@@ -169,6 +180,10 @@ pub async fn open(
         StoreKind::Etcd(urls) => open_etcd(urls, &args.etcd, role, config, clock, tasks).await?,
     };
     metrics.store(role, &engine);
+    #[cfg(feature = "net")]
+    if let Some(keys) = &args.encryption {
+        tasks.add(format!("{role} keys"), keys.clone().follow(engine.clone()));
+    }
     let maintained = engine.clone();
     tasks.add(format!("{role} store"), async move { maintained.maintenance().await });
     Ok(engine)

@@ -10,6 +10,7 @@ use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revisio
 use shuttle::future::block_on;
 use shuttle::thread;
 
+use super::at_rest::AtRest;
 use super::cursor::Cursor;
 use super::history::HistoryLimit;
 use super::shared::Publisher;
@@ -18,6 +19,7 @@ use super::view::View;
 use super::{Engine, EngineConfig};
 use crate::clock::ManualClock;
 use crate::commit::{Change, Commit, CommitError, Expect};
+use crate::encryption::Encryption;
 use crate::select::{Field, FieldTest, Selection, WatchError, Within};
 use crate::storage::{AppendError, Group, Journal, OpenError, Record, Restore};
 
@@ -192,7 +194,7 @@ fn a_watch_never_passes_over_what_a_store_that_was_taken_in_anew_has_forgotten()
     try_all(move || {
         let view = Arc::new(View::new(State::default()));
         let limit = HistoryLimit { window: Duration::from_secs(300), bytes: usize::MAX };
-        let publisher = Publisher::new(view.clone(), limit);
+        let publisher = Publisher::new(view.clone(), limit, Arc::new(AtRest::new(Encryption::Plain)));
         let unwritten = Selection::all(GroupResource::core("others"), Within::Everywhere);
         let readers = [everything(), only("a"), unwritten].map(|selection| {
             let mut cursor = Cursor::open(&view, selection, Revision::ZERO).expect("watches");
@@ -206,9 +208,9 @@ fn a_watch_never_passes_over_what_a_store_that_was_taken_in_anew_has_forgotten()
                 }
             })
         });
-        publisher.publish(&group(11));
-        publisher.reset(|restore| restore.revision(Revision(60)));
-        publisher.publish(&group(61));
+        publisher.publish(&group(11)).expect("publishes");
+        publisher.reset(|restore| restore.revision(Revision(60))).expect("resets");
+        publisher.publish(&group(61)).expect("publishes");
         for reader in readers {
             let ended = reader.join().expect("reads");
             assert!(matches!(ended, WatchError::Compacted { oldest: Revision(60), .. }), "{ended:?}");
@@ -221,7 +223,7 @@ fn a_watch_never_passes_over_what_was_dropped_before_it_looked() {
     try_all(|| {
         let view = Arc::new(View::new(State::default()));
         let limit = HistoryLimit { window: Duration::from_secs(1), bytes: usize::MAX };
-        let publisher = Publisher::new(view.clone(), limit);
+        let publisher = Publisher::new(view.clone(), limit, Arc::new(AtRest::new(Encryption::Plain)));
         let mut cursor = Cursor::open(&view, only("a"), Revision::ZERO).expect("watches");
         let reader = thread::spawn(move || {
             let told = block_on(cursor.next());
@@ -231,7 +233,7 @@ fn a_watch_never_passes_over_what_was_dropped_before_it_looked() {
         let compaction =
             thread::spawn(move || compacting.compact(Timestamp::from_micros(0).later(Duration::from_secs(3600))));
         let record = Record { revision: Revision(11), key: key("a"), change: Change::put(object("a")) };
-        publisher.publish(&Group { records: vec![record], ..Group::default() });
+        publisher.publish(&Group { records: vec![record], ..Group::default() }).expect("publishes");
         compaction.join().expect("compacts");
         match reader.join().expect("reads") {
             (Ok(revision), bookmark) => assert_eq!((revision, bookmark), (Revision(11), Revision(11))),

@@ -1,5 +1,8 @@
 //! The thread on which a journal's keeper works.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crossbeam::channel::{Sender, bounded};
 use tokio::sync::watch;
 
@@ -13,6 +16,8 @@ pub(crate) struct Keep {
     /// Where the next state to keep is left; dropped to end the thread. At most one waits: the next will be newer.
     offers: Mutex<Option<Sender<Snapshot>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The next state is to be written anew whatever is there. Written by whoever changes keys, and by the thread.
+    renew: Arc<AtomicBool>,
     /// Becomes true when the thread has ended.
     ended: watch::Receiver<bool>,
 }
@@ -21,10 +26,16 @@ impl Keep {
     pub(crate) fn start(mut keeper: Box<dyn Keeper>) -> Result<Self, OpenError> {
         let (offers, offered) = bounded::<Snapshot>(1);
         let (end, ended) = watch::channel(false);
+        let renew = Arc::new(AtomicBool::new(false));
+        let due = renew.clone();
         let run = move || {
             for snapshot in offered {
                 let history = snapshot.history_begins();
-                if let Err(error) = keeper.keep(&snapshot, history) {
+                let renewed = match due.swap(false, Ordering::AcqRel) {
+                    true => keeper.renew(&snapshot).inspect_err(|_| due.store(true, Ordering::Release)),
+                    false => Ok(()),
+                };
+                for error in [renewed, keeper.keep(&snapshot, history)].into_iter().filter_map(Result::err) {
                     tracing::warn!(%error, "the store's housekeeping failed and will be tried again");
                 }
             }
@@ -32,7 +43,12 @@ impl Keep {
         };
         let thread = thread::Builder::new().name("arktos-keeper".to_owned()).spawn(run);
         let thread = thread.map_err(|source| OpenError::Io { place: "the keeper thread".to_owned(), source })?;
-        Ok(Self { offers: Mutex::new(Some(offers)), thread: Mutex::new(Some(thread)), ended })
+        Ok(Self { offers: Mutex::new(Some(offers)), thread: Mutex::new(Some(thread)), renew, ended })
+    }
+
+    /// Lets the next state be written anew.
+    pub(crate) fn renew(&self) {
+        self.renew.store(true, Ordering::Release);
     }
 
     /// Leaves a state for the keeper, unless it still has one.

@@ -11,6 +11,7 @@ use arktos_core::Timestamp;
 use crossbeam::utils::CachePadded;
 use tokio::sync::{oneshot, watch};
 
+use super::at_rest::AtRest;
 use super::lookout::Lookout;
 use super::sequencer::{Sealed, Sequencer};
 use super::sync::thread::{self, JoinHandle};
@@ -90,12 +91,12 @@ impl Local {
         view: Arc<View>,
         clock: Arc<dyn Clock>,
         sequencer: Sequencer,
-        journal: Box<dyn Journal>,
+        (journal, at_rest): (Box<dyn Journal>, Arc<AtRest>),
         waiting_bytes_max: usize,
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::new(view, sequencer, true));
         let (end, ended) = watch::channel(false);
-        let mut committer = Committer { shared: shared.clone(), journal, lookout: Lookout::default() };
+        let mut committer = Committer { shared: shared.clone(), journal, at_rest, lookout: Lookout::default() };
         let thread = thread::Builder::new()
             .name("arktos-committer".to_owned())
             .spawn(move || {
@@ -268,6 +269,7 @@ impl Shared {
 struct Committer {
     shared: Arc<Shared>,
     journal: Box<dyn Journal>,
+    at_rest: Arc<AtRest>,
     lookout: Lookout,
 }
 
@@ -287,9 +289,15 @@ impl Committer {
     }
 
     fn append(&mut self, sealed: &Sealed) -> Result<(), AppendError> {
+        if self.at_rest.is_renewed() {
+            self.journal.renew().inspect_err(|_| self.at_rest.renew())?;
+        }
         match sealed.group.is_empty() && !sealed.group.sync {
             true => Ok(()),
-            false => self.journal.append(&sealed.group),
+            false => {
+                let group = self.at_rest.hide_group(&sealed.group).map_err(AppendError::Failed)?;
+                self.journal.append(&group)
+            }
         }
     }
 

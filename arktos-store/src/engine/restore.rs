@@ -1,10 +1,12 @@
 //! The state as it was, put together from what a backend gives back.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Revision, Timestamp};
 
+use super::at_rest::AtRest;
 use super::history::HistoryLimit;
 use super::sequencer::{Limits, Sequencer};
 use super::snapshot::Snapshot;
@@ -17,16 +19,38 @@ pub(crate) struct Restoring {
     state: State,
     limit: HistoryLimit,
     closed: bool,
+    /// Decrypts what comes back. None where it stays as it was kept.
+    at_rest: Option<Arc<AtRest>>,
+    /// Why something could not be decrypted.
+    refused: Option<String>,
 }
 
 #[cfg_attr(not(feature = "log"), expect(dead_code, reason = "a part of it is for logs and backups alone"))]
 impl Restoring {
     pub(crate) fn new(limit: HistoryLimit) -> Self {
-        Self { state: State::default(), limit, closed: false }
+        Self { state: State::default(), limit, closed: false, at_rest: None, refused: None }
+    }
+
+    /// Decrypts what comes back.
+    pub(crate) fn shown_by(self, at_rest: Arc<AtRest>) -> Self {
+        Self { at_rest: Some(at_rest), ..self }
+    }
+
+    /// Why the state is not whole, if it is not: the first object that could not be decrypted.
+    pub(crate) fn refused(&mut self) -> Option<String> {
+        self.refused.take()
     }
 
     pub(crate) fn object(&mut self, resource: &GroupResource, stored: Stored, expires: Option<Timestamp>) {
-        self.state.restore(resource, stored, expires);
+        let shown = match &self.at_rest {
+            Some(at_rest) => at_rest.show(resource, &stored.path, stored.revision, &stored.object),
+            None => Ok(None),
+        };
+        match shown {
+            Ok(None) => self.state.restore(resource, stored, expires),
+            Ok(Some(object)) => self.state.restore(resource, Stored { object, ..stored }, expires),
+            Err(why) => drop(self.refused.get_or_insert(why)),
+        }
     }
 
     pub(crate) fn last_event(&mut self, resource: &GroupResource, revision: Revision) {
@@ -60,8 +84,17 @@ impl Restoring {
         if let Some(resumed) = group.resumed {
             self.state.jump(resumed);
         }
-        for record in &group.records {
-            self.state.write(record.revision, group.time, &record.key, &record.change, self.limit);
+        let shown = match &self.at_rest {
+            Some(at_rest) => at_rest.show_group(group),
+            None => Ok(Cow::Borrowed(group)),
+        };
+        match shown {
+            Ok(group) => {
+                for record in &group.records {
+                    self.state.write(record.revision, group.time, &record.key, &record.change, self.limit);
+                }
+            }
+            Err(why) => drop(self.refused.get_or_insert(why)),
         }
         for (counter, value) in &group.counters {
             self.state.set_counter(counter, *value);

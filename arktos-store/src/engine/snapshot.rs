@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
 
+use super::at_rest::AtRest;
 use super::objects::{Objects, Range};
 use super::state::State;
 use super::sync::Mutex;
@@ -16,6 +17,8 @@ use crate::select::{Stored, Within};
 pub struct Snapshot {
     state: Arc<State>,
     past: Option<Arc<Past>>,
+    /// Objects are shown as they are to be kept.
+    hidden: Option<Arc<AtRest>>,
 }
 
 /// The state at a past revision, made from a newer one by undoing the events in between, resource by resource, when
@@ -29,11 +32,16 @@ pub(crate) struct Past {
 
 impl Snapshot {
     pub(crate) fn newest(state: Arc<State>) -> Self {
-        Self { state, past: None }
+        Self { state, past: None, hidden: None }
     }
 
     pub(crate) fn past(past: Arc<Past>) -> Self {
-        Self { state: past.newer.clone(), past: Some(past) }
+        Self { state: past.newer.clone(), past: Some(past), hidden: None }
+    }
+
+    /// The same, with objects as they are to be kept.
+    pub(crate) fn hidden_by(self, at_rest: Arc<AtRest>) -> Self {
+        Self { hidden: Some(at_rest).filter(|at_rest| at_rest.encrypts()), ..self }
     }
 
     /// The revision of the state.
@@ -45,9 +53,13 @@ impl Snapshot {
     /// One object.
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<Stored> {
-        match &self.past {
+        let found = match &self.past {
             None => self.state.get(key).cloned(),
             Some(past) => past.objects(&key.resource).get(&key.path).cloned(),
+        };
+        match &self.hidden {
+            None => found,
+            Some(at_rest) => at_rest.hide_stored(&key.resource, found?),
         }
     }
 
@@ -60,7 +72,14 @@ impl Snapshot {
         within: &'a Within,
         after: Option<&ObjectPath>,
     ) -> Box<dyn Iterator<Item = Stored> + Send + 'a> {
-        Box::new(Range::new(self.objects(resource), within, after))
+        let range = Range::new(self.objects(resource), within, after);
+        match &self.hidden {
+            None => Box::new(range),
+            Some(at_rest) => {
+                let resource = resource.clone();
+                Box::new(range.filter_map(move |stored| at_rest.hide_stored(&resource, stored)))
+            }
+        }
     }
 
     /// Shows the objects of a resource within a range of paths, in order, after a path where one is given, until it is
@@ -70,9 +89,12 @@ impl Snapshot {
         resource: &GroupResource,
         within: &Within,
         after: Option<&ObjectPath>,
-        visit: impl FnMut(&Stored) -> ControlFlow<()>,
+        mut visit: impl FnMut(&Stored) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.objects(resource).walk(within, after, visit)
+        match &self.hidden {
+            None => self.objects(resource).walk(within, after, visit),
+            Some(_) => self.range(resource, within, after).try_for_each(|stored| visit(&stored)),
+        }
     }
 
     /// The number of objects of a resource within a range of paths. For everything it costs nothing; for less, a walk

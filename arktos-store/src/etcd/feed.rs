@@ -78,14 +78,16 @@ impl Etcd {
             match ended {
                 Ended::Failed(why) => tracing::warn!(why, "the watch of etcd has ended, and is opened anew"),
                 Ended::Missed => match self.load_newest().await {
-                    Ok(loaded) => {
-                        tracing::warn!(
-                            "some of what was written was missed, and is not to be had: every watch begins anew"
-                        );
-                        self.known.lock().take_in(&loaded);
-                        publisher.reset(|restore| loaded.fill(restore));
-                        continue;
-                    }
+                    Ok(loaded) => match publisher.reset(|restore| loaded.clone().fill(restore)) {
+                        Ok(()) => {
+                            tracing::warn!(
+                                "some of what was written was missed, and is not to be had: every watch begins anew"
+                            );
+                            self.known.lock().take_in(&loaded);
+                            continue;
+                        }
+                        Err(error) => tracing::error!(%error, "etcd was not read"),
+                    },
                     Err(error) => tracing::warn!(%error, "etcd was not read"),
                 },
             }
@@ -127,12 +129,16 @@ impl Etcd {
             // a message without events says how far etcd is
             let quiet = response.header().map_or(0, etcd_client::ResponseHeader::revision);
             let until = if response.events().is_empty() { quiet } else { batch.until };
+            let shown = match publisher.show(&batch.group) {
+                Ok(shown) => shown,
+                Err(error) => return Ended::Failed(error.to_string()),
+            };
             if !known.follows(batch.transactions) {
                 return Ended::Missed;
             }
             known.note(&batch.group, until);
             drop(known);
-            publisher.publish(&batch.group);
+            publisher.publish_shown(&shown);
             advance(publisher, until);
         }
     }

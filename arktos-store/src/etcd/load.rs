@@ -24,7 +24,7 @@ const HISTORY_MAX: i64 = 100_000;
 const ATTEMPTS: usize = 5;
 
 /// What was read.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Loaded {
     /// The revision of etcd of the state.
     at: i64,

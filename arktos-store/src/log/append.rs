@@ -103,6 +103,12 @@ impl Appender {
         if group.sync { self.sync() } else { Ok(()) }
     }
 
+    /// Begins the next segment now.
+    pub(super) fn renew(&mut self) -> Result<(), AppendError> {
+        self.usable()?;
+        if self.open.is_some() { self.rotate(self.group + 1, 0) } else { Ok(()) }
+    }
+
     /// Says that nothing comes after, and that all is well.
     pub(super) fn finish(&mut self, group: &Group) -> Result<(), AppendError> {
         if self.open.is_none() {

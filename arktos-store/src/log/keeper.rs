@@ -68,6 +68,10 @@ impl LogKeeper {
             }
         })?;
         self.taken_at = appended;
+        if self.snapshots.last().is_some_and(|newest| newest.group == state.group()) {
+            self.snapshots.pop(); // its file was replaced
+            self.checked = 0;
+        }
         self.snapshots.push(Kept { group: state.group(), revision: state.revision(), damaged: false });
         Ok(())
     }
@@ -113,11 +117,23 @@ fn gone(outcome: io::Result<()>) -> io::Result<()> {
     outcome.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-impl Keeper for LogKeeper {
-    fn keep(&mut self, state: &Snapshot, history: Revision) -> Result<(), AppendError> {
-        LogKeeper::keep(self, state, history).map_err(|error| match is_full(&error) {
+impl LogKeeper {
+    fn told(&self, outcome: io::Result<()>) -> Result<(), AppendError> {
+        outcome.map_err(|error| match is_full(&error) {
             true => AppendError::Full { place: self.disk.place() },
             false => AppendError::Failed(format!("{}: {error}", self.disk.place())),
         })
+    }
+}
+
+impl Keeper for LogKeeper {
+    fn keep(&mut self, state: &Snapshot, history: Revision) -> Result<(), AppendError> {
+        let kept = LogKeeper::keep(self, state, history);
+        self.told(kept)
+    }
+
+    fn renew(&mut self, state: &Snapshot) -> Result<(), AppendError> {
+        let written = self.write(state, self.progress.bytes.load(Ordering::Relaxed));
+        self.told(written)
     }
 }

@@ -156,6 +156,10 @@ impl Journal for LogJournal {
         Ok(())
     }
 
+    fn renew(&mut self) -> Result<(), AppendError> {
+        self.appender.as_mut().map_or(Ok(()), Appender::renew)
+    }
+
     fn keeper(&mut self) -> Option<Box<dyn Keeper>> {
         let progress = self.appender.as_ref()?.progress().clone();
         let (disk, options, snapshots) = (self.disk.clone(), self.options.clone(), self.snapshots());

@@ -44,6 +44,11 @@ impl EtcdServer {
         self.0.urls()[0].clone()
     }
 
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &std::path::Path {
+        self.0.directory.path()
+    }
+
     /// Kills the server and starts it again over the same data.
     pub fn restart(&mut self) {
         self.kill();
