@@ -152,9 +152,10 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 19] = [
+    pub const DEFAULT: [&'static str; 20] = [
         "CertificateApproval",
         "CertificateSigning",
+        "CertificateSubjectRestriction",
         "DefaultIngressClass",
         "DefaultStorageClass",
         "DefaultTolerationSeconds",
@@ -175,11 +176,10 @@ impl AdmissionConfig {
     ];
 
     /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
-    pub const NOT_BUILT: [&'static str; 18] = [
+    pub const NOT_BUILT: [&'static str; 17] = [
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
-        "CertificateSubjectRestriction",
         "ClusterTrustBundleAttest",
         "DenyServiceExternalIPs",
         "EventRateLimit",

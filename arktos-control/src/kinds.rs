@@ -66,6 +66,11 @@ resources! {
     JOBS = "batch", "v1", "jobs", "Job";
     /// `leases.coordination.k8s.io`
     LEASES = "coordination.k8s.io", "v1", "leases", "Lease";
+    /// `certificatesigningrequests.certificates.k8s.io`
+    CERTIFICATE_SIGNING_REQUESTS =
+        "certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest";
+    /// `subjectaccessreviews.authorization.k8s.io`
+    SUBJECT_ACCESS_REVIEWS = "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview";
     /// `endpointslices.discovery.k8s.io`
     ENDPOINT_SLICES = "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice";
     /// `clusterroles.rbac.authorization.k8s.io`

@@ -19,6 +19,7 @@
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
+//! | `csrapproving`, `csrsigning`, `csrcleaner` | [`certificates`] |
 //! | which resource manager has a host of the pool | [`pool`] |
 //! | which of them run | [`options`] |
 //! | which of several processes they run in | [`election`] |
@@ -27,6 +28,7 @@
 #![deny(missing_docs)]
 
 pub mod bound_pods;
+pub mod certificates;
 mod content;
 mod cronjob;
 mod defaults;
@@ -102,6 +104,9 @@ pub fn partition(
             "resourcequota" => quota::start(&mut setup),
             "job" => job::start(&mut setup),
             "ttl-after-finished" => job::start_ttl(&mut setup),
+            "csrapproving" => certificates::start_approving(&mut setup),
+            "csrsigning" => certificates::start_signing(&mut setup),
+            "csrcleaner" => certificates::start_cleaning(&mut setup),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));
@@ -130,6 +135,9 @@ pub fn resource_manager(
         let controller = match name {
             "nodelifecycle" => node::start(&mut setup, partitions.clone()),
             "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Region),
+            "csrapproving" => certificates::start_approving(&mut setup),
+            "csrsigning" => certificates::start_signing(&mut setup),
+            "csrcleaner" => certificates::start_cleaning(&mut setup),
             _ => continue,
         };
         futures.push((name.to_owned(), controller));

@@ -1,7 +1,9 @@
 //! Which controllers run, by the names and the syntax of kube-controller-manager's `--controllers`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::certificates::CertificateSigner;
 use crate::kinds::Kinds;
 
 /// The controllers of a partition, by name. Each is known by upstream's long name (`deployment-controller`) as well.
@@ -24,10 +26,14 @@ pub const PARTITION: &[&str] = &[
     "persistentvolume-protection",
     "resourcequota",
     "garbage-collector",
+    "csrapproving",
+    "csrsigning",
+    "csrcleaner",
 ];
 
 /// The controllers of a resource manager, by name.
-pub const RESOURCE_MANAGER: &[&str] = &["nodelifecycle", "garbage-collector"];
+pub const RESOURCE_MANAGER: &[&str] =
+    &["nodelifecycle", "garbage-collector", "csrapproving", "csrsigning", "csrcleaner"];
 
 /// Other names upstream has, or had, for the same controllers.
 const ALIASES: &[(&str, &str)] = &[
@@ -41,6 +47,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("garbage-collector-controller", "garbage-collector"),
     ("node-lifecycle-controller", "nodelifecycle"),
     ("node-lifecycle", "nodelifecycle"),
+    ("certificatesigningrequest-approving", "csrapproving"),
+    ("certificatesigningrequest-signing", "csrsigning"),
+    ("certificatesigningrequest-cleaner", "csrcleaner"),
 ];
 
 /// What controllers are told by their owner.
@@ -56,6 +65,8 @@ pub struct Options {
     pub root_ca: Option<String>,
     /// The name of the resource manager whose hosts these are: pods that are bound to another's are left alone.
     pub resource_manager: Option<String>,
+    /// Signs certificates. Without it nothing is approved by itself, nor signed.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
     /// How long a host may be silent before it counts as unreachable.
     pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
@@ -81,6 +92,7 @@ impl Options {
             kinds,
             root_ca: None,
             resource_manager: None,
+            signer: None,
             node_monitor_grace_period: Duration::from_secs(40),
             workers: 16,
         }
@@ -97,6 +109,13 @@ impl Options {
     #[must_use]
     pub fn root_ca(mut self, pem: impl Into<String>) -> Self {
         self.root_ca = Some(pem.into());
+        self
+    }
+
+    /// The same options with somebody who signs certificates.
+    #[must_use]
+    pub fn signer(mut self, signer: Option<Arc<dyn CertificateSigner>>) -> Self {
+        self.signer = signer;
         self
     }
 

@@ -1,17 +1,24 @@
-//! Who may approve and who may sign requests for certificates: by the signer that they are for. (CertificateApproval,
-//! CertificateSigning)
+//! Who may approve and who may sign requests for certificates: by the signer that they are for; and what nobody may ask
+//! for. (CertificateApproval, CertificateSigning, CertificateSubjectRestriction)
 
 use arktos_core::{Object, Status};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
 
 use super::Review;
 use crate::call::Call;
+use crate::identity::{COMPONENTS, MASTERS};
 use crate::request::ResourceInfo;
 use crate::verbs::modify::Part;
 
 /// The resource of requests for certificates.
 pub(super) const RESOURCE: &str = "certificatesigningrequests.certificates.k8s.io";
 const GROUP: &str = "certificates.k8s.io";
+/// The signer of clients of the API.
+const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 /// Says of conditions that do not when they were written, and since when they are so: as long as they were before.
 pub(super) fn condition_times(call: &Call<'_>, old: &Object, new: &mut Object) {
@@ -40,8 +47,11 @@ pub(super) fn condition_times(call: &Call<'_>, old: &Object, new: &mut Object) {
 /// # Errors
 /// 403.
 pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
-    let (Some(old), Some(new)) = (review.old, review.new) else { return Ok(()) };
     let plugins = &call.state.config.admission;
+    let (Some(old), Some(new)) = (review.old, review.new) else {
+        let created = review.new.filter(|_| plugins.runs("CertificateSubjectRestriction"));
+        return created.map_or(Ok(()), |request| subject(call, request));
+    };
     match review.part {
         Part::Other("approval") if plugins.runs("CertificateApproval") => signer(call, new, "approve"),
         Part::Status if plugins.runs("CertificateSigning") => {
@@ -50,6 +60,29 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
         }
         _ => Ok(()),
     }
+}
+
+/// A client's certificate may be asked for, but for no group that may do everything.
+fn subject(call: &Call<'_>, request: &Object) -> Result<(), Status> {
+    let signer = request.str_at(&["spec", "signerName"]);
+    if signer != CLIENT_SIGNER {
+        return Ok(());
+    }
+    let groups = organizations(request.str_at(&["spec", "request"])).unwrap_or_default(); // who signs reads it again
+    let Some(group) = groups.into_iter().find(|group| [MASTERS, COMPONENTS].contains(&group.as_str())) else {
+        return Ok(());
+    };
+    let why = format!("use of {signer} signer with {group} group is not allowed");
+    Err(Status::forbidden(&call.kind.group_resource, request.name(), why))
+}
+
+/// The organizations that a request (PEM, in base64) is for; none where it cannot be read.
+fn organizations(request: &str) -> Option<Vec<String>> {
+    let pem = STANDARD.decode(request).ok()?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+    let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
+    let organizations = request.certification_request_info.subject.iter_organization();
+    Some(organizations.filter_map(|value| value.as_str().ok().map(str::to_owned)).collect())
 }
 
 /// Whether who makes a call may do this for the signer of a request, by its name or all of its domain.

@@ -7,6 +7,7 @@ mod accounts;
 mod admissions;
 mod applies;
 mod audits;
+mod certificates;
 mod components;
 mod conformance;
 mod conversions;

@@ -69,6 +69,7 @@ impl RoleArgs {
         api.advertise = Some(server.address());
         server.authority().certificate().clone_into(&mut api.ca_certificate);
         api.secret = Some(server.authority().secret());
+        api.signer = Some(server.authority().clone());
         let key_file = self.data_dir.join(token_keys::FILE);
         let keys = token_keys::open(&key_file, &SystemRandom)?;
         api.token_keys = Some(keys.clone());

@@ -106,6 +106,7 @@ impl ApiArgs {
             authenticators: self.authentication.authenticators()?,
             advertise: None,
             ca_certificate: String::new(),
+            signer: None,
             secret: None,
         })
     }
@@ -174,7 +175,7 @@ pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>) -> Result<NamedClients, Str
 
 /// The sockets and the certificate of a role that serves.
 pub struct RoleServer {
-    authority: Authority,
+    authority: Arc<Authority>,
     listener: TcpListener,
     insecure: Option<TcpListener>,
     address: SocketAddr,
@@ -200,7 +201,7 @@ impl RoleServer {
             crate::roles::store::lock(data_dir)
         };
         let lock = data_dir.map(take).transpose()?;
-        let authority = Authority::open(pki_dir).map_err(|error| error.to_string())?;
+        let authority = Arc::new(Authority::open(pki_dir).map_err(|error| error.to_string())?);
         let (addresses, names) = certificate_names(address, &args.names);
         let credential = authority.server(name, &addresses, &names).map_err(|error| error.to_string())?;
         let tls = tls::server(&credential, authority.certificate()).map_err(|error| error.to_string())?;
@@ -221,7 +222,7 @@ impl RoleServer {
 
     /// The region's certificate authority.
     #[must_use]
-    pub fn authority(&self) -> &Authority {
+    pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 

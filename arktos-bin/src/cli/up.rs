@@ -73,6 +73,7 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
     api.advertise = Some(server.address());
     server.authority().certificate().clone_into(&mut api.ca_certificate);
     api.secret = Some(server.authority().secret());
+    api.signer = Some(server.authority().clone());
     let key_file = args.data_dir.join(token_keys::FILE);
     let keys = token_keys::open(&key_file, &SystemRandom)?;
     api.token_keys = Some(keys.clone());

@@ -18,6 +18,8 @@ mod prompt;
 pub mod remote;
 #[cfg(feature = "net")]
 pub mod serve;
+#[cfg(feature = "net")]
+mod signer;
 pub mod tls;
 #[cfg(feature = "net")]
 pub mod token_review;

@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::tls::Credential;
@@ -36,6 +36,13 @@ pub struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
     directory: PathBuf,
+}
+
+impl std::fmt::Debug for Authority {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Authority").field(&self.directory).finish()
+    }
 }
 
 /// Why a certificate could not be had.
@@ -140,6 +147,30 @@ impl Authority {
         write_private(&certificate_path, &credential.certificate)?;
         write_private(&names_path, &names)?;
         Ok(credential)
+    }
+
+    /// A certificate for the key in a request (PEM), with this subject and these usages. Of the request nothing else is
+    /// in it but, where `names`, the names it asks for.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] when the request cannot be read, or is not signed with its own key.
+    pub fn sign_request(
+        &self,
+        request: &str,
+        names: bool,
+        about: impl FnOnce(&mut CertificateParams),
+    ) -> Result<String, PkiError> {
+        let asked = CertificateSigningRequestParams::from_pem(request)?;
+        let mut params = CertificateParams::default();
+        if names {
+            params.subject_alt_names = asked.params.subject_alt_names;
+        }
+        params.distinguished_name = DistinguishedName::new();
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        about(&mut params);
+        let signed = CertificateSigningRequestParams { params, public_key: asked.public_key };
+        Ok(signed.signed_by(&self.issuer)?.pem())
     }
 
     fn sign(&self, mut params: CertificateParams) -> Result<Credential, PkiError> {

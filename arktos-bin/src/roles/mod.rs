@@ -26,6 +26,7 @@ use arktos_api::{
     TokenKeys, TokenTable,
 };
 use arktos_control::StoredKind;
+use arktos_control::certificates::CertificateSigner;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
 use arktos_store::token::TokenKey;
@@ -82,6 +83,8 @@ pub struct ApiOptions {
     pub advertise: Option<SocketAddr>,
     /// The authority that signed the server's certificate, as PEM, for the `kube-root-ca.crt` ConfigMaps.
     pub ca_certificate: String,
+    /// Signs the certificates that are asked for through the API; nobody does when absent.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
     /// What the processes of the region have in common and nobody else knows: the keys of continue tokens come from it.
     /// They are drawn at the start when absent.
     pub secret: Option<Vec<u8>>,
@@ -102,6 +105,7 @@ impl Default for ApiOptions {
             audit: None,
             advertise: None,
             ca_certificate: String::new(),
+            signer: None,
             secret: None,
         }
     }

@@ -82,7 +82,7 @@ impl Partition {
     fn run_controllers(&mut self, options: &RoleOptions, tasks: &Tasks) -> Result<(), StartError> {
         let kinds = super::kinds(&options.catalog, &options.name, &self.api, tasks);
         let controllers = arktos_control::Options::new(kinds);
-        let controllers = controllers.root_ca(options.api.ca_certificate.clone());
+        let controllers = controllers.root_ca(options.api.ca_certificate.clone()).signer(options.api.signer.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
         let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());

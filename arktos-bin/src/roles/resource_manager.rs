@@ -60,7 +60,7 @@ impl ResourceManager {
         api.bootstrap().await?;
 
         let kinds = super::kinds(&options.catalog, name, &api, tasks);
-        let controllers = arktos_control::Options::new(kinds).resource_manager(name);
+        let controllers = arktos_control::Options::new(kinds).resource_manager(name).signer(options.api.signer.clone());
         let controllers = super::with_controllers(controllers, &options.controllers);
         let client = api.client(Identity::system_component("arktos:resource-manager"));
         let make = {

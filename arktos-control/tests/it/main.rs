@@ -5,6 +5,7 @@ mod api;
 mod world;
 
 mod budgets;
+mod certificates;
 mod conformance;
 mod cronjobs;
 mod deployments;

@@ -84,6 +84,7 @@ impl World {
     ) -> Self {
         let (kinds, known) = tokio::sync::watch::channel(kinds);
         let options = Options::new(known).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
+        let options = options.signer(Some(Arc::new(crate::certificates::Echo)));
         let futures = partition(client.clone(), Arc::new(clock.clone()), random, options).expect("known controllers");
         let pool = LocalPool::new();
         for (_, future) in futures {
@@ -206,6 +207,17 @@ impl World {
         block_on(self.client.update(&key(resource, path), part, object)).expect("updates");
     }
 
+    /// Decides a request for a certificate.
+    pub fn decide(&mut self, resource: &str, path: &str, conditions: Value) {
+        self.write(resource, path, Some("approval"), |request| request["status"]["conditions"] = conditions);
+    }
+
+    /// Moves the clock at once, and lets everything settle.
+    pub fn jump(&mut self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.settle();
+    }
+
     pub fn delete(&mut self, resource: &str, path: &str, propagation: Option<Propagation>) {
         let mut options = DeleteOptions::default();
         options.propagation = propagation;
@@ -291,6 +303,12 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("poddisruptionbudgets.policy", "policy/v1", "PodDisruptionBudget", Scope::Namespace),
     ("leases.coordination.k8s.io", "coordination.k8s.io/v1", "Lease", Scope::Namespace),
     ("endpointslices.discovery.k8s.io", "discovery.k8s.io/v1", "EndpointSlice", Scope::Namespace),
+    (
+        "certificatesigningrequests.certificates.k8s.io",
+        "certificates.k8s.io/v1",
+        "CertificateSigningRequest",
+        Scope::Tenant,
+    ),
     ("clusterroles.rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", "ClusterRole", Scope::Tenant),
     (
         "clusterrolebindings.rbac.authorization.k8s.io",
