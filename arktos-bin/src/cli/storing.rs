@@ -28,8 +28,8 @@ pub struct StoringArgs {
     /// Copy every full piece of the log to DIR/ROLE, to go back to any moment since a backup (--store log)
     #[arg(long, value_name = "DIR")]
     pub archive_dir: Option<PathBuf>,
-    /// Which resources are encrypted at rest, and with which keys: an EncryptionConfiguration, with providers aesgcm and
-    /// identity. The file is read again when it changes
+    /// Which resources are encrypted at rest, and with which keys: an EncryptionConfiguration, with the providers
+    /// aesgcm and identity. The file is read again when it changes
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,
     /// What all keys in etcd begin with; the role's name follows. Regions that share a cluster need one each
