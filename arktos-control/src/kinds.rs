@@ -42,6 +42,8 @@ resources! {
     RESOURCE_QUOTAS = "", "v1", "resourcequotas", "ResourceQuota";
     /// `configmaps`
     CONFIG_MAPS = "", "v1", "configmaps", "ConfigMap";
+    /// `secrets`
+    SECRETS = "", "v1", "secrets", "Secret";
     /// `serviceaccounts`
     SERVICE_ACCOUNTS = "", "v1", "serviceaccounts", "ServiceAccount";
     /// `namespaces`

@@ -9,6 +9,7 @@
 //! | `tenant` | `tenant` |
 //! | `namespace` | `namespace`, `content` |
 //! | `serviceaccount`, `root-ca-certificate-publisher` | `defaults` |
+//! | `serviceaccount-token` | `account_tokens` |
 //! | `deployment` | `deployment` |
 //! | `replicaset`, `replicationcontroller` | `replicaset` |
 //! | `cronjob` | `cronjob` |
@@ -27,6 +28,7 @@
 
 #![deny(missing_docs)]
 
+mod account_tokens;
 pub mod bound_pods;
 pub mod certificates;
 mod content;
@@ -89,6 +91,7 @@ pub fn partition(
             "tenant" => tenant::start(&mut setup),
             "namespace" => namespace::start(&mut setup),
             "serviceaccount" => defaults::start_accounts(&mut setup),
+            "serviceaccount-token" => account_tokens::start(&mut setup),
             "root-ca-certificate-publisher" => defaults::start_root_ca(&mut setup),
             "deployment" => deployment::start(&mut setup),
             "replicaset" => replicaset::start::<replicaset::Sets>(&mut setup),

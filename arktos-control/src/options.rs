@@ -11,6 +11,7 @@ pub const PARTITION: &[&str] = &[
     "tenant",
     "namespace",
     "serviceaccount",
+    "serviceaccount-token",
     "root-ca-certificate-publisher",
     "deployment",
     "replicaset",
@@ -63,6 +64,8 @@ pub struct Options {
     pub kinds: Kinds,
     /// What `ca.crt` in each namespace's `kube-root-ca.crt` says, in PEM. Without it that controller has nothing to do.
     pub root_ca: Option<String>,
+    /// Whether each service account is given a secret with a token, as old clients expect it. Default: no.
+    pub token_secrets: bool,
     /// The name of the resource manager whose hosts these are: pods that are bound to another's are left alone.
     pub resource_manager: Option<String>,
     /// Signs certificates. Without it nothing is approved by itself, nor signed.
@@ -91,6 +94,7 @@ impl Options {
             controllers: vec!["*".to_owned()],
             kinds,
             root_ca: None,
+            token_secrets: false,
             resource_manager: None,
             signer: None,
             node_monitor_grace_period: Duration::from_secs(40),
@@ -116,6 +120,13 @@ impl Options {
     #[must_use]
     pub fn signer(mut self, signer: Option<Arc<dyn CertificateSigner>>) -> Self {
         self.signer = signer;
+        self
+    }
+
+    /// The same options, giving each service account a secret with a token.
+    #[must_use]
+    pub fn token_secrets(mut self, wanted: bool) -> Self {
+        self.token_secrets = wanted;
         self
     }
 

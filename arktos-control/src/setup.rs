@@ -83,6 +83,18 @@ impl Setup {
         self.keep(&RESOURCE_QUOTAS.resource, builder)
     }
 
+    /// An informer of what a query selects, with an index.
+    pub(crate) fn selected(
+        &mut self,
+        query: Query,
+        index: &'static str,
+        keys: impl Fn(&Stored) -> Vec<String> + Send + Sync + 'static,
+    ) -> Informer<Stored> {
+        let resource = query.resource.clone();
+        let builder = watch_all::<Stored>(self.client.clone(), query, self.clock.clone(), self.random.clone());
+        self.keep(&resource, builder.index(index, move |_, stored| keys(stored)))
+    }
+
     /// The informer of any other resource, in every tenant.
     pub(crate) fn informer(&mut self, resource: &GroupResource) -> Informer<Stored> {
         if let Some(informer) = self.others.get(resource) {

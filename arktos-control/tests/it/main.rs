@@ -4,6 +4,7 @@
 mod api;
 mod world;
 
+mod account_tokens;
 mod budgets;
 mod certificates;
 mod conformance;

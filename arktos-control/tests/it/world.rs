@@ -55,6 +55,11 @@ impl World {
 
     /// All controllers, on the real API server in process, with the tenant `acme`.
     pub fn on_the_road() -> Self {
+        Self::on_the_road_with(|options| options)
+    }
+
+    /// The same, with controllers that are told something else.
+    pub fn on_the_road_with(told: impl FnOnce(Options) -> Options) -> Self {
         let (clock, random) = (new_clock(), Arc::new(SeededRandom::new(7)));
         let (shared, drawn): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(clock.clone()), random.clone());
         let engine = Engine::memory(shared.clone());
@@ -66,7 +71,7 @@ impl World {
             .filter(|kind| kind.storage && kind.can("delete") && kind.can("list"))
             .map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope))
             .collect();
-        let mut world = Self::start(Api::new(shared, drawn), client, clock, random, "*", kinds);
+        let mut world = Self::start_with(Api::new(shared, drawn), client, clock, random, kinds, told);
         world.on_the_road = true;
         world.settle();
         world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
@@ -82,9 +87,20 @@ impl World {
         controllers: &str,
         kinds: Arc<[StoredKind]>,
     ) -> Self {
+        Self::start_with(api, client, clock, random, kinds, |options| options.controllers(controllers))
+    }
+
+    fn start_with(
+        api: Api,
+        client: Arc<dyn Client>,
+        clock: ManualClock,
+        random: Arc<dyn Random>,
+        kinds: Arc<[StoredKind]>,
+        told: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let (kinds, known) = tokio::sync::watch::channel(kinds);
-        let options = Options::new(known).controllers(controllers).root_ca("-----BEGIN CERTIFICATE-----");
-        let options = options.signer(Some(Arc::new(crate::certificates::Echo)));
+        let options = Options::new(known).root_ca("-----BEGIN CERTIFICATE-----");
+        let options = told(options.signer(Some(Arc::new(crate::certificates::Echo))));
         let futures = partition(client.clone(), Arc::new(clock.clone()), random, options).expect("known controllers");
         let pool = LocalPool::new();
         for (_, future) in futures {
