@@ -45,11 +45,13 @@ pub(crate) enum Decision {
 pub(crate) struct Authorizer {
     kinds: Kinds,
     rules: Rules,
+    /// Whether what a cluster role binding of `system` gives holds in all tenants, as Arktos has it.
+    across: bool,
 }
 
 impl Authorizer {
-    pub(crate) fn new(engine: Engine, kinds: Kinds) -> Self {
-        Self { kinds, rules: Rules::new(engine) }
+    pub(crate) fn new(engine: Engine, kinds: Kinds, across: bool) -> Self {
+        Self { kinds, rules: Rules::new(engine), across }
     }
 
     /// The rules of a tenant.
@@ -60,7 +62,7 @@ impl Authorizer {
     /// May they?
     pub(crate) fn decide(&self, identity: &Identity, asked: &Attributes<'_>) -> Decision {
         if let Some(denied) = self.boundary(identity, asked) {
-            return match self.granted(identity, asked) {
+            return match self.granted(identity, asked).or_else(|| self.of_system(identity, asked)) {
                 Some(reason) => Decision::Allow(reason),
                 None => self.walled(identity, asked, denied),
             };
@@ -69,10 +71,17 @@ impl Authorizer {
             return Decision::Allow(String::new());
         }
         let Some(tenant) = asked.tenant.or(identity.tenant.as_ref()) else { return Decision::NoOpinion };
-        match self.rules.allowing(identity, tenant, asked) {
+        match self.rules.allowing(identity, tenant, asked).or_else(|| self.of_system(identity, asked)) {
             Some(reason) => Decision::Allow(reason),
             None => Decision::NoOpinion,
         }
+    }
+
+    /// What `system` gives its own users in all tenants: what its bindings say of a namespace is about its own.
+    fn of_system(&self, identity: &Identity, asked: &Attributes<'_>) -> Option<String> {
+        let concerns = self.across && identity.is_system() && asked.path.is_empty();
+        let everywhere = Attributes { namespace: "", ..*asked };
+        concerns.then(|| self.rules.allowing(identity, &TenantName::system(), &everywhere)).flatten()
     }
 
     /// What the wall denies. Who has no right to it in their own tenant either is told no more than that.

@@ -28,6 +28,8 @@ pub(crate) struct Call<'a> {
     pub(crate) options: WriteOptions,
     /// What the client is warned of. Written by whoever handles the call.
     pub(crate) warnings: Mutex<Vec<String>>,
+    /// Whether one of Arktos's own clients is answered, which finds some things otherwise: `compat`.
+    pub(crate) old: bool,
     /// Where what is found on the way is entered beside the request, if it is.
     pub(crate) record: Option<Arc<Record>>,
 }

@@ -72,6 +72,9 @@ pub struct ApiConfig {
     pub observer: Option<Arc<dyn Observer>>,
     /// How many requests are worked on at a time, and how tenants share them. Default: [`Fairness::default`].
     pub fairness: Fairness,
+    /// Whether Arktos's own clients, which are of Kubernetes 1.15, find on Arktos's own paths what only they need.
+    /// Default: no.
+    pub arktos_compat: bool,
 }
 
 impl ApiConfig {
@@ -102,6 +105,7 @@ impl ApiConfig {
             virtuals: HashMap::new(),
             observer: None,
             fairness: Fairness::default(),
+            arktos_compat: false,
         }
     }
 }

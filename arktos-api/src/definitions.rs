@@ -142,6 +142,7 @@ async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
         kind,
         options: WriteOptions::default(),
         warnings: parking_lot::Mutex::default(),
+        old: false,
         record: None,
     };
     delete::delete_all(&call, waiting, &DeleteOptions::default()).await?;

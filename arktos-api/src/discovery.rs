@@ -53,6 +53,8 @@ fn is_own(kind: &Kind) -> bool {
 pub struct Discovery {
     catalog: Arc<Catalog>,
     address: String,
+    /// Whether resources are said to be a tenant's, as Arktos's own clients want it.
+    tenanted: bool,
     // Each written once, by whoever first asks for the view.
     views: [OnceLock<Documents>; 3],
 }
@@ -90,7 +92,18 @@ impl Discovery {
     /// Discovery of a catalog. `address` is what clients are told to reach the server under.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, address: SocketAddr) -> Self {
-        Self { catalog, address: address.to_string(), views: Default::default() }
+        Self { catalog, address: address.to_string(), tenanted: false, views: Default::default() }
+    }
+
+    /// The same, for Arktos's own clients: it says of each resource whether it is a tenant's.
+    #[must_use]
+    pub fn with_tenanted(catalog: Arc<Catalog>, address: SocketAddr) -> Self {
+        Self { tenanted: true, ..Self::new(catalog, address) }
+    }
+
+    /// Discovery of another catalog, for the same clients.
+    pub(crate) fn of(&self, catalog: Arc<Catalog>) -> Self {
+        Self { catalog, address: self.address.clone(), tenanted: self.tenanted, views: Default::default() }
     }
 
     /// The answer to a request for a discovery document; `None` when the path is not one of discovery's.
@@ -144,7 +157,7 @@ impl Discovery {
     }
 
     fn documents(&self, view: View) -> &Documents {
-        self.views[view as usize].get_or_init(|| documents::build(&self.catalog, view, &self.address))
+        self.views[view as usize].get_or_init(|| documents::build(&self.catalog, view, &self.address, self.tenanted))
     }
 }
 

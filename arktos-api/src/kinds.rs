@@ -36,12 +36,13 @@ pub(crate) struct Kinds(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    address: SocketAddr,
     builtin: Arc<Described>,
+    /// The same as Arktos's own clients know them, where they are served.
+    old: Option<Arc<Described>>,
     /// Written by whoever meets a definition that is not there.
     compiled: Mutex<Compiled>,
     /// Written by whoever asks for the documents of a set that is not there.
-    sets: Mutex<HashMap<Hash, Arc<Described>>>,
+    sets: Mutex<HashMap<(Hash, bool), Arc<Described>>>,
 }
 
 type Hash = [u8; 32];
@@ -82,14 +83,25 @@ impl Defined {
 }
 
 impl Kinds {
-    pub(crate) fn new(builtin: Arc<Catalog>, engine: Engine, address: SocketAddr) -> Self {
+    /// `old`: whether Arktos's own clients are served as well.
+    pub(crate) fn new(builtin: Arc<Catalog>, engine: Engine, address: SocketAddr, old: bool) -> Self {
+        let old = old.then(|| {
+            let catalog = builtin.with_old_versions();
+            let discovery = Discovery::with_tenanted(catalog.clone(), address);
+            Arc::new(Described { discovery, openapi: OpenApi::with_tenant(&catalog), catalog })
+        });
         let builtin = Arc::new(Described {
             discovery: Discovery::new(builtin.clone(), address),
             openapi: OpenApi::of(&builtin),
             catalog: builtin,
         });
         let (compiled, sets) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { engine, address, builtin, compiled, sets }))
+        Self(Arc::new(Inner { engine, builtin, old, compiled, sets }))
+    }
+
+    /// The kinds that every tenant has, as Arktos's own clients know them, where those are served.
+    pub(crate) fn old(&self) -> Option<&Arc<Catalog>> {
+        self.0.old.as_ref().map(|old| &old.catalog)
     }
 
     /// The kinds that every tenant has.
@@ -100,7 +112,8 @@ impl Kinds {
     /// The kind that a path names.
     pub(crate) fn find(&self, tenant: &TenantName, group: &str, version: &str, resource: &str) -> Option<Arc<Kind>> {
         let builtin = self.builtin();
-        if let Some(kind) = builtin.by_path(group, version, resource) {
+        let old = || self.old()?.by_path(group, version, resource);
+        if let Some(kind) = builtin.by_path(group, version, resource).or_else(old) {
             return Some(kind);
         }
         // Questions of rights may come without a version.
@@ -182,24 +195,32 @@ impl Kinds {
 
     /// What a tenant is told of the kinds there are.
     pub(crate) fn described(&self, tenant: Option<&TenantName>) -> Arc<Described> {
-        let Some(tenant) = tenant else { return self.0.builtin.clone() };
+        self.described_to(tenant, false)
+    }
+
+    /// The same, as Arktos's own clients are told it where `old` (and where they are served).
+    pub(crate) fn described_to(&self, tenant: Option<&TenantName>, old: bool) -> Arc<Described> {
+        let old = self.0.old.as_ref().filter(|_| old);
+        let builtin = old.unwrap_or(&self.0.builtin);
+        let Some(tenant) = tenant else { return builtin.clone() };
         let snapshot = self.0.engine.snapshot();
         let defined = self.all(&snapshot, tenant);
         if defined.is_empty() {
-            return self.0.builtin.clone();
+            return builtin.clone();
         }
         let mut hash = Sha256::new();
         defined.iter().for_each(|defined| hash.update(defined.hash));
         let hash: Hash = hash.finalize().into();
-        if let Some(known) = self.0.sets.lock().get(&hash) {
+        let set = (hash, old.is_some());
+        if let Some(known) = self.0.sets.lock().get(&set) {
             return known.clone();
         }
-        let described = Arc::new(self.describe(&defined));
+        let described = Arc::new(self.describe(builtin, &defined));
         let mut sets = self.0.sets.lock();
         if sets.len() >= SETS {
             sets.clear();
         }
-        sets.insert(hash, described.clone());
+        sets.insert(set, described.clone());
         described
     }
 
@@ -215,8 +236,8 @@ impl Kinds {
         all.filter(|defined| defined.served().next().is_some()).collect()
     }
 
-    fn describe(&self, defined: &[Arc<Defined>]) -> Described {
-        let builtin = self.builtin();
+    fn describe(&self, base: &Described, defined: &[Arc<Defined>]) -> Described {
+        let builtin = &base.catalog;
         let served = defined.iter().flat_map(|defined| defined.served());
         let mut kinds: Vec<&Arc<Kind>> = served.filter(|kind| builtin.by_type(&kind.type_meta).is_none()).collect();
         // The best version of a group comes first.
@@ -226,8 +247,8 @@ impl Kinds {
         });
         let catalog = Arc::new(Catalog::new(builtin.kinds().chain(kinds).cloned()));
         Described {
-            discovery: Discovery::new(catalog.clone(), self.0.address),
-            openapi: OpenApi::beside(&self.0.builtin.openapi, &catalog),
+            discovery: base.discovery.of(catalog.clone()),
+            openapi: OpenApi::beside(&base.openapi, &catalog),
             catalog,
         }
     }

@@ -28,6 +28,7 @@
 //! | what all tenants have and none stores; what `system` forces on them | `shared`; `forced` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
 //! | from bytes to an object, and back | `input`, `reply` |
+//! | what only Arktos's own clients find | `compat` |
 //! | between the versions of a custom kind that a webhook converts | `conversion` |
 //! | what is added, what stands against it | `admission`, `allocate` |
 //! | the verbs, shared by HTTP and the in-process client | `verbs` |
@@ -46,6 +47,7 @@ pub mod body;
 mod bootstrap;
 mod call;
 pub mod client;
+mod compat;
 pub mod config;
 mod conversion;
 mod definitions;

@@ -33,6 +33,8 @@ pub struct OpenApi {
     catalog: Arc<Catalog>,
     /// The one whose kinds are all in this one too: what they have in common exists once.
     base: Option<Arc<OpenApi>>,
+    /// Whether objects are said to have what Arktos's own clients know of them.
+    arktos: bool,
     // Each written once, by whoever first asks for the view.
     views: [OnceLock<Documents>; 3],
 }
@@ -62,11 +64,17 @@ impl OpenApi {
     /// OpenAPI of a catalog that has all kinds of another, and more.
     #[must_use]
     pub fn beside(base: &Arc<Self>, catalog: &Arc<Catalog>) -> Arc<Self> {
-        Arc::new(Self { base: Some(base.clone()), ..Self::new(catalog.clone()) })
+        Arc::new(Self { base: Some(base.clone()), arktos: base.arktos, ..Self::new(catalog.clone()) })
+    }
+
+    /// OpenAPI of a catalog for Arktos's own clients, which find the tenant in the metadata of objects.
+    #[must_use]
+    pub fn with_tenant(catalog: &Arc<Catalog>) -> Arc<Self> {
+        Arc::new(Self { arktos: true, ..Self::new(catalog.clone()) })
     }
 
     fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog, base: None, views: Default::default() }
+        Self { catalog, base: None, arktos: false, views: Default::default() }
     }
 
     /// The answer to a request below `/openapi`; `None` for other paths. Paths are without the prefix of a tenant, and
@@ -143,58 +151,77 @@ impl OpenApi {
         self.views[view as usize].get_or_init(|| {
             let base = self.base.as_ref().map(|base| (&*base.catalog, view, base.documents(view)));
             if base.is_some() {
-                return build(&self.catalog, view, base);
+                return self.build(view, base);
             }
             // What two views have in common exists once.
             let whole = (view != View::Region).then(|| (&*self.catalog, View::Region, self.documents(View::Region)));
-            build(&self.catalog, view, whole)
+            self.build(view, whole)
         })
     }
-}
 
-fn build(catalog: &Catalog, view: View, made: Option<(&Catalog, View, &Documents)>) -> Documents {
-    let mut by_path = BTreeMap::new();
-    for (path, about) in [
-        (".well-known/openid-configuration", "OpenID configuration"),
-        ("openid/v1/jwks", "keys"),
-        ("version", "version"),
-    ] {
-        by_path.insert(path.to_owned(), document(paths::plain_path(&format!("/{path}"), about).to_string()));
-    }
-    for root in ["api", "apis"] {
-        by_path.insert(
-            root.to_owned(),
-            document(paths::plain_path(&format!("/{root}/"), "available versions").to_string()),
-        );
-    }
-    for group in catalog.groups() {
-        let root = if group.name.is_empty() { "api".to_owned() } else { format!("apis/{}", group.name) };
-        let mut any = false;
-        for version in &group.versions {
-            let path = format!("{root}/{}", version.name);
-            let kinds: Vec<&Arc<Kind>> = version.kinds.iter().filter(|kind| view.shows(kind)).collect();
-            if kinds.is_empty() {
-                continue;
-            }
-            any = true;
-            // A document of the same kinds is the same document.
-            let shared = made.filter(|(other, view, _)| has(other, *view, (&group.name, &version.name), &kinds));
-            let shared = shared.and_then(|(_, _, made)| made.by_path.get(&path));
-            let made = shared.cloned().unwrap_or_else(|| document(group_version(catalog, &path, &kinds).to_string()));
-            by_path.insert(path, made);
+    fn build(&self, view: View, made: Option<(&Catalog, View, &Documents)>) -> Documents {
+        let mut by_path = BTreeMap::new();
+        for (path, about) in [
+            (".well-known/openid-configuration", "OpenID configuration"),
+            ("openid/v1/jwks", "keys"),
+            ("version", "version"),
+        ] {
+            by_path.insert(path.to_owned(), document(paths::plain_path(&format!("/{path}"), about).to_string()));
         }
-        if any && !group.name.is_empty() {
+        for root in ["api", "apis"] {
             by_path.insert(
-                root.clone(),
-                document(paths::plain_path(&format!("/{root}/"), "information of a group").to_string()),
+                root.to_owned(),
+                document(paths::plain_path(&format!("/{root}/"), "available versions").to_string()),
             );
         }
+        for group in self.catalog.groups() {
+            let root = if group.name.is_empty() { "api".to_owned() } else { format!("apis/{}", group.name) };
+            let mut any = false;
+            for version in &group.versions {
+                let path = format!("{root}/{}", version.name);
+                let kinds: Vec<&Arc<Kind>> = version.kinds.iter().filter(|kind| view.shows(kind)).collect();
+                if kinds.is_empty() {
+                    continue;
+                }
+                any = true;
+                // A document of the same kinds is the same document.
+                let shared = made.filter(|(other, view, _)| has(other, *view, (&group.name, &version.name), &kinds));
+                let shared = shared.and_then(|(_, _, made)| made.by_path.get(&path));
+                let made = shared.cloned().unwrap_or_else(|| document(self.group_version(&path, &kinds).to_string()));
+                by_path.insert(path, made);
+            }
+            if any && !group.name.is_empty() {
+                by_path.insert(
+                    root.clone(),
+                    document(paths::plain_path(&format!("/{root}/"), "information of a group").to_string()),
+                );
+            }
+        }
+        let index: serde_json::Map<String, Value> = by_path
+            .iter()
+            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, &document.hash)})))
+            .collect();
+        Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: OnceLock::new() }
     }
-    let index: serde_json::Map<String, Value> = by_path
-        .iter()
-        .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, &document.hash)})))
-        .collect();
-    Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: OnceLock::new() }
+
+    /// The document of one group version.
+    fn group_version(&self, path: &str, kinds: &[&Arc<Kind>]) -> Value {
+        let mut components = schemas::Components::new(&self.catalog);
+        let mut operations = serde_json::Map::new();
+        for kind in kinds {
+            paths::add(&mut operations, &mut components, &format!("/{path}"), kind);
+        }
+        let mut schemas = components.finish();
+        if self.arktos {
+            schemas::add_tenant(&mut schemas);
+        }
+        json!({
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": "v1.36.2"},
+            "paths": operations,
+            "components": {"schemas": schemas},
+        })
+    }
 }
 
 /// Whether a view of a catalog shows these kinds, and no others, of a group version.
@@ -203,21 +230,6 @@ fn has(catalog: &Catalog, view: View, (group, version): (&str, &str), kinds: &[&
     let Some(version) = versions.iter().find(|known| known.name == version) else { return false };
     let shown = version.kinds.iter().filter(|kind| view.shows(kind));
     shown.clone().count() == kinds.len() && shown.zip(kinds).all(|(one, other)| Arc::ptr_eq(one, other))
-}
-
-/// The document of one group version.
-fn group_version(catalog: &Catalog, path: &str, kinds: &[&Arc<Kind>]) -> Value {
-    let mut components = schemas::Components::new(catalog);
-    let mut operations = serde_json::Map::new();
-    for kind in kinds {
-        paths::add(&mut operations, &mut components, &format!("/{path}"), kind);
-    }
-    json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.36.2"},
-        "paths": operations,
-        "components": {"schemas": components.finish()},
-    })
 }
 
 impl Document {

@@ -5,6 +5,7 @@ use futures::FutureExt;
 use http::{Method, Response};
 
 use crate::body::Body;
+use crate::compat;
 use crate::discovery::View;
 use crate::query::method_not_allowed;
 use crate::reply;
@@ -37,7 +38,7 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
         TenantPart::Own => head.identity.tenant.as_ref(),
         TenantPart::All => None,
     };
-    let told = state.kinds.described(tenant);
+    let told = state.kinds.described_to(tenant, compat::serves(state, &head.info));
     let discovered = told.discovery.answer(view, &head.method, path, &head.headers);
     let described = || told.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
     discovered.or_else(described).unwrap_or_else(|| Ok(nothing_there()))

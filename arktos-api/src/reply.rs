@@ -15,6 +15,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::Body;
+use crate::compat::{self, Links};
 use crate::negotiate::{Accept, Encoding, Form, MetaVersion};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
@@ -32,6 +33,8 @@ pub(crate) struct View {
     pub(crate) accept: Accept,
     pub(crate) dialect: Dialect,
     pub(crate) include: Include,
+    /// The links that Arktos's own clients find; absent for all others.
+    pub(crate) links: Option<Links>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -93,10 +96,13 @@ impl View {
         if stored.revision == Revision::ZERO {
             return self.write_unstored(out, stored, typed); // a dry run has no revision
         }
-        match self.converted(stored) {
-            Some(shown) => shown.object.write(out, types, stored.path.tenant(), stored.revision, self.dialect),
-            None => stored.object.write(out, types, stored.path.tenant(), stored.revision, self.dialect),
+        let converted = self.converted(stored);
+        let object = &converted.as_ref().unwrap_or(stored).object;
+        object.head(out, types, stored.path.tenant(), stored.revision, self.dialect);
+        if self.links.is_some() {
+            compat::write_meta(out, &self.kind, stored);
         }
+        out.extend_from_slice(object.tail());
     }
 
     fn write_unstored(&self, out: &mut Vec<u8>, stored: &Stored, typed: bool) {
@@ -107,6 +113,10 @@ impl View {
         }
         if self.dialect != Dialect::Plain && !stored.path.tenant().is_empty() {
             object.set(&["metadata", "tenant"], stored.path.tenant());
+        }
+        if self.links.is_some() {
+            object.set(&["metadata", "selfLink"], compat::self_link(&self.kind, stored));
+            object.set(&["metadata", "hashKey"], compat::hash_key(object.uid()));
         }
         out.extend_from_slice(&serde_json::to_vec(&object.into_value()).unwrap_or_default());
     }
@@ -173,6 +183,9 @@ impl View {
             _ => (self.kind.list_kind.clone(), self.kind.type_meta.api_version.clone()),
         };
         let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
+        if let Some(links) = &self.links {
+            metadata["selfLink"] = Value::from(&*links.list);
+        }
         // Lists of custom kinds say so when there is no next page.
         if !meta.continue_token.is_empty() || !self.kind.builtin && matches!(self.accept.form, Form::Object) {
             metadata["continue"] = Value::from(meta.continue_token.as_str());

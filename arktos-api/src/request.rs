@@ -135,7 +135,7 @@ fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
     Ok(ResourceInfo { rest, ..info })
 }
 
-fn tenant_part(name: &str) -> Result<TenantPart, Status> {
+pub(crate) fn tenant_part(name: &str) -> Result<TenantPart, Status> {
     if name == TenantName::ALL {
         return Ok(TenantPart::All);
     }

@@ -26,7 +26,7 @@ use crate::standing::Standing;
 use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::{create, delete, evict, patch, read, scale, subresource, watch};
-use crate::{input, paths, reviews};
+use crate::{compat, input, paths, reviews};
 
 /// What a request does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,17 +91,20 @@ where
         record.allowed();
     }
     let known = tenant.as_ref().unwrap_or(&SYSTEM);
+    let old = compat::serves(state, &head.info);
     let Some(kind) = state.kinds.find(known, &resource.group, &resource.version, &resource.resource) else {
         let group_known = resource.group.is_empty()
             || state
                 .kinds
-                .described(Some(known))
+                .described_to(Some(known), old)
                 .catalog
                 .group(&resource.group)
                 .is_some_and(|group| group.versions.iter().any(|version| version.name == resource.version));
         return if group_known { Err(not_found()) } else { Ok(paths::nothing_there()) };
     };
-    if !paths::view(head).shows(&kind) && kind.storage_resource.as_str() != "tenantquotas.region.arktos.io" {
+    if (kind.is_old() && !old)
+        || !paths::view(head).shows(&kind) && kind.storage_resource.as_str() != "tenantquotas.region.arktos.io"
+    {
         return Err(not_found());
     }
     let verb = allowed(&kind, resource, verb, &head.method)?;
@@ -119,6 +122,7 @@ where
         kind,
         options: WriteOptions::default(),
         warnings: parking_lot::Mutex::default(),
+        old,
         record: head.record.clone(),
     };
     let request = ResourceRequest { head, resource, verb, bytes };
@@ -174,7 +178,8 @@ fn authorize(
         Some(verb) => verb.name(),
         None => &method,
     };
-    state.authorize(&head.identity, tenant, verb, &about(head, resource, verb))
+    let answer = state.authorize(&head.identity, tenant, verb, &about(head, resource, verb));
+    answer.map_err(|status| compat::refused(state, &head.info, tenant, status))
 }
 
 /// What a request is about. A list or a watch of one object, by field selector, counts as being about that object.
@@ -280,7 +285,8 @@ impl ResourceRequest<'_> {
         } else {
             self.head.info.dialect
         };
-        Ok(View { kind: call.kind.clone(), accept, dialect, include, clock: call.state.config.clock.clone() })
+        let (kind, links) = compat::shown(call, &self.head.path);
+        Ok(View { kind, accept, dialect, include, links, clock: call.state.config.clock.clone() })
     }
 
     fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {
@@ -383,6 +389,7 @@ impl ResourceRequest<'_> {
             name,
             options: call.options.clone(),
             warnings: parking_lot::Mutex::default(),
+            old: call.old,
             record: call.record.clone(),
         })
     }
@@ -570,6 +577,7 @@ pub(crate) fn call<'a>(
         name: name.into(),
         options: WriteOptions { manager: default_manager(&identity.user), ..WriteOptions::default() },
         warnings: parking_lot::Mutex::default(),
+        old: false,
         record: None,
     })
 }

@@ -25,7 +25,7 @@ use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
 use crate::standing::Credentials;
-use crate::{authenticate, bootstrap, paths, reply, resource};
+use crate::{authenticate, bootstrap, compat, paths, reply, resource};
 
 /// How long a request may take that is no watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,6 +48,8 @@ pub(crate) struct State {
 pub(crate) struct Head {
     pub(crate) method: http::Method,
     pub(crate) info: RequestInfo,
+    /// The path as it was sent.
+    pub(crate) path: String,
     pub(crate) query: QueryMap,
     pub(crate) raw_query: Option<String>,
     pub(crate) headers: HeaderMap,
@@ -63,9 +65,9 @@ impl ApiServer {
     /// [`look_after`](Self::look_after) for as long as it serves.
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
-        let kinds = Kinds::new(config.catalog.clone(), config.engine.clone(), config.advertise);
+        let kinds = Kinds::new(config.catalog.clone(), config.engine.clone(), config.advertise, config.arktos_compat);
         Self(Arc::new(State {
-            authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone())),
+            authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone(), config.arktos_compat)),
             shared: Shared::new(&config.catalog, config.clock.now()),
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
@@ -169,7 +171,9 @@ impl State {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let info = RequestInfo::parse(parts.uri.path())?;
+        let mut info = RequestInfo::parse(parts.uri.path())?;
+        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        compat::discover_tenant(self, &mut info, &query)?;
         // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
         let identity = match parts.extensions.get::<Identity>() {
             Some(identity) => identity.clone(),
@@ -179,7 +183,6 @@ impl State {
             }
         };
         let credentials = Credentials::of(&self.config, &identity, &parts.headers);
-        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
         let enter = |acts_as: &Identity| {
             if let Some(record) = &record {
                 enter(record, (&identity, acts_as), &info, &parts.method, &query);
@@ -193,10 +196,9 @@ impl State {
             acts_as => acts_as?,
         };
         enter(&acts_as);
-        let raw_query = parts.uri.query().map(str::to_owned);
-        let headers = parts.headers;
-        let head =
-            Head { method: parts.method, info, query, raw_query, headers, identity: acts_as, record, credentials };
+        let (path, raw_query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
+        let (method, headers) = (parts.method, parts.headers);
+        let head = Head { method, info, path, query, raw_query, headers, identity: acts_as, record, credentials };
         // The answer may go on for long; what is made of it from here on is the reader's to wait for.
         let _seats = match fairness::flow(&head.identity).filter(|_| !paths::is_health(&head)) {
             Some(flow) => Some(self.turns.take(&flow, fairness::seats(self, &head)).await?),

@@ -5,6 +5,7 @@
 
 mod builtin;
 mod kind;
+mod old;
 mod own;
 
 use std::collections::HashMap;

@@ -81,7 +81,8 @@ pub(super) fn tenant_name(tenant: &Object) -> Result<(), Status> {
 /// 403.
 pub(crate) fn delete(call: &Call<'_>, old: &Stored) -> Result<(), Status> {
     let name = old.path.name();
-    let refuse = |why: &str| Err(Status::forbidden(&call.kind.group_resource, name, why));
+    let shown = crate::compat::name(call, name);
+    let refuse = |why: &str| Err(Status::forbidden(&call.kind.group_resource, &shown, why));
     match call.kind.storage_resource.as_str() {
         "tenants" if name == TenantName::SYSTEM => refuse("this tenant may not be deleted"),
         "namespaces" if IMMORTAL.contains(&name) && tenant_lives(call) => refuse("this namespace may not be deleted"),

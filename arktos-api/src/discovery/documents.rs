@@ -29,13 +29,16 @@ const OTHER_PATHS: [&str; 10] = [
     "/metrics",
 ];
 
-/// All documents of a view.
-pub(super) fn build(catalog: &Catalog, view: View, address: &str) -> Documents {
+/// All documents of a view. `tenanted`: whether resources are said to be a tenant's.
+pub(super) fn build(catalog: &Catalog, view: View, address: &str, tenanted: bool) -> Documents {
     let groups: Vec<Shown<'_>> = catalog.groups().iter().filter_map(|group| Shown::of(group, view)).collect();
     let mut plain: HashMap<String, Value> = HashMap::new();
     for group in &groups {
         for (version, kinds) in &group.versions {
-            let resources = resource_list(group.name, version, kinds);
+            let mut resources = resource_list(group.name, version, kinds);
+            if tenanted {
+                say_tenanted(&mut resources, kinds);
+            }
             plain.insert(format!("{}/{version}", group.path()), resources);
         }
         if !group.name.is_empty() {
@@ -145,6 +148,17 @@ fn resource(kind: &Kind) -> Value {
         entry["storageVersionHash"] = Value::from(storage_version_hash(kind));
     }
     entry
+}
+
+/// Says of each resource, and its parts, that it is a tenant's, where it is.
+fn say_tenanted(list: &mut Value, kinds: &[&Kind]) {
+    for entry in list["resources"].as_array_mut().into_iter().flatten() {
+        let name = entry["name"].as_str().and_then(|name| name.split('/').next()).unwrap_or_default();
+        let of_tenant = kinds.iter().any(|kind| kind.resource == name && kind.scope != Scope::Region);
+        if of_tenant {
+            entry["tenanted"] = Value::Bool(true);
+        }
+    }
 }
 
 fn add_names(entry: &mut Value, kind: &Kind) {

@@ -157,6 +157,20 @@ impl<'a> Components<'a> {
     }
 }
 
+/// Adds what Arktos's own clients know of every object to the schemas of a document.
+pub(super) fn add_tenant(schemas: &mut Value) {
+    for (name, field, schema) in [
+        ("ObjectMeta", "tenant", json!({"type": "string"})),
+        ("ObjectMeta", "hashKey", json!({"type": "integer", "format": "int64"})),
+        ("OwnerReference", "hashKey", json!({"type": "integer", "format": "int64"})),
+    ] {
+        let known = schemas.get_mut(format!("{META}.{name}"));
+        if let Some(Value::Object(properties)) = known.and_then(|known| known.get_mut("properties")) {
+            properties.insert(field.to_owned(), schema);
+        }
+    }
+}
+
 /// A type, as `x-kubernetes-group-version-kind` names it.
 pub(super) fn kind_extension(type_meta: &TypeMeta) -> Value {
     json!({"group": type_meta.group(), "version": type_meta.version(), "kind": type_meta.kind})

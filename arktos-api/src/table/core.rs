@@ -14,6 +14,10 @@ pub fn with_phase(row: &Row<'_>) -> Cells {
     cells![row.name(), row.text("/status/phase"), row.age()]
 }
 
+pub fn tenant_of_arktos(row: &Row<'_>) -> Cells {
+    cells![row.name(), row.text("/spec/storageClusterId"), row.text("/status/phase"), row.age()]
+}
+
 pub fn config_map(row: &Row<'_>) -> Cells {
     cells![row.name(), row.count("/data") + row.count("/binaryData"), row.age()]
 }

@@ -378,6 +378,7 @@ pub(crate) async fn delete_all(
             name: name.into(),
             options: call.options.clone(),
             warnings: parking_lot::Mutex::default(),
+            old: call.old,
             record: call.record.clone(),
         };
         match delete(&one, options).await {

@@ -39,6 +39,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
         name: call.name.clone(),
         options: write,
         warnings: parking_lot::Mutex::default(),
+        old: call.old,
         record: call.record.clone(),
     };
     if may_go_anyway(&pod) {

@@ -92,7 +92,13 @@ impl<L: Iterator<Item = Stored>, R: Iterator<Item = Stored>> Iterator for Merged
 /// What a selection sees beside what is stored for its tenant, in order.
 pub(crate) fn beside(call: &Call<'_>, selection: &Selection, snapshot: &Snapshot) -> Vec<Stored> {
     let forced = forced::selected(call, selection, snapshot);
-    if forced.is_empty() { call.state.shared.selected(selection, snapshot) } else { forced }
+    if !forced.is_empty() {
+        return forced;
+    }
+    if crate::compat::hides(call, &selection.resource) {
+        return Vec::new();
+    }
+    call.state.shared.selected(selection, snapshot)
 }
 
 /// Opens a page of a list.

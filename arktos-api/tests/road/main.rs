@@ -18,6 +18,7 @@ mod lists;
 mod media;
 mod nodes;
 mod observed;
+mod old_clients;
 mod tenants;
 mod validations;
 mod watches;
@@ -125,6 +126,15 @@ impl World {
 
     pub async fn get(&self, token: &str, path: &str) -> Answer {
         self.send(token, Method::GET, path, None).await
+    }
+
+    /// As `get`, asking for a form of it.
+    pub async fn get_as(&self, token: &str, path: &str, accept: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}")).header("accept", accept);
+        let response = self.api.clone().oneshot(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        Answer { code, body: serde_json::from_slice(&bytes).unwrap(), warnings: Vec::new() }
     }
 
     pub async fn post(&self, token: &str, path: &str, body: Value) -> Answer {

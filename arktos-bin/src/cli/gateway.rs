@@ -49,6 +49,7 @@ pub struct GatewayArgs {
 pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     args.logging.start()?;
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
+    let server = server.for_old_clients(args.api.arktos_compat)?;
     let credential = server.gateway_credential()?;
     let backends = |peers: &[Peer]| -> Result<Vec<Backend>, String> {
         peers
@@ -69,10 +70,14 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let directory = TenantDirectory::start(clients, &clock, &random, &tasks);
     let options = args.api.options()?;
+    let old_clients = options.arktos_compat;
     let identify = arktos_api::authenticator(options.tokens, options.anonymous_auth);
     let mut gateway = Gateway::new(partitions, managers, directory, identify).measured(Metrics::new(), clock);
     if let Some(aggregator) = aggregator {
         gateway = gateway.aggregated(aggregator);
+    }
+    if old_clients {
+        gateway = gateway.for_old_clients();
     }
     println!("The gateway serves at https://{}", server.address());
     server.serve(gateway, stop, tasks.stop()).await;

@@ -73,6 +73,9 @@ pub struct ApiArgs {
     /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub webhook_allowed_ranges: Vec<AllowedRange>,
+    /// Serve Arktos's own clients (its kubectl 1.15) on Arktos's own paths: old versions, self links and the like
+    #[arg(long)]
+    pub arktos_compat: bool,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -108,6 +111,7 @@ impl ApiArgs {
             ca_certificate: String::new(),
             signer: None,
             secret: None,
+            arktos_compat: self.arktos_compat,
         })
     }
 
@@ -179,6 +183,7 @@ pub struct RoleServer {
     listener: TcpListener,
     insecure: Option<TcpListener>,
     address: SocketAddr,
+    credential: Credential,
     tls: Arc<rustls::ServerConfig>,
     /// Held for as long as the role runs, where it has a data directory.
     _lock: Option<std::fs::File>,
@@ -205,7 +210,19 @@ impl RoleServer {
         let (addresses, names) = certificate_names(address, &args.names);
         let credential = authority.server(name, &addresses, &names).map_err(|error| error.to_string())?;
         let tls = tls::server(&credential, authority.certificate()).map_err(|error| error.to_string())?;
-        Ok(Self { authority, listener, insecure, address, tls, _lock: lock })
+        Ok(Self { authority, listener, insecure, address, credential, tls, _lock: lock })
+    }
+
+    /// The same; where `wanted`, it takes the certificates of Arktos's old clients as well.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn for_old_clients(mut self, wanted: bool) -> Result<Self, String> {
+        if wanted {
+            let tls = tls::server_for_old_clients(&self.credential, self.authority.certificate());
+            self.tls = tls.map_err(|error| error.to_string())?;
+        }
+        Ok(self)
     }
 
     /// Where it serves.

@@ -58,6 +58,7 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     args.logging.start()?;
     let store = args.storing.options(&args.data_dir)?;
     let server = RoleServer::open("gateway", Some(&args.data_dir), &args.data_dir.join("pki"), &args.listen).await?;
+    let server = server.for_old_clients(args.api.arktos_compat)?;
     remember(&args.data_dir, &store.kind)?;
     let region = start(&args, store, &server).await?;
     let files = write_kubeconfigs(&args, &server)?;
@@ -77,11 +78,12 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
     let key_file = args.data_dir.join(token_keys::FILE);
     let keys = token_keys::open(&key_file, &SystemRandom)?;
     api.token_keys = Some(keys.clone());
+    let commands_end = api.arktos_compat;
     let options = RegionOptions {
         store,
         api,
         catalog: Catalog::builtin(),
-        hosts: HollowOptions { count: args.hosts, ..HollowOptions::default() },
+        hosts: HollowOptions { count: args.hosts, commands_end, ..HollowOptions::default() },
         controllers: args.controllers.clone(),
         tenants: args.tenants.clone(),
         clock: Arc::new(SystemClock::new()),

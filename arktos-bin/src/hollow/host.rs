@@ -10,6 +10,13 @@ use serde_json::Value;
 
 use super::report;
 
+/// Whether a container of a pod says which command it runs.
+fn runs_command(pod: &Object) -> bool {
+    let containers = pod.at(&["spec", "containers"]).and_then(Value::as_array);
+    let says = |container: &Value| container["command"].as_array().is_some_and(|command| !command.is_empty());
+    containers.is_some_and(|containers| containers.iter().any(says))
+}
+
 /// How long a pod takes to stop when nothing says otherwise.
 const STOP_DEFAULT: Duration = Duration::from_millis(200);
 /// How long the pods of Jobs run.
@@ -22,6 +29,7 @@ pub struct Host {
     name: String,
     number: usize,
     start_delay: Duration,
+    commands_end: bool,
     pods: HashMap<ObjectPath, Pod>,
     due: BTreeSet<(Timestamp, ObjectPath)>,
     free: BTreeSet<u8>,
@@ -69,7 +77,14 @@ impl Host {
     /// A host without pods. Its number decides its addresses.
     #[must_use]
     pub fn new(name: String, number: usize, start_delay: Duration) -> Self {
-        Self { name, number, start_delay, pods: HashMap::new(), due: BTreeSet::new(), free: ADDRESSES.collect() }
+        let (pods, due, free) = (HashMap::new(), BTreeSet::new(), ADDRESSES.collect());
+        Self { name, number, start_delay, commands_end: false, pods, due, free }
+    }
+
+    /// The same, on which a pod that is not to be restarted and says which command it runs ends, as those of Jobs do.
+    #[must_use]
+    pub fn whose_commands_end(self) -> Self {
+        Self { commands_end: true, ..self }
     }
 
     /// The host's name.
@@ -162,7 +177,7 @@ impl Host {
         let (stage, next) = match object.str_at(&["status", "phase"]) {
             _ if header.deletion().is_some() => (Stage::Stopping, Some(now.later(stop_time(&object)))),
             // Not seen before: a new pod, or one from before the host started.
-            "Running" => (Stage::Running, run_time(&object).map(|run| now.later(run))),
+            "Running" => (Stage::Running, run_time(&object, self.commands_end).map(|run| now.later(run))),
             "Succeeded" | "Failed" => (Stage::Finished, None),
             _ => (Stage::Starting, Some(now.later(self.start_delay))),
         };
@@ -208,7 +223,7 @@ impl Host {
         let pod = self.pods.get_mut(path)?;
         pod.next = None;
         let object = pod.object.as_ref().and_then(|object| object.decode(None).ok());
-        let runs_until = object.as_ref().and_then(run_time).map(|run| now.later(run));
+        let runs_until = object.as_ref().and_then(|pod| run_time(pod, self.commands_end)).map(|run| now.later(run));
         if let Some(action) = pod.untaken.take() {
             let ends = runs_until.filter(|_| pod.stage == Stage::Running);
             self.schedule(path, ends);
@@ -255,13 +270,14 @@ impl Host {
 }
 
 /// How long a pod runs before it ends by itself; `None` for ever.
-fn run_time(pod: &Object) -> Option<Duration> {
+fn run_time(pod: &Object, commands_end: bool) -> Option<Duration> {
     if let Some(told) = annotated_seconds(pod, "hollow.arktos.io/run-seconds") {
         return Some(told);
     }
     let owners = pod.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
     let of_job = owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "Job"));
-    of_job.then_some(JOB_RUN)
+    let once = || pod.str_at(&["spec", "restartPolicy"]) == "Never" && runs_command(pod);
+    (of_job || commands_end && once()).then_some(JOB_RUN)
 }
 
 /// How long a pod takes to stop: its own word, within its grace.

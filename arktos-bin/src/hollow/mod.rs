@@ -39,6 +39,9 @@ pub struct HollowOptions {
     pub start_delay: Duration,
     /// How often each renews its Lease.
     pub lease_period: Duration,
+    /// Whether a pod that is not to be restarted, and says which command it runs, ends after a second, as those of Jobs
+    /// do.
+    pub commands_end: bool,
 }
 
 impl Default for HollowOptions {
@@ -52,6 +55,7 @@ impl Default for HollowOptions {
             pods_max: 110,
             start_delay: Duration::from_millis(100),
             lease_period: Duration::from_secs(10),
+            commands_end: false,
         }
     }
 }
@@ -67,6 +71,7 @@ pub fn hosts(
     (options.first..options.first + options.count)
         .map(|number| {
             let host = host::Host::new(format!("{}-{number}", options.prefix), number, options.start_delay);
+            let host = if options.commands_end { host.whose_commands_end() } else { host };
             let agent =
                 agent::Agent::new(host, options.clone(), resource_manager.clone(), clock.clone(), random.clone());
             (format!("host {}-{number}", options.prefix), Box::pin(agent.run()) as BoxFuture<'static, ()>)

@@ -5,6 +5,8 @@
 #[cfg(feature = "net")]
 pub mod address;
 #[cfg(feature = "net")]
+pub mod first_version;
+#[cfg(feature = "net")]
 pub mod forward;
 #[cfg(feature = "net")]
 pub mod https;

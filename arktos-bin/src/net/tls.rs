@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A certificate and its key, both as PEM.
@@ -37,9 +38,27 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`] when a certificate or key is unusable.
 pub fn server(credential: &Credential, authority: &str) -> Result<Arc<ServerConfig>, TlsError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
-        .allow_unauthenticated()
-        .build()?;
+    serving(credential, verifier(authority)?)
+}
+
+/// The same server, which takes client certificates of the first version of X.509 as well: Arktos's old clients have
+/// such.
+///
+/// # Errors
+/// [`TlsError`] when a certificate or key is unusable.
+#[cfg(feature = "net")]
+pub fn server_for_old_clients(credential: &Credential, authority: &str) -> Result<Arc<ServerConfig>, TlsError> {
+    let authorities = CertificateDer::pem_slice_iter(authority.as_bytes()).collect::<Result<_, _>>()?;
+    let verifier = super::first_version::FirstVersionToo::new(verifier(authority)?, authorities, provider());
+    serving(credential, Arc::new(verifier))
+}
+
+fn verifier(authority: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider());
+    Ok(verifier.allow_unauthenticated().build()?)
+}
+
+fn serving(credential: &Credential, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, TlsError> {
     let (chain, key) = parse(credential)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?

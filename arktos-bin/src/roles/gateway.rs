@@ -80,6 +80,8 @@ struct Shared {
     aggregator: Option<Backend>,
     directory: Arc<dyn Directory>,
     identify: Identify,
+    /// Whether discovery goes to the tenant that its query names, as Arktos's own clients have it.
+    old_clients: bool,
     /// What it counts, where it runs by itself.
     measures: Option<(Metrics, Arc<dyn Clock>)>,
 }
@@ -97,7 +99,15 @@ impl Gateway {
         identify: Identify,
     ) -> Self {
         let directory = Arc::new(directory);
-        Self(Arc::new(Shared { partitions, managers, aggregator: None, directory, identify, measures: None }))
+        let (aggregator, old_clients, measures) = (None, false, None);
+        Self(Arc::new(Shared { partitions, managers, aggregator, directory, identify, old_clients, measures }))
+    }
+
+    /// The same, for Arktos's own clients as well: they ask for the discovery of a tenant by `?tenant=`.
+    #[must_use]
+    pub fn for_old_clients(self) -> Self {
+        let shared = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Shared { old_clients: true, ..shared }))
     }
 
     /// The same, asking an aggregator about all tenants, and about all hosts, where several roles have them.
@@ -162,6 +172,10 @@ impl Gateway {
         let shared = &self.0;
         let (parts, body) = request.into_parts();
         let destination = destination(&parts.method, parts.uri.path());
+        let destination = match discovered(&parts.uri).filter(|_| shared.old_clients) {
+            Some(tenant) if destination == Destination::Identity => Destination::Tenant(tenant.to_owned()),
+            _ => destination,
+        };
         let only_local = shared.partitions.len() == 1 && matches!(shared.partitions[0], Backend::Local(_));
         let of_hosts = destination == Destination::Hosts;
         let identity = if only_local && !of_hosts { None } else { Some((shared.identify)(&parts)?) };
@@ -290,6 +304,15 @@ fn destination(method: &Method, path: &str) -> Destination {
     }
 }
 
+/// The tenant whose discovery is asked for in a query.
+fn discovered(uri: &http::Uri) -> Option<&str> {
+    let tenant = uri.query()?.split('&').find_map(|part| part.strip_prefix("tenant="))?;
+    let first = uri.path().split('/').nth(1);
+    let is_discovery =
+        matches!(first, Some("api" | "apis" | "openapi")) && arktos_api::resource_in(uri.path()).is_none();
+    (is_discovery && !matches!(tenant, "" | TenantName::ALL)).then_some(tenant)
+}
+
 fn named(tenant: &str) -> Destination {
     if tenant == TenantName::ALL { Destination::AllTenants } else { Destination::Tenant(tenant.to_owned()) }
 }
@@ -402,6 +425,17 @@ mod tests {
             assert_eq!(there, nobody);
         }
         assert_eq!(ask(&Identity::system_component("root"), "nobody").0, 404);
+    }
+
+    #[test]
+    fn old_clients_name_the_tenant_of_their_discovery_in_the_query() {
+        let tenant = |text: &'static str| discovered(&http::Uri::from_static(text)).map(str::to_owned);
+        assert_eq!(tenant("/apis/apps/v1?timeout=32s&tenant=acme"), Some("acme".to_owned()));
+        assert_eq!(tenant("/api?tenant=acme"), Some("acme".to_owned()));
+        assert_eq!(tenant("/openapi/v2?tenant=acme"), Some("acme".to_owned()));
+        for path in ["/api/v1/pods?tenant=acme", "/apis?tenant=", "/apis?tenant=all", "/apis", "/version?tenant=acme"] {
+            assert_eq!(tenant(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub struct ApiOptions {
     /// What the processes of the region have in common and nobody else knows: the keys of continue tokens come from it.
     /// They are drawn at the start when absent.
     pub secret: Option<Vec<u8>>,
+    /// Whether Arktos's own old clients are served.
+    pub arktos_compat: bool,
 }
 
 impl Default for ApiOptions {
@@ -107,6 +109,7 @@ impl Default for ApiOptions {
             ca_certificate: String::new(),
             signer: None,
             secret: None,
+            arktos_compat: false,
         }
     }
 }
@@ -116,6 +119,7 @@ impl ApiOptions {
         config.tokens = self.tokens.clone();
         config.anonymous_auth = self.anonymous_auth;
         config.admission = self.admission.clone();
+        config.arktos_compat = self.arktos_compat;
         config.service_cidr = self.service_cidr;
         config.node_ports = self.node_ports;
         config.issuer.clone_from(&self.issuer);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Catalog;
 use crate::custom::{JsonPath, Own, Structural};
 use crate::encoded::{EncodeError, Encoded, NOTES};
 use crate::kind::{GroupResource, Scope, TypeMeta};
@@ -171,6 +172,12 @@ impl Kind {
             None => self.storage,
             Some(own) => **header.type_meta() == *self.type_meta && header.note(SCHEMA) == Some(&*own.mark),
         }
+    }
+
+    /// Whether it is a version that only Arktos's own clients ask for: [`Catalog::with_old_versions`].
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        self.builtin && !self.storage && Catalog::builtin().by_type(&self.type_meta).is_none()
     }
 
     /// The position of a selectable field among the values of [`Header::fields`](crate::Header::fields).

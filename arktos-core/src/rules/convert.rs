@@ -3,6 +3,9 @@
 //! Objects of custom kinds are the same in all versions but for what a version's schema does not know. Two built-in
 //! resources have more than one form: events (stored as core events, shown by `events.k8s.io` as well) and
 //! horizontal pod autoscalers (stored in `v2`, shown in `v1`, which keeps what it has no fields for in annotations).
+//! Versions that only Arktos's own clients ask for are in `old`.
+
+mod old;
 
 use serde_json::{Map, Value, json};
 
@@ -61,7 +64,8 @@ fn convert(from: &Kind, to: &Kind, mut object: Object) -> Object {
         ("events.k8s.io", "", _) => rename(&mut object.fields, |(core, new)| (new, core)),
         ("autoscaling", _, "v1") => autoscaler_to_v1(&mut object),
         ("autoscaling", _, _) => autoscaler_from_v1(&mut object),
-        _ => {}
+        _ if to.storage => old::to_today(from, &mut object),
+        _ => old::from_today(to, &mut object),
     }
     object.set(&["apiVersion"], to.type_meta.api_version.as_str());
     object.set(&["kind"], to.type_meta.kind.as_str());

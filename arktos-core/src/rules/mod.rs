@@ -102,7 +102,7 @@ pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, St
 /// # Errors
 /// 422 with a cause for each fault.
 pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
-    if kind.storage || !kind.builtin {
+    if kind.storage || !kind.builtin || kind.is_old() {
         return Ok(());
     }
     let causes = validate(kind, object, None);

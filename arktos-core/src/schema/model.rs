@@ -108,7 +108,7 @@ pub struct Struct {
 }
 
 /// A field of an object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Field {
     /// Its name.
     pub name: Box<str>,
