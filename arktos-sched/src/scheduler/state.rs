@@ -59,6 +59,7 @@ pub(super) struct State {
 struct PodFields {
     node: Option<usize>,
     phase: Option<usize>,
+    scheduler: Option<usize>,
 }
 
 /// A pod that waits for a place, or is on its way to one.
@@ -123,7 +124,8 @@ impl State {
     ) -> Self {
         let pods = Catalog::builtin().storage(&Pod::resource());
         let field = |name| pods.as_ref().and_then(|kind| kind.field(name));
-        let fields = PodFields { node: field("spec.nodeName"), phase: field("status.phase") };
+        let (node, phase, scheduler) = (field("spec.nodeName"), field("status.phase"), field("spec.schedulerName"));
+        let fields = PodFields { node, phase, scheduler };
         Self {
             partition: partition.to_owned(),
             scheduler_names: names,
@@ -162,10 +164,17 @@ impl State {
     pub(super) fn pod(&mut self, stored: &Stored, now: Timestamp) {
         let header = stored.object.header();
         let field = |at: Option<usize>| at.map(|at| header.field(at));
-        if let (Some(node), Some(phase)) = (field(self.fields.node), field(self.fields.phase))
-            && !node.is_empty()
-        {
-            return self.pod_on_host(stored, node, matches!(phase, "Succeeded" | "Failed"));
+        if let (Some(node), Some(phase)) = (field(self.fields.node), field(self.fields.phase)) {
+            let finished = matches!(phase, "Succeeded" | "Failed");
+            if !node.is_empty() {
+                return self.pod_on_host(stored, node, finished);
+            }
+            // Another scheduler's pods are not worth decoding.
+            if field(self.fields.scheduler).is_some_and(|name| !self.scheduler_names.iter().any(|known| known == name))
+            {
+                self.reaper.pod(header.uid(), PodFate { finished, bound: None });
+                return self.drop_pod(&stored.path);
+            }
         }
         let Ok(pod) = stored.object.parse::<Pod>() else {
             tracing::warn!(pod = %stored.path, "a pod cannot be read");
