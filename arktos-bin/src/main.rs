@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use arktos_bin::cli;
 use clap::{Parser, Subcommand};
 
+#[global_allocator]
+static ALLOCATOR: cli::Allocator = cli::Allocator;
+
 /// A multi-tenant, Kubernetes-compatible control plane.
 #[derive(Parser)]
 #[command(name = "arktos", version, about, max_term_width = 100)]

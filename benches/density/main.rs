@@ -31,6 +31,10 @@ use self::harness::{Bench, Options, Outcome, Scale, process, progress, report};
 use self::phase::Phase;
 use self::roles::Region;
 
+/// As the programs have it.
+#[global_allocator]
+static ALLOCATOR: arktos_bin::cli::Allocator = arktos_bin::cli::Allocator;
+
 /// Hosts filled with the pods of many tenants, and kept busy.
 #[derive(Parser)]
 struct Arguments {

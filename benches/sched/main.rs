@@ -16,6 +16,10 @@ use clap::Parser;
 
 use self::harness::{Bench, Measure, Options, Outcome, process, progress, report};
 
+/// As the programs have it.
+#[global_allocator]
+static ALLOCATOR: arktos_bin::cli::Allocator = arktos_bin::cli::Allocator;
+
 /// The measurements, in the order in which they run.
 const MEASUREMENTS: [(&str, Measure); 6] = [
     ("search", search::search),

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use arktos_bin::cli::{self, resource_manager::ResourceManagerArgs};
 use clap::Parser;
 
+#[global_allocator]
+static ALLOCATOR: cli::Allocator = cli::Allocator;
+
 #[derive(Parser)]
 #[command(name = "arktos-resource-manager", version, max_term_width = 100)]
 struct Cli {

@@ -24,6 +24,10 @@ use std::process::ExitCode;
 
 use tokio::sync::watch;
 
+/// The allocator of the programs, which name it as theirs: a control plane makes and drops many small values, on all
+/// threads, for as long as it runs.
+pub use mimalloc::MiMalloc as Allocator;
+
 /// Runs a role until it ends or the process is told to stop (SIGTERM, ctrl-C), and turns a failure into one line.
 pub fn run<F, E>(role: impl FnOnce(watch::Receiver<bool>) -> F) -> ExitCode
 where
