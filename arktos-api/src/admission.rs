@@ -25,6 +25,7 @@ use arktos_store::{Commit, Stored};
 
 use crate::authorize::escalation;
 use crate::call::Call;
+use crate::verbs::managers;
 use crate::verbs::modify::Part;
 
 pub(crate) use defaults::namespace_label;
@@ -85,12 +86,23 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
     mutate(call, &Review { part: Part::Whole, old: None, new: None }, object).await
 }
 
-/// What the tenant's own policies and webhooks change of an object on its way.
+/// What the tenant's own policies and webhooks change of an object on its way. They are shown who managed what before;
+/// what is noted of this write, they cannot change.
 async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
-    if call.state.config.admission.runs("MutatingAdmissionPolicy") {
+    let plugins = &call.state.config.admission;
+    let any = |resource| has_objects(call, policies::GROUP, resource);
+    let by_policies = plugins.runs("MutatingAdmissionPolicy") && any("mutatingadmissionpolicybindings");
+    let by_webhooks = plugins.runs("MutatingAdmissionWebhook") && any("mutatingwebhookconfigurations");
+    if !by_policies && !by_webhooks {
+        return Ok(());
+    }
+    if let Some(old) = review.old {
+        managers::set(object, old.at(&["metadata", "managedFields"]).cloned());
+    }
+    if by_policies {
         policies::mutate(call, review, object)?;
     }
-    if call.state.config.admission.runs("MutatingAdmissionWebhook") {
+    if by_webhooks {
         webhooks::mutate(call, review, object).await?;
     }
     Ok(())
@@ -183,6 +195,14 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
 
 /// What else goes into the commit that removes an object.
 pub(crate) fn removed(_call: &Call<'_>, _object: &Object, _commit: &mut Commit) {}
+
+/// Whether the tenant has any object of a kind.
+fn has_objects(call: &Call<'_>, group: &str, resource: &str) -> bool {
+    let Some(tenant) = &call.tenant else { return false };
+    let resource = arktos_core::GroupResource::new(group, resource);
+    let within = arktos_store::Within::Tenant(tenant.clone());
+    call.state.config.engine.snapshot().range(&resource, &within, None).next().is_some()
+}
 
 /// The objects of a kind that a tenant has, decoded.
 fn objects(call: &Call<'_>, group: &str, resource: &str) -> Vec<Object> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Scope, Status, Timestamp, rules};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Scope, Status, Timestamp, rules};
 use arktos_store::{Change, Commit, CommitError, Durability, Expect, Stored};
 use serde_json::Value;
 
@@ -39,19 +39,18 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     if !generated {
         return create_one(call, body).await;
     }
-    let mut tries = GENERATE_TRIES;
-    loop {
-        tries -= 1;
-        let mut object = body.clone();
+    let snapshot = call.engine().snapshot();
+    for _ in 0..GENERATE_TRIES {
         let mut random = [0; 5];
         call.state.config.random.fill(&mut random);
-        let prefix = body.str_at(&["metadata", "generateName"]);
-        object.set(&["metadata", "name"], rules::meta::generated_name(prefix, random));
-        match create_one(call, object).await {
-            Err(status) if tries > 0 && status.is(Reason::AlreadyExists) => {}
-            result => return result,
+        let name = rules::meta::generated_name(body.str_at(&["metadata", "generateName"]), random);
+        let taken = call.key_of(&name).is_ok_and(|key| snapshot.get(&key).is_some());
+        body.set(&["metadata", "name"], name);
+        if !taken {
+            break;
         }
     }
+    create_one(call, body).await
 }
 
 async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Status> {

@@ -76,7 +76,7 @@ const CONDITIONAL: [&str; 12] = [
 ///
 /// # Errors
 /// What upstream answers: 404, 409, 422.
-pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) -> Result<Changed, Status> {
+pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'_>) -> Result<Changed, Status> {
     let key = call.key()?;
     if let Some(delegate) = call.state.config.delegates.get(&key.resource) {
         let subresource = match part {
@@ -94,6 +94,8 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         return Ok(Changed { stored, created: false });
     }
     crate::forced::check_write(call, &call.name, false)?;
+    // What is said of one revision is tried once.
+    let once = matches!(&source, Source::Body(body) if !body.str_at(&["metadata", "resourceVersion"]).is_empty());
     for _ in 0..RETRIES {
         let snapshot = call.engine().latest().await.map_err(|error| crate::call::read_fault(&error))?;
         let own = snapshot.get(&key);
@@ -106,7 +108,8 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         };
         let expect = if own.is_some() { Expect::At(old.revision) } else { Expect::Absent };
         let mut seen = decoded(call, old.clone()).await?;
-        let (mut new, sent) = match &source {
+        let (mut new, sent) = match &mut source {
+            Source::Body(body) if once => (std::mem::take(body), true),
             Source::Body(body) => (body.clone(), true),
             Source::Made(make) => (make(&seen)?, false),
             Source::Applied(make) => (make(Some(&seen))?, false),
@@ -117,18 +120,11 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, source: Source<'_>) 
         let managed = managers::noted(call, part, Some(&mut seen), &mut new);
         match write(call, part, (&old, seen), (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
-            None if sent && !body_revision(&source).is_empty() => return Err(modified(call)),
+            None if once => return Err(modified(call)),
             None => {}
         }
     }
     Err(modified(call))
-}
-
-fn body_revision<'a>(source: &'a Source<'_>) -> &'a str {
-    match source {
-        Source::Body(body) => body.str_at(&["metadata", "resourceVersion"]),
-        Source::Made(_) | Source::Applied(_) => "",
-    }
 }
 
 /// The object as the version of the call's kind shows it.
@@ -258,7 +254,7 @@ fn carry(old: &Object, new: &mut Object) {
             new.meta_mut().insert(field.to_owned(), value);
         }
     }
-    for field in ["creationTimestamp", "managedFields", "generation", "selfLink", "resourceVersion"] {
+    for field in ["creationTimestamp", "generation", "selfLink", "resourceVersion"] {
         match old.at(&["metadata", field]).cloned() {
             Some(value) => new.meta_mut().insert(field.to_owned(), value),
             None => new.meta_mut().remove(field),

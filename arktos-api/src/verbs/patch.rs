@@ -24,13 +24,52 @@ pub(crate) async fn patch(
 ) -> Result<Changed, Status> {
     let warned: Mutex<Vec<String>> = Mutex::default();
     let make = |old: &Object| {
-        let mut value = Value::Object(old.fields.clone());
-        apply(&call.kind.schema, call.kind.builtin, &mut value, patch)?;
-        read(call, value, faults, &warned)
+        let made = |mut value: Value| {
+            apply(&call.kind.schema, call.kind.builtin, &mut value, patch)?;
+            Ok(value)
+        };
+        // What is refused is shown whole.
+        let shown = || made(Value::Object(old.fields.clone())).map(|value| value.to_string());
+        read(call, made(patched(old, patch))?, faults, &warned, &shown)
     };
     let changed = modify::modify(call, part, Source::Made(&make)).await;
     call.warnings.lock().append(&mut warned.lock());
     changed
+}
+
+/// What a patch is made on. Who manages what is half of most objects, and left out where the patch does not concern it:
+/// what is not said of it stays as it was.
+fn patched(old: &Object, patch: &Patch) -> Value {
+    let concerned = match patch {
+        Patch::Json(patch) => concerns_managers(patch, true),
+        Patch::Merge(patch) | Patch::Strategic(patch) => concerns_managers(patch, false),
+        _ => true,
+    };
+    let without = |metadata: &Map<String, Value>| {
+        let kept = metadata.iter().filter(|(field, _)| *field != MANAGED_FIELDS);
+        kept.map(|(field, value)| (field.clone(), value.clone())).collect()
+    };
+    let fields = old.fields.iter().map(|(field, value)| match value {
+        Value::Object(metadata) if field == "metadata" && !concerned => {
+            (field.clone(), Value::Object(without(metadata)))
+        }
+        value => (field.clone(), value.clone()),
+    });
+    Value::Object(fields.collect())
+}
+
+const MANAGED_FIELDS: &str = "managedFields";
+
+/// Whether a patch says anything of an object's managers; where it has pointers, also whether they name what they are in.
+fn concerns_managers(patch: &Value, pointers: bool) -> bool {
+    match patch {
+        Value::Object(fields) => {
+            fields.iter().any(|(field, value)| field == MANAGED_FIELDS || concerns_managers(value, pointers))
+        }
+        Value::Array(items) => items.iter().any(|item| concerns_managers(item, pointers)),
+        Value::String(text) => text.contains(MANAGED_FIELDS) || (pointers && matches!(text.as_str(), "" | "/metadata")),
+        _ => false,
+    }
 }
 
 /// Reads an applied configuration: YAML, of which JSON is a part.
@@ -116,17 +155,21 @@ pub(crate) fn apply(schema: &Schema, builtin: bool, value: &mut Value, patch: &P
     }
 }
 
-/// Reads what a patch has made, as a body would be read.
-fn read(call: &Call<'_>, value: Value, faults: &[String], warned: &Mutex<Vec<String>>) -> Result<Object, Status> {
-    let strict = call.options.field_validation == FieldValidation::Strict;
-    let made = if strict { value.to_string() } else { String::new() };
+/// Reads what a patch has made, as a body would be read. `shown` is what it has made, as a refusal shows it.
+fn read(
+    call: &Call<'_>,
+    value: Value,
+    faults: &[String],
+    warned: &Mutex<Vec<String>>,
+    shown: &dyn Fn() -> Result<String, Status>,
+) -> Result<Object, Status> {
     let decoded = schema::decode(&call.kind, value, Dialect::Region)?;
     rules::refuse_patched(&call.kind, &decoded.object)?;
     let faults: Vec<String> = faults.iter().cloned().chain(decoded.faults.list).collect();
     warned.lock().clear();
     match call.options.field_validation {
-        _ if strict && !faults.is_empty() => {
-            let why = format!("Invalid value: {made:?}: strict decoding error: {}", faults.join(", "));
+        FieldValidation::Strict if !faults.is_empty() => {
+            let why = format!("Invalid value: {:?}: strict decoding error: {}", shown()?, faults.join(", "));
             Err(Status::invalid("", "", "", vec![cause("FieldValueInvalid", "patch", &why)]))
         }
         FieldValidation::Warn => {

@@ -105,7 +105,7 @@ impl Element {
     #[must_use]
     pub fn text(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            Self::Field(name) => ["f:", name].concat(),
             Self::Item(value) => format!("v:{}", value.0),
             Self::Index(at) => format!("i:{at}"),
             Self::Key(keys) => {

@@ -1,5 +1,6 @@
 //! Faults of fields, in the API's words.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ pub(crate) struct Site<'a> {
     /// Where that object stands.
     pub(crate) at: &'a Path<'a>,
     /// The field's path within the object.
-    pub(crate) field: String,
+    pub(crate) field: Cow<'a, str>,
     /// The field.
     pub(crate) value: Option<&'a Value>,
     /// The field before the update.

@@ -1,5 +1,7 @@
 //! One walk over an object that checks what its types and the rules files say.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::check::Check;
@@ -131,10 +133,10 @@ impl Walk<'_> {
             return;
         }
         match path.split_first() {
-            None => self.steps(check, owner, String::new(), (None, None), &[], faults),
+            None => self.steps(check, owner, Cow::Borrowed(""), (None, None), &[], faults),
             Some((first, rest)) => {
                 let old = owner.old.and_then(|old| old.get(*first));
-                self.steps(check, owner, (*first).to_owned(), (owner.map.get(*first), old), rest, faults);
+                self.steps(check, owner, Cow::Borrowed(first), (owner.map.get(*first), old), rest, faults);
             }
         }
     }
@@ -144,7 +146,7 @@ impl Walk<'_> {
         &self,
         check: &Check,
         owner: &Owner<'_>,
-        field: String,
+        field: Cow<'_, str>,
         (value, old): (Option<&Value>, Option<&Value>),
         rest: &[&str],
         faults: &mut Faults,
@@ -160,13 +162,13 @@ impl Walk<'_> {
             }
             Some((&"[]", rest)) => {
                 for (index, item) in value.and_then(Value::as_array).into_iter().flatten().enumerate() {
-                    self.steps(check, owner, format!("{field}[{index}]"), (Some(item), None), rest, faults);
+                    self.steps(check, owner, format!("{field}[{index}]").into(), (Some(item), None), rest, faults);
                 }
             }
             Some((name, rest)) => {
                 if let Some(Value::Object(map)) = value {
                     let old = old.and_then(|old| old.get(*name));
-                    self.steps(check, owner, format!("{field}.{name}"), (map.get(*name), old), rest, faults);
+                    self.steps(check, owner, format!("{field}.{name}").into(), (map.get(*name), old), rest, faults);
                 }
             }
         }

@@ -214,6 +214,7 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
         structural: None,
         rules: OnceLock::new(),
         blank: OnceLock::new(),
+        places: OnceLock::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use super::places::Places;
 use crate::custom::Structural;
 use crate::kind::TypeMeta;
 use crate::rules::table::TypeRules;
@@ -105,6 +106,8 @@ pub struct Struct {
     pub(crate) rules: OnceLock<&'static TypeRules>,
     /// What a new object of it is compared with, made when it is first needed.
     pub(crate) blank: OnceLock<Value>,
+    /// Where its fields are, made when one is first looked for.
+    pub(super) places: OnceLock<Places>,
 }
 
 /// A field of an object.
@@ -186,14 +189,14 @@ impl Struct {
             structural: None,
             rules: OnceLock::new(),
             blank: OnceLock::new(),
+            places: OnceLock::new(),
         }
     }
 
     /// A field by name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
-        self.fields.get(at)
+        self.places.get_or_init(|| Places::of(&self.fields)).find(&self.fields, name)
     }
 
     /// The last part of the name, such as `Pod`.

@@ -58,13 +58,13 @@ impl Comparison {
         let mut below = Self::default();
         let here = at(ty, old, new, &mut below);
         let Self { added, modified, removed } = below;
-        if here.added || !added.is_empty() {
-            self.added.add(step.clone(), here.added, added);
-        }
         if here.removed || !removed.is_empty() {
             self.removed.add(step.clone(), here.removed, removed);
         }
-        self.modified.add(step, here.modified, modified);
+        if here.modified || !modified.is_empty() {
+            self.modified.add(step.clone(), here.modified, modified);
+        }
+        self.added.add(step, here.added, added);
     }
 }
 

@@ -166,7 +166,7 @@ fn validation(site: &Site<'_>, faults: &mut Faults) {
     if text.trim().is_empty() {
         faults.required(&site.sub("expression"), "expression is not specified");
     } else {
-        let inner = Site { value: site.map.get("expression"), field: "expression".to_owned(), ..*site };
+        let inner = Site { value: site.map.get("expression"), field: "expression".into(), ..*site };
         expression(&inner, POLICY, &Type::Bool, faults);
     }
     let message = site.text("message");
@@ -187,7 +187,7 @@ fn some_validation(site: &Site<'_>, faults: &mut Faults) {
 
 /// A list that has `*` has nothing else.
 fn whole_or_parts(site: &Site<'_>, faults: &mut Faults) {
-    let what = match site.field.as_str() {
+    let what = match &*site.field {
         "apiGroups" => "API groups",
         "apiVersions" => "API versions",
         _ => "operations",

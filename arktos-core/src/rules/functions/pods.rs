@@ -80,6 +80,9 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
                        existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
                        previously negative)";
     let (Some(old), Some(new)) = (site.old_map.and_then(|old| old.get("spec")), site.map.get("spec")) else { return };
+    if old == new {
+        return;
+    }
     gates_only_open(old, new, faults);
     let gated = old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
     let (mut before, mut after) = (old.clone(), new.clone());
