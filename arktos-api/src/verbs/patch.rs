@@ -60,7 +60,8 @@ fn patched(old: &Object, patch: &Patch) -> Value {
 
 const MANAGED_FIELDS: &str = "managedFields";
 
-/// Whether a patch says anything of an object's managers; where it has pointers, also whether they name what they are in.
+/// Whether a patch says anything of an object's managers; where it has pointers, also whether they name what those
+/// are in.
 fn concerns_managers(patch: &Value, pointers: bool) -> bool {
     match patch {
         Value::Object(fields) => {

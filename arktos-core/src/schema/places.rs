@@ -36,7 +36,8 @@ impl Places {
     }
 }
 
-/// Where in a table a name is looked for first. Who makes the names of a type collide slows that type down, and no other.
+/// Where in a table a name is looked for first. Who makes the names of a type collide slows down that type, and no
+/// other.
 fn first(name: &str, size: usize) -> usize {
     let bytes = name.as_bytes();
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
