@@ -10,21 +10,21 @@ use std::time::Duration;
 
 use arktos_core::encoded::SHARED;
 use arktos_core::quota::{Amounts, Quota, to_value};
-use arktos_core::{GroupResource, ObjectPath, Quantity, Status, TenantName};
+use arktos_core::{GroupResource, ObjectPath, Quantity, Scope, Status, TenantName};
 use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within, WorkQueue};
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, RESOURCE_QUOTAS, Resource, TENANT_QUOTAS};
+use crate::kinds::{EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, Resource, SERVICES, TENANT_QUOTAS};
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::{HasStored, Setup, namespace_key, namespace_of};
 use crate::write::{found, tree};
 
-/// Kinds whose objects are seen to go. Quotas on others are counted every so often.
-const SEEN: [&str; 3] = ["configmaps", "secrets", "replicationcontrollers"];
-/// How often a quota on kinds whose objects are not seen to go is counted.
-const PERIOD: Duration = Duration::from_secs(60);
+/// How often a quota on kinds whose objects are not seen to go is counted: kinds that came after the start.
+const PERIOD: Duration = Duration::from_secs(20);
+/// How often a tenant is counted: what it has outside its namespaces is not seen to go.
+const PERIOD_OF_TENANTS: Duration = Duration::from_secs(60);
 /// How soon a tenant is counted after something of it has gone: what goes meanwhile is counted along.
 const GATHER: Duration = Duration::from_secs(1);
 /// The index of quotas by namespace.
@@ -33,6 +33,8 @@ const BY_NAMESPACE: &str = "namespace";
 pub(crate) struct Quotas {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
+    /// Resources whose objects are seen to go. Quotas on others are counted every so often.
+    seen: BTreeSet<GroupResource>,
 }
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
@@ -60,11 +62,17 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     });
     again.clone().follow(&setup.services());
     again.clone().follow(&setup.informer(&PERSISTENT_VOLUME_CLAIMS.resource));
-    for resource in SEEN {
-        again.clone().follow(&setup.informer(&GroupResource::core(resource)));
+    let mut seen: BTreeSet<GroupResource> = [&PODS, &SERVICES, &PERSISTENT_VOLUME_CLAIMS, &RESOURCE_QUOTAS]
+        .map(|resource| resource.resource.clone())
+        .into();
+    let kinds = setup.options.kinds.borrow().clone();
+    for kind in kinds.iter().filter(|kind| kind.scope == Scope::Namespace && kind.resource != EVENTS.resource) {
+        if seen.insert(kind.resource.clone()) {
+            again.clone().follow_to_the_end(&setup.informer(&kind.resource));
+        }
     }
     let informers = vec![synced(&quotas), synced(&tenants)];
-    let quotas = Quotas { client: setup.client.clone(), clock: setup.clock.clone() };
+    let quotas = Quotas { client: setup.client.clone(), clock: setup.clock.clone(), seen };
     run(quotas, queue, setup.options.workers, informers)
 }
 
@@ -100,6 +108,15 @@ impl Again {
             Event::Added { .. } => {}
         });
     }
+
+    /// Counts when an object is gone: of most kinds only the number is limited.
+    fn follow_to_the_end<T: HasStored>(self, informer: &Informer<T>) {
+        informer.handle(move |event| {
+            if let Event::Removed { path, .. } = event {
+                self.count(path);
+            }
+        });
+    }
 }
 
 /// The resources whose objects a quota counts.
@@ -129,20 +146,17 @@ impl Reconcile for Quotas {
             }
             (wanted, used)
         };
-        // What a tenant has outside its namespaces is not seen to go either.
-        let again = matches!(within, Within::Tenant(_)) || counted(&wanted).iter().any(|resource| !is_seen(resource));
+        let again = match within {
+            Within::Tenant(_) => Some(PERIOD_OF_TENANTS),
+            _ => (!counted(&wanted).is_subset(&self.seen)).then_some(PERIOD),
+        };
         let status = json!({"hard": to_value(&wanted), "used": to_value(&used)});
         if object.at(&["status"]) != Some(&status) {
             object.set(&["status"], status);
             self.client.update(&key, Some("status"), object).await?;
         }
-        Ok(if again { Outcome::After(PERIOD) } else { Outcome::Done })
+        Ok(again.map_or(Outcome::Done, Outcome::After))
     }
-}
-
-fn is_seen(resource: &GroupResource) -> bool {
-    matches!(resource.as_str(), "pods" | "services" | "persistentvolumeclaims" | "resourcequotas")
-        || SEEN.contains(&resource.as_str())
 }
 
 /// The kind of a quota, and what it counts in: a namespace, or the whole tenant that it is called after.
