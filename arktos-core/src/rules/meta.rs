@@ -97,7 +97,7 @@ pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, fault
         validate_owners(owners, faults);
     }
     for _ in 0..finalizers {
-        validate_finalizers(metadata, faults);
+        validate_finalizers(kind, metadata, faults);
     }
     for old in std::iter::repeat_n(old, changes).flatten() {
         validate_update(object, old, faults);
@@ -152,7 +152,11 @@ fn validate_annotations(annotations: &Map<String, Value>, faults: &mut Faults) {
 /// The finalizers that need no domain.
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
 
-fn validate_finalizers(metadata: &Map<String, Value>, faults: &mut Faults) {
+/// The groups whose kinds leave the names of finalizers to the machinery, as custom kinds do: any label's key is one.
+const ANY_FINALIZER: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+
+fn validate_finalizers(kind: &Kind, metadata: &Map<String, Value>, faults: &mut Faults) {
+    let any = !kind.builtin || ANY_FINALIZER.contains(&kind.group.as_str());
     let finalizers = metadata.get("finalizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, finalizer) in finalizers.iter().enumerate() {
         let path = format!("metadata.finalizers[{index}]");
@@ -160,7 +164,7 @@ fn validate_finalizers(metadata: &Map<String, Value>, faults: &mut Faults) {
         for fault in qualified_name_faults(name) {
             faults.invalid("metadata.finalizers", finalizer, &fault);
         }
-        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+        if !any && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
             faults.invalid(&path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
         }
     }

@@ -48,9 +48,10 @@ async fn should_create_apply_a_valid_cr_for_crd_with_validation_schema() {
     let world = World::new().await;
     let path = machinery::define(&world, machinery::schema()).await;
     fine(world.post("acme", &format!("{path}?fieldValidation=Strict"), machinery::custom("a")).await, 201);
-    let config = machinery::custom("b").to_string();
+    let mut config = machinery::custom("b");
+    config["metadata"]["finalizers"] = json!(["test-finalizer"]); // only kinds of Kubernetes ask for a domain
     let apply = format!("{path}/b?fieldManager=f&fieldValidation=Strict");
-    fine(patched(&world, &apply, "application/apply-patch+yaml", &config).await, 201);
+    fine(patched(&world, &apply, "application/apply-patch+yaml", &config.to_string()).await, 201);
 }
 
 #[tokio::test]
@@ -60,8 +61,10 @@ async fn should_create_apply_a_cr_with_unknown_fields_for_crd_with_no_validation
     let path = machinery::define(&world, open).await;
     let mut object = machinery::custom("a");
     object["spec"] = json!({"anything": {"goes": [1, 2]}});
+    object["metadata"]["finalizers"] = json!(["test-finalizer"]);
     let made = fine(world.post("acme", &format!("{path}?fieldValidation=Strict"), object).await, 201);
     assert_eq!(made["spec"]["anything"]["goes"], json!([1, 2]));
+    assert_eq!(made["metadata"]["finalizers"], json!(["test-finalizer"]));
 }
 
 #[tokio::test]
