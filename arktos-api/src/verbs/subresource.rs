@@ -40,7 +40,8 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
         }
         "approval" => {
             take(&["status", "conditions"]);
-            Ok(merged)
+            take(&["metadata"]);
+            rules::admit_status(kind, old, merged)
         }
         "ephemeralcontainers" => {
             take(&["spec", "ephemeralContainers"]);

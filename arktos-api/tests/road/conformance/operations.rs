@@ -55,6 +55,15 @@ async fn should_support_csr_api_operations() {
     approved["status"] = json!({"conditions": condition});
     let approved = fine(world.put("acme", &format!("{path}/approved/approval"), approved).await, 200);
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+    // What is written beside the conditions is written as well.
+    let patch = json!({"metadata": {"annotations": {"patchedapproval": "true"}}, "spec": {"signerName": "example.com/b"},
+        "status": {"conditions": [{"type": "ApprovalPatch", "status": "True", "reason": "E2E"}], "certificate": "QQ=="}});
+    let other = fine(world.post("acme", path, subject.object("patched")).await, 201);
+    let patched = fine(world.patch("acme", &format!("{path}/patched/approval"), patch).await, 200);
+    assert_eq!(patched["metadata"]["annotations"]["patchedapproval"], "true");
+    assert_eq!(patched["status"]["conditions"][0]["type"], "ApprovalPatch");
+    assert_eq!(patched["status"]["certificate"], Value::Null);
+    assert_eq!(patched["spec"], other["spec"]);
 }
 
 #[tokio::test]
