@@ -90,6 +90,10 @@ fn keep_allocations(old: &Object, new: &mut Object) {
     if now != "LoadBalancer" && new.at(&["status", "loadBalancer"]).is_some() {
         new.set(&["status", "loadBalancer"], json!({}));
     }
+    let has_node_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    if has_node_ports(&before) && !has_node_ports(&now) {
+        drop_external(old, new);
+    }
     if now == "ExternalName" {
         drop_internal(old, new);
         return;
@@ -114,12 +118,8 @@ fn keep_allocations(old: &Object, new: &mut Object) {
             }
         }
     }
-    let has_node_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
     if has_node_ports(&before) && has_node_ports(&now) {
         keep_node_ports(old, new);
-    }
-    if has_node_ports(&before) && !has_node_ports(&now) {
-        drop_external(old, new);
     }
 }
 

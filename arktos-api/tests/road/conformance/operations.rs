@@ -193,6 +193,25 @@ async fn should_update_a_service_account() {
 }
 
 #[tokio::test]
+async fn a_service_that_becomes_a_name_keeps_nothing_of_what_it_was() {
+    let world = World::new().await;
+    let path = "/api/v1/namespaces/default/services";
+    for kind in ["ClusterIP", "NodePort", "LoadBalancer"] {
+        let name = kind.to_lowercase();
+        let ports = json!([{"name": "http", "port": 80}]);
+        let made = json!({"metadata": {"name": name}, "spec": {"type": kind, "ports": ports}});
+        let mut service = fine(world.post("acme", path, made).await, 201);
+        service["spec"]["type"] = json!("ExternalName");
+        service["spec"]["externalName"] = json!("example.com");
+        let named = fine(world.put("acme", &format!("{path}/{name}"), service).await, 200)["spec"].clone();
+        for gone in ["clusterIP", "clusterIPs", "externalTrafficPolicy", "allocateLoadBalancerNodePorts"] {
+            assert_eq!(named[gone], Value::Null, "{kind}: {gone}");
+        }
+        assert_eq!(named["ports"][0]["nodePort"], Value::Null, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn should_complete_a_service_status_lifecycle() {
     let (world, path) = (World::new().await, "/api/v1/namespaces/default/services");
     let service = json!({"metadata": {"name": "web"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}});
