@@ -7,6 +7,7 @@ mod paths;
 mod protobuf;
 mod schemas;
 mod v2;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, OnceLock};

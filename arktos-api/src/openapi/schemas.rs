@@ -7,6 +7,8 @@ use arktos_core::catalog::Catalog;
 use arktos_core::schema::{ListKind, Merge, Schema, Shape, Struct};
 use serde_json::{Map, Value, json};
 
+use super::words;
+
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
@@ -46,6 +48,7 @@ impl<'a> Components<'a> {
             properties["apiVersion"] = json!({"type": "string"});
             properties["kind"] = json!({"type": "string"});
             properties["metadata"] = meta;
+            words::describe_object(properties);
             let extension = json!([kind_extension(type_meta)]);
             schema.insert("x-kubernetes-group-version-kind".to_owned(), extension);
         }
@@ -152,6 +155,12 @@ impl<'a> Components<'a> {
         }
         if let Some(type_meta) = &object.type_meta {
             written["x-kubernetes-group-version-kind"] = json!([kind_extension(type_meta)]);
+            if let Some(properties) = written.get_mut("properties") {
+                words::describe_object(properties);
+            }
+        }
+        if object.name.strip_prefix(META) == Some(".ObjectMeta") {
+            words::describe_object_meta(&mut written);
         }
         written
     }

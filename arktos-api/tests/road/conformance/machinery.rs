@@ -316,6 +316,11 @@ async fn publish_openapi_works_for_crd_with_validation_schema() {
     define(&world, schema()).await;
     let found = published(&world, "v1").await.expect("it is published");
     assert_eq!(found["properties"]["spec"]["properties"]["size"]["minimum"], 1);
+    // `kubectl explain` is looked at, too.
+    for (field, begins) in [("apiVersion", "APIVersion defines"), ("metadata", "Standard object's metadata")] {
+        let text = found["properties"][field]["description"].as_str().unwrap_or_default();
+        assert!(text.starts_with(begins), "{field}: {text}");
+    }
     assert_eq!(
         world
             .post("acme", CUSTOM, {
