@@ -277,7 +277,20 @@ fn run_time(pod: &Object, commands_end: bool) -> Option<Duration> {
     let owners = pod.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
     let of_job = owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "Job"));
     let once = || pod.str_at(&["spec", "restartPolicy"]) == "Never" && runs_command(pod);
-    (of_job || commands_end && once()).then_some(JOB_RUN)
+    (of_job || commands_end && once()).then(|| asleep(pod).unwrap_or(JOB_RUN))
+}
+
+/// How long a pod sleeps whose containers do nothing else: `command: ["sleep", "300"]`.
+fn asleep(pod: &Object) -> Option<Duration> {
+    let containers = pod.at(&["spec", "containers"])?.as_array()?;
+    let times = containers.iter().filter_map(|container| {
+        let words = ["command", "args"].iter().filter_map(|field| container[field].as_array()).flatten();
+        match words.map(Value::as_str).collect::<Option<Vec<_>>>()?[..] {
+            ["sleep" | "/bin/sleep", time] => time.parse().ok().map(Duration::from_secs),
+            _ => None,
+        }
+    });
+    times.max()
 }
 
 /// How long a pod takes to stop: its own word, within its grace.
@@ -378,8 +391,14 @@ mod tests {
     fn pods_of_jobs_end_and_say_how() {
         let mut host = Host::new("h-3".to_owned(), 3, Duration::ZERO);
         let owner = json!([{"kind": "Job", "name": "j", "uid": "u", "apiVersion": "batch/v1"}]);
-        host.observe(&Delivery::Added(pod("j-1", json!({"metadata": {"ownerReferences": owner}}))), START);
+        host.observe(&Delivery::Added(pod("j-1", json!({"metadata": {"ownerReferences": &owner}}))), START);
         assert_eq!(reported(&host.wake(at(1)))["phase"], "Succeeded");
+        let mut sleeping = json!({"metadata": {"ownerReferences": owner}});
+        sleeping["spec"] = json!({"containers": [{"name": "c", "image": "app:1", "command": ["sleep", "300"]}]});
+        host.observe(&Delivery::Added(pod("j-2", sleeping)), START);
+        assert_eq!(host.wake(at(299)), []);
+        assert_eq!(reported(&host.wake(at(300)))["phase"], "Succeeded");
+        let mut host = Host::new("h-3".to_owned(), 3, Duration::ZERO);
         let failing = json!({"metadata": {"annotations":
             {"hollow.arktos.io/exit-code": "3", "hollow.arktos.io/run-seconds": "1"}}});
         host.observe(&Delivery::Added(pod("f", failing)), START);

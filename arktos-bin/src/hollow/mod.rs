@@ -4,9 +4,10 @@
 //! lives: pending, running with an address, ready, ended, gone. [`Host`](host::Host) is the plain state machine of one;
 //! [`agent`] drives it over a client.
 //!
-//! A pod's annotations steer the play: `hollow.arktos.io/run-seconds` ends it after that time (pods of Jobs end after
-//! one second by themselves), `hollow.arktos.io/exit-code` says how, `hollow.arktos.io/stop-seconds` says how long it
-//! takes to stop, within its grace. An image with the tag `404` cannot be pulled.
+//! A pod's annotations steer the play: `hollow.arktos.io/run-seconds` ends it after that time, `hollow.arktos.io/exit-code`
+//! says how, `hollow.arktos.io/stop-seconds` says how long it takes to stop, within its grace. Pods of Jobs end by
+//! themselves: after the time that they `sleep`, if that is their command, else after one second. An image with the tag
+//! `404` cannot be pulled.
 
 pub mod agent;
 pub mod host;
