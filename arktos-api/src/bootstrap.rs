@@ -40,7 +40,8 @@ async fn service(server: &ApiServer, client: &dyn Client) -> Result<(), Status> 
     let config = &server.0.config;
     let address = config.service_cidr.address(0).to_string();
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-    let port = config.advertise.port();
+    let endpoint = config.endpoint.unwrap_or(config.advertise);
+    let port = endpoint.port();
     let mut service = object("", "v1", "Service", "kubernetes");
     service.set(&["metadata", "labels"], labels);
     let ports = json!([{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]);
@@ -50,13 +51,13 @@ async fn service(server: &ApiServer, client: &dyn Client) -> Result<(), Status> 
     made(client.create(&GroupResource::core("services"), system, "default", service).await)?;
 
     // A server that only this machine can reach is no endpoint: no pod could follow it.
-    if config.advertise.ip().is_loopback() {
+    if endpoint.ip().is_loopback() || endpoint.ip().is_unspecified() {
         return Ok(());
     }
     let mut slice = object("discovery.k8s.io", "v1", "EndpointSlice", "kubernetes");
     slice.set(&["metadata", "labels"], json!({"kubernetes.io/service-name": "kubernetes"}));
-    slice.set(&["addressType"], "IPv4");
-    let addresses = json!([config.advertise.ip().to_string()]);
+    slice.set(&["addressType"], if endpoint.is_ipv4() { "IPv4" } else { "IPv6" });
+    let addresses = json!([endpoint.ip().to_string()]);
     slice.fields.insert("endpoints".to_owned(), json!([{"addresses": addresses, "conditions": {"ready": true}}]));
     let ports = json!([{"name": "https", "protocol": "TCP", "port": port}]);
     slice.fields.insert("ports".to_owned(), ports.clone());
@@ -65,7 +66,7 @@ async fn service(server: &ApiServer, client: &dyn Client) -> Result<(), Status> 
 
     let mut endpoints = object("", "v1", "Endpoints", "kubernetes");
     endpoints.set(&["metadata", "labels"], json!({"endpointslice.kubernetes.io/skip-mirror": "true"}));
-    let subsets: Value = json!([{"addresses": [{"ip": config.advertise.ip().to_string()}], "ports": ports}]);
+    let subsets: Value = json!([{"addresses": [{"ip": endpoint.ip().to_string()}], "ports": ports}]);
     endpoints.fields.insert("subsets".to_owned(), subsets);
     let resource = GroupResource::core("endpoints");
     made(client.create(&resource, system, "default", endpoints).await)

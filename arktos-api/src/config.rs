@@ -50,8 +50,10 @@ pub struct ApiConfig {
     pub token_keys: TokenKeys,
     /// The issuer of service account tokens. Default: `https://kubernetes.default.svc`.
     pub issuer: String,
-    /// The address under which the `kubernetes` service finds this server. Default: 127.0.0.1:6443.
+    /// The address under which clients find this server. Default: 127.0.0.1:6443.
     pub advertise: std::net::SocketAddr,
+    /// The address to which the `kubernetes` service leads. Default: `advertise`, and none if that is this machine's alone.
+    pub endpoint: Option<std::net::SocketAddr>,
     /// A resource manager's API. Where there is one, hosts are claimed before they are used: bindings without a claim
     /// are refused unless there is a `claimer`. Default: none; bindings then need no claim.
     pub resource_manager: Option<Arc<dyn Client>>,
@@ -97,6 +99,7 @@ impl ApiConfig {
             node_ports: NodePorts::default(),
             issuer: "https://kubernetes.default.svc".to_owned(),
             advertise: std::net::SocketAddr::from(([127, 0, 0, 1], 6443)),
+            endpoint: None,
             resource_manager: None,
             claimer: None,
             webhooks: None,

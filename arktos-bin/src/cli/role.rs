@@ -13,6 +13,7 @@ use super::storing::StoringArgs;
 use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
+use crate::net::address::found_at;
 use crate::roles::RoleOptions;
 use crate::roles::store::{StoreKind, remember};
 
@@ -68,6 +69,7 @@ impl RoleArgs {
         remember(&self.data_dir, &store.kind)?;
         let mut api = self.api.options()?;
         api.advertise = Some(server.address());
+        api.endpoint = Some(found_at(server.address()));
         server.authority().certificate().clone_into(&mut api.ca_certificate);
         api.secret = Some(server.authority().secret());
         api.signer = Some(server.authority().clone());

@@ -108,6 +108,7 @@ impl ApiArgs {
             audit: self.audit.open()?,
             authenticators: self.authentication.authenticators()?,
             advertise: None,
+            endpoint: None,
             ca_certificate: String::new(),
             signer: None,
             secret: None,

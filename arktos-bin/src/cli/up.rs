@@ -15,6 +15,7 @@ use super::storing::StoringArgs;
 use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::HollowOptions;
+use crate::net::address::found_at;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Subject, private_directory, write_private};
 use crate::net::serve::Stop;
@@ -72,6 +73,7 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
 async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<Region, String> {
     let mut api = args.api.options()?;
     api.advertise = Some(server.address());
+    api.endpoint = Some(found_at(server.address()));
     server.authority().certificate().clone_into(&mut api.ca_certificate);
     api.secret = Some(server.authority().secret());
     api.signer = Some(server.authority().clone());

@@ -79,8 +79,10 @@ pub struct ApiOptions {
     pub authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     /// The audit log; none when absent.
     pub audit: Option<Audit>,
-    /// Where clients reach the API, for the `kubernetes` service; the default when absent.
+    /// Where clients reach the API; the default when absent.
     pub advertise: Option<SocketAddr>,
+    /// Where pods reach the API, for the `kubernetes` service; the default when absent.
+    pub endpoint: Option<SocketAddr>,
     /// The authority that signed the server's certificate, as PEM, for the `kube-root-ca.crt` ConfigMaps.
     pub ca_certificate: String,
     /// Signs the certificates that are asked for through the API; nobody does when absent.
@@ -106,6 +108,7 @@ impl Default for ApiOptions {
             authenticators: Vec::new(),
             audit: None,
             advertise: None,
+            endpoint: None,
             ca_certificate: String::new(),
             signer: None,
             secret: None,
@@ -132,6 +135,7 @@ impl ApiOptions {
         if let Some(advertise) = self.advertise {
             config.advertise = advertise;
         }
+        config.endpoint = self.endpoint;
         if let Some(secret) = &self.secret {
             // each store has a key of its own: a revision means something else in another
             config.continue_key = TokenKey::of_secret(&[secret, name.as_bytes()].concat());
