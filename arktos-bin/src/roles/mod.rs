@@ -14,6 +14,7 @@ mod elected;
 pub mod gateway;
 mod late;
 pub mod partition;
+mod presence;
 pub mod region;
 pub mod resource_manager;
 pub mod store;

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::late::LateClient;
 use super::{RoleOptions, StartError};
-use super::{elected, store};
+use super::{elected, presence, store};
 
 /// The lease of whoever runs the controllers, and of whoever runs the scheduler: named as upstream names them.
 const CONTROLLERS: &str = "kube-controller-manager";
@@ -73,6 +73,8 @@ impl Partition {
         let api = ApiServer::new(config);
         late.set(api.client(Identity::system_component("arktos:claims")));
         api.bootstrap().await?;
+        let client = api.client(Identity::system_component("arktos:presence"));
+        tasks.add(format!("{name} presence"), presence::show(client, clock.clone(), name.clone()));
         let mut partition = Self { engine, nodes: nodes.engine().clone(), api, tenant_controller: false };
         partition.run_controllers(&options, tasks)?;
         partition.run_scheduler(&options, managers, tasks);
