@@ -9,6 +9,7 @@ mod core;
 mod network;
 mod partial;
 mod pod;
+mod region;
 mod row;
 mod storage;
 mod workload;
@@ -238,6 +239,8 @@ fn printer(resource: &str) -> Option<Printer> {
         "configmaps" => core::config_map,
         "events" => core::event,
         "namespaces" | "tenants" => core::with_phase,
+        "tenantpartitions.region.arktos.io" | "resourcemanagers.region.arktos.io" => region::member,
+        "tenantplacements.region.arktos.io" => region::placement,
         "nodes" => core::node,
         "resourcequotas" => core::resource_quota,
         "secrets" => core::secret,

@@ -22,6 +22,7 @@
 //! | `nodelifecycle` | `node` |
 //! | `csrapproving`, `csrsigning`, `csrcleaner` | [`certificates`] |
 //! | which resource manager has a host of the pool | [`pool`] |
+//! | who is part of the region, and where tenants live | [`directory`] |
 //! | which of them run | [`options`] |
 //! | which of several processes they run in | [`election`] |
 //! | which kinds there are | [`kinds`] |
@@ -35,6 +36,7 @@ mod content;
 mod cronjob;
 mod defaults;
 mod deployment;
+pub mod directory;
 mod disruption;
 pub mod election;
 mod endpoints;
@@ -60,11 +62,10 @@ mod write;
 
 use std::sync::Arc;
 
-use arktos_store::{Client, Clock, Random};
+use arktos_store::{Client, Clock, Random, Roster};
 use futures::future::BoxFuture;
 
 pub use kinds::{Kinds, StoredKind};
-pub use node::Partitions;
 pub use options::{Options, UnknownController};
 pub use tenant::ADMIN_BINDING;
 
@@ -125,7 +126,7 @@ pub fn partition(
 /// [`UnknownController`] when the options name one that does not exist.
 pub fn resource_manager(
     client: Arc<dyn Client>,
-    partitions: impl Into<Partitions>,
+    partitions: impl Into<Roster>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     options: Options,

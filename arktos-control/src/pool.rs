@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arktos_core::catalog::Kind;
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
-use arktos_store::{Client, Engine, Query, Source, Stored};
+use arktos_store::{Client, Engine, Query, Roster, Source, Stored};
 use async_trait::async_trait;
 
 /// The notes by which an object of the pool says whose it is, and its revision there.
@@ -33,7 +33,7 @@ pub fn projection(kind: Arc<Kind>) -> impl Fn(&str, &Stored) -> Option<Stored> +
 #[derive(Clone)]
 pub struct Pool {
     engine: Engine,
-    managers: Arc<[(String, Arc<dyn Client>)]>,
+    managers: Roster,
 }
 
 /// Where an object came from.
@@ -47,7 +47,7 @@ struct Origin {
 impl Pool {
     /// A client over the engine that holds the pool, and the resource managers, by name.
     #[must_use]
-    pub fn new(engine: Engine, managers: &[(String, Arc<dyn Client>)]) -> Self {
+    pub fn new(engine: Engine, managers: impl Into<Roster>) -> Self {
         Self { engine, managers: managers.into() }
     }
 
@@ -55,8 +55,7 @@ impl Pool {
         let stored = self.engine.snapshot().get(key);
         let stored = stored.ok_or_else(|| Status::not_found(&key.resource, key.path.name()))?;
         let header = stored.object.header();
-        let named = |(name, _): &&(String, Arc<dyn Client>)| header.note(MANAGER) == Some(name.as_str());
-        let manager = self.managers.iter().find(named).map(|(_, client)| client.clone());
+        let manager = header.note(MANAGER).and_then(|name| self.managers.now().find(name).cloned());
         let own = header.note(REVISION).and_then(Revision::parse);
         match (manager, own) {
             (Some(manager), Some(own)) => Ok(Origin { manager, shown: stored.revision, own }),
@@ -101,7 +100,8 @@ impl Client for Pool {
     }
 
     async fn create(&self, resource: &GroupResource, tenant: &str, ns: &str, object: Object) -> Result<Stored, Status> {
-        match &*self.managers {
+        let members = self.managers.now();
+        match members.present.as_slice() {
             [(_, only)] => only.create(resource, tenant, ns, object).await,
             _ => {
                 let why = "of several resource managers, it is made at the one that is to have it";

@@ -68,6 +68,23 @@ impl Pool {
         Self { managers, plugins, ..Self::default() }
     }
 
+    /// Takes in one more resource manager, which does not answer yet. None when there are no numbers left.
+    pub fn add_manager(&mut self) -> Option<ManagerId> {
+        let manager = ManagerId::try_from(self.managers.len()).ok()?;
+        self.managers.push(Manager::default());
+        Some(manager)
+    }
+
+    /// Forgets all hosts of a resource manager.
+    pub fn remove_manager(&mut self, manager: ManagerId) {
+        let known = self.managers.get(usize::from(manager));
+        let hosts: Vec<HostId> = known.map(|known| known.hosts.iter().collect()).unwrap_or_default();
+        for host in hosts {
+            let name = self.hosts.facts(host).name.clone();
+            self.remove_node(manager, &name);
+        }
+    }
+
     /// Takes in what a resource manager says of a host.
     pub fn set_node(&mut self, manager: ManagerId, node: &Node) {
         let Some(host) = self.hosts.place(manager, &node.metadata.name, &mut self.words) else { return };

@@ -72,6 +72,7 @@
 //! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
 //! | where a list goes on: tokens that cannot be forged | [`token`] |
 //! | one view over several partitions | [`aggregate`] |
+//! | who there is to work with, and who comes and goes | [`roster`] |
 //! | who runs what, and stops it | [`tasks`] |
 
 #![deny(missing_docs)]
@@ -93,6 +94,7 @@ pub mod informer;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod queue;
+pub mod roster;
 #[cfg(test)]
 mod scripted;
 pub mod select;
@@ -111,5 +113,6 @@ pub use commit::{Change, Commit, CommitError, Committed, CounterChange, Durabili
 pub use engine::{CommitObserver, Cursor, Engine, EngineConfig, EngineSource, ListWatch, Snapshot};
 pub use informer::Informer;
 pub use queue::{Outcome, WorkQueue};
+pub use roster::Roster;
 pub use select::{Delivery, Selection, Stored, WatchError, Within};
 pub use tasks::Tasks;

@@ -2,17 +2,26 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
-use arktos_store::Tasks;
+use arktos_core::typed::{KindOf, MemberKind, TenantPlacement};
+use arktos_core::{ObjectKey, TenantName};
+use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
+use futures::future::{Either, select};
 
+use super::directory::DirectoryAddress;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
-use crate::net::serve::Stop;
+use crate::net::serve::{Stop, stopped};
 use crate::roles::aggregator::{Aggregator, AggregatorOptions};
+use crate::roles::directory::membership::Membership;
+
+/// How often the directory is asked for the first partition.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Run an aggregator: it shows what all tenants have in all partitions, and the hosts of all resource managers, as one
 /// API, to the region's administrators.
@@ -26,11 +35,17 @@ pub struct AggregatorArgs {
     /// Where the region's certificate authority is
     #[arg(long, value_name = "DIR")]
     pub pki_dir: PathBuf,
-    /// A partition; may be given more than once. The first one's tenant `system` is shown
-    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required = true)]
+    /// The region's directory, where it finds the others. NAME is that of the role that is the directory (default:
+    /// `directory`)
+    #[arg(long, value_name = "[NAME=]URL[,URL…]")]
+    pub directory: Option<DirectoryAddress>,
+    /// A partition, where there is no --directory; may be given more than once. The first one's tenant `system` is shown
+    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
     pub partitions: Vec<Peer>,
-    /// A resource manager; may be given more than once
-    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required = true)]
+    /// A resource manager, where there is no --directory; may be given more than once
+    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
     pub managers: Vec<Peer>,
     #[command(flatten)]
     listen: ListenArgs,
@@ -49,16 +64,23 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
     let server = RoleServer::open(&args.name, None, &args.pki_dir, &args.listen).await?;
     let mut api = args.api.options()?;
     api.secret = Some(server.authority().secret());
-    let options = AggregatorOptions {
-        name: args.name,
-        partitions: peers(&args.partitions, &Catalog::builtin())?,
-        managers: peers(&args.managers, &Catalog::builtin())?,
-        api,
-        metrics: Metrics::new(),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-    };
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+    let (partitions, first, managers) = match &args.directory {
+        Some(directory) => {
+            let membership = directory.membership(&args.name, &server, &clock, &random)?;
+            let Some(first) = first_partition(&membership, stop.clone()).await else { return Ok(()) };
+            let follow = |kind| membership.follow(kind, &tasks);
+            (follow(MemberKind::Partition), first, follow(MemberKind::ResourceManager))
+        }
+        None => {
+            let first = args.partitions.first().map(|peer| peer.name.clone()).unwrap_or_default();
+            let clients = |list| peers(list, &Catalog::builtin());
+            (clients(&args.partitions)?.into(), first, clients(&args.managers)?.into())
+        }
+    };
+    let (name, metrics) = (args.name, Metrics::new());
+    let options = AggregatorOptions { name, partitions, first, managers, api, metrics, clock, random };
     let aggregator = Aggregator::start(options, &tasks).await.map_err(|error| error.to_string())?;
     println!("The aggregator serves at https://{}", server.address());
     let wind_up = async {
@@ -67,4 +89,20 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
     };
     server.serve(aggregator.clone(), stop, wind_up).await;
     Ok(())
+}
+
+/// The partition whose tenant `system` stands for the region's: waits until there is one. None when told to stop.
+async fn first_partition(membership: &Membership, mut stop: Stop) -> Option<String> {
+    let key = ObjectKey::region_scoped(TenantPlacement::resource(), TenantName::SYSTEM);
+    loop {
+        match membership.directory.get(&key).await.map(|stored| stored.object.parse::<TenantPlacement>()) {
+            Ok(Ok(placement)) => return Some(placement.spec.partition),
+            Ok(Err(error)) => tracing::warn!(%error, "the directory's first placement cannot be read"),
+            Err(status) => tracing::info!(%status, "no partition has registered yet, as far as is known here"),
+        }
+        let again = membership.clock.sleep(LOOK_AGAIN);
+        if let Either::Left(_) = select(std::pin::pin!(stopped(&mut stop)), again).await {
+            return None;
+        }
+    }
 }

@@ -7,29 +7,40 @@ use arktos_core::catalog::Catalog;
 use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
 
+use super::directory::DirectoryAddress;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::net::forward::Forward;
 use crate::net::kubeconfig::Kubeconfig;
+use crate::net::route::Trust;
 use crate::net::serve::Stop;
-use crate::roles::directory::TenantDirectory;
-use crate::roles::gateway::{Backend, Gateway};
+use crate::net::tls::Credential;
+use crate::roles::directory::fixed::TenantDirectory;
+use crate::roles::directory::followed::FollowedDirectory;
+use crate::roles::gateway::{Backend, Backends, Gateway};
 
 /// Run a gateway: it sends each request to the partition of its tenant, and hosts' requests to a resource manager.
 ///
-/// A gateway keeps nothing: run as many as you like. Where tenants live it learns from the partitions.
+/// A gateway keeps nothing: run as many as you like. Where tenants live it learns from the directory or, without one,
+/// from the partitions.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayArgs {
     /// Where the region's certificate authority is
     #[arg(long, value_name = "DIR")]
     pub pki_dir: PathBuf,
-    /// A partition; may be given more than once
-    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required = true)]
+    /// The region's directory, where it finds the others. NAME is that of the role that is the directory (default:
+    /// `directory`)
+    #[arg(long, value_name = "[NAME=]URL[,URL…]")]
+    pub directory: Option<DirectoryAddress>,
+    /// A partition, where there is no --directory; may be given more than once
+    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
     pub partitions: Vec<Peer>,
-    /// A resource manager; may be given more than once
-    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required = true)]
+    /// A resource manager, where there is no --directory; may be given more than once
+    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
     pub managers: Vec<Peer>,
     /// The aggregator that is asked about all tenants, and about the hosts of several resource managers
     #[arg(long, value_name = "NAME=KUBECONFIG")]
@@ -51,28 +62,33 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
     let server = server.for_old_clients(args.api.arktos_compat)?;
     let credential = server.gateway_credential()?;
-    let backends = |peers: &[Peer]| -> Result<Vec<Backend>, String> {
-        peers
-            .iter()
-            .map(|peer| {
-                let config = Kubeconfig { credential: Some(credential.clone()), ..peer.kubeconfig()? };
-                Forward::new(&config)
-                    .map(Box::new)
-                    .map(Backend::Remote)
-                    .map_err(|error| format!("{}: {error}", peer.name))
-            })
-            .collect()
-    };
-    let (partitions, managers) = (backends(&args.partitions)?, backends(&args.managers)?);
-    let aggregator = backends(args.aggregator.as_slice())?.pop();
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
-    let clients = peers(&args.partitions, &Catalog::builtin())?;
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-    let directory = TenantDirectory::start(clients, &clock, &random, &tasks);
     let options = args.api.options()?;
     let old_clients = options.arktos_compat;
     let identify = arktos_api::authenticator(options.tokens, options.anonymous_auth);
-    let mut gateway = Gateway::new(partitions, managers, directory, identify).measured(Metrics::new(), clock);
+    let gateway = match &args.directory {
+        Some(address) => {
+            let trust =
+                Trust { credential: credential.clone(), authority: server.authority().certificate().to_owned() };
+            let itself = Backend::Remote(Box::new(Forward::member(address.contact(), &trust)));
+            let membership = address.membership("gateway", &server, &clock, &random)?;
+            let directory = FollowedDirectory::start(&membership.directory, itself, &trust, &clock, &random, &tasks);
+            Gateway::new(directory, identify)
+        }
+        None => {
+            let partitions =
+                args.partitions.iter().map(|peer| Ok((peer.name.as_str().into(), backend(peer, &credential)?)));
+            let managers = args.managers.iter().map(|peer| backend(peer, &credential));
+            let (partitions, managers) =
+                (partitions.collect::<Result<_, String>>()?, managers.collect::<Result<_, _>>()?);
+            let backends = Backends { partitions, managers, directory: None };
+            let clients = peers(&args.partitions, &Catalog::builtin())?;
+            Gateway::new(TenantDirectory::start(backends, clients, &clock, &random, &tasks), identify)
+        }
+    };
+    let mut gateway = gateway.measured(Metrics::new(), clock);
+    let aggregator = args.aggregator.as_ref().map(|peer| backend(peer, &credential)).transpose()?;
     if let Some(aggregator) = aggregator {
         gateway = gateway.aggregated(aggregator);
     }
@@ -80,6 +96,16 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
         gateway = gateway.for_old_clients();
     }
     println!("The gateway serves at https://{}", server.address());
+    if let Some(insecure) = server.insecure_address() {
+        println!("Plain HTTP, for this machine only: http://{insecure}");
+    }
     server.serve(gateway, stop, tasks.stop()).await;
     Ok(())
+}
+
+/// How a gateway sends requests on to a role.
+fn backend(peer: &Peer, credential: &Credential) -> Result<Backend, String> {
+    let config = Kubeconfig { credential: Some(credential.clone()), ..peer.kubeconfig()? };
+    let forward = Forward::new(&config).map_err(|error| format!("{}: {error}", peer.name))?;
+    Ok(Backend::Remote(Box::new(forward)))
 }

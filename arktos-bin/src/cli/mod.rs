@@ -4,6 +4,7 @@ pub mod aggregator;
 pub mod audit;
 pub mod authentication;
 mod backup;
+pub mod directory;
 pub mod encryption;
 pub mod gateway;
 pub mod hosts;

@@ -1,5 +1,6 @@
 //! `arktos-partition`: a tenant partition.
 
+use arktos_core::typed::MemberKind;
 use clap::Args;
 
 use super::role::{Opened, RoleArgs};
@@ -10,8 +11,9 @@ use crate::roles::partition::Partition;
 /// Run a tenant partition: the store and the API of its tenants, their controllers and their scheduler.
 #[derive(Debug, Clone, Args)]
 pub struct PartitionArgs {
-    /// A resource manager whose hosts pods are placed on; may be given more than once
-    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required = true)]
+    /// A resource manager whose hosts pods are placed on, where there is no --directory; may be given more than once
+    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
     pub managers: Vec<Peer>,
     #[command(flatten)]
     role: RoleArgs,
@@ -22,10 +24,16 @@ pub struct PartitionArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
-    let Opened { server, options, tasks } = args.role.open().await?;
-    let managers = peers(&args.managers, &options.catalog)?;
+    let Opened { server, options, tasks, membership, url } = args.role.open().await?;
+    let managers = match &membership {
+        Some(membership) => membership.follow(MemberKind::ResourceManager, &tasks),
+        None => peers(&args.managers, &options.catalog)?.into(),
+    };
     let name = options.name.clone();
     let partition = Partition::start(options, managers, &tasks).await.map_err(|error| error.to_string())?;
+    if let Some(membership) = membership {
+        membership.register(MemberKind::Partition, &name, url, &tasks);
+    }
     println!("Partition {name} serves at https://{}", server.address());
     let wind_up = async {
         tasks.stop().await;

@@ -1,5 +1,6 @@
 //! `arktos-resource-manager`: the hosts' side of a region.
 
+use arktos_core::typed::MemberKind;
 use clap::Args;
 
 use super::role::{Opened, RoleArgs};
@@ -10,8 +11,9 @@ use crate::roles::resource_manager::ResourceManager;
 /// Run a resource manager: hosts, their heartbeats, and the ledger of claims on them.
 #[derive(Debug, Clone, Args)]
 pub struct ResourceManagerArgs {
-    /// A partition whose pods run on the hosts; may be given more than once
-    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required = true)]
+    /// A partition whose pods run on the hosts, where there is no --directory; may be given more than once
+    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
     pub partitions: Vec<Peer>,
     /// A partition that is gone for good: what it has claimed is given back, and it claims nothing more. Its name must
     /// never be used again; may be given more than once
@@ -29,11 +31,17 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
     if let Some(both) = args.partitions.iter().find(|peer| args.removed.contains(&peer.name)) {
         return Err(format!("{} is given as --partition and as --removed-partition: which is it?", both.name));
     }
-    let Opened { server, options, tasks } = args.role.open().await?;
-    let partitions = peers(&args.partitions, &options.catalog)?;
+    let Opened { server, options, tasks, membership, url } = args.role.open().await?;
+    let partitions = match &membership {
+        Some(membership) => membership.follow(MemberKind::Partition, &tasks),
+        None => peers(&args.partitions, &options.catalog)?.into(),
+    };
     let name = options.name.clone();
     let manager = ResourceManager::start(options, partitions, args.removed, &tasks).await;
     let manager = manager.map_err(|error| error.to_string())?;
+    if let Some(membership) = membership {
+        membership.register(MemberKind::ResourceManager, &name, url, &tasks);
+    }
     println!("Resource manager {name} serves at https://{}", server.address());
     let wind_up = async {
         tasks.stop().await;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
-use arktos_store::Tasks;
+use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
 
+use super::directory::DirectoryAddress;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, RoleServer};
 use super::storing::StoringArgs;
@@ -15,6 +16,7 @@ use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::net::address::found_at;
 use crate::roles::RoleOptions;
+use crate::roles::directory::membership::Membership;
 use crate::roles::store::{StoreKind, remember};
 
 /// The flags of a role that has a store.
@@ -35,6 +37,13 @@ pub struct RoleArgs {
     /// Run controllers and scheduler only while elected to. Default: where several can share a store (etcd)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: Option<bool>,
+    /// The region's directory: there the role says that it is there, and finds the others. NAME is that of the role
+    /// that is the directory (default: `directory`)
+    #[arg(long, value_name = "[NAME=]URL[,URL…]")]
+    pub directory: Option<DirectoryAddress>,
+    /// Where the other roles reach this one, as the directory tells them. Default: the address of --listen
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_address: Option<String>,
     #[command(flatten)]
     storing: StoringArgs,
     #[command(flatten)]
@@ -53,6 +62,10 @@ pub struct Opened {
     pub options: RoleOptions,
     /// Runs what it runs.
     pub tasks: Tasks,
+    /// Its ties with the region's directory, where there is one.
+    pub membership: Option<Membership>,
+    /// Where others reach it.
+    pub url: String,
 }
 
 impl RoleArgs {
@@ -76,6 +89,16 @@ impl RoleArgs {
         let key_file = self.data_dir.join(token_keys::FILE);
         let keys = token_keys::open(&key_file, &SystemRandom)?;
         api.token_keys = Some(keys.clone());
+        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+        let join = |directory: &DirectoryAddress| directory.membership(&self.name, &server, &clock, &random);
+        let membership = self.directory.as_ref().map(join).transpose()?;
+        let url = match &self.advertise_address {
+            Some(address) => format!("https://{address}"),
+            None if membership.is_some() && server.address().ip().is_unspecified() => {
+                return Err(format!("others cannot reach {}: say where with --advertise-address", server.address()));
+            }
+            None => format!("https://{}", server.address()),
+        };
         let options = RoleOptions {
             name: self.name,
             store,
@@ -84,12 +107,13 @@ impl RoleArgs {
             controllers: self.controllers,
             metrics: Metrics::new(),
             elect: self.leader_elect.unwrap_or(shared),
-            clock: Arc::new(SystemClock::new()),
-            random: Arc::new(SystemRandom),
+            directory: membership.as_ref().map(|membership| membership.directory.clone()),
+            clock,
+            random,
         };
         let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
         token_keys::follow(&key_file, keys, options.clock.clone(), &tasks);
         self.storing.follow_keys(&options.store, &options.clock, &tasks);
-        Ok(Opened { server, options, tasks })
+        Ok(Opened { server, options, tasks, membership, url })
     }
 }

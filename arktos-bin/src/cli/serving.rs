@@ -208,7 +208,11 @@ impl RoleServer {
         };
         let lock = data_dir.map(take).transpose()?;
         let authority = Arc::new(Authority::open(pki_dir).map_err(|error| error.to_string())?);
-        let (addresses, names) = certificate_names(address, &args.names);
+        let (addresses, mut names) = certificate_names(address, &args.names);
+        // who finds the role in the directory knows it by its name
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
         let credential = authority.server(name, &addresses, &names).map_err(|error| error.to_string())?;
         let tls = tls::server(&credential, authority.certificate()).map_err(|error| error.to_string())?;
         Ok(Self { authority, listener, insecure, address, credential, tls, _lock: lock })
@@ -249,11 +253,20 @@ impl RoleServer {
     /// # Errors
     /// A sentence that says why it could not be made.
     pub fn gateway_credential(&self) -> Result<Credential, String> {
-        let subject = Subject {
-            user: arktos_api::identity::GATEWAY.to_owned(),
-            tenant: None,
-            group: Some(arktos_api::identity::COMPONENTS.to_owned()),
-        };
+        self.credential(arktos_api::identity::GATEWAY, arktos_api::identity::COMPONENTS)
+    }
+
+    /// The credential with which a role comes to others, as a component of the region. (Its user is never the one whose
+    /// word for others counts, whatever the role's name.)
+    ///
+    /// # Errors
+    /// A sentence that says why it could not be made.
+    pub fn member_credential(&self, name: &str) -> Result<Credential, String> {
+        self.credential(&format!("arktos:member:{name}"), arktos_api::identity::MASTERS)
+    }
+
+    fn credential(&self, user: &str, group: &str) -> Result<Credential, String> {
+        let subject = Subject { user: user.to_owned(), tenant: None, group: Some(group.to_owned()) };
         self.authority.client(&subject).map_err(|error| error.to_string())
     }
 

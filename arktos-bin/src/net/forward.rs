@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use arktos_api::Identity;
+use arktos_control::directory::Contact;
 use arktos_core::{Reason, Status};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::watch;
 
 use super::kubeconfig::Kubeconfig;
-use super::remote::{Http, connect_each};
+use super::route::{Protocols, Route, Trust};
 use super::tls::TlsError;
 use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
 
@@ -21,7 +25,7 @@ const REMOTE_TENANT: HeaderName = HeaderName::from_static("x-remote-extra-arktos
 /// A backend over mutual TLS. Cloning it shares the connections.
 #[derive(Clone)]
 pub struct Forward {
-    http: Http<RequestBody>,
+    http: Client<Route, RequestBody>,
     base: Arc<str>,
 }
 
@@ -31,7 +35,15 @@ impl Forward {
     /// # Errors
     /// [`TlsError`] when its certificates are unusable.
     pub fn new(config: &Kubeconfig) -> Result<Self, TlsError> {
-        Ok(Self { http: connect_each(config)?, base: config.server.trim_end_matches('/').into() })
+        let route = Route::fixed(config, Protocols::One)?;
+        Ok(Self { http: pool(route), base: config.server.trim_end_matches('/').into() })
+    }
+
+    /// A member of the region's directory, wherever its processes are at a time. What is trusted is the gateway's.
+    #[must_use]
+    pub fn member(contact: watch::Receiver<Contact>, trust: &Trust) -> Self {
+        let base = format!("https://{}", contact.borrow().name).into();
+        Self { http: pool(Route::member(contact, trust.clone(), Protocols::One)), base }
     }
 
     /// Sends a request on, and the answer back as it comes.
@@ -76,6 +88,12 @@ impl Forward {
         }
         Ok(Request::from_parts(parts, body))
     }
+}
+
+/// A connection for each request that is under way (HTTP/1.1): who speaks for many clients must not let one of them use
+/// up what the others need.
+fn pool(route: Route) -> Client<Route, RequestBody> {
+    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(route)
 }
 
 fn remove_hop_headers(headers: &mut HeaderMap) {

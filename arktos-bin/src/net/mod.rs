@@ -18,6 +18,7 @@ pub mod pki;
 #[cfg(feature = "net")]
 mod prompt;
 pub mod remote;
+pub mod route;
 #[cfg(feature = "net")]
 pub mod serve;
 #[cfg(feature = "net")]

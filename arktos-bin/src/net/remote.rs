@@ -33,6 +33,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_control::directory::Contact;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
 use arktos_store::client::{DeleteOptions, Listing, Patch, Propagation, WatchListEvent, WatchListStream, WatchStream};
@@ -43,15 +44,14 @@ use futures::StreamExt;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::builderstates::WantsProtocols1;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use self::wire::{Lines, Page, Reader, Server};
 use super::kubeconfig::Kubeconfig;
-use super::tls::{self, TlsError};
+use super::route::{Protocols, Route, Trust};
+use super::tls::TlsError;
 
 /// How long a request other than a watch may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,8 +66,8 @@ const STREAM_WINDOW: u32 = 512 << 10;
 /// How much of all streams of a connection may be: so much that streams which nobody reads never hold up the others.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// The connection pool under a remote client or a gateway's backend.
-pub type Http<B> = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, B>;
+/// The connection pool under a remote client.
+pub type Http<B> = hyper_util::client::legacy::Client<Route, B>;
 
 /// A client of an API server somewhere else: of a region ([`new`](Self::new)), or of any Kubernetes server
 /// ([`plain`](Self::plain)). Cloning it shares its connections.
@@ -92,41 +92,23 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
 {
-    let (connector, tcp) = connector(config)?;
+    Ok(pool(Route::fixed(config, Protocols::All)?))
+}
+
+fn pool<B>(route: Route) -> Http<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
     let timer = hyper_util::rt::TokioTimer::new();
-    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .timer(timer.clone())
         .pool_timer(timer)
         .http2_keep_alive_interval(Some(Duration::from_secs(15)))
         .http2_keep_alive_while_idle(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .build(connector.enable_all_versions().wrap_connector(tcp)))
-}
-
-/// As [`connect`], with a connection for each request that is under way (HTTP/1.1): for who speaks for many clients,
-/// none of whom may use up what the others need.
-///
-/// # Errors
-/// [`TlsError`] when its certificates are unusable.
-pub fn connect_each<B>(config: &Kubeconfig) -> Result<Http<B>, TlsError>
-where
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-{
-    let (connector, tcp) = connector(config)?;
-    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(hyper_util::rt::TokioTimer::new())
-        .build(connector.enable_http1().wrap_connector(tcp)))
-}
-
-fn connector(config: &Kubeconfig) -> Result<(HttpsConnectorBuilder<WantsProtocols1>, HttpConnector), TlsError> {
-    let tls = tls::client(config.credential.as_ref(), &config.authority)?;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(Duration::from_secs(5)));
-    Ok((HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http(), tcp))
+        .build(route)
 }
 
 impl Remote {
@@ -137,6 +119,14 @@ impl Remote {
     /// [`TlsError`] when its certificates are unusable.
     pub fn new(config: &Kubeconfig, catalog: Arc<Catalog>) -> Result<Self, TlsError> {
         Self::of(config, catalog, Server::Region)
+    }
+
+    /// A client of a member of the region's directory, wherever its processes are at a time.
+    #[must_use]
+    pub fn member(contact: watch::Receiver<Contact>, trust: &Trust, catalog: Arc<Catalog>) -> Self {
+        let base = format!("https://{}", contact.borrow().name).into();
+        let http = pool(Route::member(contact, trust.clone(), Protocols::All));
+        Self { http, base, authorization: None, catalog, server: Server::Region }
     }
 
     /// A client of any Kubernetes server, which knows no tenants (a region below `/tenants/{tenant}` is such a server,

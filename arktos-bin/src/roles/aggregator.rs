@@ -23,7 +23,7 @@ use arktos_core::{GroupResource, Object, ObjectKey, Reason, Revision, Scope, Sta
 use arktos_store::aggregate::{Aggregate, Project};
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Client, Clock, Engine, Query, Random, Source, Stored, Tasks};
+use arktos_store::{Client, Clock, Engine, Query, Random, Roster, Source, Stored, Tasks};
 use async_trait::async_trait;
 use futures::future::{BoxFuture, Either, select};
 use http::{HeaderValue, Request, Response};
@@ -35,9 +35,6 @@ use super::{ApiOptions, StartError};
 use crate::hollow::LEASE_NAMESPACE;
 use crate::metrics::Metrics;
 
-/// A role's name, and its API.
-pub type Named = (String, Arc<dyn Client>);
-
 /// How long a request waits for partitions that were not heard of yet.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,10 +45,12 @@ const REGIONS_OWN: &str = "all tenants are shown to the region's own users alone
 pub struct AggregatorOptions {
     /// Its name, unique in the region.
     pub name: String,
-    /// The partitions; the first one's tenant `system` stands for the region's.
-    pub partitions: Vec<Named>,
-    /// The resource managers.
-    pub managers: Vec<Named>,
+    /// The partitions, a list or a roster of them.
+    pub partitions: Roster,
+    /// The partition whose tenant `system` stands for the region's.
+    pub first: String,
+    /// The resource managers, a list or a roster of them.
+    pub managers: Roster,
     /// What can be set of its API.
     pub api: ApiOptions,
     /// What its process counts and measures.
@@ -90,7 +89,7 @@ impl Aggregator {
     /// # Errors
     /// [`StartError`].
     pub async fn start(options: AggregatorOptions, tasks: &Tasks) -> Result<Self, StartError> {
-        let AggregatorOptions { name, partitions, managers, api, metrics, clock, random } = options;
+        let AggregatorOptions { name, partitions, first, managers, api, metrics, clock, random } = options;
         let catalog = Catalog::builtin();
         let engine = Engine::memory(clock.clone());
         let mut config = ApiConfig::new(engine, clock.clone(), random.clone());
@@ -100,23 +99,22 @@ impl Aggregator {
         ApiServer::new(config.clone()).bootstrap().await?;
 
         let identify = arktos_api::authenticator(api.tokens.clone(), api.anonymous_auth);
-        let first = partitions.first().map_or("", |(name, _)| name);
         let mut by_resource = HashMap::new();
         for kind in catalog.kinds().filter(|kind| is_shown(kind)) {
             let part = Part::of(kind);
-            let of_tenants = partitions.iter().filter(|_| part != Part::Pool);
-            let sources = of_tenants.chain(managers.iter().filter(|_| part != Part::Tenants));
-            let (aggregate, driver) = Aggregate::new(
-                sources.map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
+            let of_tenants = Some(&partitions).filter(|_| part != Part::Pool);
+            let of_hosts = Some(&managers).filter(|_| part != Part::Tenants);
+            let (aggregate, driver) = Aggregate::following(
+                of_tenants.into_iter().chain(of_hosts).cloned(),
                 &Query::everywhere(kind.storage_resource.clone()),
-                part.projection(kind, first, &managers),
+                part.projection(kind, &first, &managers),
                 EngineConfig::default(),
                 clock.clone(),
                 random.clone(),
             );
             let engine = aggregate.engine().clone();
             let writes: Arc<dyn Client> = match part {
-                Part::Pool => Arc::new(Pool::new(engine.clone(), &managers)),
+                Part::Pool => Arc::new(Pool::new(engine.clone(), managers.clone())),
                 Part::Tenants | Part::Leases => Arc::new(OneTenantAtATime),
             };
             config.delegates.insert(kind.storage_resource.clone(), Delegate { engine, writes });
@@ -222,16 +220,16 @@ impl Part {
 
     /// What a view shows of an object: what is of hosts with notes of whose it is; of the tenants `system` and of what
     /// belongs to no tenant, that of the first partition.
-    fn projection(self, kind: &Arc<Kind>, first: &str, managers: &[Named]) -> Project {
+    fn projection(self, kind: &Arc<Kind>, first: &str, managers: &Roster) -> Project {
         if self == Self::Pool {
             return Arc::new(pool::projection(kind.clone()));
         }
-        let (first, managers) = (first.to_owned(), managers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        let (first, managers) = (first.to_owned(), managers.clone());
         let tenants = kind.storage_resource == GroupResource::core("tenants");
         let of_no_tenant = kind.scope == Scope::Region && !tenants;
         Arc::new(move |source, stored| {
             let tenant = if tenants { stored.path.name() } else { stored.path.tenant() };
-            let shown = if managers.iter().any(|manager| manager == source) {
+            let shown = if managers.now().find(source).is_some() {
                 stored.path.namespace() == LEASE_NAMESPACE
             } else if tenant == TenantName::SYSTEM || of_no_tenant {
                 *source == *first && stored.path.namespace() != LEASE_NAMESPACE

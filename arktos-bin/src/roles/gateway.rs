@@ -1,21 +1,27 @@
 //! The gateway: stateless, it sends each request to the partition or the resource manager that answers it.
 //!
 //! Where a request goes is decided by the tenant of its path or, on short paths, of its identity; what belongs to the
-//! region's hosts goes to a resource manager. Which partition has a tenant is data, from the [`Directory`].
+//! region's hosts goes to a resource manager. Which partition has a tenant, and how it is reached, is data, from the
+//! [`Directory`].
+
+mod destination;
+mod tenants;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arktos_api::{Answered, ApiServer, Identity};
-use arktos_core::{GroupResource, Reason, Status, TenantName};
+use arktos_core::{GroupResource, Object, Reason, Status, TenantName};
 use arktos_store::Clock;
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+use self::destination::{Destination, destination, discovered};
 use crate::metrics::Metrics;
 
 /// Whatever a body can fail with, of a request or of an answer.
@@ -46,25 +52,69 @@ pub enum Backend {
     Remote(Box<crate::net::forward::Forward>),
 }
 
-/// Where tenants live.
-pub trait Directory: Send + Sync + 'static {
-    /// The number of the partition that has a tenant; `None` for a tenant nobody knows.
-    fn find(&self, tenant: &str) -> Option<usize>;
-
-    /// The number of the partition that a new tenant is to be made in.
-    fn place(&self, tenant: &str) -> usize;
+/// What a gateway sends requests to.
+#[derive(Clone, Default)]
+pub struct Backends {
+    /// The partitions, by name.
+    pub partitions: Vec<(Arc<str>, Backend)>,
+    /// The resource managers.
+    pub managers: Vec<Backend>,
+    /// The directory, where there is one.
+    pub directory: Option<Backend>,
 }
 
-/// The directory of a region with one partition: whoever it is, that partition knows.
-pub struct OnePartition;
+/// Where tenants live, and how partitions and resource managers are reached.
+#[async_trait]
+pub trait Directory: Send + Sync + 'static {
+    /// What there is now.
+    fn backends(&self) -> Arc<Backends>;
 
-impl Directory for OnePartition {
-    fn find(&self, _: &str) -> Option<usize> {
-        Some(0)
+    /// Whether there may be more of it later.
+    fn changes(&self) -> bool {
+        false
     }
 
-    fn place(&self, _: &str) -> usize {
-        0
+    /// The partition that has a tenant, as far as is known here. That of the tenant `system` stands for the region's.
+    fn find(&self, tenant: &str) -> Option<String>;
+
+    /// The same, of whoever knows for certain.
+    async fn look_up(&self, tenant: &str) -> Result<Option<String>, Status> {
+        Ok(self.find(tenant))
+    }
+
+    /// The partition that a new tenant would be placed in.
+    async fn expect(&self, tenant: &Object) -> Result<String, Status>;
+
+    /// Places a new tenant.
+    async fn place(&self, tenant: &Object) -> Result<String, Status> {
+        self.expect(tenant).await
+    }
+}
+
+/// The directory of a region with one partition and one resource manager.
+pub struct OneOfEach(Arc<Backends>);
+
+impl OneOfEach {
+    /// A directory that knows these two.
+    #[must_use]
+    pub fn new(partition: Backend, manager: Backend) -> Self {
+        let partitions = vec![("partition".into(), partition)];
+        Self(Arc::new(Backends { partitions, managers: vec![manager], directory: None }))
+    }
+}
+
+#[async_trait]
+impl Directory for OneOfEach {
+    fn backends(&self) -> Arc<Backends> {
+        self.0.clone()
+    }
+
+    fn find(&self, _: &str) -> Option<String> {
+        Some("partition".to_owned())
+    }
+
+    async fn expect(&self, _: &Object) -> Result<String, Status> {
+        Ok("partition".to_owned())
     }
 }
 
@@ -74,8 +124,6 @@ pub struct Gateway(Arc<Shared>);
 
 #[derive(Clone)]
 struct Shared {
-    partitions: Vec<Backend>,
-    managers: Vec<Backend>,
     /// Who sees all tenants and all hosts, where there are several partitions or resource managers.
     aggregator: Option<Backend>,
     directory: Arc<dyn Directory>,
@@ -90,17 +138,11 @@ struct Shared {
 pub type Identify = Arc<dyn Fn(&http::request::Parts) -> Result<Identity, Status> + Send + Sync>;
 
 impl Gateway {
-    /// A gateway in front of partitions and resource managers, at least one of each.
+    /// A gateway in front of what a directory knows.
     #[must_use]
-    pub fn new(
-        partitions: Vec<Backend>,
-        managers: Vec<Backend>,
-        directory: impl Directory,
-        identify: Identify,
-    ) -> Self {
-        let directory = Arc::new(directory);
-        let (aggregator, old_clients, measures) = (None, false, None);
-        Self(Arc::new(Shared { partitions, managers, aggregator, directory, identify, old_clients, measures }))
+    pub fn new(directory: impl Directory, identify: Identify) -> Self {
+        let (directory, aggregator, old_clients, measures) = (Arc::new(directory), None, false, None);
+        Self(Arc::new(Shared { aggregator, directory, identify, old_clients, measures }))
     }
 
     /// The same, for Arktos's own clients as well: they ask for the discovery of a tenant by `?tenant=`.
@@ -150,21 +192,13 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<AnyError>,
     {
-        match self.choose(request).await {
-            Ok((backend, request, _identity)) => match backend {
-                Backend::Local(mut server) => {
-                    let Ok(response) = tower::Service::call(&mut server, request).await;
-                    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
-                }
-                #[cfg(feature = "net")]
-                Backend::Remote(forward) => forward.send(request, _identity).await,
-            },
+        match self.route(request).await {
+            Ok(response) => response,
             Err(status) => refuse(&status),
         }
     }
 
-    /// The backend for a request. The body of a request that creates a tenant is read for the tenant's name.
-    async fn choose<B>(&self, request: Request<B>) -> Result<(Backend, Request<RequestBody>, Option<Identity>), Status>
+    async fn route<B>(&self, request: Request<B>) -> Result<Response<GatewayBody>, Status>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<AnyError>,
@@ -176,67 +210,104 @@ impl Gateway {
             Some(tenant) if destination == Destination::Identity => Destination::Tenant(tenant.to_owned()),
             _ => destination,
         };
-        let only_local = shared.partitions.len() == 1 && matches!(shared.partitions[0], Backend::Local(_));
-        let of_hosts = destination == Destination::Hosts;
-        let identity = if only_local && !of_hosts { None } else { Some((shared.identify)(&parts)?) };
-        // What is the hosts' for the region's own users is, under the same short path, the tenant's for a tenant's.
+        let backends = shared.directory.backends();
+        let only_local = matches!(backends.partitions.as_slice(), [(_, Backend::Local(_))]);
+        let of_the_region = matches!(destination, Destination::Hosts | Destination::Directory);
+        let identity = if only_local && !of_the_region { None } else { Some((shared.identify)(&parts)?) };
+        // What is the region's for its own users is, under the same short path, the tenant's for a tenant's.
         // A token that only a partition can check goes there as well: partitions show `system` the hosts.
         let elsewhere = |identity: &Identity| !identity.is_system() || identity.user.is_empty();
-        let of_tenant = of_hosts && identity.as_ref().is_some_and(elsewhere);
+        let of_tenant = of_the_region && identity.as_ref().is_some_and(elsewhere);
         let destination = if of_tenant { Destination::Identity } else { destination };
         let body = body.map_err(BodyError::new).boxed_unsync();
-        let tenant_of_identity = || identity.as_ref().and_then(|identity| identity.tenant.clone());
+        let several = backends.partitions.len() > 1 || shared.directory.changes();
         let backend = match destination {
-            Destination::Hosts => self.manager()?,
-            Destination::Tenant(tenant) => self.partition_for(&tenant, identity.as_ref())?,
-            Destination::Identity => match tenant_of_identity() {
-                Some(tenant) => self.partition_for(tenant.as_str(), identity.as_ref())?,
-                None => shared.partitions[0].clone(),
+            Destination::Hosts => self.manager(&backends)?,
+            Destination::Directory => backends.directory.clone().map_or_else(|| self.first(), Ok)?,
+            Destination::Tenant(tenant) => self.partition_for(&tenant, identity.as_ref()).await?,
+            Destination::Identity => match identity.as_ref().and_then(|identity| identity.tenant.clone()) {
+                Some(tenant) => self.partition_for(tenant.as_str(), identity.as_ref()).await?,
+                None => self.first()?,
             },
-            Destination::AllTenants if shared.partitions.len() > 1 => shared.aggregator.clone().ok_or_else(|| {
-                Status::failure(
-                    Reason::NotImplemented,
-                    "this gateway knows no aggregator (--aggregator): ask for one tenant, as /tenants/{name}/…",
-                )
-            })?,
-            Destination::AllTenants => shared.partitions[0].clone(),
-            Destination::NewTenant if shared.partitions.len() > 1 => {
-                let (name, bytes) = tenant_in(body).await?;
-                let place = shared.directory.find(&name).unwrap_or_else(|| shared.directory.place(&name));
-                let body = Full::from(bytes).map_err(|never| match never {}).boxed_unsync();
-                return Ok((shared.partitions[place].clone(), Request::from_parts(parts, body), identity));
-            }
-            Destination::NewTenant => shared.partitions[0].clone(),
+            Destination::AllTenants => self.all(&backends)?,
+            Destination::NewTenant if several => match identity {
+                Some(identity) if is_of_the_region(&identity) => return self.make_tenant(parts, body, identity).await,
+                identity => return self.refuse_tenant(Request::from_parts(parts, body), identity).await,
+            },
+            Destination::NewTenant => self.first()?,
         };
-        Ok((backend, Request::from_parts(parts, body), identity))
+        Ok(backend.send(Request::from_parts(parts, body), identity).await)
     }
 
     /// The partition that answers who asks about a tenant. Whether there is such a tenant, only the region's own are
     /// told: for anybody else the partition that they belong to refuses what is not theirs, there or not.
-    fn partition_for(&self, tenant: &str, identity: Option<&Identity>) -> Result<Backend, Status> {
-        let found = self.partition(tenant);
-        match identity.filter(|identity| found.is_err() && !is_of_the_region(identity)) {
-            Some(identity) => {
-                let own = identity.tenant.as_ref().and_then(|own| self.partition(own.as_str()).ok());
-                Ok(own.unwrap_or_else(|| self.0.partitions[0].clone()))
-            }
-            None => found,
+    async fn partition_for(&self, tenant: &str, identity: Option<&Identity>) -> Result<Backend, Status> {
+        let Some(identity) = identity.filter(|identity| !is_of_the_region(identity)) else {
+            return self.partition(tenant).await;
+        };
+        if let Some(partition) = self.0.directory.find(tenant) {
+            return self.backend(&partition);
+        }
+        match &identity.tenant {
+            Some(own) => match self.partition(own.as_str()).await {
+                Err(status) if status.is(Reason::NotFound) => self.first(),
+                own => own,
+            },
+            None => self.first(),
         }
     }
 
-    fn partition(&self, tenant: &str) -> Result<Backend, Status> {
-        if tenant == TenantName::SYSTEM {
-            return Ok(self.0.partitions[0].clone()); // each partition has its own; the first stands for the region's
-        }
-        let found = self.0.directory.find(tenant).and_then(|number| self.0.partitions.get(number));
-        found.cloned().ok_or_else(|| Status::not_found(&GroupResource::core("tenants"), tenant))
+    async fn partition(&self, tenant: &str) -> Result<Backend, Status> {
+        let found = match self.0.directory.find(tenant) {
+            Some(found) => Some(found),
+            None => self.0.directory.look_up(tenant).await?,
+        };
+        let found = found.ok_or_else(|| Status::not_found(&GroupResource::core("tenants"), tenant))?;
+        self.backend(&found)
     }
 
-    fn manager(&self) -> Result<Backend, Status> {
-        match self.0.managers.as_slice() {
-            [one] => Ok(one.clone()),
+    /// The partition whose tenant `system` stands for the region's: each has its own.
+    fn first(&self) -> Result<Backend, Status> {
+        let first = self.0.directory.find(TenantName::SYSTEM);
+        let first = first.ok_or_else(|| {
+            let text = "no partition is known here yet; try again";
+            Status::failure(Reason::ServiceUnavailable, text).retry_after(1)
+        })?;
+        self.backend(&first)
+    }
+
+    fn backend(&self, partition: &str) -> Result<Backend, Status> {
+        let backends = self.0.directory.backends();
+        let found = backends.partitions.iter().find(|(name, _)| **name == *partition);
+        found.map(|(_, backend)| backend.clone()).ok_or_else(|| {
+            tracing::warn!(partition, "a tenant is placed in a partition that is not there");
+            let text = "the partition of this tenant is not known here; try again";
+            Status::failure(Reason::ServiceUnavailable, text).retry_after(1)
+        })
+    }
+
+    /// Who sees all tenants.
+    fn all(&self, backends: &Backends) -> Result<Backend, Status> {
+        match (&self.0.aggregator, backends.partitions.as_slice()) {
+            // What was watched at one partition could not go on at the aggregator when there are two.
+            (Some(aggregator), [_]) if self.0.directory.changes() => Ok(aggregator.clone()),
+            (_, [(_, only)]) => Ok(only.clone()),
+            (Some(aggregator), _) => Ok(aggregator.clone()),
+            (None, _) => Err(Status::failure(
+                Reason::NotImplemented,
+                "this gateway knows no aggregator (--aggregator): ask for one tenant, as /tenants/{name}/…",
+            )),
+        }
+    }
+
+    /// Who has all hosts.
+    fn manager(&self, backends: &Backends) -> Result<Backend, Status> {
+        match (&self.0.aggregator, backends.managers.as_slice()) {
+            (Some(aggregator), [_]) if self.0.directory.changes() => Ok(aggregator.clone()),
+            (_, [only]) => Ok(only.clone()),
+            (Some(aggregator), _) => Ok(aggregator.clone()),
             // Without an aggregator: a partition shows the nodes of all resource managers.
-            _ => Ok(self.0.aggregator.as_ref().unwrap_or(&self.0.partitions[0]).clone()),
+            (None, _) => self.first(),
         }
     }
 }
@@ -266,78 +337,6 @@ where
         let gateway = self.clone();
         Box::pin(async move { Ok(gateway.answer(request).await) })
     }
-}
-
-/// Where a request goes.
-#[derive(Debug, PartialEq, Eq)]
-enum Destination {
-    /// To the partition of the tenant that its path names.
-    Tenant(String),
-    /// To the partition of the tenant that its identity belongs to.
-    Identity,
-    /// To whoever sees all tenants.
-    AllTenants,
-    /// To the partition in which a new tenant is placed.
-    NewTenant,
-    /// To a resource manager.
-    Hosts,
-}
-
-/// Reads as much of a path as decides where it goes. What is wrong with the rest, the backend says.
-fn destination(method: &Method, path: &str) -> Destination {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    if let ["tenants", tenant, ..] = parts.as_slice() {
-        return named(tenant);
-    }
-    let (group, rest) = match parts.as_slice() {
-        ["api", _version, rest @ ..] => ("", rest),
-        ["apis", group, _version, rest @ ..] => (*group, rest),
-        _ => return Destination::Identity,
-    };
-    match rest {
-        ["tenants"] if method == Method::POST => Destination::NewTenant,
-        ["tenants"] => Destination::AllTenants,
-        ["tenants", tenant, rest @ ..] if *tenant == TenantName::SYSTEM && of_hosts(group, rest) => Destination::Hosts,
-        ["tenants", tenant, ..] => named(tenant),
-        rest if of_hosts(group, rest) => Destination::Hosts,
-        _ => Destination::Identity,
-    }
-}
-
-/// The tenant whose discovery is asked for in a query.
-fn discovered(uri: &http::Uri) -> Option<&str> {
-    let tenant = uri.query()?.split('&').find_map(|part| part.strip_prefix("tenant="))?;
-    let first = uri.path().split('/').nth(1);
-    let is_discovery =
-        matches!(first, Some("api" | "apis" | "openapi")) && arktos_api::resource_in(uri.path()).is_none();
-    (is_discovery && !matches!(tenant, "" | TenantName::ALL)).then_some(tenant)
-}
-
-fn named(tenant: &str) -> Destination {
-    if tenant == TenantName::ALL { Destination::AllTenants } else { Destination::Tenant(tenant.to_owned()) }
-}
-
-fn of_hosts(group: &str, rest: &[&str]) -> bool {
-    match (group, rest) {
-        ("", ["nodes", ..]) | ("storage.k8s.io", ["csinodes", ..]) => true,
-        ("coordination.k8s.io", ["namespaces", namespace, "leases", ..]) => {
-            *namespace == crate::hollow::LEASE_NAMESPACE
-        }
-        ("region.arktos.io", ["claims" | "claimreviews", ..]) => true,
-        _ => false,
-    }
-}
-
-/// The name of the tenant that a body is to create, and the body.
-async fn tenant_in(body: RequestBody) -> Result<(String, Bytes), Status> {
-    const LENGTH_MAX: usize = 1 << 20;
-    let body = http_body_util::Limited::new(body, LENGTH_MAX).collect().await;
-    let bytes = body.map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?.to_bytes();
-    let value: serde_json::Value = serde_json::from_slice(&bytes).or_else(|_| {
-        arktos_core::media::yaml::parse(&bytes)
-            .map_err(|_| Status::bad_request("a tenant is created at a gateway with a JSON or YAML body"))
-    })?;
-    Ok((value["metadata"]["name"].as_str().unwrap_or_default().to_owned(), bytes))
 }
 
 /// What a method is counted as.
@@ -385,15 +384,22 @@ mod tests {
     use super::*;
 
     /// Two partitions; the first has `acme`, the second `globex`, and nobody has any other.
-    struct Two;
+    struct Two(Arc<Backends>);
 
+    #[async_trait]
     impl Directory for Two {
-        fn find(&self, tenant: &str) -> Option<usize> {
-            ["acme", "globex"].iter().position(|known| *known == tenant)
+        fn backends(&self) -> Arc<Backends> {
+            self.0.clone()
         }
 
-        fn place(&self, _: &str) -> usize {
-            0
+        fn find(&self, tenant: &str) -> Option<String> {
+            let partition = ["acme", "globex"].iter().position(|known| *known == tenant);
+            let partition = if tenant == TenantName::SYSTEM { Some(0) } else { partition };
+            partition.map(|number| format!("tp-{number}"))
+        }
+
+        async fn expect(&self, _: &Object) -> Result<String, Status> {
+            Ok("tp-0".to_owned())
         }
     }
 
@@ -406,9 +412,10 @@ mod tests {
 
     #[test]
     fn whether_there_is_a_tenant_is_not_told() {
-        let partitions = vec![Backend::Local(server(1)), Backend::Local(server(2))];
+        let partitions = [1, 2].map(|at| (format!("tp-{}", at - 1).into(), Backend::Local(server(at)))).to_vec();
         let identify: Identify = Arc::new(|parts| Ok(parts.extensions.get::<Identity>().cloned().unwrap_or_default()));
-        let gateway = Gateway::new(partitions, vec![Backend::Local(server(3))], Two, identify);
+        let backends = Backends { partitions, managers: vec![Backend::Local(server(3))], directory: None };
+        let gateway = Gateway::new(Two(Arc::new(backends)), identify);
         let ask = |identity: &Identity, tenant: &str| {
             let path = format!("/tenants/{tenant}/api/v1/namespaces/default/secrets");
             let mut request = Request::get(path).body(Full::new(Bytes::new())).expect("a request");
@@ -425,49 +432,5 @@ mod tests {
             assert_eq!(there, nobody);
         }
         assert_eq!(ask(&Identity::system_component("root"), "nobody").0, 404);
-    }
-
-    #[test]
-    fn old_clients_name_the_tenant_of_their_discovery_in_the_query() {
-        let tenant = |text: &'static str| discovered(&http::Uri::from_static(text)).map(str::to_owned);
-        assert_eq!(tenant("/apis/apps/v1?timeout=32s&tenant=acme"), Some("acme".to_owned()));
-        assert_eq!(tenant("/api?tenant=acme"), Some("acme".to_owned()));
-        assert_eq!(tenant("/openapi/v2?tenant=acme"), Some("acme".to_owned()));
-        for path in ["/api/v1/pods?tenant=acme", "/apis?tenant=", "/apis?tenant=all", "/apis", "/version?tenant=acme"] {
-            assert_eq!(tenant(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn paths_decide_where_requests_go() {
-        let tenant = |name: &str| Destination::Tenant(name.to_owned());
-        for (method, path, expected) in [
-            (Method::GET, "/api/v1/pods", Destination::Identity),
-            (Method::GET, "/version", Destination::Identity),
-            (Method::GET, "/tenants/acme/api/v1/pods", tenant("acme")),
-            (Method::GET, "/api/v1/tenants/acme/namespaces/x/pods", tenant("acme")),
-            (Method::GET, "/apis/apps/v1/tenants/acme/deployments", tenant("acme")),
-            (Method::GET, "/api/v1/tenants/acme", tenant("acme")),
-            (Method::PUT, "/api/v1/tenants/acme/status", tenant("acme")),
-            (Method::POST, "/api/v1/tenants", Destination::NewTenant),
-            (Method::GET, "/api/v1/tenants", Destination::AllTenants),
-            (Method::GET, "/api/v1/tenants/all/pods", Destination::AllTenants),
-            (Method::GET, "/api/v1/nodes/n1/status", Destination::Hosts),
-            (Method::GET, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", Destination::Hosts),
-            (
-                Method::GET,
-                "/apis/coordination.k8s.io/v1/tenants/system/namespaces/kube-node-lease/leases",
-                Destination::Hosts,
-            ),
-            (
-                Method::GET,
-                "/apis/coordination.k8s.io/v1/tenants/acme/namespaces/kube-node-lease/leases",
-                tenant("acme"),
-            ),
-            (Method::GET, "/tenants/acme/api/v1/nodes", tenant("acme")),
-            (Method::POST, "/apis/region.arktos.io/v1/claimreviews", Destination::Hosts),
-        ] {
-            assert_eq!(destination(&method, path), expected, "{method} {path}");
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! | [`partition`] | a store, the API of its tenants, their controllers and scheduler |
 //! | [`resource_manager`] | a store, the API of its hosts, the ledger of claims, the hosts' life cycle |
 //! | [`aggregator`] | a view of all partitions and all resource managers as one |
+//! | [`directory`] | a store and an API: who is part of the region, and where tenants live |
 //! | [`gateway`] | a route from each request to the partition or resource manager that answers it |
 //! | [`region`] | one of each, and hollow hosts, in one process |
 
@@ -31,7 +32,7 @@ use arktos_control::certificates::CertificateSigner;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
 use arktos_store::token::TokenKey;
-use arktos_store::{Clock, Random, Tasks};
+use arktos_store::{Client, Clock, Random, Tasks};
 
 use crate::metrics::Metrics;
 
@@ -49,6 +50,8 @@ pub struct RoleOptions {
     pub controllers: Vec<String>,
     /// Whether controllers and scheduler run only while this process is elected to: where several share a store.
     pub elect: bool,
+    /// The region's directory, where there is one: a partition tells it which tenants it has.
+    pub directory: Option<Arc<dyn Client>>,
     /// What its process counts and measures.
     pub metrics: Metrics,
     /// Tells the time.

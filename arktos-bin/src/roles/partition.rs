@@ -10,7 +10,7 @@ use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Client, Engine, Query, Source, Tasks};
+use arktos_store::{Engine, Query, Roster, Tasks};
 use async_trait::async_trait;
 
 use super::late::LateClient;
@@ -31,22 +31,19 @@ pub struct Partition {
 
 impl Partition {
     /// Opens the store, makes what must be there, and gives `tasks` what must run. `managers` are the resource managers
-    /// on whose hosts pods are placed; they need not answer yet.
+    /// on whose hosts pods are placed, a list or a roster of them; they need not answer yet.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(
-        options: RoleOptions,
-        managers: Vec<(String, Arc<dyn Client>)>,
-        tasks: &Tasks,
-    ) -> Result<Self, StartError> {
+    pub async fn start(options: RoleOptions, managers: impl Into<Roster>, tasks: &Tasks) -> Result<Self, StartError> {
+        let managers = managers.into();
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
         // What `system` sees of the hosts: those of all resource managers.
         let kind = Catalog::builtin().storage(&GroupResource::core("nodes"));
         let kind = kind.ok_or_else(|| StartError::Option("the catalog has no nodes".to_owned()))?;
-        let (nodes, driver) = Aggregate::new(
-            managers.iter().map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
+        let (nodes, driver) = Aggregate::following(
+            [managers.clone()],
             &Query::everywhere(kind.storage_resource.clone()),
             Arc::new(pool::projection(kind)),
             EngineConfig::default(),
@@ -59,11 +56,11 @@ impl Partition {
         options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
         config.observer = Some(options.metrics.observer(name));
-        if let Some((_, first)) = managers.first() {
-            let writes = Arc::new(Pool::new(nodes.engine().clone(), &managers));
+        let members = managers.now();
+        if !members.present.is_empty() || !members.complete {
+            let writes = Arc::new(Pool::new(nodes.engine().clone(), managers.clone()));
             let delegate = Delegate { engine: nodes.engine().clone(), writes };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
-            config.resource_manager = Some(first.clone());
             config.claimer = Some(Arc::new(Claims(DirectClaimer::new(name, managers.clone()))));
         }
         // The partition's word on claims; it reads and writes through the API that is made right below.
@@ -95,16 +92,24 @@ impl Partition {
         };
         let first = make().map_err(|error| StartError::Option(error.to_string()))?;
         self.tenant_controller = first.iter().any(|(controller, _)| controller == "tenant");
+        let (directory, tenants) = (options.directory.clone(), client.clone());
+        let (clock, random) = (options.clock.clone(), options.random.clone());
         let begin = Box::new(move |_: Option<&Term>, tasks: &Tasks| {
             for (controller, future) in make().into_iter().flatten() {
                 tasks.add(format!("{name} {controller}"), future);
+            }
+            if let Some(directory) = &directory {
+                let (directory, tenants) = (directory.clone(), tenants.clone());
+                let keeper =
+                    arktos_control::directory::keeper(&name, tenants, directory, clock.clone(), random.clone());
+                tasks.add(format!("{name} placements"), keeper);
             }
         });
         elected::run(CONTROLLERS, options, client, tasks, begin);
         Ok(())
     }
 
-    fn run_scheduler(&self, options: &RoleOptions, managers: Vec<(String, Arc<dyn Client>)>, tasks: &Tasks) {
+    fn run_scheduler(&self, options: &RoleOptions, managers: Roster, tasks: &Tasks) {
         let client = self.api.client(Identity::system_component("system:kube-scheduler"));
         let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
         let metrics = options.metrics.clone();

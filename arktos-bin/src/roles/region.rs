@@ -9,7 +9,7 @@ use arktos_store::tasks::Spawn;
 use arktos_store::{Client, Clock, Delivery, Query, Random, Tasks};
 use futures::StreamExt;
 
-use super::gateway::{Backend, Gateway, OnePartition};
+use super::gateway::{Backend, Gateway, OneOfEach};
 use super::late::LateClient;
 use super::partition::Partition;
 use super::resource_manager::ResourceManager;
@@ -78,7 +78,8 @@ impl Region {
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
-            elect: false, // nobody shares these stores
+            elect: false,    // nobody shares these stores
+            directory: None, // and nobody else is there
             metrics: metrics.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -92,7 +93,8 @@ impl Region {
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
-            elect: false, // nobody shares these stores
+            elect: false,    // nobody shares these stores
+            directory: None, // and nobody else is there
             metrics: metrics.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -114,12 +116,8 @@ impl Region {
             tasks.add(host, future);
         }
         let identify = arktos_api::authenticator(options.api.tokens.clone(), options.api.anonymous_auth);
-        let gateway = Gateway::new(
-            vec![Backend::Local(partition.api().clone())],
-            vec![Backend::Local(manager.api().clone())],
-            OnePartition,
-            identify,
-        );
+        let (one, other) = (Backend::Local(partition.api().clone()), Backend::Local(manager.api().clone()));
+        let gateway = Gateway::new(OneOfEach::new(one, other), identify);
         Ok(Self { partition, manager, gateway, tasks: tasks.clone() })
     }
 

@@ -12,7 +12,7 @@ use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Client, Clock, Engine, Query, Random, Source, Tasks};
+use arktos_store::{Clock, Engine, Query, Random, Roster, Stored, Tasks};
 use async_trait::async_trait;
 
 use super::{RoleOptions, StartError};
@@ -33,16 +33,18 @@ pub struct ResourceManager {
 
 impl ResourceManager {
     /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods
-    /// run on its hosts; they need not answer yet. `removed` are names of partitions that are gone for good.
+    /// run on its hosts, a list or a roster of them; they need not answer yet. `removed` are names of partitions that are
+    /// gone for good.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(
         options: RoleOptions,
-        partitions: Vec<(String, Arc<dyn Client>)>,
+        partitions: impl Into<Roster>,
         removed: Vec<String>,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
+        let partitions = partitions.into();
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
         let pods = bound_pods(name, &partitions, clock, random, tasks)?;
@@ -54,6 +56,7 @@ impl ResourceManager {
         config.role = Role::ResourceManager;
         let handler = ClaimReviewHandler::new(engine.clone(), &Catalog::builtin(), clock.clone(), random.clone());
         let handler = Arc::new(handler.map_err(|error| StartError::Option(error.to_string()))?.without(removed));
+        tasks.add(format!("{name} removed partitions"), forget_removed(partitions.clone(), handler.clone()));
         config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimReviews(handler.clone())));
         config.delegates.insert(GroupResource::core("pods"), pods.clone());
         let api = ApiServer::new(config);
@@ -79,9 +82,7 @@ impl ResourceManager {
             }
         });
         elected::run(CONTROLLERS, &options, client, tasks, begin);
-        let find = move |name: &str| {
-            partitions.iter().find(|(partition, _)| partition == name).map(|(_, client)| client.clone())
-        };
+        let find = move |name: &str| partitions.now().find(name).cloned();
         let asker = Asker::new(name, engine.clone(), handler, Arc::new(find), clock.clone(), CLAIM_DEADLINE);
         tasks.add(format!("{name} claim asker"), asker.run());
         Ok(Self { engine, pods: pods.engine, api })
@@ -103,7 +104,7 @@ impl ResourceManager {
 /// The pods that partitions have bound to this resource manager's hosts, as the hosts see them.
 fn bound_pods(
     name: &str,
-    partitions: &[(String, Arc<dyn Client>)],
+    partitions: &Roster,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
     tasks: &Tasks,
@@ -114,8 +115,8 @@ fn bound_pods(
     let project = Arc::new(projection(kind));
     // Pods carry the name of their resource manager from the binding on: one filtered stream a partition.
     let query = Query::everywhere(pods).field("arktos.resourceManager", name);
-    let (aggregate, driver) = Aggregate::new(
-        partitions.iter().map(|(name, client)| (name.clone(), client.clone() as Arc<dyn Source>)),
+    let (aggregate, driver) = Aggregate::following(
+        [partitions.clone()],
         &query,
         project.clone(),
         EngineConfig::default(),
@@ -123,11 +124,19 @@ fn bound_pods(
         random.clone(),
     );
     tasks.add(format!("{name} bound pods"), driver);
-    let origins = Origins::new(aggregate.engine().clone(), move |partition, stored| project(partition, stored));
-    for (partition, client) in partitions {
-        origins.join(partition, client.clone());
-    }
+    let shown = move |partition: &str, stored: &Stored| project(partition, stored);
+    let origins = Origins::new(aggregate.engine().clone(), partitions.clone(), shown);
     Ok(Delegate { engine: aggregate.engine().clone(), writes: Arc::new(origins) })
+}
+
+/// Gives back what partitions had claimed that are removed from a roster. For ever.
+async fn forget_removed(mut partitions: Roster, handler: Arc<ClaimReviewHandler>) {
+    loop {
+        for name in &partitions.now().removed {
+            handler.remove(name);
+        }
+        partitions.changed().await;
+    }
 }
 
 /// Reviews of claims, as the API asks for them.

@@ -44,6 +44,11 @@ impl<'a> Caller<'a> {
         self.send("DELETE", path, None)
     }
 
+    /// PATCH, by what is to be merged.
+    pub fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("PATCH", path, Some(body))
+    }
+
     /// Any request: its code, and its body where that is JSON.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(Value::to_string).unwrap_or_default();
@@ -51,8 +56,9 @@ impl<'a> Caller<'a> {
             "" => String::new(),
             token => format!("Authorization: Bearer {token}\r\n"),
         };
+        let media = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\n{authorization}{}Content-Type: application/json\r\n\
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\n{authorization}{}Content-Type: {media}\r\n\
              Content-Length: {}\r\n\r\n",
             self.address,
             self.headers,
@@ -76,4 +82,41 @@ pub fn names(list: &Value) -> Vec<String> {
     let part = |item: &Value, part: &str| item["metadata"][part].as_str().unwrap_or_default().to_owned();
     let items = list["items"].as_array().expect("a list");
     items.iter().map(|it| format!("{}/{}/{}", part(it, "tenant"), part(it, "namespace"), part(it, "name"))).collect()
+}
+
+/// A watch that is open: what it has said so far.
+pub struct Watch(std::sync::Arc<parking_lot::Mutex<Vec<Value>>>);
+
+impl Caller<'_> {
+    /// Opens a watch, and reads it until it ends.
+    pub fn watch(&self, path: &str) -> Watch {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        let (token, address) = (self.token, self.address);
+        let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let events = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let into = events.clone();
+        std::thread::spawn(move || {
+            use std::io::BufRead;
+            let lines = std::io::BufReader::new(stream).lines().map_while(Result::ok);
+            for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                into.lock().push(event);
+            }
+        });
+        Watch(events)
+    }
+}
+
+impl Watch {
+    /// What it has said so far.
+    pub fn events(&self) -> Vec<Value> {
+        self.0.lock().clone()
+    }
+
+    /// The names of the objects that it has told of, of those that a condition holds for.
+    pub fn names(&self, fits: impl Fn(&Value) -> bool) -> std::collections::BTreeSet<String> {
+        let events = self.events();
+        let fitting = events.iter().map(|event| &event["object"]).filter(|object| fits(object));
+        fitting.filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned)).collect()
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test uses its own part
 
 pub mod http;
+pub mod roles;
 pub mod world;
 
 use std::io::{BufRead, BufReader, Read};

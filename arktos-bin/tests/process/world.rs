@@ -6,7 +6,7 @@ use super::Region;
 use super::http::Caller;
 
 /// Everybody: the region's administrator, the administrators of two tenants, and somebody who may do nothing.
-const TOKENS: &str = "\
+pub const TOKENS: &str = "\
 root-token,root,1,\"system:masters\",,system
 acme-token,alice,2,\"system:masters\",,acme
 globex-token,alice,2,\"system:masters\",,globex

@@ -5,50 +5,35 @@ use std::sync::Arc;
 use arktos_core::{GroupResource, Object, ObjectKey, Reason, Revision, Status};
 use arktos_store::aggregate::Project;
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
-use arktos_store::{Client, Engine, Query, Source, Stored};
+use arktos_store::{Client, Engine, Query, Roster, Source, Stored};
 use async_trait::async_trait;
-use parking_lot::RwLock;
 
 use super::Origin;
-
-/// A partition's name, and its API.
-type Partition = (String, Arc<dyn Client>);
 
 /// A client for projected pods that sends each write to the partition the pod came from, and gives back what it
 /// answers, projected again. Reads come from the engine and not from here.
 #[derive(Clone)]
 pub struct Origins {
     engine: Engine,
-    // Written by `join` and `leave`.
-    partitions: Arc<RwLock<Vec<Partition>>>,
+    partitions: Roster,
     project: Project,
 }
 
 impl Origins {
-    /// A client over the engine that holds the projected pods.
-    pub fn new(engine: Engine, project: impl Fn(&str, &Stored) -> Option<Stored> + Send + Sync + 'static) -> Self {
-        Self { engine, partitions: Arc::default(), project: Arc::new(project) }
-    }
-
-    /// From now on, writes of a partition's pods go to this client.
-    pub fn join(&self, partition: &str, client: Arc<dyn Client>) {
-        let mut partitions = self.partitions.write();
-        partitions.retain(|(name, _)| name != partition);
-        partitions.push((partition.to_owned(), client));
-    }
-
-    /// From now on, a partition's pods cannot be written.
-    pub fn leave(&self, partition: &str) {
-        self.partitions.write().retain(|(name, _)| name != partition);
+    /// A client over the engine that holds the projected pods, and the partitions that they come from.
+    pub fn new(
+        engine: Engine,
+        partitions: impl Into<Roster>,
+        project: impl Fn(&str, &Stored) -> Option<Stored> + Send + Sync + 'static,
+    ) -> Self {
+        Self { engine, partitions: partitions.into(), project: Arc::new(project) }
     }
 
     fn origin(&self, key: &ObjectKey) -> Result<(Origin, Arc<dyn Client>), Status> {
         let found = self.engine.snapshot().get(key);
         let origin = found.and_then(|stored| Origin::of(key, stored.object.header()));
         let origin = origin.ok_or_else(|| Status::not_found(&key.resource, key.path.name()))?;
-        let partitions = self.partitions.read();
-        let client = partitions.iter().find(|(name, _)| *name == origin.partition).map(|(_, client)| client.clone());
-        let client = client.ok_or_else(|| {
+        let client = self.partitions.now().find(&origin.partition).cloned().ok_or_else(|| {
             let message = format!("the partition {} of this pod has not joined", origin.partition);
             Status::failure(Reason::ServiceUnavailable, message).retry_after(1)
         })?;

@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use arktos_core::typed::{Condition, KindOf, Node, Pod};
 use arktos_core::{Object, ObjectPath, Status, Timestamp};
-use arktos_store::{Client, Clock, Outcome, Query, Stored};
+use arktos_store::{Client, Clock, Outcome, Query, Roster, Stored};
 use futures::future::BoxFuture;
-use tokio::sync::watch;
 
 use self::monitor::Monitor;
 use self::taints::{Readiness, keep_away, leaves_at, readiness, set_taints};
@@ -25,34 +24,17 @@ use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, unreadable};
 
-/// The partitions there are, each with its name and a client that acts in all its tenants. Made from a list, or from a
-/// channel by which its owner tells who joins and leaves.
-#[derive(Clone)]
-pub struct Partitions(watch::Receiver<Vec<(String, Arc<dyn Client>)>>);
-
-impl From<Vec<(String, Arc<dyn Client>)>> for Partitions {
-    fn from(partitions: Vec<(String, Arc<dyn Client>)>) -> Self {
-        Self(watch::channel(partitions).1)
-    }
-}
-
-impl From<watch::Receiver<Vec<(String, Arc<dyn Client>)>>> for Partitions {
-    fn from(partitions: watch::Receiver<Vec<(String, Arc<dyn Client>)>>) -> Self {
-        Self(partitions)
-    }
-}
-
 /// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Nodes {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
-    partitions: Partitions,
+    partitions: Roster,
     resource_manager: Option<String>,
 }
 
-pub(crate) fn start(setup: &mut Setup, partitions: Partitions) -> BoxFuture<'static, ()> {
+pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static, ()> {
     let nodes = setup.informer(&NODES.resource);
     let queue = queue(&setup.clock);
     let adds = queue.clone();
@@ -101,10 +83,10 @@ impl Reconcile for Nodes {
         if !silent && !drives_out {
             return Ok(Outcome::Done);
         }
-        let partitions = self.partitions.0.borrow().clone();
+        let partitions = self.partitions.now();
         let (mut next, mut failure) = (None, None);
-        for (name, partition) in partitions {
-            match self.visit(&*partition, path.name(), &node, silent).await {
+        for (name, partition) in &partitions.present {
+            match self.visit(&**partition, path.name(), &node, silent).await {
                 Ok(due) => next = next.into_iter().chain(due).min(),
                 Err(status) => {
                     tracing::warn!(partition = name, %status, "the pods of a silent host could not be seen to");

@@ -11,7 +11,7 @@ use crate::kind::{GroupResource, Scope, TypeMeta};
 use crate::schema::{self, Schema, Shape};
 
 /// The resources that belong to the region and not to a tenant.
-const REGION: [(&str, &str); 8] = [
+const REGION: [(&str, &str); 11] = [
     ("", "nodes"),
     ("", "tenants"),
     ("storage.k8s.io", "csinodes"),
@@ -19,6 +19,9 @@ const REGION: [(&str, &str); 8] = [
     ("region.arktos.io", "claimfences"),
     ("region.arktos.io", "claimreviews"),
     ("region.arktos.io", "tenantquotas"),
+    ("region.arktos.io", "tenantpartitions"),
+    ("region.arktos.io", "resourcemanagers"),
+    ("region.arktos.io", "tenantplacements"),
     ("region.arktos.io", "storageclusters"),
 ];
 

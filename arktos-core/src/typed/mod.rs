@@ -24,6 +24,7 @@ mod cluster;
 mod condition;
 mod config;
 mod container;
+mod directory;
 mod event;
 mod job;
 mod node;
@@ -55,6 +56,10 @@ pub use config::{ConfigMap, Secret, ServiceAccount};
 pub use container::{
     Container, ContainerPort, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, EnvVar, ResourceList, ResourceRequirements,
+};
+pub use directory::{
+    Member, MemberKind, MemberServer, MemberSpec, MemberStatus, Phase, TenantPlacement, TenantPlacementSpec,
+    TenantPlacementStatus,
 };
 pub use event::{Event, EventSeries, EventSource};
 pub use job::{CronJob, CronJobSpec, CronJobStatus, Job, JobSpec, JobStatus};

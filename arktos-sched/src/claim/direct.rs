@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arktos_core::typed::{ClaimPort, ClaimRequest, ClaimReview, KindOf, Node, Pod};
 use arktos_core::{Object, ObjectKey, Reason, Status};
-use arktos_store::Client;
+use arktos_store::{Client, Roster};
 
 use super::{claim_name, post};
 use crate::ports::ports_of;
@@ -13,14 +13,14 @@ use crate::resources::requests_of;
 /// Claims the host that a pod names, at whichever resource manager has it.
 pub struct DirectClaimer {
     partition: String,
-    managers: Vec<(String, Arc<dyn Client>)>,
+    managers: Roster,
 }
 
 impl DirectClaimer {
     /// A claimer for a partition over the resource managers, by name.
     #[must_use]
-    pub fn new(partition: &str, managers: Vec<(String, Arc<dyn Client>)>) -> Self {
-        Self { partition: partition.to_owned(), managers }
+    pub fn new(partition: &str, managers: impl Into<Roster>) -> Self {
+        Self { partition: partition.to_owned(), managers: managers.into() }
     }
 
     /// Claims the host that the pod names in `spec.nodeName`. Gives back `resource manager/claim`. Claiming again for
@@ -45,7 +45,7 @@ impl DirectClaimer {
             ports: ports_of(&typed.spec).iter().map(ClaimPort::from).collect(),
             ..ClaimRequest::default()
         });
-        let answer = post(client, &review).await?;
+        let answer = post(&*client, &review).await?;
         match answer.status.results.first() {
             Some(result) if result.accepted => Ok(format!("{manager}/{name}")),
             Some(result) => Err(Status::conflict(&Pod::resource(), &typed.metadata.name, &result.message)),
@@ -53,12 +53,15 @@ impl DirectClaimer {
         }
     }
 
-    async fn manager_of(&self, node: &str) -> Result<(&str, &dyn Client), Status> {
+    async fn manager_of(&self, node: &str) -> Result<(String, Arc<dyn Client>), Status> {
         let key = ObjectKey::region_scoped(Node::resource(), node);
-        let mut unanswered = None;
-        for (name, client) in &self.managers {
+        let members = self.managers.now();
+        let unknown =
+            || Status::failure(Reason::ServiceUnavailable, "it is not known yet which resource managers there are");
+        let mut unanswered = (!members.complete).then(|| unknown().retry_after(1));
+        for (name, client) in &members.present {
             match client.get(&key).await {
-                Ok(_) => return Ok((name, &**client)),
+                Ok(_) => return Ok((name.clone(), client.clone())),
                 Err(status) if status.is(Reason::NotFound) => {}
                 Err(status) => unanswered = Some(status),
             }

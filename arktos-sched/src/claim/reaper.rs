@@ -82,6 +82,14 @@ impl Reaper {
         }
     }
 
+    /// A resource manager was removed, and all claims on its hosts with it.
+    pub fn manager_gone(&mut self, manager: ManagerId) {
+        let ids: Vec<ClaimId> = self.claims.keys().filter(|(of, _)| *of == manager).cloned().collect();
+        for id in &ids {
+            self.claim_gone(id);
+        }
+    }
+
     /// Claims that are over, at most so many. They are given again until they are gone.
     #[must_use]
     pub fn over(&self, most: usize) -> Vec<ClaimId> {

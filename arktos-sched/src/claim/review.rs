@@ -8,7 +8,7 @@ use arktos_core::typed::{ClaimRequest, ClaimResult, ClaimReview, KindOf};
 use arktos_core::{Object, Revision, Status};
 use arktos_store::{Clock, CommitError, Engine, Random, Snapshot, Stored};
 use futures::future::join_all;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::ledger::{Allocatable, InvalidClaim, Ledger, accepted, refused};
 
@@ -25,7 +25,7 @@ pub struct ClaimReviewHandler {
     random: Arc<dyn Random>,
     /// What each host can give, as of a revision of its node. Written by reviews; never more than there are hosts.
     hosts: Mutex<HashMap<Box<str>, Known>>,
-    removed: BTreeSet<String>,
+    removed: RwLock<BTreeSet<String>>, // written by `remove`
 }
 
 /// What a host can give, as of a revision of its node.
@@ -44,20 +44,26 @@ impl ClaimReviewHandler {
     ) -> Result<Self, InvalidClaim> {
         let ledger = Ledger::new(catalog)?;
         let hosts = Mutex::new(HashMap::new());
-        Ok(Self { engine, ledger, clock, random, hosts, removed: BTreeSet::new() })
+        Ok(Self { engine, ledger, clock, random, hosts, removed: RwLock::default() })
     }
 
-    /// The same, with partitions that are part of the region no more, by their operator's word: they claim nothing, and
-    /// what they held is anybody's ([`Asker`](super::Asker) gives it back).
+    /// The same, with partitions that are part of the region no more ([`remove`](Self::remove)).
     #[must_use]
     pub fn without(self, removed: impl IntoIterator<Item = String>) -> Self {
-        Self { removed: removed.into_iter().collect(), ..self }
+        self.removed.write().extend(removed);
+        self
+    }
+
+    /// From now on, a partition is part of the region no more, by its operator's word: it claims nothing, and what it
+    /// held is anybody's ([`Asker`](super::Asker) gives it back). There is no way back.
+    pub fn remove(&self, partition: &str) {
+        self.removed.write().insert(partition.to_owned());
     }
 
     /// Whether a partition was removed from the region.
     #[must_use]
     pub fn is_removed(&self, partition: &str) -> bool {
-        self.removed.contains(partition)
+        self.removed.read().contains(partition)
     }
 
     /// Answers a review. Asking the same again is harmless: a claim that is there already is accepted again, one that

@@ -242,7 +242,7 @@ async fn a_pod_that_comes_with_its_host_is_claimed_at_whoever_has_the_host() {
     managers[0].make_node("m", "8", "1Gi", 10).await;
     managers[1].make_node("n", "1", "1Gi", 10).await;
     let clients = managers.iter().enumerate();
-    let clients = clients.map(|(at, api)| (format!("rm-{at}"), api.clone() as Arc<dyn Client>)).collect();
+    let clients: Vec<_> = clients.map(|(at, api)| (format!("rm-{at}"), api.clone() as Arc<dyn Client>)).collect();
     let claimer = DirectClaimer::new("tp-1", clients);
     let pod = |name: &str, node: &str| {
         let container = json!({"name": "c", "resources": {"requests": {"cpu": "1"}}});

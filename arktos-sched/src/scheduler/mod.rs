@@ -9,22 +9,25 @@
 //!
 //! Nothing here is spawned: [`Scheduler::new`] hands its owner the futures to run.
 
+mod managers;
 mod reap;
 mod report;
 mod state;
 mod tally;
 mod work;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{Claim, KindOf, Node, Pod};
 use arktos_store::informer::{Decode, Event, Passing, Stopped};
-use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
-use futures::future::{self, BoxFuture, Either, select, try_join_all};
+use arktos_store::{Client, Clock, Informer, Query, Random, Roster, Stored};
+use futures::future::{BoxFuture, Either, select};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+use self::managers::{Following, Managers};
 use self::reap::Reaping;
 use self::report::{REPORTER, Report};
 use self::state::{Plan, State};
@@ -80,26 +83,19 @@ pub struct Scheduler {
 /// The futures of a scheduler, with their names. The owner runs all of them, and drops them to stop.
 pub type Drivers = Vec<(String, BoxFuture<'static, ()>)>;
 
-/// The resource managers, by their numbers.
-type ManagerClients = Arc<[(Arc<str>, Arc<dyn Client>)]>;
-
-/// A resource manager's name, and its API.
-pub type Manager = (String, Arc<dyn Client>);
-
 impl Scheduler {
-    /// A scheduler over a partition's API and those of the resource managers.
+    /// A scheduler over a partition's API and those of the resource managers: a fixed list of them, or whoever is on a
+    /// roster at a time.
     #[must_use]
     pub fn new(
         partition: Arc<dyn Client>,
-        managers: Vec<Manager>,
+        managers: impl Into<Roster>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         options: Options,
     ) -> (Self, Drivers) {
         let Options { partition: name, names, plugins, backoff, workers, batch, term } = options;
-        let managers: ManagerClients = managers.into_iter().map(|(name, client)| (Arc::from(name), client)).collect();
-        let manager_names = managers.iter().map(|(name, _)| name.clone()).collect();
-        let state = State::new(&name, names, manager_names, plugins, backoff, random.next());
+        let state = State::new(&name, names, plugins, backoff, random.next());
         let state = Arc::new(Mutex::new(state));
         let (changed, reaping) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let notify = Notifies { changed: changed.clone(), reaping: reaping.clone() };
@@ -107,11 +103,12 @@ impl Scheduler {
 
         let mut drivers = Drivers::new();
         let pods = watches.pods(partition.clone(), &mut drivers);
-        let mut hosts = Vec::new();
-        for (at, (_, client)) in managers.iter().enumerate() {
-            let Ok(manager) = ManagerId::try_from(at) else { break };
-            hosts.push(watches.manager(manager, client.clone(), &mut drivers));
-        }
+        let (managers, roster) = (Managers::default(), managers.into());
+        let (watched, met) = (HashMap::new(), HashMap::new());
+        let mut following = Following { watches, managers: managers.clone(), roster: roster.clone(), watched, met };
+        drivers.extend(following.look());
+        let hosts = following.hosts();
+        drivers.push(("managers".to_owned(), Box::pin(following.run())));
         let fence = Arc::new(Fence::new(partition.clone(), clock.clone()));
         let worker = Worker {
             state: state.clone(),
@@ -139,7 +136,7 @@ impl Scheduler {
         };
         drivers.push(("reaper".to_owned(), Box::pin(reaper.run())));
         let scheduler = Self { state, changed };
-        let begin = begin(pods, hosts, clock.clone());
+        let begin = begin(pods, roster, hosts, clock.clone());
         let planner = scheduler.clone();
         let planner = async move {
             if begin.await.is_ok() {
@@ -283,11 +280,19 @@ impl Watches {
 }
 
 /// Completes when there is something to plan with: all pods, and all hosts of the resource managers that answer.
-async fn begin(pods: Informer<Stored>, hosts: Vec<Hosts>, clock: Arc<dyn Clock>) -> Result<(), Stopped> {
+async fn begin(
+    pods: Informer<Stored>,
+    roster: Roster,
+    hosts: Vec<Hosts>,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Stopped> {
     pods.synced().await?;
-    let all = try_join_all(hosts.iter().map(|(nodes, claims)| future::try_join(nodes.synced(), claims.synced())));
-    match select(all, clock.sleep(GRACE)).await {
-        Either::Left((outcome, _)) => outcome.map(|_| ()),
+    let all = async {
+        roster.complete().await;
+        managers::known(hosts).await
+    };
+    match select(std::pin::pin!(all), clock.sleep(GRACE)).await {
+        Either::Left((outcome, _)) => outcome,
         Either::Right(_) => Ok(()),
     }
 }
@@ -338,6 +343,8 @@ async fn lost(nodes: &Informer<Stored>, claims: &Informer<Passing>, clock: &dyn 
     }
 }
 
+#[cfg(test)]
+mod joins;
 #[cfg(test)]
 mod storms;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use arktos_store::{Client, Clock, Informer, Stored};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::ManagerClients;
+use super::managers::Managers;
 use super::state::State;
 use crate::claim::fence::{Fence, Held};
 use crate::claim::post;
@@ -30,7 +30,7 @@ pub(super) struct Reaping {
     pub(super) wanted: Arc<Notify>,
     pub(super) pods: Informer<Stored>,
     pub(super) partition: Arc<dyn Client>,
-    pub(super) managers: ManagerClients,
+    pub(super) managers: Managers,
     pub(super) fence: Arc<Fence>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -86,11 +86,11 @@ impl Reaping {
 
     /// Gives claims back at one resource manager. Says how many it took.
     async fn release_at(&self, manager: ManagerId, names: &[Box<str>]) -> usize {
-        let Some((_, client)) = self.managers.get(usize::from(manager)) else { return 0 };
+        let Some((_, client)) = self.managers.get(manager) else { return 0 };
         let mut review = ClaimReview::default();
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.releases = names.iter().map(|name| name.as_ref().to_owned()).collect();
-        let results = match post(&**client, &review).await {
+        let results = match post(&*client, &review).await {
             Ok(answer) => answer.status.releases,
             Err(status) => {
                 tracing::info!(manager, %status, "claims could not be given back yet");
@@ -136,7 +136,7 @@ impl Reaping {
     }
 
     async fn is_ended(&self, id: &ClaimId, request: &ClaimRequest) -> bool {
-        let Some((name, _)) = self.managers.get(usize::from(id.0)) else { return false };
-        self.fence.end(name, request).await.is_ok_and(|held| held == Held::Ended)
+        let Some((name, _)) = self.managers.get(id.0) else { return false };
+        self.fence.end(&name, request).await.is_ok_and(|held| held == Held::Ended)
     }
 }

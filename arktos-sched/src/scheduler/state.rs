@@ -114,14 +114,7 @@ pub(super) struct Plan {
 }
 
 impl State {
-    pub(super) fn new(
-        partition: &str,
-        names: Vec<String>,
-        managers: Vec<Arc<str>>,
-        plugins: Plugins,
-        backoff: Backoff,
-        turn: u64,
-    ) -> Self {
+    pub(super) fn new(partition: &str, names: Vec<String>, plugins: Plugins, backoff: Backoff, turn: u64) -> Self {
         let pods = Catalog::builtin().storage(&Pod::resource());
         let field = |name| pods.as_ref().and_then(|kind| kind.field(name));
         let (node, phase, scheduler) = (field("spec.nodeName"), field("status.phase"), field("spec.schedulerName"));
@@ -129,9 +122,9 @@ impl State {
         Self {
             partition: partition.to_owned(),
             scheduler_names: names,
-            pool: Pool::new(managers.len(), plugins),
-            current: vec![false; managers.len()],
-            managers,
+            pool: Pool::new(0, plugins),
+            current: Vec::new(),
+            managers: Vec::new(),
             queue: Queue::new(backoff),
             reaper: Reaper::default(),
             tally: Tally::default(),
@@ -148,6 +141,32 @@ impl State {
             fields,
             turn,
         }
+    }
+
+    // ---- who there is ----
+
+    /// The number of a resource manager, from when it is first heard of: when it joins, or from a pod that is bound to
+    /// a host of it. `None` when there are no numbers left.
+    pub(super) fn number(&mut self, name: &str) -> Option<ManagerId> {
+        if let Some(at) = self.managers.iter().position(|known| **known == *name) {
+            return ManagerId::try_from(at).ok();
+        }
+        let manager = self.pool.add_manager()?;
+        self.managers.push(name.into());
+        self.current.push(false);
+        Some(manager)
+    }
+
+    /// A resource manager was removed, with its hosts and all claims on them. Its number is never used again.
+    pub(super) fn manager_gone(&mut self, manager: ManagerId) {
+        self.set_current(manager, false);
+        let claims: Vec<ClaimId> = self.claims.keys().filter(|(of, _)| *of == manager).cloned().collect();
+        for id in &claims {
+            self.forget_claim(id);
+        }
+        self.reaper.manager_gone(manager);
+        self.pool.remove_manager(manager);
+        self.failures.clear(); // what they say counts its hosts
     }
 
     // ---- what informers tell ----
@@ -531,10 +550,9 @@ impl State {
         Some(holding)
     }
 
-    fn claim_id(&self, note: &str) -> Option<ClaimId> {
+    fn claim_id(&mut self, note: &str) -> Option<ClaimId> {
         let (manager, name) = note.split_once('/')?;
-        let at = self.managers.iter().position(|known| **known == *manager)?;
-        Some((ManagerId::try_from(at).ok()?, name.into()))
+        Some((self.number(manager)?, name.into()))
     }
 
     fn reach(&mut self, manager: ManagerId) {

@@ -13,16 +13,16 @@ use super::*;
 use crate::testing::Api;
 
 /// A partition, resource managers and a scheduler, run by hand.
-struct Region {
-    clock: ManualClock,
-    partition: Arc<Api>,
-    managers: Vec<Arc<Api>>,
+pub(super) struct Region {
+    pub(super) clock: ManualClock,
+    pub(super) partition: Arc<Api>,
+    pub(super) managers: Vec<Arc<Api>>,
     scheduler: Scheduler,
-    drivers: BoxFuture<'static, ()>,
+    pub(super) drivers: BoxFuture<'static, ()>,
 }
 
 impl Region {
-    fn new(managers: usize) -> Self {
+    pub(super) fn new(managers: usize) -> Self {
         let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
         let partition = Api::partition(&clock, 1);
         let managers: Vec<_> =
@@ -32,11 +32,11 @@ impl Region {
     }
 
     /// Lets everything run until nothing more happens at this moment.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         settle(&mut self.drivers).await;
     }
 
-    async fn pass(&mut self, seconds: u64) {
+    pub(super) async fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds * 2 {
             self.clock.advance(Duration::from_millis(500));
             self.settle().await;
@@ -44,7 +44,7 @@ impl Region {
     }
 
     /// Where a pod is bound: its claim's resource manager, and the node.
-    fn bound(&self, tenant: &str, name: &str) -> Option<(String, String)> {
+    pub(super) fn bound(&self, tenant: &str, name: &str) -> Option<(String, String)> {
         let (stored, pod) =
             self.partition.all::<Pod>().into_iter().find(|(stored, _)| stored.path == path(tenant, name))?;
         let note = stored.object.header().note("claim")?;
@@ -68,7 +68,16 @@ pub(super) fn start(
     seed: u64,
 ) -> (Scheduler, BoxFuture<'static, ()>) {
     let managers = managers.iter().enumerate();
-    let managers = managers.map(|(at, api)| (format!("rm-{at}"), api.clone() as Arc<dyn Client>)).collect();
+    let managers: Vec<_> = managers.map(|(at, api)| (format!("rm-{at}"), api.clone() as Arc<dyn Client>)).collect();
+    start_with(clock, partition, managers.into(), seed)
+}
+
+pub(super) fn start_with(
+    clock: &ManualClock,
+    partition: (&str, &Arc<Api>),
+    managers: Roster,
+    seed: u64,
+) -> (Scheduler, BoxFuture<'static, ()>) {
     let options = Options { partition: partition.0.to_owned(), ..Options::default() };
     let random = Arc::new(SeededRandom::new(seed));
     let (scheduler, drivers) = Scheduler::new(partition.1.clone(), managers, Arc::new(clock.clone()), random, options);

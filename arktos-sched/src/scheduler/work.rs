@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use super::ManagerClients;
+use super::managers::Managers;
 use super::report::{Report, gone};
 use super::state::{Failure, Placement, State};
 use crate::claim::fence::{Fence, Held};
@@ -38,7 +38,7 @@ pub(super) struct Worker {
     pub(super) state: Arc<Mutex<State>>,
     pub(super) changed: Arc<Notify>,
     pub(super) partition: Arc<dyn Client>,
-    pub(super) managers: ManagerClients,
+    pub(super) managers: Managers,
     pub(super) fence: Arc<Fence>,
     pub(super) term: Option<Arc<str>>,
     pub(super) report: Report,
@@ -63,13 +63,13 @@ impl Worker {
     }
 
     async fn place(&self, manager: ManagerId, placements: Vec<Placement>) {
-        let Some((name, client)) = self.managers.get(usize::from(manager)) else { return };
+        let Some((name, client)) = self.managers.get(manager) else { return };
         let (claimed, unclaimed): (Vec<_>, Vec<_>) = placements.into_iter().partition(|placement| placement.claimed);
         let mut granted = claimed;
         if !unclaimed.is_empty() {
-            granted.extend(self.claim(manager, &**client, unclaimed).await);
+            granted.extend(self.claim(manager, &*client, unclaimed).await);
         }
-        let bind = |placement| self.bind(manager, name, &**client, placement).boxed();
+        let bind = |placement| self.bind(manager, &name, &*client, placement).boxed();
         at_once(granted.into_iter().map(bind).collect()).await;
     }
 

@@ -13,14 +13,19 @@ use crate::select::Stored;
 /// How many changes may wait before the informers are held back.
 const CAPACITY: usize = 1024;
 
-/// One change of what a partition's object is shown as.
-pub(super) struct Mail {
-    /// Which partition.
-    pub source: usize,
-    /// Where the object was shown, if it was.
-    pub old: Option<ObjectPath>,
-    /// What is shown now, if it is.
-    pub new: Option<Stored>,
+/// What a source has to say.
+pub(super) enum Mail {
+    /// One of its objects is shown otherwise than before.
+    Change {
+        /// Which source.
+        source: usize,
+        /// Where the object was shown, if it was.
+        old: Option<ObjectPath>,
+        /// What is shown now, if it is.
+        new: Option<Stored>,
+    },
+    /// The source has left, and says nothing more.
+    Gone(usize),
 }
 
 /// Changes on their way from the informers to the merge.

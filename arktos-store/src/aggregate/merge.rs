@@ -67,15 +67,31 @@ impl Merge {
     }
 
     async fn apply(&mut self, mail: Mail) -> Result<(), CommitError> {
-        if let Some(path) = mail.old
-            && mail.new.as_ref().is_none_or(|shown| shown.path != path)
+        let (source, old, new) = match mail {
+            Mail::Change { source, old, new } => (source, old, new),
+            Mail::Gone(source) => return self.forget(source).await,
+        };
+        if let Some(path) = old
+            && new.as_ref().is_none_or(|shown| shown.path != path)
         {
-            self.let_go(mail.source, path).await?;
+            self.let_go(source, path).await?;
         }
-        match mail.new {
-            Some(shown) => self.show(mail.source, shown).await,
+        match new {
+            Some(shown) => self.show(source, shown).await,
             None => Ok(()),
         }
+    }
+
+    /// Takes away all that a source shows, or would show.
+    async fn forget(&mut self, source: usize) -> Result<(), CommitError> {
+        for waiting in self.waiting.values_mut() {
+            waiting.remove(&source);
+        }
+        let shown = self.owners.iter().filter(|(_, owner)| **owner == source).map(|(path, _)| path.clone());
+        for path in shown.collect::<Vec<_>>() {
+            self.let_go(source, path).await?;
+        }
+        Ok(())
     }
 
     /// Shows an object, unless another partition shows one at that path.

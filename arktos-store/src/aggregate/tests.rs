@@ -219,12 +219,66 @@ fn waiting_ends_when_the_driver_is_gone() {
     assert!(matches!(settle(Box::pin(aggregate.synced()).as_mut()), std::task::Poll::Ready(Err(Stopped))));
 }
 
+#[test]
+fn one_that_joins_is_waited_for_and_what_one_that_leaves_has_shown_goes() {
+    let mut bench = Bench::new();
+    let third = Arc::new(Partition::default());
+    for (at, partition) in [&bench.partitions[0], &bench.partitions[1], &third].into_iter().enumerate() {
+        partition.put("a", &format!("a{at}"), "n");
+        partition.put("shared", &format!("s{at}"), "n");
+    }
+    bench.settle();
+    let mut cursor = bench.watch();
+    third.set_unreachable(true);
+    bench.aggregate.join("tp2", third.clone());
+    let waiting = bench.aggregate.clone();
+    let mut waiting = Box::pin(waiting.synced());
+    bench.settle();
+    assert!(settle(waiting.as_mut()).is_pending(), "without the third it would not be complete");
+    third.set_unreachable(false);
+    bench.recover();
+    assert!(settle(waiting.as_mut()).is_ready());
+    assert_eq!(told(&mut cursor), ["+tp2/default/a a2"]);
+
+    bench.aggregate.leave("tp0");
+    bench.aggregate.leave("nobody");
+    bench.settle();
+    let mut gone = told(&mut cursor);
+    gone.sort();
+    assert_eq!(gone, ["+shared/default/shared s1", "-shared/default/shared s0", "-tp0/default/a a0"]);
+    bench.partitions[0].put("b", "b0", "n");
+    bench.recover();
+    assert_eq!(told(&mut cursor), Vec::<String>::new(), "nobody listens to who has left");
+    bench.aggregate.join("tp0", bench.partitions[0].clone());
+    bench.settle();
+    assert_eq!(told(&mut cursor), ["+tp0/default/a a0", "+tp0/default/b b0"]);
+}
+
+#[test]
+fn one_that_leaves_before_it_was_ever_heard_holds_up_nobody() {
+    let mut bench = Bench::new();
+    bench.partitions[0].put("a", "u1", "n");
+    bench.partitions[1].set_unreachable(true);
+    bench.settle();
+    let waiting = bench.aggregate.clone();
+    let mut waiting = Box::pin(waiting.synced());
+    assert!(settle(waiting.as_mut()).is_pending());
+    bench.aggregate.leave("tp1");
+    bench.settle();
+    assert!(settle(waiting.as_mut()).is_ready());
+    assert_eq!(bench.aggregate.progress().len(), 1);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(usize, u8, bool),
     Delete(usize, u8),
     HangUp(usize),
     Compact(usize),
+    Join(usize),
+    Leave(usize),
+    Outage(usize),
+    Return(usize),
     Settle,
     Wait,
 }
@@ -235,6 +289,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..2usize, 0..4u8).prop_map(|(at, name)| Step::Delete(at, name)),
         1 => (0..2usize).prop_map(Step::HangUp),
         1 => (0..2usize).prop_map(Step::Compact),
+        1 => (0..2usize).prop_map(Step::Join),
+        1 => (0..2usize).prop_map(Step::Leave),
+        1 => (0..2usize).prop_map(Step::Outage),
+        1 => (0..2usize).prop_map(Step::Return),
         4 => Just(Step::Settle),
         1 => Just(Step::Wait),
     ];
@@ -249,6 +307,9 @@ proptest! {
         let mut bench = Bench::new();
         let mut cursor = bench.watch();
         let mut uid = 0;
+        let mut joined = [true; 2];
+        // what each partition had shown when it stopped answering
+        let mut kept: [Option<Vec<String>>; 2] = [None, None];
         let name = |number: u8| if number == 0 { "shared".to_owned() } else { format!("p{number}") };
         for step in steps {
             match step {
@@ -263,13 +324,37 @@ proptest! {
                 Step::Delete(at, number) => bench.partitions[at].delete(&name(number)),
                 Step::HangUp(at) => bench.partitions[at].hang_up(None),
                 Step::Compact(at) => bench.partitions[at].compact(),
+                Step::Join(at) => {
+                    bench.aggregate.join(&format!("tp{at}"), bench.partitions[at].clone());
+                    joined[at] = true;
+                }
+                Step::Leave(at) => {
+                    bench.aggregate.leave(&format!("tp{at}"));
+                    (joined[at], kept[at]) = (false, None);
+                }
+                Step::Outage(at) => {
+                    bench.settle();
+                    bench.partitions[at].set_unreachable(true);
+                    bench.partitions[at].hang_up(None);
+                    let own = format!("tp{at}/");
+                    kept[at] = Some(bench.shown().into_keys().filter(|path| path.starts_with(&own)).collect());
+                }
+                Step::Return(at) => {
+                    bench.partitions[at].set_unreachable(false);
+                    kept[at] = None;
+                }
                 Step::Settle => bench.settle(),
                 Step::Wait => bench.clock.advance(Duration::from_secs(31)),
             }
+            let shown = bench.shown();
+            for path in kept.iter().flatten().flatten() {
+                prop_assert!(shown.contains_key(path), "{} went although its partition only did not answer", path);
+            }
         }
+        bench.partitions.iter().for_each(|partition| partition.set_unreachable(false));
         bench.recover();
         let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (at, partition) in bench.partitions.iter().enumerate() {
+        for (at, partition) in bench.partitions.iter().enumerate().filter(|(at, _)| joined[*at]) {
             for it in partition.0.lock().objects.values().filter(|it| it.object.header().field(0) != "hidden") {
                 let tenant = if it.path.name() == "shared" { "shared".to_owned() } else { format!("tp{at}") };
                 let path = format!("{tenant}/default/{}", it.path.name());

@@ -283,6 +283,11 @@ impl<T: Decode> Informer<T> {
         outcome.map(|_| ()).map_err(|_| Stopped)
     }
 
+    /// Whether the other one shares what this one has.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Adds a handler. It is told of everything that is here already as added, then of each change.
     pub fn handle(&self, handler: impl FnMut(&Event<T>) + Send + 'static) {
         self.0.newcomers.handlers.lock().push(Box::new(handler));

@@ -38,7 +38,7 @@ fn client(server: &ApiServer) -> Arc<dyn Client> {
     server.client(Identity::system_component("test"))
 }
 
-fn named(names: &[&str], clients: impl IntoIterator<Item = Arc<dyn Client>>) -> Vec<Named> {
+fn named(names: &[&str], clients: impl IntoIterator<Item = Arc<dyn Client>>) -> Vec<arktos_store::roster::Named> {
     names.iter().map(|name| (*name).to_owned()).zip(clients).collect()
 }
 
@@ -90,12 +90,17 @@ impl World {
     }
 }
 
-async fn aggregator(partitions: Vec<Named>, managers: Vec<Named>, clock: Arc<dyn Clock>) -> (Aggregator, Tasks) {
+async fn aggregator(
+    partitions: Vec<arktos_store::roster::Named>,
+    managers: Vec<arktos_store::roster::Named>,
+    clock: Arc<dyn Clock>,
+) -> (Aggregator, Tasks) {
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let options = AggregatorOptions {
         name: "aggregator".to_owned(),
-        partitions,
-        managers,
+        first: partitions.first().map_or_else(String::new, |(name, _)| name.clone()),
+        partitions: partitions.into(),
+        managers: managers.into(),
         api: ApiOptions::default(),
         metrics: Metrics::new(),
         clock,

@@ -8,6 +8,7 @@ mod flows;
 mod limits;
 mod networking;
 mod pods;
+mod region;
 mod scaling;
 mod schedules;
 mod security;
@@ -45,6 +46,7 @@ const LISTS: &[&[(&str, Run)]] = &[
     limits::CHECKS,
     networking::CHECKS,
     pods::CHECKS,
+    region::CHECKS,
     scaling::CHECKS,
     schedules::CHECKS,
     security::CHECKS,

@@ -1,0 +1,168 @@
+//! How another role is reached: at the one address that a kubeconfig names, or at whichever of its processes answers,
+//! as the directory of the region names them.
+//!
+//! A member of the directory is known by its name and not by its addresses: its certificate must be valid for the name.
+//! So a process of another role that has taken over an old address is never taken for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arktos_control::directory::Contact;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tower::Service;
+
+use super::kubeconfig::Kubeconfig;
+use super::tls::{self, Credential, TlsError};
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+type Https = HttpsConnector<HttpConnector>;
+
+/// How long one process may take to take a connection and to show who it is.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which protocols are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocols {
+    /// HTTP/1.1 and HTTP/2.
+    All,
+    /// HTTP/1.1 alone.
+    One,
+}
+
+/// Whom the processes of a region trust, and as whom they come.
+#[derive(Clone)]
+pub struct Trust {
+    /// The certificate and the key to show.
+    pub credential: Credential,
+    /// The region's authority, PEM.
+    pub authority: String,
+}
+
+/// Opens connections to one role. Cloning it shares what it has learned.
+#[derive(Clone)]
+pub struct Route(Way);
+
+#[derive(Clone)]
+enum Way {
+    Fixed(Https),
+    Member(Arc<Member>),
+}
+
+struct Member {
+    contact: watch::Receiver<Contact>,
+    trust: Trust,
+    protocols: Protocols,
+    /// What connects, for as long as the member's certificates are signed by the same authority.
+    https: Mutex<Option<(String, Https)>>,
+    /// Which server answered last.
+    answered: AtomicUsize,
+}
+
+impl Route {
+    /// To the server of a kubeconfig.
+    ///
+    /// # Errors
+    /// [`TlsError`] when its certificates are unusable.
+    pub(super) fn fixed(config: &Kubeconfig, protocols: Protocols) -> Result<Self, TlsError> {
+        let tls = tls::client(config.credential.as_ref(), &config.authority)?;
+        Ok(Self(Way::Fixed(https(tls, protocols, None))))
+    }
+
+    /// To a member of the directory.
+    pub(super) fn member(contact: watch::Receiver<Contact>, trust: Trust, protocols: Protocols) -> Self {
+        let (https, answered) = (Mutex::new(None), AtomicUsize::new(0));
+        Self(Way::Member(Arc::new(Member { contact, trust, protocols, https, answered })))
+    }
+}
+
+fn https(tls: rustls::ClientConfig, protocols: Protocols, name: Option<ServerName<'static>>) -> Https {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let builder = match name {
+        Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
+        None => builder,
+    };
+    match protocols {
+        Protocols::All => builder.enable_all_versions().wrap_connector(tcp),
+        Protocols::One => builder.enable_http1().wrap_connector(tcp),
+    }
+}
+
+impl Member {
+    /// Connects to the first of its processes that answers, beginning with the one that did last.
+    async fn connect(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, AnyError> {
+        let contact = self.contact.borrow().clone();
+        let https = self.https(&contact)?;
+        let count = contact.servers.len();
+        let first = self.answered.load(Ordering::Relaxed);
+        let mut failure: AnyError = format!("{} has no address", contact.name).into();
+        for at in (0..count).map(|step| first.wrapping_add(step) % count) {
+            let server: Uri = contact.servers[at].parse()?;
+            match tokio::time::timeout(CONNECT_TIMEOUT, https.clone().call(server)).await {
+                Ok(Ok(stream)) => {
+                    self.answered.store(at, Ordering::Relaxed);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = format!("{} does not answer", contact.servers[at]).into(),
+            }
+        }
+        Err(failure)
+    }
+
+    fn https(&self, contact: &Contact) -> Result<Https, AnyError> {
+        let mut known = self.https.lock();
+        if let Some((authority, https)) = &*known
+            && *authority == contact.ca_bundle
+        {
+            return Ok(https.clone());
+        }
+        let authority = match contact.ca_bundle.as_str() {
+            "" => self.trust.authority.clone(),
+            bundle => String::from_utf8(STANDARD.decode(bundle)?)?,
+        };
+        let tls = tls::client(Some(&self.trust.credential), &authority)?;
+        let name = ServerName::try_from(contact.name.clone())?;
+        let made = https(tls, self.protocols, Some(name));
+        *known = Some((contact.ca_bundle.clone(), made.clone()));
+        Ok(made)
+    }
+}
+
+impl Service<Uri> for Route {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = AnyError;
+    type Future = BoxFuture<'static, Result<Self::Response, AnyError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AnyError>> {
+        Poll::Ready(Ok(())) // what is below is always ready
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        match &self.0 {
+            Way::Fixed(https) => {
+                let mut https = https.clone();
+                Box::pin(async move { https.call(server).await })
+            }
+            Way::Member(member) => {
+                let member = member.clone();
+                Box::pin(async move { member.connect().await })
+            }
+        }
+    }
+}

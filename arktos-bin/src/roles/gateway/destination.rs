@@ -1,0 +1,121 @@
+//! Where a request goes, as its path says.
+
+use arktos_core::TenantName;
+use http::Method;
+
+/// The resources of the region's directory.
+const DIRECTORY: [&str; 3] = ["tenantpartitions", "resourcemanagers", "tenantplacements"];
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// To the partition of the tenant that its path names.
+    Tenant(String),
+    /// To the partition of the tenant that its identity belongs to.
+    Identity,
+    /// To whoever sees all tenants.
+    AllTenants,
+    /// To the partition in which a new tenant is placed.
+    NewTenant,
+    /// To a resource manager.
+    Hosts,
+    /// To the directory.
+    Directory,
+}
+
+/// Reads as much of a path as decides where it goes. What is wrong with the rest, the backend says.
+pub(super) fn destination(method: &Method, path: &str) -> Destination {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if let ["tenants", tenant, ..] = parts.as_slice() {
+        return named(tenant);
+    }
+    let (group, rest) = match parts.as_slice() {
+        ["api", _version, rest @ ..] => ("", rest),
+        ["apis", group, _version, rest @ ..] => (*group, rest),
+        _ => return Destination::Identity,
+    };
+    match rest {
+        ["tenants"] if method == Method::POST => Destination::NewTenant,
+        ["tenants"] => Destination::AllTenants,
+        ["tenants", tenant, rest @ ..] if *tenant == TenantName::SYSTEM && of_hosts(group, rest) => Destination::Hosts,
+        ["tenants", tenant, ..] => named(tenant),
+        rest if of_hosts(group, rest) => Destination::Hosts,
+        [resource, ..] if group == "region.arktos.io" && DIRECTORY.contains(resource) => Destination::Directory,
+        _ => Destination::Identity,
+    }
+}
+
+fn named(tenant: &str) -> Destination {
+    if tenant == TenantName::ALL { Destination::AllTenants } else { Destination::Tenant(tenant.to_owned()) }
+}
+
+/// The tenant whose discovery is asked for in a query.
+pub(super) fn discovered(uri: &http::Uri) -> Option<&str> {
+    let tenant = uri.query()?.split('&').find_map(|part| part.strip_prefix("tenant="))?;
+    let first = uri.path().split('/').nth(1);
+    let is_discovery =
+        matches!(first, Some("api" | "apis" | "openapi")) && arktos_api::resource_in(uri.path()).is_none();
+    (is_discovery && !matches!(tenant, "" | TenantName::ALL)).then_some(tenant)
+}
+
+fn of_hosts(group: &str, rest: &[&str]) -> bool {
+    match (group, rest) {
+        ("", ["nodes", ..]) | ("storage.k8s.io", ["csinodes", ..]) => true,
+        ("coordination.k8s.io", ["namespaces", namespace, "leases", ..]) => {
+            *namespace == crate::hollow::LEASE_NAMESPACE
+        }
+        ("region.arktos.io", ["claims" | "claimreviews", ..]) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_clients_name_the_tenant_of_their_discovery_in_the_query() {
+        let tenant = |text: &'static str| discovered(&http::Uri::from_static(text)).map(str::to_owned);
+        assert_eq!(tenant("/apis/apps/v1?timeout=32s&tenant=acme"), Some("acme".to_owned()));
+        assert_eq!(tenant("/api?tenant=acme"), Some("acme".to_owned()));
+        assert_eq!(tenant("/openapi/v2?tenant=acme"), Some("acme".to_owned()));
+        for path in ["/api/v1/pods?tenant=acme", "/apis?tenant=", "/apis?tenant=all", "/apis", "/version?tenant=acme"] {
+            assert_eq!(tenant(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_decide_where_requests_go() {
+        let tenant = |name: &str| Destination::Tenant(name.to_owned());
+        for (method, path, expected) in [
+            (Method::GET, "/api/v1/pods", Destination::Identity),
+            (Method::GET, "/version", Destination::Identity),
+            (Method::GET, "/tenants/acme/api/v1/pods", tenant("acme")),
+            (Method::GET, "/api/v1/tenants/acme/namespaces/x/pods", tenant("acme")),
+            (Method::GET, "/apis/apps/v1/tenants/acme/deployments", tenant("acme")),
+            (Method::GET, "/api/v1/tenants/acme", tenant("acme")),
+            (Method::PUT, "/api/v1/tenants/acme/status", tenant("acme")),
+            (Method::POST, "/api/v1/tenants", Destination::NewTenant),
+            (Method::GET, "/api/v1/tenants", Destination::AllTenants),
+            (Method::GET, "/api/v1/tenants/all/pods", Destination::AllTenants),
+            (Method::GET, "/api/v1/nodes/n1/status", Destination::Hosts),
+            (Method::GET, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", Destination::Hosts),
+            (
+                Method::GET,
+                "/apis/coordination.k8s.io/v1/tenants/system/namespaces/kube-node-lease/leases",
+                Destination::Hosts,
+            ),
+            (
+                Method::GET,
+                "/apis/coordination.k8s.io/v1/tenants/acme/namespaces/kube-node-lease/leases",
+                tenant("acme"),
+            ),
+            (Method::GET, "/tenants/acme/api/v1/nodes", tenant("acme")),
+            (Method::POST, "/apis/region.arktos.io/v1/claimreviews", Destination::Hosts),
+            (Method::GET, "/apis/region.arktos.io/v1/tenantpartitions/tp-1", Destination::Directory),
+            (Method::GET, "/apis/region.arktos.io/v1/tenantquotas", Destination::Identity),
+        ] {
+            assert_eq!(destination(&method, path), expected, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The making of tenants: each is placed in a partition before it is made there.
+
+use arktos_api::Identity;
+use arktos_core::{Object, Status, TenantName};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+
+use super::{Backend, Gateway, GatewayBody, RequestBody};
+
+/// The longest body of a tenant, in bytes.
+const LENGTH_MAX: usize = 1 << 20;
+
+impl Gateway {
+    /// Makes a tenant where it belongs. The partition that it would be placed in is asked first whether it would make
+    /// the tenant, so that who may not make it, and what could not be made, never takes a place.
+    pub(super) async fn make_tenant(
+        &self,
+        parts: Parts,
+        body: RequestBody,
+        identity: Identity,
+    ) -> Result<Response<GatewayBody>, Status> {
+        let (tenant, bytes) = tenant_in(body).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let tries = query.split('&').any(|parameter| parameter.starts_with("dryRun="));
+        let name = TenantName::new(tenant.name());
+        let (backend, name) = match name {
+            // What is wrong with the name, any partition says.
+            Err(_) => (self.first()?, None),
+            Ok(name) if name == TenantName::system() => (self.first()?, None),
+            Ok(name) => (self.backend(&self.0.directory.expect(&tenant).await?)?, Some(name)),
+        };
+        let Some(_) = name.filter(|_| !tries) else {
+            return Ok(backend.send(with(&parts, &bytes), Some(identity)).await);
+        };
+        let mut trial = with(&parts, &bytes);
+        *trial.uri_mut() = as_trial(&parts.uri)?;
+        let tried = backend.send(trial, Some(identity.clone())).await;
+        if !tried.status().is_success() {
+            return Ok(tried);
+        }
+        let backend = self.backend(&self.0.directory.place(&tenant).await?)?;
+        Ok(backend.send(with(&parts, &bytes), Some(identity)).await)
+    }
+
+    /// Sends on what whoever it comes from may not do: the partition that they belong to says so. Nothing is placed.
+    pub(super) async fn refuse_tenant(
+        &self,
+        request: Request<RequestBody>,
+        identity: Option<Identity>,
+    ) -> Result<Response<GatewayBody>, Status> {
+        let backend = match identity.as_ref().and_then(|identity| identity.tenant.clone()) {
+            Some(own) => self.partition_for(own.as_str(), identity.as_ref()).await?,
+            None => self.first()?,
+        };
+        Ok(backend.send(request, identity).await)
+    }
+}
+
+impl Backend {
+    /// Sends a request on.
+    pub(super) async fn send(
+        self,
+        request: Request<RequestBody>,
+        _identity: Option<Identity>,
+    ) -> Response<GatewayBody> {
+        match self {
+            Self::Local(mut server) => {
+                let Ok(response) = tower::Service::call(&mut server, request).await;
+                response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+            }
+            #[cfg(feature = "net")]
+            Self::Remote(forward) => forward.send(request, _identity).await,
+        }
+    }
+}
+
+/// A request with a body that is known whole.
+fn with(parts: &Parts, bytes: &Bytes) -> Request<RequestBody> {
+    let body = Full::from(bytes.clone()).map_err(|never| match never {}).boxed_unsync();
+    Request::from_parts(parts.clone(), body)
+}
+
+/// The same, done as if.
+fn as_trial(uri: &http::Uri) -> Result<http::Uri, Status> {
+    let (path, query) = (uri.path(), uri.query().map(|query| format!("{query}&")).unwrap_or_default());
+    let text = format!("{path}?{query}dryRun=All");
+    text.parse().map_err(|_| Status::bad_request("the request's path cannot be sent on"))
+}
+
+/// The tenant that a body is to create, and the body.
+async fn tenant_in(body: RequestBody) -> Result<(Object, Bytes), Status> {
+    let body = http_body_util::Limited::new(body, LENGTH_MAX).collect().await;
+    let bytes = body.map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?.to_bytes();
+    let readable = || Status::bad_request("a tenant is created at a gateway with a JSON or YAML body");
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).or_else(|_| arktos_core::media::yaml::parse(&bytes).map_err(|_| readable()))?;
+    let tenant = Object::from_value(value).ok_or_else(readable)?;
+    if tenant.name().is_empty() {
+        return Err(Status::bad_request(
+            "a tenant is created at a gateway under a name, and not under a generated one",
+        ));
+    }
+    Ok((tenant, bytes))
+}
