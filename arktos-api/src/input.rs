@@ -81,6 +81,23 @@ pub(crate) fn typed(
     }
 }
 
+/// Whether the `data` of a JSON body is written as Go writes it: its keys sorted, without spaces.
+pub(crate) fn is_data_canonical(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Only<'a> {
+        #[serde(borrow)]
+        data: Option<&'a serde_json::value::RawValue>,
+    }
+    let Ok(Only { data: Some(data) }) = serde_json::from_slice(body) else { return true };
+    let written = data.get();
+    // Go writes what HTML has a use for as escapes.
+    let escaped = |text: String| {
+        let text = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+        text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+    };
+    serde_json::from_str::<serde_json::Value>(written).is_ok_and(|value| escaped(value.to_string()) == written)
+}
+
 fn read(
     call: &Call<'_>,
     schema: &Schema,

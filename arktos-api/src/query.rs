@@ -160,6 +160,9 @@ pub(crate) struct WriteOptions {
     pub(crate) applies: bool,
     /// Whether the object is written through its scale.
     pub(crate) scale: bool,
+    /// Whether the body is a controller's revision with data that Go would write otherwise
+    /// ([`arktos_core::rules::DATA_AS_WRITTEN`]).
+    pub(crate) data_as_written: bool,
 }
 
 /// The longest name of a manager.

@@ -356,6 +356,9 @@ impl ResourceRequest<'_> {
         self.write_options(call, "CreateOptions", false)?;
         let encoding = negotiate::request_encoding(&self.head.headers)?;
         let body = input::object(call, &self.bytes, encoding)?;
+        call.options.data_as_written = encoding == negotiate::Encoding::Json
+            && call.kind.kind == "ControllerRevision"
+            && !input::is_data_canonical(&self.bytes);
         if let Some(handler) = call.state.config.virtuals.get(&call.kind.storage_resource) {
             return Ok(view.value(201, handler.create(call.identity, body).await?));
         }

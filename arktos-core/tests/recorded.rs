@@ -150,7 +150,7 @@ fn write(
                 Err(status) => return Some(Err(status)),
             };
             if method == "PATCH"
-                && let Err(status) = rules::refuse_patched(kind, &decoded.object)
+                && let Err(status) = rules::refuse_patched(kind, &noted(&old), &decoded.object)
             {
                 return Some(Err(status));
             }
@@ -161,6 +161,13 @@ fn write(
         }
         _ => None,
     }
+}
+
+/// An object as the recording's client wrote it: with spaces in its data.
+fn noted(object: &Object) -> Object {
+    let mut object = object.clone();
+    object.notes.insert(rules::DATA_AS_WRITTEN.to_owned(), "true".to_owned());
+    object
 }
 
 fn create(kind: &Kind, body: &str) -> Result<Object, Status> {

@@ -36,6 +36,9 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     if !(call.identity.is_system() && call.identity.is_in(COMPONENTS)) {
         body.notes.clear();
     }
+    if call.options.data_as_written {
+        body.notes.insert(rules::DATA_AS_WRITTEN.to_owned(), "true".to_owned());
+    }
     if !generated {
         return create_one(call, body).await;
     }

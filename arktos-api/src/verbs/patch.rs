@@ -30,7 +30,7 @@ pub(crate) async fn patch(
         };
         // What is refused is shown whole.
         let shown = || made(Value::Object(old.fields.clone())).map(|value| value.to_string());
-        read(call, made(patched(old, patch))?, faults, &warned, &shown)
+        read(call, old, made(patched(old, patch))?, faults, &warned, &shown)
     };
     let changed = modify::modify(call, part, Source::Made(&make)).await;
     call.warnings.lock().append(&mut warned.lock());
@@ -159,13 +159,14 @@ pub(crate) fn apply(schema: &Schema, builtin: bool, value: &mut Value, patch: &P
 /// Reads what a patch has made, as a body would be read. `shown` is what it has made, as a refusal shows it.
 fn read(
     call: &Call<'_>,
+    old: &Object,
     value: Value,
     faults: &[String],
     warned: &Mutex<Vec<String>>,
     shown: &dyn Fn() -> Result<String, Status>,
 ) -> Result<Object, Status> {
     let decoded = schema::decode(&call.kind, value, Dialect::Region)?;
-    rules::refuse_patched(&call.kind, &decoded.object)?;
+    rules::refuse_patched(&call.kind, old, &decoded.object)?;
     let faults: Vec<String> = faults.iter().cloned().chain(decoded.faults.list).collect();
     warned.lock().clear();
     match call.options.field_validation {

@@ -229,3 +229,24 @@ async fn the_scheduler_sees_what_it_decides_by_and_binds() {
     assert_eq!(bound.code, 201, "{}", bound.body);
     assert_eq!(world.get(SCHEDULER, &format!("{pods}/a")).await.body["spec"]["nodeName"], "node-1");
 }
+
+#[tokio::test]
+async fn revisions_of_controllers_are_adopted_by_patch_when_a_go_program_wrote_them() {
+    let world = World::new().await;
+    let path = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let data = r#"{"spec":{"template":{"$patch":"replace","command":"a \u003c b"}}}"#;
+    let body = |name: &str, data: &str| format!(r#"{{"metadata":{{"name":"{name}"}},"data":{data},"revision":1}}"#);
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    for (name, data, code) in [("go", data, 200), ("spaced", &data.replace("{", "{ "), 422)] {
+        let made = world.send_as("acme", Method::POST, path, "application/json", body(name, data)).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        let patched = world.patch("acme", &format!("{path}/{name}"), label.clone()).await;
+        assert_eq!(patched.code, code, "{}", patched.body);
+    }
+    let strategic = "application/strategic-merge-patch+json";
+    let path = format!("{path}/go");
+    let patched = world.send_as("acme", Method::PATCH, &path, strategic, label.to_string()).await;
+    assert_eq!((patched.code, &patched.body["data"]["spec"]["template"]["$patch"]), (200, &json!("replace")));
+    let changed = world.patch("acme", &path, json!({"data": {"spec": 1}})).await;
+    assert_eq!(changed.code, 422, "{}", changed.body);
+}

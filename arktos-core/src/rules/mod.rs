@@ -64,13 +64,18 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse(kind, new, causes)
 }
 
-/// Refuses what a patch has made of an object that cannot be patched.
+/// The note on a revision of a controller whose data was not written as Go writes JSON: sorted, without spaces.
+pub const DATA_AS_WRITTEN: &str = "data-as-written";
+
+/// Refuses what a patch has made of an object that cannot be patched. `old` is what the object was.
 ///
 /// # Errors
-/// 422 for revisions of controllers: the API finds the data of a patched one changed, whatever the patch says, and
-/// clients know it so. An update that leaves the data alone it takes.
-pub fn refuse_patched(kind: &Kind, patched: &Object) -> Result<(), Status> {
-    if (kind.group.as_str(), kind.kind.as_str()) != ("apps", "ControllerRevision") {
+/// 422 for revisions of controllers that have the note [`DATA_AS_WRITTEN`]: upstream keeps the data as the bytes that it
+/// was sent, and a patch writes them anew, so that it finds them changed, whatever the patch says. Those that Go programs
+/// made, as the controllers of stateful and daemon sets are, can be patched. An update that leaves the data alone is taken.
+pub fn refuse_patched(kind: &Kind, old: &Object, patched: &Object) -> Result<(), Status> {
+    let is_revision = (kind.group.as_str(), kind.kind.as_str()) == ("apps", "ControllerRevision");
+    if !is_revision || !old.notes.contains_key(DATA_AS_WRITTEN) {
         return Ok(());
     }
     let mut faults = fault::Faults::default();
