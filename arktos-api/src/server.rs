@@ -68,7 +68,7 @@ impl ApiServer {
         let kinds = Kinds::new(config.catalog.clone(), config.engine.clone(), config.advertise, config.arktos_compat);
         Self(Arc::new(State {
             authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone(), config.arktos_compat)),
-            shared: Shared::new(&config.catalog, config.clock.now()),
+            shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
             kinds,

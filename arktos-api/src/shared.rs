@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::authorize::static_roles;
+use crate::config::ServiceCidr;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -23,8 +24,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The bootstrap roles and the system's priority classes.
-    pub(crate) fn new(catalog: &Arc<Catalog>, since: Timestamp) -> Self {
+    /// The bootstrap roles, the system's priority classes and levels, and the range of services' addresses.
+    pub(crate) fn new(catalog: &Arc<Catalog>, since: Timestamp, services: &ServiceCidr) -> Self {
         let mut shared = Self::default();
         let types = |kind| TypeMeta::new(RBAC, "v1", kind);
         for (name, body) in static_roles::roles() {
@@ -58,6 +59,11 @@ impl Shared {
             let types = TypeMeta::new("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration");
             shared.add(catalog, since, &types, name, json!({"spec": spec, "status": {}}));
         }
+        let types = TypeMeta::new("networking.k8s.io", "v1", "ServiceCIDR");
+        let ready = json!({"type": "Ready", "status": "True", "reason": "", "lastTransitionTime": since.to_string(),
+            "message": "Kubernetes default Service CIDR is ready"});
+        let range = json!({"spec": {"cidrs": [services.to_string()]}, "status": {"conditions": [ready]}});
+        shared.add(catalog, since, &types, "kubernetes", range);
         shared
     }
 

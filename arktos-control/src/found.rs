@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arktos_core::typed::Service;
 use arktos_core::{Object, ObjectPath, Status, TenantName};
-use arktos_store::{Client, Informer, Stored, WorkQueue};
+use arktos_store::{Client, Clock, Informer, Stored, WorkQueue};
 
 use crate::kinds::{CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, Resource, SERVICES};
 use crate::setup::{Seen, Setup};
@@ -15,6 +15,8 @@ const NAME: &str = "kubernetes";
 /// It says whose client certificates components may trust. It says nothing here: the users of all tenants have
 /// certificates of one authority, and a component of one tenant must not take another's user for its own.
 const AUTHENTICATION: &str = "extension-apiserver-authentication";
+/// It says since when the use of tokens in Secrets is noted. The cleaner of such tokens does nothing until a year after.
+const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
 
 /// Where the API is found, in all tenants.
 pub(crate) struct Found {
@@ -22,6 +24,7 @@ pub(crate) struct Found {
     services: Informer<Seen<Service>>,
     others: [(&'static Resource, Informer<Stored>); 2],
     maps: Informer<Stored>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Found {
@@ -37,7 +40,7 @@ impl Found {
         let kinds: [&'static Resource; 2] = [&ENDPOINT_SLICES, &ENDPOINTS];
         let others = kinds.map(|kind| (kind, setup.informer(&kind.resource)));
         let maps = setup.informer(&CONFIG_MAPS.resource);
-        Self { client: setup.client.clone(), services, others, maps }
+        Self { client: setup.client.clone(), services, others, maps, clock: setup.clock.clone() }
     }
 
     /// Completes when all of it has been seen once.
@@ -52,6 +55,7 @@ impl Found {
 
     /// Makes what a tenant does not have of it.
     pub(crate) async fn equip(&self, tenant: &TenantName) -> Result<(), Status> {
+        self.equip_components(tenant).await?;
         if tenant.is_system() {
             return Ok(());
         }
@@ -68,10 +72,21 @@ impl Found {
                 self.copy(kind, &found, tenant).await?;
             }
         }
-        if self.maps.store().get(&ObjectPath::new(tenant.as_str(), "kube-system", AUTHENTICATION)).is_none() {
-            let map = Object::new(&CONFIG_MAPS.type_meta, AUTHENTICATION);
-            let made = self.client.create(&CONFIG_MAPS.resource, tenant.as_str(), "kube-system", map).await;
-            unless_there(made)?;
+        Ok(())
+    }
+
+    /// Makes the config maps that components of Kubernetes look for.
+    async fn equip_components(&self, tenant: &TenantName) -> Result<(), Status> {
+        for name in [AUTHENTICATION, TOKEN_TRACKING] {
+            if self.maps.store().get(&ObjectPath::new(tenant.as_str(), "kube-system", name)).is_some() {
+                continue;
+            }
+            let mut map = Object::new(&CONFIG_MAPS.type_meta, name);
+            if name == TOKEN_TRACKING {
+                let today: String = self.clock.now().to_string().chars().take_while(|letter| *letter != 'T').collect();
+                map.set(&["data", "since"], today);
+            }
+            unless_there(self.client.create(&CONFIG_MAPS.resource, tenant.as_str(), "kube-system", map).await)?;
         }
         Ok(())
     }

@@ -216,6 +216,16 @@ async fn the_scheduler_sees_what_it_decides_by_and_binds() {
         assert_eq!(world.get("region", path).await.code, 200, "{path}: the region's own sees hosts");
         assert_eq!(world.get(SCHEDULER, path).await.code, 403, "{path}: a tenant's does not");
     }
+    for (name, code) in [("extension-apiserver-authentication", 200), ("other", 403)] {
+        let map = json!({"metadata": {"name": name}});
+        assert_eq!(world.post("acme", &format!("{SYSTEM}/configmaps"), map).await.code, 201);
+        let selected = format!("{SYSTEM}/configmaps?fieldSelector=metadata.name%3D{name}");
+        for path in [&format!("{SYSTEM}/configmaps/{name}"), &selected, &format!("{selected}&watch=1&timeoutSeconds=1")]
+        {
+            let answer = world.respond(SCHEDULER, Method::GET, path, "application/json", String::new()).await;
+            assert_eq!(answer.status(), code, "{path}");
+        }
+    }
     let pods = "/api/v1/namespaces/default/pods";
     assert_eq!(world.post("acme", pods, pod("a")).await.code, 201);
     let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no host"});
@@ -249,4 +259,26 @@ async fn revisions_of_controllers_are_adopted_by_patch_when_a_go_program_wrote_t
     assert_eq!((patched.code, &patched.body["data"]["spec"]["template"]["$patch"]), (200, &json!("replace")));
     let changed = world.patch("acme", &path, json!({"data": {"spec": 1}})).await;
     assert_eq!(changed.code, 422, "{}", changed.body);
+}
+
+#[tokio::test]
+async fn the_range_of_services_is_there_and_can_be_protected() {
+    let world = World::new().await;
+    let path = "/apis/networking.k8s.io/v1/servicecidrs/kubernetes";
+    let range = world.get("acme", path).await;
+    assert_eq!((range.code, &range.body["spec"]["cidrs"]), (200, &json!(["10.0.0.0/16"])), "{}", range.body);
+    let types = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR"});
+    let apply = |what: Value| {
+        let mut object = types.clone();
+        object.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        object.to_string()
+    };
+    let kind = "application/apply-patch+yaml";
+    let finalizer = apply(json!({"metadata": {"finalizers": ["networking.k8s.io/service-cidr-finalizer"]}}));
+    let applied =
+        world.send_as("acme", Method::PATCH, &format!("{path}?fieldManager=c&force=true"), kind, finalizer).await;
+    assert_eq!(applied.code, 200, "{}", applied.body);
+    assert_eq!(applied.body["spec"]["cidrs"], json!(["10.0.0.0/16"]));
+    let other = world.get("umbra", path).await;
+    assert!(other.body["metadata"]["finalizers"].is_null(), "{}", other.body);
 }

@@ -19,6 +19,12 @@ fn a_tenant_has_what_it_needs_to_deploy() {
     assert!(world.find("clusterrolebindings.rbac.authorization.k8s.io", "acme//admin-role-binding").is_some());
     assert!(world.find("serviceaccounts", "acme/default/default").is_some());
     assert!(world.find("configmaps", "acme/default/kube-root-ca.crt").is_some());
+    for tenant in ["acme", "system"] {
+        let path = |name: &str| format!("{tenant}/kube-system/{name}");
+        assert!(world.find("configmaps", &path("extension-apiserver-authentication")).is_some(), "{tenant}");
+        let tracking = world.get("configmaps", &path("kube-apiserver-legacy-service-account-token-tracking"));
+        assert!(tracking["data"]["since"].as_str().is_some_and(|since| since.len() == 10), "{tracking}");
+    }
     world.create("deployments.apps", "acme", "default", deployment(3, "web:1")).expect("created");
     world.run_pods();
     let web = world.get("deployments.apps", WEB);
