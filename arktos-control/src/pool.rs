@@ -96,7 +96,7 @@ impl Source for Pool {
 #[async_trait]
 impl Client for Pool {
     async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.engine.snapshot().get(key).ok_or_else(|| Status::not_found(&key.resource, key.path.name()))
+        self.origin(key)?.manager.get(key).await // what is shown may be behind
     }
 
     async fn create(&self, resource: &GroupResource, tenant: &str, ns: &str, object: Object) -> Result<Stored, Status> {

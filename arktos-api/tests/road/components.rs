@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use arktos_api::TokenTable;
+use arktos_api::{Delegate, Identity, TokenTable};
+use arktos_core::GroupResource;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -281,4 +282,28 @@ async fn the_range_of_services_is_there_and_can_be_protected() {
     assert_eq!(applied.body["spec"]["cidrs"], json!(["10.0.0.0/16"]));
     let other = world.get("umbra", path).await;
     assert!(other.body["metadata"]["finalizers"].is_null(), "{}", other.body);
+}
+
+#[tokio::test]
+async fn a_patch_of_a_host_that_is_shown_late_does_not_meet_a_conflict() {
+    let (shown, owner) = (World::new().await, World::new().await);
+    let (path, node) = ("/api/v1/nodes", json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}));
+    for world in [&shown, &owner] {
+        assert_eq!(world.post("root", path, node.clone()).await.code, 201);
+    }
+    let path = "/api/v1/nodes/n1";
+    let taint = json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}});
+    assert_eq!(owner.patch("root", path, taint).await.code, 200);
+    let writes = owner.api.client(Identity::system_component("pool"));
+    let world = World::with(|config| {
+        let delegate = Delegate { engine: shown.engine.clone(), writes };
+        config.delegates.insert(GroupResource::core("nodes"), delegate);
+    })
+    .await;
+    let mut label = json!({"metadata": {"labels": {"a": "b"}}});
+    let patched = world.patch("root", path, label.clone()).await;
+    assert_eq!((patched.code, &patched.body["spec"]["taints"][0]["key"]), (200, &json!("a")), "{}", patched.body);
+    label["metadata"]["resourceVersion"] = shown.get("root", path).await.body["metadata"]["resourceVersion"].clone();
+    label["metadata"]["labels"]["a"] = json!("c");
+    assert_eq!(world.patch("root", path, label).await.code, 409, "who says a revision means it");
 }
