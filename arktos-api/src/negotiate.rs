@@ -13,8 +13,11 @@ pub const YAML: &str = "application/yaml";
 /// `application/vnd.kubernetes.protobuf`.
 pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
+/// The media type of a watch in protobuf.
+pub(crate) const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
 const OBJECT_TYPES: [&str; 3] = [JSON, YAML, PROTOBUF];
-const STREAM_TYPES: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const STREAM_TYPES: [&str; 2] = ["application/json;stream=watch", PROTOBUF_STREAM];
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -145,10 +148,10 @@ pub fn accept(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accept, Status>
     for clause in clauses(&header) {
         let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
         for encoding in encodings.into_iter().filter(|encoding| clause.takes(encoding.content_type())) {
-            if encoding == Encoding::Protobuf && !endpoint.protobuf {
-                continue;
-            }
             if let Some(form) = form(&clause, encoding, endpoint) {
+                if encoding == Encoding::Protobuf && !has_message(form, endpoint) {
+                    continue;
+                }
                 if endpoint.watch && encoding == Encoding::Yaml {
                     return Err(only_these());
                 }
@@ -157,6 +160,14 @@ pub fn accept(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accept, Status>
         }
     }
     Err(only_these())
+}
+
+/// Whether what is asked for can be written in protobuf: metadata has a message of its own, whatever it is of.
+fn has_message(form: Form, endpoint: Endpoint) -> bool {
+    match form {
+        Form::Metadata(version) | Form::MetadataList(version) => version == MetaVersion::V1,
+        Form::Object | Form::Table(_) => endpoint.protobuf,
+    }
 }
 
 /// What to answer an error in: errors are written in any encoding that the client takes, or else in JSON.

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
-use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, rules};
+use arktos_core::media::protobuf::{self, ProtobufError};
+use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, TypeMeta, rules};
 use arktos_store::{Clock, Delivery, Stored};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::compat::{self, Links};
-use crate::negotiate::{Accept, Encoding, Form, MetaVersion};
+use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
 use crate::verbs::watch::Frame;
@@ -138,6 +139,9 @@ impl View {
 
     /// A page of a list, made as it goes out.
     pub(crate) fn list(&self, page: Page) -> Response<Body> {
+        if self.accept.encoding == Encoding::Protobuf {
+            return self.in_protobuf(page.items(None), &page.meta());
+        }
         let mut writer = ListWriter { view: self.clone(), page, last: None, rows: 0, part: Part::Head, table: None };
         let mut first = Vec::with_capacity(CHUNK);
         if !writer.fill(&mut first) {
@@ -167,6 +171,9 @@ impl View {
             self.table(version).write(&mut out, &shown, meta, &|stored, out| self.write(out, stored, true));
             return respond(200, self.accept, out);
         }
+        if self.accept.encoding == Encoding::Protobuf {
+            return self.in_protobuf(items.iter().cloned(), meta);
+        }
         self.open(&mut out, meta);
         for (at, item) in items.iter().enumerate() {
             self.item(&mut out, item, at);
@@ -175,13 +182,34 @@ impl View {
         respond(200, self.accept, out)
     }
 
-    fn open(&self, out: &mut Vec<u8>, meta: &ListMeta) {
-        let (kind, api_version) = match self.accept.form {
-            Form::Metadata(version) | Form::MetadataList(version) => {
-                ("PartialObjectMetadataList".to_owned(), version.api_version().to_owned())
+    /// A list in protobuf, which says how long it is before it begins.
+    fn in_protobuf(&self, items: impl Iterator<Item = Stored>, meta: &ListMeta) -> Response<Body> {
+        let write = || -> Result<Vec<u8>, ProtobufError> {
+            let mut list = protobuf::ListWriter::new(self.list_types(), &self.list_meta(meta))?;
+            let mut text = Vec::new();
+            for item in items {
+                text.clear();
+                self.item(&mut text, &item, 0);
+                list.push(&serde_json::from_slice(&text).unwrap_or_default())?;
             }
-            _ => (self.kind.list_kind.clone(), self.kind.type_meta.api_version.clone()),
+            Ok(list.finish())
         };
+        match write() {
+            Ok(bytes) => with_type(200, PROTOBUF, Body::full(bytes)),
+            Err(error) => status(&Status::internal(error.to_string()), Encoding::Json),
+        }
+    }
+
+    fn list_types(&self) -> TypeMeta {
+        match self.accept.form {
+            Form::Metadata(version) | Form::MetadataList(version) => {
+                TypeMeta { api_version: version.api_version().to_owned(), kind: "PartialObjectMetadataList".to_owned() }
+            }
+            _ => TypeMeta { api_version: self.kind.type_meta.api_version.clone(), kind: self.kind.list_kind.clone() },
+        }
+    }
+
+    fn list_meta(&self, meta: &ListMeta) -> Value {
         let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
         if let Some(links) = &self.links {
             metadata["selfLink"] = Value::from(&*links.list);
@@ -193,6 +221,11 @@ impl View {
         if let Some(remaining) = meta.remaining {
             metadata["remainingItemCount"] = Value::from(remaining);
         }
+        metadata
+    }
+
+    fn open(&self, out: &mut Vec<u8>, meta: &ListMeta) {
+        let (TypeMeta { api_version, kind }, metadata) = (self.list_types(), self.list_meta(meta));
         let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
         out.extend_from_slice(head.as_bytes());
     }
@@ -210,15 +243,23 @@ impl View {
     /// A watch: one line an event.
     pub(crate) fn watch(&self, frames: impl Stream<Item = Frame> + Send + 'static) -> Response<Body> {
         let view = self.clone();
+        let in_protobuf = self.accept.encoding == Encoding::Protobuf;
         let mut first = true;
         let lines = frames.ready_chunks(EVENTS_AT_ONCE).map(move |frames| {
             let mut out = Vec::with_capacity(frames.len() * 1024);
             for frame in frames {
+                let begin = out.len();
                 view.frame(&mut out, &frame, &mut first);
+                if in_protobuf {
+                    let event = event_in_protobuf(out.get(begin..).unwrap_or_default());
+                    out.truncate(begin);
+                    out.extend_from_slice(&event);
+                }
             }
             Bytes::from(out)
         });
-        with_type(200, Encoding::Json.content_type(), Body::stream(lines))
+        let content_type = if in_protobuf { PROTOBUF_STREAM } else { Encoding::Json.content_type() };
+        with_type(200, content_type, Body::stream(lines))
     }
 
     fn frame(&self, out: &mut Vec<u8>, frame: &Frame, first: &mut bool) {
@@ -338,7 +379,7 @@ pub(crate) fn respond(code: u16, accept: Accept, bytes: Vec<u8>) -> Response<Bod
     let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let (encoding, bytes) = match accept.encoding {
         Encoding::Yaml => (Encoding::Yaml, bytes), // JSON is YAML
-        Encoding::Protobuf => match protobuf(&value) {
+        Encoding::Protobuf => match in_protobuf(&value) {
             Some(bytes) => (Encoding::Protobuf, bytes),
             None => (Encoding::Json, bytes),
         },
@@ -347,10 +388,23 @@ pub(crate) fn respond(code: u16, accept: Accept, bytes: Vec<u8>) -> Response<Bod
     with_type(code, encoding.content_type(), Body::full(bytes))
 }
 
-fn protobuf(value: &Value) -> Option<Vec<u8>> {
+fn in_protobuf(value: &Value) -> Option<Vec<u8>> {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
-    let types = arktos_core::TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
-    arktos_core::media::protobuf::encode(&types, value).ok()
+    let types = TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
+    protobuf::encode(&types, value).ok()
+}
+
+/// An event of a watch, as its line in JSON says it. What has no message is an error to who watches.
+fn event_in_protobuf(line: &[u8]) -> Vec<u8> {
+    let event: Value = serde_json::from_slice(line).unwrap_or_default();
+    match event.get("object").and_then(in_protobuf) {
+        Some(object) => protobuf::watch_event(event.get("type").and_then(Value::as_str).unwrap_or_default(), &object),
+        None => {
+            let fault = Status::internal("the object cannot be written as protobuf");
+            let fault = serde_json::to_value(fault).ok().as_ref().and_then(in_protobuf);
+            protobuf::watch_event("ERROR", &fault.unwrap_or_default())
+        }
+    }
 }
 
 /// A failure, or the success of a deletion.

@@ -295,7 +295,8 @@ impl ResourceRequest<'_> {
     }
 
     fn view_of_list(&self, call: &Call<'_>, watch: bool) -> Result<View, Status> {
-        self.view(call, Endpoint { forms: true, list: true, watch, protobuf: false })
+        let protobuf = arktos_core::media::protobuf::knows(&call.kind.type_meta);
+        self.view(call, Endpoint { forms: true, list: true, watch, protobuf })
     }
 
     async fn get(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use arktos_api::{Delegate, Identity, TokenTable};
-use arktos_core::GroupResource;
+use arktos_core::media::protobuf;
+use arktos_core::{GroupResource, TypeMeta};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -79,14 +80,19 @@ async fn the_garbage_collector_can_watch_the_metadata_of_everything_that_can_be_
         let (code, headers, body) =
             ask(&world, MANAGER, &format!("{path}?limit=500&resourceVersion=0"), METADATA).await;
         assert_eq!(code, 200, "{path}: {}", String::from_utf8_lossy(&body));
-        let kind = headers["content-type"].to_str().unwrap();
-        assert!(kind.starts_with("application/vnd.kubernetes.protobuf") || kind.starts_with("application/json"));
+        assert_eq!(headers["content-type"], "application/vnd.kubernetes.protobuf", "{path}");
+        let (types, in_protobuf) = protobuf::decode(&body).unwrap();
+        assert_eq!(types, TypeMeta::new("meta.k8s.io", "v1", "PartialObjectMetadataList"), "{path}");
         let listed: Value = {
             let (_, _, body) =
                 ask(&world, MANAGER, path, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await;
             serde_json::from_slice(&body).unwrap()
         };
         assert_eq!(listed["kind"], "PartialObjectMetadataList", "{path}");
+        let names = |list: &Value| -> Vec<Value> {
+            list["items"].as_array().into_iter().flatten().map(|item| item["metadata"]["uid"].clone()).collect()
+        };
+        assert_eq!(names(&in_protobuf), names(&listed), "{path}");
         let version = listed["metadata"]["resourceVersion"].as_str().unwrap();
         let query = format!("{path}?allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds=1&watch=true");
         let response = world.respond(MANAGER, Method::GET, &query, "application/json", String::new()).await;

@@ -3,7 +3,7 @@
 use arktos_core::TypeMeta;
 use arktos_core::media::protobuf;
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tower::ServiceExt;
@@ -34,6 +34,83 @@ async fn yaml_and_protobuf_bodies_make_the_same_object_as_json() {
     let (found, value) = protobuf::decode(&bytes).unwrap();
     assert_eq!((found, &value["data"]), (types, &json!({"a": "1"})));
     assert_eq!(world.get("acme", &format!("{MAPS}/p")).await.body["data"], json!({"a": "1"}));
+}
+
+/// The answer to a GET in protobuf alone.
+async fn in_protobuf(world: &World, path: &str, accept: &str) -> Response<arktos_api::Body> {
+    let request = Request::builder().uri(path).header("authorization", "Bearer acme").header("accept", accept);
+    let response = world.api.clone().oneshot(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    response
+}
+
+#[tokio::test]
+async fn lists_come_in_protobuf_page_by_page() {
+    let world = World::new().await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.post("acme", MAPS, map(name)).await.code, 201);
+    }
+    let accept = "application/vnd.kubernetes.protobuf";
+    let response = in_protobuf(&world, &format!("{MAPS}?limit=2"), accept).await;
+    assert_eq!(response.headers()["content-type"], accept);
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let (types, list) = protobuf::decode(&bytes).unwrap();
+    assert_eq!(types, TypeMeta::new("", "v1", "ConfigMapList"));
+    let as_json = world.get("acme", &format!("{MAPS}?limit=2")).await.body;
+    for field in ["resourceVersion", "continue", "remainingItemCount"] {
+        assert_eq!(list["metadata"][field], as_json["metadata"][field], "{field}");
+    }
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    for (item, json) in list["items"].as_array().unwrap().iter().zip(as_json["items"].as_array().unwrap()) {
+        assert_eq!(item["data"], json["data"]);
+        for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+            assert_eq!(item["metadata"][field], json["metadata"][field], "{field}");
+        }
+    }
+}
+
+/// The fields of a message that have a length, by tag.
+fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let Some((key, rest)) = bytes.split_first() {
+        assert_eq!(key & 7, 2, "a field with a length");
+        let end = rest.iter().position(|byte| byte & 0x80 == 0).unwrap();
+        let length = rest[..=end].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+        found.push((key >> 3, rest[end + 1..end + 1 + length].to_vec()));
+        bytes = &rest[end + 1 + length..];
+    }
+    found
+}
+
+#[tokio::test]
+async fn watches_come_in_protobuf_each_event_with_its_length() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    for (as_what, kind) in
+        [("", "ConfigMap"), (";as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "PartialObjectMetadata")]
+    {
+        let accept = format!("application/vnd.kubernetes.protobuf{as_what},application/json{as_what}");
+        let response = in_protobuf(&world, &format!("{MAPS}?{query}"), &accept).await;
+        assert_eq!(response.headers()["content-type"], "application/vnd.kubernetes.protobuf;stream=watch");
+        let (mut body, mut read, mut events) = (response.into_body(), Vec::new(), Vec::new());
+        while events.len() < 2 {
+            while read.len() < 4 || read.len() < 4 + u32::from_be_bytes(read[..4].try_into().unwrap()) as usize {
+                read.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+            }
+            let length = u32::from_be_bytes(read[..4].try_into().unwrap()) as usize;
+            let event = fields(&read[4..4 + length]);
+            read.drain(..4 + length);
+            assert_eq!(event.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), [1, 2]);
+            let (types, object) = protobuf::decode(&fields(&event[1].1)[0].1).unwrap();
+            assert_eq!(types.kind, kind);
+            events.push((String::from_utf8(event[0].1.clone()).unwrap(), object["metadata"].clone()));
+        }
+        assert_eq!((events[0].0.as_str(), &events[0].1["name"]), ("ADDED", &json!("a")));
+        assert_eq!(events[1].0, "BOOKMARK");
+        assert_eq!(events[1].1["annotations"]["k8s.io/initial-events-end"], "true");
+        assert!(events[1].1["resourceVersion"].as_str().unwrap() >= events[0].1["resourceVersion"].as_str().unwrap());
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 
 mod decode;
 mod encode;
+mod list;
 mod special;
 mod table;
 
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::kind::TypeMeta;
 use decode::Reader;
+pub use list::ListWriter;
 use table::TABLE;
 
 /// What every message begins with.
@@ -109,16 +111,37 @@ pub fn encode(type_meta: &TypeMeta, value: &Value) -> Result<Vec<u8>, ProtobufEr
     };
     let mut raw = Vec::new();
     encode::message(message, fields, &mut raw)?;
+    Ok(in_envelope(type_meta, &raw))
+}
+
+/// Writes an event of a watch, as one frame of the stream: its length in four bytes, then the message `WatchEvent`. `object`
+/// is what [`encode`] wrote.
+#[must_use]
+pub fn watch_event(event: &str, object: &[u8]) -> Vec<u8> {
+    let mut held = Vec::with_capacity(object.len() + 8);
+    put_bytes(&mut held, 1, object);
+    let mut out = vec![0; 4];
+    put_bytes(&mut out, 1, event.as_bytes());
+    put_bytes(&mut out, 2, &held);
+    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX); // objects are a few MiB at most
+    if let Some(head) = out.first_chunk_mut() {
+        *head = length.to_be_bytes();
+    }
+    out
+}
+
+/// Puts a message into the envelope that says its type.
+fn in_envelope(type_meta: &TypeMeta, raw: &[u8]) -> Vec<u8> {
     let mut type_bytes = Vec::new();
     put_bytes(&mut type_bytes, 1, type_meta.api_version.as_bytes());
     put_bytes(&mut type_bytes, 2, type_meta.kind.as_bytes());
     let mut out = Vec::with_capacity(raw.len() + type_bytes.len() + 24);
     out.extend_from_slice(MAGIC);
     put_bytes(&mut out, 1, &type_bytes);
-    put_bytes(&mut out, 2, &raw);
+    put_bytes(&mut out, 2, raw);
     put_bytes(&mut out, 3, b"");
     put_bytes(&mut out, 4, b"");
-    Ok(out)
+    out
 }
 
 fn unknown(type_meta: &TypeMeta) -> ProtobufError {
