@@ -81,8 +81,18 @@ pub(crate) fn typed(
     }
 }
 
+/// Reads a body as a new object of the call's kind, and notes in the call's options how its data is written.
+///
+/// # Errors
+/// As [`object`].
+pub(crate) fn new_object(call: &mut Call<'_>, body: &[u8], encoding: Encoding) -> Result<Object, Status> {
+    let is_revision = call.kind.kind == "ControllerRevision";
+    call.options.data_as_written = is_revision && encoding == Encoding::Json && !is_data_canonical(body);
+    object(call, body, encoding)
+}
+
 /// Whether the `data` of a JSON body is written as Go writes it: its keys sorted, without spaces.
-pub(crate) fn is_data_canonical(body: &[u8]) -> bool {
+fn is_data_canonical(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Only<'a> {
         #[serde(borrow)]

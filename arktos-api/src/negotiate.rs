@@ -128,6 +128,13 @@ pub struct Endpoint {
     pub protobuf: bool,
 }
 
+impl Endpoint {
+    /// What can be had of a kind's objects at least.
+    pub(crate) fn of(kind: &Kind) -> Self {
+        Self { protobuf: arktos_core::media::protobuf::knows(&kind.type_meta), ..Self::default() }
+    }
+}
+
 /// What to answer a request in.
 ///
 /// # Errors

@@ -290,13 +290,11 @@ impl ResourceRequest<'_> {
     }
 
     fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {
-        let protobuf = arktos_core::media::protobuf::knows(&call.kind.type_meta);
-        self.view(call, Endpoint { forms: true, protobuf, ..Endpoint::default() })
+        self.view(call, Endpoint { forms: true, ..Endpoint::of(&call.kind) })
     }
 
     fn view_of_list(&self, call: &Call<'_>, watch: bool) -> Result<View, Status> {
-        let protobuf = arktos_core::media::protobuf::knows(&call.kind.type_meta);
-        self.view(call, Endpoint { forms: true, list: true, watch, protobuf })
+        self.view(call, Endpoint { forms: true, list: true, watch, ..Endpoint::of(&call.kind) })
     }
 
     async fn get(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
@@ -356,10 +354,7 @@ impl ResourceRequest<'_> {
         };
         self.write_options(call, "CreateOptions", false)?;
         let encoding = negotiate::request_encoding(&self.head.headers)?;
-        let body = input::object(call, &self.bytes, encoding)?;
-        call.options.data_as_written = encoding == negotiate::Encoding::Json
-            && call.kind.kind == "ControllerRevision"
-            && !input::is_data_canonical(&self.bytes);
+        let body = input::new_object(call, &self.bytes, encoding)?;
         if let Some(handler) = call.state.config.virtuals.get(&call.kind.storage_resource) {
             return Ok(view.value(201, handler.create(call.identity, body).await?));
         }

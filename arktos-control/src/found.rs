@@ -15,7 +15,8 @@ const NAME: &str = "kubernetes";
 /// It says whose client certificates components may trust. It says nothing here: the users of all tenants have
 /// certificates of one authority, and a component of one tenant must not take another's user for its own.
 const AUTHENTICATION: &str = "extension-apiserver-authentication";
-/// It says since when the use of tokens in Secrets is noted. The cleaner of such tokens does nothing until a year after.
+/// It says since when the use of tokens in Secrets is noted. The cleaner of such tokens does nothing until a year
+/// after.
 const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
 
 /// Where the API is found, in all tenants.

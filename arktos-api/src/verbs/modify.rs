@@ -118,8 +118,8 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'
     Err(modified(call))
 }
 
-/// Changes an object whose owner is somebody else. What is shown of it here may be behind: a patch that meets a conflict
-/// is made anew, on what the owner has.
+/// Changes an object whose owner is somebody else. What is shown of it here may be behind: a patch that meets a
+/// conflict is made anew, on what the owner has.
 async fn modify_elsewhere(
     call: &Call<'_>,
     delegate: &Delegate,

@@ -70,9 +70,10 @@ pub const DATA_AS_WRITTEN: &str = "data-as-written";
 /// Refuses what a patch has made of an object that cannot be patched. `old` is what the object was.
 ///
 /// # Errors
-/// 422 for revisions of controllers that have the note [`DATA_AS_WRITTEN`]: upstream keeps the data as the bytes that it
-/// was sent, and a patch writes them anew, so that it finds them changed, whatever the patch says. Those that Go programs
-/// made, as the controllers of stateful and daemon sets are, can be patched. An update that leaves the data alone is taken.
+/// 422 for revisions of controllers that have the note [`DATA_AS_WRITTEN`]: upstream keeps the data as the bytes that
+/// it was sent, and a patch writes them anew, so that it finds them changed, whatever the patch says. Those that Go
+/// programs made, as the controllers of stateful and daemon sets are, can be patched. An update that leaves the data
+/// alone is taken.
 pub fn refuse_patched(kind: &Kind, old: &Object, patched: &Object) -> Result<(), Status> {
     let is_revision = (kind.group.as_str(), kind.kind.as_str()) == ("apps", "ControllerRevision");
     if !is_revision || !old.notes.contains_key(DATA_AS_WRITTEN) {
