@@ -41,7 +41,7 @@ pub(crate) fn counts(config: &ApiConfig, identity: &Identity) -> bool {
 }
 
 /// Whose a token is, as others say; absent when nobody does.
-async fn elsewhere(config: &ApiConfig, token: &str) -> Option<Identity> {
+pub(crate) async fn elsewhere(config: &ApiConfig, token: &str) -> Option<Identity> {
     for authenticator in &config.authenticators {
         match authenticator.authenticate(token).await {
             Ok(Some(identity)) => return Some(identity),

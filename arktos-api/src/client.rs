@@ -175,7 +175,7 @@ impl Client for InProcessClient {
                 if let Some(handler) = call.state.config.virtuals.get(&call.kind.storage_resource) {
                     return handler.create(&self.identity, body).await;
                 }
-                return if reviews::answers(&call) { reviews::answer(&call, body) } else { Err(not_found()) };
+                return if reviews::answers(&call) { reviews::answer(&call, body).await } else { Err(not_found()) };
             }
             "binding" => subresource::bind(&call, body).await?,
             "eviction" => evict::evict(&call, &body).await?,

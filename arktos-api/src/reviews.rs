@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::{Attributes, Decision};
 use crate::call::Call;
+use crate::config::ApiConfig;
 use crate::identity::Identity;
 use crate::query::cause;
 
@@ -20,13 +21,13 @@ pub(crate) fn answers(call: &Call<'_>) -> bool {
 ///
 /// # Errors
 /// 422 for questions that make no sense.
-pub(crate) fn answer(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     review.fields.insert("apiVersion".to_owned(), Value::from(call.kind.type_meta.api_version.as_str()));
     review.fields.insert("kind".to_owned(), Value::from(call.kind.type_meta.kind.as_str()));
     review.map_mut(&["metadata"]);
     match call.kind.resource.as_str() {
         "selfsubjectreviews" => who_am_i(call, review),
-        "tokenreviews" => token(call, review),
+        "tokenreviews" => token(call, review).await,
         "selfsubjectaccessreviews" => {
             let decision = decide(call, call.identity, &review)?;
             Ok(decided(review, &decision))
@@ -58,8 +59,9 @@ fn who_am_i(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     Ok(review)
 }
 
-fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
-    let token = review.str_at(&["spec", "token"]);
+async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    let token = review.str_at(&["spec", "token"]).to_owned();
+    let token = token.as_str();
     let config = &call.state.config;
     let audiences = review.at(&["spec", "audiences"]).and_then(Value::as_array).into_iter().flatten();
     let audiences: Vec<String> = audiences.filter_map(|one| one.as_str().map(str::to_owned)).collect();
@@ -68,7 +70,10 @@ fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
         Some(_) => (Err("of a tenant that is gone".to_owned()), Vec::new()),
         None => match crate::tokens::check::check(config, token, &audiences) {
             Ok(checked) => (Ok(checked.identity), checked.audiences),
-            Err(why) => (Err(why), Vec::new()),
+            Err(why) => match elsewhere(config, token, audiences).await {
+                Some((identity, audiences)) => (Ok(identity), audiences),
+                None => (Err(why), Vec::new()),
+            },
         },
     };
     // What belongs to another tenant is not this tenant's to know.
@@ -83,6 +88,17 @@ fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     };
     review.fields.insert("status".to_owned(), status);
     Ok(review)
+}
+
+/// Whose a token is that others vouch for, and which of the audiences it is for: such tokens are for this server.
+async fn elsewhere(config: &ApiConfig, token: &str, audiences: Vec<String>) -> Option<(Identity, Vec<String>)> {
+    let all = audiences.is_empty();
+    let audiences: Vec<String> = audiences.into_iter().filter(|audience| *audience == config.issuer).collect();
+    if !all && audiences.is_empty() {
+        return None;
+    }
+    let identity = crate::authenticate::elsewhere(config, token).await?;
+    crate::authenticate::counts(config, &identity).then_some((identity, audiences))
 }
 
 fn subject(call: &Call<'_>, review: Object) -> Result<Object, Status> {

@@ -17,10 +17,11 @@ use crate::config::ServiceCidr;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The shared objects, by resource and name.
+/// The shared objects, by resource.
 #[derive(Default)]
 pub(crate) struct Shared {
-    objects: BTreeMap<GroupResource, BTreeMap<&'static str, Encoded>>,
+    /// By namespace (empty: in none) and name.
+    objects: BTreeMap<GroupResource, BTreeMap<(&'static str, &'static str), Encoded>>,
 }
 
 impl Shared {
@@ -29,10 +30,16 @@ impl Shared {
         let mut shared = Self::default();
         let types = |kind| TypeMeta::new(RBAC, "v1", kind);
         for (name, body) in static_roles::roles() {
-            shared.add(catalog, since, &types("ClusterRole"), name, body);
+            shared.add(catalog, since, &types("ClusterRole"), ("", name), body);
         }
         for (name, body) in static_roles::bindings_of_all() {
-            shared.add(catalog, since, &types("ClusterRoleBinding"), name, body);
+            shared.add(catalog, since, &types("ClusterRoleBinding"), ("", name), body);
+        }
+        for role in static_roles::namespaced_roles() {
+            shared.add(catalog, since, &types("Role"), (role.namespace, role.name), role.body);
+        }
+        for binding in static_roles::namespaced_bindings() {
+            shared.add(catalog, since, &types("RoleBinding"), (binding.namespace, binding.name), binding.body);
         }
         let priority = |value: i64, about: &str| {
             let policy = "PreemptLowerPriority";
@@ -53,11 +60,11 @@ impl Shared {
         ];
         for (name, value, about) in critical {
             let types = TypeMeta::new("scheduling.k8s.io", "v1", "PriorityClass");
-            shared.add(catalog, since, &types, name, priority(value, about));
+            shared.add(catalog, since, &types, ("", name), priority(value, about));
         }
         for (name, spec) in priority_levels() {
             let types = TypeMeta::new("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration");
-            shared.add(catalog, since, &types, name, json!({"spec": spec, "status": {}}));
+            shared.add(catalog, since, &types, ("", name), json!({"spec": spec, "status": {}}));
         }
         let types = TypeMeta::new("networking.k8s.io", "v1", "ServiceCIDR");
         let ready = json!({"type": "Ready", "status": "True", "reason": "", "lastTransitionTime": since.to_string(),
@@ -67,7 +74,14 @@ impl Shared {
         shared
     }
 
-    fn add(&mut self, catalog: &Catalog, since: Timestamp, types: &TypeMeta, name: &'static str, body: Value) {
+    fn add(
+        &mut self,
+        catalog: &Catalog,
+        since: Timestamp,
+        types: &TypeMeta,
+        (namespace, name): (&'static str, &'static str),
+        body: Value,
+    ) {
         let Some(kind) = catalog.by_type(types) else { return };
         let mut object = Object::new(&kind.type_meta, name);
         object.notes.insert(SHARED.to_owned(), "true".to_owned());
@@ -75,36 +89,39 @@ impl Shared {
             object.fields.extend(fields);
         }
         let meta = object.meta_mut();
-        meta.insert("uid".to_owned(), Value::from(uid(&kind.storage_resource, name)));
+        let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+        meta.insert("uid".to_owned(), Value::from(uid(&kind.storage_resource, &place)));
+        if !namespace.is_empty() {
+            meta.insert("namespace".to_owned(), Value::from(namespace));
+        }
         meta.insert("creationTimestamp".to_owned(), Value::from(since.to_string()));
         if types.group() == RBAC {
             meta.insert("labels".to_owned(), json!({"kubernetes.io/bootstrapping": "rbac-defaults"}));
             meta.insert("annotations".to_owned(), json!({"rbac.authorization.kubernetes.io/autoupdate": "true"}));
         }
         if let Ok(encoded) = kind.encode(&object) {
-            self.objects.entry(kind.storage_resource.clone()).or_default().insert(name, encoded);
+            self.objects.entry(kind.storage_resource.clone()).or_default().insert((namespace, name), encoded);
         }
     }
 
     /// A shared object, as the tenant of the key sees it.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Stored> {
         let (tenant, namespace, name) = key.path.parts();
-        if tenant.is_empty() || !namespace.is_empty() {
+        if tenant.is_empty() {
             return None;
         }
-        let object = self.objects.get(&key.resource)?.get(name)?.clone();
+        let object = self.objects.get(&key.resource)?.get(&(namespace, name))?.clone();
         Some(Stored { path: key.path.clone(), revision: Revision(1), object })
     }
 
     /// The shared objects that a selection within one tenant sees beside what the tenant has of its own.
     pub(crate) fn selected(&self, selection: &Selection, at: &Snapshot) -> Vec<Stored> {
-        let (Some(objects), Within::Tenant(tenant)) = (self.objects.get(&selection.resource), &selection.within) else {
-            return Vec::new();
-        };
+        let Some(objects) = self.objects.get(&selection.resource) else { return Vec::new() };
+        let (Within::Tenant(tenant) | Within::Namespace(tenant, _)) = &selection.within else { return Vec::new() };
         objects
             .iter()
-            .map(|(name, object)| {
-                let path = ObjectPath::new(tenant.as_str(), "", name);
+            .map(|((namespace, name), object)| {
+                let path = ObjectPath::new(tenant.as_str(), namespace, name);
                 Stored { path, revision: Revision(1), object: object.clone() }
             })
             .filter(|stored| selection.matches(&stored.path, &stored.object))

@@ -7,8 +7,12 @@ const TABLE: &str = include_str!("../../data/components.roles");
 /// A role that a component has.
 pub(super) struct Component {
     pub(super) name: &'static str,
+    /// The namespace that it is in; absent for a cluster role.
+    pub(super) namespace: Option<&'static str>,
+    /// The name of its binding.
+    pub(super) binding: &'static str,
     pub(super) rules: Vec<Value>,
-    /// Subjects of the binding of the same name.
+    /// Subjects of the binding.
     pub(super) subjects: Vec<Value>,
 }
 
@@ -28,9 +32,18 @@ pub(super) fn components() -> Vec<Component> {
 fn component(head: &'static str) -> Option<Component> {
     let mut words = head.split(' ');
     let name = words.next()?;
-    let mut subjects = Vec::new();
-    while let Some("to") = words.next() {
-        let (kind, whom) = (words.next()?, words.next()?);
+    let (mut namespace, mut binding, mut subjects) = (None, name, Vec::new());
+    while let Some(word) = words.next() {
+        let kind = words.next()?;
+        match word {
+            "in" => namespace = Some(kind),
+            "as" => binding = kind,
+            _ => {}
+        }
+        if word != "to" {
+            continue;
+        }
+        let whom = words.next()?;
         let group = "rbac.authorization.k8s.io";
         subjects.push(match kind {
             "account" => json!({"kind": "ServiceAccount", "namespace": "kube-system", "name": whom}),
@@ -38,7 +51,7 @@ fn component(head: &'static str) -> Option<Component> {
             _ => json!({"kind": "Group", "apiGroup": group, "name": whom}),
         });
     }
-    Some(Component { name, rules: Vec::new(), subjects })
+    Some(Component { name, namespace, binding, rules: Vec::new(), subjects })
 }
 
 fn rule(line: &str) -> Option<Value> {

@@ -134,6 +134,13 @@ impl Rules {
         if namespace.is_empty() {
             return;
         }
+        for (name, binding) in STATIC.bindings_in(namespace).filter(|_| given) {
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.names(who, namespace)) else { continue };
+            let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else { continue };
+            if !show(&rules.rules, &|| reason("RoleBinding", &format!("{name}/{namespace}"), binding, subject)) {
+                return;
+            }
+        }
         let bindings = GroupResource::new(GROUP, "rolebindings");
         for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), namespace.to_owned()), None) {
             let binding = self.parse(&bindings, &stored);
@@ -156,7 +163,11 @@ impl Rules {
         if role.kind == "ClusterRole" {
             return self.cluster_role(at, tenant, &role.name);
         }
+        if role.name.contains('/') {
+            return None;
+        }
         self.stored(at, GroupResource::new(GROUP, "roles"), ObjectPath::new(tenant.as_str(), namespace, &role.name))
+            .or_else(|| STATIC.role_in(namespace, &role.name))
     }
 
     /// A cluster role of a tenant: its own of that name, else the one that all tenants have.

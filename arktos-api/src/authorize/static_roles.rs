@@ -24,7 +24,11 @@ pub(crate) static STATIC: LazyLock<StaticRules> = LazyLock::new(|| {
             _ => drop(bindings.insert(name, binding)),
         }
     }
-    StaticRules { roles, bindings, of_accounts }
+    let place =
+        |it: Namespaced| ((it.namespace, it.name), serde_json::from_value::<Parsed>(it.body).unwrap_or_default());
+    let inner_roles = namespaced_roles().into_iter().map(place).map(|(at, role)| (at, Arc::new(role))).collect();
+    let inner_bindings = namespaced_bindings().into_iter().map(place).collect();
+    StaticRules { roles, bindings, of_accounts, inner_roles, inner_bindings }
 });
 
 /// What [`STATIC`] holds.
@@ -34,9 +38,32 @@ pub(crate) struct StaticRules {
     bindings: BTreeMap<&'static str, Parsed>,
     /// Bindings to one service account each, by the user that it is.
     of_accounts: HashMap<String, (&'static str, Parsed)>,
+    /// Roles in namespaces, by namespace and name.
+    inner_roles: BTreeMap<(&'static str, &'static str), Arc<Parsed>>,
+    /// Bindings to these.
+    inner_bindings: BTreeMap<(&'static str, &'static str), Parsed>,
+}
+
+/// A role, or a binding, that is in a namespace of every tenant.
+pub(crate) struct Namespaced {
+    pub(crate) namespace: &'static str,
+    pub(crate) name: &'static str,
+    /// As a body of the object.
+    pub(crate) body: Value,
 }
 
 impl StaticRules {
+    /// The role of a name in a namespace.
+    pub(crate) fn role_in(&self, namespace: &str, name: &str) -> Option<Arc<Parsed>> {
+        self.inner_roles.get(&(namespace, name)).cloned()
+    }
+
+    /// The bindings in a namespace, with their names.
+    pub(crate) fn bindings_in(&self, namespace: &str) -> impl Iterator<Item = (&'static str, &Parsed)> {
+        let all = self.inner_bindings.iter();
+        all.filter(move |((place, _), _)| *place == namespace).map(|((_, name), binding)| (*name, binding))
+    }
+
     /// The bindings that may be for a user, with their names.
     pub(crate) fn bindings_for(&self, user: &str) -> impl Iterator<Item = (&'static str, &Parsed)> {
         let own = self.of_accounts.get(user).map(|(name, binding)| (*name, binding));
@@ -57,7 +84,8 @@ fn urls(urls: &[&str]) -> Value {
 
 /// The cluster roles, by name, as bodies of ClusterRole objects (`rules`, `aggregationRule`).
 pub(crate) fn roles() -> Vec<(&'static str, Value)> {
-    let components = components().into_iter().map(|it| (it.name, json!({"rules": it.rules})));
+    let components = components().into_iter().filter(|it| it.namespace.is_none());
+    let components = components.map(|it| (it.name, json!({"rules": it.rules})));
     people().into_iter().chain(components).collect()
 }
 
@@ -123,11 +151,29 @@ fn people() -> Vec<(&'static str, Value)> {
 
 /// The cluster role bindings, by name, as bodies of ClusterRoleBinding objects.
 pub(crate) fn bindings_of_all() -> Vec<(&'static str, Value)> {
-    let bound = components().into_iter().filter(|it| !it.subjects.is_empty()).map(|it| {
+    let bound = components().into_iter().filter(|it| it.namespace.is_none() && !it.subjects.is_empty()).map(|it| {
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": it.name});
         (it.name, json!({"roleRef": role, "subjects": it.subjects}))
     });
     to_groups().into_iter().chain(bound).collect()
+}
+
+/// The roles in namespaces.
+pub(crate) fn namespaced_roles() -> Vec<Namespaced> {
+    let all = components().into_iter().filter_map(|it| {
+        Some(Namespaced { namespace: it.namespace?, name: it.name, body: json!({"rules": it.rules}) })
+    });
+    all.collect()
+}
+
+/// The bindings to these.
+pub(crate) fn namespaced_bindings() -> Vec<Namespaced> {
+    let all = components().into_iter().filter_map(|it| {
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": it.name});
+        let body = json!({"roleRef": role, "subjects": it.subjects});
+        Some(Namespaced { namespace: it.namespace?, name: it.binding, body })
+    });
+    all.collect()
 }
 
 /// The bindings to groups.

@@ -313,3 +313,51 @@ async fn a_patch_of_a_host_that_is_shown_late_does_not_meet_a_conflict() {
     label["metadata"]["labels"]["a"] = json!("c");
     assert_eq!(world.patch("root", path, label).await.code, 409, "who says a revision means it");
 }
+
+#[tokio::test]
+async fn components_have_roles_in_namespaces_that_every_tenant_has_and_none_stores() {
+    let world = world().await;
+    let map = |name: &str| format!("{SYSTEM}/configmaps/{name}");
+    assert_eq!(world.get(SCHEDULER, &map("extension-apiserver-authentication")).await.code, 404, "it may look");
+    assert_eq!(world.get(SCHEDULER, &map("kube-scheduler")).await.code, 404);
+    assert_eq!(world.get(SCHEDULER, &map("other")).await.code, 403);
+    let elsewhere = map("extension-apiserver-authentication").replace("kube-system", "default");
+    assert_eq!(world.get(SCHEDULER, &elsewhere).await.code, 403);
+
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let roles = format!("{rbac}/namespaces/kube-system/roles");
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter();
+        items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let listed = world.get("acme", &roles).await.body;
+    assert_eq!(
+        names(&listed),
+        [
+            "extension-apiserver-authentication-reader",
+            "system::leader-locking-kube-controller-manager",
+            "system::leader-locking-kube-scheduler",
+            "system:controller:bootstrap-signer",
+            "system:controller:cloud-provider",
+            "system:controller:token-cleaner",
+        ]
+    );
+    assert_eq!(listed["items"][0]["metadata"]["namespace"], "kube-system");
+    assert_eq!(listed["items"][0]["metadata"]["labels"]["kubernetes.io/bootstrapping"], "rbac-defaults");
+    let bindings = world.get("acme", &format!("{rbac}/rolebindings")).await.body;
+    assert_eq!(bindings["items"].as_array().unwrap().len(), 7, "{:?}", names(&bindings));
+    assert_eq!(names(&bindings)[0], "system:controller:bootstrap-signer", "of kube-public");
+    let reader =
+        format!("{rbac}/namespaces/kube-system/rolebindings/system::extension-apiserver-authentication-reader");
+    let reader = world.get("acme", &reader).await.body;
+    assert_eq!(reader["roleRef"]["name"], "extension-apiserver-authentication-reader");
+    assert_eq!(reader["subjects"][1]["name"], "system:kube-scheduler");
+
+    // What one tenant makes of a role is its own, and none can delete what all have.
+    let role = format!("{roles}/extension-apiserver-authentication-reader");
+    assert_eq!(world.delete("acme", &role).await.code, 403);
+    assert_eq!(world.patch("acme", &role, json!({"rules": []})).await.code, 200);
+    assert_eq!(world.get(SCHEDULER, &map("extension-apiserver-authentication")).await.code, 403);
+    assert_eq!(world.get("umbra", &role).await.body["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(names(&world.get("acme", &roles).await.body).len(), 6);
+}

@@ -12,6 +12,9 @@ use crate::net::kubeconfig::Kubeconfig;
 use crate::net::oidc::{Oidc, OidcOptions};
 use crate::net::token_review::TokenReviews;
 
+/// How often an OpenID Connect provider's keys are fetched anew at most.
+const REFETCH: Duration = Duration::from_secs(10);
+
 /// Bearer tokens that somebody else has given out.
 #[derive(Debug, Clone, Args)]
 pub struct AuthenticationArgs {
@@ -75,6 +78,7 @@ impl AuthenticationArgs {
                 tenant_claim: self.oidc_tenant_claim.clone(),
                 required: self.oidc_required_claims.clone(),
                 authority: read("--oidc-ca-file", file)?,
+                refetch: REFETCH,
             })));
         }
         if let Some(file) = &self.authentication_token_webhook_config_file {

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use http::Request;
 use parking_lot::Mutex;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
@@ -16,8 +18,8 @@ use serde_json::Value;
 
 use super::{https, tls};
 
-/// How often the provider's keys are fetched anew at most, when a token names one that is not known.
-const FETCH_AT_MOST: Duration = Duration::from_secs(10);
+/// How soon the provider is asked again that did not answer.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Which provider, and what its claims mean here.
 #[derive(Debug, Clone, Default)]
@@ -40,21 +42,29 @@ pub struct OidcOptions {
     pub required: Vec<(String, String)>,
     /// The authority that signed the provider's certificate, as PEM.
     pub authority: String,
+    /// How often the provider's keys are fetched anew at most, when none of those that are known has signed a token.
+    pub refetch: Duration,
 }
 
 /// Says whose tokens of a provider are.
 #[derive(Debug)]
 pub struct Oidc {
-    options: OidcOptions,
-    /// Written by whoever meets a key that is not known.
+    options: Arc<OidcOptions>,
+    /// Written by whoever meets a token that none of the known keys has signed.
     keys: Mutex<Keys>,
 }
 
 #[derive(Debug, Default)]
 struct Keys {
     known: Arc<Vec<Key>>,
-    fetched: Option<Instant>,
+    /// They are not fetched anew before.
+    not_before: Option<Instant>,
+    /// They are being fetched: whoever else needs them waits for the same.
+    fetching: Option<Fetching>,
 }
+
+/// The provider's keys, on their way.
+type Fetching = Shared<BoxFuture<'static, Result<Arc<Vec<Key>>, String>>>;
 
 /// A public key of the provider.
 #[derive(Debug)]
@@ -99,6 +109,14 @@ impl<'a> Token<'a> {
     }
 }
 
+impl Token<'_> {
+    /// Whether one of some keys has signed it, of those that have the name that it says.
+    fn is_signed_by(&self, keys: &[Key]) -> bool {
+        let named = |key: &&Key| self.key.is_empty() || key.id == self.key;
+        keys.iter().filter(named).any(|key| key.has_signed(self))
+    }
+}
+
 impl Key {
     fn parse(key: &Value) -> Option<Self> {
         let part = |field: &str| URL_SAFE_NO_PAD.decode(key[field].as_str()?).ok();
@@ -135,46 +153,43 @@ impl Oidc {
     /// Tokens of a provider. Its keys are fetched when the first of them comes.
     #[must_use]
     pub fn new(options: OidcOptions) -> Self {
-        Self { options, keys: Mutex::default() }
+        Self { options: Arc::new(options), keys: Mutex::default() }
     }
 
-    async fn fetch(&self, url: &str) -> Result<Value, String> {
-        let config = tls::client(None, &self.options.authority).map_err(|error| error.to_string())?;
-        let request = Request::get(url).body(Bytes::new()).map_err(|error| format!("{url}: {error}"))?;
-        let (status, body) = https::exchange(config, request).await?;
-        if !status.is_success() {
-            return Err(format!("{url}: {status}"));
-        }
-        serde_json::from_slice(&body).map_err(|error| format!("{url}: {error}"))
-    }
-
-    /// The keys that may have this name. Where none has, they are fetched anew, unless they were just now.
-    async fn keys(&self, name: &str) -> Result<Arc<Vec<Key>>, String> {
+    /// The provider's keys: those that are known where one of them has signed the token. Else they may be other ones by
+    /// now, also under the same names, and are fetched anew, unless they were just now.
+    async fn keys(&self, token: &Token<'_>) -> Result<Arc<Vec<Key>>, String> {
         #[allow(clippy::disallowed_methods)] // how long ago, at the edge
         let now = Instant::now();
-        {
+        let fetching = {
             let mut keys = self.keys.lock();
-            let recent = keys.fetched.is_some_and(|fetched| now < fetched + FETCH_AT_MOST);
-            if recent || keys.known.iter().any(|key| key.id == name) {
+            if token.is_signed_by(&keys.known) {
                 return Ok(keys.known.clone());
             }
-            keys.fetched = Some(now);
+            match &keys.fetching {
+                Some(fetching) => fetching.clone(),
+                None if keys.not_before.is_some_and(|moment| now < moment) => return Ok(keys.known.clone()),
+                None => {
+                    let fetching = fetch_keys(self.options.clone()).boxed().shared();
+                    keys.fetching.insert(fetching).clone()
+                }
+            }
+        };
+        let fetched = fetching.clone().await;
+        let mut keys = self.keys.lock();
+        if keys.fetching.as_ref().is_some_and(|current| current.ptr_eq(&fetching)) {
+            keys.fetching = None;
+            keys.not_before = Some(now + if fetched.is_ok() { self.options.refetch } else { AFTER_FAILURE });
+            if let Ok(fetched) = &fetched {
+                keys.known = fetched.clone();
+            }
         }
-        let issuer = self.options.issuer.trim_end_matches('/');
-        let about = self.fetch(&format!("{issuer}/.well-known/openid-configuration")).await?;
-        if about["issuer"] != self.options.issuer {
-            return Err(format!("{issuer} says that it is {}", about["issuer"]));
-        }
-        let set = self.fetch(about["jwks_uri"].as_str().ok_or("the provider names no keys")?).await?;
-        let known = Arc::new(set["keys"].as_array().into_iter().flatten().filter_map(Key::parse).collect::<Vec<_>>());
-        self.keys.lock().known = known.clone();
-        Ok(known)
+        fetched
     }
 
     /// Whose a token is that one of the keys has signed.
     fn judge(&self, token: &Token<'_>, keys: &[Key], now: i64) -> Result<Identity, String> {
-        let named = |key: &&Key| token.key.is_empty() || key.id == token.key;
-        if !keys.iter().filter(named).any(|key| key.has_signed(token)) {
+        if !token.is_signed_by(keys) {
             return Err("none of the provider's keys has signed it".to_owned());
         }
         let (claims, options) = (&token.claims, &self.options);
@@ -221,6 +236,26 @@ impl Oidc {
     }
 }
 
+async fn fetch_keys(options: Arc<OidcOptions>) -> Result<Arc<Vec<Key>>, String> {
+    let issuer = options.issuer.trim_end_matches('/');
+    let about = fetch(&options, &format!("{issuer}/.well-known/openid-configuration")).await?;
+    if about["issuer"] != options.issuer {
+        return Err(format!("{issuer} says that it is {}", about["issuer"]));
+    }
+    let set = fetch(&options, about["jwks_uri"].as_str().ok_or("the provider names no keys")?).await?;
+    Ok(Arc::new(set["keys"].as_array().into_iter().flatten().filter_map(Key::parse).collect()))
+}
+
+async fn fetch(options: &OidcOptions, url: &str) -> Result<Value, String> {
+    let config = tls::client(None, &options.authority).map_err(|error| error.to_string())?;
+    let request = Request::get(url).body(Bytes::new()).map_err(|error| format!("{url}: {error}"))?;
+    let (status, body) = https::exchange(config, request).await?;
+    if !status.is_success() {
+        return Err(format!("{url}: {status}"));
+    }
+    serde_json::from_slice(&body).map_err(|error| format!("{url}: {error}"))
+}
+
 #[async_trait]
 impl TokenAuthenticator for Oidc {
     async fn authenticate(&self, token: &str) -> Result<Option<Identity>, String> {
@@ -228,7 +263,7 @@ impl TokenAuthenticator for Oidc {
         if token.claims["iss"] != self.options.issuer {
             return Ok(None);
         }
-        let keys = self.keys(&token.key).await?;
+        let keys = self.keys(&token).await?;
         #[allow(clippy::disallowed_methods)] // tokens are about the time on the wall
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.judge(&token, &keys, i64::try_from(now).unwrap_or(i64::MAX)).map(Some)
