@@ -15,6 +15,7 @@ mod policies;
 mod priority;
 pub(crate) mod quota;
 mod request;
+mod rights;
 mod runtime_class;
 pub(crate) mod service;
 mod service_account;

@@ -1,13 +1,15 @@
 //! A request as policies and webhooks see it: what of their rules it matches, and what they are told of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arktos_core::cel::Scope as Names;
+use arktos_core::cel::{Question, Scope as Names};
 use arktos_core::selector::LabelSelectorSpec;
 use arktos_core::{Object, Scope, Status};
 use serde_json::{Value, json};
 
 use super::Review;
+use super::rights::Rights;
 use crate::call::Call;
 use crate::verbs::create::namespace_key;
 use crate::verbs::modify::Part;
@@ -157,6 +159,19 @@ impl<'a> Request<'a> {
         said
     }
 
+    /// What the request is about, as `authorizer.requestResource` asks of it.
+    fn about(&self) -> Question {
+        let kind = &self.call.kind;
+        Question {
+            group: kind.group.clone(),
+            resource: kind.resource.clone(),
+            subresource: self.subresource.to_owned(),
+            namespace: if kind.resource == "namespaces" { &self.name } else { &*self.call.namespace }.to_owned(),
+            name: self.name.clone(),
+            ..Question::default()
+        }
+    }
+
     /// The names that every expression about the request knows.
     pub(super) fn names(&self) -> Names {
         let value =
@@ -172,6 +187,7 @@ impl<'a> Request<'a> {
             }
         }
         names.set("request", &said);
+        names.set_authorizer(Arc::new(Rights::of(self.call)), self.about());
         names
     }
 }

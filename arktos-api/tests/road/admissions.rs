@@ -88,6 +88,44 @@ async fn made(world: &World, path: &str, body: Value) {
     assert_eq!(answer.code, 201, "{}", answer.body);
 }
 
+/// What may be done is asked of who makes the request, in the tenant of the policy.
+#[tokio::test]
+async fn a_policy_may_ask_what_else_somebody_may_do() {
+    let world = World::new().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "clerk"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get"]}]});
+    made(&world, &format!("{rbac}/clusterroles"), role).await;
+    let bound = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+    "metadata": {"name": "clerk"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "clerk"},
+    "subjects": [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "clerks"},
+        {"kind": "ServiceAccount", "namespace": "default", "name": "robot"},
+    ]});
+    made(&world, &format!("{rbac}/clusterrolebindings"), bound).await;
+    let validations = json!([
+        {"expression": "authorizer.group('').resource('configmaps').namespace('default').check('delete').allowed()",
+            "message": "may not delete"},
+        {"expression": "authorizer.requestResource.check('create').reason().contains('clerk') || true"},
+        {"expression": "authorizer.serviceAccount('default', 'robot').group('').resource('configmaps').check('get').allowed()",
+            "message": "the robot may not read"},
+        {"expression": "!authorizer.serviceAccount('default', 'other').group('').resource('configmaps').check('get').allowed()",
+            "message": "the other may read"},
+    ]);
+    let conditions = json!([{"name": "not-get", "expression": "authorizer.requestResource.check('get').allowed()"}]);
+    made(&world, POLICIES, policy(json!({"validations": validations, "matchConditions": conditions}))).await;
+    made(&world, BINDINGS, binding(json!({}))).await;
+    let refused = world.post("clerk", MAPS, map("a")).await;
+    assert_eq!(refused.code, 422, "{}", refused.body);
+    assert!(refused.body["message"].as_str().unwrap().contains("may not delete"), "{}", refused.body);
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    // Where nobody may read, the policy is not about it.
+    let role = json!({"rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]});
+    assert_eq!(world.patch("acme", &format!("{rbac}/clusterroles/clerk"), role).await.code, 200);
+    assert_eq!(world.post("clerk", MAPS, map("b")).await.code, 201);
+    assert_eq!(world.post("acme", MAPS, map("c")).await.code, 422, "the robot may no longer read");
+}
+
 #[tokio::test]
 async fn a_policy_holds_in_its_own_tenant_for_every_way_to_write() {
     let world = World::new().await;

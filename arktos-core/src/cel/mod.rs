@@ -8,20 +8,26 @@
 //! | is it too deep to be read at all | `depth` |
 //! | which names it may use | `check` |
 //! | which functions there are, what makes it fit to be evaluated | `tree` |
+//! | what `authorizer` is asked | `authorizer` |
 //! | from JSON to values and back | `value` |
 //!
 //! The language and its libraries are the `kube-cel` crate's. What that leaves open is done here: messages
 //! (`Object{…}`), which the crate cannot evaluate, become maps; and loops take from a budget, so that no expression
 //! holds a thread for long.
 
+mod authorizer;
 mod check;
 pub(crate) mod depth;
 pub(crate) mod tree;
 mod value;
 
+use std::sync::Arc;
+
 use kube_cel::cel::Value as CelValue;
 use serde_json::Value;
 
+use authorizer::Stage;
+pub use authorizer::{Authorizer, Question};
 pub use check::Type;
 use tree::{LENGTH_MAX, Tree};
 
@@ -49,7 +55,16 @@ pub struct Scope {
 impl Scope {
     /// Lets a name stand for a value; a later value goes before.
     pub fn set(&mut self, name: &str, value: &Value) {
-        let value = value::to_cel(value);
+        self.set_value(name, value::to_cel(value));
+    }
+
+    /// Lets `authorizer` ask this, and `authorizer.requestResource` stand for what is asked about.
+    pub fn set_authorizer(&mut self, of: Arc<dyn Authorizer>, request: Question) {
+        self.set_value("authorizer", authorizer::asking(&of, Stage::Begin, Question::default()));
+        self.set_value(authorizer::REQUEST_RESOURCE, authorizer::asking(&of, Stage::Resource, request));
+    }
+
+    fn set_value(&mut self, name: &str, value: CelValue) {
         match self.variables.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value,
             None => self.variables.push((name.to_owned(), value)),

@@ -33,6 +33,7 @@ pub(crate) fn within<R>(turns: u32, evaluate: impl FnOnce(&Context<'_>) -> R) ->
 fn functions() -> Context<'static> {
     let mut context = Context::default().with_all();
     context.add_function(TURN, turn);
+    super::authorizer::add_functions(&mut context);
     context.add_function("dyn", |This(value): This<CelValue>| -> ResolveResult { Ok(value) });
     context.add_function("type", |This(value): This<CelValue>| -> ResolveResult { Ok(text(type_name(&value))) });
     context.add_function("size", |This(value): This<CelValue>| -> ResolveResult { size(&value) });
@@ -43,13 +44,16 @@ fn functions() -> Context<'static> {
 }
 
 fn turn() -> Result<bool, ExecutionError> {
-    match LEFT.get() {
-        0 => Err(ExecutionError::function_error("loop", "operation cancelled: actual cost limit exceeded")),
-        left => {
-            LEFT.set(left - 1);
-            Ok(true)
-        }
-    }
+    spend(1)
+}
+
+/// Takes so many turns from the budget.
+pub(super) fn spend(turns: u32) -> Result<bool, ExecutionError> {
+    let Some(left) = LEFT.get().checked_sub(turns) else {
+        return Err(ExecutionError::function_error("loop", "operation cancelled: actual cost limit exceeded"));
+    };
+    LEFT.set(left);
+    Ok(true)
 }
 
 fn text(text: &str) -> CelValue {
@@ -129,7 +133,12 @@ fn prepare(tree: &mut IdedExpr) {
         }
         Expr::List(list) => list.elements.iter_mut().for_each(prepare),
         Expr::Map(map) => map.entries.iter_mut().for_each(entry),
-        Expr::Select(select) => prepare(&mut select.operand),
+        Expr::Select(select) => match &select.operand.expr {
+            Expr::Ident(name) if name == "authorizer" && select.field == "requestResource" => {
+                tree.expr = Expr::Ident(super::authorizer::REQUEST_RESOURCE.to_owned());
+            }
+            _ => prepare(&mut select.operand),
+        },
         Expr::Struct(message) => {
             let mut entries = std::mem::take(&mut message.entries);
             entries.iter_mut().for_each(entry);
