@@ -70,7 +70,7 @@ impl Shared {
         let ready = json!({"type": "Ready", "status": "True", "reason": "", "lastTransitionTime": since.to_string(),
             "message": "Kubernetes default Service CIDR is ready"});
         let range = json!({"spec": {"cidrs": [services.to_string()]}, "status": {"conditions": [ready]}});
-        shared.add(catalog, since, &types, "kubernetes", range);
+        shared.add(catalog, since, &types, ("", "kubernetes"), range);
         shared
     }
 
