@@ -181,3 +181,37 @@ fn read(
         _ => Ok(decoded.object),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_patch_sees_the_managers_where_it_concerns_them_and_only_there() {
+        let fields = json!({"metadata": {"name": "a", "labels": {}, "managedFields": [{"manager": "m"}]}, "data": {}});
+        let old = Object::from_value(fields.clone()).unwrap_or_default();
+        let without = json!({"metadata": {"name": "a", "labels": {}}, "data": {}});
+        let operation = |op: &str, path: &str| Patch::Json(json!([{"op": op, "path": path}]));
+        let copied = Patch::Json(json!([{"op": "copy", "from": "/metadata", "path": "/data/x"}]));
+        for patch in [
+            operation("remove", "/metadata/managedFields/0"),
+            operation("test", "/metadata"),
+            operation("test", ""),
+            copied,
+            Patch::Merge(json!({"metadata": {"managedFields": []}})),
+            Patch::Strategic(json!({"metadata": {"$patch": "delete", "managedFields": null}})),
+        ] {
+            assert_eq!(patched(&old, &patch), fields, "{patch:?}");
+        }
+        let label = json!({"metadata": {"labels": {"a": ""}}});
+        for patch in [
+            operation("remove", "/metadata/labels"),
+            Patch::Merge(label.clone()),
+            Patch::Strategic(label),
+            Patch::Merge(json!({"metadata": null})),
+        ] {
+            assert_eq!(patched(&old, &patch), without, "{patch:?}");
+        }
+    }
+}

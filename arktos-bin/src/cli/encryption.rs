@@ -24,9 +24,12 @@ pub fn open(path: &Path) -> Result<Arc<Keys>, String> {
 }
 
 fn read(path: &Path) -> Result<Config, String> {
-    let wrong = |why: &dyn std::fmt::Display| format!("{FLAG} {}: {why}", path.display());
-    let text = std::fs::read(path).map_err(|error| wrong(&error))?;
-    Config::parse(&text).map_err(|error| wrong(&error))
+    let text = std::fs::read(path).map_err(|error| format!("{FLAG} {}: {error}", path.display()))?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Config, String> {
+    Config::parse(text).map_err(|error| format!("{FLAG} {}: {error}", path.display()))
 }
 
 /// Follows the file from now on. A file that cannot be read changes nothing.
@@ -40,7 +43,7 @@ pub fn follow(path: &Path, keys: Arc<Keys>, clock: Arc<dyn Clock>, tasks: &Tasks
             if text == seen {
                 continue;
             }
-            match read(&path) {
+            match parse(&path, &text) {
                 Ok(config) => {
                     keys.replace(config);
                     tracing::info!("the keys for encryption at rest were read anew");

@@ -7,11 +7,11 @@ use arktos_store::{Client, Informer, Outcome, Stored};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::CertificateSigner;
 use super::request::{Request, add_condition};
 use super::signers::Signer;
+use super::{CertificateSigner, requests};
 use crate::kinds::{CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS};
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, run, synced};
 use crate::setup::Setup;
 use crate::write::amend;
 
@@ -23,14 +23,7 @@ struct Approving {
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let Some(signer) = setup.options.signer.clone() else { return Box::pin(std::future::pending()) };
-    let requests = setup.informer(&CERTIFICATE_SIGNING_REQUESTS.resource);
-    let queue = queue(&setup.clock);
-    let adds = queue.clone();
-    requests.handle(move |event| {
-        if event.after().is_some() {
-            adds.add(event.path().clone());
-        }
-    });
+    let (requests, queue) = requests(setup);
     let informers = vec![synced(&requests)];
     let controller = Approving { client: setup.client.clone(), requests, signer };
     run(controller, queue, setup.options.workers, informers)

@@ -8,8 +8,9 @@ use arktos_store::{Client, Clock, Informer, Outcome, Stored};
 use futures::future::BoxFuture;
 
 use super::request::Request;
+use super::requests;
 use crate::kinds::CERTIFICATE_SIGNING_REQUESTS;
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, run, synced};
 use crate::setup::Setup;
 use crate::write::{delete, unreadable};
 
@@ -25,14 +26,7 @@ struct Cleaning {
 }
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
-    let requests = setup.informer(&CERTIFICATE_SIGNING_REQUESTS.resource);
-    let queue = queue(&setup.clock);
-    let adds = queue.clone();
-    requests.handle(move |event| {
-        if event.after().is_some() {
-            adds.add(event.path().clone());
-        }
-    });
+    let (requests, queue) = requests(setup);
     let informers = vec![synced(&requests)];
     let controller = Cleaning { client: setup.client.clone(), clock: setup.clock.clone(), requests };
     run(controller, queue, setup.options.workers, informers)

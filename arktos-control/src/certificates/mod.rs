@@ -13,11 +13,29 @@ mod signers;
 
 use std::fmt;
 
-use arktos_core::Timestamp;
+use arktos_core::{ObjectPath, Timestamp};
+use arktos_store::{Informer, Stored, WorkQueue};
 
 pub(crate) use approve::start as start_approving;
 pub(crate) use clean::start as start_cleaning;
 pub(crate) use sign::start as start_signing;
+
+use crate::kinds::CERTIFICATE_SIGNING_REQUESTS;
+use crate::reconcile::queue;
+use crate::setup::Setup;
+
+/// The requests there are, and a queue into which each goes that is new or has changed.
+fn requests(setup: &mut Setup) -> (Informer<Stored>, WorkQueue<ObjectPath>) {
+    let requests = setup.informer(&CERTIFICATE_SIGNING_REQUESTS.resource);
+    let queue = queue(&setup.clock);
+    let adds = queue.clone();
+    requests.handle(move |event| {
+        if event.after().is_some() {
+            adds.add(event.path().clone());
+        }
+    });
+    (requests, queue)
+}
 
 /// Reads requests for certificates, and signs what is made of them.
 pub trait CertificateSigner: fmt::Debug + Send + Sync + 'static {

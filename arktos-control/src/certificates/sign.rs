@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 
 use super::request::{Request, add_condition};
 use super::signers::Signer;
-use super::{Asked, Certificate, CertificateSigner};
+use super::{Asked, Certificate, CertificateSigner, requests};
 use crate::kinds::{CERTIFICATE_SIGNING_REQUESTS, TENANTS};
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, found};
 
@@ -33,14 +33,7 @@ struct Signing {
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let Some(signer) = setup.options.signer.clone() else { return Box::pin(std::future::pending()) };
-    let requests = setup.informer(&CERTIFICATE_SIGNING_REQUESTS.resource);
-    let queue = queue(&setup.clock);
-    let adds = queue.clone();
-    requests.handle(move |event| {
-        if event.after().is_some() {
-            adds.add(event.path().clone());
-        }
-    });
+    let (requests, queue) = requests(setup);
     let informers = vec![synced(&requests)];
     let controller = Signing { client: setup.client.clone(), clock: setup.clock.clone(), requests, signer };
     run(controller, queue, setup.options.workers, informers)
