@@ -1,7 +1,8 @@
 //! The log's format, read by a reader that knows nothing but `docs/design/0001-log-format.md`, and a store of version 1
 //! that every later release must read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -334,13 +335,24 @@ async fn write(directory: &Path) -> (Engine, Arc<ManualClock>) {
     (engine, clock)
 }
 
+/// A copy of a store that is open: what a kill would leave. The store drops files that it no longer needs in the
+/// background, and a copy across such a moment is of no moment at all: it is begun again.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("makes it");
-    for entry in std::fs::read_dir(from).expect("reads").flatten() {
-        if entry.file_name() != "lock" {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
+    for _ in 0..100 {
+        let before = names(from);
+        std::fs::create_dir_all(to).expect("makes it");
+        let copied = before.iter().all(|name| std::fs::copy(from.join(name), to.join(name)).is_ok());
+        if copied && names(from) == before {
+            return;
         }
+        std::fs::remove_dir_all(to).expect("removes");
     }
+    panic!("the files of {} never stay the same for as long as a copy takes", from.display());
+}
+
+fn names(directory: &Path) -> BTreeSet<OsString> {
+    let entries = std::fs::read_dir(directory).expect("reads");
+    entries.flatten().map(|entry| entry.file_name()).filter(|name| name != "lock").collect()
 }
 
 #[tokio::test]
