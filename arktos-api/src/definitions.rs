@@ -1,11 +1,10 @@
 //! Definitions of kinds: who gets which names, and what becomes of the objects of a definition that is deleted.
 //!
 //! Whether a definition is established is settled by whoever writes it, right after the write.
-//! [`ApiServer::look_after`] does what takes longer, and what was cut off: it is driven by the server's owner, and
+//! [`look_after`] does what takes longer, and what was cut off: it is driven by the server's owner, and
 //! begins anew after a crash where the store says that things stand.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::{GroupResource, ObjectKey};
@@ -19,7 +18,7 @@ use crate::forced;
 use crate::identity::Identity;
 use crate::kinds::{DEFINITION, definition_key, place};
 use crate::query::WriteOptions;
-use crate::server::{ApiServer, State};
+use crate::server::State;
 use crate::verbs::delete;
 
 /// How often a write is made anew on a newer state.
@@ -200,30 +199,22 @@ impl Known {
     }
 }
 
-impl ApiServer {
-    /// Looks after the definitions of all tenants until the store is closed: deletes the objects of those that are
-    /// being deleted, and settles what a crash has left open. `tell` is told which kinds there are beside the
-    /// built-in ones, in any tenant, at first and whenever one comes or goes.
-    ///
-    /// Without it, definitions that are deleted stay. Dropping the future is safe at any point; several at once, over
-    /// the same store, do no harm.
-    pub async fn look_after(self, tell: impl Fn(Vec<DefinedKind>) + Send + Sync) {
-        let state: Arc<State> = self.0;
-        let mut known = Known::default();
+/// Looks after the definitions of all tenants until the store is closed.
+pub(crate) async fn look_after(state: &State, tell: impl Fn(Vec<DefinedKind>) + Send + Sync) {
+    let mut known = Known::default();
+    loop {
+        let Ok(mut cursor) = begin(state, &mut known).await else {
+            state.config.clock.sleep(AGAIN).await;
+            continue;
+        };
+        tell(known.all());
         loop {
-            let Ok(mut cursor) = begin(&state, &mut known).await else {
-                state.config.clock.sleep(AGAIN).await;
-                continue;
-            };
-            tell(known.all());
-            loop {
-                act(&state, &mut known).await;
-                match next(&state, &mut known, &mut cursor).await {
-                    Ok(true) => tell(known.all()),
-                    Ok(false) => {}
-                    Err(arktos_store::WatchError::Closed) => return,
-                    Err(_) => break, // history has moved on without it: begin anew
-                }
+            act(state, &mut known).await;
+            match next(state, &mut known, &mut cursor).await {
+                Ok(true) => tell(known.all()),
+                Ok(false) => {}
+                Err(arktos_store::WatchError::Closed) => return,
+                Err(_) => break, // history has moved on without it: begin anew
             }
         }
     }

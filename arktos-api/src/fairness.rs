@@ -5,12 +5,14 @@
 //! | how many, of whom | [`Fairness`] |
 //! | whose turn is it | `machine`, which knows neither time nor tasks |
 //! | how much work is a request | `work` |
+//! | how many a second may a tenant make | `rates` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
 //! many objects. Where there are none left it waits with others of its tenant, and tenants take turns by the work they
 //! have been given. A watch takes seats only until it is open; after that it is counted by itself.
 
 mod machine;
+mod rates;
 mod work;
 
 use std::collections::HashMap;
@@ -26,6 +28,7 @@ use parking_lot::Mutex;
 use crate::identity::Identity;
 use machine::{Arrival, Machine, Ticket};
 
+pub(crate) use rates::{Rates, follow};
 pub(crate) use work::seats;
 
 /// How many requests are worked on and wait, in all and of one tenant.

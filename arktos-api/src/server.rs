@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arktos_core::{Reason, Status};
 use arktos_store::Client;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{BoxFuture, Either, join, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 use crate::admission::expressions::Expressions;
@@ -16,7 +16,8 @@ use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
-use crate::fairness::{self, Turns};
+use crate::definitions::{self, DefinedKind};
+use crate::fairness::{self, Rates, Turns};
 use crate::identity::{Identity, PeerAddress, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) shared: Shared,
     pub(crate) expressions: Expressions,
     pub(crate) turns: Turns,
+    pub(crate) rates: Rates,
 }
 
 /// A request whose head is read: who, where, how.
@@ -71,6 +73,7 @@ impl ApiServer {
             shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
+            rates: Rates::default(),
             kinds,
             config: Arc::new(config),
         }))
@@ -83,6 +86,16 @@ impl ApiServer {
     /// What the store answered.
     pub async fn bootstrap(&self) -> Result<(), Status> {
         bootstrap::run(self).await
+    }
+
+    /// Looks after what the server has read of its store, until that is closed: deletes the objects of definitions that
+    /// are being deleted, settles what a crash has left open, and follows the tenants' rates of requests. `tell` is
+    /// told which kinds there are beside the built-in ones, in any tenant, at first and whenever one comes or goes.
+    ///
+    /// Without it, definitions that are deleted stay, and no rate holds. Dropping the future is safe at any point;
+    /// several at once, over the same store, do no harm.
+    pub async fn look_after(self, tell: impl Fn(Vec<DefinedKind>) + Send + Sync) {
+        join(definitions::look_after(&self.0, tell), fairness::follow(&self.0)).await;
     }
 
     /// The same API in process, as an identity: no HTTP, no encoding but the one for the store. What it does is
@@ -201,7 +214,10 @@ impl State {
         let head = Head { method, info, path, query, raw_query, headers, identity: acts_as, record, credentials };
         // The answer may go on for long; what is made of it from here on is the reader's to wait for.
         let _seats = match fairness::flow(&head.identity).filter(|_| !paths::is_health(&head)) {
-            Some(flow) => Some(self.turns.take(&flow, fairness::seats(self, &head)).await?),
+            Some(flow) => {
+                self.rates.take(&flow, self.config.clock.now())?;
+                Some(self.turns.take(&flow, fairness::seats(self, &head)).await?)
+            }
             None => None,
         };
         match &head.info.resource {

@@ -259,3 +259,28 @@ fn a_tenant_goes_with_all_it_has_and_leaves_the_others() {
     assert_eq!(world.root().delete("/api/v1/tenants/system").0, 403);
     assert!(world.region.stop().success());
 }
+
+#[test]
+fn a_tenants_rate_of_requests_holds_without_a_restart_for_as_long_as_its_quota_says() {
+    let world = start();
+    let quotas = "/apis/region.arktos.io/v1/tenantquotas";
+    // One in a thousand seconds: however slow the machine, the second one comes too soon.
+    let quota = json!({"metadata": {"name": "acme"}, "spec": {"hard": {"rate/requests": "1m"}}});
+    make(&world.root(), quotas, &quota);
+    let refused = until(&world.acme(), MAPS, |code, _| code == 429);
+    assert_eq!(refused["reason"], "TooManyRequests");
+    assert!(refused["details"]["retryAfterSeconds"].as_u64() > Some(1), "{refused}");
+    for caller in [world.globex(), world.root()] {
+        assert_eq!(caller.get(MAPS).0, 200);
+    }
+    // The region's own components work on: the quota is counted, and a namespace gets what it begins with.
+    let hard = |quota: &Value| quota["status"]["hard"]["rate/requests"] == "1m";
+    let counted = until(&world.root(), &format!("{quotas}/acme"), |_, quota| hard(quota));
+    assert!(counted["status"]["used"].get("rate/requests").is_none(), "it is not counted: {counted}");
+    make(&world.root(), "/tenants/acme/api/v1/namespaces", &json!({"metadata": {"name": "web"}}));
+    let account = "/tenants/acme/api/v1/namespaces/web/serviceaccounts/default";
+    until(&world.root(), account, |code, _| code == 200);
+    assert_eq!(world.root().delete(&format!("{quotas}/acme")).0, 200);
+    until(&world.acme(), MAPS, |code, _| code == 200);
+    assert!(world.region.stop().success());
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{MAPS, World, map, request};
+use crate::world::{Answer, MAPS, World, map, request};
 
 const QUOTAS: &str = "/apis/region.arktos.io/v1/tenantquotas";
 
@@ -121,4 +121,97 @@ async fn a_tenant_sees_its_own_quota_and_changes_none() {
     ] {
         assert_eq!(world.answer(request("acme", method.clone(), &path, &more)).await.code, 403, "{method} {path}");
     }
+}
+
+/// A world whose server follows the rates of its tenants.
+async fn followed() -> World {
+    let world = World::new().await;
+    tokio::spawn(world.api.clone().look_after(|_| {}));
+    world
+}
+
+/// Writes a tenant's quota, makes it anew where it is, and lets the server see it.
+async fn allow(world: &World, tenant: &str, hard: Value) {
+    let quota = json!({"metadata": {"name": tenant}, "spec": {"hard": hard}});
+    let mut written = world.post("root", QUOTAS, quota.clone()).await;
+    if written.code == 409 {
+        let path = format!("{QUOTAS}/{tenant}");
+        written = world.answer(request("root", Method::PUT, &path, &quota.to_string())).await;
+    }
+    assert!(matches!(written.code, 200 | 201), "{}", written.text);
+    seen().await;
+}
+
+/// Until the server has seen what was written: all of it is on this one thread.
+async fn seen() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How many of so many requests go through, and the last answer.
+async fn through(world: &World, who: &str, requests: usize) -> (usize, Answer) {
+    let mut last = world.get(who, MAPS).await;
+    let mut through = usize::from(last.code == 200);
+    for _ in 1..requests {
+        last = world.get(who, MAPS).await;
+        through += usize::from(last.code == 200);
+    }
+    (through, last)
+}
+
+#[tokio::test]
+async fn a_tenant_asks_as_often_as_its_quota_says() {
+    let world = followed().await;
+    let mut watch = world.watch("acme", &format!("{MAPS}?watch=true")).await;
+    allow(&world, "acme", json!({"rate/requests": "2", "rate/burst": "10"})).await;
+    let (served, refused) = through(&world, "acme", 30).await;
+    assert_eq!(served, 10);
+    assert_eq!((refused.code, refused.headers["retry-after"].to_str().unwrap()), (429, "1"), "{}", refused.text);
+    let status = refused.json();
+    let text = "too many requests, please try again later: the tenant's quota is rate/requests=2";
+    assert_eq!((&status["reason"], &status["message"]), (&json!("TooManyRequests"), &json!(text)));
+    assert_eq!(status["details"]["retryAfterSeconds"], 1);
+    // All that the tenant asks for counts: discovery, users without rights, watches that begin.
+    for path in ["/api", "/apis", "/tenants/acme/version", "/api/v1/namespaces/default/configmaps?watch=true"] {
+        assert_eq!(world.get("plain", path).await.code, 429, "{path}");
+    }
+    // What is not the tenant's own asking does not: health, other tenants, the region in the tenant.
+    assert_eq!(world.get("acme", "/readyz").await.code, 200);
+    assert_eq!(through(&world, "umbra", 30).await.0, 30);
+    let here = "/tenants/acme/api/v1/namespaces/default/configmaps";
+    assert_eq!(world.post("root", here, map("by-root")).await.code, 201);
+    // A watch that was open stays so.
+    assert_eq!(watch.next().await.unwrap()["object"]["metadata"]["name"], "by-root");
+    world.advance(3);
+    assert_eq!(through(&world, "acme", 30).await.0, 6);
+}
+
+#[tokio::test]
+async fn a_rate_that_changes_holds_at_once_and_ends_with_its_quota() {
+    let world = followed().await;
+    allow(&world, "acme", json!({"rate/requests": "1"})).await;
+    assert_eq!(through(&world, "acme", 9).await.0, 1);
+    allow(&world, "acme", json!({"rate/requests": "4", "pods": "5"})).await;
+    assert_eq!(through(&world, "acme", 9).await.0, 4);
+    // Who writes what was there before, or counts the quota, gives nothing back.
+    let counted = json!({"status": {"hard": {"pods": "5"}, "used": {"pods": "0"}}}).to_string();
+    let path = format!("{QUOTAS}/acme/status");
+    assert_eq!(world.answer(request("root", Method::PATCH, &path, &counted)).await.code, 200);
+    allow(&world, "acme", json!({"rate/requests": "4", "pods": "5"})).await;
+    assert_eq!(through(&world, "acme", 9).await.0, 0);
+    allow(&world, "acme", json!({"rate/requests": "0"})).await;
+    let (served, refused) = through(&world, "acme", 9).await;
+    assert_eq!((served, refused.headers["retry-after"].to_str().unwrap()), (0, "60"));
+    assert_eq!(world.delete("root", &format!("{QUOTAS}/acme")).await.code, 200);
+    seen().await;
+    assert_eq!(through(&world, "acme", 30).await.0, 30);
+}
+
+#[tokio::test]
+async fn system_is_never_held_up_by_a_rate() {
+    let world = followed().await;
+    allow(&world, "system", json!({"rate/requests": "0"})).await;
+    assert_eq!(through(&world, "root", 30).await.0, 30);
+    assert_eq!(world.get("viv", MAPS).await.code, 403);
 }
