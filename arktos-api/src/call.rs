@@ -9,6 +9,7 @@ use arktos_store::{CommitError, Engine, Snapshot, Stored, WatchError, Within};
 use parking_lot::Mutex;
 
 use crate::audit::record::Record;
+use crate::config::Delegate;
 use crate::conversion;
 use crate::forced;
 use crate::identity::Identity;
@@ -81,6 +82,20 @@ impl Call<'_> {
             Some(delegate) => &delegate.engine,
             None => &self.state.config.engine,
         }
+    }
+
+    /// Who writes the kind's objects, where that is somebody else.
+    ///
+    /// # Errors
+    /// 400 for a dry run, which cannot be made there.
+    pub(crate) fn writes_elsewhere(&self) -> Result<Option<&Delegate>, Status> {
+        let delegate = self.state.config.delegates.get(&self.kind.storage_resource);
+        if delegate.is_some() && self.options.dry_run {
+            let what = &self.kind.group_resource;
+            let text = format!("{what} are kept by another role of the region: dry run is not supported for them here");
+            return Err(Status::bad_request(text));
+        }
+        Ok(delegate)
     }
 
     /// The key of the object that is asked for.

@@ -23,7 +23,7 @@ const EVENT_TTL: Duration = Duration::from_secs(3600);
 /// # Errors
 /// What upstream answers: 409, 403, 404, 422.
 pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, Status> {
-    if let Some(delegate) = call.state.config.delegates.get(&call.kind.storage_resource) {
+    if let Some(delegate) = call.writes_elsewhere()? {
         admission::node_restriction::write(call, Part::Whole, None, Some(&body))?;
         let tenant = call.tenant.as_ref().map_or("", |tenant| tenant.as_str());
         return delegate.writes.create(&call.kind.storage_resource, tenant, &call.namespace, body).await;

@@ -129,7 +129,7 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(Delete
 /// 404, 409, 403.
 pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
     let key = call.key()?;
-    if let Some(delegate) = call.state.config.delegates.get(&key.resource) {
+    if let Some(delegate) = call.writes_elsewhere()? {
         let stored = call.found().await?;
         admission::node_restriction::write_elsewhere(call, Part::Whole, None).await?;
         delegate.writes.delete(&key, options.clone()).await?;
@@ -340,7 +340,7 @@ fn encoded(call: &Call<'_>, old: &Stored, object: &Object, revision: arktos_core
     Ok(Stored { path: old.path.clone(), revision, object: encoded })
 }
 
-fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
+pub(super) fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
     let uid = old.object.header().uid();
     let why = match (&options.uid, options.revision) {
         (Some(wanted), _) if **wanted != *uid => format!(

@@ -30,6 +30,11 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
     node_restriction::act(call, "eviction", &pod)?;
     let mut write = call.options.clone();
     write.dry_run |= dry;
+    if let Some(delegate) = call.state.config.delegates.get(&call.kind.storage_resource) {
+        delete::preconditions(call, &stored, &options)?;
+        delegate.writes.post(&call.key()?, "eviction", elsewhere(eviction, write.dry_run)).await?;
+        return Ok(done());
+    }
     let one = Call {
         state: call.state,
         identity: call.identity,
@@ -51,6 +56,18 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
     }
     delete::delete(&one, &options).await?;
     Ok(done())
+}
+
+/// The eviction as whoever has the pod, and its budgets, is asked for it. Our revision means nothing there.
+fn elsewhere(eviction: &Object, dry_run: bool) -> Object {
+    let mut sent = eviction.clone();
+    sent.set(&["apiVersion"], "policy/v1");
+    sent.set(&["kind"], "Eviction");
+    sent.remove(&["deleteOptions", "preconditions", "resourceVersion"]);
+    if dry_run {
+        sent.set(&["deleteOptions", "dryRun"], serde_json::json!(["All"]));
+    }
+    sent
 }
 
 /// What the budget's leave is about.

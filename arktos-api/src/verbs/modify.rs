@@ -81,7 +81,7 @@ const CONDITIONAL: [&str; 12] = [
 /// What upstream answers: 404, 409, 422.
 pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'_>) -> Result<Changed, Status> {
     let key = call.key()?;
-    if let Some(delegate) = call.state.config.delegates.get(&key.resource) {
+    if let Some(delegate) = call.writes_elsewhere()? {
         return modify_elsewhere(call, delegate, &key, part, source).await;
     }
     crate::forced::check_write(call, &call.name, false)?;

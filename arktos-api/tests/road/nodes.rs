@@ -233,6 +233,67 @@ async fn pods_that_are_kept_elsewhere_are_restricted_as_well() {
     refused(&manager.post("n1", PODS, pod("new")).await, why);
 }
 
+/// A resource manager knows no disruption budgets: who has the pods does, and is asked for the eviction.
+#[tokio::test]
+async fn evictions_and_dry_runs_of_pods_that_are_kept_elsewhere_are_judged_there() {
+    let (origin, shown) = (world().await, world().await);
+    let path = format!("{PODS}/on-n1");
+    let labelled = json!({"metadata": {"labels": {"app": "bank"}}});
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    for world in [&origin, &shown] {
+        assert_eq!(world.patch("root", &path, labelled.clone()).await.code, 200);
+        assert_eq!(world.patch("root", &format!("{path}/status"), ready.clone()).await.code, 200);
+    }
+    let (engine, writes) = (shown.engine.clone(), origin.api.client(Identity::system_component("manager")));
+    let manager = World::with(|config| {
+        config.tokens = TokenTable::parse("root,admin,,system:masters\n").unwrap();
+        config.delegates.insert(GroupResource::core("pods"), Delegate { engine, writes });
+    })
+    .await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "all"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "bank"}}}});
+    assert_eq!(origin.post("root", budgets, budget).await.code, 201);
+    let allows = async |count: u32| {
+        let status = json!({"observedGeneration": 1, "disruptionsAllowed": count, "currentHealthy": 1,
+            "desiredHealthy": 1, "expectedPods": 1});
+        let answer = origin.patch("root", &format!("{budgets}/all/status"), json!({"status": status})).await;
+        assert_eq!(answer.code, 200, "{}", answer.body);
+    };
+    allows(0).await;
+    let eviction = |options: Value| {
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": options,
+        "metadata": {"name": "on-n1", "namespace": "default"}})
+    };
+    let evict = async |query: &str, options: Value| {
+        manager.post("root", &format!("{path}/eviction{query}"), eviction(options)).await
+    };
+    let refused = evict("", json!({})).await;
+    assert_eq!(refused.code, 429, "the budget allows none: {}", refused.body);
+    assert_eq!(refused.body["details"]["causes"][0]["reason"], "DisruptionBudget");
+    allows(1).await;
+    for precondition in [json!({"uid": "other"}), json!({"resourceVersion": "1"})] {
+        assert_eq!(evict("", json!({"preconditions": precondition})).await.code, 409);
+    }
+    let revision = manager.get("root", &path).await.body["metadata"]["resourceVersion"].clone();
+    assert_eq!(evict("?dryRun=All", json!({"preconditions": {"resourceVersion": revision}})).await.code, 201);
+    // What cannot be tried there without doing it is not done.
+    for answer in [
+        manager.delete("root", &format!("{path}?dryRun=All")).await,
+        manager.patch("root", &format!("{path}?dryRun=All"), labelled).await,
+        manager.post("root", &format!("{PODS}?dryRun=All"), pod("new")).await,
+    ] {
+        assert_eq!(answer.code, 400, "{}", answer.body);
+    }
+    let spent =
+        || async { origin.get("root", &format!("{budgets}/all")).await.body["status"]["disruptionsAllowed"].clone() };
+    assert_eq!(spent().await, 1);
+    assert_eq!(origin.get("root", &path).await.body["metadata"]["deletionTimestamp"], Value::Null);
+    assert_eq!(evict("", json!({})).await.code, 201);
+    assert_eq!(spent().await, 0, "the budget was asked");
+    assert_ne!(origin.get("root", &path).await.body["metadata"]["deletionTimestamp"], Value::Null);
+}
+
 #[tokio::test]
 async fn a_node_has_one_lease_and_one_csinode_and_reports_how_large_claims_are() {
     let world = world().await;
