@@ -66,18 +66,26 @@ impl FromStr for DirectoryAddress {
             Some((name, urls)) => (name, urls),
             None => ("directory", text),
         };
-        let servers: Vec<String> = urls.split(',').map(|url| url.trim_end_matches('/').to_owned()).collect();
-        let good = |url: &String| {
-            url.parse::<http::Uri>().is_ok_and(|uri| {
-                let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-                uri.scheme_str() == Some("https") && uri.authority().is_some() && bare
-            })
-        };
-        if subdomain_fault(name).is_some() || !servers.iter().all(good) {
-            return Err(format!("{text:?} is not [NAME=]https://host:port[,https://host:port…]"));
+        let fault = || format!("{text:?} is not [NAME=]https://host:port[,https://host:port…]");
+        let servers: Result<Vec<String>, String> = urls.split(',').map(server_url).collect();
+        if subdomain_fault(name).is_some() {
+            return Err(fault());
         }
-        Ok(Self { name: name.to_owned(), servers })
+        Ok(Self { name: name.to_owned(), servers: servers.map_err(|_| fault())? })
     }
+}
+
+/// Reads where a process serves, as others of the region reach it: `https://host:port`, and no path.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn server_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let good = url.parse::<http::Uri>().is_ok_and(|uri| {
+        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        uri.scheme_str() == Some("https") && uri.authority().is_some() && bare
+    });
+    if good { Ok(url.to_owned()) } else { Err(format!("{text:?} is not https://host:port")) }
 }
 
 impl DirectoryAddress {

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_control::directory::Contact;
 use arktos_core::catalog::Catalog;
 use arktos_store::{Client, Clock, Random, Tasks};
 use clap::Args;
+use tokio::sync::watch;
 
+use super::directory::server_url;
 use super::logging::LoggingArgs;
 use super::serving::{Peer, duration};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::{self, HollowOptions};
+use crate::net::kubeconfig::Kubeconfig;
 use crate::net::remote::Remote;
+use crate::net::route::Trust;
 use crate::net::serve::{Stop, stopped};
 
 /// Run hollow hosts: simulated node agents that register at a resource manager, send heartbeats, and report the pods
@@ -21,6 +26,10 @@ pub struct HostsArgs {
     /// The resource manager the hosts belong to
     #[arg(long, value_name = "NAME=KUBECONFIG")]
     pub resource_manager: Peer,
+    /// Where the processes of the resource manager serve, when there are several: whichever answers is asked. The
+    /// kubeconfig's own server then counts for nothing
+    #[arg(long = "server", value_name = "URL", value_delimiter = ',', value_parser = server_url)]
+    pub servers: Vec<String>,
     /// How many hosts
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub hosts: usize,
@@ -56,6 +65,17 @@ fn chunks(options: &HollowOptions) -> impl Iterator<Item = HollowOptions> {
     })
 }
 
+/// A connection to a resource manager: to its one server, or to whichever of several answers.
+fn connection(name: &str, config: &Kubeconfig, servers: &[String]) -> Result<Remote, String> {
+    if servers.is_empty() {
+        return Remote::new(config, Catalog::builtin()).map_err(|error| error.to_string());
+    }
+    let credential = config.credential.clone().ok_or("--server needs a kubeconfig with a client certificate")?;
+    let contact = Contact { name: name.to_owned(), servers: servers.to_vec(), ca_bundle: String::new() };
+    let trust = Trust { credential, authority: config.authority.clone() };
+    Ok(Remote::member(watch::channel(contact).1, &trust, Catalog::builtin()))
+}
+
 /// Runs hollow hosts until told to stop.
 ///
 /// # Errors
@@ -75,7 +95,7 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     for some in chunks(&options) {
-        let client = Remote::new(&config, Catalog::builtin()).map_err(|error| error.to_string())?;
+        let client = connection(&name, &config, &args.servers)?;
         for (host, future) in hollow::hosts(&some, &(Arc::new(client) as Arc<dyn Client>), &clock, &random) {
             tasks.add(host, future);
         }

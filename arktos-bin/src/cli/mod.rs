@@ -5,6 +5,7 @@ pub mod audit;
 pub mod authentication;
 mod backup;
 pub mod directory;
+pub mod election;
 pub mod encryption;
 pub mod gateway;
 pub mod hosts;

@@ -8,6 +8,7 @@ use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
 
 use super::directory::DirectoryAddress;
+use super::election::ElectionArgs;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, RoleServer};
 use super::storing::StoringArgs;
@@ -34,9 +35,6 @@ pub struct RoleArgs {
     /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
-    /// Run controllers and scheduler only while elected to. Default: where several can share a store (etcd)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub leader_elect: Option<bool>,
     /// The region's directory: there the role says that it is there, and finds the others. NAME is that of the role
     /// that is the directory (default: `directory`)
     #[arg(long, value_name = "[NAME=]URL[,URL…]")]
@@ -44,6 +42,8 @@ pub struct RoleArgs {
     /// Where the other roles reach this one, as the directory tells them. Default: the address of --listen
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_address: Option<String>,
+    #[command(flatten)]
+    election: ElectionArgs,
     #[command(flatten)]
     storing: StoringArgs,
     #[command(flatten)]
@@ -76,7 +76,7 @@ impl RoleArgs {
     pub async fn open(self) -> Result<Opened, String> {
         self.logging.start()?;
         let store = self.storing.options(&self.data_dir)?;
-        let shared = matches!(store.kind, StoreKind::Etcd(_));
+        let elect = self.election.timing(matches!(store.kind, StoreKind::Etcd(_)))?;
         let server = RoleServer::open(&self.name, Some(&self.data_dir), &self.pki_dir, &self.listen).await?;
         let server = server.for_old_clients(self.api.arktos_compat)?;
         remember(&self.data_dir, &store.kind)?;
@@ -106,7 +106,7 @@ impl RoleArgs {
             catalog: Catalog::builtin(),
             controllers: self.controllers,
             metrics: Metrics::new(),
-            elect: self.leader_elect.unwrap_or(shared),
+            elect,
             directory: membership.as_ref().map(|membership| membership.directory.clone()),
             clock,
             random,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arktos_control::election::{Election, Office, Term, Timing};
+use arktos_control::election::{Election, Office, Term};
 use arktos_store::{Client, Tasks};
 use async_trait::async_trait;
 
@@ -14,12 +14,10 @@ pub(super) type Begin = Box<dyn Fn(Option<&Term>, &Tasks) + Send>;
 /// Runs work for as long as the owner of `tasks` wants: at once, or while this process holds the lease, where there are
 /// elections.
 pub(super) fn run(lease: &str, options: &RoleOptions, client: Arc<dyn Client>, tasks: &Tasks, begin: Begin) {
-    if !options.elect {
-        return begin(None, tasks);
-    }
+    let Some(timing) = options.elect.clone() else { return begin(None, tasks) };
     let identity = format!("{}_{}", options.name, options.random.uid());
     let (clock, random) = (options.clock.clone(), options.random.clone());
-    let election = Election::new(client, lease, identity, clock, random, Timing::default());
+    let election = Election::new(client, lease, identity, clock, random, timing);
     let work = Work { begin, home: tasks.clone(), running: None };
     let name = format!("{} election for {lease}", options.name);
     tasks.add_graceful(name, |stopping| election.run(work, stopping));

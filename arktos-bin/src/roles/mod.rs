@@ -29,6 +29,7 @@ use arktos_api::{
 };
 use arktos_control::StoredKind;
 use arktos_control::certificates::CertificateSigner;
+use arktos_control::election::Timing;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
 use arktos_store::token::TokenKey;
@@ -48,8 +49,9 @@ pub struct RoleOptions {
     pub catalog: Arc<Catalog>,
     /// Which controllers run, as `--controllers` has it; `scheduler` counts as one.
     pub controllers: Vec<String>,
-    /// Whether controllers and scheduler run only while this process is elected to: where several share a store.
-    pub elect: bool,
+    /// How this process is elected to run controllers and scheduler, where several share a store; it runs them at once
+    /// when absent.
+    pub elect: Option<Timing>,
     /// The region's directory, where there is one: a partition tells it which tenants it has.
     pub directory: Option<Arc<dyn Client>>,
     /// What its process counts and measures.

@@ -78,7 +78,7 @@ impl Region {
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
-            elect: false,    // nobody shares these stores
+            elect: None,     // nobody shares these stores
             directory: None, // and nobody else is there
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -93,7 +93,7 @@ impl Region {
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
-            elect: false,    // nobody shares these stores
+            elect: None,     // nobody shares these stores
             directory: None, // and nobody else is there
             metrics: metrics.clone(),
             clock: clock.clone(),

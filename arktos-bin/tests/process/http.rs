@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -51,6 +52,17 @@ impl<'a> Caller<'a> {
 
     /// Any request: its code, and its body where that is JSON.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.try_send(method, path, body, PATIENCE).expect("it listens, reads, answers and ends")
+    }
+
+    /// The same of somebody who may be dead, or die meanwhile, and who may be silent for no longer than that.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> std::io::Result<(u16, Value)> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let authorization = match self.token {
             "" => String::new(),
@@ -64,16 +76,17 @@ impl<'a> Caller<'a> {
             self.headers,
             body.len()
         );
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.write_all(head.as_bytes()).expect("it reads");
-        stream.write_all(body.as_bytes()).expect("it reads");
+        let mut stream = TcpStream::connect_timeout(&self.address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers and ends");
-        let answer = String::from_utf8(answer).expect("text");
-        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        (code.expect("a code"), serde_json::from_str(body).unwrap_or(Value::Null))
+        stream.read_to_end(&mut answer)?;
+        let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let answer = String::from_utf8(answer).map_err(std::io::Error::other)?;
+        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(broken)?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
+        Ok((code, serde_json::from_str(body).unwrap_or(Value::Null)))
     }
 }
 
@@ -88,12 +101,18 @@ pub fn names(list: &Value) -> Vec<String> {
 pub struct Watch(std::sync::Arc<parking_lot::Mutex<Vec<Value>>>);
 
 impl Caller<'_> {
+    /// Asks for what comes line by line, and leaves the reading to who asks.
+    pub fn stream(&self, path: &str) -> std::io::Result<TcpStream> {
+        let (token, address) = (self.token, self.address);
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
+        Ok(stream)
+    }
+
     /// Opens a watch, and reads it until it ends.
     pub fn watch(&self, path: &str) -> Watch {
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        let (token, address) = (self.token, self.address);
-        let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
-        stream.write_all(head.as_bytes()).expect("it reads");
+        let stream = self.stream(path).expect("it listens");
         let events = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
         let into = events.clone();
         std::thread::spawn(move || {

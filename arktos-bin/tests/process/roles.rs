@@ -105,8 +105,9 @@ impl Place {
     pub fn gateway(&self, more: &[&str]) -> Process {
         let tokens = self.path("tokens.csv");
         let usual =
-            ["--directory", &self.found_at, "--insecure-listen", "127.0.0.1:0", "--token-auth-file", text(&tokens)];
-        self.serve("gateway", &[&usual, more].concat())
+            ["--directory", &self.found_at, "--token-auth-file", text(&tokens), "--insecure-listen", "127.0.0.1:0"];
+        let usual = if more.contains(&"--insecure-listen") { &usual[..4] } else { &usual };
+        self.serve("gateway", &[usual, more].concat())
     }
 
     /// Starts a role that serves, and waits until it does.
@@ -120,10 +121,16 @@ impl Place {
 
     /// Starts hollow hosts of a resource manager, and waits until they run.
     pub fn hosts(&self, manager: &str, at: &Process, count: usize, prefix: &str) -> Process {
-        let address = at.address.expect("it serves");
-        let peer = self.component(manager, &format!("https://{address}"));
-        let count = count.to_string();
-        self.start("hosts", &["--resource-manager", &peer, "--hosts", &count, "--prefix", prefix])
+        self.hosts_of(manager, std::slice::from_ref(at), count, prefix)
+    }
+
+    /// The same, of a resource manager of several processes.
+    pub fn hosts_of(&self, manager: &str, at: &[Process], count: usize, prefix: &str) -> Process {
+        let urls: Vec<String> = at.iter().map(|it| format!("https://{}", it.address.expect("it serves"))).collect();
+        let (peer, all, count) = (self.component(manager, &urls[0]), urls.join(","), count.to_string());
+        let usual = ["--resource-manager", &peer, "--hosts", &count, "--prefix", prefix];
+        let several = if urls.len() > 1 { &["--server", &all][..] } else { &[] };
+        self.start("hosts", &[&usual, several].concat())
     }
 
     fn start(&self, role: &str, arguments: &[&str]) -> Process {

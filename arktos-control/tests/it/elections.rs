@@ -153,9 +153,10 @@ async fn one_at_a_time_works_and_another_takes_over_when_it_is_cut_off() {
     let first = region.leader().expect("one leads");
     assert_eq!(region.works.lock().terms, [0], "it leads for as long as it can renew");
     *region.candidate(first).1.cut.lock() = true;
-    region.pass(11).await;
+    let timing = Timing::default();
+    region.pass(timing.renew_within.as_secs()).await;
     assert_eq!(region.leader(), None, "it stops before anybody else may begin");
-    region.pass(10).await;
+    region.pass((timing.takeover() - timing.renew_within).as_secs()).await;
     let second = region.leader().expect("another one leads");
     assert_ne!(first, second);
     assert_eq!(region.works.lock().terms, [0, 1]);
@@ -174,7 +175,7 @@ async fn a_leader_that_is_stopped_leaves_no_gap() {
     assert_eq!(region.leader(), Some("a"));
     region.candidate("a").2.stop().await;
     assert_eq!(region.leader(), None);
-    region.pass(4).await;
+    region.pass(2).await;
     assert_eq!(region.leader(), Some("b"));
 }
 
