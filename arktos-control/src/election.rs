@@ -22,9 +22,9 @@ use arktos_store::{Client, Clock, Random, Stored};
 use async_trait::async_trait;
 use futures::future::{Either, select};
 
-/// How long things take. client-go's defaults (15 s, 10 s, 2 s) let everybody wait for up to 19 s after a leader's death;
-/// with these the work goes on within [`Timing::takeover`], 8 s. They outlast the two seconds or so in which etcd
-/// chooses a leader of its own.
+/// How long things take. client-go's defaults (15 s, 10 s, 2 s) let everybody wait for up to 19 s after a leader's
+/// death; with these the work goes on within [`Timing::takeover`], 8 s. They outlast the two seconds or so in which
+/// etcd chooses a leader of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
     /// How long a lease holds that is not renewed, in whole seconds. Default: 6 s.

@@ -1,7 +1,7 @@
-//! The layout that survives any one death: every role twice over three members of etcd. Each process, and each member,
-//! is killed without a word while somebody writes and somebody watches. Nothing that was acknowledged is lost, the watch
-//! misses nothing, and a deployment's pod runs again. Prints how long that took; with `ARKTOS_SERVES_WITHIN=10`
-//! (seconds), on a quiet machine, it fails where it took longer.
+//! The layout that survives any one death: every role twice over three members of etcd. Each process, and each
+//! member, is killed without a word while somebody writes and somebody watches. Nothing that was acknowledged is lost,
+//! the watch misses nothing, and a deployment's pod runs again. Prints how long that took; with
+//! `ARKTOS_SERVES_WITHIN=10` (seconds), on a quiet machine, it fails where it took longer.
 //!
 //! Takes a minute, and is skipped where there is no etcd:
 //! `cargo test -p arktos-bin --features etcd --test available -- --nocapture`
