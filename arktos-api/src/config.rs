@@ -137,6 +137,11 @@ pub struct Answered<'a> {
     pub code: u16,
     /// From the head of the request to the head of the answer.
     pub took: Duration,
+    /// The tenant of whoever asked, as they were authenticated; absent for the region's own components, for who came
+    /// without credentials, and for who was not let in.
+    pub tenant: Option<&'a str>,
+    /// The seats that it had, times how long it had them.
+    pub seat_time: Duration,
 }
 
 /// Which part of a region a server is.

@@ -184,6 +184,13 @@ impl Turns {
     }
 }
 
+impl Permit {
+    /// How many they are.
+    pub(crate) fn seats(&self) -> u32 {
+        self.seats
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.turns.change(|state| state.machine.leave(&self.flow, self.seats));

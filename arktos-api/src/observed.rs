@@ -1,14 +1,25 @@
 //! What an observer is told of a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arktos_core::Timestamp;
 use arktos_core::catalog::Kind;
 
 use crate::config::{Answered, ApiConfig};
+use crate::fairness::Flow;
 use crate::query::QueryMap;
 use crate::request::RequestInfo;
 use crate::resource;
+
+/// Whose turn a request was, as that becomes known.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// Who took turns with whom; never set for the region's own.
+    pub(crate) flow: OnceLock<Flow>,
+    /// The seats that it had, and since when.
+    pub(crate) seats: OnceLock<(u32, Timestamp)>,
+}
 
 /// What is counted of a request: words that do not depend on what clients make up.
 pub(crate) struct Asked {
@@ -33,9 +44,12 @@ impl Asked {
     }
 
     /// With the answer.
-    pub(crate) fn answered(&self, code: u16, took: Duration) -> Answered<'_> {
+    pub(crate) fn answered<'a>(&'a self, code: u16, took: Duration, turn: &'a Turn, now: Timestamp) -> Answered<'a> {
         let resource = self.kind.as_ref().map_or(if self.custom { "custom" } else { "" }, |kind| &kind.resource);
         let group = self.kind.as_ref().map_or("", |kind| &kind.group);
-        Answered { verb: self.verb, group, resource, subresource: &self.subresource, code, took }
+        let tenant = turn.flow.get().map(|flow| &**flow).filter(|flow| !flow.is_empty());
+        let seat_time = turn.seats.get().map_or(Duration::ZERO, |(seats, begun)| now.since(*begun) * *seats);
+        let subresource = &self.subresource;
+        Answered { verb: self.verb, group, resource, subresource, code, took, tenant, seat_time }
     }
 }

@@ -21,7 +21,7 @@ use crate::fairness::{self, Rates, Turns};
 use crate::identity::{Identity, PeerAddress, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
-use crate::observed::Asked;
+use crate::observed::{Asked, Turn};
 use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
@@ -123,7 +123,8 @@ impl ApiServer {
             let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
             Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, peer })
         });
-        let handled = std::pin::pin!(self.0.handle(parts, body, record.clone()));
+        let turn = Turn::default();
+        let handled = std::pin::pin!(self.0.handle(parts, body, record.clone(), &turn));
         let answer = match select(handled, clock.sleep(TIMEOUT)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(timed_out()),
@@ -136,7 +137,8 @@ impl ApiServer {
             response = record.answered(response, failure.as_ref()).await;
         }
         if let Some((observer, asked, begun)) = seen {
-            observer.answered(&asked.answered(response.status().as_u16(), clock.now().since(begun)));
+            let now = clock.now();
+            observer.answered(&asked.answered(response.status().as_u16(), now.since(begun), &turn, now));
         }
         if is_head {
             *response.body_mut() = Body::empty();
@@ -178,6 +180,7 @@ impl State {
         parts: http::request::Parts,
         body: B,
         record: Option<Arc<Record>>,
+        turn: &Turn,
     ) -> Result<Response<Body>, Status>
     where
         B: http_body::Body + Send + 'static,
@@ -215,8 +218,11 @@ impl State {
         // The answer may go on for long; what is made of it from here on is the reader's to wait for.
         let _seats = match fairness::flow(&head.identity).filter(|_| !paths::is_health(&head)) {
             Some(flow) => {
+                let _ = turn.flow.set(flow.clone()); // nobody else sets it, nor the seats
                 self.rates.take(&flow, self.config.clock.now())?;
-                Some(self.turns.take(&flow, fairness::seats(self, &head)).await?)
+                let permit = self.turns.take(&flow, fairness::seats(self, &head)).await?;
+                let _ = turn.seats.set((permit.seats(), self.config.clock.now()));
+                Some(permit)
             }
             None => None,
         };

@@ -1,17 +1,20 @@
 //! What a process counts and measures of itself, as Prometheus reads it.
 //!
 //! One [`Metrics`] for each process, whatever roles are in it. No label has values that clients make up: resources of
-//! tenants' own kinds are `custom`, and no tenant has a name here. docs/operating.md says what each metric means.
+//! tenants' own kinds are `custom`, and only so many tenants have a name here. docs/operating.md says what each metric
+//! means.
 
 mod process;
 mod scrape;
+mod stored;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_api::{Answered, Observer};
 use arktos_sched::Scheduler;
-use arktos_store::{CommitObserver, Engine};
+use arktos_store::{Clock, CommitObserver, Engine};
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
 use prometheus_client::metrics::counter::Counter;
@@ -20,6 +23,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::scrape::Scrape;
+use self::stored::Stored;
+use self::tenants::Tenants;
 
 /// The format of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -42,6 +47,10 @@ struct Shared {
 struct Sources {
     stores: Mutex<BTreeMap<String, Engine>>,
     schedulers: Mutex<BTreeMap<String, Scheduler>>,
+    /// Who has asked a role for what.
+    tenants: Mutex<BTreeMap<String, Arc<Tenants>>>,
+    /// Who has how much in a store, when it was last counted.
+    stored: Mutex<BTreeMap<String, Stored>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,7 +114,8 @@ impl Metrics {
     /// What a role's API tells of its requests, and what answers `/metrics` there.
     #[must_use]
     pub fn observer(&self, role: &str) -> Arc<dyn Observer> {
-        Arc::new(Told { metrics: self.clone(), role: role.into() })
+        let tenants = self.0.sources.tenants.lock().entry(role.to_owned()).or_default().clone();
+        Arc::new(Told { metrics: self.clone(), role: role.into(), tenants })
     }
 
     /// What a store tells of its commits.
@@ -122,6 +132,15 @@ impl Metrics {
     /// A role has opened its store.
     pub fn store(&self, role: &str, engine: &Engine) {
         self.0.sources.stores.lock().insert(role.to_owned(), engine.clone());
+    }
+
+    /// Counts what each tenant has in a store every minute, for ever. For the store's owner to drive.
+    pub async fn count_stored(self, role: String, engine: Engine, clock: Arc<dyn Clock>) {
+        loop {
+            let counted = stored::count(&engine).await;
+            self.0.sources.stored.lock().insert(role.clone(), counted);
+            clock.sleep(stored::PERIOD).await;
+        }
     }
 
     /// A partition has started its scheduler.
@@ -141,7 +160,7 @@ impl Metrics {
 
     /// Counts a request that a role has answered.
     pub(crate) fn answered(&self, role: &Arc<str>, request: &Answered<'_>) {
-        let Answered { verb, group, resource, subresource, code, took } = *request;
+        let Answered { verb, group, resource, subresource, code, took, .. } = *request;
         let (group, resource, subresource) = (group.to_owned(), resource.to_owned(), subresource.to_owned());
         let timed = Timed { role: role.clone(), verb, group: group.clone(), resource: resource.clone() };
         self.0.durations.get_or_create(&timed).observe(took.as_secs_f64());
@@ -154,11 +173,15 @@ impl Metrics {
 struct Told {
     metrics: Metrics,
     role: Arc<str>,
+    tenants: Arc<Tenants>,
 }
 
 impl Observer for Told {
     fn answered(&self, request: &Answered<'_>) {
         self.metrics.answered(&self.role, request);
+        if let Some(tenant) = request.tenant {
+            self.tenants.count(tenant, request.code, request.seat_time);
+        }
     }
 
     fn metrics(&self) -> String {
@@ -174,7 +197,17 @@ mod tests {
 
     fn request(code: u16) -> Answered<'static> {
         let took = Duration::from_millis(3);
-        Answered { verb: "create", group: "apps", resource: "deployments", subresource: "", code, took }
+        let (tenant, seat_time) = (Some("acme"), Duration::from_millis(6));
+        Answered {
+            verb: "create",
+            group: "apps",
+            resource: "deployments",
+            subresource: "",
+            code,
+            took,
+            tenant,
+            seat_time,
+        }
     }
 
     #[test]
@@ -203,5 +236,31 @@ mod tests {
         for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_open_fds "] {
             assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in\n{text}");
         }
+    }
+    #[test]
+    fn of_ten_thousand_tenants_few_have_a_name_and_nothing_is_lost() {
+        let metrics = Metrics::new();
+        let observer = metrics.observer("tp-1");
+        for number in 0..10_000 {
+            let tenant = format!("t-{number}");
+            for code in [200, 201, 304, 404, 429, 500] {
+                observer.answered(&Answered { tenant: Some(&tenant), ..request(code) });
+            }
+        }
+        let text = observer.metrics();
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("arktos_tenant_requests_total{"), (tenants::NAMED + 1) * 5);
+        assert_eq!(series("arktos_tenant_seat_seconds_total{"), tenants::NAMED + 1);
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0);
+        let named = |line: &&str| line.starts_with("arktos_tenant_requests_total{") && line.contains(r#"code="429""#);
+        let refused: f64 = text.lines().filter(named).map(value).sum();
+        assert!((refused - 10_000.0).abs() < 0.5, "{refused}");
+    }
+
+    #[test]
+    fn who_is_no_tenant_is_counted_as_none() {
+        let metrics = Metrics::new();
+        metrics.observer("tp-1").answered(&Answered { tenant: None, ..request(200) });
+        assert!(!metrics.text().contains("arktos_tenant_requests_total{"));
     }
 }

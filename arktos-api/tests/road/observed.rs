@@ -11,6 +11,20 @@ use crate::{World, map};
 #[derive(Default)]
 struct Counts(Mutex<Vec<String>>);
 
+/// Notes whose requests were answered.
+#[derive(Default)]
+struct Askers(Mutex<Vec<(Option<String>, u16)>>);
+
+impl Observer for Askers {
+    fn answered(&self, request: &Answered<'_>) {
+        self.0.lock().push((request.tenant.map(str::to_owned), request.code));
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}
+
 impl Observer for Counts {
     fn answered(&self, request: &Answered<'_>) {
         let Answered { verb, group, resource, subresource, code, .. } = request;
@@ -80,4 +94,27 @@ async fn metrics_are_for_those_of_the_region_who_may_read_them() {
     assert_eq!(world.send("root", Method::POST, "/metrics", None).await.code, 405);
     let none = World::new().await;
     assert_eq!(none.get("root", "/metrics").await.code, 404, "where nobody counts");
+}
+
+#[tokio::test]
+async fn whose_a_request_is_follows_from_the_credential_alone() {
+    let askers = Arc::new(Askers::default());
+    let observer = askers.clone();
+    let world = World::with(|config| config.observer = Some(observer)).await;
+    askers.0.lock().clear();
+    for (who, path) in [
+        ("acme", "/api/v1/configmaps"),
+        ("acme", "/tenants/umbra/api/v1/configmaps"),
+        ("acme", "/apis/made.up/v1/tenants/nobody/things"),
+        ("viv", "/api/v1/tenants/acme/configmaps"),
+        ("root", "/api/v1/tenants/acme/configmaps"),
+        ("", "/tenants/acme/api/v1/configmaps"),
+        ("made-up", "/tenants/acme/api/v1/configmaps"),
+    ] {
+        drop(world.respond(who, Method::GET, path, "application/json", String::new()).await);
+    }
+    let of = |tenant: &str, code| (Some(tenant.to_owned()), code);
+    let told =
+        [of("acme", 200), of("acme", 403), of("acme", 403), of("system", 403), (None, 200), (None, 403), (None, 401)];
+    assert_eq!(*askers.0.lock(), told);
 }

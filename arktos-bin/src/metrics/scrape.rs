@@ -18,6 +18,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Sources;
 use super::process::Usage;
+use super::stored::Held;
+use super::tenants::{CODES, Counts, Shown};
 
 /// Observations of note, of which none are kept.
 type Exemplars = HashMap<usize, Exemplar<Vec<(String, String)>, f64>>;
@@ -38,6 +40,7 @@ impl Collector for Scrape {
         if !stores.is_empty() {
             store(&mut encoder, &stores)?;
         }
+        tenants(&mut encoder, &self.0)?;
         let schedulers = self.0.schedulers.lock();
         let schedulers: Vec<(String, Scheduler)> = schedulers.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         if schedulers.is_empty() { Ok(()) } else { scheduler(&mut encoder, &schedulers) }
@@ -81,6 +84,45 @@ fn store(encoder: &mut DescriptorEncoder<'_>, stores: &[(String, Engine)]) -> fm
         }
     }
     Ok(())
+}
+
+fn tenants(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> fmt::Result {
+    let shown: Vec<(String, Vec<Shown>)> =
+        sources.tenants.lock().iter().map(|(role, tenants)| (role.clone(), tenants.shown())).collect();
+    let about = "Requests that were answered, by the tenant of who asked; 429 is counted apart from 4xx";
+    let mut requests = encoder.encode_descriptor("arktos_tenant_requests", about, None, MetricType::Counter)?;
+    for (role, tenant, counts) in each(&shown) {
+        for (code, count) in CODES.iter().zip(counts.codes).filter(|(_, count)| *count > 0) {
+            counter(&mut requests, &[("role", role), ("tenant", tenant), ("code", code)], count)?;
+        }
+    }
+    let about = "The seats that a tenant's requests had, times the seconds that they had them";
+    let mut seats = encoder.encode_descriptor("arktos_tenant_seat_seconds", about, None, MetricType::Counter)?;
+    for (role, tenant, counts) in each(&shown) {
+        let seconds = ConstCounter::new(counts.seat_time.as_secs_f64());
+        seconds.encode(seats.encode_family(&[("role", role), ("tenant", tenant)])?)?;
+    }
+    let stored = sources.stored.lock().clone();
+    for (name, about, which) in [
+        (
+            "arktos_tenant_objects",
+            "Objects that a tenant has, when they were last counted",
+            Held::objects as fn(&Held) -> u64,
+        ),
+        ("arktos_tenant_object_bytes", "About how many bytes a tenant's objects take up in memory", Held::bytes),
+    ] {
+        let mut held = encoder.encode_descriptor(name, about, None, MetricType::Gauge)?;
+        for (store, tenants) in &stored {
+            for (tenant, amount) in tenants {
+                gauge(&mut held, &[("store", store), ("tenant", tenant)], which(amount))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn each(shown: &[(String, Vec<Shown>)]) -> impl Iterator<Item = (&str, &str, &Counts)> {
+    shown.iter().flat_map(|(role, all)| all.iter().map(move |(tenant, counts)| (role.as_str(), &**tenant, counts)))
 }
 
 /// Watches by resource; tenants' own kinds are one.

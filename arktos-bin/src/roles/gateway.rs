@@ -182,7 +182,9 @@ impl Gateway {
             self.pass_on(request).await
         };
         let (code, took) = (response.status().as_u16(), clock.now().since(begun));
-        let answered = Answered { verb, group: "", resource: "", subresource: "", code, took };
+        // Whose it was, the partition tells.
+        let (tenant, seat_time) = (None, std::time::Duration::ZERO);
+        let answered = Answered { verb, group: "", resource: "", subresource: "", code, took, tenant, seat_time };
         metrics.answered(&"gateway".into(), &answered);
         response
     }

@@ -72,6 +72,8 @@ impl Partition {
         api.bootstrap().await?;
         let client = api.client(Identity::system_component("arktos:presence"));
         tasks.add(format!("{name} presence"), presence::show(client, clock.clone(), name.clone()));
+        let counted = options.metrics.clone().count_stored(name.clone(), engine.clone(), clock.clone());
+        tasks.add(format!("{name} usage"), counted);
         let mut partition = Self { engine, nodes: nodes.engine().clone(), api, tenant_controller: false };
         partition.run_controllers(&options, tasks)?;
         partition.run_scheduler(&options, managers, tasks);
