@@ -17,7 +17,6 @@ const MARK: &str = "only-umbra-knows";
 const THERE: &str = "present-in-umbra";
 /// As long as [`THERE`], so that no length tells them apart.
 const MISSING: &str = "missing-in-umbra";
-const WIDGETS: (&str, &str) = ("/apis/example.org/v1", "widgets");
 
 /// One resource, as paths name it.
 struct Route {
@@ -65,23 +64,33 @@ impl Route {
     }
 }
 
-/// An object of every kind in `umbra`, and of every kind of the region; and the kind `widgets`, which only `umbra` has.
+/// A kind that only `umbra` has, and one object of it.
+async fn define(world: &World, plural: &str, kind: &str, scope: &str) -> Route {
+    const BASE: &str = "/apis/example.org/v1";
+    let names = json!({"plural": plural, "kind": kind, "listKind": format!("{kind}List")});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    let spec = json!({"group": "example.org", "scope": scope, "names": names, "versions": [version]});
+    let definition = json!({"metadata": {"name": format!("{plural}.example.org")}, "spec": spec});
+    let definitions = "/tenants/umbra/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(world.post("root", definitions, definition).await.code, 201);
+    let object = json!({"apiVersion": "example.org/v1", "kind": kind, "metadata": {"name": THERE}, "mark": MARK});
+    let (place, scope) = match scope {
+        "Namespaced" => ("/namespaces/default", Scope::Namespace),
+        _ => ("", Scope::Tenant),
+    };
+    let made = world.post("root", &format!("/tenants/umbra{BASE}{place}/{plural}"), object).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let subresources = vec!["status".to_owned(), "scale".to_owned()];
+    Route { base: BASE.to_owned(), resource: plural.to_owned(), scope, subresources }
+}
+
+/// An object of every kind in `umbra`, and of every kind of the region; and kinds that only `umbra` has.
 async fn furnish(world: &World) -> Vec<Route> {
     let catalog = Catalog::builtin();
     let mut routes: Vec<Route> = catalog.kinds().map(|kind| Route::of(kind)).collect();
-    let names = json!({"plural": WIDGETS.1, "singular": "widget", "kind": "Widget", "listKind": "WidgetList"});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
-    let spec = json!({"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]});
-    let definition = json!({"metadata": {"name": "widgets.example.org"}, "spec": spec});
-    let definitions = "/tenants/umbra/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    assert_eq!(world.post("root", definitions, definition).await.code, 201);
-    let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": THERE}, "mark": MARK});
-    let widgets = format!("/tenants/umbra{}/namespaces/default/{}", WIDGETS.0, WIDGETS.1);
-    assert_eq!(world.post("root", &widgets, widget).await.code, 201);
-    let subresources = vec!["status".to_owned(), "scale".to_owned()];
-    let (base, resource) = (WIDGETS.0.to_owned(), WIDGETS.1.to_owned());
-    routes.push(Route { base, resource, scope: Scope::Namespace, subresources });
+    routes.push(define(world, "widgets", "Widget", "Namespaced").await);
+    routes.push(define(world, "regimes", "Regime", "Tenant").await);
 
     for kind in catalog.kinds().filter(|kind| kind.storage && kind.can("get")) {
         let mut object = Object::new(&kind.type_meta, THERE);

@@ -19,6 +19,7 @@ mod media;
 mod nodes;
 mod observed;
 mod old_clients;
+mod tenant_scope;
 mod tenants;
 mod validations;
 mod watches;
