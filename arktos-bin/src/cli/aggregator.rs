@@ -82,7 +82,7 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
     let (name, metrics) = (args.name, Metrics::new());
     let options = AggregatorOptions { name, partitions, first, managers, api, metrics, clock, random };
     let aggregator = Aggregator::start(options, &tasks).await.map_err(|error| error.to_string())?;
-    println!("The aggregator serves at https://{}", server.address());
+    server.announce("The aggregator");
     let wind_up = async {
         tasks.stop().await;
         aggregator.close().await;

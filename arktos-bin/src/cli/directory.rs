@@ -40,7 +40,7 @@ pub async fn directory(args: DirectoryArgs, stop: Stop) -> Result<(), String> {
     let Opened { server, options, tasks, .. } = args.role.open().await?;
     let name = options.name.clone();
     let directory = DirectoryServer::start(options, &tasks).await.map_err(|error| error.to_string())?;
-    println!("Directory {name} serves at https://{}", server.address());
+    server.announce(&format!("Directory {name}"));
     let wind_up = async {
         tasks.stop().await;
         directory.close().await;

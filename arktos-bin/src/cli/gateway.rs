@@ -95,10 +95,7 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     if old_clients {
         gateway = gateway.for_old_clients();
     }
-    println!("The gateway serves at https://{}", server.address());
-    if let Some(insecure) = server.insecure_address() {
-        println!("Plain HTTP, for this machine only: http://{insecure}");
-    }
+    server.announce("The gateway");
     server.serve(gateway, stop, tasks.stop()).await;
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod partition;
 pub mod resource_manager;
 pub mod role;
 pub mod serving;
+mod serving_certificate;
 pub mod store;
 pub mod storing;
 pub mod token_keys;

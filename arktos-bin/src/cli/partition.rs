@@ -34,7 +34,7 @@ pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
     if let Some(membership) = membership {
         membership.register(MemberKind::Partition, &name, url, &tasks);
     }
-    println!("Partition {name} serves at https://{}", server.address());
+    server.announce(&format!("Partition {name}"));
     let wind_up = async {
         tasks.stop().await;
         partition.close().await;

@@ -42,7 +42,7 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
     if let Some(membership) = membership {
         membership.register(MemberKind::ResourceManager, &name, url, &tasks);
     }
-    println!("Resource manager {name} serves at https://{}", server.address());
+    server.announce(&format!("Resource manager {name}"));
     let wind_up = async {
         tasks.stop().await;
         manager.close().await;

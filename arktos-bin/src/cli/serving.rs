@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::audit::AuditArgs;
 use super::authentication::AuthenticationArgs;
+use super::serving_certificate::ServingCertificate;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
@@ -184,7 +185,7 @@ pub struct RoleServer {
     listener: TcpListener,
     insecure: Option<TcpListener>,
     address: SocketAddr,
-    credential: Credential,
+    certificate: ServingCertificate,
     tls: Arc<rustls::ServerConfig>,
     /// Held for as long as the role runs, where it has a data directory.
     _lock: Option<std::fs::File>,
@@ -213,9 +214,10 @@ impl RoleServer {
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
-        let credential = authority.server(name, &addresses, &names).map_err(|error| error.to_string())?;
-        let tls = tls::server(&credential, authority.certificate()).map_err(|error| error.to_string())?;
-        Ok(Self { authority, listener, insecure, address, credential, tls, _lock: lock })
+        let certificate = ServingCertificate::open(&authority, name, &addresses, &names)?;
+        let tls = tls::server_showing(certificate.shown(), authority.certificate());
+        let tls = tls.map_err(|error| error.to_string())?;
+        Ok(Self { authority, listener, insecure, address, certificate, tls, _lock: lock })
     }
 
     /// The same; where `wanted`, it takes the certificates of Arktos's old clients as well.
@@ -224,7 +226,7 @@ impl RoleServer {
     /// A sentence that says what is wrong.
     pub fn for_old_clients(mut self, wanted: bool) -> Result<Self, String> {
         if wanted {
-            let tls = tls::server_for_old_clients(&self.credential, self.authority.certificate());
+            let tls = tls::server_for_old_clients(self.certificate.shown(), self.authority.certificate());
             self.tls = tls.map_err(|error| error.to_string())?;
         }
         Ok(self)
@@ -240,6 +242,14 @@ impl RoleServer {
     #[must_use]
     pub fn insecure_address(&self) -> Option<SocketAddr> {
         self.insecure.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Says on standard output where a role serves.
+    pub fn announce(&self, role: &str) {
+        println!("{role} serves at https://{}", self.address);
+        if let Some(insecure) = self.insecure_address() {
+            println!("Plain HTTP, for this machine only: http://{insecure}");
+        }
     }
 
     /// The region's certificate authority.
@@ -289,9 +299,15 @@ impl RoleServer {
             wind_up.await;
         };
         let secure = serve(self.listener, Some(self.tls), service.clone(), stop.clone());
-        match self.insecure {
-            Some(listener) => drop(tokio::join!(secure, serve(listener, None, service, stop), wind_up)),
-            None => drop(tokio::join!(secure, wind_up)),
+        let all = async {
+            match self.insecure {
+                Some(listener) => drop(tokio::join!(secure, serve(listener, None, service, stop), wind_up)),
+                None => drop(tokio::join!(secure, wind_up)),
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = self.certificate.follow() => {}
         }
     }
 }

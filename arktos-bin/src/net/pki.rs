@@ -130,13 +130,10 @@ impl Authority {
     /// # Errors
     /// [`PkiError`] when a file cannot be read or written.
     pub fn server(&self, name: &str, addresses: &[IpAddr], host_names: &[String]) -> Result<Credential, PkiError> {
-        let base = self.directory.join(name);
-        let (certificate_path, key_path, names_path) =
-            (base.with_extension("crt"), base.with_extension("key"), base.with_extension("names"));
-        let names = format!("{addresses:?} {host_names:?}");
-        if fs::read_to_string(&names_path).is_ok_and(|known| known == names) {
-            return Ok(Credential { certificate: read(&certificate_path)?, key: read(&key_path)? });
+        if let Some(known) = self.server_files(name, addresses, host_names)? {
+            return Ok(known);
         }
+        let [certificate_path, key_path, names_path] = self.files(name);
         let mut params = CertificateParams::new(host_names.to_vec())?;
         params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
         params.distinguished_name.push(DnType::CommonName, name);
@@ -145,8 +142,31 @@ impl Authority {
         let credential = self.sign(params)?;
         write_private(&key_path, &credential.key)?;
         write_private(&certificate_path, &credential.certificate)?;
-        write_private(&names_path, &names)?;
+        write_private(&names_path, &named(addresses, host_names))?;
         Ok(credential)
+    }
+
+    /// The credential of a server called `name` as its files have it now, whoever has written them; none when they are
+    /// not there, or were made for other names.
+    ///
+    /// # Errors
+    /// [`PkiError`] when the certificate or the key cannot be read.
+    pub fn server_files(
+        &self,
+        name: &str,
+        addresses: &[IpAddr],
+        host_names: &[String],
+    ) -> Result<Option<Credential>, PkiError> {
+        let [certificate, key, names] = self.files(name);
+        if !fs::read_to_string(&names).is_ok_and(|known| known == named(addresses, host_names)) {
+            return Ok(None);
+        }
+        Ok(Some(Credential { certificate: read(&certificate)?, key: read(&key)? }))
+    }
+
+    /// Where the certificate of a server, its key, and the names it was made for are kept.
+    fn files(&self, name: &str) -> [PathBuf; 3] {
+        ["crt", "key", "names"].map(|what| self.directory.join(format!("{name}.{what}")))
     }
 
     /// A certificate for the key in a request (PEM), with this subject and these usages. Of the request nothing else is
@@ -180,6 +200,11 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Credential { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+/// What a server is reached by, as its file of names has it.
+fn named(addresses: &[IpAddr], host_names: &[String]) -> String {
+    format!("{addresses:?} {host_names:?}")
 }
 
 /// Valid from an hour ago, for clocks that are behind, and for so many days from now.

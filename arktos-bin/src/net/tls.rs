@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A certificate and its key, both as PEM.
@@ -32,25 +34,72 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
+/// The certificate that a server shows to those who connect. It can be replaced while the server runs: whoever is
+/// connected stays so.
+#[derive(Debug)]
+pub struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    /// Shows this certificate.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the certificate or the key is unusable, or one is not of the other.
+    pub fn new(credential: &Credential) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self(RwLock::new(certified(credential)?))))
+    }
+
+    /// Shows another one from now on.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); the one that was shown stays.
+    pub fn replace(&self, credential: &Credential) -> Result<(), TlsError> {
+        let certified = certified(credential)?;
+        *self.0.write() = certified;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().clone())
+    }
+}
+
+fn certified(credential: &Credential) -> Result<Arc<CertifiedKey>, TlsError> {
+    let (chain, key) = parse(credential)?;
+    if chain.is_empty() {
+        return Err(rustls::Error::NoCertificatesPresented.into());
+    }
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
+}
+
 /// A server that asks clients for a certificate of `authority` and lets those in that have none: what they may do is
 /// the API's decision.
 ///
 /// # Errors
 /// [`TlsError`] when a certificate or key is unusable.
 pub fn server(credential: &Credential, authority: &str) -> Result<Arc<ServerConfig>, TlsError> {
-    serving(credential, verifier(authority)?)
+    server_showing(Shown::new(credential)?, authority)
+}
+
+/// The same server, with a certificate that can be replaced.
+///
+/// # Errors
+/// [`TlsError`] when the authority's certificate is unusable.
+pub fn server_showing(shown: Arc<Shown>, authority: &str) -> Result<Arc<ServerConfig>, TlsError> {
+    serving(shown, verifier(authority)?)
 }
 
 /// The same server, which takes client certificates of the first version of X.509 as well: Arktos's old clients have
 /// such.
 ///
 /// # Errors
-/// [`TlsError`] when a certificate or key is unusable.
+/// [`TlsError`] when the authority's certificate is unusable.
 #[cfg(feature = "net")]
-pub fn server_for_old_clients(credential: &Credential, authority: &str) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_for_old_clients(shown: Arc<Shown>, authority: &str) -> Result<Arc<ServerConfig>, TlsError> {
     let authorities = CertificateDer::pem_slice_iter(authority.as_bytes()).collect::<Result<_, _>>()?;
     let verifier = super::first_version::FirstVersionToo::new(verifier(authority)?, authorities, provider());
-    serving(credential, Arc::new(verifier))
+    serving(shown, Arc::new(verifier))
 }
 
 fn verifier(authority: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
@@ -58,12 +107,11 @@ fn verifier(authority: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     Ok(verifier.allow_unauthenticated().build()?)
 }
 
-fn serving(credential: &Credential, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, TlsError> {
-    let (chain, key) = parse(credential)?;
+fn serving(shown: Arc<Shown>, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(shown);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -100,4 +148,29 @@ fn roots(authority: &str) -> Result<RootCertStore, TlsError> {
 fn parse(credential: &Credential) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = CertificateDer::pem_slice_iter(credential.certificate.as_bytes()).collect::<Result<_, _>>()?;
     Ok((chain, PrivateKeyDer::from_pem_slice(credential.key.as_bytes())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::pki::Authority;
+
+    #[test]
+    fn a_certificate_is_replaced_by_one_that_has_its_key_and_by_no_other() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("made");
+        let [first, second, third] =
+            ["a", "b", "c"].map(|name| authority.server(name, &[], &[name.to_owned()]).expect("made"));
+        let shown = Shown::new(&first).expect("usable");
+        let now = || shown.0.read().cert.first().expect("a certificate").to_vec();
+        let der = |credential: &Credential| parse(credential).expect("parses").0.remove(0).to_vec();
+        let torn = Credential { certificate: second.certificate.clone(), key: third.key };
+        let empty = Credential { certificate: String::new(), key: second.key.clone() };
+        for unusable in [torn, empty] {
+            assert!(shown.replace(&unusable).is_err());
+            assert_eq!(now(), der(&first));
+        }
+        shown.replace(&second).expect("usable");
+        assert_eq!(now(), der(&second));
+    }
 }
