@@ -15,6 +15,8 @@ use super::tls::Credential;
 
 /// How long a certificate is valid, in days.
 const VALID_DAYS: i64 = 365;
+/// A server that starts with a certificate that ends within this is given another one.
+const RENEW_DAYS: i64 = 90;
 /// How long the authority is valid, in days.
 const AUTHORITY_VALID_DAYS: i64 = 3650;
 
@@ -125,12 +127,12 @@ impl Authority {
     }
 
     /// The credential of a server called `name`, from the files `<name>.crt` and `<name>.key`, made anew when they are
-    /// not there or the names it is reached by have changed.
+    /// not there, the names it is reached by have changed, or it ends within 90 days.
     ///
     /// # Errors
     /// [`PkiError`] when a file cannot be read or written.
     pub fn server(&self, name: &str, addresses: &[IpAddr], host_names: &[String]) -> Result<Credential, PkiError> {
-        if let Some(known) = self.server_files(name, addresses, host_names)? {
+        if let Some(known) = self.server_files(name, addresses, host_names)?.filter(lasts) {
             return Ok(known);
         }
         let [certificate_path, key_path, names_path] = self.files(name);
@@ -193,13 +195,27 @@ impl Authority {
         Ok(signed.signed_by(&self.issuer)?.pem())
     }
 
-    fn sign(&self, mut params: CertificateParams) -> Result<Credential, PkiError> {
+    fn sign(&self, params: CertificateParams) -> Result<Credential, PkiError> {
+        self.sign_for(params, VALID_DAYS)
+    }
+
+    fn sign_for(&self, mut params: CertificateParams, days: i64) -> Result<Credential, PkiError> {
         let key = KeyPair::generate()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        validity(&mut params, VALID_DAYS);
+        validity(&mut params, days);
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Credential { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+/// Whether a certificate is valid for longer than [`RENEW_DAYS`]. One that cannot be read is of no use.
+#[allow(clippy::disallowed_methods)] // certificates are about the time on the wall
+fn lasts(credential: &Credential) -> bool {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(i64::MAX);
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(credential.certificate.as_bytes()) else { return false };
+    let ends = pem.parse_x509().map(|certificate| certificate.validity().not_after.timestamp());
+    ends.is_ok_and(|ends| ends > now.saturating_add(RENEW_DAYS * 24 * 3600))
 }
 
 /// What a server is reached by, as its file of names has it.
@@ -290,5 +306,22 @@ mod tests {
         assert_eq!(authority.server("gateway", &[], &names).expect("read").certificate, first.certificate);
         let other = authority.server("gateway", &["127.0.0.1".parse().expect("an address")], &names).expect("made");
         assert_ne!(other.certificate, first.certificate);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_made_anew_at_the_next_start() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("made");
+        let names = ["localhost".to_owned()];
+        authority.server("gateway", &[], &names).expect("made");
+        for (days, stays) in [(RENEW_DAYS - 1, false), (RENEW_DAYS + 1, true), (0, false)] {
+            let params = CertificateParams::new(names.to_vec()).expect("names");
+            let old = authority.sign_for(params, days).expect("signed");
+            write_private(&directory.path().join("gateway.crt"), &old.certificate).expect("written");
+            write_private(&directory.path().join("gateway.key"), &old.key).expect("written");
+            let next = authority.server("gateway", &[], &names).expect("one");
+            assert_eq!(next.certificate == old.certificate, stays, "{days} days");
+            assert!(lasts(&next));
+        }
     }
 }
