@@ -3,7 +3,7 @@
 //! A pass looks at complete, current lists of hosts and of their leases, as the API answers them now. When it does not
 //! answer, or this loop itself was held up, nobody was listening: every host then gets its whole grace anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,23 @@ pub(super) struct Heard {
     lease: Option<Revision>,
     ready: Option<Condition>,
     at: Timestamp,
+    /// The revision at which the host was ready and nothing drove its pods out, and its zone. Most hosts are so, and
+    /// are not read again until they change.
+    settled: Option<(Revision, Arc<str>)>,
+}
+
+/// A host as a pass sees it.
+struct Host {
+    stored: Stored,
+    zone: Arc<str>,
+    /// Absent for one that is settled.
+    node: Option<Node>,
+}
+
+impl Host {
+    fn name(&self) -> &str {
+        self.stored.path.name()
+    }
 }
 
 /// How a zone is doing.
@@ -83,48 +100,70 @@ impl Monitor {
             self.heard.clear();
         }
         self.last_pass = Some(now);
-        let mut nodes = Vec::with_capacity(stored.len());
+        let here: HashSet<&str> = stored.iter().map(|stored| stored.path.name()).collect();
+        self.heard.retain(|name, _| here.contains(name.as_str()));
+        let mut hosts = Vec::with_capacity(stored.len());
         for stored in stored {
-            let node = Node::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
-            nodes.push((stored, node));
-        }
-        self.heard.retain(|name, _| nodes.iter().any(|(stored, _)| stored.path.name() == name));
-        for (stored, node) in &mut nodes {
-            let silent = self.listen(stored, node, leases.get(stored.path.name()).copied(), now)?;
-            if silent && let Err(status) = self.note_silence(stored, node, now).await {
+            let mut host = self.host(stored)?;
+            let silent = self.listen(&host, leases.get(host.name()).copied(), now)?;
+            if silent && let Err(status) = self.note_silence(&mut host, now).await {
                 tolerate(status)?;
             }
+            hosts.push(host);
         }
-        self.drive_out(nodes, now).await
+        self.drive_out(hosts, now).await
+    }
+
+    /// Reads a host, unless it is known to be settled.
+    fn host(&self, stored: Stored) -> Result<Host, Status> {
+        let settled = self.heard.get(stored.path.name()).and_then(|heard| heard.settled.as_ref());
+        if let Some((_, zone)) = settled.filter(|(revision, _)| *revision == stored.revision) {
+            return Ok(Host { zone: zone.clone(), stored, node: None });
+        }
+        let node = read(&stored)?;
+        Ok(Host { stored, zone: zone(&node).into(), node: Some(node) })
     }
 
     /// Takes in what was heard of a host, and says whether it has been silent for too long.
-    fn listen(&mut self, stored: &Stored, node: &Node, lease: Option<&Stored>, now: Timestamp) -> Result<bool, Status> {
-        let uid = stored.object.header().uid();
-        let ready = Condition::find(&node.status.conditions, "Ready").filter(|it| it.status != "Unknown").cloned();
-        let known = self.heard.get_mut(stored.path.name()).filter(|heard| *heard.uid == *uid);
-        let grace =
-            if Condition::find(&node.status.conditions, "Ready").is_some() { self.grace } else { STARTUP_GRACE };
+    fn listen(&mut self, host: &Host, lease: Option<&Stored>, now: Timestamp) -> Result<bool, Status> {
+        let (uid, revision) = (host.stored.object.header().uid(), lease.map(|lease| lease.revision));
+        let known = self.heard.get_mut(host.name()).filter(|heard| *heard.uid == *uid);
+        let Some(node) = &host.node else {
+            let Some(heard) = known else { return Ok(false) };
+            if renewed(heard.lease, lease)? {
+                heard.at = now;
+            }
+            heard.lease = revision;
+            return Ok(now.since(heard.at) > self.grace);
+        };
+        let reported = Condition::find(&node.status.conditions, "Ready");
+        let grace = if reported.is_some() { self.grace } else { STARTUP_GRACE };
+        let ready = reported.filter(|it| it.status != "Unknown").cloned();
+        let settled = is_settled(node).then(|| (host.stored.revision, host.zone.clone()));
         match known {
             Some(heard) => {
                 if renewed(heard.lease, lease)? || (ready.is_some() && heard.ready != ready) {
                     heard.at = now;
                 }
-                heard.lease = lease.map(|lease| lease.revision);
-                heard.ready = ready;
-                Ok(now.since(heard.at) > grace)
+                let silent = now.since(heard.at) > grace;
+                *heard = Heard { uid: uid.into(), lease: revision, ready, at: heard.at, settled };
+                Ok(silent)
             }
             None => {
-                let lease = lease.map(|lease| lease.revision);
-                let heard = Heard { uid: uid.into(), lease, ready, at: now };
-                self.heard.insert(stored.path.name().to_owned(), heard);
+                let heard = Heard { uid: uid.into(), lease: revision, ready, at: now, settled };
+                self.heard.insert(host.name().to_owned(), heard);
                 Ok(false)
             }
         }
     }
 
     /// Notes that nobody knows how a silent host is doing.
-    async fn note_silence(&self, stored: &mut Stored, node: &mut Node, now: Timestamp) -> Result<(), Status> {
+    async fn note_silence(&self, host: &mut Host, now: Timestamp) -> Result<(), Status> {
+        let node = match &mut host.node {
+            Some(node) => node,
+            unread => unread.insert(read(&host.stored)?),
+        };
+        let stored = &mut host.stored;
         let was_ready = readiness(node) == Readiness::Ready;
         let mut changed = false;
         for kind in REPORTED {
@@ -163,17 +202,18 @@ impl Monitor {
 
     /// Sets and takes off the taints that make pods go: one host a zone at a time, and none while all zones are silent,
     /// for then it is rather us who cannot hear.
-    async fn drive_out(&mut self, nodes: Vec<(Stored, Node)>, now: Timestamp) -> Result<(), Status> {
-        let mut zones: HashMap<String, Zone> = HashMap::new();
-        for (_, node) in &nodes {
-            let zone = zones.entry(zone(node)).or_default();
-            if readiness(node) == Readiness::Ready { zone.ready += 1 } else { zone.silent += 1 }
+    async fn drive_out(&mut self, hosts: Vec<Host>, now: Timestamp) -> Result<(), Status> {
+        let mut zones: HashMap<Arc<str>, Zone> = HashMap::new();
+        for host in &hosts {
+            let zone = zones.entry(host.zone.clone()).or_default();
+            let ready = host.node.as_ref().is_none_or(|node| readiness(node) == Readiness::Ready);
+            if ready { zone.ready += 1 } else { zone.silent += 1 }
         }
         let deaf = zones.values().all(|zone| zone.ready == 0 && zone.silent > 0);
-        for (stored, mut node) in nodes {
+        for Host { stored, zone: name, node } in hosts {
+            let Some(mut node) = node else { continue };
             let state = readiness(&node);
             let reported = Condition::find(&node.status.conditions, "Ready").is_some();
-            let name = zone(&node);
             let zone = zones.get(&name).copied().unwrap_or_default();
             let mut target = state;
             if deaf || !reported {
@@ -220,6 +260,16 @@ fn renewed(before: Option<Revision>, lease: Option<&Stored>) -> Result<bool, Sta
     }
     let lease = Lease::from_encoded(&lease.object, None).map_err(unreadable)?;
     Ok(lease.spec.renew_time.is_some())
+}
+
+fn read(stored: &Stored) -> Result<Node, Status> {
+    Node::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)
+}
+
+/// Whether a host is ready, and nothing drives its pods out: as long as it is heard of, there is nothing to do.
+fn is_settled(node: &Node) -> bool {
+    let driven = [Readiness::NotReady, Readiness::Unknown].iter().any(|state| taints::drives_out(node, *state));
+    readiness(node) == Readiness::Ready && !driven
 }
 
 fn zone(node: &Node) -> String {
