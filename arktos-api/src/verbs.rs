@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+mod elsewhere;
 pub(crate) mod evict;
 pub(crate) mod managers;
 pub(crate) mod modify;

@@ -74,6 +74,9 @@ pub struct Options {
     pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
     pub workers: usize,
+    /// How long a deployment and a replica set rest after they were looked at: what becomes of their pods meanwhile is
+    /// looked at together. The first change after a pause is not held up. Default: not at all.
+    pub rest: Duration,
 }
 
 /// A list of controllers that names one nobody knows.
@@ -99,6 +102,7 @@ impl Options {
             signer: None,
             node_monitor_grace_period: Duration::from_secs(40),
             workers: 16,
+            rest: Duration::ZERO,
         }
     }
 
@@ -134,6 +138,13 @@ impl Options {
     #[must_use]
     pub fn resource_manager(mut self, name: impl Into<String>) -> Self {
         self.resource_manager = Some(name.into());
+        self
+    }
+
+    /// The same options with a rest for deployments and replica sets.
+    #[must_use]
+    pub fn rest(mut self, rest: Duration) -> Self {
+        self.rest = rest;
         self
     }
 

@@ -27,11 +27,17 @@ pub(crate) trait Reconcile: Send + Sync + 'static {
 /// failures do not hold up another's. A key is in it once, so it is bounded by the number of objects; a smaller bound
 /// would lose work, or hold up the informers that several controllers share.
 pub(crate) fn queue<K: Key>(clock: &Arc<dyn Clock>) -> WorkQueue<K> {
+    resting_queue(clock, Duration::ZERO)
+}
+
+/// As [`queue`], of which each key rests after it was worked on.
+pub(crate) fn resting_queue<K: Key>(clock: &Arc<dyn Clock>, rest: Duration) -> WorkQueue<K> {
     let mut options = QueueOptions::default();
     options.retries_per_second = 1000.0;
     options.retries_burst = 1000;
     options.backoff_max = Duration::from_secs(60);
     options.capacity = usize::MAX;
+    options.rest = rest;
     WorkQueue::with_options(clock.clone(), options)
 }
 

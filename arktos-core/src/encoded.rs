@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::header::{Header, Taken};
@@ -89,6 +90,29 @@ impl Encoded {
     #[must_use]
     pub fn from_parts(type_meta: Arc<TypeMeta>, header: &[u8], tail: &[u8]) -> Option<Self> {
         Header::unpack(type_meta, header, tail).map(|header| Self(Arc::new(header)))
+    }
+
+    /// The same object in another namespace, with these notes beside it as well as its own, without decoding it. The
+    /// values of its selectable fields stay as they are, so none of them may be the namespace or one of these notes.
+    /// `None` when its bytes are not as they were written, or it becomes too large.
+    #[must_use]
+    pub fn moved(&self, namespace: &str, notes: &[(&str, &str)]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Place<'a> {
+            #[serde(borrow, default)]
+            namespace: Option<&'a RawValue>,
+        }
+        let opened = [b"{", self.tail()].concat();
+        let place: Place<'_> = serde_json::Deserializer::from_slice(&opened).into_iter().next()?.ok()?;
+        let said = place.namespace?.get();
+        let begin = said.as_ptr().addr().checked_sub(opened.as_ptr().addr())?;
+        let mut tail = Vec::with_capacity(opened.len() + namespace.len());
+        tail.extend_from_slice(opened.get(1..begin)?);
+        serde_json::to_writer(&mut tail, namespace).ok()?;
+        tail.extend_from_slice(opened.get(begin + said.len()..)?);
+        let mut noted: BTreeMap<&str, &str> = self.0.notes().collect();
+        noted.extend(notes.iter().copied());
+        self.0.renoted(&noted, &tail).map(|header| Self(Arc::new(header)))
     }
 
     /// What is known without decoding.
@@ -341,6 +365,21 @@ mod tests {
             encoded.write(&mut out, None, "acme", Revision(1), dialect);
             assert_eq!(String::from_utf8(out).expect("utf-8").contains("rm-0"), seen, "{dialect:?}");
         }
+    }
+
+    #[test]
+    fn one_that_is_moved_is_as_if_it_had_been_encoded_there() {
+        let (type_meta, mut object) = pod();
+        object.set(&["metadata", "annotations"], json!({"namespace": "\"namespace\":\"no\"", "b": {"namespace": 1}}));
+        let fields: &[&[&str]] = &[&["spec", "nodeName"], &[NOTES, "kept"]];
+        assert!(Encoded::encode(&type_meta, &object, fields).expect("encodes").moved("there", &[]).is_none());
+        object.set(&["metadata", "namespace"], "here");
+        object.notes.insert("kept".to_owned(), "1".to_owned());
+        let encoded = Encoded::encode(&type_meta, &object, fields).expect("encodes");
+        object.set(&["metadata", "namespace"], "there");
+        object.notes.insert("a".to_owned(), "2".to_owned());
+        let there = Encoded::encode(&type_meta, &object, fields).expect("encodes");
+        assert_eq!(encoded.moved("there", &[("a", "2")]), Some(there));
     }
 
     #[test]

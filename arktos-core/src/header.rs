@@ -90,6 +90,16 @@ impl Header {
         Self::unpack(type_meta, &out, tail)
     }
 
+    /// The same header with other notes and other bytes after it. `None` as [`pack`](Self::pack).
+    pub(crate) fn renoted(&self, notes: &BTreeMap<&str, &str>, tail: &[u8]) -> Option<Self> {
+        let mut owners = self.owners();
+        owners.by_ref().for_each(drop);
+        let kept = self.packed().len().checked_sub(owners.0.input.0.len())?;
+        let mut out = self.packed().get(..kept)?.to_vec();
+        write_pairs(&mut out, notes);
+        Self::unpack(self.type_meta.clone(), &out, tail)
+    }
+
     /// A header, and the object's bytes, as [`packed`](Self::packed) and [`tail`](Self::tail) gave them. `None` when
     /// `packed` is not exactly what a header packs to, or both are 4 GiB or more.
     pub(crate) fn unpack(type_meta: Arc<TypeMeta>, packed: &[u8], tail: &[u8]) -> Option<Self> {

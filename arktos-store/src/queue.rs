@@ -18,7 +18,7 @@
 mod bucket;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -79,6 +79,10 @@ pub struct QueueOptions {
     pub retries_per_second: f64,
     /// How many keys may be tried again at once before that rate counts; one at the least. Default: 100.
     pub retries_burst: u32,
+    /// How long a key rests after work on it that went well: added meanwhile, it comes when the rest is over. So what
+    /// happens to one key in quick succession is worked on together. The first of it is not held up. Default: not at
+    /// all.
+    pub rest: Duration,
     /// How many keys may be queued or delayed; what comes beyond is refused. Keys that a worker gives back to be tried
     /// again are never refused. Default: 1,048,576.
     pub capacity: usize,
@@ -91,6 +95,7 @@ impl Default for QueueOptions {
             backoff_max: Duration::from_secs(1000),
             retries_per_second: 10.0,
             retries_burst: 100,
+            rest: Duration::ZERO,
             capacity: 1 << 20,
         }
     }
@@ -152,8 +157,10 @@ struct State<K> {
     ready: Turns<K>,
     /// What is to be worked on, be it in `ready` or still in a worker's hands.
     dirty: HashSet<K>,
-    /// What workers have in hand.
+    /// What workers have in hand, or rests.
     processing: HashSet<K>,
+    /// What rests, by when it has rested.
+    resting: VecDeque<(Timestamp, K)>,
     /// What is to be added later, by when; and when each key is due.
     delayed: BTreeMap<(Timestamp, u64), Delayed<K>>,
     due: HashMap<K, (Timestamp, u64)>,
@@ -176,6 +183,7 @@ struct Delayed<K> {
 pub struct Taken<K: Key> {
     queue: WorkQueue<K>,
     key: K,
+    went_well: bool,
 }
 
 impl<K: Key> WorkQueue<K> {
@@ -193,6 +201,7 @@ impl<K: Key> WorkQueue<K> {
             ready: Turns::new(),
             dirty: HashSet::new(),
             processing: HashSet::new(),
+            resting: VecDeque::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             ripe: Turns::new(),
@@ -289,7 +298,10 @@ impl<K: Key> WorkQueue<K> {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let state = self.0.state.lock();
-        state.dirty.is_empty() && state.processing.is_empty() && state.delayed.is_empty() && state.ripe.is_empty()
+        state.dirty.is_empty()
+            && state.processing.len() == state.resting.len()
+            && state.delayed.is_empty()
+            && state.ripe.is_empty()
     }
 
     /// The next key, when there is one; `None` once the queue is shut down. Cancel safe: a key is either given out or
@@ -311,7 +323,7 @@ impl<K: Key> WorkQueue<K> {
                     if more {
                         self.0.changed.notify_one(); // delayed keys become ready without anybody being told
                     }
-                    return Some(Taken { queue: self.clone(), key });
+                    return Some(Taken { queue: self.clone(), key, went_well: false });
                 }
                 next.map(|moment| moment.since(now))
             };
@@ -367,6 +379,7 @@ impl<K: Key> WorkQueue<K> {
         state.dirty.clear();
         state.delayed.clear();
         state.due.clear();
+        state.resting.clear();
         state.ripe.clear();
         state.ripe_keys.clear();
         drop(state);
@@ -375,13 +388,19 @@ impl<K: Key> WorkQueue<K> {
         self.0.changed.notify_one(); // whoever is between looking and waiting
     }
 
-    fn done(&self, key: &K) {
+    fn done(&self, key: &K, rests: bool) {
         let mut state = self.0.state.lock();
-        state.processing.remove(key);
-        let again = state.dirty.contains(key);
-        if again {
-            state.ready.push(key.clone());
+        let rest = self.0.options.rest;
+        if rests && !rest.is_zero() && !state.closed {
+            state.resting.push_back((self.0.clock.now().later(rest), key.clone()));
+            let first = state.resting.len() == 1;
+            drop(state);
+            if first {
+                self.0.changed.notify_waiters(); // all of them wait for the wrong moment
+            }
+            return;
         }
+        let again = state.release(key);
         drop(state);
         if again {
             self.0.changed.notify_one();
@@ -409,7 +428,8 @@ impl<K: Key + Sync> Gate for WorkQueue<K> {
 impl<K: Key> Taken<K> {
     /// Says what became of the work, and gives the key back. A key that is to come again is kept even when the queue is
     /// full: its place was taken while the worker had it.
-    pub fn finish(self, outcome: Outcome) {
+    pub fn finish(mut self, outcome: Outcome) {
+        self.went_well = outcome != Outcome::Retry;
         let (queue, key) = (&self.queue, self.key.clone());
         if outcome == Outcome::Retry {
             queue.retry_within(key, usize::MAX);
@@ -473,6 +493,11 @@ impl<K: Key> State<K> {
             self.ripe_keys.remove(&key);
             self.admit(key);
         }
+        while self.resting.front().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, key)) = self.resting.pop_front()
+        {
+            self.release(&key);
+        }
         while let Some(entry) = self.delayed.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -488,7 +513,18 @@ impl<K: Key> State<K> {
         }
         let turn = (!self.ripe.is_empty()).then(|| self.retries.next(now, options));
         let due = self.delayed.keys().next().map(|(moment, _)| *moment);
-        due.into_iter().chain(turn).min()
+        let rested = self.resting.front().map(|(until, _)| *until);
+        due.into_iter().chain(turn).chain(rested).min()
+    }
+
+    /// Lets go of a key that was in hand; says whether it is to be worked on again.
+    fn release(&mut self, key: &K) -> bool {
+        self.processing.remove(key);
+        let again = self.dirty.contains(key);
+        if again {
+            self.ready.push(key.clone());
+        }
+        again
     }
 
     fn take(&mut self) -> Option<K> {
@@ -501,7 +537,7 @@ impl<K: Key> State<K> {
 
 impl<K: Key> Drop for Taken<K> {
     fn drop(&mut self) {
-        self.queue.done(&self.key);
+        self.queue.done(&self.key, self.went_well);
     }
 }
 

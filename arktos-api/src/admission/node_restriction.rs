@@ -95,6 +95,18 @@ pub(crate) async fn write_elsewhere(call: &Call<'_>, part: Part<'_>, new: Option
     write(call, part, Some(&old), new)
 }
 
+/// As [`write_elsewhere`], of a write that changes nothing that is judged: whose object it is, is.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) async fn status_elsewhere(call: &Call<'_>) -> Result<(), Status> {
+    if node(call)?.is_none() {
+        return Ok(());
+    }
+    let old = call.found().await?.object.decode(None).map_err(Status::internal)?;
+    write(call, Part::Status, Some(&old), Some(&old))
+}
+
 /// Judges an eviction or a binding of a pod.
 ///
 /// # Errors

@@ -6,8 +6,8 @@ use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Scope, Status, T
 use arktos_store::{Change, Commit, CommitError, Durability, Expect, Stored};
 use serde_json::Value;
 
-use super::managers;
 use super::modify::Part;
+use super::{elsewhere, managers};
 use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
@@ -24,9 +24,7 @@ const EVENT_TTL: Duration = Duration::from_secs(3600);
 /// What upstream answers: 409, 403, 404, 422.
 pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, Status> {
     if let Some(delegate) = call.writes_elsewhere()? {
-        admission::node_restriction::write(call, Part::Whole, None, Some(&body))?;
-        let tenant = call.tenant.as_ref().map_or("", |tenant| tenant.as_str());
-        return delegate.writes.create(&call.kind.storage_resource, tenant, &call.namespace, body).await;
+        return elsewhere::create(call, delegate, body).await;
     }
     place(call, &mut body)?;
     if !body.str_at(&["metadata", "resourceVersion"]).is_empty() {

@@ -9,8 +9,8 @@ use arktos_store::client::{DeleteOptions, Propagation};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
-use super::create;
 use super::modify::Part;
+use super::{create, elsewhere};
 use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
@@ -128,11 +128,8 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(Delete
 /// # Errors
 /// 404, 409, 403.
 pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
-    let key = call.key()?;
     if let Some(delegate) = call.writes_elsewhere()? {
-        let stored = call.found().await?;
-        admission::node_restriction::write_elsewhere(call, Part::Whole, None).await?;
-        delegate.writes.delete(&key, options.clone()).await?;
+        let stored = elsewhere::delete(call, delegate, options).await?;
         return Ok(Deleted { stored, gone: false });
     }
     crate::forced::check_write(call, &call.name, true)?;

@@ -1,22 +1,19 @@
 //! Update, and what every change of an object shares: preconditions, what stays, the no-op, the last finalizer.
 
 use arktos_core::encoded::SHARED;
-use arktos_core::{Object, ObjectKey, Reason, Status, StatusCause, rules};
+use arktos_core::{Object, Reason, Status, StatusCause, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
-use super::{create, managers};
+use super::{create, elsewhere, managers};
 use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
-use crate::config::Delegate;
 use crate::conversion;
 use crate::resource::Verb;
 
 /// How often a change is made anew on a newer state before the client is told of the conflict.
 const RETRIES: usize = 32;
-/// How often a patch of what somebody else owns is made anew.
-const RETRIES_ELSEWHERE: usize = 4;
 
 /// Which part of an object a write changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +79,7 @@ const CONDITIONAL: [&str; 12] = [
 pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'_>) -> Result<Changed, Status> {
     let key = call.key()?;
     if let Some(delegate) = call.writes_elsewhere()? {
-        return modify_elsewhere(call, delegate, &key, part, source).await;
+        return elsewhere::modify(call, delegate, &key, part, source).await;
     }
     crate::forced::check_write(call, &call.name, false)?;
     // What is said of one revision is tried once.
@@ -116,48 +113,6 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'
         }
     }
     Err(modified(call))
-}
-
-/// Changes an object whose owner is somebody else. What is shown of it here may be behind: a patch that meets a
-/// conflict is made anew, on what the owner has.
-async fn modify_elsewhere(
-    call: &Call<'_>,
-    delegate: &Delegate,
-    key: &ObjectKey,
-    part: Part<'_>,
-    source: Source<'_>,
-) -> Result<Changed, Status> {
-    let subresource = match part {
-        Part::Whole => None,
-        Part::Status => Some("status"),
-        Part::Other(name) => Some(name),
-    };
-    let made = !matches!(source, Source::Body(_));
-    let (mut found, mut tries) = (None, RETRIES_ELSEWHERE);
-    loop {
-        let body = match &source {
-            Source::Body(body) => body.clone(),
-            Source::Made(make) => make(&shown(call, found.take()).await?)?,
-            Source::Applied(make) => make(Some(&shown(call, found.take()).await?))?,
-        };
-        admission::node_restriction::write_elsewhere(call, part, Some(&body)).await?;
-        match delegate.writes.update(key, subresource, body).await {
-            Err(status) if made && tries > 0 && status.is(Reason::Conflict) => {
-                tries -= 1;
-                found = Some(delegate.writes.get(key).await?);
-            }
-            stored => return Ok(Changed { stored: stored?, created: false }),
-        }
-    }
-}
-
-/// What was found at an object's owner, or else what is shown of it here.
-async fn shown(call: &Call<'_>, found: Option<Stored>) -> Result<Object, Status> {
-    let stored = match found {
-        Some(stored) => stored,
-        None => call.found().await?,
-    };
-    decoded(call, stored).await
 }
 
 /// The object as the version of the call's kind shows it.

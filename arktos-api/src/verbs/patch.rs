@@ -7,8 +7,8 @@ use arktos_store::client::Patch;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::managers;
 use super::modify::{self, Changed, Part, Source};
+use super::{elsewhere, managers};
 use crate::call::Call;
 use crate::query::{FieldValidation, cause};
 
@@ -22,6 +22,9 @@ pub(crate) async fn patch(
     patch: &Patch,
     faults: &[String],
 ) -> Result<Changed, Status> {
+    if let Some(changed) = elsewhere::send_on(call, part, patch).await? {
+        return Ok(changed);
+    }
     let warned: Mutex<Vec<String>> = Mutex::default();
     let make = |old: &Object| {
         let made = |mut value: Value| {

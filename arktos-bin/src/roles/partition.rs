@@ -1,6 +1,7 @@
 //! A tenant partition: the store and the API of its tenants, their controllers and their scheduler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arktos_api::{ApiConfig, ApiServer, Claimer, Delegate, Identity, VirtualResource};
 use arktos_control::election::Term;
@@ -20,6 +21,9 @@ use super::{elected, presence, store};
 /// The lease of whoever runs the controllers, and of whoever runs the scheduler: named as upstream names them.
 const CONTROLLERS: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
+/// How long deployments and replica sets rest between two looks: what becomes of a pod in its first moments, from its
+/// creation to its running, is then looked at once.
+const REST: Duration = Duration::from_millis(200);
 
 /// A partition that runs.
 pub struct Partition {
@@ -85,7 +89,7 @@ impl Partition {
         let controllers = arktos_control::Options::new(kinds);
         let controllers = controllers.root_ca(options.api.ca_certificate.clone()).signer(options.api.signer.clone());
         let controllers = controllers.token_secrets(options.api.arktos_compat);
-        let controllers = super::with_controllers(controllers, &options.controllers);
+        let controllers = super::with_controllers(controllers.rest(REST), &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
         let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
         let make = {

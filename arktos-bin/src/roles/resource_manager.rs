@@ -12,7 +12,7 @@ use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
 use arktos_store::engine::EngineConfig;
-use arktos_store::{Clock, Engine, Query, Random, Roster, Stored, Tasks};
+use arktos_store::{Clock, Engine, Query, Random, Roster, Tasks};
 use async_trait::async_trait;
 
 use super::{RoleOptions, StartError};
@@ -47,7 +47,7 @@ impl ResourceManager {
         let partitions = partitions.into();
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
-        let pods = bound_pods(name, &partitions, clock, random, tasks)?;
+        let pods = bound_pods(name, &partitions, clock, random, tasks);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&options.name, &mut config);
@@ -108,25 +108,20 @@ fn bound_pods(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
     tasks: &Tasks,
-) -> Result<Delegate, StartError> {
-    let pods = GroupResource::core("pods");
-    let kind = Catalog::builtin().storage(&pods);
-    let kind = kind.ok_or_else(|| StartError::Option("the catalog has no pods".to_owned()))?;
-    let project = Arc::new(projection(kind));
+) -> Delegate {
     // Pods carry the name of their resource manager from the binding on: one filtered stream a partition.
-    let query = Query::everywhere(pods).field("arktos.resourceManager", name);
+    let query = Query::everywhere(GroupResource::core("pods")).field("arktos.resourceManager", name);
     let (aggregate, driver) = Aggregate::following(
         [partitions.clone()],
         &query,
-        project.clone(),
+        Arc::new(projection),
         EngineConfig::default(),
         clock.clone(),
         random.clone(),
     );
     tasks.add(format!("{name} bound pods"), driver);
-    let shown = move |partition: &str, stored: &Stored| project(partition, stored);
-    let origins = Origins::new(aggregate.engine().clone(), partitions.clone(), shown);
-    Ok(Delegate { engine: aggregate.engine().clone(), writes: Arc::new(origins) })
+    let origins = Origins::new(aggregate.engine().clone(), partitions.clone(), projection);
+    Delegate { engine: aggregate.engine().clone(), writes: Arc::new(origins) }
 }
 
 /// Gives back what partitions had claimed that are removed from a roster. For ever.

@@ -1,8 +1,5 @@
 //! The pods of partitions as their hosts see them.
 
-use std::sync::Arc;
-
-use arktos_core::catalog::Kind;
 use arktos_core::{Header, ObjectKey, ObjectPath, TenantName};
 use arktos_store::Stored;
 use sha2::{Digest, Sha256};
@@ -50,21 +47,15 @@ pub fn projected_namespace(partition: &str, tenant: &str, namespace: &str) -> St
     text
 }
 
-/// Turns a pod of a partition into what its host sees. `kind` is the kind of pods.
+/// Turns a pod of a partition into what its host sees.
 ///
-/// A pod that cannot be decoded is left out: its partition could not have stored it.
-pub fn projection(kind: Arc<Kind>) -> impl Fn(&str, &Stored) -> Option<Stored> + Send + Sync + 'static {
-    move |partition, pod| {
-        let (tenant, namespace, name) = pod.path.parts();
-        let mut object = pod.object.decode(None).ok()?;
-        let projected = projected_namespace(partition, tenant, namespace);
-        for (note, value) in [(PARTITION, partition), (TENANT, tenant), (NAMESPACE, namespace)] {
-            object.notes.insert(note.to_owned(), value.to_owned());
-        }
-        object.set(&["metadata", "namespace"], projected.as_str());
-        let path = ObjectPath::new(TenantName::SYSTEM, &projected, name);
-        Some(Stored { path, revision: pod.revision, object: kind.encode(&object).ok()? })
-    }
+/// A pod that is not as the store writes it is left out: its partition could not have stored it.
+pub fn projection(partition: &str, pod: &Stored) -> Option<Stored> {
+    let (tenant, namespace, name) = pod.path.parts();
+    let projected = projected_namespace(partition, tenant, namespace);
+    let object = pod.object.moved(&projected, &[(PARTITION, partition), (TENANT, tenant), (NAMESPACE, namespace)])?;
+    let path = ObjectPath::new(TenantName::SYSTEM, &projected, name);
+    Some(Stored { path, revision: pod.revision, object })
 }
 
 #[cfg(test)]
@@ -96,7 +87,7 @@ mod tests {
         let object = kind.encode(&pod.expect("an object")).expect("encodes");
         let path = ObjectPath::new("acme", "default", "web");
         let stored = Stored { path: path.clone(), revision: Revision(5), object };
-        let seen = projection(kind)("tp-1", &stored).expect("projects");
+        let seen = projection("tp-1", &stored).expect("projects");
         assert_eq!(seen.path.tenant(), "system");
         assert_eq!(seen.object.meta().expect("decodes").namespace, seen.path.namespace());
         let key = ObjectKey { resource: GroupResource::core("pods"), path: seen.path.clone() };

@@ -27,7 +27,7 @@ use crate::events::Teller;
 use crate::kinds::{DEPLOYMENTS, REPLICA_SETS};
 use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, resting_queue, run, synced};
 use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key, namespace_of};
 use crate::write::{delete, set_status, unreadable};
 
@@ -54,7 +54,7 @@ struct Work {
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let deployments = setup.informer(&DEPLOYMENTS.resource);
     let (sets, pods) = (setup.informer(&REPLICA_SETS.resource), setup.pods());
-    let queue = queue(&setup.clock);
+    let queue = resting_queue(&setup.clock, setup.options.rest);
     let adds = queue.clone();
     deployments.handle(move |event| {
         adds.add(event.path().clone());

@@ -9,16 +9,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arktos_core::typed::{KindOf, LabelSelectorSpec, ReplicaSet, ReplicaSetSpec, ReplicationController};
-use arktos_core::{Encoded, ObjectPath, Status};
+use arktos_core::{Encoded, ObjectPath, Revision, Status};
 use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::kinds::{REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
 use crate::owner::controller_reference;
 use crate::pod::PodView;
 use crate::pods::{BURST, PodControl, from_template};
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, resting_queue, run, synced};
 use crate::setup::{BY_OWNER, Setup, beside, namespace_of};
 use crate::write::{is_terminating, set_status, tree, unreadable};
 
@@ -85,14 +86,45 @@ pub(crate) struct Replicas<H> {
     sets: Informer<Stored>,
     pods: Informer<PodView>,
     control: PodControl,
+    own: Arc<OwnWrites>,
+}
+
+/// The status that the controller wrote last of each replica set. To see it again is no reason to look anew: nothing
+/// but the status has changed, and that is as it should be.
+#[derive(Default)]
+struct OwnWrites {
+    /// Written by the worker that has the replica set in hand; taken out by the informer's handler.
+    last: Mutex<HashMap<ObjectPath, Revision>>,
+}
+
+impl OwnWrites {
+    fn note(&self, written: &Stored) {
+        self.last.lock().insert(written.path.clone(), written.revision);
+    }
+
+    /// Whether an event tells of nothing but what was written here.
+    fn are_told_by(&self, event: &Event<Stored>) -> bool {
+        let mut last = self.last.lock();
+        match event.after() {
+            Some(now) if last.get(&now.path) == Some(&now.revision) => last.remove(&now.path).is_some(),
+            Some(_) => false,
+            None => {
+                last.remove(event.path());
+                false
+            }
+        }
+    }
 }
 
 pub(crate) fn start<H: Holder>(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let (sets, pods) = (setup.informer(&H::resource().resource), setup.pods());
-    let queue = queue(&setup.clock);
-    let adds = queue.clone();
+    let queue = resting_queue(&setup.clock, setup.options.rest);
+    let (adds, own) = (queue.clone(), Arc::new(OwnWrites::default()));
+    let said = own.clone();
     sets.handle(move |event| {
-        adds.add(event.path().clone());
+        if !said.are_told_by(event) {
+            adds.add(event.path().clone());
+        }
     });
     let (adds, known) = (queue.clone(), sets.clone());
     pods.handle(move |event| pod_changed::<H>(&adds, &known, event));
@@ -100,7 +132,7 @@ pub(crate) fn start<H: Holder>(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let informers = vec![synced(&sets), synced(&pods)];
     let control = PodControl::new(setup.client.clone(), pods.clone(), events);
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
-    let controller = Replicas::<H> { kind: PhantomData, client, clock, sets, pods, control };
+    let controller = Replicas::<H> { kind: PhantomData, client, clock, sets, pods, control, own };
     run(controller, queue, setup.options.workers, informers)
 }
 
@@ -148,7 +180,7 @@ impl<H: Holder> Reconcile for Replicas<H> {
         let observed = status::Observed { active: &active, going, now: self.clock.now(), tells_going: H::TELLS_GOING };
         let status = observed.status(&set, wanted, failure.as_ref());
         if status != set.status {
-            set_status(&*self.client, &H::resource().key(path), &stored, &status).await?;
+            self.own.note(&set_status(&*self.client, &H::resource().key(path), &stored, &status).await?);
         }
         match failure {
             Some(status) if !is_terminating(&status) => Err(status),

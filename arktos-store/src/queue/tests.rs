@@ -60,6 +60,35 @@ fn a_getter_that_waits_is_woken_by_an_earlier_moment() {
 }
 
 #[test]
+fn what_happens_to_a_key_while_it_rests_is_worked_on_together_and_a_failure_does_not_rest() {
+    let rest = Duration::from_millis(200);
+    let (queue, clock) = queue(QueueOptions { rest, ..QueueOptions::default() });
+    queue.add(1);
+    take(&queue).expect("the first is not held up").finish(Outcome::Done);
+    assert!(queue.is_idle(), "nothing is to be done");
+    assert!(queue.add(1) && queue.add(2) && queue.add(1));
+    let other = take(&queue).expect("another key is not held up");
+    assert_eq!(*other, 2);
+    other.finish(Outcome::Retry);
+    let mut getter = Box::pin(queue.get());
+    assert!(settle(getter.as_mut()).is_pending());
+    clock.advance(Duration::from_millis(5));
+    assert!(matches!(settle(getter.as_mut()), Poll::Ready(Some(taken)) if *taken == 2));
+    assert!(take(&queue).is_none());
+    let mut getter = Box::pin(queue.get());
+    assert!(settle(getter.as_mut()).is_pending());
+    clock.advance(Duration::from_millis(195));
+    let Poll::Ready(Some(rested)) = settle(getter.as_mut()) else { panic!("it has rested") };
+    assert_eq!(*rested, 1);
+    rested.finish(Outcome::After(Duration::from_millis(1)));
+    clock.advance(Duration::from_millis(199));
+    assert!(take(&queue).is_none());
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(take(&queue).map(|taken| *taken), Some(1));
+    assert!(queue.is_idle(), "what was added twice is worked on once");
+}
+
+#[test]
 fn a_getter_that_goes_away_leaves_its_wake_up_to_another() {
     let (queue, _clock) = queue(QueueOptions::default());
     let mut first = Box::pin(queue.get());
