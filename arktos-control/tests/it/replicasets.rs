@@ -1,5 +1,7 @@
 //! Replica sets: as many pods as are wanted, never one too many.
 
+use std::time::Duration;
+
 use arktos_core::{Reason, Status};
 use arktos_store::Within;
 use serde_json::{Value, json};
@@ -42,6 +44,28 @@ fn pods_are_made_once_and_counted() {
     );
     assert!(pod["metadata"]["name"].as_str().expect("a name").starts_with("db-"));
     assert_eq!(world.events("SuccessfulCreate").len(), 25, "the events of one object are held to a budget");
+}
+
+#[test]
+fn pods_that_come_to_run_while_a_set_rests_are_counted_together() {
+    let mut world = World::with_rest("replicaset", Duration::from_millis(200));
+    world.create("replicasets.apps", "acme", "default", set(10)).expect("created");
+    world.settle();
+    assert_eq!(pods(&world).len(), 10, "the first look is not held up");
+    let writes = |world: &World| world.api.requests("update", "replicasets.apps");
+    let before = writes(&world);
+    for pod in &pods(&world) {
+        world.set_pod(&path_of(pod), "Running", true);
+        world.settle();
+    }
+    assert_eq!(writes(&world), before);
+    world.pass(1);
+    assert_eq!(writes(&world), before + 1, "one write for all of them, and none for having seen it");
+    assert_eq!(world.get("replicasets.apps", "acme/default/db")["status"]["readyReplicas"], 10);
+    world.pass(1);
+    world.set_pod(&path_of(&pods(&world)[0]), "Running", false);
+    world.settle();
+    assert_eq!(writes(&world), before + 2, "it has rested, and looks at once");
 }
 
 #[test]

@@ -42,11 +42,20 @@ impl World {
         self.kinds.send_replace(only(resources));
     }
 
+    /// A partition as [`new`](Self::new) makes it, in which deployments and replica sets rest.
+    pub fn with_rest(controllers: &str, rest: Duration) -> Self {
+        Self::told(kinds(), |options| options.controllers(controllers).rest(rest))
+    }
+
     fn with(controllers: &str, kinds: Arc<[StoredKind]>) -> Self {
+        Self::told(kinds, |options| options.controllers(controllers))
+    }
+
+    fn told(kinds: Arc<[StoredKind]>, told: impl FnOnce(Options) -> Options) -> Self {
         let (clock, random) = (new_clock(), Arc::new(SeededRandom::new(7)));
         let api = Api::new(Arc::new(clock.clone()), random.clone());
         let client: Arc<dyn Client> = Arc::new(api.clone());
-        let mut world = Self::start(api, client, clock, random, controllers, kinds);
+        let mut world = Self::start(api, client, clock, random, kinds, told);
         world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
         world.create("namespaces", "acme", "", json!({"metadata": {"name": "default"}})).expect("a namespace");
         world.settle();
@@ -71,7 +80,7 @@ impl World {
             .filter(|kind| kind.storage && kind.can("delete") && kind.can("list"))
             .map(|kind| StoredKind::new(&kind.storage_resource, &kind.kind, kind.scope))
             .collect();
-        let mut world = Self::start_with(Api::new(shared, drawn), client, clock, random, kinds, told);
+        let mut world = Self::start(Api::new(shared, drawn), client, clock, random, kinds, told);
         world.on_the_road = true;
         world.settle();
         world.create("tenants", "", "", json!({"metadata": {"name": "acme"}})).expect("a tenant");
@@ -80,17 +89,6 @@ impl World {
     }
 
     fn start(
-        api: Api,
-        client: Arc<dyn Client>,
-        clock: ManualClock,
-        random: Arc<dyn Random>,
-        controllers: &str,
-        kinds: Arc<[StoredKind]>,
-    ) -> Self {
-        Self::start_with(api, client, clock, random, kinds, |options| options.controllers(controllers))
-    }
-
-    fn start_with(
         api: Api,
         client: Arc<dyn Client>,
         clock: ManualClock,
