@@ -71,7 +71,11 @@ impl Reconcile for Namespaces {
         let kinds: Vec<StoredKind> =
             self.kinds.borrow().iter().filter(|kind| kind.scope == Scope::Namespace).cloned().collect();
         let left = delete_all(&*self.client, &within, &kinds, self.clock.now()).await;
-        self.note(path, &stored, Some(&left)).await?;
+        let held = stored.object.header().finalizers().len() > 0
+            || namespace.spec.finalizers.iter().any(|finalizer| finalizer != FINALIZER);
+        if held || !left.is_nothing() {
+            self.note(path, &stored, Some(&left)).await?; // else it goes now, and nobody could read it
+        }
         if left.is_nothing() {
             self.finalize(path, &stored).await?;
             return Ok(Outcome::Done);

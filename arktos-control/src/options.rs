@@ -74,8 +74,9 @@ pub struct Options {
     pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
     pub workers: usize,
-    /// How long a deployment and a replica set rest after they were looked at: what becomes of their pods meanwhile is
-    /// looked at together. The first change after a pause is not held up. Default: not at all.
+    /// How long a tenant, a deployment and a replica set rest after they were looked at: what becomes of their
+    /// namespaces and pods meanwhile is looked at together. The first change after a pause is not held up. Default: not
+    /// at all.
     pub rest: Duration,
 }
 
@@ -141,7 +142,7 @@ impl Options {
         self
     }
 
-    /// The same options with a rest for deployments and replica sets.
+    /// The same options with a rest for tenants, deployments and replica sets.
     #[must_use]
     pub fn rest(mut self, rest: Duration) -> Self {
         self.rest = rest;

@@ -14,7 +14,7 @@ use crate::found::Found;
 use crate::kinds::{
     CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANT_QUOTAS, TENANTS,
 };
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, resting_queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, is_terminating, unless_there, unreadable};
 
@@ -45,7 +45,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let namespaces = setup.informer(&NAMESPACES.resource);
     let roles = setup.informer(&CLUSTER_ROLES.resource);
     let bindings = setup.informer(&CLUSTER_ROLE_BINDINGS.resource);
-    let queue = queue(&setup.clock);
+    let queue = resting_queue(&setup.clock, setup.options.rest);
     let adds = queue.clone();
     tenants.handle(move |event| {
         adds.add(event.path().clone());
@@ -143,11 +143,15 @@ impl Tenants {
         if !waits {
             content = delete_all(&*self.client, &within, &self.kinds_of_a_tenant(), now).await;
         }
-        self.note(path, &uid, |status| {
-            status.phase = "Terminating".to_owned();
-            content.note("Tenant", &mut status.conditions, now);
-        })
-        .await?;
+        let others = going.spec.finalizers.iter().any(|finalizer| !is_ours(finalizer));
+        let held = others || stored.object.header().finalizers().len() > 0;
+        if held || !content.is_nothing() {
+            self.note(path, &uid, |status| {
+                status.phase = "Terminating".to_owned();
+                content.note("Tenant", &mut status.conditions, now);
+            })
+            .await?; // else it goes now, and nobody could read it
+        }
         if content.is_nothing() {
             self.finalize(path, &uid).await?;
             return Ok(Outcome::Done);
