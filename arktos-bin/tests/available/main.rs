@@ -8,6 +8,7 @@
 #![cfg(feature = "etcd")]
 
 mod clients;
+#[path = "../../../arktos-store/tests/etcd_server/cluster.rs"]
 mod etcd;
 #[path = "../process/mod.rs"]
 mod process;
@@ -18,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clients::{Gateways, MAPS, Record};
-use etcd::Etcd;
+use etcd::EtcdCluster;
 use process::http::names;
 use process::roles::{Place, Process};
 use process::{PATIENCE, pause};
@@ -41,6 +42,14 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// What `--store` is told, by a process that asks this member of etcd first.
+fn store(etcd: &EtcdCluster, first: usize) -> String {
+    let mut urls = etcd.urls();
+    let count = urls.len();
+    urls.rotate_left(first % count);
+    format!("etcd:{}", urls.join(","))
+}
+
 /// One role of two processes.
 struct Role {
     role: &'static str,
@@ -49,7 +58,7 @@ struct Role {
 }
 
 impl Role {
-    fn start(place: &Place, etcd: &Etcd, role: &'static str, name: &'static str) -> Self {
+    fn start(place: &Place, etcd: &EtcdCluster, role: &'static str, name: &'static str) -> Self {
         let mut started = Self { role, name, processes: Vec::new() };
         for number in 0..2 {
             started.processes.push(started.process(place, etcd, number, &[]));
@@ -58,12 +67,12 @@ impl Role {
     }
 
     /// A process of it. Those with a store begin with different members of etcd.
-    fn process(&self, place: &Place, etcd: &Etcd, number: usize, at: &[&str]) -> Process {
+    fn process(&self, place: &Place, etcd: &EtcdCluster, number: usize, at: &[&str]) -> Process {
         if self.role == "gateway" {
             return place.gateway(at);
         }
         let data = place.path(&format!("{}-{number}", self.name));
-        let (data, store) = (data.to_str().expect("a path").to_owned(), etcd.store(number));
+        let (data, store) = (data.to_str().expect("a path").to_owned(), store(etcd, number));
         let mut arguments = vec!["--name", self.name, "--data-dir", &data, "--store", &store];
         if self.role != "directory" {
             arguments.extend(["--directory", &place.found_at]);
@@ -83,7 +92,7 @@ impl Role {
     }
 
     /// Starts it again where it was.
-    fn revive(&mut self, place: &Place, etcd: &Etcd, number: usize, at: &[String]) {
+    fn revive(&mut self, place: &Place, etcd: &EtcdCluster, number: usize, at: &[String]) {
         let at: Vec<&str> = at.iter().map(String::as_str).collect();
         let again = self.process(place, etcd, number, &at);
         self.processes.insert(number, again);
@@ -93,7 +102,7 @@ impl Role {
 /// The region, and those who use it.
 struct Region {
     place: Place,
-    etcd: Etcd,
+    etcd: EtcdCluster,
     roles: Vec<Role>,
     _hosts: Process,
     gateways: Arc<Gateways>,
@@ -105,7 +114,7 @@ impl Region {
     /// Nothing where there is no etcd.
     fn start() -> Option<Self> {
         let mut place = Place::new();
-        let etcd = Etcd::start(place.path("etcd"))?;
+        let etcd = EtcdCluster::start()?;
         let directory = Role::start(&place, &etcd, "directory", "directory");
         let urls = directory.processes.iter().map(|it| format!("https://{}", it.address.expect("it serves")));
         place.found_at = urls.collect::<Vec<_>>().join(",");
