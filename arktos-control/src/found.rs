@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use arktos_core::typed::Service;
 use arktos_core::{Object, ObjectPath, Status, TenantName};
 use arktos_store::{Client, Clock, Informer, Stored, WorkQueue};
 
 use crate::kinds::{CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, Resource, SERVICES};
-use crate::setup::{Seen, Setup};
+use crate::service::ServiceView;
+use crate::setup::Setup;
 use crate::write::{tree, unless_there};
 
 const NAME: &str = "kubernetes";
@@ -22,7 +22,7 @@ const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracki
 /// Where the API is found, in all tenants.
 pub(crate) struct Found {
     client: Arc<dyn Client>,
-    services: Informer<Seen<Service>>,
+    services: Informer<ServiceView>,
     others: [(&'static Resource, Informer<Stored>); 2],
     maps: Informer<Stored>,
     clock: Arc<dyn Clock>,

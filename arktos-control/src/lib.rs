@@ -56,6 +56,7 @@ mod protection;
 mod quota;
 mod reconcile;
 mod replicaset;
+mod service;
 mod setup;
 mod tenant;
 mod write;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arktos_core::typed::KindOf;
 use arktos_core::{GroupResource, ObjectPath, TenantName};
-use arktos_store::informer::{Builder, Decode, DecodeError, Driver};
+use arktos_store::informer::{Builder, Decode, Driver};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored, Within};
 use futures::future::BoxFuture;
 
@@ -13,19 +12,12 @@ use crate::events::Recorder;
 use crate::kinds::{PODS, REPLICA_SETS, RESOURCE_QUOTAS, SERVICES};
 use crate::options::Options;
 use crate::pod::PodView;
+use crate::service::ServiceView;
 
 /// The index of every informer by the uids of an object's owners.
 pub(crate) const BY_OWNER: &str = "owner";
 /// The index of pods and replica sets that nobody manages, by [`namespace_key`].
 pub(crate) const UNMANAGED: &str = "unmanaged";
-
-/// An object as it is stored, with its typed form beside it.
-pub(crate) struct Seen<T> {
-    /// The object.
-    pub(crate) stored: Stored,
-    /// The same, decoded.
-    pub(crate) object: T,
-}
 
 /// What an informer keeps of an object leads back to the object.
 pub(crate) trait HasStored: Decode {
@@ -40,7 +32,7 @@ pub(crate) struct Setup {
     pub(crate) options: Options,
     pub(crate) events: Recorder,
     pods: Option<Informer<PodView>>,
-    services: Option<Informer<Seen<arktos_core::typed::Service>>>,
+    services: Option<Informer<ServiceView>>,
     others: BTreeMap<GroupResource, Informer<Stored>>,
     drivers: Vec<(String, Driver)>,
 }
@@ -68,7 +60,7 @@ impl Setup {
     }
 
     /// The informer of services, in every tenant.
-    pub(crate) fn services(&mut self) -> Informer<Seen<arktos_core::typed::Service>> {
+    pub(crate) fn services(&mut self) -> Informer<ServiceView> {
         if let Some(services) = &self.services {
             return services.clone();
         }
@@ -175,14 +167,8 @@ impl HasStored for PodView {
     }
 }
 
-impl<T: KindOf> HasStored for Seen<T> {
+impl HasStored for ServiceView {
     fn stored(&self) -> &Stored {
         &self.stored
-    }
-}
-
-impl<T: KindOf> Decode for Seen<T> {
-    fn decode(stored: &Stored) -> Result<Self, DecodeError> {
-        Ok(Self { stored: stored.clone(), object: T::from_encoded(&stored.object, Some(stored.revision))? })
     }
 }

@@ -8,6 +8,7 @@ use arktos_core::typed::{
 };
 
 use crate::pod::PodView;
+use crate::service::{ServiceView, is_foreign};
 
 /// The label of the slices of services without an address of their own.
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -21,11 +22,6 @@ pub(super) struct Group {
     pub(super) endpoints: Vec<Endpoint>,
 }
 
-/// Whether somebody else says what is behind a service.
-pub(super) fn is_foreign(service: &Service) -> bool {
-    service.spec.selector.is_empty() || service.spec.kind == "ExternalName"
-}
-
 /// Whether a service has no address of its own.
 pub(super) fn is_headless(service: &Service) -> bool {
     service.spec.cluster_ip == "None"
@@ -33,8 +29,17 @@ pub(super) fn is_headless(service: &Service) -> bool {
 
 /// Whether a pod has the labels that a service selects.
 pub(super) fn selects(service: &Service, pod: &PodView) -> bool {
+    !is_foreign(service) && has(pod, &service.spec.selector)
+}
+
+/// As [`selects`], before the service is read.
+pub(super) fn may_select(service: &ServiceView, pod: &PodView) -> bool {
+    !service.is_foreign && has(pod, &service.selector)
+}
+
+fn has(pod: &PodView, labels: &BTreeMap<String, String>) -> bool {
     let header = pod.object().header();
-    !is_foreign(service) && service.spec.selector.iter().all(|(key, value)| header.label(key) == Some(value))
+    labels.iter().all(|(key, value)| header.label(key) == Some(value))
 }
 
 /// Whether two states of a pod look the same from behind a service.

@@ -12,7 +12,8 @@ use super::backends::{self, HEADLESS};
 use crate::kinds::ENDPOINTS;
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, run, synced};
-use crate::setup::{Seen, Setup, namespace_of};
+use crate::service::ServiceView;
+use crate::setup::{Setup, namespace_of};
 use crate::write::{delete, is_terminating, tree, unless_there};
 
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
@@ -23,7 +24,7 @@ const FULL: usize = 1000;
 
 pub(crate) struct Endpoints {
     client: Arc<dyn Client>,
-    services: Informer<Seen<Service>>,
+    services: Informer<ServiceView>,
     pods: Informer<PodView>,
     endpoints: Informer<Stored>,
 }
@@ -52,13 +53,14 @@ impl Reconcile for Endpoints {
             }
             return Ok(Outcome::Done);
         };
-        if backends::is_foreign(&service.object) || service.stored.object.header().deletion().is_some() {
+        if service.is_foreign || service.stored.object.header().deletion().is_some() {
             return Ok(Outcome::Done);
         }
         let pods = self.pods.store().within(&namespace_of(path));
-        let (subsets, over) = subsets(&service.object, &pods);
+        let service = service.read()?;
+        let (subsets, over) = subsets(&service, &pods);
         let edit = |object: &mut Object| {
-            object.set(&["metadata", "labels"], labels(&service.object));
+            object.set(&["metadata", "labels"], labels(&service));
             if over {
                 object.set(&["metadata", "annotations", OVER_CAPACITY], "truncated");
             } else {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arktos_core::typed::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, KindOf, ObjectReference, Service};
+use arktos_core::typed::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, KindOf, ObjectReference};
 use arktos_core::{Object, ObjectPath, Reason, Status};
 use arktos_store::{Client, Informer, Outcome, Stored};
 use futures::future::BoxFuture;
@@ -15,7 +15,8 @@ use super::slices::{self, MANAGED_BY, SERVICE_NAME};
 use crate::kinds::{ENDPOINT_SLICES, ENDPOINTS};
 use crate::owner::controller_reference;
 use crate::reconcile::{Reconcile, queue, run, synced};
-use crate::setup::{BY_OWNER, Seen, Setup, beside};
+use crate::service::ServiceView;
+use crate::setup::{BY_OWNER, Setup, beside};
 use crate::write::{delete, is_terminating, tree, unreadable};
 
 const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
@@ -29,7 +30,7 @@ const SUBSET_MAX: usize = 1000;
 
 pub(crate) struct Mirror {
     client: Arc<dyn Client>,
-    services: Informer<Seen<Service>>,
+    services: Informer<ServiceView>,
     endpoints: Informer<Stored>,
     slices: Informer<Stored>,
 }
@@ -114,7 +115,7 @@ impl Mirror {
     /// Whether endpoints are shown as slices: they are those of a service that has no selector.
     fn is_mirrored(&self, endpoints: &Stored) -> Result<bool, Status> {
         let service = self.services.store().get(&endpoints.path);
-        let by_hand = service.is_some_and(|service| service.object.spec.selector.is_empty());
+        let by_hand = service.is_some_and(|service| service.selector.is_empty());
         if !by_hand || endpoints.object.header().label(SKIP) == Some("true") {
             return Ok(false);
         }

@@ -9,19 +9,19 @@ mod slices;
 use std::sync::Arc;
 
 use arktos_core::ObjectPath;
-use arktos_core::typed::Service;
 use arktos_store::informer::Event;
 use arktos_store::{Informer, WorkQueue};
 
 use crate::pod::PodView;
-use crate::setup::{Seen, Setup, namespace_of};
+use crate::service::ServiceView;
+use crate::setup::{Setup, namespace_of};
 
 pub(crate) use legacy::start as start_legacy;
 pub(crate) use mirror::start as start_mirror;
 pub(crate) use slices::start as start_slices;
 
 /// Services and the pods that may be behind them, and the queue of services to look at.
-fn watch(setup: &mut Setup) -> (Informer<Seen<Service>>, Informer<PodView>, WorkQueue<ObjectPath>) {
+fn watch(setup: &mut Setup) -> (Informer<ServiceView>, Informer<PodView>, WorkQueue<ObjectPath>) {
     let (services, pods) = (setup.services(), setup.pods());
     let queue = crate::reconcile::queue(&setup.clock);
     let adds = queue.clone();
@@ -34,16 +34,16 @@ fn watch(setup: &mut Setup) -> (Informer<Seen<Service>>, Informer<PodView>, Work
 }
 
 /// Queues the services that select a pod, as it was or as it is, when it looks different from there.
-fn pod_changed(queue: &WorkQueue<ObjectPath>, services: &Informer<Seen<Service>>, event: &Event<PodView>) {
+fn pod_changed(queue: &WorkQueue<ObjectPath>, services: &Informer<ServiceView>, event: &Event<PodView>) {
     if let Event::Updated { old, new, .. } = event
         && backends::looks_alike(old, new)
     {
         return;
     }
     for service in services.store().within(&namespace_of(event.path())) {
-        let selects = |pod: Option<&Arc<PodView>>| pod.is_some_and(|pod| backends::selects(&service.object, pod));
+        let selects = |pod: Option<&Arc<PodView>>| pod.is_some_and(|pod| backends::may_select(&service, pod));
         if selects(event.before()) || selects(event.after()) {
-            queue.add(service.stored.path.clone());
+            queue.add(service.path().clone());
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::kinds::{ENDPOINT_SLICES, SERVICES};
 use crate::owner::controller_reference;
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, run, synced};
-use crate::setup::{BY_OWNER, Seen, Setup, beside, namespace_of};
+use crate::service::ServiceView;
+use crate::setup::{BY_OWNER, Setup, beside, namespace_of};
 use crate::write::{delete, found, tree, unless_there, unreadable};
 
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -24,7 +25,7 @@ pub(super) const FULL: usize = 100;
 
 pub(crate) struct Slices {
     client: Arc<dyn Client>,
-    services: Informer<Seen<Service>>,
+    services: Informer<ServiceView>,
     pods: Informer<PodView>,
     slices: Informer<Stored>,
 }
@@ -61,18 +62,19 @@ impl Reconcile for Slices {
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
         let Some(service) = self.services.store().get(path) else { return Ok(Outcome::Done) }; // its slices are garbage
         let going = service.stored.object.header().deletion().is_some();
-        if going || backends::is_foreign(&service.object) {
+        if going || service.is_foreign {
             return Ok(Outcome::Done);
         }
         let pods = self.pods.store().within(&namespace_of(path));
-        let mut groups = backends::groups(&service.object, &pods);
-        for family in backends::families(&service.object) {
+        let read = service.read()?;
+        let mut groups = backends::groups(&read, &pods);
+        for family in backends::families(&read) {
             if !groups.iter().any(|group| group.family == family) {
                 groups.push(Group { family, ports: Vec::new(), endpoints: Vec::new() }); // a place to look at
             }
         }
         let mut existing = self.existing(&service)?;
-        let labels = labels(&service.object);
+        let labels = labels(&read);
         for group in groups {
             let fits =
                 |slice: &(Stored, EndpointSlice)| slice.1.address_type == group.family && slice.1.ports == group.ports;
@@ -149,7 +151,7 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
 
 impl Slices {
     /// The slices of a service that are this controller's.
-    fn existing(&self, service: &Seen<Service>) -> Result<Vec<(Stored, EndpointSlice)>, Status> {
+    fn existing(&self, service: &ServiceView) -> Result<Vec<(Stored, EndpointSlice)>, Status> {
         let owned = self.slices.store().by(BY_OWNER, service.stored.object.header().uid());
         let ours = owned.into_iter().filter(|slice| {
             let header = slice.object.header();
@@ -168,7 +170,7 @@ impl Slices {
     /// Writes a slice where it differs from what is there.
     async fn write(
         &self,
-        service: &Seen<Service>,
+        service: &ServiceView,
         labels: &BTreeMap<String, String>,
         group: &Group,
         slice: Slice,
@@ -190,7 +192,7 @@ impl Slices {
 
     async fn create(
         &self,
-        service: &Seen<Service>,
+        service: &ServiceView,
         labels: &BTreeMap<String, String>,
         group: &Group,
         slice: Slice,
@@ -212,7 +214,7 @@ impl Slices {
 
     /// The name is taken: by a slice that does not show yet, or by one of an earlier service of the same name, which
     /// goes.
-    async fn make_room(&self, service: &Seen<Service>, name: &str) -> Result<(), Status> {
+    async fn make_room(&self, service: &ServiceView, name: &str) -> Result<(), Status> {
         let key = ENDPOINT_SLICES.key(&beside(&service.stored.path, name));
         let Some(there) = found(self.client.get(&key).await)? else { return Ok(()) };
         let header = there.object.header();
