@@ -76,8 +76,8 @@ fn identify(
     if let Some(token) = bearer(headers) {
         return tokens.find(token).cloned().map_or_else(|| of_account(token), Ok);
     }
-    if let Some(PeerCertificate(der)) = certificate {
-        let peer = from_certificate(der)?;
+    if let Some(certificate) = certificate {
+        let peer = certificate.identity(from_certificate)?;
         return if peer.user == GATEWAY && peer.is_component() { forwarded(headers, anonymous_auth) } else { Ok(peer) };
     }
     if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) }

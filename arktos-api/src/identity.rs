@@ -1,9 +1,9 @@
 //! Who is asking.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arktos_core::TenantName;
+use arktos_core::{Status, TenantName};
 
 /// The group that may do everything (within its tenant; in `system`, everywhere).
 pub const MASTERS: &str = "system:masters";
@@ -87,7 +87,27 @@ pub(crate) fn tenant_and_uid(text: &str) -> Result<(TenantName, String), arktos_
 /// The client certificate of the peer, DER, as the TLS layer verified it. Put into the request's extensions by whoever
 /// owns the connection, and by nobody else.
 #[derive(Debug, Clone)]
-pub struct PeerCertificate(pub Vec<u8>);
+pub struct PeerCertificate(Arc<Peer>);
+
+#[derive(Debug)]
+struct Peer {
+    der: Vec<u8>,
+    /// Whose it is, once somebody has read it: the requests of a connection share it.
+    identity: OnceLock<Result<Identity, Status>>,
+}
+
+impl PeerCertificate {
+    /// A certificate, DER, that the TLS layer has verified.
+    #[must_use]
+    pub fn new(der: Vec<u8>) -> Self {
+        Self(Arc::new(Peer { der, identity: OnceLock::new() }))
+    }
+
+    /// Whose it is, as `read` reads it the first time.
+    pub(crate) fn identity(&self, read: impl FnOnce(&[u8]) -> Result<Identity, Status>) -> Result<Identity, Status> {
+        self.0.identity.get_or_init(|| read(&self.0.der)).clone()
+    }
+}
 
 /// Where a request comes from. Put into the request's extensions by whoever owns the connection, and by nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod builtin;
 mod kind;
 mod old;
 mod own;
+mod written;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::schema::Schema;
 
 pub use kind::{Column, Kind, SelectableField, Subresource};
 pub use own::{InvalidSchema, KindExists};
+pub use written::Written;
 
 /// A set of kinds, in the order in which discovery shows them. Built once and never changed.
 #[derive(Debug, Default)]

@@ -85,6 +85,17 @@ impl Encoded {
         header.map(|header| Self(Arc::new(header))).ok_or(EncodeError::TooLarge)
     }
 
+    /// An object of which all that is asked of its header is known, over its bytes. `None` when it is too large.
+    pub(crate) fn of_tail(
+        type_meta: &Arc<TypeMeta>,
+        meta: &Taken<'_>,
+        fields: &[Box<str>],
+        notes: &BTreeMap<String, String>,
+        tail: &[u8],
+    ) -> Option<Self> {
+        Header::pack(type_meta.clone(), meta, fields, notes, tail).map(|header| Self(Arc::new(header)))
+    }
+
     /// An encoded object from its parts, as [`Header::packed`] and [`tail`](Self::tail) gave them: for stores that read
     /// back what they wrote. `None` when `header` is not exactly a header.
     #[must_use]

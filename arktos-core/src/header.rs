@@ -38,14 +38,14 @@ pub struct Header {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Taken<'a> {
     pub(crate) name: &'a str,
-    uid: &'a str,
-    deletion_timestamp: Option<Timestamp>,
+    pub(crate) uid: &'a str,
+    pub(crate) deletion_timestamp: Option<Timestamp>,
     #[serde(borrow, deserialize_with = "null_is_default")]
-    labels: BTreeMap<&'a str, &'a str>,
+    pub(crate) labels: BTreeMap<&'a str, &'a str>,
     #[serde(borrow, deserialize_with = "null_is_default")]
-    finalizers: Vec<&'a str>,
+    pub(crate) finalizers: Vec<&'a str>,
     #[serde(borrow, deserialize_with = "null_is_default")]
-    owner_references: Vec<OwnerRef<'a>>,
+    pub(crate) owner_references: Vec<OwnerRef<'a>>,
 }
 
 /// An owner reference, as a header has it.

@@ -285,7 +285,7 @@ mod tests {
             let credential = authority.client(&subject).expect("made");
             let der = pem_bytes(&credential.certificate);
             let mut parts = http::Request::new(()).into_parts().0;
-            parts.extensions.insert(arktos_api::PeerCertificate(der));
+            parts.extensions.insert(arktos_api::PeerCertificate::new(der));
             let identity = identify(&parts).expect("known");
             assert_eq!(identity.tenant.as_ref().map(arktos_core::TenantName::as_str), Some(name));
             assert_eq!((identity.tenant_uid.as_str(), identity.user.as_str()), (uid, "alice"));

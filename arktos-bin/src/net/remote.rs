@@ -231,10 +231,14 @@ impl Remote {
         }
     }
 
-    async fn ask(&self, method: Method, target: &str, media: &str, body: &Value) -> Result<Value, Status> {
+    async fn answer(&self, method: Method, target: &str, media: &str, body: &Value) -> Result<Bytes, Status> {
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).map_err(Status::internal)? };
         let response = self.send(method, target, media, body).await?;
-        serde_json::from_slice(&self.read(response, ANSWER_LENGTH_MAX).await?).map_err(Status::internal)
+        self.read(response, ANSWER_LENGTH_MAX).await
+    }
+
+    async fn ask(&self, method: Method, target: &str, media: &str, body: &Value) -> Result<Value, Status> {
+        serde_json::from_slice(&self.answer(method, target, media, body).await?).map_err(Status::internal)
     }
 
     async fn ask_for_object(
@@ -245,7 +249,7 @@ impl Remote {
         media: &str,
         body: &Value,
     ) -> Result<Stored, Status> {
-        self.reader(resource)?.stored(self.ask(method, target, media, body).await?)
+        self.reader(resource)?.object(&self.answer(method, target, media, body).await?)
     }
 
     /// An object as it is written: with its notes, where the server knows of notes.
@@ -375,7 +379,7 @@ impl Client for Remote {
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status> {
         let kind = self.kind(&key.resource)?;
         let url = self.object_url(&kind, &key.path, None)?;
-        self.ask(Method::DELETE, &url, JSON, &delete_options(&options)).await.map(drop)
+        self.answer(Method::DELETE, &url, JSON, &delete_options(&options)).await.map(drop)
     }
 
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {

@@ -97,7 +97,7 @@ where
     let Some(acceptor) = acceptor else { return exchange(socket, (address, None), service, stop).await };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let peer = peer.map(|certificate| PeerCertificate(certificate.to_vec()));
+    let peer = peer.map(|certificate| PeerCertificate::new(certificate.to_vec()));
     exchange(stream, (address, peer), service, stop).await
 }
 

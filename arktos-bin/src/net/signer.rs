@@ -119,7 +119,7 @@ mod tests {
     fn identity(pem: &str) -> arktos_api::Identity {
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("PEM");
         let mut parts = http::Request::new(()).into_parts().0;
-        parts.extensions.insert(arktos_api::PeerCertificate(pem.contents));
+        parts.extensions.insert(arktos_api::PeerCertificate::new(pem.contents));
         arktos_api::authenticator(arktos_api::TokenTable::default(), false)(&parts).expect("is known")
     }
 

@@ -72,7 +72,7 @@ pub fn jwt(bytes: &[u8]) {
 
 /// A client certificate, as the TLS layer would pass it on.
 pub fn certificate(bytes: &[u8]) {
-    let request = Request::builder().uri("/api/v1/namespaces").extension(PeerCertificate(bytes.to_vec()));
+    let request = Request::builder().uri("/api/v1/namespaces").extension(PeerCertificate::new(bytes.to_vec()));
     ask(request, b"");
 }
 

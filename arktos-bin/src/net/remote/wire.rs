@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arktos_core::catalog::Kind;
+use arktos_core::catalog::{Kind, Written};
 use arktos_core::{Object, ObjectPath, Reason, Revision, Scope, Status, TenantName};
 use arktos_store::client::WatchListEvent;
 use arktos_store::{Delivery, Stored};
@@ -68,11 +68,14 @@ impl Reader {
         let revision = Revision::parse(&list.metadata.resource_version);
         let revision = revision.ok_or_else(|| Status::internal("the list has no resourceVersion that is a number"))?;
         let items = list.items.unwrap_or_default().into_iter();
-        let items = items.map(|item| self.stored(serde_json::from_str(item.get()).map_err(Status::internal)?));
+        let items = items.map(|item| self.object(item.get().as_bytes()));
         Ok(Page { revision, items: items.collect::<Result<_, _>>()?, next: list.metadata.next })
     }
 
     pub(super) fn event(&self, line: &[u8]) -> Result<WatchListEvent, Status> {
+        if let Some(delivery) = self.written_event(line) {
+            return Ok(WatchListEvent::Delivery(delivery));
+        }
         let mut event: Value = serde_json::from_slice(line).map_err(Status::internal)?;
         let object = event["object"].take();
         let delivery = match event["type"].as_str() {
@@ -94,8 +97,37 @@ impl Reader {
         Ok(WatchListEvent::Delivery(delivery))
     }
 
+    /// An event of an object that a server of the region has written: nothing of it is decoded.
+    fn written_event(&self, line: &[u8]) -> Option<Delivery> {
+        let line = line.strip_prefix(br#"{"type":""#)?;
+        let quote = line.iter().position(|byte| *byte == b'"')?;
+        let (event, rest) = line.split_at(quote);
+        let stored = || self.written(rest.strip_prefix(br#"","object":"#)?.strip_suffix(b"}")?);
+        Some(match event {
+            b"ADDED" => Delivery::Added(stored()?),
+            b"MODIFIED" => Delivery::Modified(stored()?),
+            b"DELETED" => Delivery::Deleted(stored()?),
+            _ => return None,
+        })
+    }
+
+    /// An object as a server of the region has written it; none where it is written otherwise.
+    fn written(&self, text: &[u8]) -> Option<Stored> {
+        let Server::Region = self.server else { return None };
+        let Written { path, revision, object } = self.kind.take_written(text)?;
+        Some(Stored { path, revision, object })
+    }
+
+    /// An object, however it is written.
+    pub(super) fn object(&self, text: &[u8]) -> Result<Stored, Status> {
+        match self.written(text) {
+            Some(stored) => Ok(stored),
+            None => self.stored(serde_json::from_slice(text).map_err(Status::internal)?),
+        }
+    }
+
     /// An object as it is stored: the tenant, the notes and the revision are taken out of its metadata.
-    pub(super) fn stored(&self, value: Value) -> Result<Stored, Status> {
+    fn stored(&self, value: Value) -> Result<Stored, Status> {
         let mut object = Object::from_value(value).ok_or_else(|| Status::internal("not an object"))?;
         let meta = object.meta_mut();
         let tenant = meta.remove("tenant");
