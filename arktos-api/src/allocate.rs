@@ -196,6 +196,11 @@ impl Allocation {
         self.picks().any(|pick| &*pick.counter == counter)
     }
 
+    /// Whether there is no counter of which a commit could be told that it is taken.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        self.picks().next().is_none()
+    }
+
     fn picks(&self) -> impl Iterator<Item = &Pick> {
         self.address.iter().chain(self.ports.iter().map(|(_, pick)| pick)).chain(&self.health)
     }

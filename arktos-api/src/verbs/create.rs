@@ -93,6 +93,9 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
         let change = Change::Put { object: encoded.clone(), expires: expiry(&key, now) };
         attempt.writes.insert(0, arktos_store::Write { key: key.clone(), expect: Expect::Absent, change });
         attempt.counters.extend(allocation.counters());
+        if attempt.writes.len() == 1 && allocation.takes_nothing() {
+            object = Object::default(); // not to be tried again: freed where it was made, not by whoever goes on here
+        }
         match call.state.config.engine.commit(attempt).await {
             Ok(done) => {
                 let revision = done.revisions.first().copied().unwrap_or(done.revision);
@@ -109,7 +112,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
                 admission::quota::caught_up(call).await?;
             }
             Err(error) => {
-                return Err(admission::refusal(call, object.name(), &error).unwrap_or_else(|| commit_fault(&error)));
+                return Err(admission::refusal(call, key.path.name(), &error).unwrap_or_else(|| commit_fault(&error)));
             }
         }
     }

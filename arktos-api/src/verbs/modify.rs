@@ -169,7 +169,7 @@ async fn write(
     let key = call.key()?;
     // The new state is compared with the old one in the version that it is admitted in.
     let stored_form = || old.object.decode(Some(old.revision)).map_err(Status::internal);
-    let before = if call.kind.builtin && !call.kind.storage { stored_form()? } else { seen };
+    let mut before = if call.kind.builtin && !call.kind.storage { stored_form()? } else { seen };
     let mut commit = Commit::default();
     let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
     let mut tries = admission::quota::TRIES;
@@ -199,6 +199,10 @@ async fn write(
         attempt.counters.extend(allocation.counters());
         if gone {
             attempt.counters.extend(Allocation::released_by(call, &new));
+        }
+        if attempt.writes.len() == 1 && allocation.takes_nothing() {
+            // Not to be tried again: freed where they were made, not by whoever goes on here.
+            (before, new) = (Object::default(), Object::default());
         }
         return match call.state.config.engine.commit(attempt).await {
             Ok(_) if gone => Ok(Some(stored(old.revision))),
