@@ -90,6 +90,7 @@ pub fn apply(bytes: &[u8]) {
         now: "2026-11-23T10:00:00Z",
         reach: &ALL,
         schema: &schema,
+        fixed: true,
         versions: &OneVersion,
     };
     let Ok(applied) = apply::apply(&writer("one"), Some(&live), &config, true) else { return };

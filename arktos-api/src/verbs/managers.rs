@@ -75,6 +75,7 @@ fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) 
         now: &call.state.config.clock.now().to_string(),
         reach: &reach(call, part),
         schema: &call.kind.schema,
+        fixed: call.kind.builtin,
         versions: &Others(call),
     })
 }
@@ -112,13 +113,22 @@ fn as_value(object: &mut Object, act: impl FnOnce(&mut Value)) {
 pub(crate) fn settle(old: &Object, new: &mut Object, managed: Option<Value>) {
     let path: &[&str] = &["metadata", "managedFields"];
     let before = old.at(path);
-    if before != managed.as_ref() && apply::same_but_for_times(before, managed.as_ref()) {
-        set(new, before.cloned());
-        if new.fields == old.fields {
-            return;
-        }
-    }
-    set(new, managed);
+    let nothing = apply::same_but_for_times(before, managed.as_ref()) && same_but_for_managers(old, new);
+    set(new, if nothing { before.cloned() } else { managed });
+}
+
+/// Whether a new object, which has no `managedFields` yet, differs from the old one in nothing else.
+fn same_but_for_managers(old: &Object, new: &Object) -> bool {
+    let meta = |object| {
+        let Object { fields, .. }: &Object = object;
+        let meta = fields.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        meta.filter(|(name, _)| *name != "managedFields")
+    };
+    let rest = |object| {
+        let Object { fields, .. }: &Object = object;
+        fields.iter().filter(|(name, _)| *name != "metadata")
+    };
+    rest(old).eq(rest(new)) && meta(old).eq(meta(new))
 }
 
 /// Sets `managedFields`.

@@ -13,6 +13,7 @@ mod conflict;
 mod last_applied;
 mod managers;
 mod prune;
+mod renew;
 mod track;
 mod types;
 mod walk;
@@ -74,6 +75,8 @@ pub struct Writer<'a> {
     pub reach: &'a Reach,
     /// The schema of the version.
     pub schema: &'a Schema,
+    /// Whether the schema never changes, as those of built-in kinds.
+    pub fixed: bool,
     /// The other versions.
     pub versions: &'a dyn Versions,
 }

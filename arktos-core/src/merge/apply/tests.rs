@@ -56,6 +56,7 @@ impl World {
             now: &now,
             reach: &reach,
             schema: &self.schema,
+            fixed: false,
             versions: &OneVersion,
         };
         act(self, &writer)
@@ -86,15 +87,23 @@ impl World {
 
     fn update(&mut self, manager: &str, value: Value) {
         let mut new = self.stored(self.whole(value));
-        self.with(manager, "", |world, writer| update(writer, world.live.as_ref(), &mut new));
+        self.with(manager, "", |world, writer| world.updated(writer, &mut new));
         self.live = Some(new);
+    }
+
+    /// The update, of which it must make no difference whether the schema never changes.
+    fn updated(&self, writer: &Writer<'_>, new: &mut Value) {
+        let mut quick = new.clone();
+        update(&Writer { fixed: true, ..*writer }, self.live.as_ref(), &mut quick);
+        update(writer, self.live.as_ref(), new);
+        assert_eq!(quick, *new);
     }
 
     fn patch(&mut self, manager: &str, part: &str, patch: Value) {
         let mut new = self.live.clone().expect("there is an object");
         crate::merge::merge_patch(&mut new, patch).expect("patches");
         let mut new = self.stored(new);
-        self.with(manager, part, |world, writer| update(writer, world.live.as_ref(), &mut new));
+        self.with(manager, part, |world, writer| world.updated(writer, &mut new));
         self.live = Some(new);
     }
 
@@ -515,6 +524,7 @@ fn fields_are_followed_into_other_versions() {
         now: "2021-01-01T00:00:00Z",
         reach: &reach,
         schema: &v2,
+        fixed: false,
         versions: &versions,
     };
     let config = json!({"apiVersion": "example.com/v2", "object": {"z": 2}});
@@ -531,4 +541,26 @@ fn times_alone_are_no_difference() {
     assert!(same_but_for_times(Some(&one), Some(&json!([{"manager": "b", "time": "2"}, {"manager": "a"}]))));
     assert!(!same_but_for_times(Some(&one), Some(&json!([{"manager": "a"}]))));
     assert!(!same_but_for_times(Some(&one), None));
+}
+
+#[test]
+fn a_write_that_renews_a_time_alone_is_noted_as_any_other() {
+    let patches = [
+        ("one", json!({"data": {"a": "1"}})),
+        ("one", json!({"data": {"a": "2"}})),
+        ("two", json!({"data": {"a": "3", "b": "1"}})),
+        ("one", json!({"data": {"b": null}})),
+        ("two", json!({"metadata": {"finalizers": ["x.com/a"], "labels": {"l": "1"}}})),
+        ("one", json!({"metadata": {"finalizers": ["x.com/a", "x.com/b"]}, "binaryData": {}})),
+    ];
+    let places = patches.len();
+    for order in 0..places.pow(4) {
+        let mut map = World::of("", "configmaps");
+        map.update("zero", json!({"data": {"a": "0"}}));
+        map.apply("one", json!({"data": {"c": "1"}}));
+        for step in 0..4 {
+            let (manager, patch) = &patches[order / places.pow(step) % places];
+            map.patch(manager, "", patch.clone());
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::compare::{Change, compare};
 use super::conflict::Conflicts;
 use super::managers::{Manager, Managers, Owned, is_reset};
 use super::prune::prune;
+use super::renew::renewed;
 use super::types::{Type, blank};
 use super::walk::{faults_of, fields_of};
 use crate::fields::FieldSet;
@@ -126,6 +127,12 @@ pub(super) fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value)
     let says_nothing = sent.is_none() || sent.as_ref() == kept;
     if says_nothing && change.is_empty() {
         return set_managed_fields(new, kept.cloned());
+    }
+    if says_nothing
+        && writer.fixed
+        && let Some(entries) = renewed(writer, kept, &change)
+    {
+        return set_managed_fields(new, Some(entries));
     }
     let mut managers = if is_reset(sent.as_ref()) {
         Managers::default()
