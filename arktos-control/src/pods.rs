@@ -7,6 +7,7 @@ use arktos_core::typed::LabelSelectorSpec;
 use arktos_core::{Object, ObjectPath, OwnerReference, Reason, Revision, Status};
 use arktos_store::informer::Stopped;
 use arktos_store::{Client, Informer, Stored};
+use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,9 @@ use crate::write::{delete, is_terminating};
 
 /// How many pods of one manager are made or deleted in one go.
 pub(crate) const BURST: usize = 500;
+/// How many writes of one manager are under way at a time: enough that they share a sync of the disk. All of them are
+/// looked at in one turn of the worker's, and what else runs on the thread waits for that.
+const AT_ONCE: usize = 16;
 
 /// Makes and deletes pods. A manager's own writes count before it looks again: [`caught_up`](Self::caught_up) waits
 /// until the informer shows them, so that nothing is made twice.
@@ -97,9 +101,10 @@ impl PodControl {
             if next.is_empty() {
                 return (made, None);
             }
-            let outcomes = futures::future::join_all(next.into_iter().map(|pod| self.create_one(manager, pod))).await;
+            let writes: Vec<_> = next.into_iter().map(|pod| self.create_one(manager, pod).boxed()).collect();
+            let mut outcomes = futures::stream::iter(writes).buffered(AT_ONCE);
             let mut failure = None;
-            for outcome in outcomes {
+            while let Some(outcome) = outcomes.next().await {
                 match outcome {
                     Ok(()) => made += 1,
                     Err(status) => failure = Some(status),
@@ -131,9 +136,10 @@ impl PodControl {
         }
     }
 
-    /// Deletes pods, all at once, and says what went wrong.
+    /// Deletes pods, some at a time, and says what went wrong.
     pub(crate) async fn delete(&self, manager: &Stored, pods: &[Arc<PodView>]) -> Option<Status> {
-        let outcomes = futures::future::join_all(pods.iter().map(|pod| self.delete_one(manager, pod))).await;
+        let writes: Vec<_> = pods.iter().map(|pod| self.delete_one(manager, pod).boxed()).collect();
+        let outcomes: Vec<_> = futures::stream::iter(writes).buffered(AT_ONCE).collect().await;
         outcomes.into_iter().find_map(Result::err)
     }
 

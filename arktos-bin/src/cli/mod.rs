@@ -7,6 +7,7 @@ mod backup;
 pub mod directory;
 pub mod election;
 pub mod encryption;
+mod following;
 pub mod gateway;
 pub mod hosts;
 pub mod kubeconfig;

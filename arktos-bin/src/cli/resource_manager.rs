@@ -3,6 +3,7 @@
 use arktos_core::typed::MemberKind;
 use clap::Args;
 
+use super::following::Following;
 use super::role::{Opened, RoleArgs};
 use super::serving::{Peer, peers};
 use crate::net::serve::Stop;
@@ -37,13 +38,15 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
         None => peers(&args.partitions, &options.catalog)?.into(),
     };
     let name = options.name.clone();
-    let manager = ResourceManager::start(options, partitions, args.removed, &tasks).await;
+    let following = Following::start()?;
+    let manager = ResourceManager::start(options, partitions, args.removed, &tasks, following.tasks()).await;
     let manager = manager.map_err(|error| error.to_string())?;
     if let Some(membership) = membership {
         membership.register(MemberKind::ResourceManager, &name, url, &tasks);
     }
     server.announce(&format!("Resource manager {name}"));
     let wind_up = async {
+        following.stop().await;
         tasks.stop().await;
         manager.close().await;
     };

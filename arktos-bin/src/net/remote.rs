@@ -76,6 +76,8 @@ pub type Http<B> = hyper_util::client::legacy::Client<Route, B>;
 #[derive(Clone)]
 pub struct Remote {
     http: Http<Full<Bytes>>,
+    /// What lists and watches go through: a connection of their own, that runs where they are read.
+    reading: Http<Full<Bytes>>,
     base: Arc<str>,
     authorization: Option<Arc<str>>,
     catalog: Arc<Catalog>,
@@ -125,8 +127,9 @@ impl Remote {
     #[must_use]
     pub fn member(contact: watch::Receiver<Contact>, trust: &Trust, catalog: Arc<Catalog>) -> Self {
         let base = format!("https://{}", contact.borrow().name).into();
-        let http = pool(Route::member(contact, trust.clone(), Protocols::All));
-        Self { http, base, authorization: None, catalog, server: Server::Region }
+        let http = pool(Route::member(contact.clone(), trust.clone(), Protocols::All));
+        let reading = pool(Route::member(contact, trust.clone(), Protocols::All));
+        Self { http, reading, base, authorization: None, catalog, server: Server::Region }
     }
 
     /// A client of any Kubernetes server, which knows no tenants (a region below `/tenants/{tenant}` is such a server,
@@ -142,7 +145,7 @@ impl Remote {
     fn of(config: &Kubeconfig, catalog: Arc<Catalog>, server: Server) -> Result<Self, TlsError> {
         let base = config.server.trim_end_matches('/').into();
         let authorization = config.token.as_ref().map(|token| format!("Bearer {token}").into());
-        Ok(Self { http: connect(config)?, base, authorization, catalog, server })
+        Ok(Self { http: connect(config)?, reading: connect(config)?, base, authorization, catalog, server })
     }
 
     fn kind(&self, resource: &GroupResource) -> Result<Arc<Kind>, Status> {
@@ -190,6 +193,21 @@ impl Remote {
         media: &str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, Status> {
+        self.send_through(&self.http, method, target, (media, body)).await
+    }
+
+    /// Sends what many objects are read with.
+    async fn send_reading(&self, target: &str) -> Result<Response<Incoming>, Status> {
+        self.send_through(&self.reading, Method::GET, target, (JSON, Vec::new())).await
+    }
+
+    async fn send_through(
+        &self,
+        http: &Http<Full<Bytes>>,
+        method: Method,
+        target: &str,
+        (media, body): (&str, Vec<u8>),
+    ) -> Result<Response<Incoming>, Status> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{target}", self.base))
@@ -203,7 +221,7 @@ impl Remote {
             request = request.header(http::header::AUTHORIZATION, &**authorization);
         }
         let request = request.body(Full::from(body)).map_err(Status::internal)?;
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.http.request(request));
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, http.request(request));
         let response = answer.await.map_err(|_| unreachable(&self.base, &"no answer in time"))?;
         let response = response.map_err(|error| unreachable(&self.base, &describe(&error)))?;
         if response.status().is_success() {
@@ -264,14 +282,14 @@ impl Remote {
     /// One page of a list; all of it, without a limit.
     async fn page(&self, reader: &Reader, query: &Query, limit: &str, next: &str) -> Result<Page, Status> {
         let url = self.query_url(&reader.kind, query, &[("limit", limit), ("continue", next)])?;
-        let response = self.send(Method::GET, &url, JSON, Vec::new()).await?;
+        let response = self.send_reading(&url).await?;
         reader.page(&self.read(response, LIST_LENGTH_MAX).await?)
     }
 
     async fn events(&self, query: &Query, parameters: &[(&str, &str)]) -> Result<WatchListStream, Status> {
         let reader = self.reader(&query.resource)?;
         let url = self.query_url(&reader.kind, query, parameters)?;
-        let response = self.send(Method::GET, &url, JSON, Vec::new()).await?;
+        let response = self.send_reading(&url).await?;
         let lines = Lines::new(response.into_body(), self.base.clone());
         let events = futures::stream::unfold((lines, reader), |(mut lines, reader)| async move {
             let line = lines.next().await?;

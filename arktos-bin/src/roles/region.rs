@@ -85,7 +85,7 @@ impl Region {
             random: random.clone(),
         };
         let partitions: Vec<(String, Arc<dyn Client>)> = vec![(PARTITION.to_owned(), Arc::new(late.clone()))];
-        let manager = ResourceManager::start(manager, partitions, Vec::new(), tasks).await?;
+        let manager = ResourceManager::start(manager, partitions, Vec::new(), tasks, tasks).await?;
         let manager_client = manager.api().client(Identity::system_component(PARTITION));
         let partition = RoleOptions {
             name: PARTITION.to_owned(),

@@ -34,7 +34,8 @@ pub struct ResourceManager {
 impl ResourceManager {
     /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods
     /// run on its hosts, a list or a roster of them; they need not answer yet. `removed` are names of partitions that are
-    /// gone for good.
+    /// gone for good. `following` is given what follows the partitions: `tasks`, or where many hosts are served those of
+    /// a thread of its own, so that it need not wait for its turn among what hosts ask.
     ///
     /// # Errors
     /// [`StartError`].
@@ -43,11 +44,12 @@ impl ResourceManager {
         partitions: impl Into<Roster>,
         removed: Vec<String>,
         tasks: &Tasks,
+        following: &Tasks,
     ) -> Result<Self, StartError> {
         let partitions = partitions.into();
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
-        let pods = bound_pods(name, &partitions, clock, random, tasks);
+        let pods = bound_pods(name, &partitions, clock, random, following);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&options.name, &mut config);
