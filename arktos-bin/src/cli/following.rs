@@ -1,9 +1,9 @@
 //! The thread that follows other roles.
 //!
-//! A resource manager hears through one stream of each partition which pods its hosts are to run. Tens of thousands of
-//! hosts keep its runtime full of tasks that are ready; as one of them, whoever reads that stream gets a turn every few
-//! hundred milliseconds, and what one turn may read is bounded by the stream's window. So the stream is read on a thread
-//! of its own, to which the kernel gives a fair share.
+//! A resource manager hears through one stream of each partition which pods its hosts are to run. Tens of thousands
+//! of hosts keep its runtime full of tasks that are ready; as one of them, whoever reads that stream gets a turn every
+//! few hundred milliseconds, and what one turn may read is bounded by the stream's window. So the stream is read on a
+//! thread of its own, to which the kernel gives a fair share.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
