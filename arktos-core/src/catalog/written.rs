@@ -33,7 +33,7 @@ impl Kind {
     #[must_use]
     pub fn take_written(&self, text: &[u8]) -> Option<Written> {
         let in_metadata = |field: &SelectableField| field.path.first().is_some_and(|part| part == "metadata");
-        if self.own.is_some() || self.fields.iter().any(in_metadata) {
+        if self.own.is_some() || self.fields.iter().any(in_metadata) || !text.ends_with(b"}") {
             return None;
         }
         let mut input = serde_json::Deserializer::from_slice(text);
@@ -336,6 +336,7 @@ mod tests {
             text.replace(r#""kind":"Pod","#, r#""kind":"Node","#),
             text.replace(r#""resourceVersion":"7""#, r#""resourceVersion":"07""#),
             format!("{text} x"),
+            format!("{text}\n"),
             text[..text.len() - 1].to_owned(),
             "[]".to_owned(),
         ];

@@ -120,7 +120,7 @@ impl Reader {
 
     /// An object, however it is written.
     pub(super) fn object(&self, text: &[u8]) -> Result<Stored, Status> {
-        match self.written(text) {
+        match self.written(text.trim_ascii_end()) {
             Some(stored) => Ok(stored),
             None => self.stored(serde_json::from_slice(text).map_err(Status::internal)?),
         }
