@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arktos_core::{Object, Status};
-use arktos_store::CounterChange;
+use arktos_store::{Commit, CounterChange};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -196,9 +196,10 @@ impl Allocation {
         self.picks().any(|pick| &*pick.counter == counter)
     }
 
-    /// Whether there is no counter of which a commit could be told that it is taken.
-    pub(crate) fn takes_nothing(&self) -> bool {
-        self.picks().next().is_none()
+    /// Whether a commit of an object cannot be refused so that it is to be tried again: it takes nothing that may be
+    /// taken, and writes no quota beside the object.
+    pub(crate) fn is_tried_once(&self, commit: &Commit) -> bool {
+        commit.writes.len() == 1 && self.picks().next().is_none()
     }
 
     fn picks(&self) -> impl Iterator<Item = &Pick> {

@@ -93,8 +93,8 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
         let change = Change::Put { object: encoded.clone(), expires: expiry(&key, now) };
         attempt.writes.insert(0, arktos_store::Write { key: key.clone(), expect: Expect::Absent, change });
         attempt.counters.extend(allocation.counters());
-        if attempt.writes.len() == 1 && allocation.takes_nothing() {
-            object = Object::default(); // not to be tried again: freed where it was made, not by whoever goes on here
+        if allocation.is_tried_once(&attempt) {
+            object = Object::default(); // freed where it was made, not by whoever goes on after the commit
         }
         match call.state.config.engine.commit(attempt).await {
             Ok(done) => {

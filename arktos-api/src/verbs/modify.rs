@@ -200,8 +200,8 @@ async fn write(
         if gone {
             attempt.counters.extend(Allocation::released_by(call, &new));
         }
-        if attempt.writes.len() == 1 && allocation.takes_nothing() {
-            // Not to be tried again: freed where they were made, not by whoever goes on here.
+        if allocation.is_tried_once(&attempt) {
+            // Freed where they were made, not by whoever goes on after the commit.
             (before, new) = (Object::default(), Object::default());
         }
         return match call.state.config.engine.commit(attempt).await {

@@ -57,7 +57,7 @@ impl Managers {
         let fault = |why: &str| Err(FieldsFault(why.to_owned()));
         let mut managers = Self::default();
         for (at, entry) in entries.and_then(Value::as_array).into_iter().flatten().enumerate() {
-            let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+            let text = |field: &str| text(entry, field).to_owned();
             let operation = text("operation");
             if operation != "Apply" && operation != "Update" {
                 return fault("operation must be `Apply` or `Update`");
@@ -87,12 +87,8 @@ impl Managers {
 
     /// Writes `managedFields`; nothing when there are no managers.
     pub(super) fn print(&self) -> Option<Value> {
-        let mut sorted: Vec<(&Manager, &Owned)> = self.0.iter().collect();
-        sorted.sort_by_key(|(manager, owned)| {
-            let time = owned.time.as_deref().unwrap_or("");
-            (!manager.applies, time, &manager.name, &owned.api_version, &manager.subresource)
-        });
-        let entries: Vec<Value> = sorted.into_iter().map(|(manager, owned)| entry(manager, owned)).collect();
+        let mut entries: Vec<Value> = self.0.iter().map(|(manager, owned)| entry(manager, owned)).collect();
+        sort(&mut entries);
         (!entries.is_empty()).then_some(Value::Array(entries))
     }
 
@@ -155,6 +151,20 @@ fn entry(manager: &Manager, owned: &Owned) -> Value {
         entry.insert("subresource".to_owned(), Value::from(manager.subresource.as_str()));
     }
     Value::Object(entry)
+}
+
+/// A field of an entry; empty where there is none.
+pub(super) fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
+    entry.get(field).and_then(Value::as_str).unwrap_or("")
+}
+
+/// Puts entries in the order in which `managedFields` has them.
+pub(super) fn sort(entries: &mut [Value]) {
+    fn place(entry: &Value) -> (bool, &str, &str, &str, &str) {
+        let text = |field| text(entry, field);
+        (text("operation") != "Apply", text("time"), text("manager"), text("apiVersion"), text("subresource"))
+    }
+    entries.sort_by(|one, other| place(one).cmp(&place(other)));
 }
 
 /// Whether `managedFields` is the one that asks for forgetting all managers.

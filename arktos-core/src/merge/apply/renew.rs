@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Writer;
 use super::compare::Change;
-use super::managers::Manager;
+use super::managers::{Manager, sort, text};
 use crate::fields::FieldSet;
 
 /// `managedFields` after such a write; `None` when the write is another one.
@@ -33,24 +33,14 @@ pub(super) fn renewed(writer: &Writer<'_>, kept: Option<&Value>, change: &Change
     }
     let mut entries = entries.clone();
     entries.get_mut(own?)?.as_object_mut()?.insert("time".to_owned(), Value::from(writer.now));
-    entries.sort_by(|one, other| place(one).cmp(&place(other)));
+    sort(&mut entries);
     Some(Value::Array(entries))
-}
-
-fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
-    entry.get(field).and_then(Value::as_str).unwrap_or("")
 }
 
 fn is(entry: &Value, manager: &Manager) -> bool {
     text(entry, "operation") == "Update"
         && text(entry, "manager") == manager.name
         && text(entry, "subresource") == manager.subresource
-}
-
-/// Where an entry stands among the others.
-fn place(entry: &Value) -> (bool, &str, &str, &str, &str) {
-    let text = |field| text(entry, field);
-    (text("operation") != "Apply", text("time"), text("manager"), text("apiVersion"), text("subresource"))
 }
 
 /// Whether a path that ends here is in the set.
