@@ -182,7 +182,7 @@ fn unreadable_json(wanted: &TypeMeta, body: &[u8], breaks_off: bool) -> Status {
         Ok(Value::Number(_)) => not_an_object("number"),
         Ok(Value::Bool(_)) => not_an_object("bool"),
         _ if breaks_off => "unexpected end of JSON input".to_owned(),
-        _ => crate::go_json::fault(body).unwrap_or_else(|| "invalid JSON".to_owned()),
+        _ => arktos_core::media::go_json_fault(body).unwrap_or_else(|| "invalid JSON".to_owned()),
     };
     let shown: String = if body.starts_with(b"{") {
         String::from_utf8_lossy(&body[..body.len().min(128)]).into_owned()

@@ -54,7 +54,6 @@ mod definitions;
 pub mod discovery;
 pub mod fairness;
 mod forced;
-mod go_json;
 pub mod identity;
 mod input;
 mod kinds;

@@ -426,7 +426,7 @@ impl ResourceRequest<'_> {
         let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
         self.write_options(call, "PatchOptions", false)?;
         let (value, repeated) = arktos_core::schema::read_json(&self.bytes).map_err(|fault| {
-            let why = crate::go_json::fault(&self.bytes).unwrap_or_else(|| fault.to_string());
+            let why = arktos_core::media::go_json_fault(&self.bytes).unwrap_or_else(|| fault.to_string());
             Status::bad_request(if form == PatchType::Strategic { why } else { format!("error decoding patch: {why}") })
         })?;
         let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect();

@@ -1,23 +1,143 @@
 //! What a client is warned of though its object is taken: fields that are on their way out, or do not do what they say.
 
 use arktos_core::Object;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::call::Call;
 
-/// Warns of what a new or changed object says.
-pub(crate) fn of_object(call: &Call<'_>, object: &Object) {
-    match call.kind.storage_resource.as_str() {
+mod pods;
+
+/// Warns of what a new object says, or of what a changed one does: `old` is what it was.
+pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) {
+    let resource = call.kind.storage_resource.as_str();
+    match resource {
         "services" => service(call, object),
         "csidrivers.storage.k8s.io" => csi_driver(call, object),
         "endpointslices.discovery.k8s.io" if object.str_at(&["addressType"]) == "FQDN" => {
             call.warn("spec.addressType: FQDN endpoints are deprecated");
         }
-        "pods" => pull_secrets(call, object, &["spec", "imagePullSecrets"]),
-        "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "daemonsets.apps" | "jobs.batch" => {
-            pull_secrets(call, object, &["spec", "template", "spec", "imagePullSecrets"]);
-        }
+        "pods" if old.is_none() => of_template(call, "", Some(&object.fields)),
+        "ingresses.networking.k8s.io" if old.is_none() => ingress(call, object),
+        "persistentvolumes" => volume(call, object),
+        "persistentvolumeclaims" => claim(call, object),
+        "serviceaccounts" => annotated(
+            call,
+            object,
+            "kubernetes.io/enforce-mountable-secrets",
+            "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets",
+        ),
+        "statefulsets.apps" => stateful_set(call, object),
         _ => {}
+    }
+    if let Some(path) = template_path(resource)
+        && old.is_none_or(|old| old.fields.get("spec") != object.fields.get("spec"))
+    {
+        of_template(call, &format!("{}.", path.join(".")), object.at(path).and_then(Value::as_object));
+    }
+    if old.is_none() {
+        of_name(call, resource, object.name());
+    }
+}
+
+/// Where a kind has the template of its pods.
+fn template_path(resource: &str) -> Option<&'static [&'static str]> {
+    Some(match resource {
+        "deployments.apps"
+        | "replicasets.apps"
+        | "statefulsets.apps"
+        | "daemonsets.apps"
+        | "jobs.batch"
+        | "replicationcontrollers" => &["spec", "template"],
+        "cronjobs.batch" => &["spec", "jobTemplate", "spec", "template"],
+        "podtemplates" => &["template"],
+        _ => return None,
+    })
+}
+
+fn of_template(call: &Call<'_>, at: &str, pod: Option<&Map<String, Value>>) {
+    if let Some(pod) = pod {
+        pods::of_pod(at, pod).into_iter().for_each(|warning| call.warn(warning));
+    }
+}
+
+/// Pods have their names for host names, in whole or in part.
+fn of_name(call: &Call<'_>, resource: &str, name: &str) {
+    let what = match resource {
+        "pods" => "the Pod's hostname",
+        "deployments.apps" | "replicasets.apps" | "jobs.batch" | "cronjobs.batch" | "replicationcontrollers" => {
+            "Pod names and hostnames"
+        }
+        _ => return,
+    };
+    if let Some(fault) = arktos_core::name::label_fault(name) {
+        call.warn(format!(
+            "metadata.name: this is used in {what}, which can result in surprising behavior; a DNS label is recommended: \
+             [{fault}]"
+        ));
+    }
+}
+
+fn annotated(call: &Call<'_>, object: &Object, key: &str, what: &str) {
+    if object.at(&["metadata", "annotations", key]).is_some() {
+        call.warn(format!("metadata.annotations[{key}]: {what}"));
+    }
+}
+
+const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const CLASS_WAS: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
+
+fn volume(call: &Call<'_>, volume: &Object) {
+    annotated(call, volume, CLASS, CLASS_WAS);
+    let mount = "volume.beta.kubernetes.io/mount-options";
+    annotated(call, volume, mount, "deprecated since v1.31; use \"mountOptions\" attribute instead");
+    if volume.str_at(&["spec", "persistentVolumeReclaimPolicy"]) == "Recycle" {
+        call.warn(
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended \
+             approach is to use dynamic provisioning.",
+        );
+    }
+    for (field, what) in [
+        ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        ("photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ] {
+        if volume.at(&["spec", field]).is_some() {
+            call.warn(format!("spec.{}: {what}", if field == "storageos" { "storageOS" } else { field }));
+        }
+    }
+    let terms = ["spec", "nodeAffinity", "required", "nodeSelectorTerms"];
+    for (index, term) in volume.at(&terms).and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let path = format!("{}[{index}]", terms.join("."));
+        pods::old_in_term(&path, term).into_iter().for_each(|warning| call.warn(warning));
+    }
+}
+
+fn claim(call: &Call<'_>, claim: &Object) {
+    annotated(call, claim, CLASS, CLASS_WAS);
+    let asked = claim.str_at(&["spec", "resources", "requests", "storage"]);
+    if arktos_core::Quantity::parse(asked).is_ok_and(|amount| amount.milli() % 1000 != 0) {
+        call.warn(format!(
+            "spec.resources.requests[storage]: fractional byte value \"{asked}\" is invalid, must be an integer"
+        ));
+    }
+}
+
+fn ingress(call: &Call<'_>, ingress: &Object) {
+    if ingress.at(&["metadata", "annotations", "kubernetes.io/ingress.class"]).is_some() {
+        call.warn(
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead",
+        );
+    }
+}
+
+fn stateful_set(call: &Call<'_>, set: &Object) {
+    if set.at(&["spec", "revisionHistoryLimit"]).and_then(Value::as_i64).is_some_and(|limit| limit < 0) {
+        call.warn(
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended",
+        );
     }
 }
 
@@ -41,14 +161,5 @@ fn csi_driver(call: &Call<'_>, driver: &Object) {
             "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent \
              possible logging of tokens in volume attributes",
         );
-    }
-}
-
-fn pull_secrets(call: &Call<'_>, object: &Object, path: &[&str]) {
-    let secrets = object.at(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for (index, secret) in secrets.iter().enumerate() {
-        if secret.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
-            call.warn(format!("{}[{index}].name: invalid empty name \"\"", path.join(".")));
-        }
     }
 }

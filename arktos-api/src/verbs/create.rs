@@ -76,7 +76,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     crate::verbs::subresource::claim_at_creation(call, &mut object, &mut commit).await?;
     let key = call.key_of(object.name())?;
     commit.durability = durability(&key);
-    crate::warnings::of_object(call, &object);
+    crate::warnings::of_object(call, &object, None);
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut object);

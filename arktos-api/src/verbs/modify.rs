@@ -153,7 +153,7 @@ async fn admitted(
     managers::settle(before, &mut new, managed);
     admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
     if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
-        crate::warnings::of_object(call, &new);
+        crate::warnings::of_object(call, &new, Some(before));
     }
     Ok((new, allocation))
 }

@@ -36,6 +36,7 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
             if merged.at(&["spec"]).is_none() {
                 merged.set(&["spec"], json!({}));
             }
+            rules::refuse_finalizers(kind, &merged)?;
             Ok(merged)
         }
         "approval" => {

@@ -167,3 +167,34 @@ async fn bodies_have_a_limit() {
     let answer = world.send_as("acme", Method::POST, MAPS, "application/json", body).await;
     assert_eq!((answer.code, answer.body["reason"].as_str()), (413, Some("RequestEntityTooLarge")));
 }
+
+#[tokio::test]
+async fn a_pod_selects_by_labels_of_its_own_where_it_says_so() {
+    let world = World::new().await;
+    let mut sent = pod("a");
+    sent["metadata"]["labels"] = json!({"rev": "7", "app": "web"});
+    let selector = json!({"matchLabels": {"app": "web"}});
+    sent["spec"]["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "zone", "labelSelector": selector, "matchLabelKeys": ["rev", "none"],
+    }], "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {
+        "topologyKey": "zone", "labelSelector": selector, "mismatchLabelKeys": ["rev"],
+    }}]}});
+    sent["spec"]["topologySpreadConstraints"] = json!([{
+        "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selector,
+        "matchLabelKeys": ["rev"],
+    }]);
+    let made = world.post("acme", "/api/v1/namespaces/default/pods", sent).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let spec = &made.body["spec"];
+    let by = |operator: &str| json!([{"key": "rev", "operator": operator, "values": ["7"]}]);
+    let anti = &spec["affinity"]["podAntiAffinity"];
+    let required = &anti["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(required["labelSelector"]["matchExpressions"], by("In"));
+    let preferred = &anti["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"];
+    assert_eq!(preferred["labelSelector"]["matchExpressions"], by("NotIn"));
+    assert_eq!(spec["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"], by("In"));
+    // An update adds nothing to them.
+    let path = "/api/v1/namespaces/default/pods/a";
+    let changed = world.patch("acme", path, json!({"metadata": {"labels": {"x": "y"}}})).await;
+    assert_eq!(changed.body["spec"]["affinity"], spec["affinity"]);
+}

@@ -4,6 +4,11 @@
 //! |---|---|
 //! | `application/vnd.kubernetes.protobuf`: what typed Go clients send, kubectl's `create` among them | [`protobuf`] |
 //! | `application/yaml`, and files that people write | [`yaml`] |
+//!
+//! What the Go decoder says of JSON that is none, clients know: [`go_json_fault`].
 
+mod go_json;
 pub mod protobuf;
 pub mod yaml;
+
+pub use go_json::go_json_fault;

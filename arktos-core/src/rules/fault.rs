@@ -98,6 +98,13 @@ pub(crate) fn is_empty(value: &Value) -> bool {
 }
 
 impl Faults {
+    /// Of several things where one may be, the first is looked at: of the others, only that they are there is told.
+    pub(crate) fn forget_below_refused(&mut self) {
+        let refused = |cause: &&StatusCause| cause.message.starts_with("Forbidden: may not specify more than 1 ");
+        let refused: Vec<String> = self.0.iter().filter(refused).map(|cause| format!("{}.", cause.field)).collect();
+        self.0.retain(|cause| !refused.iter().any(|at| cause.field.starts_with(at)));
+    }
+
     fn add(&mut self, reason: &str, field: &str, message: String) {
         self.0.push(StatusCause { reason: reason.to_owned(), message, field: field.to_owned() });
     }
@@ -163,6 +170,11 @@ impl Faults {
     /// There are more items than there may be.
     pub(crate) fn too_many(&mut self, field: &str, found: u64, most: u64) {
         self.add("FieldValueTooMany", field, format!("Too many: {found}: must have at most {most} items"));
+    }
+
+    /// As [`not_found`](Self::not_found), with what there is.
+    pub(crate) fn not_found_text(&mut self, field: &str, value: &Value, detail: &str) {
+        self.add("FieldValueNotFound", field, format!("Not found: {value}: {detail}"));
     }
 
     /// What a value names is not there.

@@ -18,6 +18,7 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => select_own_pods(object),
         ("", "PersistentVolumeClaim") => drop_unknown_source(object),
+        ("", "Pod") => select_by_own_labels(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
         _ => {}
@@ -72,6 +73,48 @@ fn select_own_pods(job: &mut Object) {
     }
     job.map_mut(&["spec", "selector", "matchLabels"])
         .insert("batch.kubernetes.io/controller-uid".to_owned(), Value::from(uid));
+}
+
+/// What a pod shares with the pods that it is placed beside, or does not: its own labels' values become a part of the
+/// selectors.
+fn select_by_own_labels(pod: &mut Object) {
+    let labels = pod.at(&["metadata", "labels"]).cloned().unwrap_or_default();
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        for (list, weighted) in [
+            ("requiredDuringSchedulingIgnoredDuringExecution", false),
+            ("preferredDuringSchedulingIgnoredDuringExecution", true),
+        ] {
+            for term in items_at(pod, &["affinity", kind, list]) {
+                let term = if weighted { &mut term["podAffinityTerm"] } else { term };
+                add_label_keys(term, "matchLabelKeys", "In", &labels);
+                add_label_keys(term, "mismatchLabelKeys", "NotIn", &labels);
+            }
+        }
+    }
+    for constraint in items_at(pod, &["topologySpreadConstraints"]) {
+        add_label_keys(constraint, "matchLabelKeys", "In", &labels);
+    }
+}
+
+/// The items of a list in a spec.
+fn items_at<'a>(object: &'a mut Object, path: &[&str]) -> &'a mut [Value] {
+    let spec = object.fields.get_mut("spec");
+    let list = path.iter().try_fold(spec, |at, field| at.map(|at| at.get_mut(*field)));
+    list.flatten().and_then(Value::as_array_mut).map_or(&mut [], Vec::as_mut_slice)
+}
+
+fn add_label_keys(term: &mut Value, list: &str, operator: &str, labels: &Value) {
+    let keys = term[list].as_array().cloned().unwrap_or_default();
+    let Some(selector) = term.get_mut("labelSelector").and_then(Value::as_object_mut) else { return };
+    for key in keys {
+        let Some(value) = key.as_str().and_then(|key| labels.get(key)).filter(|value| value.is_string()) else {
+            continue;
+        };
+        let expressions = selector.entry("matchExpressions").or_insert_with(|| json!([]));
+        if let Some(expressions) = expressions.as_array_mut() {
+            expressions.push(json!({ "key": key, "operator": operator, "values": [value] }));
+        }
+    }
 }
 
 /// Each change of a daemon set's template has a number.

@@ -102,6 +102,23 @@ pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, St
     refuse(kind, admitted, faults.0)
 }
 
+/// Refuses a namespace whose finalizers are no names.
+///
+/// # Errors
+/// 422 with a cause for each fault.
+pub fn refuse_finalizers(kind: &Kind, namespace: &Object) -> Result<(), Status> {
+    let mut faults = fault::Faults::default();
+    let finalizers = namespace.at(&["spec", "finalizers"]).and_then(Value::as_array);
+    for (index, finalizer) in finalizers.into_iter().flatten().enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        functions::namespace_finalizer_faults(&format!("spec.finalizers[{index}]"), name, &mut faults);
+    }
+    if faults.0.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(&kind.group, &kind.kind, namespace.name(), faults.0))
+}
+
 /// Refuses a new object for what only the version that it was sent in asks for. What all versions ask for is checked in
 /// the stored one.
 ///

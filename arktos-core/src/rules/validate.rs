@@ -49,6 +49,7 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
         let known = alone.0.into_iter().filter(|fault| faults.0.contains(fault)).collect::<Vec<_>>();
         faults.0.extend(known);
     }
+    faults.forget_below_refused();
     faults.0
 }
 

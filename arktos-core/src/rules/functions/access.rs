@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::check::{label_1035_fault, port_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
 
@@ -15,6 +16,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("distinguisher", distinguisher),
     ("some_rules", some_rules),
     ("flow_namespace", flow_namespace),
+    ("api_service", api_service),
 ];
 
 fn namespaced(site: &Site<'_>) -> bool {
@@ -134,5 +136,64 @@ fn flow_namespace(site: &Site<'_>, faults: &mut Faults) {
     if let Some(fault) = crate::name::label_fault(name).filter(|_| name != "*") {
         let why = format!("each member of this list must be '*' or a DNS-1123 label; {fault}");
         faults.invalid(&site.path(), &Value::from(name), &why);
+    }
+}
+
+/// Who serves a group and version, and before whom it is asked.
+fn api_service(site: &Site<'_>, faults: &mut Faults) {
+    let empty = Value::Null;
+    let spec = site.map.get("spec").unwrap_or(&empty);
+    let text = |field: &str| spec[field].as_str().unwrap_or_default();
+    let (group, version) = (text("group"), text("version"));
+    let name = format!("{version}.{group}");
+    if site.root_name != name {
+        let why = format!("must be `spec.version+\".\"+spec.group`: \"{name}\"");
+        faults.invalid("metadata.name", &Value::from(site.root_name), &why);
+    }
+    if group.is_empty() && version != "v1" {
+        faults.required("spec.group", "only v1 may have an empty group and it better be legacy kube");
+    }
+    if let Some(fault) = crate::name::subdomain_fault(group).filter(|_| !group.is_empty()) {
+        faults.invalid("spec.group", &Value::from(group), &fault);
+    }
+    if let Some(fault) = label_1035_fault(version) {
+        faults.invalid("spec.version", &Value::from(version), &fault);
+    }
+    for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
+        let number = spec[field].as_i64().unwrap_or_default();
+        if !(1..=most).contains(&number) {
+            let why = format!("must be positive and less than {most}");
+            faults.invalid(&format!("spec.{field}"), &Value::from(number), &why);
+        }
+    }
+    served_by(spec, faults);
+}
+
+fn served_by(spec: &Value, faults: &mut Faults) {
+    let bundle = spec["caBundle"].as_str().map_or(0, str::len);
+    let unverified = spec["insecureSkipTLSVerify"] == true;
+    let service = &spec["service"];
+    if service.is_null() {
+        if bundle > 0 {
+            let shown = Value::from(format!("{} bytes", bundle / 4 * 3));
+            faults.invalid("spec.caBundle", &shown, "local APIServices may not have a caBundle");
+        }
+        if unverified {
+            let why = "local APIServices may not have insecureSkipTLSVerify";
+            faults.invalid("spec.insecureSkipTLSVerify", &Value::Bool(true), why);
+        }
+        return;
+    }
+    for field in ["namespace", "name"] {
+        if service[field].as_str().is_none_or(str::is_empty) {
+            faults.required(&format!("spec.service.{field}"), "");
+        }
+    }
+    for fault in port_faults(&service["port"]) {
+        faults.invalid("spec.service.port", &service["port"], &format!("port is not valid: {fault}"));
+    }
+    if unverified && bundle > 0 {
+        let why = "may not be true if caBundle is present";
+        faults.invalid("spec.insecureSkipTLSVerify", &Value::Bool(true), why);
     }
 }

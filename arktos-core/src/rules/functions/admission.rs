@@ -14,6 +14,9 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("review_versions", review_versions),
     ("client_config", client_config),
     ("service_port", service_port),
+    ("service_path", service_path),
+    ("rule_resources", rule_resources),
+    ("rule_versions", rule_versions),
     ("actions", actions),
     ("param_ref", param_ref),
     ("whole_or_parts", whole_or_parts),
@@ -23,6 +26,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("validation", validation),
     ("message_expression", message_expression),
     ("policy_expression", policy_expression),
+    ("audit_expression", audit_expression),
     ("some_validation", some_validation),
     ("apply_expression", apply_expression),
     ("patch_expression", patch_expression),
@@ -55,6 +59,14 @@ fn webhook_timeout(site: &Site<'_>, faults: &mut Faults) {
 
 fn review_versions(site: &Site<'_>, faults: &mut Faults) {
     let versions = site.items();
+    for (index, version) in versions.iter().enumerate() {
+        let path = format!("{}[{index}]", site.path());
+        if versions.iter().take(index).any(|other| other == version) {
+            faults.invalid(&path, version, "duplicate version");
+        } else if let Some(fault) = label_1035_fault(version.as_str().unwrap_or_default()) {
+            faults.invalid(&path, version, &fault);
+        }
+    }
     if !versions.is_empty() && !versions.iter().any(|version| version == "v1" || version == "v1beta1") {
         let sent = Value::Array(versions.to_vec());
         faults.invalid(&site.path(), &sent, "must include at least one of v1, v1beta1");
@@ -79,8 +91,37 @@ fn client_config(site: &Site<'_>, faults: &mut Faults) {
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.is_empty() {
         faults.invalid(&path, &json!(""), &format!("host must be specified; {FORM}"));
-    } else if host.contains('@') {
-        faults.invalid(&path, &json!(host), &format!("user information is not permitted in the URL; {FORM}"));
+    } else if let Some((user, _)) = host.rsplit_once('@') {
+        faults.invalid(&path, &json!(user), "user information is not permitted in the URL");
+    }
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    if !fragment.is_empty() {
+        faults.invalid(&path, &json!(fragment), "fragments are not permitted in the URL");
+    }
+    if let Some((_, query)) = rest.split_once('?').filter(|(_, query)| !query.is_empty()) {
+        faults.invalid(&path, &json!(query), "query parameters are not permitted in the URL");
+    }
+}
+
+/// The path at which a service is called: its segments are names.
+fn service_path(site: &Site<'_>, faults: &mut Faults) {
+    let (path, sent) = (site.value_text(), Value::from(site.value_text()));
+    if matches!(path, "" | "/") {
+        return;
+    }
+    if path == "//" {
+        return faults.invalid(&site.path(), &sent, "segment[0] may not be empty");
+    }
+    if !path.starts_with('/') {
+        faults.invalid(&site.path(), &sent, "must start with a '/'");
+    }
+    let inner = path.get(1..).unwrap_or_default();
+    for (index, step) in inner.strip_suffix('/').unwrap_or(inner).split('/').enumerate() {
+        if step.is_empty() {
+            faults.invalid(&site.path(), &sent, &format!("segment[{index}] may not be empty"));
+        } else if let Some(fault) = subdomain_fault(step) {
+            faults.invalid(&site.path(), &sent, &format!("segment[{index}]: {fault}"));
+        }
     }
 }
 
@@ -89,6 +130,52 @@ fn service_port(site: &Site<'_>, faults: &mut Faults) {
         && !value.as_i64().is_some_and(|port| (1..=65535).contains(&port))
     {
         faults.invalid(&site.path(), value, "port is not valid: must be between 1 and 65535, inclusive");
+    }
+}
+
+/// The versions of what a rule is about have names.
+fn rule_versions(site: &Site<'_>, faults: &mut Faults) {
+    for (index, _) in site.items().iter().enumerate().filter(|(_, version)| *version == "") {
+        faults.required(&format!("{}[{index}]", site.path()), "");
+    }
+}
+
+/// What a rule is about is said once: not by a wildcard and by name.
+fn rule_resources(site: &Site<'_>, faults: &mut Faults) {
+    let (path, resources) = (site.path(), site.items());
+    let mut whole: Vec<&str> = Vec::new();
+    let mut everywhere: Vec<&str> = Vec::new();
+    let mut plain = false;
+    for (index, resource) in resources.iter().enumerate() {
+        let (text, at) = (resource.as_str().unwrap_or_default(), format!("{path}[{index}]"));
+        let Some((name, subresource)) = text.split_once('/') else {
+            if text.is_empty() {
+                faults.required(&at, "");
+            } else {
+                plain = text != "*";
+            }
+            continue;
+        };
+        if whole.contains(&name) {
+            faults.invalid(&at, resource, &format!("if '{name}/*' is present, must not specify {text}"));
+        }
+        if everywhere.contains(&subresource) {
+            faults.invalid(&at, resource, &format!("if '*/{subresource}' is present, must not specify {text}"));
+        }
+        if subresource == "*" {
+            whole.push(name);
+        }
+        if name == "*" {
+            everywhere.push(subresource);
+        }
+    }
+    let has = |wanted: &str| resources.iter().any(|resource| resource == wanted);
+    if resources.len() > 1 && has("*/*") {
+        faults.invalid(&path, &Value::from(resources), "if '*/*' is present, must not specify other resources");
+    }
+    if has("*") && plain {
+        let why = "if '*' is present, must not specify other resources without subresources";
+        faults.invalid(&path, &Value::from(resources), why);
     }
 }
 
@@ -139,6 +226,25 @@ fn match_condition(site: &Site<'_>, faults: &mut Faults) {
 
 fn policy_expression(site: &Site<'_>, faults: &mut Faults) {
     expression(site, POLICY, &Type::Dyn, faults);
+}
+
+/// What a policy enters in the audit log: a text, or nothing.
+fn audit_expression(site: &Site<'_>, faults: &mut Faults) {
+    let source = site.value_text();
+    if source.trim().is_empty() {
+        return;
+    }
+    let sent = Value::from(source);
+    match Expression::compile(source, POLICY) {
+        Err(fault) => faults.invalid(&site.path(), &sent, &fault.to_string()),
+        Ok(compiled) => {
+            let found = compiled.type_of_result();
+            if ![Type::String, Type::Null].iter().any(|wanted| found.may_be(wanted)) {
+                let why = format!("must evaluate to one of [string null_type] but got {found}");
+                faults.invalid(&site.path(), &sent, &why);
+            }
+        }
+    }
 }
 
 fn message_expression(site: &Site<'_>, faults: &mut Faults) {

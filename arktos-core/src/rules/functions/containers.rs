@@ -1,6 +1,6 @@
 //! Containers: environment, probes, resources and mounts.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::fault::{Faults, Site, join};
 use super::Run;
@@ -8,9 +8,11 @@ use crate::quantity::Quantity;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("image", image),
-    ("env_source", env_source),
-    ("env_from", env_from),
-    ("field_path", field_path),
+    ("resize_policy", resize_policy),
+    ("restart_rules", restart_rules),
+    ("claimed_devices", claimed_devices),
+    ("sleeps", sleeps),
+    ("positive_grace", positive_grace),
     ("handler", handler),
     ("header_names", header_names),
     ("exactly_one", exactly_one),
@@ -103,59 +105,8 @@ fn plain_init(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn set_fields<'a>(map: &Map<String, Value>, fields: &[&'a str]) -> Vec<&'a str> {
+pub(super) fn set_fields<'a>(map: &Map<String, Value>, fields: &[&'a str]) -> Vec<&'a str> {
     fields.iter().filter(|field| map.get(**field).is_some_and(|value| !value.is_null())).copied().collect()
-}
-
-fn env_source(site: &Site<'_>, faults: &mut Faults) {
-    const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
-    let Some(source) = site.map.get("valueFrom").and_then(Value::as_object) else { return };
-    let path = site.sub("valueFrom");
-    let why = match set_fields(source, &SOURCES).len() {
-        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-        _ if site.has("value") => "may not be specified when `value` is not empty",
-        1 => return,
-        _ => "may not have more than one field specified at a time",
-    };
-    faults.invalid(&path, &json!(""), why);
-}
-
-fn env_from(site: &Site<'_>, faults: &mut Faults) {
-    for source in site.items().iter().filter_map(Value::as_object) {
-        let why = match set_fields(source, &["configMapRef", "secretRef"]).len() {
-            0 => "must specify one of: `configMapRef` or `secretRef`",
-            1 => continue,
-            _ => "may not have more than one field specified at a time",
-        };
-        faults.invalid(&site.path(), &json!(""), why);
-    }
-}
-
-fn field_path(site: &Site<'_>, faults: &mut Faults) {
-    const PLAIN: [&str; 12] = [
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "metadata.labels",
-        "metadata.annotations",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "status.hostIP",
-        "status.hostIPs",
-        "status.podIP",
-    ];
-    let path = site.value_text();
-    let known = PLAIN.contains(&path)
-        || path == "status.podIPs"
-        || path == "status.phase"
-        || path.starts_with("metadata.labels['")
-        || path.starts_with("metadata.annotations['");
-    if !path.is_empty() && !known {
-        let why = format!("error converting fieldPath: field label not supported: {path}");
-        faults.invalid(&site.path(), &Value::from(path), &why);
-    }
 }
 
 fn handler(site: &Site<'_>, faults: &mut Faults) {
@@ -194,6 +145,121 @@ fn never_for_readiness(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// How much time a container that is not well has to end. Of those that are only not ready, nothing is to end.
+fn positive_grace(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(value) = site.value.filter(|value| value.as_i64().is_some_and(|seconds| seconds <= 0)) {
+        faults.invalid(&site.path(), value, "must be greater than 0");
+    }
+}
+
+/// What becomes of a container whose resources change. Stands at the list.
+fn resize_policy(site: &Site<'_>, faults: &mut Faults) {
+    let path = site.path();
+    let mut seen: Vec<&Value> = Vec::new();
+    for (index, policy) in site.items().iter().enumerate() {
+        let name = &policy["resourceName"];
+        if seen.contains(&name) {
+            faults.duplicate(&format!("{path}[{index}]"), name);
+        }
+        seen.push(name);
+        for (field, known) in
+            [("resourceName", ["cpu", "memory"]), ("restartPolicy", ["NotRequired", "RestartContainer"])]
+        {
+            match policy[field].as_str().unwrap_or_default() {
+                "" => faults.required(&path, ""),
+                other if !known.contains(&other) => faults.not_supported(&path, &policy[field], &known),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How many rules a container may have that say when it is started again, and how many exit codes each.
+const RESTART_RULES_MAX: usize = 20;
+const RESTART_CODES_MAX: usize = 255;
+
+/// When a container is started again, other than its pod says. Stands at the container.
+fn restart_rules(site: &Site<'_>, faults: &mut Faults) {
+    const POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
+    let (policy, rules) = (site.text("restartPolicy"), site.list("restartPolicyRules"));
+    if policy.is_empty() {
+        if !rules.is_empty() {
+            faults.required(&site.sub("restartPolicy"), "must specify restartPolicy when restart rules are used");
+        }
+        return;
+    }
+    if !POLICIES.contains(&policy) {
+        faults.not_supported(&site.sub("restartPolicy"), &Value::from(policy), &POLICIES);
+    }
+    let path = site.sub("restartPolicyRules");
+    if rules.len() > RESTART_RULES_MAX {
+        faults.too_many(&path, rules.len() as u64, RESTART_RULES_MAX as u64);
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let at = |field: &str| format!("{path}[{index}].{field}");
+        if !matches!(rule["action"].as_str(), Some("Restart" | "RestartAllContainers")) {
+            let sent = rule["action"].as_str().unwrap_or_default();
+            faults.not_supported(&at("action"), &Value::from(sent), &["Restart", "RestartAllContainers"]);
+        }
+        let Some(codes) = rule["exitCodes"].as_object() else {
+            faults.required(&at("exitCodes"), "must be specified");
+            continue;
+        };
+        let operator = codes.get("operator").and_then(Value::as_str).unwrap_or_default();
+        if !matches!(operator, "In" | "NotIn") {
+            faults.not_supported(&at("exitCodes.operator"), &Value::from(operator), &["In", "NotIn"]);
+        }
+        let values = codes.get("values").and_then(Value::as_array).map_or(0, Vec::len);
+        if values > RESTART_CODES_MAX {
+            faults.too_many(&at("exitCodes.values"), values as u64, RESTART_CODES_MAX as u64);
+        }
+    }
+}
+
+/// What containers claim of devices their pod claims. Stands at the pod's spec.
+fn claimed_devices(site: &Site<'_>, faults: &mut Faults) {
+    let mut known: Vec<&str> = site.list("resourceClaims").iter().filter_map(|claim| claim["name"].as_str()).collect();
+    known.sort_unstable();
+    let detail = match known.as_slice() {
+        [] => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
+        known => format!("must be one of the names in pod.spec.resourceClaims: {}", known.join(", ")),
+    };
+    for list in ["containers", "initContainers"] {
+        for (index, container) in site.list(list).iter().enumerate() {
+            let claims = container["resources"]["claims"].as_array().map_or(&[][..], Vec::as_slice);
+            for (at, claim) in claims.iter().enumerate() {
+                let path = site.sub(&format!("{list}[{index}].resources.claims[{at}]"));
+                let name = claim["name"].as_str().unwrap_or_default();
+                if name.is_empty() {
+                    faults.required(&path, "");
+                } else if claims.iter().take(at).any(|other| other["name"] == claim["name"]) {
+                    faults.duplicate(&path, &claim["name"]);
+                }
+                if !name.is_empty() && !known.contains(&name) {
+                    faults.not_found_text(&path, &claim["name"], &detail);
+                }
+            }
+        }
+    }
+}
+
+/// How long a container sleeps before it ends: no longer than its pod is given to end. Stands at the pod's spec.
+fn sleeps(site: &Site<'_>, faults: &mut Faults) {
+    let Some(grace) = site.map.get("terminationGracePeriodSeconds").and_then(Value::as_i64) else { return };
+    for list in ["containers", "initContainers"] {
+        for (index, container) in site.list(list).iter().enumerate() {
+            for when in ["postStart", "preStop"] {
+                let seconds = &container["lifecycle"][when]["sleep"]["seconds"];
+                if seconds.as_i64().is_some_and(|seconds| !(0..=grace).contains(&seconds)) {
+                    let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    let path = format!("{list}[{index}].lifecycle.{when}.sleep");
+                    faults.invalid(&site.sub(&path), seconds, &why);
+                }
+            }
+        }
+    }
+}
+
 fn mount_paths(site: &Site<'_>, faults: &mut Faults) {
     let mut seen: Vec<&str> = Vec::new();
     for (index, mount) in site.items().iter().enumerate() {
@@ -212,6 +278,12 @@ fn mount_paths(site: &Site<'_>, faults: &mut Faults) {
             for fault in super::super::check::steps_up_faults(sub) {
                 faults.invalid(&at, &Value::from(sub), &fault);
             }
+        }
+        if mount["subPath"].as_str().is_some_and(|path| !path.is_empty())
+            && mount["subPathExpr"].as_str().is_some_and(|path| !path.is_empty())
+        {
+            let at = format!("{}[{index}].subPathExpr", site.path());
+            faults.invalid(&at, &mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive");
         }
         let how = &mount["mountPropagation"];
         if how.as_str().is_some_and(|how| !matches!(how, "Bidirectional" | "HostToContainer" | "None")) {

@@ -3,10 +3,16 @@
 mod access;
 mod admission;
 mod certificates;
+mod claims;
 mod containers;
+mod drivers;
+mod environment;
 mod flows;
+mod jobs;
 mod limits;
 mod networking;
+mod placement;
+mod pod_updates;
 mod pods;
 mod region;
 mod scaling;
@@ -18,6 +24,8 @@ mod volumes;
 mod workloads;
 
 use std::fmt;
+
+pub(super) use pods::namespace_finalizer_faults;
 
 use super::fault::{Faults, Site};
 
@@ -41,10 +49,16 @@ const LISTS: &[&[(&str, Run)]] = &[
     access::CHECKS,
     admission::CHECKS,
     certificates::CHECKS,
+    claims::CHECKS,
     containers::CHECKS,
+    drivers::CHECKS,
+    environment::CHECKS,
     flows::CHECKS,
+    jobs::CHECKS,
     limits::CHECKS,
     networking::CHECKS,
+    placement::CHECKS,
+    pod_updates::CHECKS,
     pods::CHECKS,
     region::CHECKS,
     scaling::CHECKS,

@@ -4,16 +4,19 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::super::check::{ip_fault, parse_cidr};
+use super::super::check::{ip_fault, parse_cidr, port_faults, port_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
 use crate::name::{label_fault, subdomain_fault};
+use crate::selector::label_value_fault;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("ingress_rules", ingress_rules),
     ("host", host),
     ("ingress_path", ingress_path),
     ("backend", backend),
+    ("one_class", one_class),
+    ("hints", hints),
     ("peer", peer),
     ("within_block", within_block),
     ("end_port", end_port),
@@ -144,12 +147,56 @@ fn backend(site: &Site<'_>, faults: &mut Faults) {
             match (name.is_empty(), number == 0) {
                 (true, true) => faults.required(&path, "port name or number is required"),
                 (false, false) => invalid("cannot set both port name & port number"),
-                _ => {}
+                (false, true) => {
+                    for fault in port_name_faults(name) {
+                        faults.invalid(&format!("{path}.service.port.name"), &Value::from(name), &fault);
+                    }
+                }
+                (true, false) => {
+                    for fault in port_faults(&Value::from(number)) {
+                        faults.invalid(&format!("{path}.service.port.number"), &Value::from(number), &fault);
+                    }
+                }
             }
         }
         (None, true) => {}
     }
 }
+
+/// A class is named in one place. Stands at the ingress.
+fn one_class(site: &Site<'_>, faults: &mut Faults) {
+    const CLASS: &str = "kubernetes.io/ingress.class";
+    let annotation = site.map.get("metadata").map(|metadata| &metadata["annotations"][CLASS]);
+    let named = site.map.get("spec").is_some_and(|spec| spec["ingressClassName"].is_string());
+    if let Some(annotation) = annotation.filter(|annotation| annotation.is_string() && named && !site.updates) {
+        let why = "can not be set when the class field is also set";
+        faults.invalid(&format!("annotations.{CLASS}"), annotation, why);
+    }
+}
+
+/// The zones and nodes that an endpoint is meant for. Stands at the hints.
+fn hints(site: &Site<'_>, faults: &mut Faults) {
+    for (list, valid) in [("forZones", label_value_fault as fn(&str) -> Option<String>), ("forNodes", subdomain_fault)]
+    {
+        let hints = site.value.and_then(|hints| hints[list].as_array()).map_or(&[][..], Vec::as_slice);
+        if hints.len() > HINTS_MAX {
+            faults.too_many(&site.sub(list), hints.len() as u64, HINTS_MAX as u64);
+            continue;
+        }
+        for (index, hint) in hints.iter().enumerate() {
+            let path = site.sub(&format!("{list}[{index}].name"));
+            if hints.iter().take(index).any(|other| other["name"] == hint["name"]) {
+                faults.duplicate(&path, &hint["name"]);
+            }
+            if let Some(fault) = valid(hint["name"].as_str().unwrap_or_default()) {
+                faults.invalid(&path, &hint["name"], &fault);
+            }
+        }
+    }
+}
+
+/// How many zones, and how many nodes, an endpoint may be meant for.
+const HINTS_MAX: usize = 8;
 
 fn peer(site: &Site<'_>, faults: &mut Faults) {
     let selects = site.sets("podSelector") || site.sets("namespaceSelector");

@@ -1,31 +1,30 @@
 //! Pods and their templates as wholes.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::super::check::{check_labels, parse_cidr};
+use super::super::check::{check_labels, parse_cidr, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
+use crate::selector::label_value_fault;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
-    ("only_later", only_later),
-    ("pod_update", pod_update),
     ("template_metadata", template_metadata),
+    ("pod_annotations", pod_annotations),
+    ("template_meta", template_meta),
     ("pod_os", pod_os),
     ("container_names", container_names),
     ("mounts", mounts),
-    ("spread_twice", spread_twice),
-    ("toleration", toleration),
     ("selector_operator", selector_operator),
     ("namespace_finalizer", namespace_finalizer),
     ("node_ranges", node_ranges),
     ("node_taints", node_taints),
+    ("node_status", node_status),
+    ("namespace_phase", namespace_phase),
     ("scheduling_gates", scheduling_gates),
     ("gated_node", gated_node),
     ("dns_config", dns_config),
-    ("spread", spread),
     ("pod_ranges", pod_ranges),
     ("pod_claim", pod_claim),
-    ("node_operator", node_operator),
 ];
 
 /// The ranges that a node's pods have their addresses from: one of each family.
@@ -56,74 +55,68 @@ fn pod_claim(site: &Site<'_>, faults: &mut Faults) {
     faults.invalid(&site.path(), claim, why);
 }
 
-fn node_operator(site: &Site<'_>, faults: &mut Faults) {
-    match site.value_text() {
-        "Gt" | "Lt" if site.list("values").len() != 1 => {
-            let path = site.path().replace("operator", "values");
-            faults.required(&path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
-        }
-        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-        other => faults.invalid(&site.path(), &Value::from(other), "not a valid selector operator"),
-    }
-}
-
-fn only_later(site: &Site<'_>, faults: &mut Faults) {
-    if !site.updates && !site.items().is_empty() {
-        faults.forbidden(&site.path(), "cannot be set on create");
-    }
-}
-
-/// Of a pod's spec, an update may change images, the deadline, and what has been opened since.
-fn pod_update(site: &Site<'_>, faults: &mut Faults) {
-    const WHY: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
-                       `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
-                       existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
-                       previously negative)";
-    let (Some(old), Some(new)) = (site.old_map.and_then(|old| old.get("spec")), site.map.get("spec")) else { return };
-    if old == new {
-        return;
-    }
-    gates_only_open(old, new, faults);
-    let gated = old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
-    let (mut before, mut after) = (old.clone(), new.clone());
-    for spec in [&mut before, &mut after] {
-        let Some(spec) = spec.as_object_mut() else { return };
-        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
-            spec.remove(field);
-        }
-        if gated {
-            spec.remove("nodeSelector");
-            spec.remove("affinity");
-        }
-        for list in ["containers", "initContainers"] {
-            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-                container.as_object_mut().and_then(|container| container.remove("image"));
-            }
-        }
-    }
-    if before != after {
-        faults.forbidden("spec", &format!("{WHY}\n"));
-    }
-}
-
-fn gates_only_open(old: &Value, new: &Value, faults: &mut Faults) {
-    let gates = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
-    let before = gates(old);
-    for (index, gate) in gates(new).iter().enumerate() {
-        if !before.iter().any(|known| known["name"] == gate["name"]) {
-            let why = format!(
-                "only deletion is allowed, but found new scheduling gate '{}'",
-                gate["name"].as_str().unwrap_or_default()
-            );
-            faults.forbidden(&format!("spec.schedulingGates[{index}].name"), &why);
-        }
-    }
-}
-
 fn template_metadata(site: &Site<'_>, faults: &mut Faults) {
     let labels = site.map.get("metadata").and_then(|metadata| metadata["labels"].as_object());
     if let Some(labels) = labels {
         check_labels(faults, &site.sub("labels"), labels);
+    }
+    let annotations = site.map.get("metadata").and_then(|metadata| metadata["annotations"].as_object());
+    if let Some(annotations) = annotations {
+        annotation_keys(faults, &site.sub("annotations"), annotations);
+        own_annotations(faults, &site.sub("annotations"), annotations, site.map.get("spec"));
+    }
+    if site
+        .map
+        .get("spec")
+        .is_some_and(|spec| spec["ephemeralContainers"].as_array().is_some_and(|list| !list.is_empty()))
+    {
+        faults.forbidden(&site.sub("spec.ephemeralContainers"), "ephemeral containers not allowed in pod template");
+    }
+}
+
+/// Keys of annotations are qualified names, without regard to case.
+fn annotation_keys(faults: &mut Faults, path: &str, annotations: &Map<String, Value>) {
+    for key in annotations.keys() {
+        for fault in qualified_name_faults(&key.to_lowercase()) {
+            faults.invalid(path, &Value::from(key.as_str()), &fault);
+        }
+    }
+}
+
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Annotations that say something to the control plane. Stands at the pod.
+fn pod_annotations(site: &Site<'_>, faults: &mut Faults) {
+    let annotations = site.map.get("metadata").and_then(|metadata| metadata["annotations"].as_object());
+    if let Some(annotations) = annotations {
+        own_annotations(faults, "metadata.annotations", annotations, site.map.get("spec"));
+    }
+}
+
+fn own_annotations(faults: &mut Faults, path: &str, annotations: &Map<String, Value>, spec: Option<&Value>) {
+    let unbound = spec.is_none_or(|spec| spec["nodeName"].as_str().is_none_or(str::is_empty));
+    if let Some(value) = annotations.get(MIRROR).filter(|_| unbound) {
+        let why = "must set spec.nodeName if mirror pod annotation is set";
+        faults.invalid(&format!("{path}[{MIRROR}]"), value, why);
+    }
+    if let Some(cost) = annotations.get(DELETION_COST) {
+        let text = cost.as_str().unwrap_or_default();
+        let plain = text == "0" || !text.strip_prefix('-').unwrap_or(text).starts_with(['0', '+']);
+        if !plain || text.parse::<i32>().is_err() {
+            faults.invalid(&format!("{path}[{DELETION_COST}]"), cost, "must be a 32bit integer");
+        }
+    }
+}
+
+/// Metadata of a template: what becomes of it has its labels and annotations.
+fn template_meta(site: &Site<'_>, faults: &mut Faults) {
+    let map = |field: &str| site.value.and_then(|metadata| metadata[field].as_object());
+    if let Some(labels) = map("labels") {
+        check_labels(faults, &site.sub("labels"), labels);
+    }
+    if let Some(annotations) = map("annotations") {
+        annotation_keys(faults, &site.sub("annotations"), annotations);
     }
 }
 
@@ -172,35 +165,6 @@ fn mounts(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn spread_twice(site: &Site<'_>, faults: &mut Faults) {
-    let items = site.items();
-    let pair = |item: &Value| (item["topologyKey"].clone(), item["whenUnsatisfiable"].clone());
-    for (index, item) in items.iter().enumerate() {
-        if items.iter().skip(index + 1).any(|other| pair(other) == pair(item)) {
-            let text = |field: &str| item[field].as_str().unwrap_or_default();
-            let both = format!("{{{}, {}}}", text("topologyKey"), text("whenUnsatisfiable"));
-            let path = format!("{}[{index}].{{topologyKey, whenUnsatisfiable}}", site.path());
-            faults.duplicate(&path, &Value::from(both));
-        }
-    }
-}
-
-fn toleration(site: &Site<'_>, faults: &mut Faults) {
-    let (key, operator) = (site.text("key"), site.text("operator"));
-    let path = site.sub("operator");
-    if key.is_empty() && operator != "Exists" {
-        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-        faults.invalid(&path, &Value::from(operator), why);
-    }
-    if operator == "Exists" && site.has("value") {
-        faults.invalid(&path, &site.map["value"], "value must be empty when `operator` is 'Exists'");
-    }
-    if site.sets("tolerationSeconds") && site.text("effect") != "NoExecute" {
-        let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-        faults.invalid(&site.sub("effect"), &Value::from(site.text("effect")), why);
-    }
-}
-
 fn selector_operator(site: &Site<'_>, faults: &mut Faults) {
     match site.text("operator") {
         "In" | "NotIn" if !site.has("values") => {
@@ -212,15 +176,25 @@ fn selector_operator(site: &Site<'_>, faults: &mut Faults) {
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
         other => faults.invalid(&site.sub("operator"), &Value::from(other), "not a valid selector operator"),
     }
+    for (index, value) in site.list("values").iter().enumerate() {
+        if let Some(fault) = label_value_fault(value.as_str().unwrap_or_default()) {
+            faults.invalid(&site.sub(&format!("values[{index}]")), value, &fault);
+        }
+    }
 }
 
 fn namespace_finalizer(site: &Site<'_>, faults: &mut Faults) {
-    let (name, sent) = (site.value_text(), Value::from(site.value_text()));
-    for fault in super::super::check::qualified_name_faults(name) {
-        faults.invalid("spec.finalizers", &sent, &fault);
+    namespace_finalizer_faults("spec.finalizers", site.value_text(), faults);
+}
+
+/// The faults of the name of a namespace's finalizer, which stands at a path.
+pub(in crate::rules) fn namespace_finalizer_faults(path: &str, name: &str, faults: &mut Faults) {
+    let sent = Value::from(name);
+    for fault in qualified_name_faults(name) {
+        faults.invalid(path, &sent, &fault);
     }
     if !name.contains('/') && name != "kubernetes" {
-        faults.invalid("spec.finalizers", &sent, "name is neither a standard finalizer name nor is it fully qualified");
+        faults.invalid(path, &sent, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
 
@@ -249,7 +223,7 @@ fn scheduling_gates(site: &Site<'_>, faults: &mut Faults) {
     let mut seen: Vec<&str> = Vec::new();
     for (index, gate) in site.items().iter().enumerate() {
         let (name, path) = (gate["name"].as_str().unwrap_or_default(), format!("{}[{index}]", site.path()));
-        for fault in super::super::check::qualified_name_faults(name) {
+        for fault in qualified_name_faults(name) {
             faults.invalid(&path, &Value::from(name), &fault);
         }
         if seen.contains(&name) {
@@ -304,20 +278,6 @@ fn dns_config(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// Stands at one constraint of how pods are spread.
-fn spread(site: &Site<'_>, faults: &mut Faults) {
-    if let (Some(count), how) = (site.map.get("minDomains"), site.text("whenUnsatisfiable"))
-        && how != "DoNotSchedule"
-        && !count.is_null()
-    {
-        let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {how}");
-        faults.invalid(&site.sub("minDomains"), count, &why);
-    }
-    if site.has("matchLabelKeys") && !site.sets("labelSelector") {
-        faults.forbidden(&site.sub("matchLabelKeys"), "must not be specified when labelSelector is not set");
-    }
-}
-
 /// The address ranges of a node's pods are given once.
 fn node_ranges(site: &Site<'_>, faults: &mut Faults) {
     let ranges = |node: Option<&Value>| {
@@ -329,5 +289,38 @@ fn node_ranges(site: &Site<'_>, faults: &mut Faults) {
         || single(site.map.get("spec")) != single(site.old_map.and_then(|old| old.get("spec")));
     if site.updates && !before.is_empty() && changed {
         faults.forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
+    }
+}
+
+/// What a node says of itself. Stands at the status.
+fn node_status(site: &Site<'_>, faults: &mut Faults) {
+    let Some(status) = site.value else { return };
+    for list in ["capacity", "allocatable"] {
+        for (name, amount) in status[list].as_object().into_iter().flatten() {
+            if amount.as_str().is_some_and(|text| text.starts_with('-')) {
+                let path = site.sub(&format!("{list}.{name}"));
+                faults.invalid(&path, amount, "must be greater than or equal to 0");
+            }
+        }
+    }
+    let addresses = status["addresses"].as_array().map_or(&[][..], Vec::as_slice);
+    for (index, address) in addresses.iter().enumerate().filter(|_| site.updates) {
+        if addresses.iter().take(index).any(|other| other == address) {
+            faults.duplicate(&site.sub(&format!("addresses[{index}]")), address);
+        }
+    }
+}
+
+/// A namespace is active until it is deleted, and no longer. Stands at the namespace.
+fn namespace_phase(site: &Site<'_>, faults: &mut Faults) {
+    let deleted = site.map.get("metadata").is_some_and(|metadata| !metadata["deletionTimestamp"].is_null());
+    let phase = site.map.get("status").map_or(&Value::Null, |status| &status["phase"]);
+    let (wanted, why) = if deleted {
+        ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty")
+    } else {
+        ("Active", "may only be 'Active' if `deletionTimestamp` is empty")
+    };
+    if site.updates && phase != wanted {
+        faults.invalid("status.Phase", &Value::from(phase.as_str().unwrap_or_default()), why);
     }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::fault::{Faults, Site};
 use super::Run;
+use crate::quantity::Quantity;
 
 pub(super) const CHECKS: &[(&str, Run)] =
     &[("scale_bounds", scale_bounds), ("scale_group", scale_group), ("metric", metric)];
@@ -26,7 +27,10 @@ fn scale_bounds(site: &Site<'_>, faults: &mut Faults) {
 
 fn scale_group(site: &Site<'_>, faults: &mut Faults) {
     let version = site.value_text();
-    if version.is_empty() {
+    if version.split('/').count() > 2 {
+        let why = format!("unexpected GroupVersion string: {version}");
+        faults.invalid(&site.path(), &Value::from(version), &why);
+    } else if version.is_empty() {
         faults.invalid(&site.path(), &Value::from(""), "apiVersion must specify API group");
     }
 }
@@ -60,35 +64,73 @@ fn metric(site: &Site<'_>, faults: &mut Faults) {
     let Some(source) = site.map.get(field) else {
         return faults.required(&site.sub(field), "must populate information for the given metric source");
     };
-    let at = |part: &str| site.sub(&format!("{field}.{part}"));
-    match kind {
-        "Resource" | "ContainerResource" => {
-            if source["name"].as_str().is_none_or(str::is_empty) {
-                faults.required(&at("name"), "must specify a resource name");
-            }
-            if kind == "ContainerResource" && source["container"].as_str().is_none_or(str::is_empty) {
-                faults.required(&at("container"), "must specify a container");
-            }
-            if !source["target"]["averageUtilization"].is_number() && source["target"]["averageValue"].is_null() {
-                let why = "must set either a target raw value or a target utilization";
-                faults.required(&at("target.averageUtilization"), why);
-            }
-        }
-        _ => {
-            if source["metric"]["name"].as_str().is_none_or(str::is_empty) {
-                faults.required(&at("metric.name"), "must specify a metric name");
-            }
-            if source["target"]["value"].is_null() && source["target"]["averageValue"].is_null() {
-                let why = match kind {
-                    "Pods" => "must specify a positive target averageValue",
-                    _ => "must set either a target value for metric or a per-pod target",
-                };
-                faults.required(&at("target.averageValue"), why);
+    metric_source(kind, source, &site.sub(field), faults);
+}
+
+/// Where a metric comes from: what it is called, and what it is to be.
+fn metric_source(kind: &str, source: &Value, path: &str, faults: &mut Faults) {
+    let at = |part: &str| format!("{path}.{part}");
+    let target = &source["target"];
+    let sets = |field: &str| !target[field].is_null();
+    if kind == "Object" {
+        for field in ["kind", "name"] {
+            if source["describedObject"][field].as_str().is_none_or(str::is_empty) {
+                faults.required(&at(&format!("describedObject.{field}")), "");
             }
         }
     }
-    if source["target"]["averageUtilization"].as_i64().is_some_and(|percent| percent < 1) {
-        let path = at("target.averageUtilization");
-        faults.invalid(&path, &source["target"]["averageUtilization"], "must be greater than 0");
+    let by_resource = matches!(kind, "Resource" | "ContainerResource");
+    if by_resource {
+        if source["name"].as_str().is_none_or(str::is_empty) {
+            faults.required(&at("name"), "must specify a resource name");
+        }
+        if kind == "ContainerResource" && source["container"].as_str().is_none_or(str::is_empty) {
+            faults.required(&at("container"), "must specify a container");
+        }
+    } else if source["metric"]["name"].as_str().is_none_or(str::is_empty) {
+        faults.required(&at("metric.name"), "must specify a metric name");
+    }
+    metric_target(target, &at("target"), faults);
+    match kind {
+        "Pods" if !sets("averageValue") => {
+            faults.required(&at("target.averageValue"), "must specify a positive target averageValue");
+        }
+        "Object" | "External" if !sets("value") && !sets("averageValue") => {
+            let why = "must set either a target value for metric or a per-pod target";
+            faults.required(&at("target.averageValue"), why);
+        }
+        "External" if sets("value") && sets("averageValue") => {
+            let why = "may not set both a target value for metric and a per-pod target";
+            faults.forbidden(&at("target.value"), why);
+        }
+        _ if by_resource && !sets("averageUtilization") && !sets("averageValue") => {
+            let why = "must set either a target raw value or a target utilization";
+            faults.required(&at("target.averageUtilization"), why);
+        }
+        _ if by_resource && sets("averageUtilization") && sets("averageValue") => {
+            let why = "may not set both a target raw value and a target utilization";
+            faults.forbidden(&at("target.averageValue"), why);
+        }
+        _ => {}
+    }
+}
+
+fn metric_target(target: &Value, path: &str, faults: &mut Faults) {
+    let kind = target["type"].as_str().unwrap_or_default();
+    if kind.is_empty() {
+        faults.required(&format!("{path}.type"), "must specify a metric target type");
+    }
+    if !matches!(kind, "Utilization" | "Value" | "AverageValue") {
+        let why = "must be either Utilization, Value, or AverageValue";
+        faults.invalid(&format!("{path}.type"), &Value::from(kind), why);
+    }
+    for field in ["value", "averageValue"] {
+        let amount = target[field].as_str().and_then(|text| Quantity::parse(text).ok());
+        if amount.is_some_and(|amount| amount <= Quantity::from_value(0)) {
+            faults.invalid(&format!("{path}.{field}"), &target[field], "must be positive");
+        }
+    }
+    if target["averageUtilization"].as_i64().is_some_and(|percent| percent < 1) {
+        faults.invalid(&format!("{path}.averageUtilization"), &target["averageUtilization"], "must be greater than 0");
     }
 }

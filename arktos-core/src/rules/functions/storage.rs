@@ -1,5 +1,6 @@
 //! Volumes, claims, storage classes, quotas, and what secrets and config maps hold.
 
+use base64::Engine as _;
 use serde_json::{Map, Value};
 
 use super::super::check::qualified_name_faults;
@@ -9,22 +10,16 @@ use crate::quantity::Quantity;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("storage_capacity", storage_capacity),
-    ("storage_request", storage_request),
-    ("access_alone", access_alone),
-    ("claim_update", claim_update),
     ("volume_source", volume_source),
     ("volume_source_kept", volume_source_kept),
     ("volume_mode_kept", volume_mode_kept),
+    ("volume_nodes_kept", volume_nodes_kept),
     ("recycled_root", recycled_root),
     ("data_keys", data_keys),
     ("secret_type", secret_type),
     ("immutable_data", immutable_data),
     ("quota", quota),
     ("parameter_keys", parameter_keys),
-    ("driver", driver),
-    ("token_life", token_life),
-    ("attach_source", attach_source),
-    ("node_drivers", node_drivers),
     ("device_names", device_names),
     ("one_device", one_device),
     ("not_negative", not_negative),
@@ -57,7 +52,7 @@ fn not_negative(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn not_positive(amount: &Value) -> bool {
+pub(super) fn not_positive(amount: &Value) -> bool {
     amount.as_str().and_then(|text| Quantity::parse(text).ok()).is_none_or(|amount| amount <= Quantity::from_value(0))
 }
 
@@ -68,50 +63,6 @@ fn storage_capacity(site: &Site<'_>, faults: &mut Faults) {
     };
     if not_positive(storage) {
         faults.invalid(&format!("{}[storage]", site.path()), storage, "must be greater than zero");
-    }
-}
-
-fn storage_request(site: &Site<'_>, faults: &mut Faults) {
-    let path = format!("{}[storage]", site.path());
-    match site.value.and_then(|resources| resources.get("requests")).and_then(|requests| requests.get("storage")) {
-        None => faults.required(&path, ""),
-        Some(storage) if not_positive(storage) => faults.invalid(&path, storage, "must be greater than zero"),
-        Some(_) => {}
-    }
-}
-
-fn access_alone(site: &Site<'_>, faults: &mut Faults) {
-    let modes = site.items();
-    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
-        faults.forbidden(&site.path(), "may not use ReadWriteOncePod with other access modes");
-    }
-}
-
-/// A claim stays as it was made, but for the volume that it is bound to, and for what a bound one may ask for later.
-fn claim_update(site: &Site<'_>, faults: &mut Faults) {
-    const WHY: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
-                       claims\n";
-    let (Some(old), Some(new), true) = (site.old, site.value, site.updates) else { return };
-    let bound = site.map.get("status").is_some_and(|status| status["phase"] == "Bound");
-    let (mut old, mut new) = (old.clone(), new.clone());
-    let late = |old: &Value, field: &str| old[field].as_str().is_none_or(str::is_empty);
-    let free = [
-        ("volumeName", late(&old, "volumeName")),
-        ("storageClassName", old["storageClassName"].is_null()),
-        ("volumeAttributesClassName", bound),
-    ];
-    for spec in [&mut old, &mut new] {
-        let Some(spec) = spec.as_object_mut() else { return };
-        for (field, _) in free.iter().filter(|(_, free)| *free) {
-            spec.remove(*field);
-        }
-        if bound {
-            let requests = spec.get_mut("resources").and_then(|resources| resources.get_mut("requests"));
-            requests.and_then(Value::as_object_mut).and_then(|requests| requests.remove("storage"));
-        }
-    }
-    if old != new {
-        faults.forbidden(&site.path(), WHY);
     }
 }
 
@@ -128,18 +79,53 @@ const VOLUME_FIELDS: [&str; 9] = [
     "volumeMode",
 ];
 
+/// Where a volume can be, in the order in which it is looked for: the first is the one that counts.
+const VOLUME_SOURCES: [&str; 22] = [
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+
 fn sources(volume: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let fields = volume.get("spec").and_then(Value::as_object).into_iter().flatten();
     fields.filter(|(field, _)| !VOLUME_FIELDS.contains(&field.as_str())).collect()
 }
 
 fn volume_source(site: &Site<'_>, faults: &mut Faults) {
-    match sources(site.map).as_slice() {
-        [] => faults.required("spec", "must specify a volume type"),
-        [_, others @ ..] => {
-            for (field, _) in others {
-                faults.forbidden(&format!("spec.{field}"), "may not specify more than 1 volume type");
-            }
+    let sources = sources(site.map);
+    if sources.is_empty() {
+        faults.required("spec", "must specify a volume type");
+    }
+    let known = VOLUME_SOURCES.iter().filter(|known| sources.iter().any(|(field, _)| field == *known));
+    for field in known.skip(1) {
+        faults.forbidden(&format!("spec.{field}"), "may not specify more than 1 volume type");
+    }
+    let spec = site.map.get("spec");
+    if let Some(class) = spec.and_then(|spec| spec["volumeAttributesClassName"].as_str()) {
+        if class.is_empty() {
+            faults.required("spec.volumeAttributesClassName", "an empty string is disallowed");
+        }
+        if spec.is_some_and(|spec| spec["csi"].is_null()) {
+            faults.required("spec.csi", "has to be specified when using volumeAttributesClassName");
         }
     }
 }
@@ -150,6 +136,16 @@ fn volume_source_kept(site: &Site<'_>, faults: &mut Faults) {
     {
         let why = "spec.persistentvolumesource is immutable after creation\n";
         faults.forbidden("spec.persistentvolumesource", why);
+    }
+}
+
+/// Where a volume can be used is said once.
+fn volume_nodes_kept(site: &Site<'_>, faults: &mut Faults) {
+    let affinity = |volume: &Map<String, Value>| volume.get("spec").map(|spec| spec["nodeAffinity"].clone());
+    let before = site.old_map.and_then(affinity).filter(|affinity| !affinity.is_null());
+    if before.is_some() && before != affinity(site.map) {
+        let why = "field is immutable, except for updating from beta label to GA";
+        faults.invalid("nodeAffinity", &affinity(site.map).unwrap_or_default(), why);
     }
 }
 
@@ -234,6 +230,13 @@ fn secret_type(site: &Site<'_>, faults: &mut Faults) {
     for key in needed.iter().filter(|key| !has(key)) {
         faults.required(&format!("data[{key}]"), "");
     }
+    for key in needed.iter().filter(|key| key.starts_with(".docker")) {
+        let data = site.map.get("data").and_then(|data| data[*key].as_str());
+        let bytes = data.and_then(|data| base64::engine::general_purpose::STANDARD.decode(data).ok());
+        if let Some(fault) = bytes.and_then(|bytes| crate::media::go_json_fault(&bytes)) {
+            faults.invalid(&format!("data[{key}]"), &Value::from("<secret contents redacted>"), &fault);
+        }
+    }
 }
 
 fn immutable_data(site: &Site<'_>, faults: &mut Faults) {
@@ -299,8 +302,11 @@ fn quota(site: &Site<'_>, faults: &mut Faults) {
     for (name, amount) in hard.into_iter().flatten() {
         let path = site.sub(&format!("hard[{name}]"));
         let known = COUNTED.contains(&name.as_str()) || name.contains('/') || name.contains("hugepages-");
+        let sent = Value::from(name.as_str());
+        for fault in qualified_name_faults(name) {
+            faults.invalid(&path, &sent, &fault);
+        }
         if !known {
-            let sent = Value::from(name.as_str());
             faults.invalid(&path, &sent, "must be a standard resource type or fully qualified");
             faults.invalid(&path, &sent, "must be a standard resource for quota");
         }
@@ -319,16 +325,36 @@ fn quota(site: &Site<'_>, faults: &mut Faults) {
     }
     let expressions = site.map.get("scopeSelector").and_then(|selector| selector["matchExpressions"].as_array());
     for expression in expressions.into_iter().flatten() {
-        let path = site.sub("scopeSelector.matchExpressions");
-        let scope = &expression["scopeName"];
-        if !SCOPES.contains(&scope.as_str().unwrap_or_default()) {
-            faults.invalid(&format!("{path}.scopeName"), scope, "unsupported scope");
-        }
-        let lists = matches!(expression["operator"].as_str(), Some("In" | "NotIn"));
-        if lists && expression["values"].as_array().is_none_or(Vec::is_empty) {
+        scope_expression(&site.sub("scopeSelector.matchExpressions"), expression, faults);
+    }
+}
+
+/// What a quota's selector says of one scope. Upstream does not tell which of them.
+fn scope_expression(path: &str, expression: &Value, faults: &mut Faults) {
+    let (scope, operator) = (&expression["scopeName"], expression["operator"].as_str().unwrap_or_default());
+    let name = scope.as_str().unwrap_or_default();
+    if !SCOPES.contains(&name) {
+        faults.invalid(&format!("{path}.scopeName"), scope, "unsupported scope");
+    }
+    let plain = SCOPES.contains(&name) && !matches!(name, "PriorityClass" | "VolumeAttributesClass");
+    if plain && operator != "Exists" {
+        let why = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, \
+                   ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
+                   ResourceQuotaScopeCrossNamespacePodAffinity";
+        faults.invalid(&format!("{path}.operator"), &Value::from(operator), why);
+    }
+    let values = expression["values"].as_array().map_or(&[][..], Vec::as_slice);
+    match operator {
+        "In" | "NotIn" if values.is_empty() => {
             let why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
             faults.required(&format!("{path}.values"), why);
         }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+            faults.invalid(&format!("{path}.values"), &Value::from(values), why);
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        other => faults.invalid(&format!("{path}.operator"), &Value::from(other), "not a valid selector operator"),
     }
 }
 
@@ -359,66 +385,6 @@ fn parameter_keys(site: &Site<'_>, faults: &mut Faults) {
     let parameters = site.value.and_then(Value::as_object);
     if parameters.is_some_and(|parameters| parameters.contains_key("")) {
         faults.invalid(&site.path(), &Value::from(""), "field can not be empty.");
-    }
-}
-
-/// Drivers are named without regard to case.
-fn driver(site: &Site<'_>, faults: &mut Faults) {
-    let name = site.value_text().to_lowercase();
-    for fault in qualified_name_faults(&name).into_iter().filter(|_| !name.is_empty()) {
-        faults.invalid(&site.path(), &Value::from(name.as_str()), &fault);
-    }
-}
-
-fn token_life(site: &Site<'_>, faults: &mut Faults) {
-    let Some(value) = site.value else { return };
-    let Some(seconds) = value.as_i64() else { return };
-    if seconds < 600 {
-        faults.invalid(&site.path(), value, "may not specify a duration less than 10 minutes");
-    } else if seconds > 1 << 32 {
-        faults.invalid(&site.path(), value, "may not specify a duration larger than 2^32 seconds");
-    }
-}
-
-fn attach_source(site: &Site<'_>, faults: &mut Faults) {
-    const WHY: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-    let source = site.map.get("source").and_then(Value::as_object);
-    let sets = |field: &str| source.is_some_and(|source| source.contains_key(field));
-    match (sets("persistentVolumeName"), sets("inlineVolumeSpec")) {
-        (false, false) => faults.required(&site.sub("source"), WHY),
-        (true, true) => faults.forbidden(&site.sub("source"), WHY),
-        (true, false) => {
-            let path = site.sub("source.persistentVolumeName");
-            let name = source.and_then(|source| source["persistentVolumeName"].as_str()).unwrap_or_default();
-            if name.is_empty() {
-                faults.required(&path, "must specify non empty persistentVolumeName");
-            }
-            if let Some(fault) = crate::name::subdomain_fault(name) {
-                faults.invalid(&path, &Value::from(name), &fault);
-            }
-        }
-        (false, true) => {}
-    }
-}
-
-/// A node's drivers come and go; what one says stays.
-fn node_drivers(site: &Site<'_>, faults: &mut Faults) {
-    let without_room = |driver: &Value| {
-        let mut driver = driver.clone();
-        driver.as_object_mut().and_then(|driver| driver.remove("allocatable"));
-        driver
-    };
-    for old in site.old.and_then(Value::as_array).into_iter().flatten() {
-        let new = site.items().iter().find(|new| new["name"] == old["name"]);
-        if new.is_some_and(|new| without_room(new) != without_room(old)) {
-            faults.invalid(&site.path(), &Value::Array(site.items().to_vec()), "field is immutable");
-        }
-    }
-    for driver in site.items() {
-        let name = driver["name"].as_str().unwrap_or_default();
-        for fault in qualified_name_faults(&name.to_lowercase()).into_iter().filter(|_| !name.is_empty()) {
-            faults.invalid(&format!("{}.name", site.path()), &Value::from(name), &fault);
-        }
     }
 }
 

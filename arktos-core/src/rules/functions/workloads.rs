@@ -18,17 +18,6 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("stateful_update", stateful_update),
     ("revision_data", revision_data),
     ("replica_status", replica_status),
-    ("job_restart", job_restart),
-    ("needs_index", needs_index),
-    ("failure_rule", failure_rule),
-    ("generated_selector", generated_selector),
-    ("own_selector", own_selector),
-    ("completions_kept", completions_kept),
-    ("job_template_kept", job_template_kept),
-    ("start_time_kept", start_time_kept),
-    ("indexed_job", indexed_job),
-    ("exit_codes", exit_codes),
-    ("failure_policy", failure_policy),
     ("selector_given", selector_given),
     ("later_than_ready", later_than_ready),
 ];
@@ -61,97 +50,38 @@ fn later_than_ready(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// The most pods of an indexed job that run at once.
-const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+pub(super) const NO_MATCH: &str = "`selector` does not match template `labels`";
 
-/// What indexed jobs need, and what only they may have. Stands at the job's spec.
-fn indexed_job(site: &Site<'_>, faults: &mut Faults) {
-    let number = |field: &str| site.map.get(field).and_then(Value::as_i64);
-    if site.text("completionMode") == "Indexed" {
-        if number("completions").is_none() {
-            faults.required(&site.sub("completions"), "when completion mode is Indexed");
-        }
-        if let Some(count) = number("parallelism").filter(|count| *count > INDEXED_PARALLELISM_MAX) {
-            let why =
-                format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
-            faults.invalid(&site.sub("parallelism"), &Value::from(count), &why);
-        }
-    }
-    if let Some(most) = number("maxFailedIndexes") {
-        if number("backoffLimitPerIndex").is_none() {
-            faults.required(&site.sub("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
-        }
-        if number("completions").is_some_and(|count| most > count) {
-            let why = "must be less than or equal to completions";
-            faults.invalid(&site.sub("maxFailedIndexes"), &Value::from(most), why);
-        }
-    }
-}
-
-/// How many exit codes, and how many rules, a failure policy may name.
-const EXIT_CODES_MAX: usize = 255;
-const FAILURE_RULES_MAX: usize = 20;
-
-fn exit_codes(site: &Site<'_>, faults: &mut Faults) {
-    let (codes, path) = (site.list("values"), site.sub("values"));
-    if codes.is_empty() {
-        return faults.invalid(&path, &Value::from(codes), "at least one value is required");
-    }
-    if codes.len() > EXIT_CODES_MAX {
-        faults.too_many(&path, codes.len() as u64, EXIT_CODES_MAX as u64);
-    }
-    let number = |code: &Value| code.as_i64().unwrap_or_default();
-    let mut ordered = true;
-    for (index, code) in codes.iter().enumerate() {
-        let at = format!("{path}[{index}]");
-        if number(code) == 0 && site.text("operator") == "In" {
-            faults.invalid(&at, code, "must not be 0 for the In operator");
-        }
-        let before = codes.get(..index).unwrap_or_default();
-        if before.iter().any(|other| number(other) == number(code)) {
-            faults.duplicate(&at, code);
-        } else if before.last().is_some_and(|last| number(last) > number(code)) {
-            ordered = false;
-        }
-    }
-    if !ordered {
-        faults.invalid(&path, &Value::from(codes), "must be ordered");
-    }
-}
-
-/// Stands at the spec of a job that has a failure policy.
-fn failure_policy(site: &Site<'_>, faults: &mut Faults) {
-    let Some(policy) = site.map.get("podFailurePolicy").filter(|policy| !policy.is_null()) else { return };
-    let restarts = site.map.get("template").and_then(|template| template.pointer("/spec/restartPolicy"));
-    if let Some(restarts) = restarts.filter(|restarts| *restarts != "Never") {
-        let why = "only \"Never\" is supported when podFailurePolicy is specified";
-        faults.invalid(&site.sub("template.spec.restartPolicy"), restarts, why);
-    }
-    let rules = policy["rules"].as_array().map_or(0, Vec::len);
-    if rules > FAILURE_RULES_MAX {
-        faults.too_many(&site.sub("podFailurePolicy.rules"), rules as u64, FAILURE_RULES_MAX as u64);
-    }
-    if let Some(replaces) = site.map.get("podReplacementPolicy").filter(|replaces| *replaces == "TerminatingOrFailed") {
-        faults.not_supported(&site.sub("podReplacementPolicy"), replaces, &["Failed"]);
-    }
-}
-
-const NO_MATCH: &str = "`selector` does not match template `labels`";
-
-fn template_labels(spec: &Map<String, Value>) -> Option<&Value> {
+pub(super) fn template_labels(spec: &Map<String, Value>) -> Option<&Value> {
     spec.get("template").and_then(|template| template.pointer("/metadata/labels"))
 }
 
 /// Whether a selector selects the labels; none selects nothing.
-fn selects(selector: Option<&Value>, labels: Option<&Value>) -> bool {
+pub(super) fn selects(selector: Option<&Value>, labels: Option<&Value>) -> bool {
     let spec: Option<LabelSelectorSpec> = selector.and_then(|selector| serde_json::from_value(selector.clone()).ok());
     let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
     spec.and_then(|spec| spec.selector().ok()).is_some_and(|selector| selector.matches(label))
 }
 
+/// Whether a selector can be evaluated at all: its keys are names, its values labels, its operators known.
+fn is_evaluable(selector: Option<&Value>) -> bool {
+    let spec = selector.filter(|selector| !selector.is_null());
+    let spec = spec.map(|selector| serde_json::from_value::<LabelSelectorSpec>(selector.clone()));
+    spec.is_none_or(|spec| spec.is_ok_and(|spec| spec.selector().is_ok()))
+}
+
 /// A workload's selector selects the pods of its template. Stands at the spec.
 fn selects_template(site: &Site<'_>, faults: &mut Faults) {
     let labels = template_labels(site.map);
+    let selector = site.map.get("selector");
+    if !is_evaluable(selector) {
+        let shown = selector.unwrap_or(&Value::Null);
+        return match site.root_kind {
+            "DaemonSet" => {}
+            "StatefulSet" => faults.invalid(&site.sub("selector"), shown, ""),
+            _ => faults.invalid(&site.sub("selector"), shown, "invalid label selector"),
+        };
+    }
     if !selects(site.map.get("selector"), labels) {
         faults.invalid(&site.sub("template.metadata.labels"), labels.unwrap_or(&Value::Null), NO_MATCH);
     }
@@ -242,6 +172,11 @@ fn stateful_strategy(site: &Site<'_>, faults: &mut Faults) {
         let sent = site.map.get("updateStrategy").cloned().unwrap_or_default();
         faults.invalid(&site.sub("updateStrategy"), &sent, "must be 'RollingUpdate' or 'OnDelete'");
     }
+    let rolling = site.map.get("updateStrategy").map(|strategy| &strategy["rollingUpdate"]);
+    if let Some(rolling) = rolling.filter(|rolling| !rolling.is_null() && strategy_type(site) == Some("OnDelete")) {
+        let why = "only allowed for updateStrategy 'RollingUpdate'";
+        faults.invalid(&site.sub("updateStrategy.rollingUpdate"), rolling, why);
+    }
 }
 
 fn stateful_update(site: &Site<'_>, faults: &mut Faults) {
@@ -304,100 +239,5 @@ fn replica_status(site: &Site<'_>, faults: &mut Faults) {
     if count("availableReplicas") > count("readyReplicas") {
         let path = site.sub("availableReplicas");
         faults.invalid(&path, &Value::from(count("availableReplicas")), "cannot be greater than readyReplicas");
-    }
-}
-
-fn job_restart(site: &Site<'_>, faults: &mut Faults) {
-    if !matches!(site.value_text(), "OnFailure" | "Never") {
-        faults.required(&site.path(), "valid values: \"OnFailure\", \"Never\"");
-    }
-}
-
-fn needs_index(site: &Site<'_>, faults: &mut Faults) {
-    if let Some(value) = site.value
-        && site.text("completionMode") != "Indexed"
-    {
-        faults.invalid(&site.path(), value, "requires indexed completion mode");
-    }
-}
-
-fn failure_rule(site: &Site<'_>, faults: &mut Faults) {
-    let (codes, conditions) = (site.sets("onExitCodes"), site.has("onPodConditions"));
-    let why = match (codes, conditions) {
-        (false, false) => "specifying one of OnExitCodes and OnPodConditions is required",
-        (true, true) => "specifying both OnExitCodes and OnPodConditions is not supported",
-        _ => return,
-    };
-    faults.invalid_bare(&site.path(), why);
-}
-
-/// A job's selector is its own; the pods of its template carry its labels.
-fn generated_selector(site: &Site<'_>, faults: &mut Faults) {
-    let Some(Value::Object(spec)) = site.map.get("spec") else { return };
-    let selector = spec.get("selector");
-    let manual = spec.get("manualSelector") == Some(&Value::Bool(true));
-    if !manual
-        && let Some(uid) = site.map.get("metadata").and_then(|metadata| metadata["uid"].as_str())
-        && let Some(selector) = selector
-    {
-        let own = serde_json::json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
-        let older = serde_json::json!({ "matchLabels": { "controller-uid": uid } });
-        if *selector != own && *selector != older {
-            faults.invalid("spec.selector", selector, "`selector` not auto-generated");
-        }
-    }
-}
-
-fn own_selector(site: &Site<'_>, faults: &mut Faults) {
-    let Some(Value::Object(spec)) = site.map.get("spec") else { return };
-    let labels = template_labels(spec);
-    let selector = spec.get("selector");
-    if !selects(selector, labels) {
-        faults.invalid("spec.template.metadata.labels", labels.unwrap_or(&Value::Null), NO_MATCH);
-    }
-}
-
-/// How often an indexed job succeeds may change together with how many run at once; of others it may not.
-fn completions_kept(site: &Site<'_>, faults: &mut Faults) {
-    if !site.updates || site.old == site.value {
-        return;
-    }
-    let spec = |field: &str| site.map.get("spec").and_then(|spec| spec.get(field));
-    let elastic = spec("completionMode").is_some_and(|mode| mode == "Indexed")
-        && site.value.is_some()
-        && spec("parallelism") == site.value;
-    if !elastic {
-        faults.invalid(&site.path(), site.value.unwrap_or(&Value::Null), "field is immutable");
-    }
-}
-
-/// A job's template stays, but for where a suspended job's pods may go.
-fn job_template_kept(site: &Site<'_>, faults: &mut Faults) {
-    let (Some(old), Some(new), true) = (site.old, site.value, site.updates) else { return };
-    let spec = |field: &str| site.old_map.and_then(|map| map.get("spec")).and_then(|spec| spec.get(field)).cloned();
-    let started = site.old_map.and_then(|map| map.get("status")).is_some_and(|status| !status["startTime"].is_null());
-    let mut new = new.clone();
-    let mut old = old.clone();
-    if spec("suspend") == Some(Value::Bool(true)) && !started {
-        for template in [&mut old, &mut new] {
-            for field in ["affinity", "nodeSelector", "tolerations", "schedulingGates"] {
-                template["spec"].as_object_mut().and_then(|spec| spec.remove(field));
-            }
-            for field in ["labels", "annotations"] {
-                template["metadata"].as_object_mut().and_then(|metadata| metadata.remove(field));
-            }
-        }
-    }
-    if old != new {
-        faults.invalid(&site.path(), &new, "field is immutable");
-    }
-}
-
-fn start_time_kept(site: &Site<'_>, faults: &mut Faults) {
-    let suspended = site.map.get("spec").is_some_and(|spec| spec["suspend"] == true);
-    let old = site.old.filter(|old| !old.is_null());
-    if site.updates && !suspended && old.is_some() && old != site.value {
-        let why = "field is immutable for unsuspended job once set";
-        faults.invalid(&site.path(), site.value.unwrap_or(&Value::Null), why);
     }
 }

@@ -1,7 +1,8 @@
 //! What the Go JSON decoder says of bytes that are not JSON: clients and recorded answers know its words.
 
 /// Why bytes are not one JSON value, in the Go decoder's words; absent when they are one.
-pub(crate) fn fault(bytes: &[u8]) -> Option<String> {
+#[must_use]
+pub fn go_json_fault(bytes: &[u8]) -> Option<String> {
     let mut scanner = Scanner { bytes, at: 0, depth: 0 };
     let scanned = scanner.value("looking for beginning of value").and_then(|()| {
         scanner.space();
@@ -194,11 +195,11 @@ mod tests {
             ("-", "unexpected end of JSON input"),
             ("1.x", "invalid character 'x' after decimal point in numeric literal"),
         ] {
-            assert_eq!(fault(text.as_bytes()).as_deref(), Some(told), "{text}");
+            assert_eq!(go_json_fault(text.as_bytes()).as_deref(), Some(told), "{text}");
         }
         for text in ["{}", " [1, -2.5e+7, \"a\\u00e9\", null, {\"a\": [true]}] ", "0"] {
-            assert_eq!(fault(text.as_bytes()), None, "{text}");
+            assert_eq!(go_json_fault(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(fault("[".repeat(200_000).as_bytes()).as_deref(), Some("exceeded max depth"));
+        assert_eq!(go_json_fault("[".repeat(200_000).as_bytes()).as_deref(), Some("exceeded max depth"));
     }
 }

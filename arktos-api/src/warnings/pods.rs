@@ -1,0 +1,273 @@
+//! What pods and their templates are warned of.
+
+use std::collections::{BTreeSet, HashMap};
+
+use arktos_core::Quantity;
+use serde_json::{Map, Value};
+
+/// The warnings of a pod's spec and metadata, which stand below a path.
+pub(super) fn of_pod(at: &str, pod: &Map<String, Value>) -> Vec<String> {
+    let mut told = Vec::new();
+    let Some(body) = pod.get("spec") else { return told };
+    let spec = format!("{at}spec");
+    old_labels(&spec, body, &mut told);
+    if let Some(annotations) = pod.get("metadata").and_then(|metadata| metadata["annotations"].as_object()) {
+        old_annotations(at, annotations, body, &mut told);
+    }
+    old_volumes(&spec, body, &mut told);
+    named_twice(&spec, body, &mut told);
+    fractional_bytes(&format!("{spec}.overhead"), &body["overhead"], &mut told);
+    for (path, container) in containers(&spec, body) {
+        for list in ["limits", "requests"] {
+            fractional_bytes(&format!("{path}.resources.{list}"), &container["resources"][list], &mut told);
+        }
+        hidden_variables(&path, container, &mut told);
+    }
+    ports_twice(&spec, body, &mut told);
+    if body["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        told.push(format!(
+            "{spec}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
+    }
+    null_selectors(&spec, body, &mut told);
+    told
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn containers<'a>(spec: &str, body: &'a Value) -> Vec<(String, &'a Value)> {
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let all = lists.into_iter().flat_map(|list| {
+        let of_list = items(&body[list]).iter().enumerate();
+        of_list.map(move |(index, container)| (format!("{spec}.{list}[{index}]"), container))
+    });
+    all.collect()
+}
+
+/// What became of a label of nodes.
+fn old_label(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+        "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+        "failure-domain.beta.kubernetes.io/region" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"
+        }
+        "failure-domain.beta.kubernetes.io/zone" => {
+            "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"
+        }
+        "beta.kubernetes.io/instance-type" => {
+            "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"
+        }
+        _ => return None,
+    })
+}
+
+fn old_labels(spec: &str, body: &Value, told: &mut Vec<String>) {
+    for key in body["nodeSelector"].as_object().into_iter().flat_map(|selector| selector.keys()) {
+        told.extend(old_label(key).map(|what| format!("{spec}.nodeSelector[{key}]: {what}")));
+    }
+    let node = &body["affinity"]["nodeAffinity"];
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    for (index, term) in items(&node[required]["nodeSelectorTerms"]).iter().enumerate() {
+        let path = format!("{spec}.affinity.nodeAffinity.{required}.nodeSelectorTerms[{index}]");
+        told.extend(old_in_term(&path, term));
+    }
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    for (index, term) in items(&node[preferred]).iter().enumerate() {
+        let path = format!("{spec}.affinity.nodeAffinity.{preferred}[{index}].preference");
+        told.extend(old_in_term(&path, &term["preference"]));
+    }
+    for (index, constraint) in items(&body["topologySpreadConstraints"]).iter().enumerate() {
+        let at = format!("{spec}.topologySpreadConstraints[{index}]");
+        let key = constraint["topologyKey"].as_str().unwrap_or_default();
+        told.extend(old_label(key).map(|what| format!("{at}.topologyKey: {key} is {what}")));
+        if constraint["labelSelector"].is_null() {
+            told.push(format!("{at}.labelSelector: a null labelSelector results in matching no pod"));
+        }
+    }
+}
+
+/// The warnings of what a term asks for of nodes.
+pub(super) fn old_in_term(at: &str, term: &Value) -> Vec<String> {
+    let wanted = items(&term["matchExpressions"]).iter().enumerate();
+    let told = wanted.filter_map(|(index, wanted)| {
+        let key = wanted["key"].as_str()?;
+        old_label(key).map(|what| format!("{at}.matchExpressions[{index}].key: {key} is {what}"))
+    });
+    told.collect()
+}
+
+fn old_annotations(at: &str, annotations: &Map<String, Value>, body: &Value, told: &mut Vec<String>) {
+    const OLD: [(&str, &str); 3] = [
+        (
+            "scheduler.alpha.kubernetes.io/critical-pod",
+            "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+        ),
+        ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+        ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+    ];
+    for (key, what) in OLD {
+        if annotations.contains_key(key) {
+            told.push(format!("{at}metadata.annotations[{key}]: {what}"));
+        }
+    }
+    const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
+    let profiled = |context: &Value| !context["seccompProfile"].is_null();
+    let key = "seccomp.security.alpha.kubernetes.io/pod";
+    if annotations.contains_key(key) && !profiled(&body["securityContext"]) {
+        told.push(format!("{at}metadata.annotations[{key}]: {SECCOMP}"));
+    }
+    for (_, container) in containers("", body) {
+        let name = container["name"].as_str().unwrap_or_default();
+        let key = format!("container.seccomp.security.alpha.kubernetes.io/{name}");
+        if annotations.contains_key(&key) && !profiled(&container["securityContext"]) {
+            told.push(format!("{at}metadata.annotations[{key}]: {SECCOMP}"));
+        }
+    }
+}
+
+fn old_volumes(spec: &str, body: &Value, told: &mut Vec<String>) {
+    const OLD: [(&str, &str, &str); 9] = [
+        ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        ("gitRepo", "gitRepo", "deprecated in v1.11"),
+        ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
+        ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+        ("quobyte", "quobyte", "deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ];
+    let volumes = items(&body["volumes"]);
+    for (index, volume) in volumes.iter().enumerate() {
+        for (field, shown, what) in OLD {
+            if !volume[field].is_null() {
+                told.push(format!("{spec}.volumes[{index}].{shown}: {what}"));
+            }
+        }
+    }
+    for volume in volumes {
+        let name = volume["name"].as_str().unwrap_or_default();
+        for (field, kind, by) in [("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName")] {
+            let source = volume[field][by].as_str().unwrap_or_default();
+            overlaps(
+                &volume[field]["items"],
+                &format!("volume \"{name}\" ({kind} \"{source}\"): overlapping paths"),
+                told,
+            );
+        }
+        let why = format!("volume \"{name}\" (DownwardAPI): overlapping paths");
+        overlaps(&volume["downwardAPI"]["items"], &why, told);
+        for source in items(&volume["projected"]["sources"]) {
+            if source.as_object().is_some_and(Map::is_empty) {
+                told.push(format!("volume \"{name}\" (Projected) has no sources provided"));
+            }
+        }
+    }
+}
+
+/// Files of one volume of which one's path leads through the other.
+fn overlaps(files: &Value, why: &str, told: &mut Vec<String>) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for file in items(files) {
+        let path = file["path"].as_str().unwrap_or_default().trim_end_matches('/');
+        let meets = |other: &&&str| {
+            !path.is_empty()
+                && !other.is_empty()
+                && (format!("{other}/").starts_with(path) || format!("{path}/").starts_with(**other))
+        };
+        if let Some(other) = seen.iter().find(meets) {
+            told.push(format!("{why}: \"{path}\" with \"{other}\""));
+        }
+        seen.insert(path);
+    }
+}
+
+fn named_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
+    for (list, field) in [("hostAliases", "ip"), ("imagePullSecrets", "name")] {
+        let all = items(&body[list]);
+        for (index, item) in all.iter().enumerate() {
+            if all.iter().take(index).any(|other| other[field] == item[field]) {
+                let value = item[field].as_str().unwrap_or_default();
+                told.push(format!("{spec}.{list}[{index}].{field}: duplicate {field} \"{value}\""));
+            }
+        }
+    }
+    for (index, secret) in items(&body["imagePullSecrets"]).iter().enumerate() {
+        if secret["name"].as_str().is_none_or(str::is_empty) {
+            told.push(format!("{spec}.imagePullSecrets[{index}].name: invalid empty name \"\""));
+        }
+    }
+}
+
+fn fractional_bytes(at: &str, amounts: &Value, told: &mut Vec<String>) {
+    for resource in ["memory", "ephemeral-storage"] {
+        let Some(text) = amounts[resource].as_str() else { continue };
+        if Quantity::parse(text).is_ok_and(|amount| amount.milli() % 1000 != 0) {
+            told.push(format!("{at}[{resource}]: fractional byte value \"{text}\" is invalid, must be an integer"));
+        }
+    }
+}
+
+/// Variables that stand twice, where the later one is not made of the earlier.
+fn hidden_variables(at: &str, container: &Value, told: &mut Vec<String>) {
+    let all = items(&container["env"]);
+    for (index, variable) in all.iter().enumerate() {
+        let name = variable["name"].as_str().unwrap_or_default();
+        let (value, named) = (variable["value"].as_str().unwrap_or_default(), format!("$({name})"));
+        let is_made_of_it = variable["valueFrom"].is_null() && value != named && value.contains(&named);
+        if !is_made_of_it && all.iter().take(index).any(|other| other["name"] == name) {
+            told.push(format!(
+                "{at}.env[{index}]: hides previous definition of \"{name}\", which may be dropped when using apply"
+            ));
+        }
+    }
+}
+
+fn ports_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
+    let mut seen: HashMap<(i64, &str), Vec<(String, i64, &str)>> = HashMap::new();
+    for (path, container) in containers(spec, body) {
+        for (index, port) in items(&container["ports"]).iter().enumerate() {
+            let text = |field: &str| port[field].as_str().unwrap_or_default();
+            let key = (port["containerPort"].as_i64().unwrap_or_default(), text("protocol"));
+            let (at, number, ip) =
+                (format!("{path}.ports[{index}]"), port["hostPort"].as_i64().unwrap_or_default(), text("hostIP"));
+            let others = seen.entry(key).or_default();
+            for (other, other_number, other_ip) in &*others {
+                let how = if number == *other_number && ip == *other_ip {
+                    "duplicate"
+                } else if number == 0 || *other_number == 0 {
+                    "overlapping"
+                } else if number == *other_number && (ip.is_empty() != other_ip.is_empty()) {
+                    "dangerously ambiguous"
+                } else {
+                    continue;
+                };
+                told.push(format!("{at}: {how} port definition with {other}"));
+            }
+            others.push((at, number, ip));
+        }
+    }
+}
+
+fn null_selectors(spec: &str, body: &Value, told: &mut Vec<String>) {
+    const NULL: &str = "a null labelSelector results in matching no pod";
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        for (list, inner) in [
+            ("requiredDuringSchedulingIgnoredDuringExecution", ""),
+            ("preferredDuringSchedulingIgnoredDuringExecution", ".podAffinityTerm"),
+        ] {
+            for (index, term) in items(&body["affinity"][kind][list]).iter().enumerate() {
+                let selector = match inner {
+                    "" => &term["labelSelector"],
+                    _ => &term["podAffinityTerm"]["labelSelector"],
+                };
+                if selector.is_null() {
+                    told.push(format!("{spec}.affinity.{kind}.{list}[{index}]{inner}.labelSelector: {NULL}"));
+                }
+            }
+        }
+    }
+}

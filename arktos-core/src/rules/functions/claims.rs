@@ -1,0 +1,111 @@
+//! Claims of volumes: what they ask for, where their content comes from, and what stays once they are made.
+
+use serde_json::{Map, Value};
+
+use super::super::fault::{Faults, Site};
+use super::Run;
+use super::storage::not_positive;
+use crate::quantity::Quantity;
+
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("storage_request", storage_request),
+    ("access_alone", access_alone),
+    ("claim_update", claim_update),
+    ("data_source", data_source),
+    ("claim_status", claim_status),
+    ("request_kept", request_kept),
+];
+
+fn storage_request(site: &Site<'_>, faults: &mut Faults) {
+    let path = format!("{}[storage]", site.path());
+    match site.value.and_then(|resources| resources.get("requests")).and_then(|requests| requests.get("storage")) {
+        None => faults.required(&path, ""),
+        Some(storage) if not_positive(storage) => faults.invalid(&path, storage, "must be greater than zero"),
+        Some(_) => {}
+    }
+}
+
+fn access_alone(site: &Site<'_>, faults: &mut Faults) {
+    let modes = site.items();
+    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+        faults.forbidden(&site.path(), "may not use ReadWriteOncePod with other access modes");
+    }
+}
+
+/// A claim stays as it was made, but for the volume that it is bound to, and for what a bound one may ask for later.
+fn claim_update(site: &Site<'_>, faults: &mut Faults) {
+    const WHY: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+                       claims\n";
+    let (Some(old), Some(new), true) = (site.old, site.value, site.updates) else { return };
+    let bound = site.map.get("status").is_some_and(|status| status["phase"] == "Bound");
+    let (mut old, mut new) = (old.clone(), new.clone());
+    let late = |old: &Value, field: &str| old[field].as_str().is_none_or(str::is_empty);
+    let free = [
+        ("volumeName", late(&old, "volumeName")),
+        ("storageClassName", old["storageClassName"].is_null()),
+        ("volumeAttributesClassName", bound),
+    ];
+    for spec in [&mut old, &mut new] {
+        let Some(spec) = spec.as_object_mut() else { return };
+        for (field, _) in free.iter().filter(|(_, free)| *free) {
+            spec.remove(*field);
+        }
+        if bound {
+            let requests = spec.get_mut("resources").and_then(|resources| resources.get_mut("requests"));
+            requests.and_then(Value::as_object_mut).and_then(|requests| requests.remove("storage"));
+        }
+    }
+    if old != new {
+        faults.forbidden(&site.path(), WHY);
+    }
+}
+
+/// What a volume's content comes from: a claim, or an object of a group of its own.
+fn data_source(site: &Site<'_>, faults: &mut Faults) {
+    let Some(source) = site.value.filter(|source| source.is_object()) else { return };
+    let text = |field: &str| source[field].as_str().unwrap_or_default();
+    for field in ["name", "kind"] {
+        if text(field).is_empty() {
+            faults.required(&site.sub(field), "");
+        }
+    }
+    let group = text("apiGroup");
+    if group.is_empty() {
+        if text("kind") != "PersistentVolumeClaim" {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            faults.invalid(&site.path(), &Value::from(text("kind")), why);
+        }
+    } else if let Some(fault) = crate::name::subdomain_fault(group) {
+        faults.invalid(&site.sub("apiGroup"), &Value::from(group), &fault);
+    }
+}
+
+/// How large a claim's volume is. Stands at the capacity of the status.
+fn claim_status(site: &Site<'_>, faults: &mut Faults) {
+    for (name, amount) in site.value.and_then(Value::as_object).into_iter().flatten() {
+        let quantity = amount.as_str().and_then(|text| Quantity::parse(text).ok());
+        if let Some(value) = quantity.map(|quantity| quantity.value()).filter(|value| *value < 0) {
+            let path = format!("{}[{name}]", site.path());
+            let sent = Value::from(value);
+            faults.invalid(&path, &sent, "must be a valid resource quantity");
+        }
+    }
+}
+
+/// A bound claim does not ask for less than its volume has. Stands at the claim.
+fn request_kept(site: &Site<'_>, faults: &mut Faults) {
+    let Some(old) = site.old_map else { return };
+    let amount = |claim: &Map<String, Value>, part: &str, path: &str| {
+        let text = claim.get(part).and_then(|part| part.pointer(path)).and_then(Value::as_str);
+        text.and_then(|text| Quantity::parse(text).ok())
+    };
+    let asked = "/resources/requests/storage";
+    let (before, after) = (amount(old, "spec", asked), amount(site.map, "spec", asked));
+    let has = amount(old, "status", "/capacity/storage");
+    if let (Some(before), Some(after), Some(has)) = (before, after, has)
+        && after < before
+        && after <= has
+    {
+        faults.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
+    }
+}

@@ -1,0 +1,192 @@
+//! What may become of a pod once it is there.
+
+use serde_json::{Map, Value, json};
+
+use super::super::check::{ip_fault, qualified_name_faults};
+use super::super::fault::{Faults, Site};
+use super::Run;
+use super::pods::MIRROR;
+use crate::name::subdomain_fault;
+
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("only_later", only_later),
+    ("pod_update", pod_update),
+    ("mirror_kept", mirror_kept),
+    ("ephemeral", ephemeral),
+    ("pod_status", pod_status),
+];
+
+fn only_later(site: &Site<'_>, faults: &mut Faults) {
+    if !site.updates && !site.items().is_empty() {
+        faults.forbidden(&site.path(), "cannot be set on create");
+    }
+}
+
+/// Of a pod's spec, an update may change images, the deadline, and what has been opened since.
+fn pod_update(site: &Site<'_>, faults: &mut Faults) {
+    const WHY: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
+                       `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
+                       existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
+                       previously negative)";
+    let (Some(old), Some(new)) = (site.old_map.and_then(|old| old.get("spec")), site.map.get("spec")) else { return };
+    if old == new {
+        return;
+    }
+    if !containers_stay(old, new, faults) || !deadline_shrinks(old, new, faults) {
+        return;
+    }
+    tolerations_stay(old, new, faults);
+    gates_only_open(old, new, faults);
+    let gated = old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
+    let (mut before, mut after) = (old.clone(), new.clone());
+    for spec in [&mut before, &mut after] {
+        let Some(spec) = spec.as_object_mut() else { return };
+        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
+            spec.remove(field);
+        }
+        if gated {
+            spec.remove("nodeSelector");
+            spec.remove("affinity");
+        }
+        for list in ["containers", "initContainers"] {
+            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                container.as_object_mut().and_then(|container| container.remove("image"));
+            }
+        }
+    }
+    if before != after {
+        faults.forbidden("spec", &format!("{WHY}\n"));
+    }
+}
+
+/// Whether there are as many containers as there were.
+fn containers_stay(old: &Value, new: &Value, faults: &mut Faults) -> bool {
+    let count = |spec: &Value, list: &str| spec[list].as_array().map_or(0, Vec::len);
+    for list in ["containers", "initContainers"] {
+        if count(old, list) != count(new, list) {
+            faults.forbidden(&format!("spec.{list}"), "pod updates may not add or remove containers");
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a deadline comes no later than it did. Where there was none, one may be set.
+fn deadline_shrinks(old: &Value, new: &Value, faults: &mut Faults) -> bool {
+    let seconds = |spec: &Value| spec["activeDeadlineSeconds"].as_i64();
+    let (path, sent) = ("spec.activeDeadlineSeconds", &new["activeDeadlineSeconds"]);
+    let why = match (seconds(old), seconds(new)) {
+        (Some(_), None) => "must not update from a positive integer to nil value",
+        (Some(old), Some(new)) if old < new => "must be less than or equal to previous value",
+        _ => return true,
+    };
+    faults.invalid(path, sent, why);
+    false
+}
+
+/// Tolerations may be added, and last longer or shorter.
+fn tolerations_stay(old: &Value, new: &Value, faults: &mut Faults) {
+    let list = |spec: &Value| -> Vec<Value> {
+        let mut list = spec["tolerations"].as_array().cloned().unwrap_or_default();
+        list.iter_mut().filter_map(Value::as_object_mut).for_each(|toleration| {
+            toleration.remove("tolerationSeconds");
+        });
+        list
+    };
+    let after = list(new);
+    if list(old).iter().any(|toleration| !after.contains(toleration)) {
+        let why = "existing toleration can not be modified except its tolerationSeconds";
+        faults.forbidden("spec.tolerations", why);
+    }
+}
+
+fn gates_only_open(old: &Value, new: &Value, faults: &mut Faults) {
+    let gates = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
+    let before = gates(old);
+    for (index, gate) in gates(new).iter().enumerate() {
+        if !before.iter().any(|known| known["name"] == gate["name"]) {
+            let why = format!(
+                "only deletion is allowed, but found new scheduling gate '{}'",
+                gate["name"].as_str().unwrap_or_default()
+            );
+            faults.forbidden(&format!("spec.schedulingGates[{index}].name"), &why);
+        }
+    }
+}
+
+/// Whether a pod mirrors one of its node's own stays. Stands at the pod.
+fn mirror_kept(site: &Site<'_>, faults: &mut Faults) {
+    let mark = |pod: &Map<String, Value>| pod.get("metadata").map(|metadata| metadata["annotations"][MIRROR].clone());
+    let Some(old) = site.old_map else { return };
+    let why = match (mark(old).filter(Value::is_string), mark(site.map).filter(Value::is_string)) {
+        (None, Some(_)) => "may not add mirror pod annotation",
+        (Some(old), new) if new.as_ref() != Some(&old) => "may not remove or update mirror pod annotation",
+        _ => return,
+    };
+    faults.forbidden(&format!("metadata.annotations[{MIRROR}]"), why);
+}
+
+/// Containers that are added to a pod while it runs: they stay as they were added, and have nothing that others rely on.
+/// Stands at the pod's spec.
+fn ephemeral(site: &Site<'_>, faults: &mut Faults) {
+    const NOT_THEIRS: [&str; 7] =
+        ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources", "restartPolicy"];
+    const WHY: &str = "cannot be set for an Ephemeral Container";
+    let list = site.list("ephemeralContainers");
+    let named = |list: &str, name: &Value| site.list(list).iter().any(|container| container["name"] == *name);
+    for (index, container) in list.iter().enumerate() {
+        let at = |field: &str| site.sub(&format!("ephemeralContainers[{index}].{field}"));
+        let target = &container["targetContainerName"];
+        let known = target.as_str().is_none_or(str::is_empty) || named("containers", target);
+        if !known && !named("initContainers", target) {
+            faults.not_found(&at("targetContainerName"), target);
+        }
+        for field in NOT_THEIRS {
+            if container.get(field).is_some_and(|value| !super::super::fault::is_empty(value)) {
+                faults.forbidden(&at(field), WHY);
+            }
+        }
+        for (mount, of) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
+            for field in ["subPath", "subPathExpr"] {
+                if of[field].as_str().is_some_and(|path| !path.is_empty()) {
+                    faults.forbidden(&at(&format!("volumeMounts[{mount}].{field}")), WHY);
+                }
+            }
+        }
+    }
+    let old = site.old_map.and_then(|old| old.get("ephemeralContainers")).and_then(Value::as_array);
+    for container in old.into_iter().flatten() {
+        let name = &container["name"];
+        let why = match list.iter().find(|new| new["name"] == *name) {
+            None => format!("existing ephemeral containers {name} may not be removed\n"),
+            Some(new) if new != container => format!("existing ephemeral containers {name} may not be changed\n"),
+            Some(_) => continue,
+        };
+        faults.forbidden(&site.sub("ephemeralContainers"), &why);
+    }
+}
+
+/// What a node says of a pod. Stands at the status.
+fn pod_status(site: &Site<'_>, faults: &mut Faults) {
+    let Some(status) = site.value else { return };
+    let items = |field: &str| status[field].as_array().map_or(&[][..], Vec::as_slice);
+    for (index, condition) in items("conditions").iter().enumerate() {
+        let kind = condition["type"].as_str().unwrap_or_default();
+        for fault in qualified_name_faults(kind) {
+            faults.invalid(&site.sub(&format!("conditions[{index}].Type")), &json!(kind), &fault);
+        }
+    }
+    for field in ["podIPs", "hostIPs"] {
+        for (index, address) in items(field).iter().enumerate() {
+            let text = address["ip"].as_str().unwrap_or_default();
+            if let Some(fault) = ip_fault(text) {
+                faults.invalid(&site.sub(&format!("{field}[{index}]")), &json!(text), &fault);
+            }
+        }
+    }
+    let node = &status["nominatedNodeName"];
+    let changed = site.old.is_none_or(|old| old["nominatedNodeName"] != *node);
+    if let Some(fault) = node.as_str().filter(|name| changed && !name.is_empty()).and_then(subdomain_fault) {
+        faults.invalid(&site.sub("nominatedNodeName"), node, &fault);
+    }
+}
