@@ -227,7 +227,7 @@ fn hidden_variables(at: &str, container: &Value, told: &mut Vec<String>) {
 }
 
 fn ports_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
-    let mut seen: HashMap<(i64, &str), Vec<(String, i64, &str)>> = HashMap::new();
+    let mut seen: HashMap<_, Vec<(String, i64, &str)>> = HashMap::new();
     for (path, container) in containers(spec, body) {
         for (index, port) in items(&container["ports"]).iter().enumerate() {
             let text = |field: &str| port[field].as_str().unwrap_or_default();
