@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arktos_core::GroupResource;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::hmac;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::seal::{Provider, Secret};
 
 /// Which resources are encrypted, and how.
 pub struct Config {
@@ -28,7 +29,14 @@ struct Rule {
 /// A key, and what it is called, such as `aesgcm:NAME`.
 pub(super) struct Key {
     pub(super) name: Arc<str>,
-    pub(super) secret: hmac::Key,
+    pub(super) secret: Secret,
+}
+
+impl Key {
+    /// The name that the configuration gives it, without its provider.
+    pub(super) fn own_name(&self) -> &str {
+        self.name.split_once(':').map_or(&*self.name, |(_, name)| name)
+    }
 }
 
 /// What is wrong with a configuration.
@@ -135,38 +143,45 @@ impl Rule {
             };
             match name.as_str() {
                 "identity" => rule.takes_plain = true,
-                "aesgcm" => {
-                    rule.encrypts |= at == 0;
-                    rule.add(&name, value).map_err(place)?;
+                "kms" => {
+                    let why = "kms: keys of a plugin are not known here: use aesgcm, secretbox or aescbc";
+                    return Err(place(why.to_owned()));
                 }
-                "aescbc" | "secretbox" | "kms" => {
-                    return Err(place(format!("the provider {name} is not built: use aesgcm")));
-                }
-                other => return Err(place(format!("there is no provider {other:?}: aesgcm or identity"))),
+                other => match Provider::named(other) {
+                    Some(provider) => {
+                        rule.encrypts |= at == 0;
+                        rule.add(&name, provider, value).map_err(place)?;
+                    }
+                    None => {
+                        let known = "aesgcm, secretbox, aescbc or identity";
+                        return Err(place(format!("there is no provider {other:?}: {known}")));
+                    }
+                },
             }
         }
         Ok(rule)
     }
 
-    fn add(&mut self, provider: &str, value: Value) -> Result<(), String> {
-        let list: KeyList = serde_json::from_value(value).map_err(|error| format!("{provider}: {error}"))?;
+    fn add(&mut self, name: &str, provider: Provider, value: Value) -> Result<(), String> {
+        let list: KeyList = serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))?;
         if list.keys.is_empty() {
-            return Err(format!("{provider}.keys: needs at least one key"));
+            return Err(format!("{name}.keys: needs at least one key"));
         }
+        let (lengths, said) = provider.lengths();
         for entry in list.keys {
-            let name: Arc<str> = format!("{provider}:{}", entry.name).into();
-            let wrong = |why: &str| Err(format!("{provider}.keys: the key {:?} {why}", entry.name));
+            let key: Arc<str> = format!("{name}:{}", entry.name).into();
+            let wrong = |why: &str| Err(format!("{name}.keys: the key {:?} {why}", entry.name));
             if entry.name.is_empty() || entry.name.contains(':') {
                 return wrong("needs a name without a colon");
             }
-            if self.keys.iter().any(|known| known.name == name) {
+            if self.keys.iter().any(|known| known.name == key) {
                 return wrong("is there twice");
             }
             let secret = STANDARD.decode(entry.secret.trim()).unwrap_or_default();
-            if ![16, 24, 32].contains(&secret.len()) {
-                return wrong("needs a secret of 16, 24 or 32 bytes, in base64");
+            if !lengths.contains(&secret.len()) {
+                return wrong(&format!("needs a secret of {said}, in base64"));
             }
-            self.keys.push(Key { name, secret: hmac::Key::new(hmac::HMAC_SHA256, &secret) });
+            self.keys.push(Key { name: key, secret: Secret::new(provider, secret) });
         }
         Ok(())
     }
@@ -244,12 +259,16 @@ mod tests {
             ("[{resources: [], providers: []}]".to_owned(), "resources[0].resources"),
             ("[{resources: ['*'], providers: [{identity: {}}]}]".to_owned(), "is not a resource"),
             (with("[]"), "resources[0].providers"),
-            (with("[{kms: {name: x}}]"), "the provider kms is not built: use aesgcm"),
+            (with("[{kms: {name: x}}]"), "kms: keys of a plugin are not known here"),
             (with("[{rot13: {}}]"), "there is no provider"),
             (with("[{identity: {}, aesgcm: {keys: []}}]"), "exactly one provider"),
             (with("[{aesgcm: {keys: []}}]"), "at least one key"),
             (with(&format!("[{{aesgcm: {{keys: [{{name: a, secret: {secret}}}]}}}}]")), "16, 24 or 32 bytes"),
             (with("[{aesgcm: {keys: [{name: 'a:b', secret: x}]}}]"), "without a colon"),
+            (
+                with(&format!("[{{secretbox: {{keys: [{{name: a, secret: {}}}]}}}}]", STANDARD.encode([1; 16]))),
+                "secretbox.keys: the key \"a\" needs a secret of 32 bytes",
+            ),
         ] {
             let said = parse(&resources).expect_err("is wrong").to_string();
             assert!(said.contains(word) && !said.contains(&secret) && !said.contains('\n'), "{resources}: {said}");

@@ -1,13 +1,8 @@
-//! The keys with which objects are encrypted at rest, as upstream's EncryptionConfiguration names them.
-//!
-//! An object is encrypted with AES-256-GCM under a key of its own, which is derived (HMAC-SHA-256) from the configured
-//! one and 16 random bytes: so no key wears out, however often snapshots are written.
-//!
-//! ```text
-//!  16 random bytes │ nonce, 12 random bytes │ ciphertext │ tag, 16 bytes
-//! ```
+//! The keys with which objects are encrypted at rest, as upstream's EncryptionConfiguration names them. How an object
+//! is sealed with each provider: `seal`.
 
 mod config;
+mod seal;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,16 +11,9 @@ use arktos_core::GroupResource;
 use arktos_store::encryption::{Cipher, Encrypted};
 use arktos_store::{Engine, Random};
 use parking_lot::RwLock;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hmac;
 use tokio::sync::watch;
 
 pub use self::config::{Config, ConfigError};
-
-/// How many random bytes a key is derived with.
-const SALT: usize = 16;
-/// What separates derived keys from any other use of the same secret.
-const DOMAIN: &[u8] = b"arktos object at rest 1";
 
 /// The keys of a configuration that may be replaced by another one.
 pub struct Keys {
@@ -86,15 +74,8 @@ impl Cipher for Keys {
     fn encrypt(&self, resource: &GroupResource, bound: &[u8], plain: &[u8]) -> Result<Option<Encrypted>, String> {
         let config = self.config();
         let Some(key) = config.writing(resource) else { return Ok(None) };
-        let mut bytes = vec![0; SALT + NONCE_LEN];
-        self.random.fill(&mut bytes);
-        let (salt, nonce) = bytes.split_at(SALT);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| "a nonce has another length".to_owned())?;
-        let derived = derived(&key.secret, salt)?;
-        let mut sealed = plain.to_vec();
-        let done = derived.seal_in_place_append_tag(nonce, Aad::from(bound), &mut sealed);
-        done.map_err(|_| format!("{resource} has an object that is too large to be encrypted"))?;
-        bytes.append(&mut sealed);
+        let sealed = key.secret.seal(&*self.random, key.own_name(), bound, plain);
+        let bytes = sealed.map_err(|why| format!("{resource}: {why}"))?;
         Ok(Some(Encrypted::new(key.name.clone(), bytes)))
     }
 
@@ -106,7 +87,7 @@ impl Cipher for Keys {
                  it there, behind the first"
             )
         })?;
-        opened(&key.secret, bound, bytes).ok_or_else(|| {
+        key.secret.open(key.own_name(), bound, bytes).ok_or_else(|| {
             format!(
                 "cannot be decrypted with the key {}: that is another key than it was encrypted with, or the object was \
                  changed. Give the key of that name that was there before, or restore a backup",
@@ -124,25 +105,6 @@ impl Cipher for Keys {
              behind their other providers until all of them are encrypted"
         ))
     }
-}
-
-fn opened(secret: &hmac::Key, bound: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
-    let (salt, rest) = bytes.split_at_checked(SALT)?;
-    let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-    let mut sealed = sealed.to_vec();
-    let length = derived(secret, salt).ok()?.open_in_place(nonce, Aad::from(bound), &mut sealed).ok()?.len();
-    sealed.truncate(length);
-    Some(sealed)
-}
-
-/// The key of one object.
-fn derived(secret: &hmac::Key, salt: &[u8]) -> Result<LessSafeKey, String> {
-    let mut context = hmac::Context::with_key(secret);
-    context.update(DOMAIN);
-    context.update(salt);
-    let key = UnboundKey::new(&AES_256_GCM, context.sign().as_ref());
-    key.map(LessSafeKey::new).map_err(|_| "a key has another length".to_owned())
 }
 
 #[cfg(test)]
@@ -197,6 +159,34 @@ mod tests {
         assert!(gone.takes_plain(&secrets).expect_err("takes none").contains("identity: {}"));
         assert_eq!(gone.takes_plain(&maps), Ok(()));
         assert!(!format!("{both:?}").contains("AgIC"), "no secret is shown");
+    }
+
+    #[test]
+    fn a_store_goes_from_one_provider_to_another() {
+        use base64::Engine as _;
+        let key = |provider: &str| {
+            let secret = base64::engine::general_purpose::STANDARD.encode([4; 32]);
+            format!("{{{provider}: {{keys: [{{name: k, secret: {secret}}}]}}}}")
+        };
+        let config = |providers: &[&str]| {
+            let providers: Vec<String> = providers.iter().map(|provider| key(provider)).collect();
+            format!(
+                "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: \
+                 [secrets]\n  providers: [{}]\n",
+                providers.join(", ")
+            )
+        };
+        let secrets = GroupResource::core("secrets");
+        for (old, new) in [("aescbc", "secretbox"), ("secretbox", "aesgcm"), ("aesgcm", "aescbc")] {
+            let before = keys(&config(&[old]));
+            let sealed = before.encrypt(&secrets, b"place", b"hunter2").expect("encrypts").expect("is to be");
+            assert_eq!(*sealed.key, format!("{old}:k"));
+            let both = keys(&config(&[new, old]));
+            assert_eq!(both.key_for(&secrets).as_deref(), Some(format!("{new}:k").as_str()));
+            assert_eq!(both.decrypt(&secrets, &sealed.key, b"place", &sealed.bytes).as_deref(), Ok(&b"hunter2"[..]));
+            let after = keys(&config(&[new]));
+            assert!(after.decrypt(&secrets, &sealed.key, b"place", &sealed.bytes).expect_err("is gone").contains(old));
+        }
     }
 
     #[tokio::test]

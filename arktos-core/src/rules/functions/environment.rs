@@ -1,4 +1,4 @@
-//! The environment of containers: where variables come from, and the fields of a pod and the resources that may be named.
+//! The environment of containers: where variables come from, and which fields and resources may be named.
 
 use serde_json::{Value, json};
 

@@ -126,7 +126,7 @@ fn mirror_kept(site: &Site<'_>, faults: &mut Faults) {
     faults.forbidden(&format!("metadata.annotations[{MIRROR}]"), why);
 }
 
-/// Containers that are added to a pod while it runs: they stay as they were added, and have nothing that others rely on.
+/// Containers that are added to a pod while it runs: they stay as they were added, and nothing relies on them.
 /// Stands at the pod's spec.
 fn ephemeral(site: &Site<'_>, faults: &mut Faults) {
     const NOT_THEIRS: [&str; 7] =
