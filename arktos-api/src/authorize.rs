@@ -2,15 +2,18 @@
 
 mod components;
 pub(crate) mod escalation;
+mod nodes;
 mod rbac;
 pub(crate) mod static_roles;
 
 use arktos_core::{GroupResource, Scope, Status, TenantName};
 use arktos_store::Engine;
 
+use crate::admission::node_restriction::node_of;
 use crate::identity::{Identity, MASTERS};
 use crate::kinds::Kinds;
 
+pub(crate) use nodes::Nodes;
 pub(crate) use rbac::{Rule, Rules};
 
 /// What is asked for.
@@ -45,13 +48,14 @@ pub(crate) enum Decision {
 pub(crate) struct Authorizer {
     kinds: Kinds,
     rules: Rules,
+    nodes: Nodes,
     /// Whether what a cluster role binding of `system` gives holds in all tenants, as Arktos has it.
     across: bool,
 }
 
 impl Authorizer {
-    pub(crate) fn new(engine: Engine, kinds: Kinds, across: bool) -> Self {
-        Self { kinds, rules: Rules::new(engine), across }
+    pub(crate) fn new(engine: Engine, kinds: Kinds, nodes: Nodes, across: bool) -> Self {
+        Self { kinds, rules: Rules::new(engine), nodes, across }
     }
 
     /// The rules of a tenant.
@@ -73,8 +77,18 @@ impl Authorizer {
         let Some(tenant) = asked.tenant.or(identity.tenant.as_ref()) else { return Decision::NoOpinion };
         match self.rules.allowing(identity, tenant, asked).or_else(|| self.of_system(identity, asked)) {
             Some(reason) => Decision::Allow(reason),
+            None if matches!(self.as_node(identity, asked), Some(Ok(()))) => Decision::Allow(String::new()),
             None => Decision::NoOpinion,
         }
+    }
+
+    /// What a node may because of the pods that are bound to it; absent for anybody else, and where that says nothing.
+    fn as_node(&self, identity: &Identity, asked: &Attributes<'_>) -> Option<Result<(), String>> {
+        let node = node_of(identity)?;
+        if node.is_empty() {
+            return Some(Err(format!("unknown node for user {:?}", identity.user)));
+        }
+        self.nodes.judge(node, asked.tenant.filter(|_| asked.path.is_empty())?, asked)
     }
 
     /// What `system` gives its own users in all tenants: what its bindings say of a namespace is about its own.
@@ -148,7 +162,10 @@ impl Authorizer {
     pub(crate) fn check(&self, identity: &Identity, asked: &Attributes<'_>) -> Result<(), Status> {
         match self.decide(identity, asked) {
             Decision::Allow(_) => Ok(()),
-            Decision::NoOpinion => Err(denied(identity, asked, "")),
+            Decision::NoOpinion => {
+                let why = self.as_node(identity, asked).and_then(Result::err);
+                Err(denied(identity, asked, &why.map_or_else(String::new, |why| format!(": {why}"))))
+            }
             Decision::Deny(why) => {
                 let crosses = asked.tenant != identity.tenant.as_ref();
                 let tenant = asked.tenant.map_or(TenantName::ALL, TenantName::as_str);

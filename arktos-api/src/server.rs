@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arktos_core::{Reason, Status};
+use arktos_core::{GroupResource, Reason, Status};
 use arktos_store::Client;
 use futures::future::{BoxFuture, Either, join, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 use crate::admission::expressions::Expressions;
 use crate::audit::record::{Origin, Record};
-use crate::authorize::{Attributes, Authorizer};
+use crate::authorize::{Attributes, Authorizer, Nodes};
 use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
@@ -68,8 +68,12 @@ impl ApiServer {
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
         let kinds = Kinds::new(config.catalog.clone(), config.engine.clone(), config.advertise, config.arktos_compat);
+        let pods = GroupResource::core("pods");
+        let place = config.catalog.by_path("", "v1", "pods").and_then(|kind| kind.field("spec.nodeName"));
+        let pods = config.delegates.get(&pods).map_or(&config.engine, |delegate| &delegate.engine).clone();
+        let nodes = Nodes::new(config.engine.clone(), pods, place.unwrap_or(usize::MAX));
         Self(Arc::new(State {
-            authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone(), config.arktos_compat)),
+            authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone(), nodes, config.arktos_compat)),
             shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),

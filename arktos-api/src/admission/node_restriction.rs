@@ -45,7 +45,7 @@ const OWN_LABELS: [&str; 11] = [
 const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
 /// The name of the node that somebody is, if they are one; empty where it cannot be told which.
-fn node_of(identity: &Identity) -> Option<&str> {
+pub(crate) fn node_of(identity: &Identity) -> Option<&str> {
     identity.user.strip_prefix(USER).filter(|_| identity.is_in(GROUP))
 }
 

@@ -403,3 +403,91 @@ async fn only_who_is_a_node_by_name_and_group_is_restricted_and_only_while_the_p
     let unlimited = world_with(&["NodeRestriction"]).await;
     assert_eq!(unlimited.patch("n1", &format!("{NODES}/n2"), label).await.code, 200);
 }
+
+/// A node may get what pods that are bound to it name, and is told why it may not get the rest.
+#[tokio::test]
+async fn a_node_reads_what_its_pods_name_and_no_more() {
+    let world = world().await;
+    let place = "/api/v1/namespaces/default";
+    for (kind, path) in [("Secret", "secrets"), ("ConfigMap", "configmaps"), ("ServiceAccount", "serviceaccounts")] {
+        for name in ["env", "pull", "vol", "proj", "driver", "other"] {
+            assert_eq!(world.post("root", &format!("{place}/{path}"), named(kind, name)).await.code, 201);
+        }
+    }
+    let claim = json!({"metadata": {"name": "c"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeName": "v",
+    }});
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "claimRef": {"namespace": "default", "name": "c"},
+        "csi": {"driver": "a.example", "volumeHandle": "h", "nodePublishSecretRef": {"namespace": "default", "name": "driver"}},
+    }});
+    assert_eq!(world.post("root", "/api/v1/persistentvolumes", volume).await.code, 201);
+    assert_eq!(world.post("root", &format!("{place}/persistentvolumeclaims"), claim).await.code, 201);
+    let get = |path: &str| {
+        let (world, path) = (world.clone(), format!("{place}/{path}"));
+        async move { world.get("weak", &path).await }
+    };
+    let unrelated = |resource: &str| {
+        format!(
+            "User \"system:node:n1\" cannot get resource \"{resource}\" in API group \"\" in the namespace \"default\": no \
+             relationship found between node 'n1' and this object"
+        )
+    };
+    refused(&get("secrets/env").await, &unrelated("secrets"));
+
+    let mut own = on("n1", "user");
+    own["spec"]["imagePullSecrets"] = json!([{"name": "pull"}]);
+    own["spec"]["serviceAccountName"] = json!("vol");
+    own["spec"]["containers"][0]["env"] = json!([
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "env", "key": "k"}}},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "k"}}},
+    ]);
+    own["spec"]["volumes"] = json!([
+        {"name": "a", "secret": {"secretName": "vol"}}, {"name": "b", "configMap": {"name": "vol"}},
+        {"name": "c", "projected": {"sources": [{"secret": {"name": "proj"}}, {"configMap": {"name": "proj"}}]}},
+        {"name": "d", "persistentVolumeClaim": {"claimName": "c"}},
+    ]);
+    assert_eq!(world.post("root", PODS, own).await.code, 201);
+    let mut others = on("n2", "others");
+    others["spec"]["imagePullSecrets"] = json!([{"name": "other"}]);
+    assert_eq!(world.post("root", PODS, others).await.code, 201);
+    for name in ["env", "pull", "vol", "proj", "driver"] {
+        assert_eq!(get(&format!("secrets/{name}")).await.code, 200, "{name}");
+    }
+    for name in ["env", "vol", "proj"] {
+        assert_eq!(get(&format!("configmaps/{name}")).await.code, 200, "{name}");
+    }
+    assert_eq!(get("persistentvolumeclaims/c").await.code, 200);
+    assert_eq!(world.get("weak", "/api/v1/persistentvolumes/v").await.code, 200);
+    refused(&get("secrets/other").await, &unrelated("secrets"));
+    refused(&get("configmaps/pull").await, &unrelated("configmaps"));
+    let asks = |verb: &str, resource: &str, why: &str| {
+        format!(
+            "User \"system:node:n1\" cannot {verb} resource \"{resource}\" in API group \"\" in the namespace \"default\": {why}"
+        )
+    };
+    refused(&get("secrets").await, &asks("list", "secrets", "No Object name found"));
+    let deleted = world.delete("weak", &format!("{place}/secrets/vol")).await;
+    refused(&deleted, &asks("delete", "secrets", "can only read resources of this type"));
+    let listed = get("persistentvolumeclaims").await;
+    refused(&listed, &asks("list", "persistentvolumeclaims", "can only get individual resources of this type"));
+
+    let token = |account: &str| format!("{place}/serviceaccounts/{account}/token");
+    let uid = world.get("root", &format!("{PODS}/user")).await.body["metadata"]["uid"].clone();
+    let bound = json!({"spec": {"audiences": [], "boundObjectRef": {
+        "apiVersion": "v1", "kind": "Pod", "name": "user", "uid": uid,
+    }}});
+    let refusal = world.post("weak", &token("other"), bound.clone()).await;
+    let why = "no relationship found between node 'n1' and this object";
+    refused(&refusal, &asks("create", "serviceaccounts/token", why));
+    let given = world.post("weak", &token("vol"), bound).await;
+    assert!(
+        given.code != 403 || !given.body["message"].as_str().unwrap().contains("no relationship"),
+        "{}",
+        given.body
+    );
+
+    // When the pod is gone, so is the right.
+    assert_eq!(world.send("root", Method::DELETE, &format!("{PODS}/user?gracePeriodSeconds=0"), None).await.code, 200);
+    refused(&get("secrets/vol").await, &unrelated("secrets"));
+}

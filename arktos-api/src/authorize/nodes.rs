@@ -1,0 +1,178 @@
+//! What a node may read because pods that are bound to it name it, beside what roles give. (The Node authorizer)
+//!
+//! There is no graph: pods of the namespace that is asked about are looked over, by the node's name in their headers,
+//! and those of the node are read. What is asked for is one object, so that is one namespace.
+
+use std::ops::ControlFlow;
+
+use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
+use arktos_store::{Engine, Within};
+use serde_json::Value;
+
+use super::Attributes;
+
+/// Where relations between nodes and objects are looked up.
+pub(crate) struct Nodes {
+    objects: Engine,
+    /// Where pods are: elsewhere than the rest, where they are another role's.
+    pods: Engine,
+    /// Where headers have the node of a pod.
+    place: usize,
+}
+
+impl Nodes {
+    /// `place` is where headers have the node of a pod.
+    pub(crate) fn new(objects: Engine, pods: Engine, place: usize) -> Self {
+        Self { objects, pods, place }
+    }
+
+    /// Whether a node may, for what is named to it. Absent where that says nothing.
+    ///
+    /// # Errors
+    /// Why it may not, in upstream's words.
+    pub(crate) fn judge(&self, node: &str, tenant: &TenantName, asked: &Attributes<'_>) -> Option<Result<(), String>> {
+        let reads = matches!(asked.verb, "get" | "list" | "watch");
+        let refused = match (asked.group, asked.resource) {
+            ("", "secrets" | "configmaps") => match asked {
+                _ if !reads => "can only read resources of this type",
+                asked if !asked.subresource.is_empty() => "cannot read subresource",
+                asked if asked.namespace.is_empty() => "can only read namespaced object of this type",
+                _ => "",
+            },
+            ("", "persistentvolumeclaims") if asked.subresource == "status" => match asked.verb {
+                "update" | "patch" => "",
+                _ => "can only update status of objects",
+            },
+            ("", "persistentvolumeclaims" | "persistentvolumes") | ("resource.k8s.io", "resourceclaims") => match asked
+            {
+                asked if asked.verb != "get" => "can only get individual resources of this type",
+                asked if !asked.subresource.is_empty() => "cannot get subresource",
+                _ => "",
+            },
+            ("", "serviceaccounts") => match asked {
+                asked if asked.verb != "create" || asked.name.is_empty() => {
+                    "can only create tokens for individual service accounts"
+                }
+                asked if asked.subresource != "token" => "can only create token subresource of serviceaccount",
+                _ => "",
+            },
+            _ => return None,
+        };
+        let why = match refused {
+            "" if asked.name.is_empty() => "No Object name found".to_owned(),
+            "" if self.is_named(node, tenant, asked) => return Some(Ok(())),
+            "" => format!("no relationship found between node '{node}' and this object"),
+            refused => refused.to_owned(),
+        };
+        Some(Err(why))
+    }
+
+    fn is_named(&self, node: &str, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
+        if asked.resource != "persistentvolumes" {
+            return self.any_pod(node, tenant, asked.namespace, |pod| self.names(pod, tenant, asked));
+        }
+        let Some(volume) = self.read("persistentvolumes", tenant, "", asked.name) else { return false };
+        let claim = |field: &str| volume.str_at(&["spec", "claimRef", field]);
+        let (namespace, name) = (claim("namespace"), claim("name"));
+        !name.is_empty() && self.any_pod(node, tenant, namespace, |pod| claims(pod).any(|claim| claim == name))
+    }
+
+    fn names(&self, pod: &Object, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
+        let name = asked.name;
+        match asked.resource {
+            "serviceaccounts" => pod.str_at(&["spec", "serviceAccountName"]) == name,
+            "persistentvolumeclaims" => claims(pod).any(|claim| claim == name),
+            "resourceclaims" => device_claims(pod).any(|claim| claim == name),
+            "configmaps" => named(pod, "configMap", "name", "configMapRef", "configMapKeyRef").any(|map| map == name),
+            _ => {
+                named(pod, "secret", "secretName", "secretRef", "secretKeyRef").any(|secret| secret == name)
+                    || items(pod, &["spec", "imagePullSecrets"]).any(|secret| secret["name"] == name)
+                    || claims(pod).any(|claim| self.volume_names(tenant, asked, &claim))
+            }
+        }
+    }
+
+    /// Whether the volume that a claim is bound to gives its driver a secret on nodes.
+    fn volume_names(&self, tenant: &TenantName, asked: &Attributes<'_>, claim: &str) -> bool {
+        let claim = self.read("persistentvolumeclaims", tenant, asked.namespace, claim);
+        let Some(claim) = claim.filter(|claim| !claim.str_at(&["spec", "volumeName"]).is_empty()) else { return false };
+        let volume = self.read("persistentvolumes", tenant, "", claim.str_at(&["spec", "volumeName"]));
+        volume.is_some_and(|volume| {
+            ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"].iter().any(|reference| {
+                let part = |field: &str| volume.str_at(&["spec", "csi", reference, field]);
+                (part("namespace"), part("name")) == (asked.namespace, asked.name)
+            })
+        })
+    }
+
+    /// Whether something holds for a pod of a node, of those in a namespace.
+    fn any_pod(&self, node: &str, tenant: &TenantName, namespace: &str, mut test: impl FnMut(&Object) -> bool) -> bool {
+        if namespace.is_empty() {
+            return false;
+        }
+        let within = Within::Namespace(tenant.clone(), namespace.to_owned());
+        let found = self.pods.snapshot().walk(&GroupResource::core("pods"), &within, None, |stored| {
+            let bound = stored.object.header().field(self.place) == node;
+            match bound.then(|| stored.object.decode(None)) {
+                Some(Ok(pod)) if test(&pod) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        found.is_break()
+    }
+
+    fn read(&self, resource: &str, tenant: &TenantName, namespace: &str, name: &str) -> Option<Object> {
+        if namespace.contains('/') || name.contains('/') {
+            return None;
+        }
+        let resource = GroupResource::core(resource);
+        let key = match namespace {
+            "" => ObjectKey::tenant_scoped(resource, tenant, name),
+            namespace => ObjectKey::namespaced(resource, tenant, namespace, name),
+        };
+        self.objects.snapshot().get(&key)?.object.decode(None).ok()
+    }
+}
+
+fn items<'a>(object: &'a Object, path: &[&str]) -> impl Iterator<Item = &'a Value> + use<'a> {
+    object.at(path).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The claims of volumes that a pod has, those that are made for it among them.
+fn claims(pod: &Object) -> impl Iterator<Item = String> + use<'_> {
+    items(pod, &["spec", "volumes"]).filter_map(|volume| {
+        if volume["ephemeral"].is_object() {
+            return Some(format!("{}-{}", pod.name(), volume["name"].as_str()?));
+        }
+        volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned)
+    })
+}
+
+/// The claims of devices that a pod has, by name and as they were made for it.
+fn device_claims(pod: &Object) -> impl Iterator<Item = &str> {
+    let given = items(pod, &["spec", "resourceClaims"]);
+    let made = items(pod, &["status", "resourceClaimStatuses"]);
+    given.chain(made).filter_map(|claim| claim["resourceClaimName"].as_str())
+}
+
+/// What a pod names in volumes, directly or among what is projected, and in the environment of its containers.
+fn named<'a>(
+    pod: &'a Object,
+    volume: &'static str,
+    by: &'static str,
+    whole: &'static str,
+    key: &'static str,
+) -> impl Iterator<Item = &'a str> {
+    let of_volumes = items(pod, &["spec", "volumes"]).flat_map(move |of| {
+        let projected = of["projected"]["sources"].as_array().into_iter().flatten();
+        std::iter::once(&of[volume][by]).chain(projected.map(move |source| &source[volume]["name"]))
+    });
+    let containers = ["containers", "initContainers", "ephemeralContainers"];
+    let of_containers =
+        containers.into_iter().flat_map(|list| items(pod, &["spec", list])).flat_map(move |container| {
+            let all = container["envFrom"].as_array().into_iter().flatten().map(move |source| &source[whole]["name"]);
+            let one = container["env"].as_array().into_iter().flatten();
+            all.chain(one.map(move |variable| &variable["valueFrom"][key]["name"]))
+        });
+    of_volumes.chain(of_containers).filter_map(Value::as_str)
+}
