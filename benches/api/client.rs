@@ -1,71 +1,20 @@
-//! The load: requests over a few connections, HTTP/2 over TLS, and what it costs on either side.
+//! The load: requests over a few connections, and what it costs on either side.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use arktos_bin::net::tls;
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use http::Method;
 
+pub use crate::harness::connection::Client;
 use crate::report::{Goal, Row, figure, percentile};
-use crate::server::{Server, TOKEN};
-use crate::{Outcome, process};
+use crate::server::{Server, token_of};
+use crate::{Outcome, TENANT, process};
 
-/// A connection.
-#[derive(Clone)]
-pub struct Client {
-    sender: SendRequest<Full<Bytes>>,
-}
-
-impl Client {
-    pub async fn connect(server: &Server) -> Outcome<Self> {
-        let mut config = tls::client(None, &server.authority)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = TcpStream::connect(server.address).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::try_from("127.0.0.1")?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(16 << 20)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        tokio::spawn(connection);
-        Ok(Self { sender })
-    }
-
-    /// Sends a request; the answer's body is still to be read.
-    pub async fn open(&mut self, method: Method, path: &str, body: Bytes) -> Outcome<Response<Incoming>> {
-        let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("https://127.0.0.1{path}"))
-            .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
-            .header(header::CONTENT_TYPE, kind)
-            .header(header::ACCEPT, "application/json")
-            .body(Full::new(body))?;
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        if !response.status().is_success() {
-            let status = response.status();
-            let body = response.into_body().collect().await?.to_bytes();
-            return Err(format!("{path}: {status} {}", String::from_utf8_lossy(&body)).into());
-        }
-        Ok(response)
-    }
-
-    /// Sends a request and reads the answer.
-    pub async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Outcome<Bytes> {
-        Ok(self.open(method, path, body).await?.into_body().collect().await?.to_bytes())
-    }
+/// A connection of the tenant's administrator.
+pub async fn connect(server: &Server) -> Outcome<Client> {
+    Client::connect(server.address, &server.authority, &token_of(TENANT)).await
 }
 
 /// How many connections, and requests under way on them together.
@@ -104,7 +53,7 @@ pub async fn load_in_turn(
 ) -> Outcome<Spent> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(Client::connect(server).await?);
+        connections.push(connect(server).await?);
     }
     let (next, make) = (Arc::new(AtomicUsize::new(0)), Arc::new(make));
     let (cpu, own, begun) = (server.cpu(), process::cpu(), Instant::now());

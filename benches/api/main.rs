@@ -9,7 +9,6 @@ mod client;
 mod harness;
 mod memory;
 mod reads;
-mod server;
 mod watches;
 mod writes;
 
@@ -17,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::harness::{Bench, Measure, Options, Outcome, process, report};
+use self::harness::{Bench, Measure, Options, Outcome, process, report, server};
 
 /// As the programs have it.
 #[global_allocator]
@@ -36,6 +35,9 @@ const MEASUREMENTS: [(&str, Measure); 6] = [
 /// Where the peer's figures come from: they were measured elsewhere, and are not in this run.
 const PEER: &str = "the peer is kube-apiserver 1.36.2 with etcd 3.5.30 on two quiet cores, HTTPS with HTTP/1.1 and 64 \
     connections, its CPU that of both; measured once for this project, not in this run";
+
+/// Who asks.
+const TENANT: &str = "acme";
 
 /// Bytes.
 const MIB: f64 = 1048576.0;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::client;
 use crate::report::{Found, Goal, Row, figure, median};
 use crate::server::Server;
-use crate::{Bench, MIB, Outcome};
+use crate::{Bench, MIB, Outcome, TENANT};
 
 /// A whole region in one process: all roles, all controllers, the scheduler.
 pub fn start(bench: &Bench) -> Outcome<Found> {
     let (mut ready, mut resident) = (Vec::new(), Vec::new());
     for _ in 0..bench.scale.pick(1, 3, 5) {
-        let server = Server::start(&bench.directory, "*")?;
+        let server = Server::start(&bench.directory, &[TENANT], "*")?;
         ready.push(server.ready);
         thread::sleep(Duration::from_millis(500));
         resident.push(server.resident());
@@ -31,7 +31,7 @@ pub fn start(bench: &Bench) -> Outcome<Found> {
 /// Pods that nobody reads.
 pub fn pods(bench: &Bench) -> Outcome<Found> {
     let pods = bench.scale.pick(100, 5000, 50_000);
-    let server = Server::start(&bench.directory, "tenant,namespace")?;
+    let server = Server::start(&bench.directory, &[TENANT], "tenant,namespace")?;
     client::runtime()?.block_on(client::fill(&server, 0, pods))?;
     thread::sleep(Duration::from_secs(1));
     let resident = Row::of(format!("memory at {pods} pods"), figure(server.resident(), "B"));

@@ -5,16 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::Method;
 
-use crate::client::{self, Client, Marks, PODS, load};
+use crate::client::{self, Marks, PODS, load};
 use crate::report::{Found, Goal, Row, figure, median};
 use crate::server::Server;
-use crate::{Bench, MIB, Outcome, process};
+use crate::{Bench, MIB, Outcome, TENANT, process};
 
 /// One pod again and again, then lists of all, one after another.
 pub fn reads(bench: &Bench) -> Outcome<Found> {
     let scale = bench.scale;
     let (pods, gets, lists) = (scale.pick(50, 2000, 10_000), scale.pick(64, 5000, 100_000), scale.pick(2, 5, 30));
-    let server = Server::start(&bench.directory, "tenant,namespace")?;
+    let server = Server::start(&bench.directory, &[TENANT], "tenant,namespace")?;
     client::runtime()?.block_on(async {
         let mut found = Found::default();
         client::fill(&server, 0, pods).await?;
@@ -22,7 +22,7 @@ pub fn reads(bench: &Bench) -> Outcome<Found> {
             load(&server, gets, move |number| (Method::GET, format!("{PODS}/p-{}", number % pods), Bytes::new()));
         let marks = Marks { goal: Some((15_000.0, 25.0)), peer: Some((3_260.0, 570.0)) };
         found.rows.extend(read.await?.rows("get a pod", &marks));
-        let mut client = Client::connect(&server).await?;
+        let mut client = client::connect(&server).await?;
         let (mut times, mut bytes) = (Vec::new(), 0);
         let (cpu, own) = (server.cpu(), process::cpu());
         for _ in 0..lists {

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use crate::client::{self, Client, PODS, pod};
 use crate::report::{Found, Goal, Row, figure, percentile};
 use crate::server::Server;
-use crate::{Bench, Outcome, process};
+use crate::{Bench, Outcome, TENANT, process};
 
 /// How many watches one connection has.
 const ON_ONE: usize = 100;
@@ -66,11 +66,11 @@ async fn all_seen(seen: &Seen, events: u64) -> Outcome<()> {
 pub fn watches(bench: &Bench) -> Outcome<Found> {
     let scale = bench.scale;
     let (watchers, burst, paced) = (scale.pick(10, 100, 500), scale.pick(5, 200, 2000), scale.pick(3, 40, 200));
-    let server = Server::start(&bench.directory, "tenant,namespace")?;
+    let server = Server::start(&bench.directory, &[TENANT], "tenant,namespace")?;
     client::runtime()?.block_on(async {
         let (seen, sent): (Arc<Seen>, Arc<Mutex<Vec<Instant>>>) = Default::default();
         watch_many(&server, watchers, &format!("{PODS}?watch=1"), &seen, &sent).await?;
-        let mut writer = Client::connect(&server).await?;
+        let mut writer = client::connect(&server).await?;
         let (cpu, begun) = (server.cpu(), Instant::now());
         for number in 0..paced {
             sent.lock().map_err(|_| "poisoned")?.push(Instant::now());
@@ -117,7 +117,7 @@ pub fn watches(bench: &Bench) -> Outcome<Found> {
 /// Watches of pods of a node that has none.
 pub fn idle(bench: &Bench) -> Outcome<Found> {
     let idle = bench.scale.pick(20, 500, 5000);
-    let server = Server::start(&bench.directory, "tenant,namespace")?;
+    let server = Server::start(&bench.directory, &[TENANT], "tenant,namespace")?;
     client::runtime()?.block_on(async {
         let (seen, sent): (Arc<Seen>, Arc<Mutex<Vec<Instant>>>) = Default::default();
         let before = server.resident();
@@ -137,10 +137,10 @@ async fn watch_many(
     seen: &Arc<Seen>,
     sent: &Arc<Mutex<Vec<Instant>>>,
 ) -> Outcome<()> {
-    let mut client = Client::connect(server).await?;
+    let mut client = client::connect(server).await?;
     for number in 0..watchers {
         if number > 0 && number % ON_ONE == 0 {
-            client = Client::connect(server).await?;
+            client = client::connect(server).await?;
         }
         watch(client.clone(), path, seen.clone(), sent.clone()).await?;
     }

@@ -7,7 +7,7 @@ use http::Method;
 use crate::client::{self, Marks, PODS, load, load_in_turn, pod};
 use crate::report::Found;
 use crate::server::Server;
-use crate::{Bench, Outcome};
+use crate::{Bench, Outcome, TENANT};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 
@@ -30,7 +30,7 @@ fn revision(answer: &[u8]) -> Option<String> {
 
 pub fn writes(bench: &Bench) -> Outcome<Found> {
     let count = bench.scale.pick(64, 2000, 20_000);
-    let server = Server::start(&bench.directory, "tenant,namespace")?;
+    let server = Server::start(&bench.directory, &[TENANT], "tenant,namespace")?;
     client::runtime()?.block_on(async {
         let mut found = Found::default();
         let created = client::fill(&server, 0, count).await?;

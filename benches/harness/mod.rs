@@ -2,9 +2,11 @@
 #![allow(dead_code)] // one benchmark measures what another does not
 
 pub mod callgrind;
+pub mod connection;
 pub mod part;
 pub mod process;
 pub mod report;
+pub mod server;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

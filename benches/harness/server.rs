@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 
-use crate::{Outcome, process};
+use super::{Outcome, process};
 
 /// `arktos up`, as the program of that name has it.
 #[derive(Parser)]
@@ -34,18 +34,23 @@ pub struct Server {
     directory: PathBuf,
 }
 
-/// The token of an administrator of the tenant `acme`.
-pub const TOKEN: &str = "acme-token";
+/// The token of an administrator of a tenant.
+pub fn token_of(tenant: &str) -> String {
+    format!("{tenant}-token")
+}
 
 impl Server {
-    /// Starts one over a log in a directory, without hosts, and with no controllers but those that are named.
-    pub fn start(directory: &Path, controllers: &str) -> Outcome<Self> {
+    /// Starts one over a log in a directory, with some tenants and an administrator of each, without hosts, and with no
+    /// controllers but those that are named.
+    pub fn start(directory: &Path, tenants: &[&str], controllers: &str) -> Outcome<Self> {
         let tokens = directory.join("tokens.csv");
-        std::fs::write(&tokens, format!("{TOKEN},alice,1,\"system:masters\",,acme\n"))?;
+        let line = |tenant: &&str| format!("{},alice,1,\"system:masters\",,{tenant}\n", token_of(tenant));
+        std::fs::write(&tokens, tenants.iter().map(line).collect::<String>())?;
         let data = directory.join("data");
         let begun = Instant::now();
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["--serve", "--listen", "127.0.0.1:0", "--hosts", "0", "--tenants", "acme", "--store", "log"])
+            .args(["--serve", "--listen", "127.0.0.1:0", "--hosts", "0", "--store", "log"])
+            .args(["--tenants", &tenants.join(",")])
             .arg(format!("--controllers={controllers}"))
             .args(["--disable-admission-plugins", "ServiceAccount", "--log-level", "error"])
             .arg("--data-dir")
