@@ -78,11 +78,15 @@ impl ManualClock {
 
     /// Moves the clock forward and wakes whoever waited for a moment passed over.
     pub fn advance(&self, by: Duration) {
-        let mut state = self.state.lock();
-        state.now = state.now.later(by);
-        let after_now = state.now.later(Duration::from_micros(1));
-        let later = state.waiters.split_off(&(after_now, 0));
-        for (_, waiter) in std::mem::replace(&mut state.waiters, later) {
+        let passed = {
+            let mut state = self.state.lock();
+            state.now = state.now.later(by);
+            let after_now = state.now.later(Duration::from_micros(1));
+            let later = state.waiters.split_off(&(after_now, 0));
+            std::mem::replace(&mut state.waiters, later)
+        };
+        // Not under the lock: whoever is woken may look at the clock at once.
+        for (_, waiter) in passed {
             let _ = waiter.send(()); // whoever stopped waiting does not mind
         }
     }

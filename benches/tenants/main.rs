@@ -1,5 +1,5 @@
-//! What tenants cost: one that is idle, a hundred thousand of them, making and deleting them, a request beside many, and
-//! a quiet one's beside one that is noisy. What each measurement does is said where it stands.
+//! What tenants cost: one that is idle, a hundred thousand of them, making and deleting them, a request beside many,
+//! and a quiet one's beside one that is noisy. What each measurement does is said where it stands.
 //!
 //!     cargo xtask bench tenants [--quick] [--json FILE] [--only MEASUREMENT]
 #![allow(clippy::disallowed_methods)] // it measures time

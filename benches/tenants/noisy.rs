@@ -10,7 +10,7 @@ mod quiet;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use serde_json::Value;
 
 use self::quiet::{Quiet, Round, VERBS};
@@ -31,12 +31,12 @@ const RATE: u32 = 400;
 const WARM_UP: Duration = Duration::from_secs(2);
 
 pub fn noisy(bench: &Bench) -> Outcome<Found> {
-    let (rounds, long) = bench.scale.pick((1, 200), (2, 2000), (5, 4000));
+    let (rounds, long) = bench.scale.pick((1, 200), (2, 2000), (5, 3000));
     let long = Duration::from_millis(long);
     let server = Server::start(&bench.directory, &[QUIET, NOISY], "tenant,namespace,serviceaccount")?;
     let authority = bench.directory.join("authority.pem");
     std::fs::write(&authority, &server.authority)?;
-    let _ = setpriority_process(None, -10); // this thread, and those that it starts; only the kernel's root may
+    give_way(-5); // this thread, and those that it starts
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let quiet = Quiet::furnish(&server).await?;
@@ -57,6 +57,13 @@ pub fn noisy(bench: &Bench) -> Outcome<Found> {
         }
         Ok(Found { rows: rows(&mut alone, &mut beside, rounds), notes: notes(&heard) })
     })
+}
+
+/// Stands further behind others for the kernel's cores, or, where that is allowed, before them.
+fn give_way(by: i32) {
+    if let Ok(now) = getpriority_process(None) {
+        let _ = setpriority_process(None, now + by);
+    }
 }
 
 /// What the quiet tenant got, alone or not.
