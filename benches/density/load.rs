@@ -80,24 +80,24 @@ pub async fn hosts(shape: &Shape, region: &mut Region, nodes: &[Informer<Host>])
     }
 }
 
-/// Makes the Deployments.
+/// Makes the Deployments, those of all tenants in turn, and no more of them than the region keeps up with: while too
+/// many of the pods that were asked for do not run yet, it waits.
 pub async fn deployments(
     shape: &Shape,
     tenants: &[String],
     gateway: &Arc<dyn Client>,
+    pods: &Mutex<Pods>,
     seen: &Mutex<Latencies>,
 ) -> Outcome<()> {
-    let pods = shape.hosts * shape.pods_per_host;
-    let mut wanted = Vec::new();
-    for (at, tenant) in tenants.iter().enumerate() {
-        let mut left = pods / tenants.len() + usize::from(at < pods % tenants.len());
-        while left > 0 {
-            let replicas = left.min(REPLICAS);
-            wanted.push((tenant.clone(), wanted.len(), replicas));
-            left -= replicas;
+    let wanted = stream::unfold((wanted(shape, tenants).into_iter(), 0), |(mut left, asked)| async move {
+        let next = left.next()?;
+        while asked > pods.lock().running + shape.ahead {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-    let made = stream::iter(wanted).map(|(tenant, number, replicas)| async move {
+        let asked = asked + next.2;
+        Some((next, (left, asked)))
+    });
+    let made = wanted.map(|(tenant, number, replicas)| async move {
         let deployment = object(deployment(number, replicas))?;
         let begun = Instant::now();
         let resource = GroupResource::new("apps", "deployments");
@@ -107,6 +107,22 @@ pub async fn deployments(
     });
     let outcomes: Vec<Result<(), Status>> = made.buffer_unordered(AT_ONCE).collect().await;
     Ok(outcomes.into_iter().collect::<Result<(), Status>>()?)
+}
+
+/// The Deployments by tenant, number and replicas.
+fn wanted(shape: &Shape, tenants: &[String]) -> Vec<(String, usize, usize)> {
+    let pods = shape.hosts * shape.pods_per_host;
+    let share = |at: usize| pods / tenants.len() + usize::from(at < pods % tenants.len());
+    let mut left: Vec<(&String, usize)> = tenants.iter().enumerate().map(|(at, tenant)| (tenant, share(at))).collect();
+    let mut wanted = Vec::new();
+    while left.iter().any(|(_, left)| *left > 0) {
+        for (tenant, left) in left.iter_mut().filter(|(_, left)| *left > 0) {
+            let replicas = REPLICAS.min(*left);
+            wanted.push(((*tenant).clone(), wanted.len(), replicas));
+            *left -= replicas;
+        }
+    }
+    wanted
 }
 
 fn deployment(number: usize, replicas: usize) -> Value {

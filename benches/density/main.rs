@@ -71,6 +71,9 @@ struct Asked {
     /// How many pods a second are deleted and made anew meanwhile [default: 100]
     #[arg(long, value_name = "PODS")]
     churn: Option<f64>,
+    /// How many pods may be asked for while the hosts are filled that do not run yet
+    #[arg(long, value_name = "PODS", default_value_t = 10_000)]
+    ahead: usize,
     /// How long filling the hosts may take before the test gives up
     #[arg(long, value_name = "MINUTES", default_value_t = 90.0)]
     fill_minutes: f64,
@@ -92,6 +95,8 @@ pub struct Shape {
     pub minutes: f64,
     /// How many pods a second are made anew meanwhile.
     pub churn: f64,
+    /// How many pods are asked for at most that do not run yet.
+    pub ahead: usize,
     /// How long filling may take.
     pub fill_minutes: f64,
 }
@@ -107,6 +112,7 @@ impl Asked {
             tenants: self.tenants,
             minutes: self.minutes.unwrap_or(scale.pick(0.1, 0.5, 10.0)),
             churn: self.churn.unwrap_or(scale.pick(10.0, 50.0, 100.0)),
+            ahead: self.ahead,
             fill_minutes: self.fill_minutes,
         };
         if [shape.hosts, shape.partitions, shape.managers, shape.pods_per_host, shape.tenants].contains(&0) {

@@ -60,7 +60,7 @@ pub async fn fill(
     let lasts = Duration::from_secs_f64(shape.fill_minutes * 60.0);
     let requests = Mutex::default();
     let looking = look(region, pods, lasts, wanted, |running| running >= wanted);
-    let making = load::deployments(shape, tenants, gateway, &requests);
+    let making = load::deployments(shape, tenants, gateway, pods, &requests);
     let (phase, ()) = futures::try_join!(looking, making)?;
     let running = pods.lock().running;
     if running < wanted {
