@@ -1,5 +1,6 @@
 //! From credentials to an identity.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -207,7 +208,7 @@ fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
         let Some(key) = name.as_str().strip_prefix("impersonate-extra-") else { continue };
-        let key = crate::request::percent_decode(key, false).unwrap_or_else(|| key.to_owned());
+        let key = crate::request::percent_decode(key, false).map_or_else(|| key.to_owned(), Cow::into_owned);
         if let Ok(value) = value.to_str() {
             extra.entry(key).or_default().push(value.to_owned());
         }

@@ -9,7 +9,7 @@ use arktos_core::catalog::Kind;
 use crate::config::{Answered, ApiConfig};
 use crate::fairness::Flow;
 use crate::query::QueryMap;
-use crate::request::RequestInfo;
+use crate::request::ResourceInfo;
 use crate::resource;
 
 /// Whose turn a request was, as that becomes known.
@@ -30,16 +30,19 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// What the head of a request asks.
-    pub(crate) fn of(config: &ApiConfig, parts: &http::request::Parts) -> Self {
-        let resource = RequestInfo::parse(parts.uri.path()).ok().and_then(|info| info.resource);
-        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
-        let named = resource.as_ref().is_none_or(|resource| !resource.name.is_empty());
-        let verb = resource::Verb::of(&parts.method, named, &query).map_or("other", resource::Verb::name);
+    /// What the head of a request asks: of a resource, if its path names one.
+    pub(crate) fn of(
+        config: &ApiConfig,
+        method: &http::Method,
+        query: &QueryMap,
+        resource: Option<&ResourceInfo>,
+    ) -> Self {
+        let named = resource.is_none_or(|resource| !resource.name.is_empty());
+        let verb = resource::Verb::of(method, named, query).map_or("other", resource::Verb::name);
         let Some(asked) = resource else { return Self { verb, kind: None, custom: false, subresource: String::new() } };
         let kind = config.catalog.by_path(&asked.group, &asked.version, &asked.resource);
         let known = kind.as_ref().is_some_and(|kind| kind.subresource(&asked.subresource).is_some());
-        let subresource = if known { asked.subresource } else { String::new() };
+        let subresource = if known { asked.subresource.clone() } else { String::new() };
         Self { verb, custom: kind.is_none(), kind, subresource }
     }
 

@@ -13,7 +13,7 @@ impl QueryMap {
     pub(crate) fn parse(query: &str) -> Self {
         let pair = |part: &str| {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            Some((percent_decode(key, true)?, percent_decode(value, true)?))
+            Some((percent_decode(key, true)?.into_owned(), percent_decode(value, true)?.into_owned()))
         };
         Self(query.split('&').filter(|part| !part.is_empty()).filter_map(pair).collect())
     }

@@ -1,5 +1,7 @@
 //! What a request is about: the path, read once.
 
+use std::borrow::Cow;
+
 use arktos_core::{Dialect, Reason, Status, TenantName};
 
 /// What a path says. Nothing in it has been authorized.
@@ -52,7 +54,7 @@ impl RequestInfo {
     /// 404 or 400 for a path that can name nothing.
     pub(crate) fn parse(path: &str) -> Result<Self, Status> {
         let segments = segments(path)?;
-        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let parts: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         match parts.as_slice() {
             ["tenants", tenant, rest @ ..] => {
                 let info = Self { tenant: tenant_part(tenant)?, ..Self::plain(rest) };
@@ -143,7 +145,7 @@ pub(crate) fn tenant_part(name: &str) -> Result<TenantPart, Status> {
 }
 
 /// The segments of a path, each percent-decoded once.
-fn segments(path: &str) -> Result<Vec<String>, Status> {
+fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Status> {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     if inner.is_empty() {
@@ -152,7 +154,7 @@ fn segments(path: &str) -> Result<Vec<String>, Status> {
     inner.split('/').map(segment).collect()
 }
 
-fn segment(raw: &str) -> Result<String, Status> {
+fn segment(raw: &str) -> Result<Cow<'_, str>, Status> {
     let text = percent_decode(raw, false).ok_or_else(|| Status::bad_request("the path is not valid UTF-8"))?;
     let illegal = text.is_empty()
         || text == "."
@@ -162,10 +164,10 @@ fn segment(raw: &str) -> Result<String, Status> {
 }
 
 /// Decodes `%xx` once (and, in queries, `+`). Absent when the result is not UTF-8.
-pub(crate) fn percent_decode(raw: &str, plus_is_space: bool) -> Option<String> {
+pub(crate) fn percent_decode(raw: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let encoded = raw.contains('%') || (plus_is_space && raw.contains('+'));
     if !encoded {
-        return Some(raw.to_owned());
+        return Some(Cow::Borrowed(raw));
     }
     let (mut bytes, mut rest) = (Vec::with_capacity(raw.len()), raw.as_bytes());
     while let Some((&byte, after)) = rest.split_first() {
@@ -185,7 +187,7 @@ pub(crate) fn percent_decode(raw: &str, plus_is_space: bool) -> Option<String> {
             }
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// 404 for a path that names nothing.

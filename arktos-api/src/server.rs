@@ -122,7 +122,11 @@ impl ApiServer {
         let is_head = parts.method == http::Method::HEAD;
         let config = &self.0.config;
         let clock = config.clock.clone();
-        let seen = config.observer.as_ref().map(|observer| (observer, Asked::of(config, &parts), clock.now()));
+        let (info, query) = (RequestInfo::parse(parts.uri.path()), QueryMap::parse(parts.uri.query().unwrap_or("")));
+        let seen = config.observer.as_ref().map(|observer| {
+            let resource = info.as_ref().ok().and_then(|info| info.resource.as_ref());
+            (observer, Asked::of(config, &parts.method, &query, resource), clock.now())
+        });
         let id = config.random.uid();
         let record = config.audit.as_ref().map(|audit| {
             let agent = parts.headers.get(http::header::USER_AGENT);
@@ -130,7 +134,7 @@ impl ApiServer {
             Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, peer })
         });
         let turn = Turn::default();
-        let handled = std::pin::pin!(self.0.handle(parts, body, record.clone(), &turn));
+        let handled = std::pin::pin!(self.0.handle(parts, (info, query), body, record.clone(), &turn));
         let answer = match select(handled, clock.sleep(TIMEOUT)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(timed_out()),
@@ -184,6 +188,7 @@ impl State {
     async fn handle<B>(
         &self,
         parts: http::request::Parts,
+        (info, query): (Result<RequestInfo, Status>, QueryMap),
         body: B,
         record: Option<Arc<Record>>,
         turn: &Turn,
@@ -193,8 +198,7 @@ impl State {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut info = RequestInfo::parse(parts.uri.path())?;
-        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
+        let mut info = info?;
         compat::discover_tenant(self, &mut info, &query)?;
         // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
         let identity = match parts.extensions.get::<Identity>() {

@@ -23,7 +23,7 @@ const CONTROLLERS: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 /// How long deployments and replica sets rest between two looks: what becomes of a pod in its first moments, from its
 /// creation to its running, is then looked at once.
-const REST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(500);
 
 /// A partition that runs.
 pub struct Partition {
