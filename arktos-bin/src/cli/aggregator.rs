@@ -75,7 +75,7 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
         }
         None => {
             let first = args.partitions.first().map(|peer| peer.name.clone()).unwrap_or_default();
-            let clients = |list| peers(list, &Catalog::builtin());
+            let clients = |list| peers(list, &Catalog::builtin(), &tasks);
             (clients(&args.partitions)?.into(), first, clients(&args.managers)?.into())
         }
     };

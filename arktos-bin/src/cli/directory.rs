@@ -122,8 +122,8 @@ impl RoleServer {
     /// # Errors
     /// A sentence that says why it could not be made.
     pub fn member_trust(&self, name: &str) -> Result<Trust, String> {
-        let credential = self.member_credential(name)?;
-        Ok(Trust { credential, authority: self.authority().certificate().to_owned() })
+        let shown = self.member_certificate(name)?;
+        Ok(Trust { shown, authority: self.authority().certificate().to_owned() })
     }
 }
 

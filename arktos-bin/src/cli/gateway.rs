@@ -13,10 +13,9 @@ use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::net::forward::Forward;
-use crate::net::kubeconfig::Kubeconfig;
 use crate::net::route::Trust;
 use crate::net::serve::Stop;
-use crate::net::tls::Credential;
+use crate::net::tls::Shown;
 use crate::roles::directory::fixed::TenantDirectory;
 use crate::roles::directory::followed::FollowedDirectory;
 use crate::roles::gateway::{Backend, Backends, Gateway};
@@ -61,7 +60,7 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     args.logging.start()?;
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
     let server = server.for_old_clients(args.api.arktos_compat)?;
-    let credential = server.gateway_credential()?;
+    let shown = server.gateway_certificate()?;
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let options = args.api.options()?;
@@ -69,26 +68,24 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     let identify = arktos_api::authenticator(options.tokens, options.anonymous_auth);
     let gateway = match &args.directory {
         Some(address) => {
-            let trust =
-                Trust { credential: credential.clone(), authority: server.authority().certificate().to_owned() };
+            let trust = Trust { shown: shown.clone(), authority: server.authority().certificate().to_owned() };
             let itself = Backend::Remote(Box::new(Forward::member(address.contact(), &trust)));
             let membership = address.membership("gateway", &server, &clock, &random)?;
             let directory = FollowedDirectory::start(&membership.directory, itself, &trust, &clock, &random, &tasks);
             Gateway::new(directory, identify)
         }
         None => {
-            let partitions =
-                args.partitions.iter().map(|peer| Ok((peer.name.as_str().into(), backend(peer, &credential)?)));
-            let managers = args.managers.iter().map(|peer| backend(peer, &credential));
+            let partitions = args.partitions.iter().map(|peer| Ok((peer.name.as_str().into(), backend(peer, &shown)?)));
+            let managers = args.managers.iter().map(|peer| backend(peer, &shown));
             let (partitions, managers) =
                 (partitions.collect::<Result<_, String>>()?, managers.collect::<Result<_, _>>()?);
             let backends = Backends { partitions, managers, directory: None };
-            let clients = peers(&args.partitions, &Catalog::builtin())?;
+            let clients = peers(&args.partitions, &Catalog::builtin(), &tasks)?;
             Gateway::new(TenantDirectory::start(backends, clients, &clock, &random, &tasks), identify)
         }
     };
     let mut gateway = gateway.measured(Metrics::new(), clock);
-    let aggregator = args.aggregator.as_ref().map(|peer| backend(peer, &credential)).transpose()?;
+    let aggregator = args.aggregator.as_ref().map(|peer| backend(peer, &shown)).transpose()?;
     if let Some(aggregator) = aggregator {
         gateway = gateway.aggregated(aggregator);
     }
@@ -101,8 +98,8 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
 }
 
 /// How a gateway sends requests on to a role.
-fn backend(peer: &Peer, credential: &Credential) -> Result<Backend, String> {
-    let config = Kubeconfig { credential: Some(credential.clone()), ..peer.kubeconfig()? };
-    let forward = Forward::new(&config).map_err(|error| format!("{}: {error}", peer.name))?;
+fn backend(peer: &Peer, shown: &Arc<Shown>) -> Result<Backend, String> {
+    let forward = Forward::showing(&peer.kubeconfig()?, Some(shown.clone()))
+        .map_err(|error| format!("{}: {error}", peer.name))?;
     Ok(Backend::Remote(Box::new(forward)))
 }

@@ -18,6 +18,7 @@ use crate::net::kubeconfig::Kubeconfig;
 use crate::net::remote::Remote;
 use crate::net::route::Trust;
 use crate::net::serve::{Stop, stopped};
+use crate::net::tls::Shown;
 
 /// Run hollow hosts: simulated node agents that register at a resource manager, send heartbeats, and report the pods
 /// placed on them as running.
@@ -66,13 +67,18 @@ fn chunks(options: &HollowOptions) -> impl Iterator<Item = HollowOptions> {
 }
 
 /// A connection to a resource manager: to its one server, or to whichever of several answers.
-fn connection(name: &str, config: &Kubeconfig, servers: &[String]) -> Result<Remote, String> {
+fn connection(
+    name: &str,
+    config: &Kubeconfig,
+    shown: Option<Arc<Shown>>,
+    servers: &[String],
+) -> Result<Remote, String> {
     if servers.is_empty() {
-        return Remote::new(config, Catalog::builtin()).map_err(|error| error.to_string());
+        return Remote::showing(config, shown, Catalog::builtin()).map_err(|error| error.to_string());
     }
-    let credential = config.credential.clone().ok_or("--server needs a kubeconfig with a client certificate")?;
+    let shown = shown.ok_or("--server needs a kubeconfig with a client certificate")?;
     let contact = Contact { name: name.to_owned(), servers: servers.to_vec(), ca_bundle: String::new() };
-    let trust = Trust { credential, authority: config.authority.clone() };
+    let trust = Trust { shown, authority: config.authority.clone() };
     Ok(Remote::member(watch::channel(contact).1, &trust, Catalog::builtin()))
 }
 
@@ -91,11 +97,12 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
         start_delay: args.start_delay,
         ..HollowOptions::default()
     };
-    let (name, config) = (args.resource_manager.name.clone(), args.resource_manager.kubeconfig()?);
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
+    let name = args.resource_manager.name.clone();
+    let (config, shown) = args.resource_manager.followed(&tasks)?;
     for some in chunks(&options) {
-        let client = connection(&name, &config, &args.servers)?;
+        let client = connection(&name, &config, shown.clone(), &args.servers)?;
         for (host, future) in hollow::hosts(&some, &(Arc::new(client) as Arc<dyn Client>), &clock, &random) {
             tasks.add(host, future);
         }

@@ -4,6 +4,7 @@ pub mod aggregator;
 pub mod audit;
 pub mod authentication;
 mod backup;
+mod credentials;
 pub mod directory;
 pub mod election;
 pub mod encryption;

@@ -27,7 +27,7 @@ pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
     let Opened { server, options, tasks, membership, url } = args.role.open().await?;
     let managers = match &membership {
         Some(membership) => membership.follow(MemberKind::ResourceManager, &tasks),
-        None => peers(&args.managers, &options.catalog)?.into(),
+        None => peers(&args.managers, &options.catalog, &tasks)?.into(),
     };
     let name = options.name.clone();
     let partition = Partition::start(options, managers, &tasks).await.map_err(|error| error.to_string())?;

@@ -35,7 +35,7 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
     let Opened { server, options, tasks, membership, url } = args.role.open().await?;
     let partitions = match &membership {
         Some(membership) => membership.follow(MemberKind::Partition, &tasks),
-        None => peers(&args.partitions, &options.catalog)?.into(),
+        None => peers(&args.partitions, &options.catalog, &tasks)?.into(),
     };
     let name = options.name.clone();
     let following = Following::start()?;

@@ -10,19 +10,21 @@ use std::time::Duration;
 
 use arktos_api::{AdmissionConfig, NodePorts, ServiceCidr, TokenTable};
 use arktos_core::catalog::Catalog;
-use arktos_store::Client;
+use arktos_store::{Client, Tasks};
 use clap::Args;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::audit::AuditArgs;
 use super::authentication::AuthenticationArgs;
+use super::credentials::{FollowedKubeconfig, OwnCertificate};
 use super::serving_certificate::ServingCertificate;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
 use crate::net::serve::{Stop, serve, stopped};
-use crate::net::tls::Credential;
+use crate::net::tls::Shown;
 use crate::net::webhooks::{AllowedRange, Webhooks};
 use crate::net::{address, tls};
 use crate::roles::ApiOptions;
@@ -159,20 +161,36 @@ impl Peer {
     pub fn kubeconfig(&self) -> Result<Kubeconfig, String> {
         Kubeconfig::read(&self.path).map_err(|error| format!("{}: {error}", self.path.display()))
     }
+
+    /// How it is reached, and what shows the certificate of that; a task follows the file.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn followed(&self, tasks: &Tasks) -> Result<(Kubeconfig, Option<Arc<Shown>>), String> {
+        let config = self.kubeconfig()?;
+        let followed = FollowedKubeconfig::of(self.path.clone(), &config);
+        let followed = followed.map_err(|error| format!("{}: {error}", self.path.display()))?;
+        let shown = followed.as_ref().map(FollowedKubeconfig::shown);
+        if let Some(followed) = followed {
+            tasks.add(format!("kubeconfig of {}", self.name), followed.follow());
+        }
+        Ok((config, shown))
+    }
 }
 
 /// Clients of other roles, by the roles' names.
 pub type NamedClients = Vec<(String, Arc<dyn Client>)>;
 
-/// A client for each peer.
+/// A client for each peer. Tasks follow their kubeconfigs: the certificates in those may be replaced.
 ///
 /// # Errors
 /// A sentence that names the peer whose kubeconfig is unusable.
-pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>) -> Result<NamedClients, String> {
+pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>, tasks: &Tasks) -> Result<NamedClients, String> {
     peers
         .iter()
         .map(|peer| {
-            let remote = Remote::new(&peer.kubeconfig()?, catalog.clone());
+            let (config, shown) = peer.followed(tasks)?;
+            let remote = Remote::showing(&config, shown, catalog.clone());
             let remote = remote.map_err(|error| format!("{}: {error}", peer.path.display()))?;
             Ok((peer.name.clone(), Arc::new(remote) as Arc<dyn Client>))
         })
@@ -187,6 +205,8 @@ pub struct RoleServer {
     address: SocketAddr,
     certificate: ServingCertificate,
     tls: Arc<rustls::ServerConfig>,
+    /// The certificates with which it comes to others. Written while it is set up.
+    own: Mutex<Vec<OwnCertificate>>,
     /// Held for as long as the role runs, where it has a data directory.
     _lock: Option<std::fs::File>,
 }
@@ -217,7 +237,8 @@ impl RoleServer {
         let certificate = ServingCertificate::open(&authority, name, &addresses, &names)?;
         let tls = tls::server_showing(certificate.shown(), authority.certificate());
         let tls = tls.map_err(|error| error.to_string())?;
-        Ok(Self { authority, listener, insecure, address, certificate, tls, _lock: lock })
+        let own = Mutex::default();
+        Ok(Self { authority, listener, insecure, address, certificate, tls, own, _lock: lock })
     }
 
     /// The same; where `wanted`, it takes the certificates of Arktos's old clients as well.
@@ -258,26 +279,29 @@ impl RoleServer {
         &self.authority
     }
 
-    /// The credential with which a gateway speaks for its clients.
+    /// The certificate with which a gateway speaks for its clients, renewed for as long as this serves.
     ///
     /// # Errors
     /// A sentence that says why it could not be made.
-    pub fn gateway_credential(&self) -> Result<Credential, String> {
-        self.credential(arktos_api::identity::GATEWAY, arktos_api::identity::COMPONENTS)
+    pub fn gateway_certificate(&self) -> Result<Arc<Shown>, String> {
+        self.own_certificate(arktos_api::identity::GATEWAY, arktos_api::identity::COMPONENTS)
     }
 
-    /// The credential with which a role comes to others, as a component of the region. (Its user is never the one whose
-    /// word for others counts, whatever the role's name.)
+    /// The certificate with which a role comes to others, as a component of the region, renewed for as long as this
+    /// serves. (Its user is never the one whose word for others counts, whatever the role's name.)
     ///
     /// # Errors
     /// A sentence that says why it could not be made.
-    pub fn member_credential(&self, name: &str) -> Result<Credential, String> {
-        self.credential(&format!("arktos:member:{name}"), arktos_api::identity::MASTERS)
+    pub fn member_certificate(&self, name: &str) -> Result<Arc<Shown>, String> {
+        self.own_certificate(&format!("arktos:member:{name}"), arktos_api::identity::MASTERS)
     }
 
-    fn credential(&self, user: &str, group: &str) -> Result<Credential, String> {
+    fn own_certificate(&self, user: &str, group: &str) -> Result<Arc<Shown>, String> {
         let subject = Subject { user: user.to_owned(), tenant: None, group: Some(group.to_owned()) };
-        self.authority.client(&subject).map_err(|error| error.to_string())
+        let own = OwnCertificate::make(&self.authority, subject)?;
+        let shown = own.shown();
+        self.own.lock().push(own);
+        Ok(shown)
     }
 
     /// Serves until told to stop; then takes no more connections, lets open requests end, and runs `wind_up`, which
@@ -305,9 +329,10 @@ impl RoleServer {
                 None => drop(tokio::join!(secure, wind_up)),
             }
         };
+        let renewed = self.own.into_inner().into_iter().map(OwnCertificate::renew);
         tokio::select! {
             () = all => {}
-            () = self.certificate.follow() => {}
+            _ = futures::future::join(self.certificate.follow(), futures::future::join_all(renewed)) => {}
         }
     }
 }

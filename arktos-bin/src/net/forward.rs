@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::kubeconfig::Kubeconfig;
 use super::route::{Protocols, Route, Trust};
-use super::tls::TlsError;
+use super::tls::{Shown, TlsError};
 use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
 
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
@@ -35,7 +35,15 @@ impl Forward {
     /// # Errors
     /// [`TlsError`] when its certificates are unusable.
     pub fn new(config: &Kubeconfig) -> Result<Self, TlsError> {
-        let route = Route::fixed(config, Protocols::One)?;
+        Self::showing(config, config.shown()?)
+    }
+
+    /// The same, with a certificate that can be replaced in the place of the kubeconfig's.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the authority's certificate is unusable.
+    pub fn showing(config: &Kubeconfig, shown: Option<Arc<Shown>>) -> Result<Self, TlsError> {
+        let route = Route::fixed(config, shown, Protocols::One)?;
         Ok(Self { http: pool(route), base: config.server.trim_end_matches('/').into() })
     }
 

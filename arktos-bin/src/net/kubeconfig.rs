@@ -1,10 +1,12 @@
 //! Kubeconfig files: how clients find the region and say who they are.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::tls::Credential;
+use super::tls::{Credential, Shown, TlsError};
 
 /// What a kubeconfig says, as far as clients here use it. A client proves who it is by a certificate, by a token, or
 /// not at all.
@@ -34,6 +36,14 @@ pub enum KubeconfigError {
 }
 
 impl Kubeconfig {
+    /// What shows its certificate, where it has one.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the certificate or the key is unusable.
+    pub fn shown(&self) -> Result<Option<Arc<Shown>>, TlsError> {
+        self.credential.as_ref().map(Shown::new).transpose()
+    }
+
     /// The file's text, for one context called `name`.
     #[must_use]
     pub fn render(&self, name: &str) -> String {

@@ -132,7 +132,7 @@ impl Authority {
     /// # Errors
     /// [`PkiError`] when a file cannot be read or written.
     pub fn server(&self, name: &str, addresses: &[IpAddr], host_names: &[String]) -> Result<Credential, PkiError> {
-        if let Some(known) = self.server_files(name, addresses, host_names)?.filter(lasts) {
+        if let Some(known) = self.server_files(name, addresses, host_names)?.filter(Credential::lasts) {
             return Ok(known);
         }
         let [certificate_path, key_path, names_path] = self.files(name);
@@ -208,14 +208,17 @@ impl Authority {
     }
 }
 
-/// Whether a certificate is valid for longer than [`RENEW_DAYS`]. One that cannot be read is of no use.
-#[allow(clippy::disallowed_methods)] // certificates are about the time on the wall
-fn lasts(credential: &Credential) -> bool {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(i64::MAX);
-    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(credential.certificate.as_bytes()) else { return false };
-    let ends = pem.parse_x509().map(|certificate| certificate.validity().not_after.timestamp());
-    ends.is_ok_and(|ends| ends > now.saturating_add(RENEW_DAYS * 24 * 3600))
+impl Credential {
+    /// Whether it is valid for more than 90 days from now. One that cannot be read is of no use.
+    #[must_use]
+    #[allow(clippy::disallowed_methods)] // certificates are about the time on the wall
+    pub fn lasts(&self) -> bool {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(i64::MAX);
+        let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(self.certificate.as_bytes()) else { return false };
+        let ends = pem.parse_x509().map(|certificate| certificate.validity().not_after.timestamp());
+        ends.is_ok_and(|ends| ends > now.saturating_add(RENEW_DAYS * 24 * 3600))
+    }
 }
 
 /// What a server is reached by, as its file of names has it.
@@ -321,7 +324,7 @@ mod tests {
             write_private(&directory.path().join("gateway.key"), &old.key).expect("written");
             let next = authority.server("gateway", &[], &names).expect("one");
             assert_eq!(next.certificate == old.certificate, stays, "{days} days");
-            assert!(lasts(&next));
+            assert!(next.lasts());
         }
     }
 }

@@ -51,7 +51,7 @@ use tokio::sync::watch;
 use self::wire::{Lines, Page, Reader, Server};
 use super::kubeconfig::Kubeconfig;
 use super::route::{Protocols, Route, Trust};
-use super::tls::TlsError;
+use super::tls::{Shown, TlsError};
 
 /// How long a request other than a watch may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,7 +94,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
 {
-    Ok(pool(Route::fixed(config, Protocols::All)?))
+    Ok(pool(Route::fixed(config, config.shown()?, Protocols::All)?))
 }
 
 fn pool<B>(route: Route) -> Http<B>
@@ -120,7 +120,15 @@ impl Remote {
     /// # Errors
     /// [`TlsError`] when its certificates are unusable.
     pub fn new(config: &Kubeconfig, catalog: Arc<Catalog>) -> Result<Self, TlsError> {
-        Self::of(config, catalog, Server::Region)
+        Self::showing(config, config.shown()?, catalog)
+    }
+
+    /// The same, with a certificate that can be replaced in the place of the kubeconfig's.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the authority's certificate is unusable.
+    pub fn showing(config: &Kubeconfig, shown: Option<Arc<Shown>>, catalog: Arc<Catalog>) -> Result<Self, TlsError> {
+        Self::of(config, shown, catalog, Server::Region)
     }
 
     /// A client of a member of the region's directory, wherever its processes are at a time.
@@ -139,13 +147,20 @@ impl Remote {
     /// # Errors
     /// [`TlsError`] when its certificates are unusable.
     pub fn plain(config: &Kubeconfig, catalog: Arc<Catalog>, tenant: TenantName) -> Result<Self, TlsError> {
-        Self::of(config, catalog, Server::Plain(tenant))
+        Self::of(config, config.shown()?, catalog, Server::Plain(tenant))
     }
 
-    fn of(config: &Kubeconfig, catalog: Arc<Catalog>, server: Server) -> Result<Self, TlsError> {
+    fn of(
+        config: &Kubeconfig,
+        shown: Option<Arc<Shown>>,
+        catalog: Arc<Catalog>,
+        server: Server,
+    ) -> Result<Self, TlsError> {
         let base = config.server.trim_end_matches('/').into();
         let authorization = config.token.as_ref().map(|token| format!("Bearer {token}").into());
-        Ok(Self { http: connect(config)?, reading: connect(config)?, base, authorization, catalog, server })
+        let http = pool(Route::fixed(config, shown.clone(), Protocols::All)?);
+        let reading = pool(Route::fixed(config, shown, Protocols::All)?);
+        Ok(Self { http, reading, base, authorization, catalog, server })
     }
 
     fn kind(&self, resource: &GroupResource) -> Result<Arc<Kind>, Status> {

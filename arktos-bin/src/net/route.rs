@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tower::Service;
 
 use super::kubeconfig::Kubeconfig;
-use super::tls::{self, Credential, TlsError};
+use super::tls::{self, Shown, TlsError};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 type Https = HttpsConnector<HttpConnector>;
@@ -44,8 +44,8 @@ pub(super) enum Protocols {
 /// Whom the processes of a region trust, and as whom they come.
 #[derive(Clone)]
 pub struct Trust {
-    /// The certificate and the key to show.
-    pub credential: Credential,
+    /// What shows their certificate.
+    pub shown: Arc<Shown>,
     /// The region's authority, PEM.
     pub authority: String,
 }
@@ -71,12 +71,16 @@ struct Member {
 }
 
 impl Route {
-    /// To the server of a kubeconfig.
+    /// To the server of a kubeconfig, with a certificate to show.
     ///
     /// # Errors
-    /// [`TlsError`] when its certificates are unusable.
-    pub(super) fn fixed(config: &Kubeconfig, protocols: Protocols) -> Result<Self, TlsError> {
-        let tls = tls::client(config.credential.as_ref(), &config.authority)?;
+    /// [`TlsError`] when its authority's certificate is unusable.
+    pub(super) fn fixed(
+        config: &Kubeconfig,
+        shown: Option<Arc<Shown>>,
+        protocols: Protocols,
+    ) -> Result<Self, TlsError> {
+        let tls = tls::client_showing(shown, &config.authority)?;
         Ok(Self(Way::Fixed(https(tls, protocols, None))))
     }
 
@@ -136,7 +140,7 @@ impl Member {
             "" => self.trust.authority.clone(),
             bundle => String::from_utf8(STANDARD.decode(bundle)?)?,
         };
-        let tls = tls::client(Some(&self.trust.credential), &authority)?;
+        let tls = tls::client_showing(Some(self.trust.shown.clone()), &authority)?;
         let name = ServerName::try_from(contact.name.clone())?;
         let made = https(tls, self.protocols, Some(name));
         *known = Some((contact.ca_bundle.clone(), made.clone()));

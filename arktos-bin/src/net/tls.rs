@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 /// A certificate and its key, both as PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The certificate.
     pub certificate: String,
@@ -34,8 +35,8 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// The certificate that a server shows to those who connect. It can be replaced while the server runs: whoever is
-/// connected stays so.
+/// The certificate that a server shows to those who connect, or a client to those it connects to. It can be replaced
+/// while they run: whoever is connected stays so. Written by whoever follows where it comes from.
 #[derive(Debug)]
 pub struct Shown(RwLock<Arc<CertifiedKey>>);
 
@@ -57,11 +58,27 @@ impl Shown {
         *self.0.write() = certified;
         Ok(())
     }
+
+    /// The certificate that is shown now, without those that vouch for it.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.0.read().cert.first().cloned().unwrap_or_else(|| CertificateDer::from_slice(&[])) // there is always one
+    }
 }
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.read().clone())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -121,14 +138,19 @@ fn serving(shown: Arc<Shown>, verifier: Arc<dyn ClientCertVerifier>) -> Result<A
 /// # Errors
 /// [`TlsError`] when a certificate or key is unusable.
 pub fn client(credential: Option<&Credential>, authority: &str) -> Result<ClientConfig, TlsError> {
+    client_showing(credential.map(Shown::new).transpose()?, authority)
+}
+
+/// The same client, with a certificate that can be replaced.
+///
+/// # Errors
+/// [`TlsError`] when the authority's certificate is unusable.
+pub fn client_showing(shown: Option<Arc<Shown>>, authority: &str) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authority)?);
-    Ok(match credential {
-        Some(credential) => {
-            let (chain, key) = parse(credential)?;
-            builder.with_client_auth_cert(chain, key)?
-        }
+    Ok(match shown {
+        Some(shown) => builder.with_client_cert_resolver(shown),
         None => builder.with_no_client_auth(),
     })
 }
@@ -162,7 +184,7 @@ mod tests {
         let [first, second, third] =
             ["a", "b", "c"].map(|name| authority.server(name, &[], &[name.to_owned()]).expect("made"));
         let shown = Shown::new(&first).expect("usable");
-        let now = || shown.0.read().cert.first().expect("a certificate").to_vec();
+        let now = || shown.certificate().to_vec();
         let der = |credential: &Credential| parse(credential).expect("parses").0.remove(0).to_vec();
         let torn = Credential { certificate: second.certificate.clone(), key: third.key };
         let empty = Credential { certificate: String::new(), key: second.key.clone() };

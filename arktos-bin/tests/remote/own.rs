@@ -175,6 +175,35 @@ fn a_server_that_goes_away_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_certificate_that_was_replaced_is_shown_from_the_next_connection_on() {
+    runtime().block_on(async {
+        let region = Region::new().await;
+        region.put("acme", "a", 1).await;
+        let serving = region.serve("127.0.0.1:0").await;
+        let address = serving.address.to_string();
+        let config = region.config(format!("https://{address}"), None);
+        let nobody = Subject { user: "nobody".to_owned(), tenant: None, group: None };
+        let shown = tls::Shown::new(&region.authority.client(&nobody).expect("a certificate")).expect("usable");
+        let remote = Remote::showing(&config, Some(shown.clone()), Catalog::builtin()).expect("a client");
+        let listed = async || remote.list(&Query::everywhere(maps())).await.map(|listing| listing.items.len());
+        assert!(listed().await.is_err_and(|status| status.is(Reason::Forbidden)));
+        shown.replace(config.credential.as_ref().expect("it has one")).expect("usable");
+        assert!(listed().await.is_err_and(|status| status.is(Reason::Forbidden)), "whoever is connected stays so");
+        serving.stop().await;
+        let _again = region.serve(&address).await;
+        let begun = std::time::Instant::now();
+        let found = loop {
+            match listed().await {
+                Ok(found) => break found,
+                Err(status) => assert!(begun.elapsed() < PATIENCE, "{status}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert!(found > 0);
+    });
+}
+
+#[test]
 fn streams_that_nobody_reads_do_not_hold_up_the_others() {
     runtime().block_on(async {
         let region = Region::new().await;
