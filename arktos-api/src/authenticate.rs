@@ -35,11 +35,6 @@ pub(crate) async fn authenticate(
     if counts(config, &identity) { Ok(identity) } else { Err(unauthorized()) }
 }
 
-/// Whether who somebody is can be told at a glance: no signature is to be checked, nobody else is to be asked.
-pub(crate) fn is_known(config: &ApiConfig, headers: &HeaderMap) -> bool {
-    bearer(headers).is_none_or(|token| config.tokens.find(token).is_some())
-}
-
 /// Whether a credential that was given out for one tenant, and not for whoever has the name, is that tenant's still.
 pub(crate) fn counts(config: &ApiConfig, identity: &Identity) -> bool {
     let now = || crate::tokens::life(&config.engine, identity.tenant.clone()?);

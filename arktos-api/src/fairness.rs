@@ -5,7 +5,6 @@
 //! | how many, of whom | [`Fairness`] |
 //! | whose turn is it | `machine`, which knows neither time nor tasks |
 //! | how much work is a request | `work` |
-//! | which one is moved on next, of those that could go on | `processor` |
 //! | how many a second may a tenant make | `rates` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
@@ -13,7 +12,6 @@
 //! have been given. A watch takes seats only until it is open; after that it is counted by itself.
 
 mod machine;
-mod processor;
 mod rates;
 mod work;
 
@@ -27,10 +25,9 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use parking_lot::Mutex;
 
-use crate::identity::{Identity, PeerAddress};
+use crate::identity::Identity;
 use machine::{Arrival, Machine, Ticket};
 
-pub(crate) use processor::Processor;
 pub(crate) use rates::{Rates, follow};
 pub(crate) use work::seats;
 
@@ -50,9 +47,6 @@ pub struct Fairness {
     pub longest_wait: Duration,
     /// How many watches a tenant has open at a time. Default: 10,000.
     pub watches_per_tenant: u32,
-    /// The cores that requests are moved on with: twice as many are at a time, and the others, however many could go
-    /// on, come in their tenants' turns. Default: as many as this process may use.
-    pub cores: u32,
 }
 
 impl Default for Fairness {
@@ -64,13 +58,9 @@ impl Default for Fairness {
             queue: 20_000,
             longest_wait: Duration::from_secs(15),
             watches_per_tenant: 10_000,
-            cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
         }
     }
 }
-
-/// A body of more bytes may take milliseconds to read.
-const LONG: usize = 128 << 10;
 
 /// Whose requests take turns with each other: a tenant's, or those of nobody in particular.
 pub(crate) type Flow = Arc<str>;
@@ -84,33 +74,6 @@ pub(crate) fn flow(identity: &Identity) -> Option<Flow> {
     // in.
     let nobody = identity.is_in("system:unauthenticated");
     Some(identity.tenant.as_ref().filter(|_| !nobody).map_or_else(|| "".into(), |tenant| tenant.as_str().into()))
-}
-
-/// The flow of those who come from an address and are still to show who they are.
-pub(crate) fn strangers(peer: Option<&PeerAddress>) -> Flow {
-    peer.map_or_else(|| "?".into(), |PeerAddress(address)| format!("?{}", address.ip()).into())
-}
-
-/// The flow's work, done when it is its turn.
-#[derive(Clone)]
-pub(crate) struct Pace {
-    processor: Processor,
-    flow: Option<Flow>,
-}
-
-impl Pace {
-    /// That of someone's requests.
-    pub(crate) fn of(processor: &Processor, identity: &Identity) -> Self {
-        Self { processor: processor.clone(), flow: flow(identity) }
-    }
-
-    /// What a future comes to that is polled in turn, and works on a body of so many bytes.
-    pub(crate) async fn work<F: Future>(&self, bytes: usize, future: F) -> F::Output {
-        match &self.flow {
-            Some(flow) => self.processor.work(flow.clone(), bytes > LONG, future).await,
-            None => future.await,
-        }
-    }
 }
 
 /// Who works and who waits. Cloning it shares it.

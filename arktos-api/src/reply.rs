@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::compat::{self, Links};
-use crate::fairness::Pace;
 use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
@@ -38,8 +37,6 @@ pub(crate) struct View {
     /// The links that Arktos's own clients find; absent for all others.
     pub(crate) links: Option<Links>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// In whose turns the pieces of a list are made.
-    pub(crate) pace: Pace,
 }
 
 impl View {
@@ -158,14 +155,9 @@ impl View {
             if writer.part == Part::Done {
                 return None;
             }
-            let pace = writer.view.pace.clone();
-            let made = pace.work(0, async {
-                let mut chunk = Vec::with_capacity(CHUNK + 4096);
-                writer.fill(&mut chunk);
-                Bytes::from(chunk)
-            });
-            let chunk = made.await;
-            Some((chunk, writer))
+            let mut chunk = Vec::with_capacity(CHUNK + 4096);
+            writer.fill(&mut chunk);
+            Some((Bytes::from(chunk), writer))
         });
         let body = Body::stream(stream::once(async move { Bytes::from(first) }).chain(rest));
         with_type(200, Encoding::Json.content_type(), body)

@@ -15,7 +15,7 @@ use crate::authenticate::unauthorized;
 use crate::body::Body;
 use crate::call::Call;
 use crate::conversion::{self, Converter};
-use crate::fairness::{self, Pace};
+use crate::fairness;
 use crate::identity::Identity;
 use crate::negotiate::{self, Endpoint, Form, PatchType};
 use crate::query::{QueryMap, ReadOptions, WriteOptions, default_manager, method_not_allowed};
@@ -113,7 +113,7 @@ where
     if let Some(record) = &head.record {
         record.sent(&bytes);
     }
-    let mut call = Call {
+    let call = Call {
         state,
         identity: &head.identity,
         namespace: if kind.scope == Scope::Namespace { resource.namespace.as_str().into() } else { Cow::Borrowed("") },
@@ -126,8 +126,8 @@ where
         record: head.record.clone(),
     };
     let request = ResourceRequest { head, resource, verb, bytes };
-    let pace = Pace::of(&state.processor, &head.identity);
-    let mut response = pace.work(request.bytes.len(), request.answer(&mut call)).await?;
+    let mut call = call;
+    let mut response = request.answer(&mut call).await?;
     for warning in deprecated(&call.kind).into_iter().map(str::to_owned).chain(call.warnings.into_inner()) {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -286,8 +286,7 @@ impl ResourceRequest<'_> {
             self.head.info.dialect
         };
         let (kind, links) = compat::shown(call, &self.head.path);
-        let pace = Pace::of(&call.state.processor, &self.head.identity);
-        Ok(View { kind, accept, dialect, include, links, clock: call.state.config.clock.clone(), pace })
+        Ok(View { kind, accept, dialect, include, links, clock: call.state.config.clock.clone() })
     }
 
     fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {

@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
-use crate::fairness::{self, Processor, Rates, Turns};
+use crate::fairness::{self, Rates, Turns};
 use crate::identity::{Identity, PeerAddress, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
@@ -43,7 +43,6 @@ pub(crate) struct State {
     pub(crate) shared: Shared,
     pub(crate) expressions: Expressions,
     pub(crate) turns: Turns,
-    pub(crate) processor: Processor,
     pub(crate) rates: Rates,
 }
 
@@ -78,7 +77,6 @@ impl ApiServer {
             shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
-            processor: Processor::new(config.fairness.cores, config.clock.clone()),
             rates: Rates::default(),
             kinds,
             config: Arc::new(config),
@@ -205,13 +203,7 @@ impl State {
             Some(identity) => identity.clone(),
             None => {
                 let certificate = parts.extensions.get::<PeerCertificate>();
-                let shown = authenticate::authenticate(&self.config, &parts.headers, certificate);
-                if authenticate::is_known(&self.config, &parts.headers) {
-                    shown.await?
-                } else {
-                    let strangers = fairness::strangers(parts.extensions.get());
-                    self.processor.work(strangers, false, shown).await?
-                }
+                authenticate::authenticate(&self.config, &parts.headers, certificate).await?
             }
         };
         let credentials = Credentials::of(&self.config, &identity, &parts.headers);

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
 use http::Method;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -27,11 +26,6 @@ impl Gate {
             return false;
         }
         waiting.remove(0).send(()).is_ok()
-    }
-
-    /// How many requests are at work.
-    fn waiting(&self) -> usize {
-        self.0.lock().len()
     }
 }
 
@@ -125,31 +119,6 @@ async fn a_quiet_tenant_gets_its_share_beside_one_that_always_asks_for_more() {
     assert!(all >= 390, "{all}");
     assert!(quiet.served * 100 >= all * 45, "quiet {} of {all}", quiet.served);
     assert_eq!(quiet.refused, 0);
-}
-
-/// As after a commit of many: a hundred requests of one tenant can go on at the same moment.
-#[tokio::test]
-async fn what_is_ready_all_at_once_of_one_tenant_does_not_stand_before_another_ones_request() {
-    let (world, gate) = world(Fairness { cores: 1, ..Fairness::default() }).await;
-    let ask = |who: &'static str, name: String| {
-        let world = &world;
-        async move {
-            assert_eq!(world.post(who, MAPS, map(&name)).await.code, 201);
-            who
-        }
-    };
-    let mut open: FuturesUnordered<_> = (0..100).map(|number| ask("acme", format!("m{number}"))).collect();
-    while gate.waiting() < 100 {
-        assert!(open.next().now_or_never().is_none());
-    }
-    open.push(ask("umbra", "one".to_owned()));
-    while gate.waiting() < 101 {
-        assert!(open.next().now_or_never().is_none());
-    }
-    while gate.open() {}
-    let order: Vec<_> = open.collect().await;
-    let place = order.iter().position(|who| *who == "umbra");
-    assert!(place.is_some_and(|place| place < 5), "{place:?} of {}", order.len());
 }
 
 #[tokio::test]
