@@ -38,8 +38,8 @@ pub(crate) struct Attributes<'a> {
 pub(crate) enum Decision {
     /// They may, for this reason (empty for those who may everything).
     Allow(String),
-    /// No rule says they may.
-    NoOpinion,
+    /// No rule says they may; empty, or what a node would need beside rules.
+    NoOpinion(String),
     /// They may not, whatever the rules say, for this reason.
     Deny(String),
 }
@@ -74,11 +74,13 @@ impl Authorizer {
         if identity.is_in(MASTERS) {
             return Decision::Allow(String::new());
         }
-        let Some(tenant) = asked.tenant.or(identity.tenant.as_ref()) else { return Decision::NoOpinion };
+        let Some(tenant) = asked.tenant.or(identity.tenant.as_ref()) else { return Decision::NoOpinion(String::new()) };
         match self.rules.allowing(identity, tenant, asked).or_else(|| self.of_system(identity, asked)) {
             Some(reason) => Decision::Allow(reason),
-            None if matches!(self.as_node(identity, asked), Some(Ok(()))) => Decision::Allow(String::new()),
-            None => Decision::NoOpinion,
+            None => match self.as_node(identity, asked) {
+                Some(Ok(())) => Decision::Allow(String::new()),
+                other => Decision::NoOpinion(other.and_then(Result::err).unwrap_or_default()),
+            },
         }
     }
 
@@ -102,7 +104,7 @@ impl Authorizer {
     fn walled(&self, identity: &Identity, asked: &Attributes<'_>, why: String) -> Decision {
         let own = identity.tenant.as_ref().filter(|own| asked.tenant == Some(*own));
         let may = |own| identity.is_in(MASTERS) || self.rules.allowing(identity, own, asked).is_some();
-        if own.is_some_and(|own| !may(own)) { Decision::NoOpinion } else { Decision::Deny(why) }
+        if own.is_some_and(|own| !may(own)) { Decision::NoOpinion(String::new()) } else { Decision::Deny(why) }
     }
 
     /// The wall between tenants, and around what belongs to the region.
@@ -162,10 +164,8 @@ impl Authorizer {
     pub(crate) fn check(&self, identity: &Identity, asked: &Attributes<'_>) -> Result<(), Status> {
         match self.decide(identity, asked) {
             Decision::Allow(_) => Ok(()),
-            Decision::NoOpinion => {
-                let why = self.as_node(identity, asked).and_then(Result::err);
-                Err(denied(identity, asked, &why.map_or_else(String::new, |why| format!(": {why}"))))
-            }
+            Decision::NoOpinion(why) if why.is_empty() => Err(denied(identity, asked, "")),
+            Decision::NoOpinion(why) => Err(denied(identity, asked, &format!(": {why}"))),
             Decision::Deny(why) => {
                 let crosses = asked.tenant != identity.tenant.as_ref();
                 let tenant = asked.tenant.map_or(TenantName::ALL, TenantName::as_str);

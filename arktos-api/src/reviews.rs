@@ -173,7 +173,8 @@ fn decided(mut review: Object, decision: &Decision) -> Object {
     let status = match decision {
         Decision::Allow(reason) if reason.is_empty() => json!({"allowed": true}),
         Decision::Allow(reason) => json!({"allowed": true, "reason": reason}),
-        Decision::NoOpinion => json!({"allowed": false}),
+        Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
+        Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason}),
         Decision::Deny(reason) => json!({"allowed": false, "denied": true, "reason": reason}),
     };
     review.fields.insert("status".to_owned(), status);

@@ -55,7 +55,7 @@ impl cel::Authorizer for Rights {
         };
         match self.authorizer.decide(identity, &attributes) {
             Decision::Allow(reason) => (true, reason),
-            Decision::NoOpinion => (false, String::new()),
+            Decision::NoOpinion(why) => (false, why),
             Decision::Deny(why) => (false, why),
         }
     }

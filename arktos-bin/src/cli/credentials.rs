@@ -2,6 +2,7 @@
 //! end, those of kubeconfigs when their files have others. Whoever is connected stays so; the next connection shows the
 //! new one.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::net::tls::{Credential, Shown, TlsError};
 
 /// How often the end of a certificate is looked at. It is renewed months before.
 const HOUR: Duration = Duration::from_secs(3600);
-/// How often a kubeconfig is looked at.
-const PERIOD: Duration = Duration::from_secs(10);
+/// How often files with certificates are looked at.
+pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// A certificate that a role makes for itself with the authority's key.
 pub(super) struct OwnCertificate {
@@ -60,12 +61,40 @@ impl OwnCertificate {
     }
 }
 
-/// The certificate of a kubeconfig, as its file has it.
-pub(super) struct FollowedKubeconfig {
-    path: PathBuf,
+/// A certificate that is shown as files have it, which may be replaced.
+pub(super) struct Followed {
     shown: Arc<Shown>,
     /// What was read last, used or not.
     seen: Credential,
+}
+
+impl Followed {
+    pub(super) fn new(seen: Credential) -> Result<Self, TlsError> {
+        Ok(Self { shown: Shown::new(&seen)?, seen })
+    }
+
+    /// What shows it.
+    pub(super) fn shown(&self) -> Arc<Shown> {
+        self.shown.clone()
+    }
+
+    /// Shows what was read, if that is news and of use. `of` says whose it is.
+    pub(super) fn take_in(&mut self, read: Credential, of: &dyn Display) {
+        if read == self.seen {
+            return;
+        }
+        match self.shown.replace(&read) {
+            Ok(()) => tracing::info!(%of, "a certificate was read anew"),
+            Err(error) => tracing::warn!(%of, %error, "a new certificate is of no use; the old one stays"),
+        }
+        self.seen = read;
+    }
+}
+
+/// The certificate of a kubeconfig, as its file has it.
+pub(super) struct FollowedKubeconfig {
+    path: PathBuf,
+    followed: Followed,
 }
 
 impl FollowedKubeconfig {
@@ -73,12 +102,12 @@ impl FollowedKubeconfig {
     /// no certificate. Its server and its authority are not followed, nor a token.
     pub(super) fn of(path: PathBuf, config: &Kubeconfig) -> Result<Option<Self>, TlsError> {
         let Some(seen) = config.credential.clone() else { return Ok(None) };
-        Ok(Some(Self { path, shown: Shown::new(&seen)?, seen }))
+        Ok(Some(Self { path, followed: Followed::new(seen)? }))
     }
 
     /// What shows it.
     pub(super) fn shown(&self) -> Arc<Shown> {
-        self.shown.clone()
+        self.followed.shown()
     }
 
     /// Follows the file, for ever.
@@ -89,16 +118,11 @@ impl FollowedKubeconfig {
         }
     }
 
-    /// Shows what the file has, if that is news. A file that is just being written is read again the next time.
+    /// Takes in what the file has. One that is just being written is read again the next time.
     fn look(&mut self) {
-        let read = Kubeconfig::read(&self.path).ok().and_then(|config| config.credential);
-        let Some(read) = read.filter(|read| *read != self.seen) else { return };
-        let file = self.path.display();
-        match self.shown.replace(&read) {
-            Ok(()) => tracing::info!(%file, "a kubeconfig's certificate was read anew"),
-            Err(error) => tracing::warn!(%file, %error, "a new certificate is of no use; the old one stays"),
+        if let Some(read) = Kubeconfig::read(&self.path).ok().and_then(|config| config.credential) {
+            self.followed.take_in(read, &self.path.display());
         }
-        self.seen = read;
     }
 }
 

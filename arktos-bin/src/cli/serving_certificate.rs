@@ -2,13 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::credentials::{Followed, PERIOD};
 use crate::net::pki::Authority;
-use crate::net::tls::{Credential, Shown};
-
-/// How often the files are looked at.
-const PERIOD: Duration = Duration::from_secs(10);
+use crate::net::tls::Shown;
 
 /// A certificate of the region's authority, and what shows it.
 pub(super) struct ServingCertificate {
@@ -16,9 +13,7 @@ pub(super) struct ServingCertificate {
     name: String,
     addresses: Vec<IpAddr>,
     names: Vec<String>,
-    shown: Arc<Shown>,
-    /// What was read last, used or not.
-    seen: Credential,
+    followed: Followed,
 }
 
 impl ServingCertificate {
@@ -29,15 +24,15 @@ impl ServingCertificate {
         addresses: &[IpAddr],
         names: &[String],
     ) -> Result<Self, String> {
-        let seen = authority.server(name, addresses, names).map_err(|error| error.to_string())?;
-        let shown = Shown::new(&seen).map_err(|error| error.to_string())?;
+        let made = authority.server(name, addresses, names).map_err(|error| error.to_string())?;
+        let followed = Followed::new(made).map_err(|error| error.to_string())?;
         let (authority, name) = (authority.clone(), name.to_owned());
-        Ok(Self { authority, name, addresses: addresses.to_vec(), names: names.to_vec(), shown, seen })
+        Ok(Self { authority, name, addresses: addresses.to_vec(), names: names.to_vec(), followed })
     }
 
     /// What shows it.
     pub(super) fn shown(&self) -> Arc<Shown> {
-        self.shown.clone()
+        self.followed.shown()
     }
 
     /// Follows the files, for ever.
@@ -53,15 +48,6 @@ impl ServingCertificate {
     fn look(&mut self) {
         let read = self.authority.server_files(&self.name, &self.addresses, &self.names);
         let Ok(Some(read)) = read else { return };
-        if read.certificate == self.seen.certificate && read.key == self.seen.key {
-            return;
-        }
-        match self.shown.replace(&read) {
-            Ok(()) => tracing::info!(name = self.name, "the serving certificate was read anew"),
-            Err(error) => {
-                tracing::warn!(name = self.name, %error, "the new serving certificate is of no use; the old one stays");
-            }
-        }
-        self.seen = read;
+        self.followed.take_in(read, &self.name);
     }
 }
