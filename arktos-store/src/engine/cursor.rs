@@ -85,6 +85,9 @@ impl Cursor {
     /// selection's business. On a cursor that waits it is the newest revision of the store, whatever others have
     /// written; it never falls.
     pub fn bookmark_now(&mut self) -> Revision {
+        if self.ended.is_some() {
+            return self.passed;
+        }
         let wakes = self.wakes.lock();
         let standing = wakes.standing(self.slot);
         let clear = self.view.with(|state| {
@@ -94,7 +97,7 @@ impl Cursor {
             let Some(kept) = state.resource(&self.selection.resource) else { return state.revision };
             match standing {
                 Standing::Parked(place) => wakes.clear_until(place, &kept.log, state.revision),
-                Standing::Woken(place) => before(&kept.log, place),
+                Standing::Due(place) => before(&kept.log, place),
                 Standing::Reading if self.place >= kept.log.end() => state.revision,
                 Standing::Reading => before(&kept.log, self.place),
             }
@@ -104,18 +107,23 @@ impl Cursor {
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Poll<Result<Delivery, WatchError>> {
-        let standing = self.wakes.lock().resume(self.slot, context.waker());
-        match standing {
-            Standing::Parked(_) if self.view.is_closed() => return Poll::Ready(Err(WatchError::Closed)),
-            Standing::Parked(_) => return Poll::Pending,
-            Standing::Woken(place) if place != self.place => {
-                self.place = place; // what lies between is none of its business
-                self.link = None;
+        loop {
+            let (standing, closed) = {
+                let mut wakes = self.wakes.lock();
+                (wakes.resume(self.slot, context.waker()), wakes.is_closed())
+            };
+            let next = match standing {
+                Standing::Parked(_) if closed => return Poll::Ready(Err(WatchError::Closed)),
+                Standing::Parked(_) => return Poll::Pending,
+                Standing::Reading => break,
+                Standing::Due(place) => self.read_at(place),
+            };
+            if let Some(next) = next {
+                return Poll::Ready(next);
             }
-            _ => {}
         }
         loop {
-            if let Some(next) = self.read() {
+            if let Some(next) = self.read(u64::MAX) {
                 return Poll::Ready(next);
             }
             let mut wakes = self.wakes.lock();
@@ -127,7 +135,7 @@ impl Cursor {
             if moved {
                 continue;
             }
-            if self.view.is_closed() {
+            if wakes.is_closed() {
                 return Poll::Ready(Err(WatchError::Closed));
             }
             wakes.park(self.slot, self.place, context.waker());
@@ -135,8 +143,17 @@ impl Cursor {
         }
     }
 
-    /// Reads on to the next delivery, or to the end of the log.
-    fn read(&mut self) -> Option<Result<Delivery, WatchError>> {
+    /// Reads one event; what lies between is none of its business.
+    fn read_at(&mut self, place: u64) -> Option<Result<Delivery, WatchError>> {
+        if place != self.place {
+            self.place = place;
+            self.link = None;
+        }
+        self.read(place + 1)
+    }
+
+    /// Reads on to the next delivery, to the end of the log, or up to a place.
+    fn read(&mut self, until: u64) -> Option<Result<Delivery, WatchError>> {
         let state = self.view.state();
         if self.passed < state.origin {
             // the store was taken in anew: what lies between is not known, not even of resources that are not there
@@ -151,7 +168,7 @@ impl Cursor {
             self.place = log.first_after(self.passed); // it was opened after what is yet to come: nothing is missed
             self.link = None;
         }
-        while self.place < log.end() {
+        while self.place < log.end().min(until) {
             let Some(event) = log.get(self.place) else {
                 return Some(Err(WatchError::Broken { after: self.passed }));
             };

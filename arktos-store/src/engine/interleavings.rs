@@ -186,6 +186,35 @@ fn a_watch_of_an_engine_that_is_closed_is_told_everything_before_the_end() {
 }
 
 #[test]
+fn one_who_asks_a_watch_over_and_over_is_told_everything_before_the_end() {
+    try_all(|| {
+        let engine = Engine::memory(clock());
+        let mut cursor = engine.watch(only("b"), Revision::ZERO).expect("watches");
+        assert_eq!(cursor.try_next(), Ok(None)); // from here on it is told what concerns it
+        let writer = write(&engine, &["a", "b", "c"]);
+        let reader = thread::spawn(move || {
+            let mut told = 0;
+            for _ in 0..20 {
+                match cursor.try_next() {
+                    Ok(Some(_)) => told += 1,
+                    Ok(None) => thread::yield_now(),
+                    Err(error) => return (told, error),
+                }
+            }
+            loop {
+                match block_on(cursor.next()) {
+                    Ok(_) => told += 1,
+                    Err(error) => return (told, error),
+                }
+            }
+        });
+        let written = writer.join().expect("writes").len();
+        block_on(engine.close());
+        assert_eq!(reader.join().expect("reads"), (written / 3, WatchError::Closed));
+    });
+}
+
+#[test]
 fn a_watch_never_passes_over_what_a_store_that_was_taken_in_anew_has_forgotten() {
     let group = |revision: u64| {
         let record = Record { revision: Revision(revision), key: key("a"), change: Change::put(object("a")) };

@@ -86,7 +86,7 @@ impl View {
         }
         let state = self.root.load(); // within the lock: whoever publishes later will find the entry
         let noted = state.resource(resource).map_or(0, |kept| kept.log.end());
-        let made = Arc::new(Mutex::new(Wakes::new(noted, state.revision)));
+        let made = Arc::new(Mutex::new(Wakes::new(noted, state.revision, self.is_closed())));
         wakes.insert(resource.clone(), made.clone());
         made
     }
@@ -116,7 +116,7 @@ impl View {
         let watched: Vec<GroupResource> = self.wakes.lock().keys().cloned().collect();
         self.notify(&watched); // so that whoever waits is told what was published before it is told of the end
         self.closed.store(true, Ordering::SeqCst);
-        self.each_wakes(Wakes::all);
+        self.each_wakes(Wakes::close);
         self.head.send_modify(|_| {});
     }
 

@@ -1,6 +1,6 @@
 //! Who must be woken by an event: an index of the cursors of one resource by what their selections ask for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::task::Waker;
 
@@ -8,6 +8,9 @@ use arktos_core::{Encoded, Revision};
 
 use super::history::{Event, EventLog};
 use crate::select::{Field, Selection, Within};
+
+/// How many events are noted for a cursor that does not come to read them; what follows it looks for by itself.
+const DUE: usize = 16;
 
 /// The cursors of one resource. Written by cursors (their own slot) and by whoever publishes (`pending`, `noted`).
 ///
@@ -26,6 +29,9 @@ pub(crate) struct Wakes {
     noted: u64,
     /// The revision of the state whose events were last looked at.
     noted_at: Revision,
+    /// Nothing is published any more. Known here, so that a cursor learns it together with what it is told of: whoever
+    /// sees it was told of everything before.
+    closed: bool,
 }
 
 struct Slot {
@@ -33,19 +39,31 @@ struct Slot {
     /// The slot's index in its file.
     at: usize,
     shape: Shape,
-    standing: Standing,
+    /// What it is told of; nothing while it reads the log by itself.
+    told: Option<Told>,
     waker: Option<Waker>,
+}
+
+/// What a cursor is told of that has read the log to its end once. However far it falls behind then, it need not look at
+/// the events of others.
+struct Told {
+    /// It has read all before this place.
+    from: u64,
+    /// The places of the events since that may be its business and that it has not read, in their order.
+    due: VecDeque<u64>,
+    /// There was no room for more: what follows the last of `due` is not known.
+    more: bool,
 }
 
 /// Where a cursor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It reads the log by itself.
+    /// It reads the log by itself, from where it is.
     Reading,
-    /// It has read all before this place, and nothing since was its business.
+    /// It has read all before this place, and nothing since was its business but what it has read.
     Parked(u64),
-    /// It was parked, and this is the first event since that may be its business.
-    Woken(u64),
+    /// This is the next event that may be its business.
+    Due(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +85,7 @@ enum Scope {
 }
 
 impl Wakes {
-    pub(crate) fn new(noted: u64, noted_at: Revision) -> Self {
+    pub(crate) fn new(noted: u64, noted_at: Revision, closed: bool) -> Self {
         Self {
             hasher: RandomState::new(),
             slots: Vec::new(),
@@ -76,7 +94,13 @@ impl Wakes {
             shapes: Vec::new(),
             noted,
             noted_at,
+            closed,
         }
+    }
+
+    /// Whether nothing is published any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// How many cursors there are.
@@ -93,7 +117,7 @@ impl Wakes {
         });
         let file = self.filed.entry(mark).or_default();
         file.push(id);
-        let slot = Slot { mark, at: file.len() - 1, shape, standing: Standing::Reading, waker: None };
+        let slot = Slot { mark, at: file.len() - 1, shape, told: None, waker: None };
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = Some(slot);
         }
@@ -129,29 +153,37 @@ impl Wakes {
     /// Parks a cursor that has read all before `place`, which is the end of the newest log.
     pub(crate) fn park(&mut self, id: u32, place: u64, waker: &Waker) {
         if let Some(Some(slot)) = self.slots.get_mut(id as usize) {
-            slot.standing = Standing::Parked(place);
+            slot.told = Some(Told { from: place, due: VecDeque::new(), more: false });
             slot.waker = Some(waker.clone());
         }
     }
 
-    /// Where a cursor stands; a woken one is reading from now on. A parked one is woken by `waker` from now on.
+    /// Where a cursor stands. An event that is due counts as read from now on; a parked cursor is woken by `waker` from
+    /// now on.
     pub(crate) fn resume(&mut self, id: u32, waker: &Waker) -> Standing {
         let Some(Some(slot)) = self.slots.get_mut(id as usize) else { return Standing::Reading };
-        let standing = slot.standing;
-        match standing {
-            Standing::Parked(_) => match &mut slot.waker {
+        let Some(told) = &mut slot.told else { return Standing::Reading };
+        let Some(place) = told.due.pop_front() else {
+            match &mut slot.waker {
                 Some(known) => known.clone_from(waker),
                 None => slot.waker = Some(waker.clone()),
-            },
-            Standing::Woken(_) => slot.standing = Standing::Reading,
-            Standing::Reading => {}
+            }
+            return Standing::Parked(told.from);
+        };
+        if told.more && told.due.is_empty() {
+            slot.told = None;
         }
-        standing
+        Standing::Due(place)
     }
 
     /// Where a cursor stands.
     pub(crate) fn standing(&self, id: u32) -> Standing {
-        self.slots.get(id as usize).and_then(Option::as_ref).map_or(Standing::Reading, |slot| slot.standing)
+        let told = self.slots.get(id as usize).and_then(Option::as_ref).and_then(|slot| slot.told.as_ref());
+        match told.map(|told| (told.due.front(), told.from)) {
+            None => Standing::Reading,
+            Some((None, from)) => Standing::Parked(from),
+            Some((Some(place), _)) => Standing::Due(*place),
+        }
     }
 
     /// Up to which revision nothing was a parked cursor's business, given the newest log and state.
@@ -175,15 +207,16 @@ impl Wakes {
         }
     }
 
-    /// Hands over everybody.
-    pub(crate) fn all(&mut self, wake: &mut Vec<Waker>) {
+    /// Says that nothing is published any more, after everything was noted, and hands over everybody.
+    pub(crate) fn close(&mut self, wake: &mut Vec<Waker>) {
+        self.closed = true;
         wake.extend(self.slots.iter_mut().flatten().filter_map(|slot| slot.waker.take()));
     }
 
     /// Lets every parked cursor read on by itself, and hands over whom to wake: the log was replaced.
     pub(crate) fn unpark(&mut self, wake: &mut Vec<Waker>) {
         for slot in self.slots.iter_mut().flatten() {
-            slot.standing = Standing::Reading;
+            slot.told = None;
             wake.extend(slot.waker.take());
         }
     }
@@ -206,12 +239,16 @@ impl Wakes {
     fn wake(&mut self, mark: u64, place: u64, wake: &mut Vec<Waker>) {
         for id in self.filed.get(&mark).into_iter().flatten() {
             let Some(Some(slot)) = self.slots.get_mut(*id as usize) else { continue };
-            if let Standing::Parked(parked) = slot.standing
-                && parked <= place
-            {
-                slot.standing = Standing::Woken(place);
-                wake.extend(slot.waker.take());
+            let Some(told) = slot.told.as_mut().filter(|told| told.from <= place && !told.more) else { continue };
+            if told.due.back() == Some(&place) {
+                continue; // it is filed under what the object was and under what it is
             }
+            if told.due.len() < DUE {
+                told.due.push_back(place);
+            } else {
+                told.more = true;
+            }
+            wake.extend(slot.waker.take());
         }
     }
 
@@ -284,32 +321,67 @@ mod tests {
         selection
     }
 
+    fn event_of(name: &str, revision: u64) -> Event {
+        let type_meta = Arc::new(TypeMeta::new("", "v1", "Node"));
+        let object = Object::from_value(json!({"metadata": {"name": name}})).expect("an object");
+        Event {
+            path: ObjectPath::new("t", "", name),
+            revision: Revision(revision),
+            previous: Revision::ZERO,
+            time: Timestamp::default(),
+            old: None,
+            new: Some(Encoded::encode(&type_meta, &object, &[]).expect("encodes")),
+        }
+    }
+
+    /// One that falls behind is told where its own events are, and does not look through those of others for them; one
+    /// that never comes costs no more than so many.
+    #[test]
+    fn a_cursor_that_is_behind_is_told_where_its_events_are_as_far_as_there_is_room() {
+        let mut wakes = Wakes::new(0, Revision::ZERO, false);
+        let counter: Arc<Counter> = Arc::default();
+        let id = wakes.register(&named(Within::Everywhere, "mine"));
+        wakes.park(id, 3, &counter.clone().into());
+        let mine = |place: u64| place % 10 == 2;
+        let note = |wakes: &mut Wakes, places: std::ops::Range<u64>| {
+            let mut wake = Vec::new();
+            for place in places {
+                wakes.note_event(place, &event_of(if mine(place) { "mine" } else { "other" }, place + 1), &mut wake);
+            }
+            wake.into_iter().for_each(Waker::wake);
+        };
+        note(&mut wakes, 0..35);
+        assert_eq!(wakes.standing(id), Standing::Due(12), "what it has read already is not told again");
+        for due in [12, 22, 32] {
+            assert_eq!(wakes.resume(id, Waker::noop()), Standing::Due(due));
+        }
+        note(&mut wakes, 35..43); // while it reads
+        assert_eq!(wakes.resume(id, Waker::noop()), Standing::Due(42));
+        assert_eq!(wakes.resume(id, Waker::noop()), Standing::Parked(3));
+        assert_eq!(counter.0.load(Ordering::Relaxed), 1, "one that is awake is not woken");
+
+        let room = u64::try_from(DUE).expect("a small number");
+        note(&mut wakes, 43..43 + 10 * (room + 5));
+        for due in 0..room {
+            assert_eq!(wakes.resume(id, Waker::noop()), Standing::Due(52 + 10 * due));
+        }
+        assert_eq!(wakes.resume(id, Waker::noop()), Standing::Reading, "what follows it looks for by itself");
+    }
+
     /// Hosts that watch themselves by name alone, wherever they look for it: an event wakes one of them.
     #[test]
     fn an_event_wakes_those_who_asked_for_its_name_wherever_they_look() {
         let tenant = || TenantName::new("t").expect("a tenant");
         let namespace = Within::Namespace(tenant(), String::new());
         for within in [Within::Everywhere, Within::Tenant(tenant()), namespace] {
-            let mut wakes = Wakes::new(0, Revision::ZERO);
+            let mut wakes = Wakes::new(0, Revision::ZERO, false);
             let counters: Vec<Arc<Counter>> = (0..100).map(|_| Arc::default()).collect();
             for (at, counter) in counters.iter().enumerate() {
                 let id = wakes.register(&named(within.clone(), &format!("n{at}")));
                 wakes.park(id, 0, &counter.clone().into());
             }
-            let type_meta = Arc::new(TypeMeta::new("", "v1", "Node"));
-            let object = Object::from_value(json!({"metadata": {"name": "n7"}})).expect("an object");
-            let object = Encoded::encode(&type_meta, &object, &[]).expect("encodes");
-            let path = ObjectPath::new("t", "", "n7");
-            let event = Event {
-                path,
-                revision: Revision(1),
-                previous: Revision::ZERO,
-                time: Timestamp::default(),
-                old: None,
-                new: Some(object),
-            };
             let mut wake = Vec::new();
-            wakes.note_event(0, &event, &mut wake);
+            wakes.note_event(0, &event_of("n7", 1), &mut wake);
             wake.into_iter().for_each(Waker::wake);
             let woken: Vec<usize> = counters.iter().map(|counter| counter.0.load(Ordering::Relaxed)).collect();
             assert_eq!((woken.iter().sum::<usize>(), woken[7]), (1, 1), "{within:?}");

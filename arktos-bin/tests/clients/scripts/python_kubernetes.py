@@ -129,9 +129,16 @@ def every_type_of_patch():
 @step
 def what_goes_takes_what_it_owns_along_or_leaves_it():
     sets = lambda: apps.list_namespaced_replica_set(SPACE, label_selector="app=web").items
-    running = lambda: [it for it in sets() if it.status.replicas]
-    until(lambda: len(running()) == 1, "the end of the roll-out")
-    [owned] = running()
+    wanted = lambda: [it for it in sets() if it.spec.replicas]
+
+    def rolled_out():
+        # What a replica set says of itself comes late: of two that still run, one may say that it has no pods yet.
+        it = apps.read_namespaced_deployment("web", SPACE)
+        seen = it.status.observed_generation == it.metadata.generation and len(wanted()) == 1
+        return seen and it.status.replicas == it.status.updated_replicas == it.status.available_replicas == 2
+
+    until(rolled_out, "the end of the roll-out")
+    [owned] = wanted()
     apps.delete_namespaced_deployment("web", SPACE, propagation_policy="Orphan")
     until(lambda: not apps.list_namespaced_deployment(SPACE).items, "the deployment's end")
     until(lambda: any(it.metadata.name == owned.metadata.name and not it.metadata.owner_references for it in sets()))
