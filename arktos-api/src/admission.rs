@@ -98,7 +98,8 @@ async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Re
         return Ok(());
     }
     if let Some(old) = review.old {
-        managers::set(object, old.at(&["metadata", "managedFields"]).cloned());
+        managers::set(object, old.managed.clone());
+        object.gather();
     }
     if by_policies {
         policies::mutate(call, review, object)?;

@@ -108,7 +108,7 @@ impl Converter {
         let version = format!("apiextensions.k8s.io/{version}");
         let uid = self.random.uid();
         let wanted = &self.kind.type_meta.api_version;
-        let bodies: Vec<Value> = sent.iter().map(|object| Value::Object(object.fields.clone())).collect();
+        let bodies: Vec<Value> = sent.iter().map(|object| object.clone().into_value()).collect();
         let request = json!({"uid": uid, "desiredAPIVersion": wanted, "objects": bodies});
         let review = json!({"kind": "ConversionReview", "apiVersion": version, "request": request});
         let target = self.target().map_err(failed)?;
@@ -173,6 +173,7 @@ impl Converter {
         }
         found.set(&["metadata"], metadata);
         found.notes.clone_from(&sent.notes);
+        found.managed.clone_from(&sent.managed);
         custom::received(&self.kind, &mut found);
         Ok(found)
     }

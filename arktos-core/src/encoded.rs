@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::header::{Header, Taken};
 use crate::key::Revision;
 use crate::kind::TypeMeta;
+use crate::managed::{Apart, MANAGED_FIELDS, Managed};
 use crate::meta::ObjectMeta;
 use crate::object::Object;
 
@@ -203,13 +204,25 @@ impl Encoded {
     /// # Errors
     /// When the bytes are not JSON, which only a store that gave back something else than it was given can cause.
     pub fn decode(&self, revision: Option<Revision>) -> Result<Object, serde_json::Error> {
-        let mut fields: Map<String, Value> = self.parse()?;
+        Ok(self.decoded(self.parse()?, None, revision))
+    }
+
+    /// As [`decode`](Self::decode), but for who manages its fields, which is left as text: see [`Object::managed`].
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_apart(&self, revision: Option<Revision>) -> Result<Object, serde_json::Error> {
+        let Apart { fields, managed } = self.parse()?;
+        Ok(self.decoded(fields, managed, revision))
+    }
+
+    fn decoded(&self, mut fields: Map<String, Value>, managed: Option<Managed>, revision: Option<Revision>) -> Object {
         fields.insert("kind".to_owned(), Value::from(self.0.type_meta().kind.as_str()));
         fields.insert("apiVersion".to_owned(), Value::from(self.0.type_meta().api_version.as_str()));
         if let (Some(revision), Some(Value::Object(meta))) = (revision, fields.get_mut("metadata")) {
             meta.insert("resourceVersion".to_owned(), Value::from(revision.to_string()));
         }
-        Ok(Object { fields, notes: self.notes() })
+        Object { fields, notes: self.notes(), managed }
     }
 
     /// What the control plane notes beside it.
@@ -277,13 +290,19 @@ fn write_tail(object: &Object) -> Result<Vec<u8>, serde_json::Error> {
     const SPLICED: [&str; 4] = ["resourceVersion", "tenant", "arktosNotes", "selfLink"];
     let mut tail = Vec::with_capacity(1024);
     if let Some(Value::Object(meta)) = object.fields.get("metadata") {
-        write_fields(&mut tail, meta, &SPLICED)?;
+        match &object.managed {
+            None => write_fields(&mut tail, meta, &SPLICED, None)?,
+            Some(managed) => {
+                let except = [&SPLICED[..], &[MANAGED_FIELDS]].concat();
+                write_fields(&mut tail, meta, &except, Some((MANAGED_FIELDS, managed.text())))?;
+            }
+        }
     }
     tail.push(b'}');
     let before_rest = tail.len();
     tail.push(b',');
     let before = tail.len();
-    write_fields(&mut tail, &object.fields, &["apiVersion", "kind", "metadata"])?;
+    write_fields(&mut tail, &object.fields, &["apiVersion", "kind", "metadata"], None)?;
     if tail.len() == before {
         tail.truncate(before_rest);
     }
@@ -291,17 +310,35 @@ fn write_tail(object: &Object) -> Result<Vec<u8>, serde_json::Error> {
     Ok(tail)
 }
 
-fn write_fields(out: &mut Vec<u8>, fields: &Map<String, Value>, except: &[&str]) -> Result<(), serde_json::Error> {
-    let mut first = true;
-    for (name, value) in fields.iter().filter(|(name, _)| !except.contains(&name.as_str())) {
-        if !std::mem::take(&mut first) {
+/// Writes the fields of a map, in their order, with a further one whose value is JSON already.
+fn write_fields(
+    out: &mut Vec<u8>,
+    fields: &Map<String, Value>,
+    except: &[&str],
+    mut further: Option<(&str, &str)>,
+) -> Result<(), serde_json::Error> {
+    let begin = out.len();
+    let open = |out: &mut Vec<u8>, name: &str| {
+        if out.len() > begin {
             out.push(b',');
         }
         serde_json::to_writer(&mut *out, name)?;
         out.push(b':');
+        Ok(())
+    };
+    let write_further = |out: &mut Vec<u8>, (name, json): (&str, &str)| {
+        open(out, name)?;
+        out.extend_from_slice(json.as_bytes());
+        Ok::<_, serde_json::Error>(())
+    };
+    for (name, value) in fields.iter().filter(|(name, _)| !except.contains(&name.as_str())) {
+        if let Some(further) = further.take_if(|(further, _)| *further < name.as_str()) {
+            write_further(out, further)?;
+        }
+        open(out, name)?;
         serde_json::to_writer(&mut *out, value)?;
     }
-    Ok(())
+    further.map_or(Ok(()), |further| write_further(out, further))
 }
 
 /// A selectable field's value as text; empty when there is none.
@@ -351,6 +388,25 @@ mod tests {
             let Value::Object(fields) = plain else { panic!("an object") };
             fields
         });
+    }
+
+    #[test]
+    fn who_manages_an_object_is_left_as_text_and_comes_back_in_its_place() {
+        let type_meta = Arc::new(TypeMeta::new("", "v1", "ConfigMap"));
+        let managers = json!([{"manager": "m", "fieldsV1": {"f:data": {}}}]);
+        for meta in [json!({"name": "a"}), json!({"name": "a", "labels": {"x": "y"}, "uid": "u"}), json!({"name": "n"})]
+        {
+            let mut whole = Object::from_value(json!({"metadata": meta, "data": {"a": "b"}})).expect("an object");
+            whole.set(&["metadata", MANAGED_FIELDS], managers.clone());
+            let encoded = Encoded::encode(&type_meta, &whole, &[]).expect("encodes");
+            let mut apart = encoded.decode_apart(Some(Revision(3))).expect("decodes");
+            assert_eq!(apart.at(&["metadata", MANAGED_FIELDS]), None);
+            assert_eq!(Encoded::encode(&type_meta, &apart, &[]).expect("encodes").tail(), encoded.tail());
+            apart.gather();
+            assert_eq!(apart, encoded.decode(Some(Revision(3))).expect("decodes"));
+        }
+        let without = Encoded::encode(&type_meta, &Object::new(&type_meta, "a"), &[]).expect("encodes");
+        assert_eq!(without.decode_apart(None).expect("decodes").managed, None);
     }
 
     #[test]

@@ -7,19 +7,24 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::kind::TypeMeta;
+use crate::managed::Managed;
 use crate::meta::ObjectMeta;
 
 /// An object of any kind, decoded: what handlers edit before it is encoded once and stored as
 /// [`Encoded`](crate::Encoded).
 ///
-/// `fields` is the whole JSON object, `apiVersion`, `kind` and `metadata` included. `notes` is what the control plane
-/// keeps beside the object and never shows to a tenant: the claim a binding was made under, for one.
+/// `fields` is the whole JSON object, `apiVersion`, `kind` and `metadata` included, but that who manages its fields may
+/// stand in `managed` instead. `notes` is what the control plane keeps beside the object and never shows to a tenant:
+/// the claim a binding was made under, for one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Object {
     /// The JSON object.
     pub fields: Map<String, Value>,
     /// What the control plane notes beside the object. Stored with it; only the region dialect writes it.
     pub notes: BTreeMap<String, String>,
+    /// `metadata.managedFields`, where it is left out of `fields`: [`Encoded::decode_apart`](crate::Encoded::decode_apart)
+    /// leaves it out, [`gather`](Self::gather) puts it in.
+    pub managed: Option<Managed>,
 }
 
 impl Object {
@@ -30,22 +35,30 @@ impl Object {
         fields.insert("apiVersion".to_owned(), Value::from(type_meta.api_version.as_str()));
         fields.insert("kind".to_owned(), Value::from(type_meta.kind.as_str()));
         fields.insert("metadata".to_owned(), serde_json::json!({ "name": name }));
-        Self { fields, notes: BTreeMap::new() }
+        Self { fields, ..Self::default() }
     }
 
     /// An object from JSON; `None` when the value is not a JSON object.
     #[must_use]
     pub fn from_value(value: Value) -> Option<Self> {
         match value {
-            Value::Object(fields) => Some(Self { fields, notes: BTreeMap::new() }),
+            Value::Object(fields) => Some(Self { fields, ..Self::default() }),
             _ => None,
         }
     }
 
     /// The whole object as JSON, notes left out.
     #[must_use]
-    pub fn into_value(self) -> Value {
+    pub fn into_value(mut self) -> Value {
+        self.gather();
         Value::Object(self.fields)
+    }
+
+    /// Puts into `fields` who manages them, where that was left out.
+    pub fn gather(&mut self) {
+        if let Some(managed) = self.managed.take() {
+            self.set(&["metadata", "managedFields"], managed.tree());
+        }
     }
 
     /// `kind` and `apiVersion`; empty strings where the object does not say.

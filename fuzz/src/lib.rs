@@ -6,9 +6,9 @@ use arktos_core::cel::{Expression, Scope};
 use arktos_core::custom::{self, Structural};
 use arktos_core::fields::FieldSet;
 use arktos_core::media::{protobuf, yaml};
-use arktos_core::merge::apply::{self, OneVersion, Reach, Writer};
+use arktos_core::merge::apply::{self, Live, OneVersion, Reach, Writer};
 use arktos_core::schema::builtin;
-use arktos_core::{Catalog, Dialect, FieldSelector, LabelSelector, Object, Quantity, TypeMeta};
+use arktos_core::{Catalog, Dialect, FieldSelector, LabelSelector, Managed, Object, Quantity, TypeMeta};
 use arktos_core::{merge, rules, schema};
 use serde_json::{Value, json};
 
@@ -97,9 +97,10 @@ pub fn apply(bytes: &[u8]) {
     reads_back(&applied);
     let again = apply::apply(&writer("one"), Some(&applied), &config, false).expect("what was applied can be again");
     assert_eq!(again, applied);
-    let mut updated = applied;
-    apply::update(&writer("two"), Some(&live), &mut updated);
-    reads_back(&updated);
+    let kept = live.pointer("/metadata/managedFields").map(Managed::of);
+    let live = Live { object: &live, managed: kept.as_ref() };
+    let updated = apply::update(&writer("two"), Some(live), &applied, None);
+    reads_back(&updated.map(|managed| managed.tree()).unwrap_or_default());
 }
 
 static ALL: std::sync::LazyLock<Reach> = std::sync::LazyLock::new(|| Reach::AllBut(FieldSet::default()));

@@ -333,11 +333,10 @@ impl Write<'_> {
 }
 
 /// What of a volume claim a node leaves alone. (The spec, no write of the status changes.)
-fn fixed_of_claim(claim: &Object) -> (Object, Value) {
-    let mut meta = claim.clone();
-    meta.fields.retain(|field, _| field == "metadata");
-    for field in ["resourceVersion", "managedFields"] {
-        meta.remove(&["metadata", field]);
+fn fixed_of_claim(claim: &Object) -> (Value, Value) {
+    let mut meta = claim.at(&["metadata"]).cloned().unwrap_or_default();
+    if let Some(meta) = meta.as_object_mut() {
+        meta.retain(|field, _| !matches!(field.as_str(), "resourceVersion" | "managedFields"));
     }
     let mut status = claim.at(&["status"]).cloned().unwrap_or_default();
     if let Some(status) = status.as_object_mut() {

@@ -31,6 +31,7 @@ impl<'a> Request<'a> {
     pub(super) fn of(call: &'a Call<'a>, review: &Review<'a>) -> Result<Self, Status> {
         let shown = |object: &Object| {
             let mut object = object.clone();
+            object.gather();
             if !call.kind.storage {
                 object = arktos_core::rules::convert::from_storage(&call.kind, object);
             }

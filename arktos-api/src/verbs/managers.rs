@@ -2,9 +2,9 @@
 
 use arktos_core::catalog::Kind;
 use arktos_core::fields::FieldSet;
-use arktos_core::merge::apply::{self, Reach, Versions, Writer};
+use arktos_core::merge::apply::{self, Live, Reach, Versions, Writer};
 use arktos_core::schema::Schema;
-use arktos_core::{Object, Status, rules};
+use arktos_core::{Managed, Object, Status, rules};
 use serde_json::Value;
 
 use super::modify::Part;
@@ -82,39 +82,50 @@ fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) 
 
 /// The `managedFields` of an object that is written by an update (or created, where there is no old one); they are
 /// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made. The
-/// old one is as it was when this returns.
-pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, new: &mut Object) -> Option<Value> {
-    if !call.options.applies {
-        if call.kind.storage_resource.as_str() == "namespaces" {
-            // Upstream has it as a default, so whoever writes the namespace sets it.
-            crate::admission::namespace_label(new);
-        }
-        as_value(new, |new| match old {
-            Some(old) => {
-                as_value(old, |old| as_manager(call, part, |writer| apply::update(writer, Some(&*old), new)));
-            }
-            None => as_manager(call, part, |writer| apply::update(writer, None, new)),
-        });
+/// old one, which has its own apart, is as it was when this returns.
+pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, new: &mut Object) -> Option<Managed> {
+    let sent = new.remove(&["metadata", "managedFields"]);
+    new.managed = None;
+    if call.options.applies {
+        return sent.as_ref().map(Managed::of);
     }
-    new.remove(&["metadata", "managedFields"])
+    if call.kind.storage_resource.as_str() == "namespaces" {
+        // Upstream has it as a default, so whoever writes the namespace sets it.
+        crate::admission::namespace_label(new);
+    }
+    let update = |live: Option<Live<'_>>, new: &Value| {
+        as_manager(call, part, |writer| apply::update(writer, live, new, sent.as_ref()))
+    };
+    as_value(new, |new| match old {
+        Some(old) => {
+            let managed = old.managed.take();
+            let noted = as_value(old, |object| update(Some(Live { object, managed: managed.as_ref() }), new));
+            old.managed = managed;
+            noted
+        }
+        None => update(None, new),
+    })
 }
 
 /// Shows an object as one value, without copying it.
-fn as_value(object: &mut Object, act: impl FnOnce(&mut Value)) {
-    let mut value = Value::Object(std::mem::take(&mut object.fields));
-    act(&mut value);
+fn as_value<T>(object: &mut Object, act: impl FnOnce(&Value) -> T) -> T {
+    let value = Value::Object(std::mem::take(&mut object.fields));
+    let done = act(&value);
     if let Value::Object(fields) = value {
         object.fields = fields;
     }
+    done
 }
 
 /// Sets `managedFields` of an object that is ready to be written. When nothing but their times would change, nothing
 /// does.
-pub(crate) fn settle(old: &Object, new: &mut Object, managed: Option<Value>) {
-    let path: &[&str] = &["metadata", "managedFields"];
-    let before = old.at(path);
-    let nothing = apply::same_but_for_times(before, managed.as_ref()) && same_but_for_managers(old, new);
-    set(new, if nothing { before.cloned() } else { managed });
+pub(crate) fn settle(old: &Object, new: &mut Object, managed: Option<Managed>) {
+    let same = match (&old.managed, &managed) {
+        (Some(before), Some(now)) => before.is_but_for_times(now),
+        (before, now) => before == now,
+    };
+    let nothing = same && same_but_for_managers(old, new);
+    set(new, if nothing { old.managed.clone() } else { managed });
 }
 
 /// Whether a new object, which has no `managedFields` yet, differs from the old one in nothing else.
@@ -131,14 +142,10 @@ fn same_but_for_managers(old: &Object, new: &Object) -> bool {
     rest(old).eq(rest(new)) && meta(old).eq(meta(new))
 }
 
-/// Sets `managedFields`.
-pub(crate) fn set(object: &mut Object, managed: Option<Value>) {
-    match managed {
-        Some(managed) => object.set(&["metadata", "managedFields"], managed),
-        None => {
-            object.remove(&["metadata", "managedFields"]);
-        }
-    }
+/// Sets `managedFields`, apart.
+pub(crate) fn set(object: &mut Object, managed: Option<Managed>) {
+    object.remove(&["metadata", "managedFields"]);
+    object.managed = managed;
 }
 
 /// The object with a configuration applied; what there was before is absent for a creation.
@@ -158,6 +165,6 @@ pub(crate) fn applied(
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
-    let live = old.map(|old| Value::Object(old.fields.clone()));
+    let live = old.map(|old| old.clone().into_value());
     as_manager(call, part, |writer| apply::apply(writer, live.as_ref(), config, force))
 }

@@ -1,7 +1,7 @@
 //! Update, and what every change of an object shares: preconditions, what stays, the no-op, the last finalizer.
 
 use arktos_core::encoded::SHARED;
-use arktos_core::{Object, Reason, Status, StatusCause, rules};
+use arktos_core::{Managed, Object, Reason, Status, StatusCause, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
@@ -115,13 +115,13 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'
     Err(modified(call))
 }
 
-/// The object as the version of the call's kind shows it.
+/// The object as the version of the call's kind shows it, with who manages it apart.
 ///
 /// # Errors
 /// 500 where only a webhook can tell, and does not.
 pub(crate) async fn decoded(call: &Call<'_>, stored: Stored) -> Result<Object, Status> {
     let stored = conversion::shown(call, stored).await?;
-    let object = stored.object.decode(Some(stored.revision)).map_err(Status::internal)?;
+    let object = stored.object.decode_apart(Some(stored.revision)).map_err(Status::internal)?;
     if call.kind.shows_as_stored(&stored.object) {
         return Ok(object);
     }
@@ -136,7 +136,7 @@ async fn admitted(
     call: &Call<'_>,
     part: Part<'_>,
     before: &Object,
-    (new, managed): (Object, Option<Value>),
+    (new, managed): (Object, Option<Managed>),
     commit: &mut Commit,
 ) -> Result<(Object, Allocation), Status> {
     let kind = call.admitted_kind();
@@ -163,12 +163,12 @@ async fn write(
     call: &Call<'_>,
     part: Part<'_>,
     (old, seen): (&Stored, Object),
-    (new, managed): (Object, Option<Value>),
+    (new, managed): (Object, Option<Managed>),
     expect: Expect,
 ) -> Result<Option<Stored>, Status> {
     let key = call.key()?;
     // The new state is compared with the old one in the version that it is admitted in.
-    let stored_form = || old.object.decode(Some(old.revision)).map_err(Status::internal);
+    let stored_form = || old.object.decode_apart(Some(old.revision)).map_err(Status::internal);
     let mut before = if call.kind.builtin && !call.kind.storage { stored_form()? } else { seen };
     let mut commit = Commit::default();
     let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;

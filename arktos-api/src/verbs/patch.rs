@@ -32,7 +32,7 @@ pub(crate) async fn patch(
             Ok(value)
         };
         // What is refused is shown whole.
-        let shown = || made(Value::Object(old.fields.clone())).map(|value| value.to_string());
+        let shown = || made(old.clone().into_value()).map(|value| value.to_string());
         read(call, old, made(patched(old, patch))?, faults, &warned, &shown)
     };
     let changed = modify::modify(call, part, Source::Made(&make)).await;
@@ -48,17 +48,7 @@ fn patched(old: &Object, patch: &Patch) -> Value {
         Patch::Merge(patch) | Patch::Strategic(patch) => concerns_managers(patch, false),
         _ => true,
     };
-    let without = |metadata: &Map<String, Value>| {
-        let kept = metadata.iter().filter(|(field, _)| *field != MANAGED_FIELDS);
-        kept.map(|(field, value)| (field.clone(), value.clone())).collect()
-    };
-    let fields = old.fields.iter().map(|(field, value)| match value {
-        Value::Object(metadata) if field == "metadata" && !concerned => {
-            (field.clone(), Value::Object(without(metadata)))
-        }
-        value => (field.clone(), value.clone()),
-    });
-    Value::Object(fields.collect())
+    if concerned { old.clone().into_value() } else { Value::Object(old.fields.clone()) }
 }
 
 const MANAGED_FIELDS: &str = "managedFields";
@@ -187,14 +177,17 @@ fn read(
 
 #[cfg(test)]
 mod tests {
+    use arktos_core::Managed;
+
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_patch_sees_the_managers_where_it_concerns_them_and_only_there() {
         let fields = json!({"metadata": {"name": "a", "labels": {}, "managedFields": [{"manager": "m"}]}, "data": {}});
-        let old = Object::from_value(fields.clone()).unwrap_or_default();
         let without = json!({"metadata": {"name": "a", "labels": {}}, "data": {}});
+        let managed = Managed::of(&json!([{"manager": "m"}]));
+        let old = Object { managed: Some(managed), ..Object::from_value(without.clone()).unwrap_or_default() };
         let operation = |op: &str, path: &str| Patch::Json(json!([{"op": op, "path": path}]));
         let copied = Patch::Json(json!([{"op": "copy", "from": "/metadata", "path": "/data/x"}]));
         for patch in [

@@ -95,7 +95,11 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
         let value = managers::applied(call, Part::Whole, Some(old), &parent, call.options.force)?;
         let made = arktos_core::schema::decode(&call.kind, value, arktos_core::Dialect::Region)?.object;
         let mut new = scaled(call, old, &shown(call, &made), made.str_at(&["metadata", "resourceVersion"]))?;
-        managers::set(&mut new, made.at(&["metadata", "managedFields"]).cloned());
+        let managed = made.at(&["metadata", "managedFields"]).cloned();
+        managers::set(&mut new, None);
+        if let Some(managed) = managed {
+            new.set(&["metadata", "managedFields"], managed);
+        }
         Ok(new)
     };
     let changed = modify::modify(call, Part::Whole, Source::Applied(&make)).await?;

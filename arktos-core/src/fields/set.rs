@@ -1,6 +1,7 @@
 //! The set itself, a tree of steps.
 
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 
 use super::{Element, FieldPath, FieldsFault};
 
@@ -247,16 +248,38 @@ impl FieldSet {
         Ok((Self::gathered(nodes), member))
     }
 
-    /// The set as `FieldsV1`.
-    #[must_use]
-    pub fn print(&self) -> Value {
-        let nodes = self.nodes.iter().map(|(step, node)| {
-            let mut below = node.below.print();
-            if let (true, false, Value::Object(map)) = (node.member, node.below.is_empty(), &mut below) {
-                map.insert(".".to_owned(), Value::Object(Map::new()));
-            }
-            (step.text(), below)
-        });
-        Value::Object(nodes.collect())
+    /// The node of the step that `FieldsV1` writes so: whether the path that ends there is in the set, and what is below.
+    pub(crate) fn step_of(&self, text: &str) -> Option<(bool, &Self)> {
+        let found = self.nodes.iter().find(|(step, _)| step.is_text(text));
+        found.map(|(_, node)| (node.member, &node.below))
+    }
+}
+
+/// As `FieldsV1`.
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written { set: self, member: false }.serialize(serializer)
+    }
+}
+
+/// A set as it is written below a step that may itself be in it.
+struct Written<'a> {
+    set: &'a FieldSet,
+    member: bool,
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.member && !self.set.is_empty() {
+            map.serialize_entry(".", &Written { set: &FieldSet::default(), member: false })?;
+        }
+        // In the order of their texts: equal sets are equal texts, as a tree of maps would write them.
+        let mut nodes: Vec<_> = self.set.nodes.iter().map(|(step, node)| (step.text(), node)).collect();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (step, node) in nodes {
+            map.serialize_entry(&step, &Written { set: &node.below, member: node.member })?;
+        }
+        map.end()
     }
 }

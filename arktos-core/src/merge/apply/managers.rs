@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use crate::fields::{FieldSet, FieldsFault};
+use crate::managed::{Entry, Managed};
 
 /// How many managers of updates an object keeps apart; older ones become one.
 const MAX_UPDATERS: usize = 10;
@@ -86,10 +88,18 @@ impl Managers {
     }
 
     /// Writes `managedFields`; nothing when there are no managers.
-    pub(super) fn print(&self) -> Option<Value> {
-        let mut entries: Vec<Value> = self.0.iter().map(|(manager, owned)| entry(manager, owned)).collect();
-        sort(&mut entries);
-        (!entries.is_empty()).then_some(Value::Array(entries))
+    pub(super) fn print(&self) -> Option<Managed> {
+        let sets = self.0.values().map(|owned| to_raw_value(&owned.set)).collect::<Result<Vec<_>, _>>().ok()?;
+        let entries = self.0.iter().zip(&sets).map(|((manager, owned), set)| Entry {
+            api_version: &owned.api_version,
+            fields_type: "FieldsV1",
+            fields_v1: set,
+            manager: Some(&manager.name),
+            operation: if manager.applies { "Apply" } else { "Update" },
+            subresource: Some(manager.subresource.as_str()).filter(|name| !name.is_empty()),
+            time: owned.time.as_deref(),
+        });
+        (!sets.is_empty()).then(|| Managed::of_entries(entries.collect()))
     }
 
     /// Makes one manager of the oldest managers of updates, when there are too many.
@@ -136,60 +146,13 @@ impl Managers {
     }
 }
 
-fn entry(manager: &Manager, owned: &Owned) -> Value {
-    let mut entry = Map::new();
-    let operation = if manager.applies { "Apply" } else { "Update" };
-    entry.insert("manager".to_owned(), Value::from(manager.name.as_str()));
-    entry.insert("operation".to_owned(), Value::from(operation));
-    entry.insert("apiVersion".to_owned(), Value::from(owned.api_version.as_str()));
-    if let Some(time) = &owned.time {
-        entry.insert("time".to_owned(), Value::from(time.as_str()));
-    }
-    entry.insert("fieldsType".to_owned(), json!("FieldsV1"));
-    entry.insert("fieldsV1".to_owned(), owned.set.print());
-    if !manager.subresource.is_empty() {
-        entry.insert("subresource".to_owned(), Value::from(manager.subresource.as_str()));
-    }
-    Value::Object(entry)
-}
-
 /// A field of an entry; empty where there is none.
-pub(super) fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
+fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
     entry.get(field).and_then(Value::as_str).unwrap_or("")
-}
-
-/// Puts entries in the order in which `managedFields` has them.
-pub(super) fn sort(entries: &mut [Value]) {
-    fn place(entry: &Value) -> (bool, &str, &str, &str, &str) {
-        let text = |field| text(entry, field);
-        (text("operation") != "Apply", text("time"), text("manager"), text("apiVersion"), text("subresource"))
-    }
-    entries.sort_by(|one, other| place(one).cmp(&place(other)));
 }
 
 /// Whether `managedFields` is the one that asks for forgetting all managers.
 pub(super) fn is_reset(entries: Option<&Value>) -> bool {
     let Some([Value::Object(one)]) = entries.and_then(Value::as_array).map(Vec::as_slice) else { return false };
     one.values().all(crate::schema::builtin::is_zero)
-}
-
-/// Whether two `managedFields` differ at most in their times, and so in their order.
-#[must_use]
-pub fn same_but_for_times(one: Option<&Value>, other: Option<&Value>) -> bool {
-    let (one, mut other) = (list(one), list(other).iter().collect::<Vec<_>>());
-    one.len() == other.len()
-        && one.iter().all(|entry| {
-            let same = other.iter().position(|known| same_but_for_time(entry, known));
-            same.map(|at| other.swap_remove(at)).is_some()
-        })
-}
-
-fn list(entries: Option<&Value>) -> &[Value] {
-    entries.and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn same_but_for_time(one: &Value, other: &Value) -> bool {
-    let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
-    let timeless = |(name, _): &(&String, &Value)| *name != "time";
-    one.iter().filter(timeless).eq(other.iter().filter(timeless))
 }

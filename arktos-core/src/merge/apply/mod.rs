@@ -21,10 +21,9 @@ mod walk;
 use serde_json::Value;
 
 use crate::fields::FieldSet;
+use crate::managed::Managed;
 use crate::schema::Schema;
 use crate::status::Status;
-
-pub use managers::same_but_for_times;
 
 /// Objects in other versions than the one that is written: managers may own fields of those.
 pub trait Versions: Sync {
@@ -81,12 +80,21 @@ pub struct Writer<'a> {
     pub versions: &'a dyn Versions,
 }
 
-/// Writes down in `new` who manages what, now that an update makes `new` of `live` (absent for a creation).
+/// What there is.
+#[derive(Clone, Copy)]
+pub struct Live<'a> {
+    /// The object, without `managedFields`.
+    pub object: &'a Value,
+    /// Its `managedFields`.
+    pub managed: Option<&'a Managed>,
+}
+
+/// Who manages what, now that an update makes `new` of `live` (absent for a creation).
 ///
-/// `managedFields` that the update sent itself count instead of the live ones, unless they cannot be read; those of
-/// `[{}]` make the object forget its managers.
-pub fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value) {
-    track::update(writer, live, new);
+/// `managedFields` that the update `sent` itself count instead of the live ones, unless they cannot be read; those of
+/// `[{}]` make the object forget its managers. Those that stand in `new` do not count.
+pub fn update(writer: &Writer<'_>, live: Option<Live<'_>>, new: &Value, sent: Option<&Value>) -> Option<Managed> {
+    track::update(writer, live, new, sent)
 }
 
 /// Applies a configuration to a live object (absent where there is none): the new object, with `managedFields`.

@@ -93,10 +93,16 @@ impl World {
 
     /// The update, of which it must make no difference whether the schema never changes.
     fn updated(&self, writer: &Writer<'_>, new: &mut Value) {
-        let mut quick = new.clone();
-        update(&Writer { fixed: true, ..*writer }, self.live.as_ref(), &mut quick);
-        update(writer, self.live.as_ref(), new);
-        assert_eq!(quick, *new);
+        let mut live = self.live.clone();
+        let kept = live.as_mut().and_then(track::take_managed_fields).as_ref().map(Managed::of);
+        let live = live.as_ref().map(|object| Live { object, managed: kept.as_ref() });
+        let sent = track::take_managed_fields(new);
+        let quick = update(&Writer { fixed: true, ..*writer }, live, new, sent.as_ref());
+        let managed = update(writer, live, new, sent.as_ref());
+        assert_eq!(quick, managed);
+        if let Some(managed) = managed {
+            new["metadata"]["managedFields"] = managed.tree();
+        }
     }
 
     fn patch(&mut self, manager: &str, part: &str, patch: Value) {
@@ -533,14 +539,6 @@ fn fields_are_followed_into_other_versions() {
     let config = json!({"apiVersion": "example.com/v2", "object": {"x": 1}});
     let new = apply(&writer("alice"), Some(&live), &config, false).expect("applies");
     assert_eq!(new["object"], json!({"x": 1}), "what was applied as y goes as z");
-}
-
-#[test]
-fn times_alone_are_no_difference() {
-    let one = json!([{"manager": "a", "time": "1"}, {"manager": "b", "time": "1"}]);
-    assert!(same_but_for_times(Some(&one), Some(&json!([{"manager": "b", "time": "2"}, {"manager": "a"}]))));
-    assert!(!same_but_for_times(Some(&one), Some(&json!([{"manager": "a"}]))));
-    assert!(!same_but_for_times(Some(&one), None));
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::Writer;
 use super::combine::combine;
 use super::compare::{Change, compare};
 use super::conflict::Conflicts;
@@ -14,7 +13,9 @@ use super::prune::prune;
 use super::renew::renewed;
 use super::types::{Type, blank};
 use super::walk::{faults_of, fields_of};
+use super::{Live, Writer};
 use crate::fields::FieldSet;
+use crate::managed::Managed;
 use crate::schema::Schema;
 use crate::status::Status;
 
@@ -118,39 +119,43 @@ impl Writer<'_> {
 }
 
 /// See [`super::update`].
-pub(super) fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value) {
-    let sent = take_managed_fields(new).filter(|_| writer.subresource.is_empty());
-    let kept = live.and_then(managed_fields);
+pub(super) fn update(
+    writer: &Writer<'_>,
+    live: Option<Live<'_>>,
+    new: &Value,
+    sent: Option<&Value>,
+) -> Option<Managed> {
+    let kept = live.and_then(|live| live.managed);
+    let sent = sent.filter(|sent| writer.subresource.is_empty() && !kept.is_some_and(|kept| kept.is(sent)));
     let is_new = live.is_none();
-    let live = live.unwrap_or_else(|| blank(writer.schema));
+    let live = live.map_or_else(|| blank(writer.schema), |live| live.object);
     let change = difference(writer, live, new);
-    let says_nothing = sent.is_none() || sent.as_ref() == kept;
-    if says_nothing && change.is_empty() {
-        return set_managed_fields(new, kept.cloned());
+    if sent.is_none() && change.is_empty() {
+        return kept.cloned();
     }
-    if says_nothing
+    if sent.is_none()
         && writer.fixed
-        && let Some(entries) = renewed(writer, kept, &change)
+        && let Some(renewed) = renewed(writer, kept, &change)
     {
-        return set_managed_fields(new, Some(entries));
+        return Some(renewed);
     }
-    let mut managers = if is_reset(sent.as_ref()) {
+    let mut managers = if is_reset(sent) {
         Managers::default()
     } else {
-        match Managers::parse(sent.as_ref().filter(|_| !says_nothing)) {
+        match Managers::parse(sent) {
             Ok(managers) if !managers.0.is_empty() => managers,
-            _ => Managers::parse(kept).unwrap_or_default(),
+            _ => Managers::parse(kept.map(Managed::tree).as_ref()).unwrap_or_default(),
         }
     };
     // What nobody kept track of so far is not begun to be tracked by an update.
     if managers.0.is_empty() && !is_new {
-        return;
+        return None;
     }
     if !change.is_empty() {
         updated(writer, live, new, &mut managers, change, writer.manager(false));
     }
     managers.cap();
-    set_managed_fields(new, managers.print());
+    managers.print()
 }
 
 /// What an update changes. `managedFields` do not count.
@@ -267,7 +272,7 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
         }
     }
     managers.0.retain(|_, owned| !owned.set.is_empty());
-    set_managed_fields(&mut new, managers.print());
+    set_managed_fields(&mut new, managers.print().as_ref().map(Managed::tree));
     Ok(new)
 }
 
