@@ -44,8 +44,8 @@ struct Slot {
     waker: Option<Waker>,
 }
 
-/// What a cursor is told of that has read the log to its end once: however far it falls behind then, it need not look at
-/// the events of others.
+/// What a cursor is told of that has read the log to its end once: however far it falls behind then, it need not look
+/// at the events of others.
 struct Told {
     /// It has read all before this place.
     from: u64,
