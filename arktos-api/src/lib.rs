@@ -8,6 +8,7 @@
 //! | who is asking | [`identity`] |
 //! | whose a service account token is | [`tokens`] |
 //! | what is entered in the audit log | [`audit`] |
+//! | which trace a request is part of | [`trace`] |
 //! | what do responses look like on the wire | [`body`] |
 //! | from request to response | [`server`] |
 //! | the same verbs without HTTP | [`client`] |
@@ -71,6 +72,7 @@ mod shared;
 mod standing;
 pub mod table;
 pub mod tokens;
+pub mod trace;
 mod verbs;
 mod warnings;
 
@@ -88,3 +90,4 @@ pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};
 pub use request::resource_in;
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};
+pub use trace::TraceParent;

@@ -26,6 +26,7 @@ use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
 use crate::standing::Credentials;
+use crate::trace::TraceParent;
 use crate::{authenticate, bootstrap, compat, paths, reply, resource};
 
 /// How long a request may take that is no watch.
@@ -129,7 +130,8 @@ impl ApiServer {
         let record = config.audit.as_ref().map(|audit| {
             let agent = parts.headers.get(http::header::USER_AGENT);
             let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
-            Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, peer })
+            let trace = TraceParent::of(&parts.headers);
+            Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, peer, trace })
         });
         let turn = Turn::default();
         let handled = std::pin::pin!(self.0.handle(parts, (info, query), body, record.clone(), &turn));

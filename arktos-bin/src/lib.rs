@@ -8,6 +8,7 @@
 //! | what does each role consist of | [`roles`] |
 //! | what do simulated hosts do | [`hollow`] |
 //! | what does a process count and measure | [`metrics`] |
+//! | which requests are part of which trace (feature `traces`) | `traces` |
 //! | where do time and randomness come from | [`edge`] |
 //! | clients of an API elsewhere (feature `client`) | `net::remote` |
 //! | sockets, TLS, certificates (feature `net`) | `net` |
@@ -26,3 +27,5 @@ pub mod metrics;
 #[cfg(feature = "client")]
 pub mod net;
 pub mod roles;
+#[cfg(feature = "traces")]
+pub mod traces;

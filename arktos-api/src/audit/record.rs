@@ -17,9 +17,12 @@ use super::policy::{Asked, Level, Said, Stage};
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::request::RequestInfo;
+use crate::trace::TraceParent;
 
 /// How much of a body is entered, in bytes. Of a longer one it is said that it was left out.
 const OBJECT_MAX: usize = 1 << 20;
+/// The trace that a request is part of.
+const TRACE: &str = "arktos.io/trace-id";
 const TRUNCATED: &str = "audit.k8s.io/truncated";
 
 /// What is known of a request so far. Written by whoever handles it.
@@ -47,6 +50,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) uri: &'a http::Uri,
     pub(crate) agent: Option<&'a http::HeaderValue>,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl Record {
@@ -61,7 +65,11 @@ impl Record {
         if let Some(peer) = origin.peer {
             event.insert("sourceIPs".to_owned(), json!([peer.ip().to_canonical().to_string()]));
         }
-        let about = Mutex::new(About { event, ..About::default() });
+        let mut annotations = Map::new();
+        if let Some(trace) = origin.trace {
+            annotations.insert(TRACE.to_owned(), format!("{:032x}", trace.trace_id).into());
+        }
+        let about = Mutex::new(About { event, annotations, ..About::default() });
         Arc::new(Self { audit: audit.clone(), clock: clock.clone(), received: clock.now(), about })
     }
 

@@ -60,7 +60,7 @@ pub struct AggregatorArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> {
-    args.logging.start()?;
+    args.logging.start("aggregator", &args.name)?;
     let server = RoleServer::open(&args.name, None, &args.pki_dir, &args.listen).await?;
     let mut api = args.api.options()?;
     api.secret = Some(server.authority().secret());

@@ -57,7 +57,7 @@ pub struct GatewayArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
-    args.logging.start()?;
+    args.logging.start("gateway", "gateway")?;
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
     let server = server.for_old_clients(args.api.arktos_compat)?;
     let shown = server.gateway_certificate()?;

@@ -87,7 +87,7 @@ fn connection(
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
-    args.logging.start()?;
+    args.logging.start("hosts", &args.prefix)?;
     let options = HollowOptions {
         count: args.hosts,
         prefix: args.prefix,

@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use super::traces::TracesArgs;
+
 /// What is logged, and how.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging")]
@@ -15,6 +17,8 @@ pub struct LoggingArgs {
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    #[command(flatten)]
+    traces: TracesArgs,
 }
 
 /// How log lines look.
@@ -27,17 +31,19 @@ pub enum LogFormat {
 }
 
 impl LoggingArgs {
-    /// Starts logging to standard error.
+    /// Starts logging to standard error, and sending traces where they are asked for: of which role, and which of
+    /// them.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the filter.
-    pub fn start(&self) -> Result<(), String> {
+    /// A sentence that says which flag is wrong.
+    pub fn start(&self, role: &str, name: &str) -> Result<(), String> {
         let filter = EnvFilter::try_new(&self.log_level).map_err(|error| format!("--log-level: {error}"))?;
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let started = match self.log_format {
             LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
             LogFormat::Json => builder.json().try_init(),
         };
-        started.map_err(|error| format!("cannot start logging: {error}"))
+        started.map_err(|error| format!("cannot start logging: {error}"))?;
+        self.traces.start(role, name)
     }
 }

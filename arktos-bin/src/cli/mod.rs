@@ -21,6 +21,7 @@ mod serving_certificate;
 pub mod store;
 pub mod storing;
 pub mod token_keys;
+pub mod traces;
 pub mod up;
 
 use std::fmt::Display;
@@ -47,6 +48,7 @@ where
         let (stop, stopping) = watch::channel(false);
         let signals = tokio::spawn(signals(stop));
         let outcome = role(stopping).await;
+        crate::traces::stop().await;
         signals.abort();
         outcome
     });

@@ -32,7 +32,7 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
     if let Some(both) = args.partitions.iter().find(|peer| args.removed.contains(&peer.name)) {
         return Err(format!("{} is given as --partition and as --removed-partition: which is it?", both.name));
     }
-    let Opened { server, options, tasks, membership, url } = args.role.open().await?;
+    let Opened { server, options, tasks, membership, url } = args.role.open("resource-manager").await?;
     let partitions = match &membership {
         Some(membership) => membership.follow(MemberKind::Partition, &tasks),
         None => peers(&args.partitions, &options.catalog, &tasks)?.into(),

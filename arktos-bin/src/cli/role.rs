@@ -69,12 +69,12 @@ pub struct Opened {
 }
 
 impl RoleArgs {
-    /// Starts logging, binds the sockets, takes the data directory.
+    /// Starts logging as this role, binds the sockets, takes the data directory.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn open(self) -> Result<Opened, String> {
-        self.logging.start()?;
+    pub async fn open(self, role: &str) -> Result<Opened, String> {
+        self.logging.start(role, &self.name)?;
         let store = self.storing.options(&self.data_dir)?;
         let elect = self.election.timing(matches!(store.kind, StoreKind::Etcd(_)))?;
         let server = RoleServer::open(&self.name, Some(&self.data_dir), &self.pki_dir, &self.listen).await?;

@@ -28,6 +28,7 @@ use crate::net::tls::Shown;
 use crate::net::webhooks::{AllowedRange, Webhooks};
 use crate::net::{address, tls};
 use crate::roles::ApiOptions;
+use crate::traces::Traced;
 
 /// What open requests get to end before a role's store closes.
 const REQUEST_GRACE: Duration = Duration::from_millis(250);
@@ -316,6 +317,7 @@ impl RoleServer {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let service = Traced::new(service);
         let mut stopping = stop.clone();
         let wind_up = async {
             stopped(&mut stopping).await;

@@ -56,7 +56,7 @@ pub struct UpArgs {
 /// A sentence that says what is wrong and what to do.
 pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     let started = Instant::now();
-    args.logging.start()?;
+    args.logging.start("up", "region")?;
     let store = args.storing.options(&args.data_dir)?;
     let server = RoleServer::open("gateway", Some(&args.data_dir), &args.data_dir.join("pki"), &args.listen).await?;
     let server = server.for_old_clients(args.api.arktos_compat)?;

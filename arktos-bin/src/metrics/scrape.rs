@@ -36,6 +36,8 @@ impl fmt::Debug for Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         process(&mut encoder)?;
+        #[cfg(feature = "traces")]
+        traces(&mut encoder)?;
         let stores: Vec<(String, Engine)> = self.0.stores.lock().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         if !stores.is_empty() {
             store(&mut encoder, &stores)?;
@@ -45,6 +47,20 @@ impl Collector for Scrape {
         let schedulers: Vec<(String, Scheduler)> = schedulers.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         if schedulers.is_empty() { Ok(()) } else { scheduler(&mut encoder, &schedulers) }
     }
+}
+
+/// Nothing where no spans are exported.
+#[cfg(feature = "traces")]
+fn traces(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    use std::sync::atomic::Ordering::Relaxed;
+    let Some(counts) = crate::traces::counts() else { return Ok(()) };
+    let about = "Spans of traces, by what became of them";
+    let mut family = encoder.encode_descriptor("arktos_trace_spans", about, None, MetricType::Counter)?;
+    for (outcome, count) in [("exported", &counts.exported), ("dropped", &counts.dropped), ("failed", &counts.failed)] {
+        let labels = [("outcome", outcome)];
+        ConstCounter::new(count.load(Relaxed)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

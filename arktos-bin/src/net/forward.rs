@@ -155,9 +155,13 @@ mod tests {
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t"));
         remove_identity_headers(&mut headers);
         assert!(headers.is_empty());
-        let alice = Identity::user("alice", &["dev"], &TenantName::new("acme").expect("a name"));
+        let mut alice = Identity::user("alice", &["dev"], &TenantName::new("acme").expect("a name"));
+        alice.uid = "7".to_owned();
         write_identity(&mut headers, &alice).expect("writes");
-        assert_eq!(headers["x-remote-user"], "alice");
+        assert_eq!(
+            (&headers["x-remote-user"], &headers["x-remote-uid"]),
+            (&"alice".parse().expect("a value"), &"7".parse().expect("a value"))
+        );
         assert_eq!(headers["x-remote-extra-arktos-tenant"], "acme");
         assert_eq!(headers.get_all("x-remote-group").iter().count(), 2);
     }

@@ -223,6 +223,8 @@ impl Remote {
         target: &str,
         (media, body): (&str, Vec<u8>),
     ) -> Result<Response<Incoming>, Status> {
+        #[cfg(feature = "traces")]
+        let mut call = crate::traces::Call::begin(&method, &self.base, target);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{target}", self.base))
@@ -235,10 +237,16 @@ impl Remote {
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, &**authorization);
         }
+        #[cfg(feature = "traces")]
+        if let Some((name, value)) = call.header() {
+            request = request.header(name, value);
+        }
         let request = request.body(Full::from(body)).map_err(Status::internal)?;
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, http.request(request));
         let response = answer.await.map_err(|_| unreachable(&self.base, &"no answer in time"))?;
         let response = response.map_err(|error| unreachable(&self.base, &describe(&error)))?;
+        #[cfg(feature = "traces")]
+        call.answered(response.status());
         if response.status().is_success() {
             return Ok(response);
         }
@@ -459,7 +467,7 @@ fn unreachable(base: &str, why: &dyn std::fmt::Display) -> Status {
 }
 
 /// The whole chain of causes: the first alone says next to nothing.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
