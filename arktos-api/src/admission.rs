@@ -21,11 +21,12 @@ pub(crate) mod service;
 mod service_account;
 mod webhooks;
 
-use arktos_core::{Object, Status};
-use arktos_store::{Commit, Stored};
+use arktos_core::{Object, Status, TenantName};
+use arktos_store::{Commit, Snapshot, Stored};
 
 use crate::authorize::escalation;
 use crate::call::Call;
+use crate::server::State;
 use crate::verbs::managers;
 use crate::verbs::modify::Part;
 
@@ -195,15 +196,22 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     Ok(())
 }
 
-/// What else goes into the commit that removes an object.
-pub(crate) fn removed(_call: &Call<'_>, _object: &Object, _commit: &mut Commit) {}
+/// Whether the tenant has anything that is to be asked before an object is deleted.
+pub(crate) fn reviews_deletions(state: &State, snapshot: &Snapshot, tenant: &TenantName) -> bool {
+    let plugins = &state.config.admission;
+    let any = |resource| has_any(snapshot, tenant, policies::GROUP, resource);
+    (plugins.runs("ValidatingAdmissionPolicy") && any("validatingadmissionpolicybindings"))
+        || (plugins.runs("ValidatingAdmissionWebhook") && any("validatingwebhookconfigurations"))
+}
 
 /// Whether the tenant has any object of a kind.
 fn has_objects(call: &Call<'_>, group: &str, resource: &str) -> bool {
-    let Some(tenant) = &call.tenant else { return false };
+    call.tenant.as_ref().is_some_and(|tenant| has_any(&call.state.config.engine.snapshot(), tenant, group, resource))
+}
+
+fn has_any(snapshot: &Snapshot, tenant: &TenantName, group: &str, resource: &str) -> bool {
     let resource = arktos_core::GroupResource::new(group, resource);
-    let within = arktos_store::Within::Tenant(tenant.clone());
-    call.state.config.engine.snapshot().range(&resource, &within, None).next().is_some()
+    snapshot.range(&resource, &arktos_store::Within::Tenant(tenant.clone()), None).next().is_some()
 }
 
 /// The objects of a kind that a tenant has, decoded.

@@ -15,7 +15,7 @@ use crate::reviews;
 use crate::server::ApiServer;
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::watch::Frame;
-use crate::verbs::{create, delete, evict, patch, read, scale, subresource, watch};
+use crate::verbs::{clear, create, delete, evict, patch, read, scale, subresource, watch};
 
 /// The API as one identity, in process.
 pub struct InProcessClient {
@@ -166,6 +166,13 @@ impl Client for InProcessClient {
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status> {
         let call = self.about(Verb::Delete, key, "")?;
         delete::delete(&call, &options).await.map(|_| ())
+    }
+
+    async fn clear(&self, within: &Within) -> Result<(), Status> {
+        if !self.identity.is_component() {
+            return Ok(()); // anybody else deletes what they know of, object by object
+        }
+        clear::clear(&self.server.0, &self.identity, within).await
     }
 
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {

@@ -93,6 +93,10 @@ impl Left {
 /// is touched while there are any: what they use stays for as long as they do.
 pub(crate) async fn delete_all(client: &dyn Client, within: &Within, kinds: &[StoredKind], now: Timestamp) -> Left {
     let mut left = Left::default();
+    if let Err(status) = client.clear(within).await {
+        left.failures.push(status.to_string());
+        return left;
+    }
     // Most kinds have nothing there, and need not be asked for one by one.
     let there = match client.resources(within).await {
         Ok(there) => there.map(|there| there.into_iter().collect::<BTreeSet<_>>()),

@@ -128,7 +128,7 @@ impl Tenants {
         unless_there(self.client.create(&resource.resource, tenant.as_str(), "", object).await).map(drop)
     }
 
-    /// One step of a deletion: namespaces first, each of which empties itself, then everything else.
+    /// One step of a deletion: what can go at once, then namespaces, each of which empties itself, then all else.
     async fn remove(&self, path: &ObjectPath, tenant: &TenantName) -> Result<Outcome, Status> {
         let Some(stored) = found(self.client.get(&TENANTS.key(path)).await)? else { return Ok(Outcome::Done) };
         let uid = stored.object.header().uid().to_owned();
@@ -138,7 +138,10 @@ impl Tenants {
         }
         let now = self.clock.now();
         let within = Within::Tenant(tenant.clone());
-        let mut content = self.remove_namespaces(&within).await?;
+        let mut content = match self.client.clear(&within).await {
+            Ok(()) => self.remove_namespaces(&within).await?,
+            Err(status) => Left { failures: vec![status.to_string()], ..Left::default() },
+        };
         let waits = !content.is_nothing();
         if !waits {
             content = delete_all(&*self.client, &within, &self.kinds_of_a_tenant(), now).await;

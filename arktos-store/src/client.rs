@@ -170,6 +170,17 @@ pub trait Client: Source {
     /// while.
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status>;
 
+    /// Deletes, many objects a commit, what can go at once in a namespace or tenant that is being deleted. Whatever
+    /// must be waited for or asked about stays, to be deleted object by object: what has finalizers, pods, and what is
+    /// beside pods in a namespace. What a tenant has outside its namespaces, and these themselves, go only once the
+    /// namespaces are empty.
+    ///
+    /// Nothing goes where the server does not do this. That is what this method says where it is not overridden.
+    async fn clear(&self, within: &Within) -> Result<(), Status> {
+        let _ = within;
+        Ok(())
+    }
+
     /// Posts to a subresource that is an action (`binding`, `eviction`, `token`, …), or to a resource that only answers
     /// (`subjectaccessreviews`, …; then `key` has an empty name and `action` is empty). Gives back what it answered.
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status>;

@@ -321,7 +321,6 @@ async fn remove(call: &Call<'_>, old: &Stored, object: &Object) -> Result<Option
     let mut commit = Commit { durability: create::durability(&key), ..Commit::default() };
     commit.writes.push(Write { key, expect: Expect::At(old.revision), change: Change::Delete });
     commit.counters.extend(Allocation::released_by(call, object));
-    admission::removed(call, object, &mut commit);
     match call.state.config.engine.commit(commit).await {
         Ok(done) => {
             let revision = done.revisions.first().copied().unwrap_or(done.revision);

@@ -78,6 +78,10 @@ impl Client for LateClient {
         self.client().await?.delete(key, options).await
     }
 
+    async fn clear(&self, within: &Within) -> Result<(), Status> {
+        self.client().await?.clear(within).await
+    }
+
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {
         self.client().await?.post(key, action, body).await
     }

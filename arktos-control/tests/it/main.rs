@@ -7,6 +7,7 @@ mod world;
 mod account_tokens;
 mod budgets;
 mod certificates;
+mod clearing;
 mod conformance;
 mod cronjobs;
 mod deployments;

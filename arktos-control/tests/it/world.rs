@@ -7,11 +7,12 @@ use arktos_api::{ApiConfig, ApiServer, Identity};
 use arktos_control::{Options, StoredKind, partition};
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Scope, Status, Timestamp};
-use arktos_store::client::{DeleteOptions, Propagation};
+use arktos_store::client::{DeleteOptions, Propagation, WatchStream};
 use arktos_store::clock::{ManualClock, SeededRandom};
-use arktos_store::{Client, Clock, Engine, Query, Random, Within};
+use arktos_store::{Client, Clock, Delivery, Engine, Query, Random, Within};
 use futures::executor::{LocalPool, block_on};
 use futures::task::LocalSpawnExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -171,9 +172,11 @@ impl World {
 
     pub fn create(&mut self, resource: &str, tenant: &str, namespace: &str, object: Value) -> Result<Value, Status> {
         let mut object = Object::from_value(object).expect("an object");
-        let kind = kind_of(resource);
-        object.fields.insert("kind".to_owned(), json!(kind.1));
-        object.fields.insert("apiVersion".to_owned(), json!(kind.0));
+        if !object.fields.contains_key("kind") {
+            let kind = kind_of(resource);
+            object.fields.insert("kind".to_owned(), json!(kind.1));
+            object.fields.insert("apiVersion".to_owned(), json!(kind.0));
+        }
         let resource = GroupResource::from(resource.to_owned());
         let stored = block_on(self.client.create(&resource, tenant, namespace, object))?;
         Ok(stored.object.decode(Some(stored.revision)).expect("decodes").into_value())
@@ -204,6 +207,13 @@ impl World {
     pub fn names(&self, resource: &str) -> Vec<String> {
         let all = self.list(resource, Within::Everywhere);
         all.iter().map(|object| object["path"].as_str().expect("a path").to_owned()).collect()
+    }
+
+    /// What happens to the objects of a resource from now on, in every tenant; see [`deletions`].
+    pub fn watch(&self, resource: &str) -> WatchStream {
+        let query = Query::everywhere(GroupResource::from(resource.to_owned()));
+        let now = block_on(self.client.list(&query)).expect("lists").revision;
+        block_on(self.client.watch(&query, now)).expect("watches")
     }
 
     pub fn edit(&mut self, resource: &str, path: &str, edit: impl FnOnce(&mut Value)) {
@@ -265,6 +275,16 @@ fn new_clock() -> ManualClock {
 
 pub fn key(resource: &str, path: &str) -> ObjectKey {
     ObjectKey { resource: GroupResource::from(resource.to_owned()), path: ObjectPath::parse(path).expect("a path") }
+}
+
+/// The paths of the objects that a watch has been told are gone, in that order.
+pub fn deletions(watch: &mut WatchStream) -> Vec<String> {
+    let told = std::iter::from_fn(|| watch.next().now_or_never().flatten());
+    let gone = told.filter_map(|told| match told.expect("the watch goes on") {
+        Delivery::Deleted(stored) => Some(stored.path.as_str().to_owned()),
+        _ => None,
+    });
+    gone.collect()
 }
 
 pub fn path_of(object: &Value) -> String {
