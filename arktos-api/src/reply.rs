@@ -42,7 +42,7 @@ pub(crate) struct View {
 impl View {
     /// One object.
     pub(crate) fn object(&self, code: u16, stored: &Stored) -> Response<Body> {
-        let mut out = Vec::with_capacity(stored.object.tail().len() + 256);
+        let mut out = Vec::with_capacity(stored.object.tail_length() + 256);
         self.write_one(&mut out, stored);
         respond(code, self.accept, out)
     }
@@ -103,7 +103,7 @@ impl View {
         if self.links.is_some() {
             compat::write_meta(out, &self.kind, stored);
         }
-        out.extend_from_slice(object.tail());
+        object.write_tail(out);
     }
 
     fn write_unstored(&self, out: &mut Vec<u8>, stored: &Stored, typed: bool) {

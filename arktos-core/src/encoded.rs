@@ -1,5 +1,6 @@
 //! An object as it is stored, cached and sent: encoded once, shared by everyone.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -114,7 +115,7 @@ impl Encoded {
             #[serde(borrow, default)]
             namespace: Option<&'a RawValue>,
         }
-        let opened = [b"{", self.tail()].concat();
+        let opened = [b"{", &*self.tail()].concat();
         let place: Place<'_> = serde_json::Deserializer::from_slice(&opened).into_iter().next()?.ok()?;
         let said = place.namespace?.get();
         let begin = said.as_ptr().addr().checked_sub(opened.as_ptr().addr())?;
@@ -133,16 +134,35 @@ impl Encoded {
         &self.0
     }
 
-    /// The shared bytes: all that follows `"metadata":{`, to the object's last brace.
+    /// The shared bytes: all that follows `"metadata":{`, to the object's last brace. A copy, where the object is kept
+    /// as what it differs in from [another](Self::like).
     #[must_use]
-    pub fn tail(&self) -> &[u8] {
+    pub fn tail(&self) -> Cow<'_, [u8]> {
         self.0.tail()
+    }
+
+    /// How many bytes [`tail`](Self::tail) has.
+    #[must_use]
+    pub fn tail_length(&self) -> usize {
+        self.0.tail_length()
+    }
+
+    /// Writes [`tail`](Self::tail).
+    pub fn write_tail(&self, out: &mut Vec<u8>) {
+        self.0.write_tail(out);
+    }
+
+    /// The same object, kept as what it differs in from another: for objects that are alike but for a few texts, of
+    /// which there are many. It keeps the other one in memory. `None` where they are not alike.
+    #[must_use]
+    pub fn like(&self, other: &Self) -> Option<Self> {
+        self.0.like(&other.0).map(|header| Self(Arc::new(header)))
     }
 
     /// About how many bytes it takes up in memory, with what it shares with nobody.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Header>() + self.0.packed().len() + self.tail().len()
+        self.0.weight()
     }
 
     /// Whether two handles share one encoding.
@@ -195,7 +215,7 @@ impl Encoded {
         dialect: Dialect,
     ) {
         self.head(out, type_meta, tenant, revision, dialect);
-        out.extend_from_slice(self.tail());
+        self.write_tail(out);
     }
 
     /// The object decoded to a tree, with its type, notes and, where `revision` is given, its `resourceVersion`. The
@@ -235,9 +255,9 @@ impl Encoded {
     /// # Errors
     /// When the object does not have the type's shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        let mut whole = Vec::with_capacity(self.tail().len() + 13);
+        let mut whole = Vec::with_capacity(self.tail_length() + 13);
         whole.extend_from_slice(b"{\"metadata\":{");
-        whole.extend_from_slice(self.tail());
+        self.write_tail(&mut whole);
         serde_json::from_slice(&whole)
     }
 
@@ -265,7 +285,7 @@ impl fmt::Debug for Encoded {
         f.debug_struct("Encoded")
             .field("kind", &self.0.type_meta().kind)
             .field("uid", &self.0.uid())
-            .field("bytes", &self.tail().len())
+            .field("bytes", &self.tail_length())
             .finish()
     }
 }
@@ -363,6 +383,32 @@ mod tests {
             "spec": {"nodeName": "n1"}
         }));
         (Arc::new(TypeMeta::new("", "v1", "Pod")), object.expect("an object"))
+    }
+
+    #[test]
+    fn what_is_kept_as_its_differences_is_the_same_object() {
+        let map = |name: &str, uid: &str| {
+            let data = json!({"ca.crt": "-----BEGIN CERTIFICATE-----".repeat(8)});
+            let map = json!({"metadata": {"name": name, "uid": uid, "labels": {"a": uid}}, "data": data});
+            let types = Arc::new(TypeMeta::new("", "v1", "ConfigMap"));
+            Encoded::encode(&types, &Object::from_value(map).expect("an object"), &[]).expect("encodes")
+        };
+        let (one, other) = (map("ca", "u1"), map("ca", "of another length"));
+        let kept = other.like(&one).expect("alike");
+        assert!(kept.weight() + 200 < other.weight());
+        assert_eq!((&kept, kept.tail_length()), (&other, other.tail_length()));
+        assert_eq!((kept.tail(), kept.header()), (other.tail(), other.header()));
+        assert_eq!(kept.decode(None).expect("decodes"), other.decode(None).expect("decodes"));
+        let mut out = Vec::new();
+        kept.write(&mut out, None, "", Revision(1), Dialect::Plain);
+        assert!(out.ends_with(&other.tail()));
+        assert!(map("b", "u2").like(&kept).is_none(), "one that is kept so is no sample");
+        assert!(pod_of_nobody().like(&one).is_none(), "another kind");
+    }
+
+    fn pod_of_nobody() -> Encoded {
+        let (types, object) = pod();
+        Encoded::encode(&types, &object, &[]).expect("encodes")
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What is asked of every object without decoding it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::alike;
 use crate::kind::TypeMeta;
 use crate::meta::{OwnerReference, null_is_default};
 use crate::packed::{Input, write_length, write_text, write_time};
@@ -23,9 +25,13 @@ use crate::time::Timestamp;
 /// ```
 ///
 /// [`packed`](crate::packed) says how each is written. Labels and notes are sorted by their keys.
+///
+/// In place of the object's bytes there may stand what they differ in from those of another one.
 pub struct Header {
     type_meta: Arc<TypeMeta>,
     bytes: Box<[u8]>,
+    /// The object that this one is alike to, if it is kept so; that one is not.
+    like: Option<Arc<Header>>,
     /// Where in `bytes` the labels begin, and so on.
     labels: u32,
     fields: u32,
@@ -110,7 +116,26 @@ impl Header {
         }
         u32::try_from(packed.len() + tail.len()).ok()?;
         let bytes = [packed, tail].concat().into_boxed_slice();
-        Some(Self { type_meta, bytes, labels, fields, finalizers, tail: u32::try_from(packed.len()).ok()? })
+        Some(Self { type_meta, bytes, like: None, labels, fields, finalizers, tail: u32::try_from(packed.len()).ok()? })
+    }
+
+    /// The same header, kept as what it differs in from another. `None` where that is not worth it.
+    pub(crate) fn like(&self, other: &Arc<Self>) -> Option<Self> {
+        if self.like.is_some() || other.like.is_some() || *self.type_meta != *other.type_meta {
+            return None;
+        }
+        let differences = alike::differences(other.kept(), self.kept())?;
+        let bytes = [self.packed(), &differences].concat().into_boxed_slice();
+        let Self { labels, fields, finalizers, tail, .. } = *self;
+        Some(Self {
+            type_meta: self.type_meta.clone(),
+            bytes,
+            like: Some(other.clone()),
+            labels,
+            fields,
+            finalizers,
+            tail,
+        })
     }
 
     /// The header in one piece.
@@ -127,7 +152,35 @@ impl Header {
         Some(bytes.len() - input.0.len())
     }
 
-    pub(crate) fn tail(&self) -> &[u8] {
+    /// How many bytes the object has beside its header.
+    pub(crate) fn tail_length(&self) -> usize {
+        if self.like.is_some() { alike::length(self.kept()) } else { self.kept().len() }
+    }
+
+    /// The object's bytes: a copy where they are kept as differences.
+    pub(crate) fn tail(&self) -> Cow<'_, [u8]> {
+        if self.like.is_none() {
+            return Cow::Borrowed(self.kept());
+        }
+        let mut tail = Vec::with_capacity(self.tail_length());
+        self.write_tail(&mut tail);
+        Cow::Owned(tail)
+    }
+
+    /// Writes the object's bytes.
+    pub(crate) fn write_tail(&self, out: &mut Vec<u8>) {
+        match &self.like {
+            None => out.extend_from_slice(self.kept()),
+            Some(other) => alike::write(out, other.kept(), self.kept()),
+        }
+    }
+
+    /// About how many bytes it takes up with what is kept of its object.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+
+    fn kept(&self) -> &[u8] {
         self.bytes.get(self.tail as usize..).unwrap_or_default()
     }
 
@@ -451,7 +504,7 @@ mod tests {
         assert_eq!(header.owners().next().and_then(|owner| owner.block_owner_deletion), Some(false));
         assert_eq!(header.controller().map(|owner| owner.uid), Some("uid-of-y"));
         assert_eq!((header.note("claim"), header.notes().len()), (Some("c"), 1));
-        assert_eq!(header.tail(), b"}");
+        assert_eq!(*header.tail(), *b"}");
     }
 
     #[test]

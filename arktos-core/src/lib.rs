@@ -30,6 +30,7 @@
 
 #![deny(missing_docs)]
 
+mod alike;
 pub mod catalog;
 pub mod cel;
 pub mod custom;

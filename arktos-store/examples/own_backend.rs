@@ -39,7 +39,7 @@ impl Line {
             let put = match change {
                 Change::Delete => None,
                 Change::Put { object, expires } => {
-                    let (header, bytes) = (object.header(), String::from_utf8_lossy(object.tail()).into_owned());
+                    let (header, bytes) = (object.header(), String::from_utf8_lossy(&object.tail()).into_owned());
                     let expires = expires.map(Timestamp::as_micros);
                     Some((header.type_meta().clone(), header.packed().to_vec(), bytes, expires))
                 }

@@ -39,7 +39,7 @@ pub(crate) fn write_object(out: &mut Vec<u8>, object: &Encoded, expires: Option<
         write_text(out, text);
     }
     write_text(out, header.packed());
-    write_text(out, object.tail());
+    write_text(out, &object.tail());
 }
 
 /// Writes a group.

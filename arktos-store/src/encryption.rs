@@ -12,6 +12,7 @@
 //! The object's resource and path, which stay readable, are bound to the bytes: nobody can put one object's in another
 //! one's place. Which key is whose business: a [`Cipher`] of the program's.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,7 +87,8 @@ pub fn key_of(object: &Encoded) -> Option<&str> {
 
 /// The key's name and what the cipher made, of an encrypted object.
 pub(crate) fn parts(object: &Encoded) -> Option<(&str, &[u8])> {
-    let (_, rest) = object.tail().split_first().filter(|(version, _)| **version == VERSION)?;
+    let Cow::Borrowed(tail) = object.tail() else { return None }; // no two of them are alike
+    let (_, rest) = tail.split_first().filter(|(version, _)| **version == VERSION)?;
     let mut input = Input(rest);
     let key = input.text()?;
     Some((key, input.0))
@@ -99,7 +101,7 @@ pub(crate) fn bound(resource: &GroupResource, path: &ObjectPath) -> Vec<u8> {
 
 /// All of an object, to be encrypted.
 pub(crate) fn plain(object: &Encoded) -> Vec<u8> {
-    [object.header().packed(), object.tail()].concat()
+    [object.header().packed(), &*object.tail()].concat()
 }
 
 /// An object, encrypted.

@@ -245,7 +245,7 @@ fn lines(engine: &Engine) -> Vec<String> {
                 header.fields().collect::<Vec<_>>(),
                 header.finalizers().collect::<Vec<_>>(),
                 header.notes().collect::<Vec<_>>(),
-                std::str::from_utf8(stored.object.tail()).expect("JSON"),
+                std::str::from_utf8(&stored.object.tail()).expect("JSON"),
             ));
         }
     }

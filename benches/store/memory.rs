@@ -27,7 +27,7 @@ pub fn memory(bench: &Bench) -> Outcome<Found> {
 pub fn encoded(engine: &Engine) -> usize {
     let snapshot = engine.snapshot();
     let objects = snapshot.range(&pods::resource(), &Within::Everywhere, None);
-    objects.map(|stored| stored.path.as_str().len() + stored.object.tail().len()).sum()
+    objects.map(|stored| stored.path.as_str().len() + stored.object.tail_length()).sum()
 }
 
 /// How many objects.

@@ -33,7 +33,7 @@ impl Pods {
     /// Pods whose encoded bytes are this many.
     pub fn of(bytes: usize) -> Self {
         let mut pods = Self { type_meta: Arc::new(TypeMeta::new("", "v1", "Pod")), filler: String::new() };
-        let rest = pods.on_node(0, 0).tail().len();
+        let rest = pods.on_node(0, 0).tail_length();
         pods.filler = "x".repeat(bytes.saturating_sub(rest));
         pods
     }
@@ -81,5 +81,5 @@ impl Pods {
 /// An object of the same content with bytes of its own, as a new version has.
 pub fn fresh(object: &Encoded) -> Encoded {
     let header = object.header();
-    Encoded::from_parts(header.type_meta().clone(), header.packed(), object.tail()).expect("a header")
+    Encoded::from_parts(header.type_meta().clone(), header.packed(), &object.tail()).expect("a header")
 }

@@ -1,6 +1,6 @@
 //! Tenants made, resident, and deleted, by a region with all its controllers in one process.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,9 @@ use crate::report::{Found, Goal, Row, figure};
 use crate::{Bench, Outcome, plane, process, progress};
 
 pub fn life(bench: &Bench) -> Outcome<Found> {
-    let (resident, deleted): (usize, usize) = bench.scale.pick((20, 10), (2000, 1000), (100_000, 10_000));
-    let found = child(&["life", &resident.to_string(), &deleted.to_string()])?;
+    let (resident, deleted, wait): (usize, usize, u64) =
+        bench.scale.pick((20, 10, 0), (2000, 1000, 0), (100_000, 10_000, HISTORY));
+    let found = child(&["life", &resident.to_string(), &deleted.to_string(), &wait.to_string()])?;
     let of = |name: &str| found[name].as_f64().unwrap_or(f64::NAN);
     let rows = vec![
         Row::of("an idle tenant, all that the process grows by", figure(of("bytes_each"), "B"))
@@ -22,6 +23,8 @@ pub fn life(bench: &Bench) -> Outcome<Found> {
         Row::of(format!("{deleted} tenants deleted, until the last is gone"), figure(of("deleting"), "s"))
             .goal(Goal::AtMost(30.0)),
         Row::of("  memory then, beside before they were made", figure(of("after"), "B"))
+            .limit(figure(of("before"), "B")),
+        Row::of(format!("  memory {wait} s later, beside before they were made"), figure(of("later"), "B"))
             .limit(figure(of("before"), "B"))
             .goal(Goal::TimesAtMost(1.1)),
     ];
@@ -33,10 +36,13 @@ pub fn life(bench: &Bench) -> Outcome<Found> {
     Ok(Found { rows, notes })
 }
 
-/// How many tenants, and how many more are then made and deleted.
+/// In so many seconds, history has ended of all that was done before.
+const HISTORY: u64 = 330;
+
+/// How many tenants, how many more are then made and deleted, and for how many seconds it then does nothing.
 pub fn part(arguments: &[String]) -> Outcome<Value> {
-    let [resident, deleted] = arguments else { return Err("life RESIDENT DELETED".into()) };
-    let (resident, deleted): (usize, usize) = (resident.parse()?, deleted.parse()?);
+    let [resident, deleted, wait] = arguments else { return Err("life RESIDENT DELETED WAIT".into()) };
+    let (resident, deleted, wait): (usize, usize, u64) = (resident.parse()?, deleted.parse()?, wait.parse()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (region, client) = plane::start().await?;
@@ -51,11 +57,13 @@ pub fn part(arguments: &[String]) -> Outcome<Value> {
         let deleting = begun.elapsed().as_secs_f64();
         progress(format!("{deleted} tenants deleted in {deleting:.1} s"));
         let after = process::resident();
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        let later = process::resident();
         region.stop().await;
         Ok(json!({
             "bytes_each": (full - empty) / resident as f64, "resident": full,
             "made_each_second": resident as f64 / making,
-            "cpu_each": cpu / resident as f64, "deleting": deleting, "before": full, "after": after,
+            "cpu_each": cpu / resident as f64, "deleting": deleting, "before": full, "after": after, "later": later,
         }))
     })
 }

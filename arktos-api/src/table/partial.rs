@@ -10,7 +10,7 @@ use crate::negotiate::MetaVersion;
 pub fn write_partial(out: &mut Vec<u8>, stored: &Stored, version: MetaVersion, dialect: Dialect) {
     let tail = stored.object.tail();
     stored.object.head(out, Some(&partial_type(version)), stored.path.tenant(), stored.revision, dialect);
-    out.extend_from_slice(&tail[..metadata_length(tail)]);
+    out.extend_from_slice(&tail[..metadata_length(&tail)]);
     out.push(b'}');
 }
 

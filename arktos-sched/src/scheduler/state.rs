@@ -234,7 +234,7 @@ impl State {
         self.drop_pod(&stored.path);
         let (tenant, namespace, _) = stored.path.parts();
         let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, header.uid()) };
-        let keeps_away = contains(stored.object.tail(), b"\"podAntiAffinity\"");
+        let keeps_away = contains(&stored.object.tail(), b"\"podAntiAffinity\"");
         let pod: Option<Pod> = if keeps_away { stored.object.parse().ok() } else { None };
         let (at, host, spec) = ((tenant, namespace), (manager, node), pod.as_ref().map(|pod| &pod.spec));
         if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec) {

@@ -47,7 +47,7 @@ impl Objects {
         let mut inside = bounds.of(&self.0);
         loop {
             let stride: SmallVec<[&Stored; STRIDE]> = inside.by_ref().take(STRIDE).collect();
-            fetch(&stride, |stored| stored.object.tail().len());
+            fetch(&stride, |stored| stored.object.tail_length());
             if stride.is_empty() {
                 return ControlFlow::Continue(());
             }
@@ -141,7 +141,7 @@ impl Range {
     fn fill(&mut self) {
         let stride: SmallVec<[&Stored; STRIDE]> = self.bounds.of(&self.objects.0).take(STRIDE).collect();
         fetch(&stride, |it| {
-            it.object.tail().len() ^ it.path.as_str().as_bytes().first().map_or(0, |b| usize::from(*b))
+            it.object.tail_length() ^ it.path.as_str().as_bytes().first().map_or(0, |b| usize::from(*b))
         });
         self.ready.extend(stride.into_iter().cloned());
         match self.ready.back() {

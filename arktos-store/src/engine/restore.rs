@@ -163,7 +163,8 @@ impl Restoring {
     }
 
     /// The state.
-    pub(crate) fn into_state(self) -> State {
+    pub(crate) fn into_state(mut self) -> State {
+        self.state.share();
         self.state
     }
 
@@ -174,6 +175,7 @@ impl Restoring {
         let resumed = unsure.then(|| self.state.reserved.next());
         // what was reserved in an earlier life is settled: relaxed writes of this one make their own reservation
         self.state.reserved = self.state.reserved.min(self.state.revision);
+        self.state.share();
         let sequencer = Sequencer::new(self.state, limits);
         (sequencer, resumed)
     }

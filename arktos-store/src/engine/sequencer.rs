@@ -231,7 +231,7 @@ impl Sequencer {
 pub(crate) fn write_bytes(write: &Write) -> usize {
     let path = write.key.path.as_str().len();
     match &write.change {
-        Change::Put { object, .. } => path + object.tail().len(),
+        Change::Put { object, .. } => path + object.tail_length(),
         Change::Delete => path,
     }
 }

@@ -1,14 +1,16 @@
 //! One state of a store: every object, every counter, and the recent history of each resource.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, ObjectKey, Revision, Timestamp};
+use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, TenantName, Timestamp};
 use imbl::OrdMap;
 
 use super::history::{Event, EventLog, HistoryLimit};
 use super::objects::Objects;
 use crate::commit::Change;
-use crate::select::Stored;
+use crate::select::{Stored, Within};
 
 /// One state of a store. Cloning it costs the same however much is in it; a clone shares all that does not change.
 #[derive(Clone, Default)]
@@ -101,12 +103,12 @@ impl State {
         let object = match change {
             Change::Put { object, expires } => {
                 self.expires(*expires, revision, key);
-                Some(object)
+                Some(self.like_systems(&key.resource, &key.path, object).unwrap_or_else(|| object.clone()))
             }
             Change::Delete => None,
         };
         let resource = self.resource_mut(&key.resource);
-        let old = match object {
+        let old = match &object {
             Some(object) => {
                 let stored = Stored { path: key.path.clone(), revision, object: object.clone() };
                 resource.objects.insert(stored)
@@ -119,11 +121,46 @@ impl State {
             time,
             path: key.path.clone(),
             old: old.map(|old| (old.revision, old.object)),
-            new: object.cloned(),
+            new: object,
         });
         if resource.log.wants_compaction(limit, time) && resource.log.compact(limit, time) {
             let floor = resource.log.floor();
             self.floor = self.floor.max(floor);
+        }
+    }
+
+    /// What every tenant has, `system` has too: such an object is kept as what it differs in from the one of its
+    /// namespace and name there. Absent where it is not alike.
+    fn like_systems(&self, resource: &GroupResource, path: &ObjectPath, object: &Encoded) -> Option<Encoded> {
+        let (tenant, namespace, name) = path.parts();
+        if tenant.is_empty() || tenant == TenantName::SYSTEM {
+            return None;
+        }
+        let systems = ObjectPath::new(TenantName::SYSTEM, namespace, name);
+        object.like(&self.resource(resource)?.objects.get(&systems)?.object)
+    }
+
+    /// Keeps what was restored as [`write`](Self::write) does: what is restored may come before what it is alike to.
+    pub(crate) fn share(&mut self) {
+        let mut shared = Vec::new();
+        for (resource, kept) in &self.resources {
+            let system = Within::Tenant(TenantName::system());
+            let mut names = HashSet::new();
+            let _ = kept.objects.walk(&system, None, |stored| {
+                names.insert(place(&stored.path).to_owned());
+                ControlFlow::Continue(())
+            });
+            let _ = kept.objects.walk(&Within::Everywhere, None, |stored| {
+                if names.contains(place(&stored.path))
+                    && let Some(object) = self.like_systems(resource, &stored.path, &stored.object)
+                {
+                    shared.push((resource.clone(), Stored { object, ..stored.clone() }));
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        for (resource, stored) in shared {
+            self.resource_mut(&resource).objects.insert(stored);
         }
     }
 
@@ -256,5 +293,60 @@ impl State {
         let origin = self.origin;
         let fresh = || Arc::new(Resource { objects: Objects::default(), log: EventLog::after(origin) });
         Arc::make_mut(self.resources.entry(name.clone()).or_insert_with(fresh))
+    }
+}
+
+/// A path without its tenant.
+fn place(path: &ObjectPath) -> &str {
+    path.as_str().split_once('/').map_or("", |(_, place)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arktos_core::{Object, TypeMeta};
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(tenant: &str, uid: &str) -> (ObjectKey, Encoded) {
+        let data = json!({"ca.crt": "-----BEGIN CERTIFICATE-----".repeat(8)});
+        let map = json!({"metadata": {"name": "ca", "namespace": "default", "uid": uid}, "data": data});
+        let types = Arc::new(TypeMeta::new("", "v1", "ConfigMap"));
+        let object = Encoded::encode(&types, &Object::from_value(map).expect("an object"), &[]).expect("encodes");
+        let path = ObjectPath::new(tenant, "default", "ca");
+        (ObjectKey { resource: GroupResource::core("configmaps"), path }, object)
+    }
+
+    /// Whether it is there as it was written, in less than half of the memory.
+    fn is_small(state: &State, (key, object): &(ObjectKey, Encoded)) -> bool {
+        let found = &state.get(key).expect("is there").object;
+        assert_eq!(found, object);
+        found.weight() * 2 < object.weight()
+    }
+
+    #[test]
+    fn what_every_tenant_has_is_kept_as_what_it_differs_in_from_systems() {
+        let limit = HistoryLimit { window: Duration::from_secs(300), bytes: 1 << 20 };
+        let all = [map("system", "u1"), map("acme", "u2"), map("globex", "u3")];
+        let (mut state, mut restored) = (State::default(), State::default());
+        for (at, (key, object)) in all.iter().enumerate() {
+            let revision = Revision(at as u64 + 1);
+            state.write(revision, Timestamp::from_micros(0), key, &Change::put(object.clone()), limit);
+        }
+        assert_eq!(all.each_ref().map(|one| is_small(&state, one)), [false, true, true]);
+        let event = state.resource(&all[0].0.resource).and_then(|kept| kept.log.get(1).cloned()).expect("an event");
+        assert_eq!(event.new.as_ref(), Some(&all[1].1));
+
+        for (at, (key, object)) in all.iter().rev().enumerate() {
+            let stored = Stored { path: key.path.clone(), revision: Revision(at as u64 + 1), object: object.clone() };
+            restored.restore(&key.resource, stored, None);
+        }
+        restored.share();
+        assert_eq!(all.each_ref().map(|one| is_small(&restored, one)), [false, true, true]);
+
+        state.write(Revision(9), Timestamp::from_micros(0), &all[0].0, &Change::Delete, limit);
+        assert!(is_small(&state, &all[1]), "it outlives what it is like");
     }
 }

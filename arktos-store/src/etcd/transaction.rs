@@ -286,7 +286,7 @@ fn count(commit: &Commit, before: &BTreeMap<Arc<str>, i64>) -> Result<BTreeMap<A
 /// How many bytes a commit has, about.
 fn size(commit: &Commit) -> usize {
     let bytes = |change: &Change| match change {
-        Change::Put { object, .. } => object.tail().len(),
+        Change::Put { object, .. } => object.tail_length(),
         Change::Delete => 0,
     };
     commit.writes.iter().map(|write| bytes(&write.change)).sum()

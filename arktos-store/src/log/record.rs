@@ -73,7 +73,7 @@ pub(super) fn write_put(
     write_text(out, path.as_str());
     write_time(out, expires);
     write_header(out, object.header());
-    write_bytes(out, object.tail());
+    write_bytes(out, &object.tail());
 }
 
 pub(super) fn write_counter(out: &mut Vec<u8>, counter: &str, value: i64) {
