@@ -4,22 +4,26 @@
 //! |---|---|
 //! | how many, of whom | [`Fairness`] |
 //! | whose turn is it | `machine`, which knows neither time nor tasks |
+//! | how many can be worked on, as the machine is | `pace` |
 //! | how much work is a request | `work` |
 //! | how many a second may a tenant make | `rates` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
 //! many objects. Where there are none left it waits with others of its tenant, and tenants take turns by the work they
-//! have been given. A watch takes seats only until it is open; after that it is counted by itself.
+//! have been given. There are fewer seats while those who have one wait for the machine. A watch takes seats only until it is open; after that it is counted by itself.
 
 mod machine;
+mod pace;
 mod rates;
 mod work;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use arktos_core::{Reason, Status};
+use arktos_core::{Reason, Status, Timestamp};
 use arktos_store::Clock;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
@@ -31,11 +35,17 @@ use machine::{Arrival, Machine, Ticket};
 pub(crate) use rates::{Rates, follow};
 pub(crate) use work::seats;
 
+/// Of so many requests that have their seats at once, one is asked how long it waits for the machine.
+const ASKED_ONE_OF: u32 = 8;
+
 /// How many requests are worked on and wait, in all and of one tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fairness {
     /// The seats of requests that are worked on at a time. Default: 600, as many as upstream works on.
     pub seats: u32,
+    /// The seats that are left when requests that have one wait for a core, and wait in turns for seats instead.
+    /// Default: 8.
+    pub seats_at_least: u32,
     /// The seats that one tenant can have, however idle the others are: what is left lets somebody else in at once.
     /// Default: 150.
     pub seats_per_tenant: u32,
@@ -53,6 +63,7 @@ impl Default for Fairness {
     fn default() -> Self {
         Self {
             seats: 600,
+            seats_at_least: 8,
             seats_per_tenant: 150,
             queue_per_tenant: 500,
             queue: 20_000,
@@ -89,8 +100,10 @@ struct Shared {
 
 struct State {
     machine: Machine,
-    /// Who is told when it is their turn.
-    waiting: HashMap<Ticket, oneshot::Sender<Permit>>,
+    /// Who is told when it is their turn, and the moment of that.
+    waiting: HashMap<Ticket, oneshot::Sender<(Permit, Timestamp)>>,
+    /// Requests that had their seats at once, since one was asked how long it waits for the machine.
+    unasked: u32,
 }
 
 /// Seats that somebody has. They are given back when it is dropped.
@@ -115,7 +128,7 @@ struct Place<'a> {
 
 impl Turns {
     pub(crate) fn new(config: Fairness, clock: Arc<dyn Clock>) -> Self {
-        let state = State { machine: Machine::new(config), waiting: HashMap::new() };
+        let state = State { machine: Machine::new(config), waiting: HashMap::new(), unasked: 0 };
         Self(Arc::new(Shared { config, clock, state: Mutex::new(state) }))
     }
 
@@ -124,25 +137,46 @@ impl Turns {
     /// # Errors
     /// 429 when too many wait already, or the turn does not come in time.
     pub(crate) async fn take(&self, flow: &Flow, seats: u32) -> Result<Permit, Status> {
-        let (ticket, told) = {
+        let arrival = {
             let mut state = self.0.state.lock();
             match state.machine.arrive(flow, seats) {
-                Arrival::Runs(seats) => return Ok(Permit { turns: self.clone(), flow: flow.clone(), seats }),
+                Arrival::Runs(seats) => Either::Left((seats, state.asks())),
                 Arrival::Refused => return Err(refused()),
                 Arrival::Waits(ticket) => {
                     let (tell, told) = oneshot::channel();
                     state.waiting.insert(ticket, tell);
-                    (ticket, told)
+                    Either::Right((ticket, told))
                 }
+            }
+        };
+        let (ticket, told) = match arrival {
+            Either::Right(waits) => waits,
+            Either::Left((seats, asks)) => {
+                let permit = Permit { turns: self.clone(), flow: flow.clone(), seats };
+                if asks {
+                    let ready = self.0.clock.now();
+                    yield_once().await;
+                    self.hear(ready);
+                }
+                return Ok(permit);
             }
         };
         let place = Place { turns: self, flow, ticket };
         let outcome = match select(told, self.0.clock.sleep(self.0.config.longest_wait)).await {
-            Either::Left((Ok(permit), _)) => Ok(permit),
+            Either::Left((Ok((permit, ready)), _)) => {
+                self.hear(ready);
+                Ok(permit)
+            }
             _ => Err(refused()),
         };
         drop(place);
         outcome
+    }
+
+    /// One that could go on from a moment goes on now.
+    fn hear(&self, ready: Timestamp) {
+        let now = self.0.clock.now();
+        self.change(|state| state.machine.hear(now, now.since(ready)));
     }
 
     /// Counts a watch.
@@ -160,10 +194,10 @@ impl Turns {
     }
 
     /// Tells those whose turn has come.
-    fn tell(told: Vec<(Permit, oneshot::Sender<Permit>)>) {
+    fn tell(&self, told: Vec<(Permit, oneshot::Sender<(Permit, Timestamp)>)>) {
         for (permit, tell) in told {
             // Whoever has stopped waiting drops it, and that gives the seats back. No lock is held here.
-            drop(tell.send(permit));
+            drop(tell.send((permit, self.0.clock.now())));
         }
     }
 
@@ -180,8 +214,32 @@ impl Turns {
             }
             told
         };
-        Self::tell(told);
+        self.tell(told);
     }
+}
+
+impl State {
+    /// Whether this request is asked how long it waits for the machine: one of some, while there may be something to hear.
+    fn asks(&mut self) -> bool {
+        if !self.machine.is_busy() {
+            return false;
+        }
+        self.unasked = (self.unasked + 1) % ASKED_ONE_OF;
+        self.unasked == 0
+    }
+}
+
+/// Lets all others go on that can.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Permit {
@@ -220,7 +278,6 @@ fn refused() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arktos_core::Timestamp;
     use arktos_store::clock::ManualClock;
     use futures::FutureExt;
 

@@ -12,6 +12,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use std::time::Duration;
+
+use arktos_core::Timestamp;
+
+use super::pace::Pace;
 use super::{Fairness, Flow};
 
 /// A request that waits.
@@ -39,6 +44,8 @@ pub(super) struct Turn {
 /// Who works and who waits.
 pub(super) struct Machine {
     config: Fairness,
+    /// How many seats there are.
+    pace: Pace,
     /// Seats taken.
     taken: u32,
     /// Requests that wait.
@@ -48,8 +55,10 @@ pub(super) struct Machine {
     next: Ticket,
     /// Flows that have anything, or have had more than their share lately.
     flows: HashMap<Flow, State>,
-    /// The first in line of each flow that may have more seats, by tag.
+    /// The first in line of each flow that may have more seats, by tag. Some may not any more, now that there are fewer.
     ready: BTreeMap<(u64, Ticket), Flow>,
+    /// The first in line of each flow that has all the seats that it may.
+    held: BTreeMap<(u64, Ticket), Flow>,
 }
 
 #[derive(Default)]
@@ -59,7 +68,7 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// Where the last request ends in virtual time.
     end: u64,
-    /// Under what it stands in `ready`.
+    /// Under what it stands in `ready` or `held`.
     place: Option<(u64, Ticket)>,
 }
 
@@ -74,17 +83,42 @@ impl Machine {
     pub(super) fn new(mut config: Fairness) -> Self {
         config.seats = config.seats.max(1);
         config.seats_per_tenant = config.seats_per_tenant.clamp(1, config.seats);
-        let (flows, ready) = (HashMap::new(), BTreeMap::new());
-        Self { config, taken: 0, queued: 0, now: 0, next: 0, flows, ready }
+        let pace = Pace::new(config.seats, config.seats_at_least);
+        let (flows, ready, held) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { config, pace, taken: 0, queued: 0, now: 0, next: 0, flows, ready, held }
+    }
+
+    /// The seats that one flow may have: no more than half of those there are, when there are fewer than there can be.
+    fn share(&self) -> u32 {
+        let most = self.config.seats_per_tenant;
+        if self.pace.is_full() { most } else { most.min(self.pace.seats().div_ceil(2)) }
+    }
+
+    /// Whether so many seats are taken that the machine may be behind.
+    pub(super) fn is_busy(&self) -> bool {
+        self.taken > self.pace.fewest()
+    }
+
+    /// One that had its seats waited so long for the machine. Gives those whose turn it is now that there are more seats.
+    pub(super) fn hear(&mut self, now: Timestamp, waited: Duration) -> Vec<Turn> {
+        let before = self.pace.seats();
+        self.pace.hear(now, waited);
+        if self.pace.seats() <= before {
+            return Vec::new();
+        }
+        let held: Vec<Flow> = self.held.values().cloned().collect();
+        held.iter().for_each(|flow| self.line_up(flow));
+        self.turns()
     }
 
     /// A request comes. It never asks for more seats than one flow may have.
     pub(super) fn arrive(&mut self, flow: &Flow, seats: u32) -> Arrival {
-        let seats = seats.clamp(1, self.config.seats_per_tenant);
+        let share = self.share();
+        let seats = seats.clamp(1, share);
         let state = self.flows.entry(flow.clone()).or_default();
-        let fits = state.taken + seats <= self.config.seats_per_tenant;
+        let fits = state.taken + seats <= share;
         let tag = state.end.max(self.now);
-        if self.ready.is_empty() && state.waiting.is_empty() && fits && self.taken + seats <= self.config.seats {
+        if self.ready.is_empty() && state.waiting.is_empty() && fits && self.taken + seats <= self.pace.seats() {
             (state.taken, state.end) = (state.taken + seats, tag + u64::from(seats));
             self.taken += seats;
             self.now = tag;
@@ -143,20 +177,31 @@ impl Machine {
     /// Whether nobody works or waits.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.taken == 0 && self.queued == 0 && self.ready.is_empty() && self.flows.values().all(State::is_idle)
+        let none_waits = self.queued == 0 && self.ready.is_empty() && self.held.is_empty();
+        self.taken == 0 && none_waits && self.flows.values().all(State::is_idle)
     }
 
     fn next_turns(&mut self, left: &Flow) -> Vec<Turn> {
+        let turns = self.turns();
+        self.forget(left);
+        turns
+    }
+
+    fn turns(&mut self) -> Vec<Turn> {
+        let share = self.share();
         let mut turns = Vec::new();
         while let Some((&(tag, ticket), flow)) = self.ready.first_key_value() {
             let flow = flow.clone();
             let Some(state) = self.flows.get_mut(&flow) else { break };
+            let Some(seats) = state.waiting.front().map(|first| first.seats.min(share)) else { break };
+            if state.taken + seats > share {
+                self.line_up(&flow); // there were more seats when it was put here
+                continue;
+            }
             // Who is next waits for all the seats it needs: who needs fewer does not pass it by.
-            let Some(waiting) = state.waiting.front().filter(|first| self.taken + first.seats <= self.config.seats)
-            else {
+            if self.taken + seats > self.pace.seats() {
                 break;
-            };
-            let seats = waiting.seats;
+            }
             state.waiting.pop_front();
             state.taken += seats;
             self.taken += seats;
@@ -165,21 +210,22 @@ impl Machine {
             self.line_up(&flow);
             turns.push(Turn { ticket, flow, seats });
         }
-        self.forget(left);
         turns
     }
 
     /// Puts the first in line of a flow where it belongs, now that something of the flow has changed.
     fn line_up(&mut self, flow: &Flow) {
+        let share = self.share();
         let Some(state) = self.flows.get_mut(flow) else { return };
         if let Some(place) = state.place.take() {
             self.ready.remove(&place);
+            self.held.remove(&place);
         }
-        let may = |first: &&Waiting| state.taken + first.seats <= self.config.seats_per_tenant;
-        if let Some(first) = state.waiting.front().filter(may) {
+        if let Some(first) = state.waiting.front() {
             let place = (first.tag, first.ticket);
             state.place = Some(place);
-            self.ready.insert(place, flow.clone());
+            let may = state.taken + first.seats.min(share) <= share;
+            if may { &mut self.ready } else { &mut self.held }.insert(place, flow.clone());
         }
     }
 
@@ -289,6 +335,40 @@ mod tests {
         // The one has waited for longer, and then has all that it may.
         assert_eq!(names(&machine.leave(&noisy, 1)), ["noisy"]);
         assert_eq!(names(&machine.leave(&quiet, 1)), ["quiet"]);
+    }
+
+    #[test]
+    fn where_the_machine_is_behind_there_are_fewer_seats_and_later_more_again() {
+        let config = Fairness { seats: 64, seats_per_tenant: 32, seats_at_least: 4, ..Fairness::default() };
+        let mut machine = Machine::new(config);
+        let (noisy, quiet) = (flow("noisy"), flow("quiet"));
+        for _ in 0..32 {
+            assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        }
+        assert!(matches!(machine.arrive(&noisy, 8), Arrival::Waits(_)));
+        assert!(machine.is_busy());
+        let mut now = Timestamp::default();
+        let mut hear = |machine: &mut Machine, waited| {
+            now = now.later(Duration::from_secs(1));
+            machine.hear(now, waited)
+        };
+        for _ in 0..20 {
+            assert!(hear(&mut machine, Duration::from_millis(5)).is_empty());
+        }
+        assert!(matches!(machine.arrive(&quiet, 1), Arrival::Waits(_)), "32 of 4 are taken");
+        let turns: Vec<_> = (0..31).flat_map(|_| machine.leave(&noisy, 1)).collect();
+        assert_eq!(names(&turns), ["quiet"]);
+        assert!(machine.arrive(&noisy, 1) != Arrival::Runs(1), "its own one waits, with two seats of half of four");
+        assert_eq!(machine.leave(&noisy, 1), [Turn { ticket: 0, flow: noisy.clone(), seats: 2 }]);
+        let mut turns = Vec::new();
+        while machine.queued > 0 {
+            turns.extend(hear(&mut machine, Duration::ZERO));
+        }
+        assert_eq!(names(&turns), ["noisy"], "there is room for it beside the one that is at work");
+        machine.leave(&noisy, 2);
+        machine.leave(&noisy, 1);
+        machine.leave(&quiet, 1);
+        assert!(machine.is_idle());
     }
 
     #[test]
