@@ -76,6 +76,11 @@ impl Default for Fairness {
 /// Whose requests take turns with each other: a tenant's, or those of nobody in particular.
 pub(crate) type Flow = Arc<str>;
 
+/// The flow of those who are not known.
+pub(crate) fn nobody() -> Flow {
+    "".into()
+}
+
 /// The flow of someone's requests; absent for those of the region's own components, which wait for nobody.
 pub(crate) fn flow(identity: &Identity) -> Option<Flow> {
     if identity.is_component() {
@@ -83,8 +88,8 @@ pub(crate) fn flow(identity: &Identity) -> Option<Flow> {
     }
     // Whoever comes without credentials does not take the place of the region's users, whose tenant it is said to be
     // in.
-    let nobody = identity.is_in("system:unauthenticated");
-    Some(identity.tenant.as_ref().filter(|_| !nobody).map_or_else(|| "".into(), |tenant| tenant.as_str().into()))
+    let unknown = identity.is_in("system:unauthenticated");
+    Some(identity.tenant.as_ref().filter(|_| !unknown).map_or_else(nobody, |tenant| tenant.as_str().into()))
 }
 
 /// Who works and who waits. Cloning it shares it.

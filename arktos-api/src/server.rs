@@ -205,7 +205,10 @@ impl State {
             Some(identity) => identity.clone(),
             None => {
                 let certificate = parts.extensions.get::<PeerCertificate>();
-                authenticate::authenticate(&self.config, &parts.headers, certificate).await?
+                match authenticate::authenticate(&self.config, &parts.headers, certificate).await {
+                    Ok(identity) => identity,
+                    Err(status) => return Err(self.turned_away(status).await),
+                }
             }
         };
         let credentials = Credentials::of(&self.config, &identity, &parts.headers);
@@ -246,6 +249,12 @@ impl State {
                 paths::handle(self, &head)
             }
         }
+    }
+
+    /// The answer to somebody who is not known, when it is the turn of those: whoever tries one token after another is
+    /// not served before tenants who wait.
+    async fn turned_away(&self, why: Status) -> Status {
+        self.turns.take(&fairness::nobody(), 1).await.err().unwrap_or(why)
     }
 
     /// 403 for an impersonation, as upstream says it: about what was to be done in the other's name.

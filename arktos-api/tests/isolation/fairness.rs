@@ -146,6 +146,43 @@ async fn what_does_not_fit_in_the_queue_is_told_to_come_back_and_others_get_in_a
     assert_eq!(world.get("acme", MAPS).await.code, 200);
 }
 
+/// What those are answered who are; the others wait on.
+fn answers(open: &mut Vec<LocalBoxFuture<'_, Answer>>) -> Vec<u16> {
+    let mut codes = Vec::new();
+    open.retain_mut(|request| {
+        let answer = request.as_mut().now_or_never();
+        codes.extend(answer.as_ref().map(|answer| answer.code));
+        answer.is_none()
+    });
+    codes
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_turned_away_in_turns_with_those_who_are() {
+    let config = Fairness { seats: 1, seats_per_tenant: 1, queue_per_tenant: 5, ..Fairness::default() };
+    let (world, gate) = world(config).await;
+    let (mut load, mut other) = (Load::new(&world, "acme"), Load::new(&world, "umbra"));
+    load.ask(1);
+    load.poll();
+    let mut strangers: Vec<LocalBoxFuture<'_, Answer>> = Vec::new();
+    strangers
+        .extend((0..8).map(|_| -> LocalBoxFuture<'_, Answer> { Box::pin(world.get("a token of nobody's", MAPS)) }));
+    assert_eq!(answers(&mut strangers), [429, 429, 429], "five wait");
+    other.ask(1);
+    other.poll();
+    assert!(gate.open());
+    load.poll();
+    assert_eq!(answers(&mut strangers), [401], "one has its turn, then the tenant who asked last");
+    other.poll();
+    assert!(gate.open());
+    other.poll();
+    assert_eq!((load.served, other.served), (1, 1));
+    while !strangers.is_empty() {
+        assert!(answers(&mut strangers).iter().all(|code| *code == 401));
+    }
+    assert_eq!(world.get("acme", MAPS).await.code, 200);
+}
+
 #[tokio::test]
 async fn a_list_of_many_takes_more_of_a_tenants_turn() {
     let config = Fairness { seats: 4, seats_per_tenant: 4, queue_per_tenant: 5, ..Fairness::default() };
