@@ -1,5 +1,7 @@
 //! The set itself, a tree of steps.
 
+use std::cmp::Ordering;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -250,8 +252,18 @@ impl FieldSet {
 
     /// The node of the step that `FieldsV1` writes so: whether the path that ends there is in the set, and what is below.
     pub(crate) fn step_of(&self, text: &str) -> Option<(bool, &Self)> {
-        let found = self.nodes.iter().find(|(step, _)| step.is_text(text));
-        found.map(|(_, node)| (node.member, &node.below))
+        let node = match text.strip_prefix("f:") {
+            // Most are fields, which come first: none is made only to be looked up.
+            Some(name) => {
+                let found = self.nodes.binary_search_by(|(step, _)| match step {
+                    Element::Field(known) => (**known).cmp(name),
+                    _ => Ordering::Greater,
+                });
+                &self.nodes.get(found.ok()?)?.1
+            }
+            None => self.node(&Element::parse(text).ok()??)?,
+        };
+        Some((node.member, &node.below))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Who owns what: `metadata.managedFields`, read and written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use crate::fields::{FieldSet, FieldsFault};
-use crate::managed::{Entry, Managed};
+use crate::managed::{Entry, Managed, Name};
 
 /// How many managers of updates an object keeps apart; older ones become one.
 const MAX_UPDATERS: usize = 10;
@@ -94,7 +95,7 @@ impl Managers {
             api_version: &owned.api_version,
             fields_type: "FieldsV1",
             fields_v1: set,
-            manager: Some(&manager.name),
+            manager: Some(Name(Cow::Borrowed(&manager.name))),
             operation: if manager.applies { "Apply" } else { "Update" },
             subresource: Some(manager.subresource.as_str()).filter(|name| !name.is_empty()),
             time: owned.time.as_deref(),
