@@ -2,13 +2,17 @@
 
 use std::cmp::Ordering;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::{Element, FieldPath, FieldsFault};
 
 /// How deep a set may be nested: deeper than any object that is read.
 const MAX_DEPTH: usize = 256;
+
+/// How many steps a path has at most in a set that is written. One that has more, in `managedFields`, would make an object
+/// that is read deeper than any that is: 127 levels, of which four are above the set and one ends the path.
+const MAX_STEPS: usize = 122;
 
 /// A set of paths into an object. That a path is in it says nothing of the paths above or below.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -270,7 +274,7 @@ impl FieldSet {
 /// As `FieldsV1`.
 impl Serialize for FieldSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { set: self, member: false }.serialize(serializer)
+        Written { set: self, member: false, steps: 0 }.serialize(serializer)
     }
 }
 
@@ -278,19 +282,24 @@ impl Serialize for FieldSet {
 struct Written<'a> {
     set: &'a FieldSet,
     member: bool,
+    /// How many lead here.
+    steps: usize,
 }
 
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.steps > MAX_STEPS {
+            return Err(S::Error::custom("the set is nested too deep"));
+        }
         let mut map = serializer.serialize_map(None)?;
         if self.member && !self.set.is_empty() {
-            map.serialize_entry(".", &Written { set: &FieldSet::default(), member: false })?;
+            map.serialize_entry(".", &Written { set: &FieldSet::default(), member: false, steps: self.steps })?;
         }
         // In the order of their texts: equal sets are equal texts, as a tree of maps would write them.
         let mut nodes: Vec<_> = self.set.nodes.iter().map(|(step, node)| (step.text(), node)).collect();
         nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (step, node) in nodes {
-            map.serialize_entry(&step, &Written { set: &node.below, member: node.member })?;
+            map.serialize_entry(&step, &Written { set: &node.below, member: node.member, steps: self.steps + 1 })?;
         }
         map.end()
     }

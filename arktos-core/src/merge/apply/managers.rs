@@ -88,7 +88,7 @@ impl Managers {
         Ok(managers)
     }
 
-    /// Writes `managedFields`; nothing when there are no managers.
+    /// Writes `managedFields`; nothing when there are no managers, or a set is nested too deep to be read again.
     pub(super) fn print(&self) -> Option<Managed> {
         let sets = self.0.values().map(|owned| to_raw_value(&owned.set)).collect::<Result<Vec<_>, _>>().ok()?;
         let entries = self.0.iter().zip(&sets).map(|((manager, owned), set)| Entry {
