@@ -39,6 +39,9 @@ pub(crate) struct View {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// About how many bytes stand before an object's own.
+const HEAD: usize = 256;
+
 impl View {
     /// One object.
     pub(crate) fn object(&self, code: u16, stored: &Stored) -> Response<Body> {
@@ -99,6 +102,7 @@ impl View {
         }
         let converted = self.converted(stored);
         let object = &converted.as_ref().unwrap_or(stored).object;
+        out.reserve(HEAD + object.tail_length());
         object.head(out, types, stored.path.tenant(), stored.revision, self.dialect);
         if self.links.is_some() {
             compat::write_meta(out, &self.kind, stored);

@@ -24,6 +24,9 @@ pub use self::request::Traced;
 
 use self::export::{Queue, Sender};
 
+/// How much of a text goes into a span, in bytes: more than any path that leads to an object has.
+const TEXT_MAX: usize = 1024;
+
 /// What is exported, and where to.
 #[derive(Debug, Clone, Default)]
 pub struct TraceOptions {
@@ -97,9 +100,43 @@ fn place_in(context: &SpanContext) -> Option<TraceParent> {
 
 /// What a span of a request is called: by what was asked, and not by whose it is or what it is called.
 fn name_of(method: &http::Method, path: &str) -> String {
+    let method = short(method.as_str());
     match arktos_api::resource_in(path) {
-        Some((group, _, resource)) if group.is_empty() => format!("{method} {resource}"),
-        Some((group, _, resource)) => format!("{method} {resource}.{group}"),
-        None => method.to_string(),
+        Some((group, _, resource)) if group.is_empty() => format!("{method} {}", short(&resource)),
+        Some((group, _, resource)) => format!("{method} {}.{}", short(&resource), short(&group)),
+        None => method.to_owned(),
+    }
+}
+
+/// What a span says of what was asked.
+fn asked(method: &http::Method, path: &str) -> [KeyValue; 2] {
+    let said = |key: &'static str, text: &str| KeyValue::new(key, short(text).to_owned());
+    [said("http.request.method", method.as_str()), said("url.path", path)]
+}
+
+/// As much of a text as a span has. Methods and paths are what anybody sends, before it is known who; and spans wait.
+fn short(text: &str) -> &str {
+    let end = (0..=text.len().min(TEXT_MAX)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_small_whatever_was_asked() {
+        let long = "x".repeat(60_000);
+        let method = http::Method::from_bytes(long.as_bytes()).expect("a method");
+        let path = format!("/apis/{long}/v1/{long}");
+        let name = name_of(&method, &path);
+        assert!(name.ends_with('x') && name.len() < 4 * TEXT_MAX, "{}", name.len());
+        for attribute in asked(&method, &path) {
+            assert_eq!(attribute.value.as_str().len(), TEXT_MAX, "{}", attribute.key);
+        }
+        assert_eq!(short(&"é".repeat(60_000)).len(), TEXT_MAX);
+        let (method, path) = (http::Method::GET, "/api/v1/namespaces/default/pods/web");
+        assert_eq!(name_of(&method, path), "GET pods");
+        assert_eq!(asked(&method, path).map(|said| said.value.to_string()), ["GET", path]);
     }
 }

@@ -173,7 +173,7 @@ pub trait Client: Source {
     /// Deletes, many objects a commit, what can go at once in a namespace or tenant that is being deleted. Whatever
     /// must be waited for or asked about stays, to be deleted object by object: what has finalizers, pods, and what is
     /// beside pods in a namespace. What a tenant has outside its namespaces, and these themselves, go only once the
-    /// namespaces are empty.
+    /// namespaces are empty and nobody holds one.
     ///
     /// Nothing goes where the server does not do this. That is what this method says where it is not overridden.
     async fn clear(&self, within: &Within) -> Result<(), Status> {

@@ -39,7 +39,7 @@ struct Found {
     inside: Vec<Doomed>,
     /// What a tenant has outside of them, and they themselves.
     outside: Vec<Doomed>,
-    /// Whether something in a namespace stays.
+    /// Whether a namespace stays, or something in one.
     held: bool,
     /// Whether there is more in namespaces.
     more_inside: bool,
@@ -84,6 +84,8 @@ fn find(state: &State, identity: &Identity, snapshot: &Snapshot, (tenant, within
     let busy = with_pods(snapshot, within);
     let mut found = Found { held: !busy.is_empty(), ..Found::default() };
     for resource in snapshot.resources_within(within) {
+        // Whoever holds a namespace needs the rights that it has in the tenant as much as who holds what is in one.
+        let are_namespaces = resource.as_str() == "namespaces";
         let call = resource::call(state, identity, Verb::Delete, (&resource, Some(tenant.clone()), "", "", ""));
         let call = call.ok().filter(|call| call.kind.can("delete") && !state.config.delegates.contains_key(&resource));
         let _ = snapshot.walk(&resource, within, None, |stored| {
@@ -98,7 +100,7 @@ fn find(state: &State, identity: &Identity, snapshot: &Snapshot, (tenant, within
             }
             let spared = inside && busy.contains(stored.path.namespace());
             let doomed = call.as_ref().filter(|_| !spared).and_then(|call| doomed(call, &resource, stored));
-            found.held |= inside && doomed.is_none();
+            found.held |= (inside || are_namespaces) && doomed.is_none();
             list.extend(doomed);
             ControlFlow::Continue(())
         });

@@ -116,6 +116,41 @@ fn definition(schema: Value) -> Value {
         "spec": {"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]}})
 }
 
+/// What is noted of who manages an object's fields is nested deeper than the object is.
+#[tokio::test]
+async fn what_can_be_made_as_deep_as_it_may_be_can_be_written_read_and_deleted() {
+    let world = World::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    assert_eq!(world.post("acme", definitions, definition(open)).await.code, 201);
+    let things = "/apis/example.org/v1/namespaces/default/things";
+    let (mut made, mut refused) = (0, 0);
+    for depth in 110..135 {
+        let spec = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        let meta = format!("{{\"name\":\"thing-{depth}\"}}");
+        let body = format!(r#"{{"apiVersion":"example.org/v1","kind":"Thing","metadata":{meta},"spec":{spec}}}"#);
+        let answer = send(&world, Method::POST, things, JSON, &body).await;
+        if answer.code != 201 {
+            assert!((400..500).contains(&answer.code), "{depth}: {} {:.300}", answer.code, answer.text);
+            refused += 1;
+            continue;
+        }
+        made += 1;
+        let path = format!("{things}/thing-{depth}");
+        for (kind, patch) in [
+            ("application/merge-patch+json", r#"{"metadata":{"labels":{"x":"y"}}}"#),
+            ("application/json-patch+json", r#"[{"op":"add","path":"/metadata/labels/z","value":""}]"#),
+        ] {
+            let answer = send(&world, Method::PATCH, &path, kind, patch).await;
+            assert_eq!(answer.code, 200, "{depth} {kind}: {:.300}", answer.text);
+        }
+        assert!(world.get("acme", &path).await.json()["spec"].is_object(), "{depth}: it can be read");
+        let gone = world.delete("acme", &path).await;
+        assert_eq!(gone.code, 200, "{depth}: {:.300}", gone.text);
+    }
+    assert!(made > 12 && refused > 5, "{made} {refused}");
+}
+
 #[tokio::test]
 async fn schemas_and_expressions_that_run_away_are_refused_or_cut_short() {
     let world = World::new().await;

@@ -6,7 +6,7 @@ use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceContex
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Span;
 
-use super::{exporter, name_of, place_in};
+use super::{asked, exporter, name_of, place_in};
 
 /// A request to another role: part of the trace of what is being handled, or of one of its own. It ends when it is
 /// dropped.
@@ -27,10 +27,7 @@ impl Call {
         });
         let span = traced.map(|(exporter, current)| {
             let path = target.split('?').next().unwrap_or_default();
-            let mut attributes = vec![
-                KeyValue::new("http.request.method", method.as_str().to_owned()),
-                KeyValue::new("url.path", path.to_owned()),
-            ];
+            let mut attributes = asked(method, path).to_vec();
             let server = server.parse::<Uri>().ok();
             if let Some(host) = server.as_ref().and_then(Uri::host) {
                 attributes.push(KeyValue::new("server.address", host.to_owned()));

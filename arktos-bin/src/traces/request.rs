@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue};
 use tower::Service;
 use tracing::Instrument;
 
-use super::{context_of, exporter, name_of, place_in};
+use super::{asked, context_of, exporter, name_of, place_in};
 
 /// A role's service whose requests are part of traces. A header that is malformed counts for nothing, and goes no
 /// further; what the service sees is the header that it may send on.
@@ -69,10 +69,7 @@ fn enter<B>(request: &mut Request<B>) -> Option<Context> {
         return named.is_some().then_some(above);
     };
     let span = exporter.tracer.span_builder(name_of(request.method(), request.uri().path()));
-    let span = span.with_kind(SpanKind::Server).with_attributes([
-        KeyValue::new("http.request.method", request.method().as_str().to_owned()),
-        KeyValue::new("url.path", request.uri().path().to_owned()),
-    ]);
+    let span = span.with_kind(SpanKind::Server).with_attributes(asked(request.method(), request.uri().path()));
     let context = above.with_span(span.start_with_context(&exporter.tracer, &above));
     let place = place_in(context.span().span_context())?;
     request.headers_mut().insert(TRACEPARENT, HeaderValue::from_str(&place.to_string()).ok()?);

@@ -101,6 +101,7 @@ fn a_namespace_that_somebody_else_holds_is_waited_for() {
     world.pass(60);
     assert_eq!(world.get("namespaces", "acme//shop")["status"]["phase"], "Terminating");
     assert!(world.find("tenants", "//acme").is_some());
+    assert!(world.find(ROLES, "acme//admin-role").is_some(), "whoever holds the namespace has a role");
     world.edit("namespaces", "acme//shop", |shop| shop["metadata"]["finalizers"] = json!([]));
     world.pass(120);
     assert_eq!(world.find("tenants", "//acme"), None);

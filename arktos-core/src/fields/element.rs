@@ -101,14 +101,6 @@ impl Element {
         }
     }
 
-    /// Whether this is the step that `FieldsV1` writes so.
-    pub(crate) fn is_text(&self, text: &str) -> bool {
-        match self {
-            Self::Field(name) => text.strip_prefix("f:") == Some(name),
-            _ => self.text() == text,
-        }
-    }
-
     /// The step as `FieldsV1` writes it.
     #[must_use]
     pub fn text(&self) -> String {

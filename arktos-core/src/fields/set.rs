@@ -1,12 +1,18 @@
 //! The set itself, a tree of steps.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::cmp::Ordering;
+
+use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::{Element, FieldPath, FieldsFault};
 
 /// How deep a set may be nested: deeper than any object that is read.
 const MAX_DEPTH: usize = 256;
+
+/// How many steps a path has at most in a set that is written. One that has more, in `managedFields`, would make an object
+/// that is read deeper than any that is: 127 levels, of which four are above the set and one ends the path.
+const MAX_STEPS: usize = 122;
 
 /// A set of paths into an object. That a path is in it says nothing of the paths above or below.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -250,15 +256,25 @@ impl FieldSet {
 
     /// The node of the step that `FieldsV1` writes so: whether the path that ends there is in the set, and what is below.
     pub(crate) fn step_of(&self, text: &str) -> Option<(bool, &Self)> {
-        let found = self.nodes.iter().find(|(step, _)| step.is_text(text));
-        found.map(|(_, node)| (node.member, &node.below))
+        let node = match text.strip_prefix("f:") {
+            // Most are fields, which come first: none is made only to be looked up.
+            Some(name) => {
+                let found = self.nodes.binary_search_by(|(step, _)| match step {
+                    Element::Field(known) => (**known).cmp(name),
+                    _ => Ordering::Greater,
+                });
+                &self.nodes.get(found.ok()?)?.1
+            }
+            None => self.node(&Element::parse(text).ok()??)?,
+        };
+        Some((node.member, &node.below))
     }
 }
 
 /// As `FieldsV1`.
 impl Serialize for FieldSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { set: self, member: false }.serialize(serializer)
+        Written { set: self, member: false, steps: 0 }.serialize(serializer)
     }
 }
 
@@ -266,19 +282,24 @@ impl Serialize for FieldSet {
 struct Written<'a> {
     set: &'a FieldSet,
     member: bool,
+    /// How many lead here.
+    steps: usize,
 }
 
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.steps > MAX_STEPS {
+            return Err(S::Error::custom("the set is nested too deep"));
+        }
         let mut map = serializer.serialize_map(None)?;
         if self.member && !self.set.is_empty() {
-            map.serialize_entry(".", &Written { set: &FieldSet::default(), member: false })?;
+            map.serialize_entry(".", &Written { set: &FieldSet::default(), member: false, steps: self.steps })?;
         }
         // In the order of their texts: equal sets are equal texts, as a tree of maps would write them.
         let mut nodes: Vec<_> = self.set.nodes.iter().map(|(step, node)| (step.text(), node)).collect();
         nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (step, node) in nodes {
-            map.serialize_entry(&step, &Written { set: &node.below, member: node.member })?;
+            map.serialize_entry(&step, &Written { set: &node.below, member: node.member, steps: self.steps + 1 })?;
         }
         map.end()
     }

@@ -87,3 +87,19 @@ fn steps_are_found_whatever_the_order_of_their_text() {
     assert_eq!(made.clone().union(&read), made);
     assert!(made.difference(&read).is_empty());
 }
+
+/// A write may ask a large set for as many steps as it has: each is looked up, and not looked for.
+#[test]
+fn steps_are_found_by_their_text_in_sets_of_any_size() {
+    let texts = |at: usize| [format!("f:name-{at}"), format!("k:{{\"name\":\"name-{at}\"}}"), format!("v:{at}")];
+    let all: Vec<String> = (0..5_000).flat_map(texts).collect();
+    let fields: serde_json::Map<_, _> = all.iter().map(|text| (text.clone(), json!({".": {}, "f:x": {}}))).collect();
+    let set = set(serde_json::Value::Object(fields));
+    for text in &all {
+        let (member, below) = set.step_of(text).expect("is there");
+        assert!(member && below.has(&Element::field("x")), "{text}");
+    }
+    for text in ["f:name", "f:", "k:{\"name\":\"x\"}", "k:{", "v:5000", "v:\"1\"", "i:1", "x:name-1", ".", ""] {
+        assert!(set.step_of(text).is_none(), "{text}");
+    }
+}

@@ -1,12 +1,13 @@
 //! Who owns what: `metadata.managedFields`, read and written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use crate::fields::{FieldSet, FieldsFault};
-use crate::managed::{Entry, Managed};
+use crate::managed::{Entry, Managed, Name};
 
 /// How many managers of updates an object keeps apart; older ones become one.
 const MAX_UPDATERS: usize = 10;
@@ -87,14 +88,14 @@ impl Managers {
         Ok(managers)
     }
 
-    /// Writes `managedFields`; nothing when there are no managers.
+    /// Writes `managedFields`; nothing when there are no managers, or a set is nested too deep to be read again.
     pub(super) fn print(&self) -> Option<Managed> {
         let sets = self.0.values().map(|owned| to_raw_value(&owned.set)).collect::<Result<Vec<_>, _>>().ok()?;
         let entries = self.0.iter().zip(&sets).map(|((manager, owned), set)| Entry {
             api_version: &owned.api_version,
             fields_type: "FieldsV1",
             fields_v1: set,
-            manager: Some(&manager.name),
+            manager: Some(Name(Cow::Borrowed(&manager.name))),
             operation: if manager.applies { "Apply" } else { "Update" },
             subresource: Some(manager.subresource.as_str()).filter(|name| !name.is_empty()),
             time: owned.time.as_deref(),

@@ -28,7 +28,7 @@ pub(super) fn renewed(writer: &Writer<'_>, kept: Option<&Managed>, change: &Chan
         }
         let asked = ask(entry.fields_v1, &change.written)?;
         let is_own = entry.operation == "Update"
-            && entry.manager.unwrap_or("") == name
+            && entry.name() == name
             && entry.subresource.unwrap_or("") == writer.subresource;
         if is_own {
             own = asked.covers.then_some(at);
@@ -121,10 +121,9 @@ impl<'p> Visitor<'_> for Step<'p> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Found<'p>, E> {
-        Ok(match self.0.step_of(text) {
-            _ if text == "." => Found::Here,
-            Some((member, below)) => Found::Of(member, below),
-            None => Found::Other,
-        })
+        if text == "." {
+            return Ok(Found::Here);
+        }
+        Ok(self.0.step_of(text).map_or(Found::Other, |(member, below)| Found::Of(member, below)))
     }
 }
