@@ -1,9 +1,14 @@
 //! From the body of a request to an object.
 
+use std::pin::Pin;
+use std::time::Duration;
+
 use arktos_core::media::{protobuf, yaml};
 use arktos_core::schema::{self, Decoded, Schema};
 use arktos_core::{Dialect, Object, Reason, Status, TypeMeta};
+use arktos_store::Clock;
 use bytes::{Bytes, BytesMut};
+use futures::future::select;
 use http_body::Body;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -15,23 +20,47 @@ use crate::query::FieldValidation;
 /// The largest body that is read, in bytes.
 pub(crate) const BODY_MAX: usize = 3 << 20;
 
-/// Reads a body whole.
+/// How long what a body that is too large has more is read for, and forgotten.
+const FORGET: Duration = Duration::from_millis(500);
+
+/// Reads a body whole. Of one that is too large as much again is read, so that whoever writes it gets to read why it is
+/// refused.
 ///
 /// # Errors
 /// 413 for a body that is too large, 400 for one that breaks off.
-pub(crate) async fn bytes<B>(body: B) -> Result<Bytes, Status>
+pub(crate) async fn bytes<B>(body: B, clock: &dyn Clock) -> Result<Bytes, Status>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let too_large = || {
-        let text = format!("Request entity too large: limit is {BODY_MAX}");
-        Status::failure(Reason::RequestEntityTooLarge, text)
-    };
-    if body.size_hint().lower() > BODY_MAX as u64 {
-        return Err(too_large());
-    }
     let mut body = std::pin::pin!(body);
+    if let Some(whole) = whole(body.as_mut()).await? {
+        return Ok(whole);
+    }
+    // Whoever is cut off while it writes sees a broken connection, and not why.
+    let mut left = BODY_MAX;
+    let forget = std::pin::pin!(async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Buf::remaining));
+            if left == 0 {
+                break;
+            }
+        }
+    });
+    select(forget, clock.sleep(FORGET)).await;
+    let text = format!("Request entity too large: limit is {BODY_MAX}");
+    Err(Status::failure(Reason::RequestEntityTooLarge, text))
+}
+
+/// All of a body; `None` for one that is too large.
+async fn whole<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Status>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Ok(None);
+    }
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Status::bad_request(format!("the body broke off: {}", error.into())))?;
@@ -39,12 +68,12 @@ where
             let length = bytes::Buf::remaining(&data);
             let data = bytes::Buf::copy_to_bytes(&mut data, length);
             if whole.len() + data.len() > BODY_MAX {
-                return Err(too_large());
+                return Ok(None);
             }
             whole.extend_from_slice(&data);
         }
     }
-    Ok(whole.freeze())
+    Ok(Some(whole.freeze()))
 }
 
 /// Reads a body as an object of the call's kind.

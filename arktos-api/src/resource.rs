@@ -109,7 +109,7 @@ where
     }
     let verb = allowed(&kind, resource, verb, &head.method)?;
     let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
-    let bytes = if writes { input::bytes(body).await? } else { Bytes::new() };
+    let bytes = if writes { input::bytes(body, &*state.config.clock).await? } else { Bytes::new() };
     if let Some(record) = &head.record {
         record.sent(&bytes);
     }
