@@ -10,7 +10,8 @@
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
 //! many objects. Where there are none left it waits with others of its tenant, and tenants take turns by the work they
-//! have been given. There are fewer seats while those who have one wait for the machine. A watch takes seats only until it is open; after that it is counted by itself.
+//! have been given. There are fewer seats while those who have one wait for the machine. A watch takes seats only until
+//! it is open; after that it is counted by itself.
 
 mod machine;
 mod pace;
@@ -224,7 +225,8 @@ impl Turns {
 }
 
 impl State {
-    /// Whether this request is asked how long it waits for the machine: one of some, while there may be something to hear.
+    /// Whether this request is asked how long it waits for the machine: one of some, while there may be something to
+    /// hear.
     fn asks(&mut self) -> bool {
         if !self.machine.is_busy() {
             return false;

@@ -55,7 +55,8 @@ pub(super) struct Machine {
     next: Ticket,
     /// Flows that have anything, or have had more than their share lately.
     flows: HashMap<Flow, State>,
-    /// The first in line of each flow that may have more seats, by tag. Some may not any more, now that there are fewer.
+    /// The first in line of each flow that may have more seats, by tag. Some may not any more, now that there are
+    /// fewer.
     ready: BTreeMap<(u64, Ticket), Flow>,
     /// The first in line of each flow that has all the seats that it may.
     held: BTreeMap<(u64, Ticket), Flow>,
@@ -99,7 +100,8 @@ impl Machine {
         self.taken > self.pace.fewest()
     }
 
-    /// One that had its seats waited so long for the machine. Gives those whose turn it is now that there are more seats.
+    /// One that had its seats waited so long for the machine. Gives those whose turn it is now that there are more
+    /// seats.
     pub(super) fn hear(&mut self, now: Timestamp, waited: Duration) -> Vec<Turn> {
         let before = self.pace.seats();
         self.pace.hear(now, waited);

@@ -2,9 +2,9 @@
 //!
 //! Whoever has a seat and can go on waits for a core among all others that can, in the order in which they became
 //! ready, whoever's they are: there are no turns there. So it is better that most wait for seats, where there are. How
-//! long it takes until one that can go on does is asked of some requests. Where that is too long, a quarter of the seats
-//! goes; where it is short, an eighth comes back. Requests that wait for a disk or for somebody else take no core, and
-//! cost nobody seats.
+//! long it takes until one that can go on does is asked of some requests. Where that is too long, a quarter of the
+//! seats goes; where it is short, an eighth comes back. Requests that wait for a disk or for somebody else take no
+//! core, and cost nobody seats.
 
 use std::time::Duration;
 
