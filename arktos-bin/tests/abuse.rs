@@ -5,6 +5,7 @@ mod process;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Request;
@@ -253,6 +254,39 @@ fn headers_that_never_end_are_cut_off() {
     let flood = [preface(), frame(HEADERS, 0, 1, &headers("GET", MAPS)), more.repeat(2000)].concat();
     let (kinds, _) = frames_of(world.says(&flood));
     assert!(!kinds.contains(&DATA), "it was no request: {kinds:?}");
+    world.still_serves();
+}
+
+/// As deep as a configuration may nest: whatever goes down it has to come back, on a worker's own stack.
+#[test]
+fn what_nests_deeply_takes_no_worker_to_the_end_of_its_stack() {
+    let world = start();
+    let schema = json!({"type": "object",
+        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "deeps.example.org"}, "spec": {"group": "example.org", "scope": "Namespaced",
+            "names": {"kind": "Deep", "plural": "deeps"}, "versions": [version]}});
+    let (code, answer) = world.acme().post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
+    assert_eq!(code, 201, "{answer}");
+    let path = "/apis/example.org/v1/namespaces/default/deeps";
+    let end = Instant::now() + PATIENCE;
+    while world.acme().get(path).0 != 200 {
+        assert!(Instant::now() < end, "the kind is not served");
+    }
+    for depth in [40, 60, 80, 90, 100, 120] {
+        let spec = (0..depth).fold(json!("x"), |inner, _| json!({"a": inner}));
+        let config = json!({"apiVersion": "example.org/v1", "kind": "Deep", "metadata": {"name": "d"}, "spec": spec});
+        let config = config.to_string();
+        let asked = format!(
+            "PATCH {path}/d?fieldManager=m&force=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer acme-token\r\n\
+             Connection: close\r\nContent-Type: application/apply-patch+yaml\r\nContent-Length: {}\r\n\r\n{config}",
+            config.len()
+        );
+        let answer = world.answer_to(asked.as_bytes());
+        let told = ["HTTP/1.1 20", "HTTP/1.1 400"].iter().any(|begin| answer.starts_with(begin));
+        assert!(told, "{depth}: {answer}");
+    }
     world.still_serves();
 }
 

@@ -34,13 +34,18 @@ use tokio::sync::watch;
 /// threads, for as long as it runs.
 pub use mimalloc::MiMalloc as Allocator;
 
+/// The stack of a thread, in bytes. Objects nest up to 128 levels, and what merges, compares and checks them goes down
+/// with them; a program built without optimisation needs 2 MiB and more for that. What is not used takes no memory.
+const STACK: usize = 16 << 20;
+
 /// Runs a role until it ends or the process is told to stop (SIGTERM, ctrl-C), and turns a failure into one line.
 pub fn run<F, E>(role: impl FnOnce(watch::Receiver<bool>) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
