@@ -37,6 +37,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::sled::{Batch, Db, IVec};
 use arktos_core::{GroupResource, ObjectPath, Revision};
@@ -52,6 +53,11 @@ const FORMAT: u8 = 1;
 const ACKNOWLEDGED: &str = "acknowledged";
 /// How many groups the keeper moves at once.
 const MOVE: usize = 512;
+/// How often a database that is in use is asked again before somebody else has it.
+const ASKED_AGAIN: usize = 100;
+/// How long to wait in between. Two seconds in all: what is waited for is done in milliseconds, on a machine that is
+/// slow or busy in a good part of a second; and who really comes second can wait as long for the answer.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// A journal in a sled database.
 pub struct SledJournal {
@@ -96,16 +102,18 @@ struct Base {
 impl SledJournal {
     /// Opens the database in a directory, which is made when it is not there.
     ///
+    /// sled lets go of a database in threads of its own, some time after its last user has dropped it. So one that is
+    /// in use is waited for, for two seconds.
+    ///
     /// # Errors
     /// [`OpenError`]: another process has it open, it is damaged, or a later version has written it.
     pub fn open(directory: impl AsRef<Path>, options: &SledOptions) -> Result<Self, OpenError> {
         let place = directory.as_ref().to_owned();
-        let opened = ::sled::Config::new()
+        let config = ::sled::Config::new()
             .path(&place)
             .cache_capacity(options.cache_bytes)
-            .flush_every_ms(Some(options.flush_every_ms.max(1)))
-            .open();
-        let db = opened.map_err(|error| open_error(&place, error))?;
+            .flush_every_ms(Some(options.flush_every_ms.max(1)));
+        let db = once_free(|| config.open().map_err(|error| open_error(&place, error)))?;
         let opened =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(place.join(ACKNOWLEDGED));
         let acknowledged = opened.map_err(|error| open_error(&place, error.into()))?;
@@ -191,6 +199,19 @@ impl SledJournal {
         restore.reserved(Revision(base.reserved));
         Ok(())
     }
+}
+
+/// Opens what may still be let go of by who had it before.
+fn once_free<T>(mut open: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    for _ in 0..ASKED_AGAIN {
+        match open() {
+            Err(OpenError::InUse { .. }) => {}
+            outcome => return outcome,
+        }
+        #[allow(clippy::disallowed_methods)] // it is sled's threads that are waited for: no clock of ours moves them
+        std::thread::sleep(ASK_EVERY);
+    }
+    open()
 }
 
 impl Journal for SledJournal {

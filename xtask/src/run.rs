@@ -1,7 +1,8 @@
 //! Running other programs.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Runs cargo with these arguments, its output shown.
 ///
@@ -16,16 +17,38 @@ pub fn cargo(arguments: &[&str]) -> Result<(), String> {
 /// # Errors
 /// A sentence that says which command failed.
 pub fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
-    let shown = format!("cargo {}", arguments.join(" "));
-    println!("\n==> {shown}");
+    outcome(arguments, command(arguments).envs(environment.iter().copied()).status())
+}
+
+/// Runs cargo with these arguments, its output shown, and gives back what cargo itself said beside how it went.
+pub fn cargo_heard(arguments: &[&str]) -> (Result<(), String>, String) {
+    let mut said = String::new();
+    let status = command(arguments).stderr(Stdio::piped()).spawn().and_then(|mut child| {
+        for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).split(b'\n')) {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            eprintln!("{line}");
+            said.extend([line.as_str(), "\n"]);
+        }
+        child.wait()
+    });
+    (outcome(arguments, status), said)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    println!("\n==> cargo {}", arguments.join(" "));
     let program =
         std::env::var_os("CARGO").filter(|_| !arguments[0].starts_with('+')).unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
-    command.args(arguments).envs(environment.iter().copied());
-    match command.status() {
+    command.args(arguments);
+    command
+}
+
+fn outcome(arguments: &[&str], status: std::io::Result<ExitStatus>) -> Result<(), String> {
+    let shown = arguments.join(" ");
+    match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`{shown}` failed ({status})")),
-        Err(error) => Err(format!("`{shown}` could not be run: {error}")),
+        Ok(status) => Err(format!("`cargo {shown}` failed ({status})")),
+        Err(error) => Err(format!("`cargo {shown}` could not be run: {error}")),
     }
 }
 

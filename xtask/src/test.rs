@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::run::{cargo, cargo_with, named_files, root};
+use crate::run::{cargo, cargo_heard, cargo_with, named_files, root};
 use crate::tools;
 
 /// Which part of the tests to run.
@@ -41,7 +41,7 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
     // Libraries alone: the program `arktos` and the library of that name would write the same files.
     let doc = with(&["doc", "--workspace", "--exclude", "xtask", "--lib", "--no-deps", "--quiet"]);
     cargo_with(&doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
-    cargo(&with(&["test", "--workspace"]))?;
+    let unsteady = workspace(features)?;
     interleavings()?;
     // Every benchmark once, to see that it works.
     cargo(&["test", "--package", "arktos", "--benches", "--quiet"])?;
@@ -58,7 +58,37 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
         0 => println!("All tests passed."),
         missing => println!("All tests passed but those that were skipped for want of {missing} of the tools above."),
     }
+    for target in &unsteady {
+        println!("\n!!! `{target}` failed and PASSED ONLY AT THE SECOND TRY: its output is above (look for `FAILED`).");
+    }
+    if !unsteady.is_empty() {
+        println!("!!! A test that sometimes fails is a bug to mend, in the test or in what it tests.");
+    }
     Ok(())
+}
+
+/// Runs the tests of the workspace, those targets that failed once more, one after another, and says which passed only
+/// then.
+fn workspace(features: &[&'static str]) -> Result<Vec<String>, String> {
+    let all = [&["test", "--workspace", "--no-fail-fast"], features].concat();
+    let (outcome, said) = cargo_heard(&all);
+    let Err(why) = outcome else { return Ok(Vec::new()) };
+    let failed = failed_targets(&said);
+    if failed.is_empty() {
+        return Err(why); // it was not the tests: it does not compile
+    }
+    for target in &failed {
+        println!("\n==> `{target}` has failed, and is run once more");
+        cargo(&[&["test"], features, &target.split(' ').collect::<Vec<_>>()].concat())?;
+    }
+    Ok(failed)
+}
+
+/// The targets in the list with which cargo ends, as arguments: each is a line of its own, in quotes.
+fn failed_targets(said: &str) -> Vec<String> {
+    let heads = |line: &&str| line.starts_with("error: ") && line.ends_with("failed:");
+    let lines = said.lines().skip_while(|line| !heads(line)).skip(1);
+    lines.map_while(|line| line.strip_prefix("    `")?.strip_suffix('`')).map(str::to_owned).collect()
 }
 
 /// Fails where a crate without its default features depends on one of these.
@@ -86,4 +116,20 @@ fn interleavings() -> Result<(), String> {
         &["test", "--package", "arktos-store", "--no-default-features", "--lib", "interleavings"],
         &[("RUSTFLAGS", "--cfg shuttle"), ("CARGO_TARGET_DIR", &target)],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failed_targets;
+
+    #[test]
+    fn what_failed_is_read_from_what_cargo_says() {
+        let said = "   Doc-tests arktos\nerror: doctest failed, to rerun pass `-p arktos --doc`\n\
+                    error: 2 targets failed:\n    `-p arktos-store --lib`\n    `-p arktos --doc`\n";
+        assert_eq!(failed_targets(said), ["-p arktos-store --lib", "-p arktos --doc"]);
+        let said = "error: 1 target failed:\n    `-p arktos-bin --test remote`\n";
+        assert_eq!(failed_targets(said), ["-p arktos-bin --test remote"]);
+        let said = "error: expected `;`\n  --> src/lib.rs:1:1\nerror: could not compile `arktos` (lib)\n";
+        assert!(failed_targets(said).is_empty());
+    }
 }

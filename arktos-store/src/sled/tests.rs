@@ -92,6 +92,27 @@ fn a_second_user_is_told_so() {
 }
 
 #[test]
+fn one_that_is_being_let_go_of_is_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut first = SledJournal::open(directory.path(), &SledOptions::default()).ok();
+    let mut asked = 0;
+    let opened = once_free(|| {
+        asked += 1;
+        first.take_if(|_| asked == 3);
+        ::sled::open(directory.path()).map_err(|error| open_error(directory.path(), error))
+    });
+    opened.expect("is free in the end");
+    assert!(asked >= 3);
+
+    let mut asked = 0;
+    let outcome: Result<(), OpenError> = once_free(|| {
+        asked += 1;
+        Err(OpenError::Other("it is on fire".to_owned()))
+    });
+    assert!(matches!((outcome, asked), (Err(OpenError::Other(_)), 1)), "nothing else is waited for");
+}
+
+#[test]
 fn what_a_later_version_wrote_is_left_alone() {
     let directory = tempfile::tempdir().expect("a directory");
     let journal = SledJournal::open(directory.path(), &SledOptions::default()).expect("opens");
