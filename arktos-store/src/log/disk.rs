@@ -115,7 +115,7 @@ impl Disk for Directory {
     fn lock(&self) -> io::Result<Option<Box<dyn Send>>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path.join("lock"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Lock(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -150,6 +150,16 @@ impl Disk for Directory {
 
     fn sync_names(&self) -> io::Result<()> {
         sync_directory(&self.path)
+    }
+}
+
+/// Keeps other processes out. The lock is given back by word, as closing the file does not do it while a process that
+/// another thread is just starting still has its copy of it.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock(); // else the end of the last copy does it
     }
 }
 
@@ -194,4 +204,23 @@ pub(super) fn read_all(file: &mut dyn DiskFile) -> io::Result<Vec<u8>> {
 /// Whether an error says that there is no room.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_let_go_of_is_free_whoever_has_a_copy_of_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk = Directory::new(directory.path()).expect("is there");
+        let file = File::create(directory.path().join("lock")).expect("is made");
+        file.try_lock().expect("is free");
+        let copy = file.try_clone().expect("as a process being started has one");
+        let lock = Lock(file);
+        assert!(disk.lock().expect("can be asked").is_none());
+        drop(lock);
+        assert!(disk.lock().expect("can be asked").is_some());
+        drop(copy);
+    }
 }
