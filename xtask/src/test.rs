@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must pass.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -70,16 +71,18 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
 /// Runs the tests of the workspace, those targets that failed once more, one after another, and says which passed only
 /// then.
 fn workspace(features: &[&'static str]) -> Result<Vec<String>, String> {
-    let all = [&["test", "--workspace", "--no-fail-fast"], features].concat();
-    let (outcome, said) = cargo_heard(&all);
+    let all = [&["test", "--workspace"], features].concat();
+    let (outcome, said) = cargo_heard(&[&all[..], &["--no-fail-fast"]].concat());
     let Err(why) = outcome else { return Ok(Vec::new()) };
     let failed = failed_targets(&said);
     if failed.is_empty() {
         return Err(why); // it was not the tests: it does not compile
     }
-    for target in &failed {
-        println!("\n==> `{target}` has failed, and is run once more");
-        cargo(&[&["test"], features, &target.split(' ').collect::<Vec<_>>()].concat())?;
+    // Not by package: one alone has fewer features, and would be compiled anew with all that it is made of.
+    let kinds: BTreeSet<Vec<&str>> = failed.iter().map(|target| target.split(' ').skip(2).collect()).collect();
+    for kind in &kinds {
+        println!("\n==> {} failed: once more", failed.join(", "));
+        cargo(&[&all[..], kind].concat())?;
     }
     Ok(failed)
 }
