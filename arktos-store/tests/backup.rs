@@ -3,6 +3,7 @@
 
 mod faulty;
 mod model;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use arktos_core::{ObjectKey, Revision, Timestamp};
 use arktos_store::backup::{self, Backup, RestoreError, RestoreOptions, Restored, Until};
 use arktos_store::clock::{ManualClock, SeededRandom};
-use arktos_store::log::{Directory, LogJournal, LogOptions};
+use arktos_store::log::{Directory, Disk, LogJournal, LogOptions};
 use arktos_store::storage::OpenError;
 use arktos_store::{
     Change, Clock, Commit, CounterChange, Engine, EngineConfig, Expect, Random, Selection, Snapshot, WatchError,
@@ -21,6 +22,7 @@ use arktos_store::{
 };
 use faulty::{Fault, FaultyDisk};
 use model::{key, object, resource};
+use turns::Turns;
 
 /// By key: the content, and the place of the object in the order in which objects were last written.
 type Contents = BTreeMap<ObjectKey, (usize, Vec<u8>)>;
@@ -38,12 +40,23 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)))
 }
 
-fn open(directory: &Path, archive: Option<&Path>, clock: Arc<ManualClock>, config: EngineConfig) -> Engine {
-    let mut journal = LogJournal::open(directory, options()).expect("opens");
-    if let Some(archive) = archive {
-        journal = journal.with_archive(Arc::new(Directory::new(archive).expect("a directory")));
-    }
-    Engine::open(Box::new(journal), config, clock).expect("opens")
+fn open(directory: &Path, clock: Arc<ManualClock>, config: EngineConfig) -> (Engine, Turns) {
+    let (journal, turns) = Turns::of(LogJournal::open(directory, options()).expect("opens"));
+    (Engine::open(journal, config, clock).expect("opens"), turns)
+}
+
+fn open_with(directory: &Path, archive: Arc<dyn Disk>, clock: Arc<ManualClock>, window: Duration) -> (Engine, Turns) {
+    let mut config = EngineConfig::default();
+    config.history_window = window;
+    let journal = LogJournal::open(directory, options()).expect("opens").with_archive(archive);
+    let (journal, turns) = Turns::of(journal);
+    (Engine::open(journal, config, clock).expect("opens"), turns)
+}
+
+/// Lets the keeper have its turn.
+async fn kept(engine: &Engine, clock: &ManualClock, turns: &mut Turns) {
+    engine.compact(clock.now()).await.expect("compacts");
+    turns.next(async { engine.flush().await.expect("flushes") }).await;
 }
 
 fn open_on(disk: &FaultyDisk) -> Result<Engine, OpenError> {
@@ -147,7 +160,7 @@ async fn a_backup_in_a_storm_of_writes_is_one_exact_state_of_a_store_in_memory()
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_backup_in_a_storm_of_writes_is_one_exact_state_of_a_log() {
     let directory = tempfile::tempdir().expect("a directory");
-    backups_under_a_storm(open(directory.path(), None, clock(), EngineConfig::default())).await;
+    backups_under_a_storm(open(directory.path(), clock(), EngineConfig::default()).0).await;
 }
 
 #[cfg(feature = "sled")]
@@ -164,14 +177,13 @@ async fn the_files_of_a_running_store_give_a_backup_with_all_that_was_acknowledg
     let clock = clock();
     let mut config = EngineConfig::default();
     config.history_window = Duration::from_millis(1); // so that segments go all the time
-    let engine = open(directory.path(), None, clock.clone(), config);
+    let (engine, mut turns) = open(directory.path(), clock.clone(), config);
     let stop = Arc::new(AtomicBool::new(false));
     let writers = storm(&engine, 2, &stop);
     for round in 0..15 {
         tokio::time::sleep(Duration::from_millis(5)).await;
         clock.advance(Duration::from_secs(1));
-        engine.compact(clock.now()).await.expect("compacts");
-        engine.flush().await.expect("flushes");
+        kept(&engine, &clock, &mut turns).await;
         let acknowledged = engine.snapshot().revision();
         let path = directory.path().join(format!("{round}.backup"));
         let mut file = std::fs::File::create(&path).expect("a file");
@@ -202,9 +214,8 @@ impl Past {
         let directory = tempfile::tempdir().expect("a directory");
         let (log, archive) = (directory.path().join("log"), directory.path().join("archive"));
         let clock = clock();
-        let mut config = EngineConfig::default();
-        config.history_window = Duration::from_secs(20);
-        let engine = open(&log, Some(&archive), clock.clone(), config);
+        let archive = Arc::new(Directory::new(&archive).expect("a directory"));
+        let (engine, mut turns) = open_with(&log, archive, clock.clone(), Duration::from_secs(20));
         let mut states = BTreeMap::new();
         let (random, mut taken) = (SeededRandom::new(3), None);
         for round in 0..60_u8 {
@@ -219,12 +230,10 @@ impl Past {
             for revision in committed.revisions {
                 states.insert(revision, contents(&engine.exactly_at(revision).expect("is kept")));
             }
-            engine.compact(clock.now()).await.expect("compacts");
-            engine.flush().await.expect("flushes");
+            kept(&engine, &clock, &mut turns).await;
             if round == 20 {
                 taken = Some(save(&engine, &directory.path().join("backup")));
             }
-            tokio::time::sleep(Duration::from_millis(2)).await; // the keeper has its turn
         }
         let newest = engine.snapshot().revision();
         engine.close().await;
@@ -308,7 +317,7 @@ async fn two_lives_of_a_store_are_never_mixed_up() {
     let past = Past::new().await;
     let second = past.path("second");
     backup::restore(&past.options(Until::End), &second, &mut |_| {}).expect("restores");
-    let engine = open(&second, None, clock(), EngineConfig::default());
+    let (engine, _) = open(&second, clock(), EngineConfig::default());
     engine.commit(counted(vec![(1, Some(1))])).await.expect("commits");
     engine.close().await;
     let mut mixed = past.options(Until::End);
@@ -475,18 +484,14 @@ async fn segments_stay_until_the_archive_has_them() {
     let archive = FaultyDisk::default();
     archive.set_capacity(Some(0));
     let clock = clock();
-    let mut config = EngineConfig::default();
-    config.history_window = Duration::from_millis(1);
-    let journal = LogJournal::open(directory.path(), options()).expect("opens").with_archive(Arc::new(archive.clone()));
-    let engine = Engine::open(Box::new(journal), config, clock.clone()).expect("opens");
+    let disk = Arc::new(archive.clone());
+    let (engine, mut turns) = open_with(directory.path(), disk, clock.clone(), Duration::from_millis(1));
     let first = directory.path().join("log-0000000000000001");
-    let turn = async |rounds: u8| {
+    let mut turn = async |rounds: u8| {
         for round in 0..rounds {
             engine.commit(counted(vec![(round % 9, Some(round))])).await.expect("writers are not concerned");
             clock.advance(Duration::from_secs(1));
-            engine.compact(clock.now()).await.expect("compacts");
-            engine.flush().await.expect("flushes");
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            kept(&engine, &clock, &mut turns).await;
             if !first.exists() {
                 return;
             }

@@ -97,7 +97,7 @@ impl Handle {
 
     fn wait_for_keeper(&self, before: u64) {
         let kept = self.kept.0.lock().expect("no panic");
-        let wait = self.kept.1.wait_timeout_while(kept, Duration::from_secs(20), |kept| *kept == before);
+        let wait = self.kept.1.wait_timeout_while(kept, Duration::from_secs(120), |kept| *kept == before);
         assert!(!wait.expect("no panic").1.timed_out(), "the keeper is stuck");
     }
 }
