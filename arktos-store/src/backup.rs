@@ -139,22 +139,27 @@ pub fn of_directory(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Backup, RestoreError> {
-    let mut attempt = 1;
-    let state = loop {
-        match newest_of(directory, progress) {
-            // a file that went while it was read has a successor
-            Err(RestoreError::Source(OpenError::Io { .. } | OpenError::Corrupt { .. })) if attempt < ATTEMPTS => {
-                attempt += 1;
-            }
-            other => break other?,
-        }
-    };
+    let state = while_it_changes(|| newest_of(directory, progress))?;
     let place = directory.display().to_string();
     write(&state.into_snapshot(), time, out, progress).map_err(|source| RestoreError::Write { place, source })
 }
 
 /// How often a directory that changes under our hands is read.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 10;
+
+/// Reads a directory that may change meanwhile: a file that went while it was read has a successor, and a list of names
+/// that was made just then may have neither.
+fn while_it_changes<T>(mut read: impl FnMut() -> Result<T, RestoreError>) -> Result<T, RestoreError> {
+    for _ in 1..ATTEMPTS {
+        match read() {
+            Err(
+                RestoreError::Source(OpenError::Io { .. } | OpenError::Corrupt { .. }) | RestoreError::Nothing { .. },
+            ) => {}
+            outcome => return outcome,
+        }
+    }
+    read()
+}
 
 fn newest_of(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Restoring, RestoreError> {
     let pieces = Pieces::find(&[directory.to_owned()])?;
@@ -249,5 +254,22 @@ impl Write for Counted<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_whose_names_change_while_they_are_listed_is_read_again() {
+        let mut read = 0;
+        let outcome = while_it_changes(|| {
+            read += 1;
+            if read < 3 { Err(RestoreError::Nothing { place: "here".to_owned() }) } else { Ok(read) }
+        });
+        assert_eq!(outcome.ok(), Some(3));
+        let nothing: Result<(), _> = while_it_changes(|| Err(RestoreError::Nothing { place: "here".to_owned() }));
+        assert!(matches!(nothing, Err(RestoreError::Nothing { .. })), "it is empty");
     }
 }
