@@ -34,6 +34,11 @@ fn resource() -> GroupResource {
     GroupResource::core("configmaps")
 }
 
+/// Waits until sled has let go of a directory, which it does in threads of its own: until then its files may change.
+fn is_let_go_of(directory: &Path) {
+    std::fs::File::open(directory.join("db")).expect("is there").lock().expect("is free in the end");
+}
+
 fn names(engine: &Engine) -> BTreeSet<String> {
     let snapshot = engine.snapshot();
     snapshot.range(&resource(), &Within::Everywhere, None).map(|it| it.path.name().to_owned()).collect()
@@ -90,6 +95,7 @@ async fn damage_is_never_served_as_if_it_were_what_was_written() {
     let before = names(&engine);
     engine.close().await;
     drop(engine);
+    is_let_go_of(whole.path());
     let length = std::fs::metadata(whole.path().join("db")).expect("is there").len();
     let mut refused = 0;
     for part in 0..24 {
@@ -124,6 +130,7 @@ async fn what_is_cut_off_is_missed() {
     }
     engine.close().await;
     drop(engine);
+    is_let_go_of(directory.path());
     let file = std::fs::OpenOptions::new().write(true).open(directory.path().join("db")).expect("opens");
     file.set_len(file.metadata().expect("is there").len() / 2).expect("cuts");
     let refused = open(directory.path()).err().expect("is refused").to_string();
