@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What a program says whose port somebody has already.
+pub const TAKEN: &str = "Address already in use";
 
 /// A running `arktos up`. Dropping it kills it.
 pub struct Region {
@@ -81,8 +83,15 @@ impl Region {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let again = Self::start_at(&self.address.to_string(), &self.data_dir, &arguments);
-        *self = again.unwrap_or_else(|error| panic!("arktos up did not start again: {error}"));
+        let (address, deadline) = (self.address.to_string(), Instant::now() + PATIENCE);
+        *self = loop {
+            match Self::start_at(&address, &self.data_dir, &arguments) {
+                Ok(again) => break again,
+                // Anybody on this machine may have been given the port meanwhile, for a connection of a moment.
+                Err(said) if said.contains(TAKEN) && Instant::now() < deadline => pause(),
+                Err(said) => panic!("arktos up did not start again: {said}"),
+            }
+        };
     }
 
     /// The kubeconfig of a tenant, or of the administrator.
@@ -146,7 +155,7 @@ impl Kubectl {
     /// The command, not yet run.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--request-timeout=30s").args(arguments);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--request-timeout=180s").args(arguments);
         command.env("HOME", self.kubeconfig.parent().expect("it is in a directory")).stdin(Stdio::null());
         command
     }

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::PATIENCE;
 use super::http::Caller;
 use super::world::TOKENS;
+use super::{PATIENCE, TAKEN, pause};
 
 /// A running role. Dropping it kills it.
 pub struct Process {
@@ -133,7 +134,21 @@ impl Place {
         self.start("hosts", &[&usual, several].concat())
     }
 
+    /// Where it is told where to listen, anybody on this machine may have that port for a moment: then it is tried
+    /// again.
+    #[allow(clippy::disallowed_methods)] // other processes have no clock that could be stepped
     fn start(&self, role: &str, arguments: &[&str]) -> Process {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::try_start(role, arguments) {
+                Ok(started) => return started,
+                Err(said) if said.contains(TAKEN) && Instant::now() < deadline => pause(),
+                Err(said) => panic!("{role} {arguments:?} did not start: {said}"),
+            }
+        }
+    }
+
+    fn try_start(role: &str, arguments: &[&str]) -> Result<Process, String> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_arktos"))
             .arg(role)
             .args(arguments)
@@ -144,7 +159,7 @@ impl Place {
             .expect("the program runs");
         let said = Arc::new(Mutex::new(String::new()));
         let (errors, into) = (BufReader::new(process.stderr.take().expect("piped")), said.clone());
-        std::thread::spawn(move || {
+        let reads = std::thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
                 *into.lock() += &format!("{line}\n");
             }
@@ -159,10 +174,13 @@ impl Place {
             started.address = started.address.or_else(|| found("https://"));
             started.insecure = started.insecure.or_else(|| found("http://"));
             if role == "hosts" || (started.address.is_some() && started.insecure.is_some() == plain) {
-                return started;
+                return Ok(started);
             }
         }
-        panic!("{role} {arguments:?} did not start: {}", started.said.lock());
+        started.end();
+        let _ = reads.join(); // all that it has said
+        let said = started.said.lock().clone();
+        Err(said)
     }
 }
 

@@ -61,7 +61,15 @@ impl Region {
     }
 
     async fn serve(&self, address: &str) -> Serving {
-        let listener = TcpListener::bind(address).await.expect("a port");
+        let begun = std::time::Instant::now();
+        let listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                // One that was given back may be somebody else's for a moment.
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{address}: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         let address = listener.local_addr().expect("an address");
         let credential = self.authority.server("test", &[address.ip()], &[]).expect("a certificate");
         let tls = tls::server(&credential, self.authority.certificate()).expect("usable");
