@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::process::http::{Caller, names};
 use super::process::roles::caller;
-use super::{DEPLOYMENTS, PARTITIONS, PLACEMENTS, Region, deploys_everywhere, eventually, hosts, tenant, until};
+use super::{PARTITIONS, PLACEMENTS, Region, deploys_everywhere, eventually, hosts, scales, tenant, until};
 
 const CLAIMS: &str = "/apis/region.arktos.io/v1/claims";
 const MANAGERS: &str = "/apis/region.arktos.io/v1/resourcemanagers";
@@ -18,13 +18,6 @@ fn owners(managers: &[Caller<'_>]) -> Vec<String> {
         items.into_iter().map(|claim| claim["spec"]["partition"].as_str().expect("a partition").to_owned())
     };
     managers.iter().flat_map(of).collect()
-}
-
-/// Gives a tenant's deployment another size, and waits until so many pods run.
-fn scales(tenant: &Caller<'_>, replicas: usize) -> Value {
-    let scale = json!({"spec": {"replicas": replicas}});
-    assert_eq!(tenant.patch(&format!("{DEPLOYMENTS}/web"), &scale).0, 200);
-    until(tenant, "/api/v1/pods", |_, pods| hosts(pods).len() == replicas && names(pods).len() == replicas)
 }
 
 fn remove(root: &Caller<'_>, member: &str) {
