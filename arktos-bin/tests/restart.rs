@@ -124,9 +124,13 @@ fn stream(
         runtime.spawn(async move {
             for number in 0..100_000 {
                 let name = format!("m-{round}-{writer}-{number}");
-                let Ok(created) = client.create(&maps(), "acme", "stream", map(&name)).await else { return };
-                acknowledged.lock().expect("nobody panicked").insert(name, created.revision);
-                count.fetch_add(1, Ordering::Relaxed);
+                match client.create(&maps(), "acme", "stream", map(&name)).await {
+                    Ok(created) => {
+                        acknowledged.lock().expect("nobody panicked").insert(name, created.revision);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await, // it is busy, or dead
+                }
             }
         });
     }
@@ -172,7 +176,7 @@ fn catch_up(region: &Region, mut seen: Seen, until: Revision) -> Seen {
         let last = newest.iter().map(|stored| stored.revision).max().unwrap_or_default().min(until);
         let mut events = connect(region).watch(&query, after).await.expect("the watch resumes");
         while seen.last().is_none_or(|(revision, _)| *revision < last) {
-            let event = tokio::time::timeout(Duration::from_secs(10), events.next()).await;
+            let event = tokio::time::timeout(PATIENCE, events.next()).await;
             match event.expect("in time").expect("goes on").expect("an event") {
                 Delivery::Added(stored) => seen.push((stored.revision, stored.path.name().to_owned())),
                 Delivery::Bookmark(_) => {}
