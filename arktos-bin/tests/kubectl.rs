@@ -101,8 +101,8 @@ fn deploys(kubectl: &Kubectl) {
     for line in ["configmap/settings created", "deployment.apps/web created", "service/web created"] {
         assert!(applied.contains(line), "{applied}");
     }
-    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=60s"]);
-    kubectl.run(&["-n", "shop", "wait", "--for=condition=Available", "deployment/web", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=180s"]);
+    kubectl.run(&["-n", "shop", "wait", "--for=condition=Available", "deployment/web", "--timeout=180s"]);
     let pods = kubectl.run(&["-n", "shop", "get", "pods", "-o", "wide", "--no-headers"]);
     assert_eq!(pods.lines().count(), 3, "{pods}");
     for pod in pods.lines() {
@@ -115,11 +115,10 @@ fn deploys(kubectl: &Kubectl) {
     assert!(slices.contains("kubernetes.io/service-name: web"), "{slices}");
     let service = kubectl.run(&["-n", "shop", "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
     assert!(service.starts_with("10.0."), "{service}");
-    let described = kubectl.run(&["-n", "shop", "describe", "deployment", "web"]);
-    assert!(described.contains("3 desired") && described.contains("ScalingReplicaSet"), "{described}");
+    let told = |out: &str| out.contains("3 desired") && out.contains("ScalingReplicaSet");
+    kubectl.until(&["-n", "shop", "describe", "deployment", "web"], told);
     let name = pods.split_whitespace().next().expect("a pod");
-    let described = kubectl.run(&["-n", "shop", "describe", "pod", name]);
-    assert!(described.contains("Successfully assigned"), "{described}");
+    kubectl.until(&["-n", "shop", "describe", "pod", name], |out| out.contains("Successfully assigned"));
     let everything = kubectl.run(&["get", "all", "-A"]);
     assert!(everything.contains("deployment.apps/web"), "{everything}");
     kubectl.until(&["-n", "shop", "get", "events"], |out| out.contains("Scaled up replica set"));
@@ -142,16 +141,16 @@ fn changes(kubectl: &Kubectl) {
     assert!(seen.by_ref().any(|line| line.contains("ContainerCreating") || line.contains("Pending")));
     watch.kill().expect("it runs");
     watch.wait().expect("it can be waited for");
-    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=180s"]);
 
     kubectl.run(&["-n", "shop", "set", "image", "deployment/web", "main=registry.example/web:2"]);
-    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=180s"]);
     let image = "jsonpath={.items[*].spec.containers[0].image}";
     let images = ["-n", "shop", "get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", "-o", image];
     kubectl.until(&images, |out| out.matches("web:2").count() == 5 && !out.contains("web:1"));
     assert!(kubectl.run(&["-n", "shop", "rollout", "history", "deployment/web"]).contains('2'));
     kubectl.run(&["-n", "shop", "rollout", "undo", "deployment/web"]);
-    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=180s"]);
     kubectl.until(&images, |out| out.matches("web:1").count() == 5 && !out.contains("web:2"));
 
     kubectl.run(&["-n", "shop", "label", "configmap", "settings", "tier=front"]);
@@ -193,8 +192,8 @@ fn creates_typed(kubectl: &Kubectl) {
     kubectl.run(&["-n", "shop", "create", "role", "reader", "--verb=get,list", "--resource=pods"]);
     kubectl.run(&["-n", "shop", "run", "single", "--image=registry.example/single:1", "--restart=Never"]);
     kubectl.run(&["-n", "shop", "expose", "deployment", "typed", "--port=80"]);
-    kubectl.run(&["-n", "shop", "wait", "--for=condition=Available", "deployment/typed", "--timeout=60s"]);
-    kubectl.run(&["-n", "shop", "wait", "--for=condition=Complete", "job/once", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "wait", "--for=condition=Available", "deployment/typed", "--timeout=180s"]);
+    kubectl.run(&["-n", "shop", "wait", "--for=condition=Complete", "job/once", "--timeout=180s"]);
     let secret = kubectl.run(&["-n", "shop", "get", "secret", "hidden", "-o", "jsonpath={.data.password}"]);
     assert_eq!(secret, "eHl6enk=");
 }
@@ -213,10 +212,10 @@ fn is_refused_clearly(kubectl: &Kubectl) {
 }
 
 fn deletes(kubectl: &Kubectl) {
-    kubectl.run(&["-n", "shop", "delete", "deployment", "web", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "delete", "deployment", "web", "--timeout=180s"]);
     kubectl.until(&["-n", "shop", "get", "pods", "-l", "app=web", "-o", "name"], str::is_empty);
-    kubectl.run(&["-n", "shop", "delete", "pod", "single", "--timeout=60s"]);
-    kubectl.run(&["delete", "namespace", "shop", "--timeout=60s"]);
+    kubectl.run(&["-n", "shop", "delete", "pod", "single", "--timeout=180s"]);
+    kubectl.run(&["delete", "namespace", "shop", "--timeout=180s"]);
     assert!(kubectl.refused(&["get", "namespace", "shop"]).contains("not found"));
     pause();
 }

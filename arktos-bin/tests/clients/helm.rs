@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::process::http::Caller;
+use super::process::{PATIENCE, pause};
 use super::{file, world};
 
 struct Helm {
@@ -64,11 +65,24 @@ pub fn installs_upgrades_rolls_back_and_uninstalls(program: &Path) {
     assert!(world.region.stop().success());
 }
 
+/// Helm has waited for the replica set, which the deployment follows a moment later.
+fn becomes_ready(acme: &Caller<'_>, replicas: u64) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let status = acme.get(DEPLOYMENT).1["status"].take();
+        if status["readyReplicas"] == replicas {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status}");
+        pause();
+    }
+}
+
 fn installs(helm: &Helm, chart: &str, acme: &Caller<'_>) {
     let rendered = helm.run(&["template", "shop", chart, "-n", "sales"]);
     assert!(rendered.contains("colour: \"green\""), "{rendered}");
-    helm.run(&["install", "shop", chart, "-n", "sales", "--create-namespace", "--wait", "--timeout=120s"]);
-    assert_eq!(acme.get(DEPLOYMENT).1["status"]["readyReplicas"], 2, "it waited");
+    helm.run(&["install", "shop", chart, "-n", "sales", "--create-namespace", "--wait", "--timeout=240s"]);
+    becomes_ready(acme, 2);
     assert_eq!(acme.get(MAP).1["data"]["revision"], "1");
     assert_eq!((acme.get(GREEN).0, &acme.get(ORDER).1["spec"]["pieces"]), (200, &Value::from(2)));
     let (code, _) = acme.get("/apis/batch/v1/namespaces/sales/jobs/shop-prepare");
@@ -79,9 +93,9 @@ fn installs(helm: &Helm, chart: &str, acme: &Caller<'_>) {
 }
 
 fn upgrades(helm: &Helm, chart: &str, acme: &Caller<'_>) {
-    let changes = ["--set", "colour=blue,replicas=3", "--wait", "--timeout=120s"];
+    let changes = ["--set", "colour=blue,replicas=3", "--wait", "--timeout=240s"];
     helm.run(&[&["upgrade", "shop", chart, "-n", "sales"][..], &changes].concat());
-    assert_eq!(acme.get(DEPLOYMENT).1["status"]["readyReplicas"], 3);
+    becomes_ready(acme, 3);
     assert_eq!(acme.get(MAP).1["data"]["colour"], "blue");
     assert_eq!((acme.get(GREEN).0, &acme.get(ORDER).1["spec"]["pieces"]), (404, &Value::from(3)));
     let status = helm.json(&["status", "shop", "-n", "sales"]);
@@ -90,7 +104,7 @@ fn upgrades(helm: &Helm, chart: &str, acme: &Caller<'_>) {
 }
 
 fn rolls_back(helm: &Helm, acme: &Caller<'_>) {
-    helm.run(&["rollback", "shop", "1", "-n", "sales", "--wait", "--timeout=120s"]);
+    helm.run(&["rollback", "shop", "1", "-n", "sales", "--wait", "--timeout=240s"]);
     assert_eq!(acme.get(MAP).1["data"]["colour"], "green");
     assert_eq!((acme.get(GREEN).0, &acme.get(DEPLOYMENT).1["spec"]["replicas"]), (200, &Value::from(2)));
     let history = helm.json(&["history", "shop", "-n", "sales"]);
@@ -102,11 +116,11 @@ fn is_told_what_is_wrong(helm: &Helm, chart: &str, acme: &Caller<'_>) {
     let said = helm.refused(&["upgrade", "shop", chart, "-n", "sales", "--set", "replicas=0"]);
     assert!(said.contains("spec.pieces") && said.contains("should be greater than or equal to 1"), "{said}");
     assert_eq!(acme.get(DEPLOYMENT).1["metadata"]["annotations"]["meta.helm.sh/release-name"], "shop");
-    helm.run(&["rollback", "shop", "3", "-n", "sales", "--wait", "--timeout=120s"]);
+    helm.run(&["rollback", "shop", "3", "-n", "sales", "--wait", "--timeout=240s"]);
 }
 
 fn uninstalls(helm: &Helm, acme: &Caller<'_>) {
-    helm.run(&["uninstall", "shop", "-n", "sales", "--wait", "--timeout=120s"]);
+    helm.run(&["uninstall", "shop", "-n", "sales", "--wait", "--timeout=240s"]);
     for path in [DEPLOYMENT, MAP, GREEN, ORDER] {
         assert_eq!(acme.get(path).0, 404, "{path}");
     }
