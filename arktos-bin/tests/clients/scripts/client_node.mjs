@@ -179,7 +179,7 @@ const steps = {
     async a_watch_that_starts_too_early_is_told_so() {
         const watch = new k8s.Watch(config);
         const seen = [];
-        const query = { resourceVersion: (await core.readNamespace({ name: namespace })).metadata.resourceVersion, timeoutSeconds: 1 };
+        const query = { resourceVersion: (await core.readNamespace({ name: namespace })).metadata.resourceVersion, timeoutSeconds: 5 };
         const path = `/api/v1/namespaces/${namespace}/configmaps`;
         await new Promise((resolve, reject) => {
             watch.watch(path, query, (phase, it) => seen.push([phase, it]), (error) => (error ? reject(error) : resolve()));

@@ -164,8 +164,11 @@ def a_watch_goes_on_where_it_was():
             place = event["object"].metadata.resource_version
             watcher.stop()
     core.delete_namespaced_config_map("seen-0", SPACE)
-    for event in watch.Watch().stream(core.list_namespaced_config_map, SPACE, resource_version=place, timeout_seconds=1):
+    watcher = watch.Watch()
+    for event in watcher.stream(core.list_namespaced_config_map, SPACE, resource_version=place, timeout_seconds=60):
         seen.append((event["type"], event["object"].metadata.name))
+        if len(seen) == 4:
+            watcher.stop()
     added = [("ADDED", f"seen-{number}") for number in range(3)]
     assert seen == [*added, ("DELETED", "seen-0")], seen
     try:
@@ -269,7 +272,7 @@ def one_of_two_leads():
         lock = LeaseLock("leader", SPACE, name)
         leads = lambda: led.append(name)
         settings = electionconfig.Config(
-            lock, lease_duration=3, renew_deadline=2, retry_period=1, onstarted_leading=leads, onstopped_leading=lambda: None
+            lock, lease_duration=60, renew_deadline=40, retry_period=1, onstarted_leading=leads, onstopped_leading=lambda: None
         )
         threading.Thread(target=lambda: leaderelection.LeaderElection(settings).run(), daemon=True).start()
 
