@@ -20,6 +20,8 @@ use crate::value::{Variables, clean, expand_json, expand_text, look_up, parts, q
 const RUN: &str = "zq7";
 /// How long a finished watch is listened to for events that should not come.
 const GRACE: Duration = Duration::from_millis(350);
+/// How much longer than the recorded server a slow machine may take.
+const SLOW: Duration = Duration::from_secs(60);
 /// How long an answer may take. Time stands still while anything works, so this only ends what waits for ever.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -144,7 +146,8 @@ impl Player<'_> {
         let (Some(call), Some(answer)) = (&step.request, &step.response) else {
             return vec!["the step has no request".to_owned()];
         };
-        let deadline = Instant::now() + Duration::from_secs_f64(step.eventually);
+        let eventually = Duration::from_secs_f64(step.eventually);
+        let deadline = Instant::now() + if eventually.is_zero() { eventually } else { eventually + SLOW };
         loop {
             let received = match self.call(call).await {
                 Ok(received) => received,
@@ -253,9 +256,9 @@ impl Player<'_> {
         let Some(mut stream) = self.streams.remove(&watch.id) else {
             return vec![format!("no watch {} is open", watch.id)];
         };
-        let (want, extra) = if watch.until_end { (None, 2.0) } else { (Some(watch.events.len()), 0.0) };
-        let seconds = Duration::from_secs_f64(watch.timeout_seconds + extra);
-        let events = match stream.events(want, seconds, watch.keep_bookmarks).await {
+        let want = (!watch.until_end).then_some(watch.events.len());
+        let time = Duration::from_secs_f64(watch.timeout_seconds) + SLOW;
+        let events = match stream.events(want, time, watch.keep_bookmarks).await {
             Ok(events) => events,
             Err(fault) => return vec![fault],
         };
