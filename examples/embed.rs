@@ -85,7 +85,7 @@ async fn wait_for_namespace(client: &Client) -> Result<(), Failure> {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let config = watcher::Config::default().fields("metadata.name=default");
     let mut seen = watcher(namespaces, config).applied_objects().boxed();
-    let found = tokio::time::timeout(Duration::from_secs(10), seen.try_next()).await??;
+    let found = tokio::time::timeout(Duration::from_secs(60), seen.try_next()).await??;
     found.map(drop).ok_or_else(|| "the watch ended".into())
 }
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use process::PATIENCE;
 use process::world::World;
+use process::{PATIENCE, pause};
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -273,6 +273,7 @@ fn what_nests_deeply_takes_no_worker_to_the_end_of_its_stack() {
     let end = Instant::now() + PATIENCE;
     while world.acme().get(path).0 != 200 {
         assert!(Instant::now() < end, "the kind is not served");
+        pause();
     }
     for depth in [40, 60, 80, 90, 100, 120] {
         let spec = (0..depth).fold(json!("x"), |inner, _| json!({"a": inner}));

@@ -220,7 +220,7 @@ mod tests {
         }
         keys.replace(Config::parse(config(&[("new", 2), ("old", 1)]).as_bytes()).expect("reads"));
         let [(secrets, secret), (maps, map)] = revisions.try_into().expect("two");
-        for _ in 0..1000 {
+        for _ in 0..10_000 {
             if engine.is_stale(&secrets, secret) {
                 break;
             }

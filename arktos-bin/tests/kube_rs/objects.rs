@@ -76,7 +76,7 @@ fn a_watch_is_taken_up_where_it_was_left() {
         for name in ["a", "b", "c"] {
             make(&client, name).await;
         }
-        let params = WatchParams::default().labels("seen=yes").timeout(10);
+        let params = WatchParams::default().labels("seen=yes").timeout(60);
         let first = next(&maps, &params, &since, 2).await;
         let place = first[1].resource_version().expect("a version");
         maps.delete("a", &DeleteParams::default()).await.expect("deleted");
