@@ -11,7 +11,7 @@ use crate::etcd_server::engines::{RuntimeClock, fed, listed, pods, put, told_unt
 use crate::etcd_server::pki::Pki;
 use crate::etcd_server::{EtcdCluster, EtcdServer};
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 fn tls(pki: &Pki) -> EtcdTls {
     let mut tls = EtcdTls::default();

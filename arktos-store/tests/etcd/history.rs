@@ -15,7 +15,7 @@ use crate::etcd_server::EtcdServer;
 use crate::etcd_server::engines::{fed, key, listed, open, pods, put, told_until};
 use crate::etcd_server::proxy::{Network, Proxy};
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 fn options(url: String) -> EtcdOptions {
     let mut options = EtcdOptions::new([url]);
@@ -87,7 +87,7 @@ async fn each_write_has_a_revision_of_its_own_and_all_engines_see_them_rise_in_o
         // a list of one can be followed at another, without a write in between
         for (here, there) in [(&later, &engines[0]), (&engines[0], &later)] {
             let listed = here.latest().await.expect("reads").revision();
-            timeout(Duration::from_secs(2), there.not_older_than(listed)).await.expect("is there").expect("reads");
+            timeout(Duration::from_secs(30), there.not_older_than(listed)).await.expect("is there").expect("reads");
             there.watch(pods(), listed).expect("goes on from there");
         }
     })
@@ -191,7 +191,8 @@ async fn a_large_state_is_loaded_at_one_revision_while_it_changes_and_is_compact
         let changes = async {
             for round in 0..60 {
                 engine.commit(put(&format!("pod-{:04}", round * 17), Expect::Present, 10)).await.expect("is there");
-                if round % 10 == 0 {
+                // Four times in all: whoever opens the store begins anew each time, and not for ever.
+                if round % 15 == 0 {
                     compact(&server).await;
                 }
             }

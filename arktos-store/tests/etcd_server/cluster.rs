@@ -3,7 +3,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Servers that make one store, ended when they are dropped.
 pub struct EtcdCluster {
@@ -36,14 +38,19 @@ impl EtcdCluster {
             println!("skipped: there is no etcd to test with ({error}); install Debian's etcd-server");
             return None;
         }
-        let listeners: Vec<TcpListener> =
-            (0..members * 2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let ports: Vec<u16> = listeners.iter().map(|it| it.local_addr().expect("an address").port()).collect();
-        drop(listeners);
-        let members = ports.chunks(2).map(|pair| Member { client: pair[0], peer: pair[1], child: None }).collect();
-        let mut cluster = Self { members, directory, scheme, more };
-        cluster.revive_all();
-        Some(cluster)
+        let mut cluster = Self { members: Vec::new(), directory, scheme, more };
+        for _ in 0..20 {
+            cluster.members = on_free_ports(members);
+            if cluster.try_revive_all() {
+                return Some(cluster);
+            }
+            // Somebody else was given one of the ports meanwhile: all begins anew, with others.
+            for member in 0..members {
+                cluster.kill(member);
+                let _ = std::fs::remove_dir_all(cluster.data(member));
+            }
+        }
+        panic!("etcd did not start");
     }
 
     /// Where the members keep their files.
@@ -64,19 +71,36 @@ impl EtcdCluster {
         }
     }
 
-    /// Starts a member again over its data.
+    /// Starts a member again over its data. Somebody else may have its ports for a moment.
     pub fn revive(&mut self, member: usize) {
-        let child = self.spawn(member);
-        self.members[member].child = Some(ready(child));
+        self.members[member].child = None;
+        self.revive_all();
     }
 
     /// Starts all members that do not run. They wait for each other.
     pub fn revive_all(&mut self) {
+        for _ in 0..100 {
+            if self.try_revive_all() {
+                return;
+            }
+            #[allow(clippy::disallowed_methods)] // other processes have no clock that could be stepped
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("etcd did not start");
+    }
+
+    /// The same, and says whether all of them serve.
+    fn try_revive_all(&mut self) -> bool {
         let down: Vec<usize> = (0..self.members.len()).filter(|&it| self.members[it].child.is_none()).collect();
         let children: Vec<Child> = down.iter().map(|&member| self.spawn(member)).collect();
         for (member, child) in down.into_iter().zip(children) {
-            self.members[member].child = Some(ready(child));
+            self.members[member].child = ready(child);
         }
+        self.members.iter().all(|member| member.child.is_some())
+    }
+
+    fn data(&self, member: usize) -> PathBuf {
+        self.directory.path().join(format!("member-{member}"))
     }
 
     /// Lets a member stand still, or go on: it accepts connections all the while and answers nothing.
@@ -95,7 +119,7 @@ impl EtcdCluster {
             .args(["--name", &format!("m{}", self.members[member].peer), "--initial-cluster", &peers.join(",")])
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url, "--logger", "zap"])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--data-dir"])
-            .arg(self.directory.path().join(format!("member-{member}")))
+            .arg(self.data(member))
             .args(&self.more)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -110,12 +134,23 @@ impl Drop for EtcdCluster {
     }
 }
 
-/// Waits until a server serves.
-fn ready(mut child: Child) -> Child {
+fn on_free_ports(members: usize) -> Vec<Member> {
+    let listeners: Vec<TcpListener> =
+        (0..members * 2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let ports: Vec<u16> = listeners.iter().map(|it| it.local_addr().expect("an address").port()).collect();
+    ports.chunks(2).map(|pair| Member { client: pair[0], peer: pair[1], child: None }).collect()
+}
+
+/// Waits until a server serves; none when it ends instead.
+fn ready(mut child: Child) -> Option<Child> {
     let mut lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
     let serving = ["client traffic", "client requests"];
     let ready = lines.by_ref().map_while(Result::ok).any(|line| serving.iter().any(|serving| line.contains(serving)));
-    assert!(ready, "etcd did not start");
+    if !ready {
+        let _ = child.kill();
+        let _ = child.wait();
+        return None;
+    }
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop)); // so that it never waits for us
-    child
+    Some(child)
 }

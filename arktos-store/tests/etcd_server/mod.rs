@@ -71,12 +71,20 @@ impl EtcdCluster {
 
     /// The member that leads.
     pub async fn leader(&self) -> usize {
-        for (member, url) in self.urls().into_iter().enumerate() {
-            let Ok(mut client) = etcd_client::Client::connect([url], None).await else { continue };
-            let Ok(status) = client.status().await else { continue };
-            if status.header().is_some_and(|header| header.member_id() == status.leader()) {
-                return member;
+        self.leads().await.0
+    }
+
+    /// The member that leads, and since which election. There may be none for a moment.
+    pub async fn leads(&self) -> (usize, u64) {
+        for _ in 0..600 {
+            for (member, url) in self.urls().into_iter().enumerate() {
+                let Ok(mut client) = etcd_client::Client::connect([url], None).await else { continue };
+                let Ok(status) = client.status().await else { continue };
+                if status.header().is_some_and(|header| header.member_id() == status.leader()) {
+                    return (member, status.raft_term());
+                }
             }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("nobody leads");
     }
