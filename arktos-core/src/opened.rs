@@ -240,7 +240,7 @@ mod tests {
     proptest! {
         #[test]
         fn setting_fields_of_an_opened_object_is_setting_them_in_the_decoded_one(
-            object in objects(), node in values(), conditions in values(), labels in any::<bool>(), note in any::<bool>(),
+            object in objects(), node in values(), conditions in values(), more in any::<[bool; 2]>(),
         ) {
             let kind = pods();
             let stored = kind.encode(&object).expect("encodes");
@@ -254,6 +254,7 @@ mod tests {
                 opened.set(part, field, &value);
                 decoded.set(&[part, field], value);
             }
+            let [labels, note] = more;
             if labels {
                 opened.label([("b", "new"), ("x", "")]);
                 let more = [("b", "new"), ("x", "")].map(|(name, value)| (name.to_owned(), value.into()));
