@@ -15,6 +15,7 @@
 //! | what no schema says of a kind | [`rules`] |
 //! | an object that can be edited | [`object`] |
 //! | an object as it is stored, cached and sent | [`encoded`] |
+//! | a few fields of such an object set, and nothing else decoded | [`opened`] |
 //! | what is known of it without decoding | [`header`] |
 //! | how that is kept in few bytes | [`packed`] |
 //! | which objects does a client mean | [`selector`] |
@@ -45,6 +46,7 @@ pub mod merge;
 pub mod meta;
 pub mod name;
 pub mod object;
+pub mod opened;
 pub mod packed;
 pub mod pod_security;
 pub mod quantity;

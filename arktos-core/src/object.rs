@@ -145,7 +145,7 @@ impl Object {
     /// # Errors
     /// When the object does not have the type's shape.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        T::deserialize(&Value::Object(self.fields.clone()))
+        T::deserialize(&self.fields)
     }
 
     /// An object from a value that serializes to one; `None` when it serializes to anything else.

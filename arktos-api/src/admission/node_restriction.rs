@@ -107,15 +107,15 @@ pub(crate) async fn status_elsewhere(call: &Call<'_>) -> Result<(), Status> {
     write(call, Part::Status, Some(&old), Some(&old))
 }
 
-/// Judges an eviction or a binding of a pod.
+/// Judges an eviction or a binding of a pod that is on a host, or on none yet.
 ///
 /// # Errors
 /// 403.
-pub(crate) fn act(call: &Call<'_>, subresource: &str, pod: &Object) -> Result<(), Status> {
+pub(crate) fn act(call: &Call<'_>, subresource: &str, on: &str) -> Result<(), Status> {
     let Some(node) = node(call)? else { return Ok(()) };
     let why = if subresource != "eviction" {
         unexpected_subresource(subresource)
-    } else if pod.str_at(&["spec", "nodeName"]) != node {
+    } else if on != node {
         format!("node {node} can only evict pods with spec.nodeName set to itself")
     } else {
         return Ok(());

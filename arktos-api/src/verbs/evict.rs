@@ -27,7 +27,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
     let (mut options, dry) = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
     let stored = call.found().await?;
     let pod = stored.object.decode(None).map_err(Status::internal)?;
-    node_restriction::act(call, "eviction", &pod)?;
+    node_restriction::act(call, "eviction", pod.str_at(&["spec", "nodeName"]))?;
     let mut write = call.options.clone();
     write.dry_run |= dry;
     if let Some(delegate) = call.state.config.delegates.get(&call.kind.storage_resource) {

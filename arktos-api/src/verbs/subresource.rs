@@ -1,7 +1,10 @@
 //! Subresources with rules of their own: finalize, approval, resize, ephemeral containers; binding.
 
+use std::borrow::Cow;
+
 use arktos_core::catalog::Kind;
-use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, rules};
+use arktos_core::opened::{Opened, Text};
+use arktos_core::{Encoded, GroupResource, Object, ObjectKey, Reason, Status, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Write};
 use serde_json::{Value, json};
 
@@ -109,17 +112,26 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     let key = call.key()?;
     for _ in 0..16 {
         let old = call.found().await?;
-        let mut pod = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
-        node_restriction::act(call, "binding", &pod)?;
-        bindable(call, &pod, &binding)?;
+        // A pod that was stored is valid, and nearly all of it stays as it is: it is not decoded.
+        let text = Text::of(&old.object);
+        let mut pod = Opened::of(&text).map_err(Status::internal)?;
+        node_restriction::act(call, "binding", "")?;
+        bindable(call, &old.object, &mut pod, &binding)?;
         bound(&mut pod, &binding, &node, &call.state.config.clock.now().to_string());
         let mut commit = Commit { ..Commit::default() };
-        claimed(call, &mut pod, claim.as_deref(), &mut commit).await?;
+        let whole = || {
+            let mut pod = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
+            pod.set(&["spec", "nodeName"], node.as_str());
+            Ok(Cow::Owned(pod))
+        };
+        if let Some(claim) = claimed(call, whole, claim.as_deref(), &mut commit).await? {
+            pod.note(MANAGER_NOTE, claim.manager);
+            pod.note(CLAIM_NOTE, claim.whole);
+        }
         if let Some(term) = &term {
             commit.guards.push(elected(call, term).await?);
         }
-        let kind = call.stored_kind();
-        let object = kind.encode(&pod).map_err(Status::internal)?;
+        let object = pod.encode(&call.stored_kind()).map_err(Status::internal)?;
         if call.options.dry_run {
             return Ok(done());
         }
@@ -137,20 +149,21 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     Err(modify::modified(call))
 }
 
-fn bindable(call: &Call<'_>, pod: &Object, binding: &Object) -> Result<(), Status> {
-    let (name, node) = (&call.name, pod.str_at(&["spec", "nodeName"]));
-    let uid = binding.uid();
-    if !uid.is_empty() && uid != pod.uid() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", pod.uid());
+fn bindable(call: &Call<'_>, stored: &Encoded, pod: &mut Opened<'_>, binding: &Object) -> Result<(), Status> {
+    let (name, header, uid) = (&call.name, stored.header(), binding.uid());
+    if !uid.is_empty() && uid != header.uid() {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", header.uid());
         return Err(conflict(call, why));
     }
-    if !pod.str_at(&["metadata", "deletionTimestamp"]).is_empty() {
+    if header.deletion().is_some() {
         return Err(conflict(call, format!("pod {name} is being deleted, cannot be assigned to a host")));
     }
-    if !node.is_empty() {
+    let node = pod.get("spec", "nodeName");
+    if let Some(node) = node.as_ref().and_then(Value::as_str).filter(|node| !node.is_empty()) {
         return Err(conflict(call, format!("pod {name} is already assigned to node {node:?}")));
     }
-    if pod.at(&["spec", "schedulingGates"]).and_then(Value::as_array).is_some_and(|gates| !gates.is_empty()) {
+    let gates = pod.get("spec", "schedulingGates");
+    if gates.as_ref().and_then(Value::as_array).is_some_and(|gates| !gates.is_empty()) {
         return Err(conflict(call, format!("pod {name} has non-empty .spec.schedulingGates")));
     }
     Ok(())
@@ -163,62 +176,80 @@ fn conflict(call: &Call<'_>, why: String) -> Status {
 }
 
 /// What a binding changes of a pod.
-fn bound(pod: &mut Object, binding: &Object, node: &str, now: &str) {
-    pod.set(&["spec", "nodeName"], node);
-    for field in ["annotations", "labels"] {
-        if let Some(Value::Object(more)) =
-            binding.at(&["metadata", field]).filter(|more| more.as_object().is_some_and(|more| !more.is_empty()))
-        {
-            pod.map_mut(&["metadata", field]).extend(more.clone());
-        }
+fn bound<'a>(pod: &mut Opened<'a>, binding: &'a Object, node: &str, now: &str) {
+    pod.set("spec", "nodeName", &Value::from(node));
+    let more = |field| {
+        let more = binding.at(&["metadata", field]).and_then(Value::as_object);
+        more.filter(|more| !more.is_empty())
+    };
+    if let Some(more) = more("annotations") {
+        let mut annotations = match pod.get("metadata", "annotations") {
+            Some(Value::Object(annotations)) => annotations,
+            _ => serde_json::Map::new(),
+        };
+        annotations.extend(more.clone());
+        pod.set("metadata", "annotations", &Value::Object(annotations));
     }
-    let conditions = pod.map_mut(&["status"]).entry("conditions").or_insert_with(|| json!([]));
-    if !conditions.is_array() {
-        *conditions = json!([]);
+    if let Some(more) = more("labels") {
+        pod.label(more.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))));
     }
-    let Some(conditions) = conditions.as_array_mut() else { return };
+    let mut conditions = match pod.get("status", "conditions") {
+        Some(Value::Array(conditions)) => conditions,
+        _ => Vec::new(),
+    };
     conditions.retain(|condition| condition.get("type").and_then(Value::as_str) != Some("PodScheduled"));
     conditions.push(json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
     }));
+    pod.set("status", "conditions", &Value::Array(conditions));
 }
 
-/// Notes a claim on a pod, and makes the commit depend on its not having ended.
-async fn claimed(call: &Call<'_>, pod: &mut Object, claim: Option<&str>, commit: &mut Commit) -> Result<(), Status> {
-    let claim = match claim {
+/// The claim that a pod is bound under.
+struct Claimed {
+    manager: String,
+    /// `resource manager/claim`.
+    whole: String,
+}
+
+/// The claim that a pod is bound under: the one that is named, or a new one. Makes the commit depend on its not having
+/// ended. `None` where there is nothing to be claimed. `pod` is asked for where somebody claims for it.
+async fn claimed<'p>(
+    call: &Call<'_>,
+    pod: impl FnOnce() -> Result<Cow<'p, Object>, Status> + Send,
+    claim: Option<&str>,
+    commit: &mut Commit,
+) -> Result<Option<Claimed>, Status> {
+    let whole = match claim {
         Some(claim) if call.identity.is_component() => claim.to_owned(),
         Some(_) => {
             return Err(Status::forbidden(&call.kind.group_resource, &call.name, "only a scheduler may name a claim"));
         }
         None => match &call.state.config.claimer {
-            Some(claimer) => match claimer.claim(call.one_tenant()?, pod).await {
+            Some(claimer) => match claimer.claim(call.one_tenant()?, &*pod()?).await {
                 // Nobody knows the host, so there is nothing of it to be claimed. The pod is never shown to a host,
                 // even if one of that name comes later: that would take a claim.
-                Err(status) if status.is(Reason::NotFound) => return Ok(()),
+                Err(status) if status.is(Reason::NotFound) => return Ok(None),
                 claim => claim?,
             },
             None if call.state.config.resource_manager.is_some() => {
                 let text = "hosts cannot be claimed here: leave the binding to the scheduler";
                 return Err(Status::failure(Reason::ServiceUnavailable, text));
             }
-            None => return Ok(()),
+            None => return Ok(None),
         },
     };
-    let Some((manager, name)) = claim.split_once('/').filter(|(manager, name)| !manager.is_empty() && !name.is_empty())
+    let Some((manager, name)) = whole.split_once('/').filter(|(manager, name)| !manager.is_empty() && !name.is_empty())
     else {
         return Err(Status::bad_request(format!(
-            "{claim:?} does not name a claim: resource manager/claim is expected"
+            "{whole:?} does not name a claim: resource manager/claim is expected"
         )));
     };
     if name.contains('/') {
-        return Err(Status::bad_request(format!("{claim:?} does not name a claim")));
+        return Err(Status::bad_request(format!("{whole:?} does not name a claim")));
     }
     let fence = ObjectKey::region_scoped(GroupResource::new("region.arktos.io", "claimfences"), name);
     commit.guards.push(arktos_store::Guard { key: fence, expect: Expect::Absent });
-    let manager = manager.to_owned();
-    pod.notes.insert(MANAGER_NOTE.to_owned(), manager);
-    pod.notes.insert(CLAIM_NOTE.to_owned(), claim);
-    Ok(())
+    Ok(Some(Claimed { manager: manager.to_owned(), whole }))
 }
 
 fn leases() -> GroupResource {
@@ -257,5 +288,9 @@ pub(crate) async fn claim_at_creation(call: &Call<'_>, object: &mut Object, comm
         return Ok(());
     }
     let claim = object.notes.get(CLAIM_NOTE).cloned();
-    claimed(call, object, claim.as_deref(), commit).await
+    if let Some(claim) = claimed(call, || Ok(Cow::Borrowed(&*object)), claim.as_deref(), commit).await? {
+        object.notes.insert(MANAGER_NOTE.to_owned(), claim.manager);
+        object.notes.insert(CLAIM_NOTE.to_owned(), claim.whole);
+    }
+    Ok(())
 }

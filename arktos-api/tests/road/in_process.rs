@@ -125,6 +125,39 @@ async fn it_binds_and_selects_by_the_control_planes_notes() {
 }
 
 #[tokio::test]
+async fn a_binding_adds_what_it_says_to_its_pod_and_leaves_all_else_as_it_was() {
+    let world = World::new().await;
+    let client = world.api.client(Identity::system_component("arktos:scheduler"));
+    let (pods, acme) = (GroupResource::core("pods"), TenantName::new("acme").unwrap());
+    let mut made = Object::from_value(pod("a")).unwrap();
+    made.set(&["metadata", "labels"], json!({"app": "web", "zone": "unknown"}));
+    made.set(&["metadata", "annotations"], json!({"note": "\"spec\":{\u{e9}}"}));
+    client.create(&pods, "acme", "default", made).await.unwrap();
+    let key = ObjectKey::namespaced(pods.clone(), &acme, "default", "a");
+    let mut expected = client.get(&key).await.unwrap().object.decode(None).unwrap();
+    let binding = json!({
+        "metadata": {"name": "a", "annotations": {"by": "me"}, "labels": {"zone": "z1"}},
+        "target": {"kind": "Node", "name": "n1"},
+    });
+    client.post(&key, "binding", Object::from_value(binding).unwrap()).await.unwrap();
+    let stored = client.get(&key).await.unwrap().object;
+    let bound = stored.decode(None).unwrap();
+    let conditions = bound.at(&["status", "conditions"]).unwrap().clone();
+    assert_eq!((&conditions[0]["type"], &conditions[0]["status"]), (&json!("PodScheduled"), &json!("True")));
+    expected.set(&["metadata", "labels", "zone"], "z1");
+    expected.set(&["metadata", "annotations", "by"], "me");
+    expected.set(&["spec", "nodeName"], "n1");
+    expected.set(&["status", "conditions"], conditions);
+    assert_eq!(bound, expected);
+    assert_eq!((stored.header().label("app"), stored.header().label("zone")), (Some("web"), Some("z1")));
+    for (field, found) in [("spec.nodeName=n1", 1), ("spec.nodeName=", 0)] {
+        let (name, value) = field.split_once('=').unwrap();
+        let query = Query::everywhere(pods.clone()).field(name, value);
+        assert_eq!(client.list(&query).await.unwrap().items.len(), found, "{field}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_bound_under_a_claim_that_has_ended() {
     let world = World::new().await;
     let client = world.api.client(Identity::system_component("arktos:scheduler"));

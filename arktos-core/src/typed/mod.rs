@@ -37,6 +37,7 @@ mod value;
 mod workload;
 
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -154,10 +155,8 @@ pub trait KindOf: Serialize + DeserializeOwned + Default + Clone + Send + Sync +
     /// # Errors
     /// When the object does not have the kind's shape.
     fn from_object(object: &Object) -> Result<Self, serde_json::Error> {
-        let mut fields = object.fields.clone();
-        fields.remove("apiVersion");
-        fields.remove("kind");
-        serde_json::from_value(Value::Object(fields))
+        let fields = object.fields.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind"));
+        Self::deserialize(MapDeserializer::new(fields.map(|(name, value)| (name.as_str(), value))))
     }
 
     /// The object as a tree, with `apiVersion` and `kind`, without notes.

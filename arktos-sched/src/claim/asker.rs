@@ -92,7 +92,7 @@ impl Asker {
         review.spec.partition = partition.to_owned();
         review.spec.resource_manager.clone_from(&self.name);
         review.spec.asks = batch.iter().map(|(ask, _)| ask.clone()).collect();
-        let answers = post(&*client, &review).await?.status.answers;
+        let answers = post(&*client, &review).await?.answers;
         let snapshot = self.engine.latest().await.map_err(|error| Status::internal(error.to_string()))?;
         for answer in answers {
             let Some((ask, revision)) = batch.iter().find(|(ask, _)| ask.name == answer.name) else { continue };

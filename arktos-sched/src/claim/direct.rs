@@ -46,7 +46,7 @@ impl DirectClaimer {
             ..ClaimRequest::default()
         });
         let answer = post(&*client, &review).await?;
-        match answer.status.results.first() {
+        match answer.results.first() {
             Some(result) if result.accepted => Ok(format!("{manager}/{name}")),
             Some(result) => Err(Status::conflict(&Pod::resource(), &typed.metadata.name, &result.message)),
             None => Err(Status::internal("the resource manager left the claim out of its answer")),

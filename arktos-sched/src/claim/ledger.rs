@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_core::catalog::{Catalog, Kind};
-use arktos_core::typed::{Claim, ClaimRequest, ClaimResult, ClaimSpec, KindOf, Node, Requests};
-use arktos_core::{GroupResource, ObjectKey, Timestamp};
+use arktos_core::typed::{Claim, ClaimRequest, ClaimResult, ClaimSpec, KindOf, Node, Requests, ResourceList};
+use arktos_core::{Encoded, GroupResource, ObjectKey, Timestamp};
 use arktos_store::{Change, Commit, CommitError, CounterChange, Expect, Stored};
+use serde::Deserialize;
 
 use crate::ports::Port;
 use crate::resources::amount;
@@ -25,11 +26,22 @@ const ALL_ADDRESSES: i64 = 1 << 20;
 pub struct Allocatable(BTreeMap<String, i64>);
 
 impl Allocatable {
-    /// What a node says of itself.
-    #[must_use]
-    pub fn of(node: &Node) -> Self {
-        let list = node.status.allocatable.iter();
-        Self(list.map(|(name, quantity)| (name.clone(), amount(name, quantity))).collect())
+    /// What a node says of itself. Nothing else of it is decoded.
+    ///
+    /// # Errors
+    /// When it does not say so as a node does.
+    pub fn of(node: &Encoded) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Status {
+            allocatable: Option<ResourceList>,
+        }
+        #[derive(Deserialize)]
+        struct Node {
+            status: Option<Status>,
+        }
+        let list = node.parse::<Node>()?.status.and_then(|status| status.allocatable).unwrap_or_default();
+        let amount = |name: &String, quantity| (name.clone(), amount(name, quantity));
+        Ok(Self(list.iter().map(|(name, quantity)| amount(name, quantity)).collect()))
     }
 
     fn get(&self, resource: &str) -> i64 {

@@ -23,9 +23,10 @@ pub mod ledger;
 pub mod reaper;
 pub mod review;
 
-use arktos_core::typed::{ClaimReview, KindOf};
+use arktos_core::typed::{ClaimReview, ClaimReviewStatus, KindOf};
 use arktos_core::{ObjectKey, Status};
 use arktos_store::Client;
+use serde::Deserialize;
 
 pub use asker::Asker;
 pub use direct::DirectClaimer;
@@ -47,14 +48,16 @@ pub fn claim_name(partition: &str, pod_uid: &str, epoch: i64) -> String {
     if epoch == 0 { format!("{partition}.{pod_uid}") } else { format!("{partition}.{pod_uid}.{epoch}") }
 }
 
-/// Posts a review to a resource manager, or to a partition.
+/// Posts a review to a resource manager, or to a partition, and gives back what is answered.
 ///
 /// # Errors
 /// What the other side answers, or that it does not; and when the answer is not a review.
-pub async fn post(client: &dyn Client, review: &ClaimReview) -> Result<ClaimReview, Status> {
+pub async fn post(client: &dyn Client, review: &ClaimReview) -> Result<ClaimReviewStatus, Status> {
     let key = ObjectKey::region_scoped(ClaimReview::resource(), "");
     let answer = client.post(&key, "", review.to_object()).await?;
-    ClaimReview::from_object(&answer).map_err(|error| Status::internal(format!("the review's answer: {error}")))
+    let status = answer.at(&["status"]).map(Option::<ClaimReviewStatus>::deserialize).transpose();
+    let status = status.map_err(|error| Status::internal(format!("the review's answer: {error}")))?;
+    Ok(status.flatten().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -44,7 +44,10 @@ pub struct Reaper {
 impl Reaper {
     /// A pod is there, as `fate` says.
     pub fn pod(&mut self, uid: &str, fate: PodFate) {
-        self.pods.insert(uid.into(), fate);
+        match self.pods.get_mut(uid) {
+            Some(known) => *known = fate,
+            None => drop(self.pods.insert(uid.into(), fate)),
+        }
         self.judge_all(uid);
     }
 
@@ -121,8 +124,12 @@ impl Reaper {
     }
 
     fn judge_all(&mut self, uid: &str) {
-        for id in self.by_pod.get(uid).cloned().unwrap_or_default() {
-            self.judge(&id);
+        let Some(ids) = self.by_pod.get_mut(uid).map(std::mem::take) else { return };
+        for id in &ids {
+            self.judge(id);
+        }
+        if let Some(place) = self.by_pod.get_mut(uid) {
+            *place = ids;
         }
     }
 

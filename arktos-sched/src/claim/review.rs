@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
-use arktos_core::typed::{ClaimRequest, ClaimResult, ClaimReview, KindOf};
+use arktos_core::typed::{ClaimRequest, ClaimResult, ClaimReview, ClaimReviewStatus, KindOf};
 use arktos_core::{Object, Revision, Status};
 use arktos_store::{Clock, CommitError, Engine, Random, Snapshot, Stored};
 use futures::future::join_all;
@@ -71,8 +71,8 @@ impl ClaimReviewHandler {
     ///
     /// # Errors
     /// A status when the object is not a review, is too large, or the store is closed.
-    pub async fn review(&self, object: Object) -> Result<Object, Status> {
-        let mut review = ClaimReview::from_object(&object)
+    pub async fn review(&self, mut object: Object) -> Result<Object, Status> {
+        let review = ClaimReview::from_object(&object)
             .map_err(|error| Status::bad_request(format!("this is not a review of claims: {error}")))?;
         let size = review.spec.claims.len() + review.spec.releases.len();
         if size > REVIEW_MAX {
@@ -81,10 +81,11 @@ impl ClaimReviewHandler {
         let snapshot = self.engine.latest().await.map_err(|error| Status::internal(error.to_string()))?;
         let spec = &review.spec;
         let releases = spec.releases.iter().map(|name| self.release(&snapshot, &spec.partition, name));
-        review.status.releases = join_all(releases).await;
+        let mut status = ClaimReviewStatus { releases: join_all(releases).await, ..ClaimReviewStatus::default() };
         let claims = spec.claims.iter().map(|request| self.claim(&snapshot, &spec.partition, request));
-        review.status.results = join_all(claims).await;
-        Ok(review.to_object())
+        status.results = join_all(claims).await;
+        object.set(&["status"], serde_json::to_value(&status).map_err(Status::internal)?);
+        Ok(object)
     }
 
     /// Ends a claim by the word of its partition, and gives back what it took.
@@ -150,8 +151,7 @@ impl ClaimReviewHandler {
         {
             return Ok(known.clone());
         }
-        let parsed = node.object.parse().map_err(|error| InvalidClaim::node(name, &error))?;
-        let known = Arc::new(Allocatable::of(&parsed));
+        let known = Arc::new(Allocatable::of(&node.object).map_err(|error| InvalidClaim::node(name, &error))?);
         self.hosts.lock().insert(name.into(), (node.revision, known.clone()));
         Ok(known)
     }

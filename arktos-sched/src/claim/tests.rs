@@ -35,14 +35,14 @@ async fn claim(manager: &Api, claims: Vec<ClaimRequest>) -> Vec<(bool, String)> 
     review.spec.partition = "tp-1".to_owned();
     review.spec.claims = claims;
     let answer = post(manager, &review).await.expect("an answer");
-    answer.status.results.into_iter().map(|result| (result.accepted, result.reason)).collect()
+    answer.results.into_iter().map(|result| (result.accepted, result.reason)).collect()
 }
 
 async fn release(manager: &Api, partition: &str, name: &str) -> bool {
     let mut review = ClaimReview::default();
     review.spec.partition = partition.to_owned();
     review.spec.releases = vec![name.to_owned()];
-    post(manager, &review).await.expect("an answer").status.releases[0].accepted
+    post(manager, &review).await.expect("an answer").releases[0].accepted
 }
 
 fn yes() -> (bool, String) {

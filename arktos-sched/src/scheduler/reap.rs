@@ -91,7 +91,7 @@ impl Reaping {
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.releases = names.iter().map(|name| name.as_ref().to_owned()).collect();
         let results = match post(&*client, &review).await {
-            Ok(answer) => answer.status.releases,
+            Ok(answer) => answer.releases,
             Err(status) => {
                 tracing::info!(manager, %status, "claims could not be given back yet");
                 return 0;

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
-use arktos_core::typed::{Claim, ClaimRequest, KindOf, Node, Pod};
+use arktos_core::typed::{ClaimRequest, ClaimSpec, KindOf, Node, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus};
 use arktos_core::{Encoded, ObjectPath, Timestamp};
 use arktos_store::Stored;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::tally::Tally;
 use crate::claim::reaper::{ClaimId, PodFate};
@@ -175,8 +177,14 @@ impl State {
 
     /// A node is there, or has changed.
     pub(super) fn node(&mut self, manager: ManagerId, stored: &Stored) {
-        match stored.object.parse::<Node>() {
-            Ok(node) => self.pool.set_node(manager, &node),
+        match stored.object.parse::<Body<NodeSpec, NodeStatus>>() {
+            Ok(Body { spec, status }) => {
+                let labels = stored.object.header().labels();
+                let mut node = Node::named(stored.path.name());
+                node.metadata.labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                (node.spec, node.status) = (spec.unwrap_or_default(), status.unwrap_or_default());
+                self.pool.set_node(manager, &node);
+            }
             Err(error) => tracing::warn!(node = stored.path.name(), %error, "a node cannot be read"),
         }
     }
@@ -197,24 +205,24 @@ impl State {
                 return self.drop_pod(&stored.path);
             }
         }
-        let Ok(pod) = stored.object.parse::<Pod>() else {
+        let Ok(Body { spec, status }) = stored.object.parse::<Body<PodSpec, PodStatus>>() else {
             tracing::warn!(pod = %stored.path, "a pod cannot be read");
             return;
         };
-        let finished = pod.status.is_finished();
-        if !pod.spec.node_name.is_empty() {
-            return self.pod_on_host(stored, &pod.spec.node_name, finished);
+        let (spec, finished) = (spec.unwrap_or_default(), status.unwrap_or_default().is_finished());
+        if !spec.node_name.is_empty() {
+            return self.pod_on_host(stored, &spec.node_name, finished);
         }
         self.reaper.pod(header.uid(), PodFate { finished, bound: None });
         let waits = header.deletion().is_none()
             && !finished
-            && pod.spec.scheduling_gates.is_empty()
-            && self.scheduler_names.contains(&pod.spec.scheduler_name);
+            && spec.scheduling_gates.is_empty()
+            && self.scheduler_names.contains(&spec.scheduler_name);
         if self.pods.get(&stored.path).is_some_and(|known| *known.uid != *header.uid()) || !waits {
             self.drop_pod(&stored.path);
         }
         if waits {
-            self.await_place(stored, &pod, now);
+            self.await_place(stored, &spec, now);
         }
     }
 
@@ -234,10 +242,10 @@ impl State {
         self.drop_pod(&stored.path);
         let (tenant, namespace, _) = stored.path.parts();
         let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, header.uid()) };
-        let keeps_away = contains(&stored.object.tail(), b"\"podAntiAffinity\"");
-        let pod: Option<Pod> = if keeps_away { stored.object.parse().ok() } else { None };
-        let (at, host, spec) = ((tenant, namespace), (manager, node), pod.as_ref().map(|pod| &pod.spec));
-        if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec) {
+        let keeps_away = has_name(&stored.object.tail(), b"podAntiAffinity");
+        let body: Option<Body<PodSpec, IgnoredAny>> = if keeps_away { stored.object.parse().ok() } else { None };
+        let (at, host, spec) = ((tenant, namespace), (manager, node), body.and_then(|body| body.spec));
+        if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec.as_ref()) {
             self.stir(tenant);
         }
     }
@@ -256,31 +264,31 @@ impl State {
 
     /// A claim is there.
     pub(super) fn claim(&mut self, manager: ManagerId, stored: &Stored) {
-        let Ok(claim) = stored.object.parse::<Claim>() else {
+        let Ok(Body { spec, status: _ }) = stored.object.parse::<Body<ClaimSpec, IgnoredAny>>() else {
             tracing::warn!(claim = stored.path.name(), "a claim cannot be read");
             return;
         };
+        let spec = spec.unwrap_or_default();
         let id: ClaimId = (manager, stored.path.name().into());
-        let usage = self.pool.usage_of(&claim.spec);
-        let own = claim.spec.partition == self.partition;
-        let (pod_uid, epoch) = (claim.spec.pod_uid.as_str().into(), claim.spec.epoch);
-        let host = self.pool.hosts().find(manager, &claim.spec.node);
+        let usage = self.pool.usage_of(&spec);
+        let own = spec.partition == self.partition;
+        let (pod_uid, epoch) = (spec.pod_uid.as_str().into(), spec.epoch);
+        let host = self.pool.hosts().find(manager, &spec.node);
         match self.claims.get_mut(&id) {
             Some(held) if Some(held.host) == host && held.usage == usage => held.shown = true, // as expected
             _ => {
                 self.forget_claim(&id);
-                if let Some(host) = self.pool.take(manager, &claim.spec.node, &usage) {
+                if let Some(host) = self.pool.take(manager, &spec.node, &usage) {
                     self.hold(id.clone(), Holding { host, usage, pod_uid, epoch, shown: true }, own);
                 }
             }
         }
         if own {
-            let spec = &claim.spec;
             let pod = ObjectPath::new(&spec.tenant, &spec.namespace, &spec.pod);
             if self.pods.contains_key(&pod) {
                 self.claimed.insert(pod);
             }
-            self.reaper.claim(id, crate::claim::asker::request_of(stored.path.name(), claim.spec));
+            self.reaper.claim(id, crate::claim::asker::request_of(stored.path.name(), spec));
         }
     }
 
@@ -412,12 +420,12 @@ impl State {
 
     // ---- the rest ----
 
-    fn await_place(&mut self, stored: &Stored, pod: &Pod, now: Timestamp) {
-        let class = self.pool.enter(&pod.spec);
+    fn await_place(&mut self, stored: &Stored, spec: &PodSpec, now: Timestamp) {
+        let class = self.pool.enter(spec);
         let (tenant, namespace, _) = stored.path.parts();
         let ask = self.pool.class(class).map(|class| class.ask.clone());
         let wishes = ask.map_or(Ok(Wishes::default()), |ask| {
-            self.neighbours.wishes(&mut self.pool, (tenant, namespace), &stored.object, &pod.spec, &ask)
+            self.neighbours.wishes(&mut self.pool, (tenant, namespace), &stored.object, spec, &ask)
         });
         let unsupported = wishes.as_ref().err().map(|unsupported| Arc::from(unsupported.0));
         let wishes = wishes.unwrap_or_default();
@@ -437,7 +445,7 @@ impl State {
                 self.pods.insert(stored.path.clone(), waiting);
             }
         }
-        self.queue.add(stored.path.clone(), pod.spec.priority.unwrap_or(0), class);
+        self.queue.add(stored.path.clone(), spec.priority.unwrap_or(0), class);
     }
 
     fn drop_pod(&mut self, path: &ObjectPath) {
@@ -528,7 +536,14 @@ impl State {
     }
 }
 
-/// Whether bytes hold a word.
-fn contains(bytes: &[u8], word: &[u8]) -> bool {
-    bytes.windows(word.len()).any(|window| window == word)
+/// An object but for its metadata, of which nothing is asked that its header does not know.
+#[derive(Deserialize)]
+struct Body<Spec, Status> {
+    spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+/// Whether a field of this name may stand anywhere in an object.
+fn has_name(json: &[u8], name: &[u8]) -> bool {
+    json.split(|byte| *byte == b'"').any(|text| text == name)
 }

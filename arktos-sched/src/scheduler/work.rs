@@ -79,7 +79,7 @@ impl Worker {
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.claims = placements.iter().map(|placement| placement.request.clone()).collect();
         let results = match post(client, &review).await {
-            Ok(answer) => answer.status.results,
+            Ok(answer) => answer.results,
             Err(status) => {
                 tracing::info!(manager, %status, "a resource manager did not answer a review of claims");
                 self.state.lock().unanswered(manager, &placements, self.clock.now());
