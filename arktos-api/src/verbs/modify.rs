@@ -171,6 +171,10 @@ async fn write(
     let stored_form = || old.object.decode_apart(Some(old.revision)).map_err(Status::internal);
     let mut before = if call.kind.builtin && !call.kind.storage { stored_form()? } else { seen };
     let mut commit = Commit::default();
+    if expect == Expect::Absent {
+        // A copy of what all tenants have is new in its tenant.
+        admission::guard_place(call, &new, &mut commit)?;
+    }
     let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
     let mut tries = admission::quota::TRIES;
     loop {
