@@ -143,6 +143,9 @@ async fn admitted(
     let mut new = call.to_admit(new);
     new.notes.clone_from(&before.notes);
     carry(before, &mut new);
+    if part == Part::Whole {
+        crate::offered::fill(call, Some(before), &mut new);
+    }
     admission::update(call, part, before, &mut new, commit).await?;
     let allocation = Allocation::of_update(call, before, &mut new)?;
     let mut new = match part {
