@@ -17,6 +17,7 @@ use crate::call::{Call, commit_fault};
 use crate::forced;
 use crate::identity::Identity;
 use crate::kinds::{DEFINITION, definition_key, place};
+use crate::offered;
 use crate::query::WriteOptions;
 use crate::server::State;
 use crate::verbs::delete;
@@ -65,7 +66,7 @@ pub(crate) async fn settle(state: &State, tenant: &TenantName, group: &str) {
 }
 
 /// Writes a definition over the one that was read. Somebody else's write in between is no fault.
-async fn put(state: &State, stored: &Stored, definition: &Object) -> Result<(), Status> {
+pub(crate) async fn put(state: &State, stored: &Stored, definition: &Object) -> Result<(), Status> {
     let kind =
         state.kinds.builtin().storage(&DEFINITION).ok_or_else(|| Status::internal("there are no definitions"))?;
     let object = kind.encode(definition).map_err(Status::internal)?;
@@ -159,6 +160,8 @@ struct Known {
     leaving: BTreeSet<ObjectPath>,
     /// The groups whose names are to be settled.
     unsettled: BTreeSet<(TenantName, String)>,
+    /// Those that may say something else than what `system` offers, and offers that may have changed.
+    behind: BTreeSet<ObjectPath>,
 }
 
 impl Known {
@@ -172,6 +175,9 @@ impl Known {
             Some(_) => self.leaving.insert(path.clone()),
             None => self.leaving.remove(path),
         };
+        if stored.is_some_and(offered::takes_part) {
+            self.behind.insert(path.clone());
+        }
         let kind = stored.and_then(|stored| state.kinds.compiled(stored).stored().map(|kind| place(kind)));
         match kind {
             Some(kind) if self.established.insert(path.clone()) => {
@@ -236,6 +242,11 @@ async fn act(state: &State, known: &mut Known) {
     for (tenant, group) in std::mem::take(&mut known.unsettled) {
         settle(state, &tenant, &group).await;
     }
+    for path in std::mem::take(&mut known.behind) {
+        if offered::follow(state, &path).await.is_err() {
+            known.behind.insert(path);
+        }
+    }
     for path in known.leaving.clone() {
         if matches!(clean_up(state, &path).await, Ok(true)) {
             known.leaving.remove(&path);
@@ -245,7 +256,7 @@ async fn act(state: &State, known: &mut Known) {
 
 /// Waits for the next event, or for another attempt at what was not finished. Whether a kind has come or gone.
 async fn next(state: &State, known: &mut Known, cursor: &mut Cursor) -> Result<bool, arktos_store::WatchError> {
-    let delivery = if known.leaving.is_empty() {
+    let delivery = if known.leaving.is_empty() && known.behind.is_empty() {
         cursor.next().await?
     } else {
         let event = std::pin::pin!(cursor.next());

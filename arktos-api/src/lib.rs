@@ -26,7 +26,7 @@
 //! | may they | `authorize` (the wall between tenants, then the rules of the tenant that is asked) |
 //! | may they still, of watches | `standing` |
 //! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go |
-//! | what all tenants have and none stores; what `system` forces on them | `shared`; `forced` |
+//! | what all tenants have and none stores; what `system` forces on them, or offers | `shared`; `forced`, `offered` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
 //! | from bytes to an object, and back | `input`, `reply` |
 //! | what only Arktos's own clients find | `compat` |
@@ -60,6 +60,7 @@ mod input;
 mod kinds;
 pub mod negotiate;
 mod observed;
+mod offered;
 pub mod openapi;
 mod paths;
 mod query;

@@ -62,6 +62,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     rules::refuse_as_sent(&call.kind, &object)?;
     let admitted = call.admitted_kind();
     let mut object = call.to_admit(object);
+    crate::offered::fill(call, None, &mut object);
 
     let mut commit = Commit::default();
     admission::guard_place(call, &object, &mut commit)?;

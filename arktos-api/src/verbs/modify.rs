@@ -143,6 +143,9 @@ async fn admitted(
     let mut new = call.to_admit(new);
     new.notes.clone_from(&before.notes);
     carry(before, &mut new);
+    if part == Part::Whole {
+        crate::offered::fill(call, Some(before), &mut new);
+    }
     admission::update(call, part, before, &mut new, commit).await?;
     let allocation = Allocation::of_update(call, before, &mut new)?;
     let mut new = match part {
@@ -171,6 +174,10 @@ async fn write(
     let stored_form = || old.object.decode_apart(Some(old.revision)).map_err(Status::internal);
     let mut before = if call.kind.builtin && !call.kind.storage { stored_form()? } else { seen };
     let mut commit = Commit::default();
+    if expect == Expect::Absent {
+        // A copy of what all tenants have is new in its tenant.
+        admission::guard_place(call, &new, &mut commit)?;
+    }
     let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
     let mut tries = admission::quota::TRIES;
     loop {

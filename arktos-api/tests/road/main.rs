@@ -19,6 +19,7 @@ mod lists;
 mod media;
 mod nodes;
 mod observed;
+mod offered;
 mod old_clients;
 mod tenant_scope;
 mod tenants;

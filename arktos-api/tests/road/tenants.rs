@@ -1,5 +1,7 @@
 //! Two tenants with the same names do not see or touch each other, whatever the path.
 
+use arktos_core::{GroupResource, TenantName};
+use arktos_store::Within;
 use serde_json::json;
 
 use crate::{MAPS, World, map};
@@ -130,4 +132,22 @@ async fn tenants_that_are_not_there_or_end_take_nothing_new() {
     assert_eq!(refused.code, 403);
     let text = refused.body["message"].as_str().unwrap();
     assert!(text.contains("unable to create new content in tenant acme because it is being terminated"), "{text}");
+}
+
+#[tokio::test]
+async fn what_all_tenants_have_is_copied_for_none_that_ends_or_is_not_there() {
+    let world = World::new().await;
+    let role = "/apis/rbac.authorization.k8s.io/v1/tenants/acme/clusterroles/view";
+    let labels = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(world.delete("root", "/api/v1/tenants/acme").await.code, 200);
+    let refused = world.patch("root", role, labels.clone()).await;
+    assert_eq!(refused.code, 403, "{:?}", refused.body);
+    assert!(refused.body["message"].as_str().unwrap().ends_with("in tenant acme because it is being terminated"));
+    let missing = world.patch("root", &role.replace("acme", "nobody"), labels).await;
+    assert_eq!((missing.code, &missing.body["message"]), (404, &json!("tenants \"nobody\" not found")));
+    let roles = GroupResource::new("rbac.authorization.k8s.io", "clusterroles");
+    for tenant in ["acme", "nobody"] {
+        let within = Within::Tenant(TenantName::new(tenant).unwrap());
+        assert_eq!(world.engine.snapshot().count(&roles, &within), 0, "nothing would clear it away");
+    }
 }

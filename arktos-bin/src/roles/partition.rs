@@ -22,7 +22,8 @@ use super::{elected, presence, store};
 const CONTROLLERS: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 /// How long deployments and replica sets rest between two looks: what becomes of a pod in its first moments, from its
-/// creation to its running, is then looked at once.
+/// creation to its running, is then looked at once. Not where old clients are served: what they ask for next is what
+/// has become of it.
 const REST: Duration = Duration::from_millis(500);
 
 /// A partition that runs.
@@ -34,8 +35,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Opens the store, makes what must be there, and gives `tasks` what must run. `managers` are the resource managers
-    /// on whose hosts pods are placed, a list or a roster of them; they need not answer yet.
+    /// Opens the store, makes what must be there, and gives `tasks` what must run. `managers` are the resource
+    /// managers on whose hosts pods are placed, a list or a roster of them; they need not answer yet.
     ///
     /// # Errors
     /// [`StartError`].
@@ -89,7 +90,8 @@ impl Partition {
         let controllers = arktos_control::Options::new(kinds);
         let controllers = controllers.root_ca(options.api.ca_certificate.clone()).signer(options.api.signer.clone());
         let controllers = controllers.token_secrets(options.api.arktos_compat);
-        let controllers = super::with_controllers(controllers.rest(REST), &options.controllers);
+        let rest = if options.api.arktos_compat { Duration::ZERO } else { REST };
+        let controllers = super::with_controllers(controllers.rest(rest), &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
         let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
         let make = {

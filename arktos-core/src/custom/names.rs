@@ -188,6 +188,19 @@ fn terminating(definition: &mut Object, what: (&str, &str, &str), now: Timestamp
     condition(definition, "Terminating") != before.as_ref()
 }
 
+/// Notes why a definition that follows another does not say the same; absent when it does. A definition that always did
+/// says nothing of it.
+pub fn follows(definition: &mut Object, fault: Option<&str>, now: Timestamp) {
+    let name = "FollowsSystem";
+    match fault {
+        Some(why) => set_condition(definition, name, ("False", "NotCompatible", why), now),
+        None if condition(definition, name).is_some() => {
+            set_condition(definition, name, ("True", "Followed", "it is as the system tenant has it"), now);
+        }
+        None => {}
+    }
+}
+
 /// Lets go of a definition whose objects are gone.
 pub fn deletion_finished(definition: &mut Object, now: Timestamp) {
     terminating(definition, ("False", "InstanceDeletionCompleted", "removed all instances"), now);
