@@ -77,6 +77,7 @@ pub mod set;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+mod uid;
 
 pub use pool::Pool;
 pub use scheduler::{Options, Scheduler};

@@ -20,6 +20,7 @@ use crate::hosts::{HostId, ManagerId};
 use crate::plugin::Reason;
 use crate::pool::Pool;
 use crate::set::HostSet;
+use crate::uid::Uid;
 
 /// What a pod cannot ask for yet, in words for its owner.
 pub use self::term::Unsupported;
@@ -59,7 +60,7 @@ pub struct Neighbours {
 /// Everything about neighbours stays inside a tenant.
 #[derive(Debug, Default)]
 struct Tenant {
-    pods: HashMap<Box<str>, Placed>,
+    pods: HashMap<Uid, Placed>,
     terms: BTreeMap<TermId, Term>,
     spreads: BTreeMap<SpreadId, Spread>,
     last: u32,
@@ -169,7 +170,7 @@ impl Neighbours {
         host: (ManagerId, &str),
         spec: Option<&PodSpec>,
     ) -> bool {
-        if self.has(at.0, object, host) {
+        if self.knows(at.0, object, host) {
             return false;
         }
         let keeps_away = spec.map(|spec| &spec.affinity.pod_anti_affinity);
@@ -192,7 +193,7 @@ impl Neighbours {
         host: (ManagerId, &str),
         wishes: &Wishes,
     ) {
-        if self.has(at.0, object, host) {
+        if self.knows(at.0, object, host) {
             return;
         }
         if let Some(tenant) = self.tenants.get_mut(at.0) {
@@ -207,7 +208,7 @@ impl Neighbours {
     pub fn displace(&mut self, pool: &Pool, tenant: &str, uid: &str) -> bool {
         self.refresh(pool);
         let Some(tenant) = self.tenants.get_mut(tenant) else { return false };
-        let Some(placed) = tenant.pods.remove(uid) else { return false };
+        let Some(placed) = tenant.pods.remove(&Uid::from(uid)) else { return false };
         tenant.count(&placed, pool, -1);
         for id in &placed.far {
             tenant.leave_term(*id);
@@ -245,11 +246,18 @@ impl Neighbours {
         self.tenants.get(tenant).is_some_and(|tenant| !tenant.terms.is_empty() || !tenant.spreads.is_empty())
     }
 
-    fn has(&self, tenant: &str, object: &Encoded, host: (ManagerId, &str)) -> bool {
-        let placed = self.tenants.get(tenant).and_then(|tenant| tenant.pods.get(object.header().uid()));
+    /// Whether a pod is known to be on a host, with these labels. Its newest state is kept: an older one would stay in
+    /// memory for nothing.
+    fn knows(&mut self, tenant: &str, object: &Encoded, host: (ManagerId, &str)) -> bool {
+        let uid = Uid::from(object.header().uid());
+        let placed = self.tenants.get_mut(tenant).and_then(|tenant| tenant.pods.get_mut(&uid));
         placed.is_some_and(|placed| {
             let labels = placed.object.header().labels() == object.header().labels();
-            labels && placed.manager == host.0 && *placed.node == *host.1
+            let known = labels && placed.manager == host.0 && *placed.node == *host.1;
+            if known {
+                placed.object = object.clone();
+            }
+            known
         })
     }
 

@@ -11,6 +11,7 @@ mod local;
 mod lookout;
 mod objects;
 mod restore;
+mod samples;
 mod sequencer;
 mod shared;
 mod snapshot;

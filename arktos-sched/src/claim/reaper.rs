@@ -5,13 +5,20 @@
 //! pod's newest state has settled it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use arktos_core::ObjectPath;
 use arktos_core::typed::ClaimRequest;
+use smallvec::SmallVec;
 
 use crate::hosts::ManagerId;
+use crate::uid::Uid;
 
 /// Which claim: its resource manager and its name.
-pub type ClaimId = (ManagerId, Box<str>);
+pub type ClaimId = (ManagerId, Arc<str>);
+
+/// The claims of a pod: hardly ever more than one.
+pub(crate) type ClaimIds = SmallVec<[ClaimId; 1]>;
 
 /// What is known of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,27 +41,36 @@ pub enum Doubt {
 /// Finds claims of a partition that are over. Written by the handlers of its informers, and by whoever settles doubts.
 #[derive(Debug, Default)]
 pub struct Reaper {
-    pods: HashMap<Box<str>, PodFate>,
-    claims: HashMap<ClaimId, ClaimRequest>,
-    by_pod: HashMap<Box<str>, BTreeSet<ClaimId>>,
+    pods: HashMap<Uid, PodFate>,
+    claims: HashMap<ClaimId, Claimed>,
+    by_pod: HashMap<Uid, ClaimIds>,
     over: BTreeSet<ClaimId>,
     doubtful: BTreeSet<ClaimId>,
+}
+
+/// What a doubt about a claim is settled by.
+#[derive(Debug)]
+struct Claimed {
+    pod: ObjectPath,
+    uid: Uid,
+    epoch: i64,
 }
 
 impl Reaper {
     /// A pod is there, as `fate` says.
     pub fn pod(&mut self, uid: &str, fate: PodFate) {
-        match self.pods.get_mut(uid) {
-            Some(known) => *known = fate,
-            None => drop(self.pods.insert(uid.into(), fate)),
+        let uid = Uid::from(uid);
+        for id in self.by_pod.get(&uid).cloned().unwrap_or_default() {
+            self.judge(&id, Some(&fate));
         }
-        self.judge_all(uid);
+        self.pods.insert(uid, fate);
     }
 
     /// A pod that was there is gone. Its uid never comes back.
     pub fn pod_gone(&mut self, uid: &str) {
-        let seen = self.pods.remove(uid).is_some();
-        for id in self.by_pod.get(uid).cloned().unwrap_or_default() {
+        let uid = Uid::from(uid);
+        let seen = self.pods.remove(&uid).is_some();
+        for id in self.by_pod.get(&uid).cloned().unwrap_or_default() {
             self.doubtful.remove(&id);
             if seen {
                 self.over.insert(id)
@@ -64,23 +80,27 @@ impl Reaper {
         }
     }
 
-    /// A claim of this partition is there.
-    pub fn claim(&mut self, id: ClaimId, request: ClaimRequest) {
-        let uid: Box<str> = request.pod_uid.as_str().into();
-        self.by_pod.entry(uid).or_default().insert(id.clone());
-        self.claims.insert(id.clone(), request);
-        self.judge(&id);
+    /// A claim of this partition, for a pod of this uid, is there.
+    pub fn claim(&mut self, id: ClaimId, pod: ObjectPath, uid: &str, epoch: i64) {
+        let uid = Uid::from(uid);
+        let ids = self.by_pod.entry(uid.clone()).or_default();
+        if !ids.contains(&id) {
+            ids.push(id.clone());
+        }
+        let fate = self.pods.get(&uid).cloned();
+        self.claims.insert(id.clone(), Claimed { pod, uid, epoch });
+        self.judge(&id, fate.as_ref());
     }
 
     /// A claim is there no longer.
     pub fn claim_gone(&mut self, id: &ClaimId) {
         self.over.remove(id);
         self.doubtful.remove(id);
-        let Some(request) = self.claims.remove(id) else { return };
-        if let Some(ids) = self.by_pod.get_mut(&*request.pod_uid) {
-            ids.remove(id);
+        let Some(claimed) = self.claims.remove(id) else { return };
+        if let Some(ids) = self.by_pod.get_mut(&claimed.uid) {
+            ids.retain(|known| known != id);
             if ids.is_empty() {
-                self.by_pod.remove(&*request.pod_uid);
+                self.by_pod.remove(&claimed.uid);
             }
         }
     }
@@ -99,15 +119,16 @@ impl Reaper {
         self.over.iter().take(most).cloned().collect()
     }
 
-    /// Claims that are in doubt, at most so many.
+    /// Claims that are in doubt, at most so many, with what a [`Fence`](super::Fence) asks of them: not what they take.
     #[must_use]
     pub fn doubtful(&self, most: usize) -> Vec<(ClaimId, ClaimRequest, Doubt)> {
-        let doubt = |request: &ClaimRequest| match self.pods.get(&*request.pod_uid) {
-            Some(_) => Doubt::Unbound,
-            None => Doubt::Unseen,
-        };
         let ids = self.doubtful.iter().take(most);
-        ids.filter_map(|id| self.claims.get(id).map(|request| (id.clone(), request.clone(), doubt(request)))).collect()
+        let found = ids.filter_map(|id| Some((id, self.claims.get(id)?)));
+        let doubt = |(id, claimed): (&ClaimId, &Claimed)| {
+            let doubt = if self.pods.contains_key(&claimed.uid) { Doubt::Unbound } else { Doubt::Unseen };
+            (id.clone(), claimed.request(&id.1), doubt)
+        };
+        found.map(doubt).collect()
     }
 
     /// A doubt was settled: the claim is over for good.
@@ -123,20 +144,9 @@ impl Reaper {
         self.over.is_empty() && self.doubtful.is_empty()
     }
 
-    fn judge_all(&mut self, uid: &str) {
-        let Some(ids) = self.by_pod.get_mut(uid).map(std::mem::take) else { return };
-        for id in &ids {
-            self.judge(id);
-        }
-        if let Some(place) = self.by_pod.get_mut(uid) {
-            *place = ids;
-        }
-    }
-
-    fn judge(&mut self, id: &ClaimId) {
-        let Some(request) = self.claims.get(id) else { return };
+    fn judge(&mut self, id: &ClaimId, fate: Option<&PodFate>) {
         self.doubtful.remove(id);
-        let Some(fate) = self.pods.get(&*request.pod_uid) else {
+        let Some(fate) = fate else {
             if !self.over.contains(id) {
                 self.doubtful.insert(id.clone());
             }
@@ -155,6 +165,21 @@ impl Reaper {
     }
 }
 
+impl Claimed {
+    fn request(&self, name: &str) -> ClaimRequest {
+        let (tenant, namespace, pod) = self.pod.parts();
+        ClaimRequest {
+            name: name.to_owned(),
+            tenant: tenant.to_owned(),
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            pod_uid: self.uid.to_string(),
+            epoch: self.epoch,
+            ..ClaimRequest::default()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,8 +188,12 @@ mod tests {
         (manager, name.into())
     }
 
-    fn of(uid: &str) -> ClaimRequest {
-        ClaimRequest { pod_uid: uid.to_owned(), ..ClaimRequest::default() }
+    fn web() -> ObjectPath {
+        ObjectPath::new("acme", "default", "web")
+    }
+
+    fn request(name: &str, uid: &str) -> ClaimRequest {
+        Claimed { pod: web(), uid: uid.into(), epoch: 3 }.request(name)
     }
 
     fn fate(finished: bool, bound: Option<ClaimId>) -> PodFate {
@@ -183,7 +212,7 @@ mod tests {
         ] {
             let mut reaper = Reaper::default();
             reaper.pod("u", fate(false, None));
-            reaper.claim(id(0, "c"), of("u"));
+            reaper.claim(id(0, "c"), web(), "u", 3);
             assert!(reaper.is_idle());
             match end.clone() {
                 Some(fate) => reaper.pod("u", fate),
@@ -198,12 +227,12 @@ mod tests {
     #[test]
     fn a_pod_that_was_never_seen_is_not_gone() {
         let mut reaper = Reaper::default();
-        reaper.claim(id(0, "c"), of("u"));
+        reaper.claim(id(0, "c"), web(), "u", 3);
         assert_eq!(reaper.over(9), []);
-        assert_eq!(reaper.doubtful(9), [(id(0, "c"), of("u"), Doubt::Unseen)]);
+        assert_eq!(reaper.doubtful(9), [(id(0, "c"), request("c", "u"), Doubt::Unseen)]);
         reaper.pod("u", fate(false, None));
         assert!(reaper.is_idle(), "seen at last, and it waits");
-        reaper.claim(id(0, "d"), of("v"));
+        reaper.claim(id(0, "d"), web(), "v", 3);
         reaper.settle(&id(0, "d"));
         assert_eq!(reaper.over(9), [id(0, "d")]);
     }
@@ -212,7 +241,10 @@ mod tests {
     fn a_pod_that_finished_unbound_is_fenced_first() {
         let mut reaper = Reaper::default();
         reaper.pod("u", fate(true, None));
-        reaper.claim(id(0, "c"), of("u"));
-        assert_eq!((reaper.over(9), reaper.doubtful(9)), (vec![], vec![(id(0, "c"), of("u"), Doubt::Unbound)]));
+        reaper.claim(id(0, "c"), web(), "u", 3);
+        assert_eq!(
+            (reaper.over(9), reaper.doubtful(9)),
+            (vec![], vec![(id(0, "c"), request("c", "u"), Doubt::Unbound)])
+        );
     }
 }

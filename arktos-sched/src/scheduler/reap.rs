@@ -64,7 +64,7 @@ impl Reaping {
     async fn release(&self) -> bool {
         let mut clean = true;
         loop {
-            let mut by_manager = BTreeMap::<ManagerId, Vec<Box<str>>>::new();
+            let mut by_manager = BTreeMap::<ManagerId, Vec<Arc<str>>>::new();
             for (manager, name) in self.state.lock().reaper.over(BATCH) {
                 by_manager.entry(manager).or_default().push(name);
             }
@@ -85,7 +85,7 @@ impl Reaping {
     }
 
     /// Gives claims back at one resource manager. Says how many it took.
-    async fn release_at(&self, manager: ManagerId, names: &[Box<str>]) -> usize {
+    async fn release_at(&self, manager: ManagerId, names: &[Arc<str>]) -> usize {
         let Some((_, client)) = self.managers.get(manager) else { return 0 };
         let mut review = ClaimReview::default();
         review.spec.partition = self.state.lock().partition.clone();

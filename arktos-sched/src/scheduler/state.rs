@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::tally::Tally;
-use crate::claim::reaper::{ClaimId, PodFate};
+use crate::claim::reaper::{ClaimId, ClaimIds, PodFate};
 use crate::claim::{CLAIM_NOTE, Reaper, claim_name};
 use crate::class::ClassId;
 use crate::hosts::{HostId, ManagerId, Usage};
@@ -23,6 +23,7 @@ use crate::neighbours::{Neighbours, Wishes};
 use crate::plugin::Plugins;
 use crate::pool::Pool;
 use crate::queue::{Backoff, Queue};
+use crate::uid::Uid;
 
 /// How long a refusal keeps a host looking as full as it was said to be, unless its claims have shown by then.
 const SHADOW: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ pub(super) struct State {
     pods: HashMap<ObjectPath, Waiting>,
     claims: HashMap<ClaimId, Holding>,
     /// The claims of this partition, by the uid of their pod.
-    own: HashMap<Box<str>, BTreeSet<ClaimId>>,
+    own: HashMap<Uid, ClaimIds>,
     /// Why no pod of a class has a place, until one may have.
     failures: HashMap<ClassId, Arc<str>>,
     /// What refused claims are taken to stand for, until when.
@@ -85,7 +86,7 @@ struct Waiting {
 struct Holding {
     host: HostId,
     usage: Usage,
-    pod_uid: Box<str>,
+    pod_uid: Uid,
     epoch: i64,
     /// Whether the resource manager has shown it, or it is only expected.
     shown: bool,
@@ -269,7 +270,7 @@ impl State {
             return;
         };
         let spec = spec.unwrap_or_default();
-        let id: ClaimId = (manager, stored.path.name().into());
+        let id = self.known((manager, stored.path.name().into()));
         let usage = self.pool.usage_of(&spec);
         let own = spec.partition == self.partition;
         let (pod_uid, epoch) = (spec.pod_uid.as_str().into(), spec.epoch);
@@ -286,9 +287,9 @@ impl State {
         if own {
             let pod = ObjectPath::new(&spec.tenant, &spec.namespace, &spec.pod);
             if self.pods.contains_key(&pod) {
-                self.claimed.insert(pod);
+                self.claimed.insert(pod.clone());
             }
-            self.reaper.claim(id, crate::claim::asker::request_of(stored.path.name(), spec));
+            self.reaper.claim(id, pod, &spec.pod_uid, epoch);
         }
     }
 
@@ -361,7 +362,7 @@ impl State {
 
     /// The place a pod has a claim on already, from an attempt that did not come to its end.
     fn claimed_place(&self, path: &ObjectPath, waiting: &Waiting, now: Timestamp) -> Option<(ManagerId, Placement)> {
-        let ids = self.own.get(&waiting.uid)?;
+        let ids = self.own.get(&Uid::from(&*waiting.uid))?;
         let good = |id: &&ClaimId| self.claims.get(*id).is_some_and(|held| held.epoch >= waiting.epoch && held.shown);
         let id = ids.iter().find(good)?;
         let holding = self.claims.get(id)?;
@@ -388,7 +389,7 @@ impl State {
         let id: ClaimId = (manager, name.into());
         self.forget_claim(&id);
         self.pool.take_at(host, &usage);
-        self.hold(id, Holding { host, usage, pod_uid: uid, epoch, shown: false }, true);
+        self.hold(id, Holding { host, usage, pod_uid: Uid::from(&*uid), epoch, shown: false }, true);
         self.tally.asked += 1;
         (manager, Placement { pod: path, request, claimed: false, since })
     }
@@ -470,7 +471,10 @@ impl State {
 
     fn hold(&mut self, id: ClaimId, holding: Holding, own: bool) {
         if own {
-            self.own.entry(holding.pod_uid.clone()).or_default().insert(id.clone());
+            let ids = self.own.entry(holding.pod_uid.clone()).or_default();
+            if !ids.contains(&id) {
+                ids.push(id.clone());
+            }
         }
         self.claims.insert(id, holding);
     }
@@ -479,7 +483,7 @@ impl State {
         let holding = self.claims.remove(id)?;
         self.pool.give_back(holding.host, &holding.usage);
         if let Some(ids) = self.own.get_mut(&holding.pod_uid) {
-            ids.remove(id);
+            ids.retain(|known| known != id);
             if ids.is_empty() {
                 self.own.remove(&holding.pod_uid);
             }
@@ -489,7 +493,13 @@ impl State {
 
     fn claim_id(&mut self, note: &str) -> Option<ClaimId> {
         let (manager, name) = note.split_once('/')?;
-        Some((self.number(manager)?, name.into()))
+        let id = (self.number(manager)?, name.into());
+        Some(self.known(id))
+    }
+
+    /// The same, with the name that is in memory already, where it is.
+    fn known(&self, id: ClaimId) -> ClaimId {
+        self.claims.get_key_value(&id).map_or(id, |(known, _)| known.clone())
     }
 
     fn reach(&mut self, manager: ManagerId) {

@@ -9,6 +9,7 @@ use imbl::OrdMap;
 
 use super::history::{Event, EventLog, HistoryLimit};
 use super::objects::Objects;
+use super::samples::Samples;
 use crate::commit::Change;
 use crate::select::{Stored, Within};
 
@@ -40,6 +41,8 @@ pub(crate) struct Resource {
     pub objects: Objects,
     /// The recent events.
     pub log: EventLog,
+    /// What objects are kept as differences from.
+    samples: Samples,
 }
 
 /// Revisions that readers may have been told of and that a crash has lost: those after `after`, before `resumed`.
@@ -103,7 +106,7 @@ impl State {
         let object = match change {
             Change::Put { object, expires } => {
                 self.expires(*expires, revision, key);
-                Some(self.like_systems(&key.resource, &key.path, object).unwrap_or_else(|| object.clone()))
+                Some(self.kept(&key.resource, &key.path, object))
             }
             Change::Delete => None,
         };
@@ -113,7 +116,7 @@ impl State {
                 let stored = Stored { path: key.path.clone(), revision, object: object.clone() };
                 resource.objects.insert(stored)
             }
-            None => resource.objects.remove(&key.path),
+            None => resource.removed(&key.path),
         };
         resource.log.push(Event {
             revision,
@@ -127,6 +130,15 @@ impl State {
             let floor = resource.log.floor();
             self.floor = self.floor.max(floor);
         }
+    }
+
+    /// An object as it is kept: whole, or as what it differs in from one that it is like.
+    fn kept(&mut self, resource: &GroupResource, path: &ObjectPath, object: &Encoded) -> Encoded {
+        if let Some(alike) = self.like_systems(resource, path, object) {
+            return alike;
+        }
+        let resource = self.resource_mut(resource);
+        resource.samples.keep(path, object, resource.objects.len())
     }
 
     /// What every tenant has, `system` has too: such an object is kept as what it differs in from the one of its
@@ -199,7 +211,9 @@ impl State {
             let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
             self.expires(expires, stored.revision, &key);
         }
-        self.resource_mut(resource).objects.insert(stored);
+        let kept = self.resource_mut(resource);
+        let object = kept.samples.keep(&stored.path, &stored.object, kept.objects.len());
+        kept.objects.insert(Stored { object, ..stored });
     }
 
     /// Notes that a resource's last event, which is not kept, was at a revision.
@@ -291,8 +305,17 @@ impl State {
 
     fn resource_mut(&mut self, name: &GroupResource) -> &mut Resource {
         let origin = self.origin;
-        let fresh = || Arc::new(Resource { objects: Objects::default(), log: EventLog::after(origin) });
+        let fresh = || Arc::new(Resource { log: EventLog::after(origin), ..Resource::default() });
         Arc::make_mut(self.resources.entry(name.clone()).or_insert_with(fresh))
+    }
+}
+
+impl Resource {
+    /// Takes out an object.
+    fn removed(&mut self, path: &ObjectPath) -> Option<Stored> {
+        let old = self.objects.remove(path);
+        self.samples.trim(self.objects.len());
+        old
     }
 }
 
