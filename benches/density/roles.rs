@@ -22,6 +22,9 @@ pub const FLAG: &str = "--role";
 /// The roles, as the table names them.
 pub const ROLES: [&str; 4] = ["partition", "resource manager", "gateway", "hosts"];
 
+/// What all roles together may keep of the history of a resource, in MiB.
+const HISTORY_MIB: usize = 1024;
+
 /// The command line of a role, as its own program has it.
 #[derive(Parser)]
 struct CommandLine<A: clap::Args> {
@@ -117,7 +120,8 @@ impl Region {
         };
         let storing = |name: &str| -> Vec<String> {
             let data = directory.join(name).display().to_string();
-            ["--name".to_owned(), name.to_owned(), "--data-dir".to_owned(), data].into()
+            let history = format!("{}Mi", (HISTORY_MIB / (shape.partitions + shape.managers)).min(256));
+            ["--name", name, "--data-dir", &data, "--history-memory", &history].map(str::to_owned).into()
         };
         for (name, config) in self.managers.clone() {
             let arguments = [storing(&name), serving(&config), partitions.clone()].concat();

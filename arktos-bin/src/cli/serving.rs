@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arktos_api::{AdmissionConfig, NodePorts, ServiceCidr, TokenTable};
 use arktos_core::catalog::Catalog;
+use arktos_core::quantity::Quantity;
 use arktos_store::{Client, Tasks};
 use clap::Args;
 use hyper::body::Incoming;
@@ -408,6 +409,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// A number of bytes, as Kubernetes writes quantities.
+pub fn size(text: &str) -> Result<usize, String> {
+    let bytes = Quantity::parse(text).ok().and_then(|size| usize::try_from(size.value()).ok());
+    bytes.ok_or_else(|| format!("{text:?} is not a size such as 64Mi or 1Gi"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,6 +426,15 @@ mod tests {
         assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
         for bad in ["", "5", "m", "5x", "1h2"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_kubernetes_writes_them() {
+        assert_eq!(size("64Mi"), Ok(64 << 20));
+        assert_eq!(size("1k"), Ok(1000));
+        for bad in ["", "-1", "64 MB", "x"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

@@ -11,7 +11,6 @@ use arktos_core::{GroupResource, Object, Status};
 use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
-use arktos_store::engine::EngineConfig;
 use arktos_store::{Clock, Engine, Query, Random, Roster, Tasks};
 use async_trait::async_trait;
 
@@ -49,7 +48,7 @@ impl ResourceManager {
         let partitions = partitions.into();
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
-        let pods = bound_pods(name, &partitions, clock, random, following);
+        let pods = bound_pods(&options, &partitions, following);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         options.api.apply(&options.name, &mut config);
@@ -104,20 +103,15 @@ impl ResourceManager {
 }
 
 /// The pods that partitions have bound to this resource manager's hosts, as the hosts see them.
-fn bound_pods(
-    name: &str,
-    partitions: &Roster,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-    tasks: &Tasks,
-) -> Delegate {
+fn bound_pods(options: &RoleOptions, partitions: &Roster, tasks: &Tasks) -> Delegate {
+    let RoleOptions { name, clock, random, .. } = options;
     // Pods carry the name of their resource manager from the binding on: one filtered stream a partition.
     let query = Query::everywhere(GroupResource::core("pods")).field("arktos.resourceManager", name);
     let (aggregate, driver) = Aggregate::following(
         [partitions.clone()],
         &query,
         Arc::new(projection),
-        EngineConfig::default(),
+        options.store.keeping(),
         clock.clone(),
         random.clone(),
     );

@@ -71,6 +71,8 @@ pub struct StoreArgs {
     pub data_dir: PathBuf,
     /// How long past revisions are kept.
     pub history_window: Duration,
+    /// The most bytes that the history of one resource takes in memory, whatever its age.
+    pub history_bytes: usize,
     /// Where full segments of logs are copied to, one directory a role; nowhere when absent.
     pub archive_dir: Option<PathBuf>,
     /// How an etcd cluster is spoken to.
@@ -120,11 +122,22 @@ impl Default for StoreArgs {
             kind: StoreKind::Memory,
             data_dir: PathBuf::new(),
             history_window: Duration::from_secs(300),
+            history_bytes: 256 << 20,
             etcd: EtcdAccess::default(),
             archive_dir: None,
             #[cfg(feature = "net")]
             encryption: None,
         }
+    }
+}
+
+impl StoreArgs {
+    /// How an engine keeps history for a role with these options.
+    #[must_use]
+    pub fn keeping(&self) -> EngineConfig {
+        let mut config = EngineConfig::default();
+        (config.history_window, config.history_bytes) = (self.history_window, self.history_bytes);
+        config
     }
 }
 
@@ -156,8 +169,7 @@ pub async fn open(
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Result<Engine, StoreError> {
-    let mut config = EngineConfig::default();
-    config.history_window = args.history_window;
+    let mut config = args.keeping();
     config.observer = Some(metrics.commits(role));
     #[cfg(feature = "net")]
     if let Some(keys) = &args.encryption {

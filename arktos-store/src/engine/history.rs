@@ -45,7 +45,7 @@ impl Event {
 
     /// About how many bytes history alone keeps for it: the object before, and the event itself.
     fn weight(&self) -> usize {
-        256 + self.old.as_ref().map_or(0, |(_, object)| object.tail_length())
+        256 + self.old.as_ref().map_or(0, |(_, object)| object.weight())
     }
 }
 
