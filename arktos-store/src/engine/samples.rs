@@ -15,7 +15,7 @@ use imbl::OrdMap;
 pub(crate) struct Samples(OrdMap<u64, Encoded>);
 
 /// Below so many bytes an object is kept whole: what stands in front of its differences would be as long.
-const LEAST: usize = 512;
+const LEAST: usize = 256;
 
 /// Above so many bytes as well: a sample that outlives its object is never large.
 const LARGEST: usize = 32 << 10;
