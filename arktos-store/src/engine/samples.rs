@@ -6,7 +6,7 @@ use arktos_core::{Encoded, ObjectPath};
 use imbl::OrdMap;
 
 /// Of every shape that the objects of a resource have, the last that was kept whole: those after it are kept as what
-/// they differ in from it. Pods of one replica set in the same phase have one shape. Cloning it shares it.
+/// they differ in from it. Pods of one replica set in the same phase have one shape. Cloning it shares all.
 ///
 /// What is a sample stays in memory after its object has changed or gone, as long as others are kept as what they
 /// differ in from it, or until there are [too many](Samples::most). It is never of another namespace: what one tenant
@@ -29,12 +29,15 @@ impl Samples {
         if !(LEAST..=LARGEST).contains(&object.tail_length()) {
             return object.clone();
         }
-        let shape = shape(path, object);
-        if let Some(alike) = self.0.get(&shape).and_then(|sample| object.like(sample)) {
+        let shapes = shapes(path, object);
+        let samples = shapes.iter().filter_map(|shape| self.0.get(shape));
+        if let Some(alike) = samples.filter_map(|sample| object.like(sample)).next() {
             return alike;
         }
         self.trim(others);
-        self.0.insert(shape, object.clone());
+        for shape in shapes {
+            self.0.insert(shape, object.clone());
+        }
         object.clone()
     }
 
@@ -51,14 +54,16 @@ impl Samples {
     }
 }
 
-/// The namespace, who made it, and how many texts it has.
-fn shape(path: &ObjectPath, object: &Encoded) -> u64 {
-    let mut hasher = DefaultHasher::new();
+/// What an object's shape is among those of its owner, and among all of its namespace: how many texts it has.
+fn shapes(path: &ObjectPath, object: &Encoded) -> [u64; 2] {
     let (tenant, namespace, _) = path.parts();
-    (tenant, namespace).hash(&mut hasher);
-    object.header().controller().map(|owner| owner.uid).hash(&mut hasher);
-    object.tail().iter().filter(|byte| **byte == b'"').count().hash(&mut hasher);
-    hasher.finish()
+    let texts = object.tail().iter().filter(|byte| **byte == b'"').count();
+    let among = |owner: Option<&str>| {
+        let mut hasher = DefaultHasher::new();
+        (tenant, namespace, texts, owner).hash(&mut hasher);
+        hasher.finish()
+    };
+    [among(object.header().controller().map(|owner| owner.uid)), among(None)]
 }
 
 #[cfg(test)]
