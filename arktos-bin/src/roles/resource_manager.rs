@@ -11,7 +11,7 @@ use arktos_core::{GroupResource, Object, Status};
 use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
-use arktos_store::{Clock, Engine, Query, Random, Roster, Tasks};
+use arktos_store::{Engine, Query, Roster, Tasks};
 use async_trait::async_trait;
 
 use super::{RoleOptions, StartError};
