@@ -98,18 +98,18 @@ async fn watched(answer: &Answer, resource: GroupResource) -> Vec<Stored> {
 async fn answers_about_claims_are_read_whether_there_is_more_in_them_or_less() {
     for answer in both("claims") {
         let (client, _stop) = client_of(&answer).await;
-        let results = post(&client, &ClaimReview::default()).await.expect("a review").status.results;
+        let results = post(&client, &ClaimReview::default()).await.expect("a review").results;
         let said: Vec<(&str, bool, &str)> = results.iter().map(|it| (&*it.name, it.accepted, &*it.reason)).collect();
         assert_eq!(said, [("skew-1", true, ""), ("skew-2", false, "Insufficient"), ("skew-3", false, "HostGone")]);
     }
     let results = json!({"results": [{"name": "skew-1", "accepted": true}]});
     let less = changed("claims", |review| review["status"] = results);
     let (client, _stop) = client_of(&less).await;
-    let status = post(&client, &ClaimReview::default()).await.expect("a review").status;
+    let status = post(&client, &ClaimReview::default()).await.expect("a review");
     assert_eq!((status.results.len(), status.results[0].epoch, status.answers.len()), (1, 0, 0));
     for answer in both("asks") {
         let (client, _stop) = client_of(&answer).await;
-        let answers = post(&client, &ClaimReview::default()).await.expect("a review").status.answers;
+        let answers = post(&client, &ClaimReview::default()).await.expect("a review").answers;
         assert_eq!((&*answers[0].name, answers[0].accepted, &*answers[0].reason), ("skew-9", false, "Ended"));
     }
 }
