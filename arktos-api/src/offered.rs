@@ -61,10 +61,12 @@ pub(crate) async fn follow(state: &State, path: &ObjectPath) -> Result<(), Statu
         snapshot.get(&key).filter(takes_part).into_iter().collect()
     };
     let offer = offer.object.decode(None).map_err(Status::internal)?;
+    let mut outcome = Ok(());
     for taker in takers {
-        bring_up(state, &offer, &taker).await?;
+        // One that cannot be written holds up none of those after it.
+        outcome = bring_up(state, &offer, &taker).await.and(outcome);
     }
-    Ok(())
+    outcome
 }
 
 /// Writes the offer's `spec` into a definition that takes it; where its objects stand against that, its conditions

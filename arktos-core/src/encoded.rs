@@ -152,11 +152,18 @@ impl Encoded {
         self.0.write_tail(out);
     }
 
-    /// The same object, kept as what it differs in from another: for objects that are alike but for a few texts, of
-    /// which there are many. It keeps the other one in memory. `None` where they are not alike.
+    /// The same object, kept as what it differs in from another, or from what that one is kept so from: for objects that
+    /// are alike but for a few texts, of which there are many. It keeps the other one in memory. `None` where they are not
+    /// alike, and where the other one is more than twice as long.
     #[must_use]
     pub fn like(&self, other: &Self) -> Option<Self> {
         self.0.like(&other.0).map(|header| Self(Arc::new(header)))
+    }
+
+    /// Whether it is kept [so](Self::like).
+    #[must_use]
+    pub fn is_like(&self) -> bool {
+        self.0.is_like()
     }
 
     /// About how many bytes it takes up in memory, with what it shares with nobody.
@@ -402,7 +409,9 @@ mod tests {
         let mut out = Vec::new();
         kept.write(&mut out, None, "", Revision(1), Dialect::Plain);
         assert!(out.ends_with(&other.tail()));
-        assert!(map("b", "u2").like(&kept).is_none(), "one that is kept so is no sample");
+        let third = map("b", "u2");
+        assert_eq!(third.like(&kept).expect("like what that one is like"), third);
+        assert!(kept.like(&third).is_none(), "it is kept so already");
         assert!(pod_of_nobody().like(&one).is_none(), "another kind");
     }
 

@@ -121,7 +121,8 @@ impl Header {
 
     /// The same header, kept as what it differs in from another. `None` where that is not worth it.
     pub(crate) fn like(&self, other: &Arc<Self>) -> Option<Self> {
-        if self.like.is_some() || other.like.is_some() || *self.type_meta != *other.type_meta {
+        let other = other.like.as_ref().unwrap_or(other);
+        if self.is_like() || *self.type_meta != *other.type_meta || other.kept().len() > 2 * self.kept().len() {
             return None;
         }
         let differences = alike::differences(other.kept(), self.kept())?;
@@ -136,6 +137,11 @@ impl Header {
             finalizers,
             tail,
         })
+    }
+
+    /// Whether it is kept as what it differs in from another.
+    pub(crate) fn is_like(&self) -> bool {
+        self.like.is_some()
     }
 
     /// The header in one piece.

@@ -74,10 +74,8 @@ fn workspace(features: &[&'static str]) -> Result<Vec<String>, String> {
     let all = [&["test", "--workspace"], features].concat();
     let (outcome, said) = cargo_heard(&[&all[..], &["--no-fail-fast"]].concat());
     let Err(why) = outcome else { return Ok(Vec::new()) };
-    let failed = failed_targets(&said);
-    if failed.is_empty() {
-        return Err(why); // it was not the tests: it does not compile
-    }
+    // none: it was not the tests, but it does not compile
+    let Some(failed) = failed_targets(&said) else { return Err(why) };
     // Not by package: one alone has fewer features, and would be compiled anew with all that it is made of.
     let kinds: BTreeSet<Vec<&str>> = failed.iter().map(|target| target.split(' ').skip(2).collect()).collect();
     for kind in &kinds {
@@ -87,11 +85,17 @@ fn workspace(features: &[&'static str]) -> Result<Vec<String>, String> {
     Ok(failed)
 }
 
-/// The targets in the list with which cargo ends, as arguments: each is a line of its own, in quotes.
-fn failed_targets(said: &str) -> Vec<String> {
-    let heads = |line: &&str| line.starts_with("error: ") && line.ends_with("failed:");
-    let lines = said.lines().skip_while(|line| !heads(line)).skip(1);
-    lines.map_while(|line| line.strip_prefix("    `")?.strip_suffix('`')).map(str::to_owned).collect()
+/// The targets in the list with which cargo ends, as arguments: each is a line of its own, in quotes. None where there is
+/// no such list, or it is not as long as it says.
+fn failed_targets(said: &str) -> Option<Vec<String>> {
+    let count = |line: &str| -> Option<usize> {
+        line.strip_prefix("error: ")?.strip_suffix(" failed:")?.split_once(" target")?.0.parse().ok()
+    };
+    let (at, count) = said.lines().enumerate().find_map(|(at, line)| Some((at, count(line)?)))?;
+    let lines = said.lines().skip(at + 1);
+    let listed = lines.filter_map(|line| line.strip_prefix("    `")?.strip_suffix('`')).map(str::to_owned);
+    let listed: Vec<String> = listed.take(count).collect();
+    (listed.len() == count).then_some(listed)
 }
 
 /// Fails where a crate without its default features depends on one of these.
@@ -129,10 +133,14 @@ mod tests {
     fn what_failed_is_read_from_what_cargo_says() {
         let said = "   Doc-tests arktos\nerror: doctest failed, to rerun pass `-p arktos --doc`\n\
                     error: 2 targets failed:\n    `-p arktos-store --lib`\n    `-p arktos --doc`\n";
-        assert_eq!(failed_targets(said), ["-p arktos-store --lib", "-p arktos --doc"]);
+        let both = vec!["-p arktos-store --lib".to_owned(), "-p arktos --doc".to_owned()];
+        assert_eq!(failed_targets(said), Some(both.clone()));
+        let between = said.replace("lib`\n", "lib`\nsomebody else's line\n");
+        assert_eq!(failed_targets(&between), Some(both));
+        assert_eq!(failed_targets(&said.replace('2', "3")), None, "one is missing");
         let said = "error: 1 target failed:\n    `-p arktos-bin --test remote`\n";
-        assert_eq!(failed_targets(said), ["-p arktos-bin --test remote"]);
+        assert_eq!(failed_targets(said), Some(vec!["-p arktos-bin --test remote".to_owned()]));
         let said = "error: expected `;`\n  --> src/lib.rs:1:1\nerror: could not compile `arktos` (lib)\n";
-        assert!(failed_targets(said).is_empty());
+        assert_eq!(failed_targets(said), None);
     }
 }

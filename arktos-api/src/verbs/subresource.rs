@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use arktos_core::catalog::Kind;
 use arktos_core::opened::{Opened, Text};
-use arktos_core::{Encoded, GroupResource, Object, ObjectKey, Reason, Status, rules};
-use arktos_store::{Change, Commit, CommitError, Expect, Write};
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, rules};
+use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::{Value, json};
 
 use super::modify;
@@ -116,7 +116,7 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
         let text = Text::of(&old.object);
         let mut pod = Opened::of(&text).map_err(Status::internal)?;
         node_restriction::act(call, "binding", "")?;
-        bindable(call, &old.object, &mut pod, &binding)?;
+        bindable(call, &old, &mut pod, &binding)?;
         bound(&mut pod, &binding, &node, &call.state.config.clock.now().to_string());
         let mut commit = Commit { ..Commit::default() };
         let whole = || {
@@ -149,11 +149,16 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     Err(modify::modified(call))
 }
 
-fn bindable(call: &Call<'_>, stored: &Encoded, pod: &mut Opened<'_>, binding: &Object) -> Result<(), Status> {
-    let (name, header, uid) = (&call.name, stored.header(), binding.uid());
+fn bindable(call: &Call<'_>, stored: &Stored, pod: &mut Opened<'_>, binding: &Object) -> Result<(), Status> {
+    let (name, header, uid) = (&call.name, stored.object.header(), binding.uid());
     if !uid.is_empty() && uid != header.uid() {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", header.uid());
         return Err(conflict(call, why));
+    }
+    let (expected, revision) = (binding.str_at(&["metadata", "resourceVersion"]), stored.revision.to_string());
+    if !expected.is_empty() && expected != revision {
+        let why = "Precondition failed: ResourceVersion in precondition";
+        return Err(conflict(call, format!("{why}: {expected}, ResourceVersion in object meta: {revision}")));
     }
     if header.deletion().is_some() {
         return Err(conflict(call, format!("pod {name} is being deleted, cannot be assigned to a host")));
@@ -224,6 +229,7 @@ async fn claimed<'p>(
         Some(_) => {
             return Err(Status::forbidden(&call.kind.group_resource, &call.name, "only a scheduler may name a claim"));
         }
+        None if call.options.dry_run => return Ok(None), // a claim would be real
         None => match &call.state.config.claimer {
             Some(claimer) => match claimer.claim(call.one_tenant()?, &*pod()?).await {
                 // Nobody knows the host, so there is nothing of it to be claimed. The pod is never shown to a host,

@@ -1,11 +1,15 @@
 //! The client in process: the same verbs, the same rules.
 
-use arktos_api::Identity;
-use arktos_core::{GroupResource, Object, ObjectKey, Reason, TenantName};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arktos_api::{Claimer, Identity};
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, TenantName};
 use arktos_store::client::{DeleteOptions, Patch, WatchListEvent};
 use arktos_store::{Delivery, Query, Within};
+use async_trait::async_trait;
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{World, map, pod};
 
@@ -155,6 +159,33 @@ async fn a_binding_adds_what_it_says_to_its_pod_and_leaves_all_else_as_it_was() 
         let query = Query::everywhere(pods.clone()).field(name, value);
         assert_eq!(client.list(&query).await.unwrap().items.len(), found, "{field}");
     }
+}
+
+/// Counts what is claimed.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+#[async_trait]
+impl Claimer for Counted {
+    async fn claim(&self, _: &TenantName, _: &Object) -> Result<String, Status> {
+        Ok(format!("rm-0/c{}", self.0.fetch_add(1, Ordering::SeqCst)))
+    }
+}
+
+#[tokio::test]
+async fn a_binding_that_is_tried_or_refused_claims_nothing() {
+    let claimer = Arc::new(Counted::default());
+    let world = World::with(|config| config.claimer = Some(claimer.clone())).await;
+    let made = world.post("acme", "/api/v1/namespaces/default/pods", pod("a")).await.body;
+    let path = "/api/v1/namespaces/default/pods/a/binding";
+    let binding = |revision: &Value| json!({"metadata": {"name": "a", "resourceVersion": revision}, "target": {"kind": "Node", "name": "n1"}});
+    let revision = &made["metadata"]["resourceVersion"];
+    let tried = world.post("acme", &format!("{path}?dryRun=All"), binding(revision)).await;
+    let refused = world.post("acme", path, binding(&json!("1"))).await;
+    assert_eq!((tried.code, refused.code), (201, 409), "{}", refused.body);
+    assert_eq!(claimer.0.load(Ordering::SeqCst), 0);
+    assert_eq!(world.post("acme", path, binding(revision)).await.code, 201);
+    assert_eq!(claimer.0.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -409,10 +409,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// A number of bytes, as Kubernetes writes quantities.
-pub fn size(text: &str) -> Result<usize, String> {
+/// The least memory for history: with less, a watch would miss what has just happened.
+const HISTORY_LEAST: usize = 16 << 20;
+
+/// How much memory history takes, in bytes, as Kubernetes writes quantities.
+pub fn history_memory(text: &str) -> Result<usize, String> {
     let bytes = Quantity::parse(text).ok().and_then(|size| usize::try_from(size.value()).ok());
-    bytes.ok_or_else(|| format!("{text:?} is not a size such as 64Mi or 1Gi"))
+    let bytes = bytes.ok_or_else(|| format!("{text:?} is not a size such as 64Mi or 1Gi"))?;
+    if bytes < HISTORY_LEAST { Err(format!("{text:?} is less than 16Mi")) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -430,11 +434,11 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_as_kubernetes_writes_them() {
-        assert_eq!(size("64Mi"), Ok(64 << 20));
-        assert_eq!(size("1k"), Ok(1000));
-        for bad in ["", "-1", "64 MB", "x"] {
-            assert!(size(bad).is_err(), "{bad}");
+    fn memory_for_history_is_read_as_kubernetes_writes_sizes() {
+        assert_eq!(history_memory("64Mi"), Ok(64 << 20));
+        assert_eq!(history_memory("1G"), Ok(1_000_000_000));
+        for bad in ["", "-1", "64 MB", "x", "0", "256m", "15Mi"] {
+            assert!(history_memory(bad).is_err(), "{bad}");
         }
     }
 

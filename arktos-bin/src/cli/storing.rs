@@ -8,7 +8,7 @@ use arktos_store::{Clock, Tasks};
 use clap::Args;
 
 use super::encryption;
-use super::serving::{duration, size};
+use super::serving::{duration, history_memory};
 use crate::roles::store::{EtcdAccess, StoreArgs, StoreKind};
 
 /// Where the password for etcd is looked for when no file is given.
@@ -25,8 +25,8 @@ pub struct StoringArgs {
     /// How long past revisions are kept for watches and lists that go on from them
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub history_window: Duration,
-    /// The most memory that the past revisions of one resource take, whatever the window says
-    #[arg(long, value_name = "SIZE", default_value = "256Mi", value_parser = size)]
+    /// The most memory that the past revisions of one resource take, whatever the window says (at least 16Mi)
+    #[arg(long, value_name = "SIZE", default_value = "256Mi", value_parser = history_memory)]
     pub history_memory: usize,
     /// Copy every full piece of the log to DIR/ROLE, to go back to any moment since a backup (--store log)
     #[arg(long, value_name = "DIR")]

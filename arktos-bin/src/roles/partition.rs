@@ -10,7 +10,6 @@ use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
-use arktos_store::engine::EngineConfig;
 use arktos_store::{Engine, Query, Roster, Tasks};
 use async_trait::async_trait;
 
@@ -51,7 +50,7 @@ impl Partition {
             [managers.clone()],
             &Query::everywhere(kind.storage_resource.clone()),
             Arc::new(pool::projection(kind)),
-            EngineConfig::default(),
+            options.store.keeping(),
             clock.clone(),
             random.clone(),
         );

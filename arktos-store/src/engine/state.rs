@@ -116,7 +116,7 @@ impl State {
                 let stored = Stored { path: key.path.clone(), revision, object: object.clone() };
                 resource.objects.insert(stored)
             }
-            None => resource.removed(&key.path),
+            None => resource.remove(&key.path),
         };
         resource.log.push(Event {
             revision,
@@ -312,9 +312,9 @@ impl State {
 
 impl Resource {
     /// Takes out an object.
-    fn removed(&mut self, path: &ObjectPath) -> Option<Stored> {
+    fn remove(&mut self, path: &ObjectPath) -> Option<Stored> {
         let old = self.objects.remove(path);
-        self.samples.trim(self.objects.len());
+        self.samples.gone(path, self.objects.len());
         old
     }
 }
