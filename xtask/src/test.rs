@@ -85,8 +85,8 @@ fn workspace(features: &[&'static str]) -> Result<Vec<String>, String> {
     Ok(failed)
 }
 
-/// The targets in the list with which cargo ends, as arguments: each is a line of its own, in quotes. None where there is
-/// no such list, or it is not as long as it says.
+/// The targets in the list with which cargo ends, as arguments: each is a line of its own, in quotes. None where there
+/// is no such list, or it is not as long as it says.
 fn failed_targets(said: &str) -> Option<Vec<String>> {
     let count = |line: &str| -> Option<usize> {
         line.strip_prefix("error: ")?.strip_suffix(" failed:")?.split_once(" target")?.0.parse().ok()

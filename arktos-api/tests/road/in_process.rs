@@ -178,7 +178,8 @@ async fn a_binding_that_is_tried_or_refused_claims_nothing() {
     let world = World::with(|config| config.claimer = Some(claimer.clone())).await;
     let made = world.post("acme", "/api/v1/namespaces/default/pods", pod("a")).await.body;
     let path = "/api/v1/namespaces/default/pods/a/binding";
-    let binding = |revision: &Value| json!({"metadata": {"name": "a", "resourceVersion": revision}, "target": {"kind": "Node", "name": "n1"}});
+    let target = json!({"kind": "Node", "name": "n1"});
+    let binding = |revision: &Value| json!({"metadata": {"name": "a", "resourceVersion": revision}, "target": target});
     let revision = &made["metadata"]["resourceVersion"];
     let tried = world.post("acme", &format!("{path}?dryRun=All"), binding(revision)).await;
     let refused = world.post("acme", path, binding(&json!("1"))).await;
