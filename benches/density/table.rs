@@ -51,6 +51,11 @@ pub fn found(shape: &Shape, mut fill: Phase, mut steady: Phase) -> Found {
             shape.churn,
             shape.minutes
         ),
+        format!(
+            "filling: {} of the tenants' {} requests were tried again",
+            fill.requests.failed,
+            fill.requests.create.len()
+        ),
         "over sockets: all between tenants, gateway, partitions, resource managers and hosts; in process: each \
          partition's controllers and scheduler"
             .to_owned(),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::kubeconfig::Kubeconfig;
 use super::route::{Protocols, Route, Trust};
+use super::serve::IDLE_TIMEOUT;
 use super::tls::{Shown, TlsError};
 use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
 
@@ -99,9 +100,10 @@ impl Forward {
 }
 
 /// A connection for each request that is under way (HTTP/1.1): who speaks for many clients must not let one of them use
-/// up what the others need.
+/// up what the others need. One that is idle is given up before the server does so: a request that meets the server's
+/// closing it fails, and only its sender can know whether it may be sent again.
 fn pool(route: Route) -> Client<Route, RequestBody> {
-    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(route)
+    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT / 2).build(route)
 }
 
 fn remove_hop_headers(headers: &mut HeaderMap) {

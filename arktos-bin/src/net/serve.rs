@@ -24,6 +24,8 @@ use super::prompt::Prompt;
 const CONNECTIONS_MAX: usize = 20_000;
 /// How long a client may take to say who it is and what it wants.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection of HTTP/1.1 may take to send the head of its next request, idle or not, before it is closed.
+pub(super) const IDLE_TIMEOUT: Duration = HANDSHAKE_TIMEOUT;
 /// How long open requests get to end once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most streams of one HTTP/2 connection. Watches hold one each, so this bounds the watches of one client process.
@@ -127,7 +129,7 @@ where
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
