@@ -152,9 +152,9 @@ impl Encoded {
         self.0.write_tail(out);
     }
 
-    /// The same object, kept as what it differs in from another, or from what that one is kept so from: for objects that
-    /// are alike but for a few texts, of which there are many. It keeps the other one in memory. `None` where they are not
-    /// alike, and where the other one is more than twice as long.
+    /// The same object, kept as what it differs in from another, or from what that one is kept so from: for objects
+    /// that are alike but for a few texts, of which there are many. It keeps the other one in memory. `None` where they
+    /// are not alike, and where the other one is more than twice as long.
     #[must_use]
     pub fn like(&self, other: &Self) -> Option<Self> {
         self.0.like(&other.0).map(|header| Self(Arc::new(header)))
