@@ -233,6 +233,7 @@ async fn begin(state: &State, known: &mut Known) -> Result<Cursor, arktos_store:
     for stored in snapshot.range(&DEFINITION, &Within::Everywhere, None) {
         known.note(state, &stored.path, Some(&stored));
     }
+    known.behind.retain(|path| path.tenant() == TenantName::SYSTEM); // who takes an offer is found with it
     let after: Revision = snapshot.revision();
     state.config.engine.watch(Selection::all(DEFINITION.clone(), Within::Everywhere), after)
 }

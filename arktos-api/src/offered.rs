@@ -75,22 +75,16 @@ async fn bring_up(state: &State, offer: &Object, taker: &Stored) -> Result<(), S
     let kind =
         state.kinds.builtin().storage(&DEFINITION).ok_or_else(|| Status::internal("there are no definitions"))?;
     let old = taker.object.decode(Some(taker.revision)).map_err(Status::internal)?;
-    let mut new = old.clone();
-    if let Some(spec) = offer.at(&["spec"]).filter(|spec| old.at(&["spec"]) != Some(spec)) {
+    let offered = offer.at(&["spec"]).filter(|spec| old.at(&["spec"]) != Some(spec)).map(|spec| {
+        let mut new = old.clone();
         new.set(&["spec"], spec.clone());
-        new = match rules::admit_update(&kind, &old, new) {
-            Ok(mut new) => {
-                custom::follows(&mut new, None, state.config.clock.now());
-                new
-            }
-            Err(status) => {
-                let mut new = old.clone();
-                custom::follows(&mut new, Some(&status.message), state.config.clock.now());
-                new
-            }
-        };
-    } else {
-        custom::follows(&mut new, None, state.config.clock.now());
-    }
+        rules::admit_update(&kind, &old, new)
+    });
+    let (mut new, fault) = match offered {
+        None => (old.clone(), None),
+        Some(Ok(new)) => (new, None),
+        Some(Err(status)) => (old.clone(), Some(status.message)),
+    };
+    custom::follows(&mut new, fault.as_deref(), state.config.clock.now());
     if new == old { Ok(()) } else { put(state, taker, &new).await }
 }

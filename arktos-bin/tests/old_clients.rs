@@ -5,7 +5,6 @@
 mod process;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arktos_api::Identity;
 use arktos_bin::hollow::HollowOptions;
@@ -17,9 +16,9 @@ use arktos_core::{GroupResource, Object, TenantName, Timestamp};
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{Delivery, Query, Within};
 use futures::StreamExt;
+use process::PATIENCE;
 use process::http::Caller;
 use process::world::World;
-use process::{PATIENCE, pause};
 use serde_json::{Value, json};
 
 const NODE: &str = "/api/v1/nodes/hollow-0";
@@ -44,21 +43,8 @@ fn make(caller: &Caller<'_>, path: &str, object: &Value) -> Value {
     made
 }
 
-/// Asks until the answer is as expected.
-fn until(caller: &Caller<'_>, path: &str, fits: impl Fn(u16, &Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let (code, answer) = caller.get(path);
-        if fits(code, &answer) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{path} never came to what was expected: {code} {answer}");
-        pause();
-    }
-}
-
 fn gone(caller: &Caller<'_>, path: &str) {
-    until(caller, path, |code, _| code == 404);
+    caller.until(path, |code, _| code == 404);
 }
 
 fn items(list: &Value) -> &[Value] {
@@ -128,7 +114,7 @@ fn a_tenant_begins_with_what_arktos_gives_it_and_leaves_nothing() {
     let root = world.root();
     tenant(&root, "nova");
     let namespaces = "/api/v1/tenants/nova/namespaces";
-    let all = until(&root, namespaces, |_, all| items(all).len() == 4);
+    let all = root.until(namespaces, |_, all| items(all).len() == 4);
     assert_eq!(named(&all), ["default", "kube-public", "kube-system", "work"]);
     for namespace in items(&all) {
         let name = namespace["metadata"]["name"].as_str().expect("a name");
@@ -139,8 +125,8 @@ fn a_tenant_begins_with_what_arktos_gives_it_and_leaves_nothing() {
         );
     }
     let rbac = "/apis/rbac.authorization.k8s.io/v1/tenants/nova";
-    until(&root, &format!("{rbac}/clusterroles"), |_, all| named(all) == ["admin-role"]);
-    until(&root, &format!("{rbac}/clusterrolebindings"), |_, all| named(all) == ["admin-role-binding"]);
+    root.until(&format!("{rbac}/clusterroles"), |_, all| named(all) == ["admin-role"]);
+    root.until(&format!("{rbac}/clusterrolebindings"), |_, all| named(all) == ["admin-role-binding"]);
     let own = root.get("/api/v1/namespaces").1;
     assert!(items(&own).iter().all(|namespace| namespace["metadata"]["tenant"] == "system"), "{own}");
 
@@ -172,18 +158,18 @@ fn deployments_work_in_their_old_versions() {
             let status = &all["status"];
             status["readyReplicas"] == count && status["replicas"] == count && status["updatedReplicas"] == count
         };
-        until(&root, &format!("{old}/deployments/web"), fits)
+        root.until(&format!("{old}/deployments/web"), fits)
     };
     ready(1);
     let one = |resource: &str, not: &str| -> String {
-        let list = until(&root, resource, |_, all| named(all).iter().filter(|name| **name != not).count() == 1);
+        let list = root.until(resource, |_, all| named(all).iter().filter(|name| **name != not).count() == 1);
         named(&list).into_iter().find(|name| *name != not).map(str::to_owned).expect("one")
     };
     let (pods, sets) = (format!("/api/v1{place}/pods"), format!("{old}/replicasets"));
     for resource in [&pods, &sets] {
         let first = one(resource, "");
         assert_eq!(root.delete(&format!("{resource}/{first}")).0, 200);
-        until(&root, resource, |_, all| {
+        root.until(resource, |_, all| {
             let others = items(all).iter().filter(|item| item["metadata"]["deletionTimestamp"].is_null());
             others.count() == 1
         });
@@ -194,7 +180,7 @@ fn deployments_work_in_their_old_versions() {
     assert_eq!((scale.0, &scale.1["spec"]["replicas"]), (200, &json!(2)), "{}", scale.1);
     let cause = json!({"kubernetes.io/change-cause": "scaled"});
     assert_eq!(root.patch(&format!("{old}/deployments/web"), &json!({"metadata": {"annotations": cause}})).0, 200);
-    until(&root, &sets, |_, all| {
+    root.until(&sets, |_, all| {
         items(all).iter().any(|set| set["metadata"]["annotations"]["kubernetes.io/change-cause"] == "scaled")
     });
     ready(2);
@@ -207,7 +193,7 @@ fn deployments_work_in_their_old_versions() {
     let (code, _) = root.send("DELETE", &format!("{old}/deployments/web"), Some(&background));
     assert_eq!(code, 200);
     for resource in [&sets, &pods] {
-        until(&root, resource, |_, all| items(all).is_empty());
+        root.until(resource, |_, all| items(all).is_empty());
     }
 }
 
@@ -222,7 +208,7 @@ fn services_have_endpoints_and_accounts_have_secrets() {
         "spec": {"ports": [{"port": 80, "targetPort": 8080, "protocol": "TCP"}], "selector": {"app": "web"}}});
     let made = make(&root, &format!("{place}/services"), &service);
     assert_eq!((&made["spec"]["type"], &made["metadata"]["tenant"]), (&json!("ClusterIP"), &json!("nova")));
-    let endpoints = until(&root, &format!("{place}/endpoints/web"), |code, _| code == 200);
+    let endpoints = root.until(&format!("{place}/endpoints/web"), |code, _| code == 200);
     assert_eq!(endpoints["metadata"]["tenant"], "nova");
     assert_eq!(root.delete(&format!("{place}/services/web")).0, 200);
     gone(&root, &format!("{place}/endpoints/web"));
@@ -230,7 +216,7 @@ fn services_have_endpoints_and_accounts_have_secrets() {
     let (accounts, secrets) = (format!("{place}/serviceaccounts"), format!("{place}/secrets"));
     // One secret, and that of the account that is there now.
     let secret = |not: &str| -> String {
-        let account = until(&root, &accounts, |_, all| named(all) == ["default"]);
+        let account = root.until(&accounts, |_, all| named(all) == ["default"]);
         let owner = "kubernetes.io/service-account.uid";
         let fits = |_, all: &Value| match items(all) {
             [one] => {
@@ -239,22 +225,22 @@ fn services_have_endpoints_and_accounts_have_secrets() {
             }
             _ => false,
         };
-        let list = until(&root, &secrets, fits);
+        let list = root.until(&secrets, fits);
         assert!(named(&list)[0].starts_with("default-token-"), "{list}");
         list["items"][0]["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
     };
     let first = secret("");
     let account = root.get(&format!("{accounts}/default")).1["metadata"]["uid"].clone();
     assert_eq!(root.delete(&format!("{accounts}/default")).0, 200);
-    until(&root, &format!("{accounts}/default"), |code, one| code == 200 && one["metadata"]["uid"] != account);
+    root.until(&format!("{accounts}/default"), |code, one| code == 200 && one["metadata"]["uid"] != account);
     let second = secret(&first);
     let name = named(&root.get(&secrets).1)[0].to_owned();
     assert_eq!(root.delete(&format!("{secrets}/{name}")).0, 200);
     secret(&second);
     assert_eq!(root.delete(place).0, 200);
-    let refused = until(&root, &format!("{accounts}/default"), |code, _| code == 404);
+    let refused = root.until(&format!("{accounts}/default"), |code, _| code == 404);
     assert!(refused["message"].as_str().is_some_and(|text| text.ends_with("not found")), "{refused}");
-    until(&root, &secrets, |code, all| code == 200 && items(all).is_empty());
+    root.until(&secrets, |code, all| code == 200 && items(all).is_empty());
 }
 
 /// `drain`, `taint`, `configmap_pod_create`.
@@ -266,18 +252,18 @@ fn hosts_are_emptied_and_filled_and_commands_end() {
     let pods = "/api/v1/tenants/nova/namespaces/work/pods";
     let runs = |name: &str| {
         make(&root, pods, &pod(name));
-        until(&root, &format!("{pods}/{name}"), |_, pod| pod["status"]["phase"] == "Running");
+        root.until(&format!("{pods}/{name}"), |_, pod| pod["status"]["phase"] == "Running");
     };
     let effects = || -> Vec<Value> {
         let node = root.get(NODE).1;
         let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
         taints.iter().map(|taint| taint["effect"].clone()).collect()
     };
-    until(&root, NODE, |code, _| code == 200);
+    root.until(NODE, |code, _| code == 200);
     runs("web");
     // `kubectl drain` cordons, lists what is on the host in all tenants, and evicts it.
     assert_eq!(root.patch(NODE, &json!({"spec": {"unschedulable": true}})).0, 200);
-    until(&root, NODE, |_, node| node["spec"]["taints"][0]["effect"] == "NoSchedule");
+    root.until(NODE, |_, node| node["spec"]["taints"][0]["effect"] == "NoSchedule");
     let on_host = root.get("/api/v1/tenants/all/pods?fieldSelector=spec.nodeName%3Dhollow-0").1;
     assert_eq!(named(&on_host), ["web"]);
     let eviction =
@@ -285,7 +271,7 @@ fn hosts_are_emptied_and_filled_and_commands_end() {
     make(&root, &format!("{pods}/web/eviction"), &eviction);
     gone(&root, &format!("{pods}/web"));
     assert_eq!(root.patch(NODE, &json!({"spec": {"unschedulable": null}})).0, 200);
-    until(&root, NODE, |_, node| node["spec"]["taints"].is_null());
+    root.until(NODE, |_, node| node["spec"]["taints"].is_null());
     runs("again");
     let taint = json!({"spec": {"taints": [{"key": "aaa", "value": "bbb", "effect": "NoExecute"}]}});
     assert_eq!(root.patch(NODE, &taint).0, 200);
@@ -297,5 +283,5 @@ fn hosts_are_emptied_and_filled_and_commands_end() {
     ends["spec"]["restartPolicy"] = json!("Never");
     ends["spec"]["containers"][0]["command"] = json!(["/bin/sh", "-c", "env"]);
     make(&root, pods, &ends);
-    until(&root, &format!("{pods}/ends"), |_, pod| pod["status"]["phase"] == "Succeeded");
+    root.until(&format!("{pods}/ends"), |_, pod| pod["status"]["phase"] == "Succeeded");
 }

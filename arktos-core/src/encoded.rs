@@ -262,10 +262,15 @@ impl Encoded {
     /// # Errors
     /// When the object does not have the type's shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        let mut whole = Vec::with_capacity(self.tail_length() + 13);
-        whole.extend_from_slice(b"{\"metadata\":{");
-        self.write_tail(&mut whole);
-        serde_json::from_slice(&whole)
+        serde_json::from_slice(&self.text())
+    }
+
+    /// The object's JSON, without `apiVersion`, `kind`, tenant and revision.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.tail_length() + 13);
+        text.extend_from_slice(b"{\"metadata\":{");
+        self.write_tail(&mut text);
+        text
     }
 
     /// `metadata`, decoded, without tenant and revision.

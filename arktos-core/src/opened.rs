@@ -48,10 +48,7 @@ impl<'a> Text<'a> {
     /// The text of an object.
     #[must_use]
     pub fn of(object: &'a Encoded) -> Self {
-        let mut text = Vec::with_capacity(object.tail_length() + 13);
-        text.extend_from_slice(b"{\"metadata\":{");
-        object.write_tail(&mut text);
-        Self(object, text)
+        Self(object, object.text())
     }
 }
 

@@ -4,26 +4,26 @@ use serde_json::{Value, json};
 
 use super::process::http::{Caller, names};
 use super::process::roles::caller;
-use super::{PARTITIONS, PLACEMENTS, Region, deploys_everywhere, eventually, hosts, tenant, until};
+use super::{PARTITIONS, PLACEMENTS, Region, deploys_everywhere, eventually, hosts, tenant};
 
 #[test]
 fn partitions_and_resource_managers_join_while_everybody_works() {
     let mut region = Region::start();
     let root = region.root();
-    until(&root, &format!("{PLACEMENTS}/system"), |code, _| code == 200);
+    root.until(&format!("{PLACEMENTS}/system"), |code, _| code == 200);
     let (code, made) = root.post("/api/v1/tenants", &tenant("acme", &json!({})));
     assert_eq!(code, 201, "{made}");
     assert_eq!(region.placed("acme"), "tp-1");
     let acme = caller(&region.gateway, "acme-token");
-    until(&acme, "/api/v1/namespaces/default/serviceaccounts/default", |code, _| code == 200);
-    until(&root, "/api/v1/nodes", |_, nodes| nodes["items"].as_array().is_some_and(|nodes| nodes.len() == 2));
+    acme.until("/api/v1/namespaces/default/serviceaccounts/default", |code, _| code == 200);
+    root.until("/api/v1/nodes", |_, nodes| nodes["items"].as_array().is_some_and(|nodes| nodes.len() == 2));
     let pods = root.watch("/api/v1/tenants/all/pods?watch=1");
     let nodes = root.watch("/api/v1/nodes?watch=1");
 
     region.grow();
-    until(&root, PARTITIONS, |_, list| names(list).len() == 2);
+    root.until(PARTITIONS, |_, list| names(list).len() == 2);
     eventually("the new hosts, in a watch that was open before", || nodes.names(|_| true).len() == 4);
-    until(&root, PARTITIONS, |_, list| list["items"].as_array().is_some_and(|all| all.len() == 2));
+    root.until(PARTITIONS, |_, list| list["items"].as_array().is_some_and(|all| all.len() == 2));
     eventually("a tenant in the new partition", || {
         let (code, made) = root.post("/api/v1/tenants", &tenant("globex", &json!({})));
         assert!([201, 409].contains(&code), "{made}");
@@ -40,9 +40,9 @@ fn partitions_and_resource_managers_join_while_everybody_works() {
 
     // A gateway that comes later sees the same.
     let late = region.place.gateway(&["--aggregator", &region.aggregator]);
-    let pods = until(&caller(&late, "root-token"), "/api/v1/tenants/all/pods", |_, pods| hosts(pods).len() == 16);
+    let pods = caller(&late, "root-token").until("/api/v1/tenants/all/pods", |_, pods| hosts(pods).len() == 16);
     assert_eq!(names(&pods).iter().filter(|name| name.starts_with("globex/")).count(), 8);
-    until(&caller(&late, "globex-token"), "/api/v1/pods", |_, pods| hosts(pods).len() == 8);
+    caller(&late, "globex-token").until("/api/v1/pods", |_, pods| hosts(pods).len() == 8);
 
     // Nobody is sent to somebody else's partition.
     for gateway in [&region.gateway, &late] {
@@ -82,7 +82,7 @@ fn gateways_that_race_agree_on_a_tenants_place_and_tenants_may_ask_for_one() {
     let other = region.place.gateway(&["--aggregator", &region.aggregator]);
     for gateway in [&region.gateway, &other] {
         let root = caller(gateway, "root-token");
-        until(&root, PARTITIONS, |_, list| list["items"].as_array().is_some_and(|all| all.len() == 2));
+        root.until(PARTITIONS, |_, list| list["items"].as_array().is_some_and(|all| all.len() == 2));
     }
     for round in 0..10 {
         let name = format!("t-{round}");
@@ -100,7 +100,7 @@ fn gateways_that_race_agree_on_a_tenants_place_and_tenants_may_ask_for_one() {
         assert!(made.iter().all(|code| [201, 409].contains(code)), "{made:?}");
     }
     let root = region.root();
-    let all = until(&root, "/api/v1/tenants/all/namespaces?fieldSelector=metadata.name%3Ddefault", |code, list| {
+    let all = root.until("/api/v1/tenants/all/namespaces?fieldSelector=metadata.name%3Ddefault", |code, list| {
         code == 200 && names(list).iter().filter(|name| name.starts_with("t-")).count() == 10
     });
     assert_eq!(names(&all).len(), 11, "each is in one partition: {all}");

@@ -93,19 +93,6 @@ fn deployment(replicas: usize) -> Value {
     })
 }
 
-/// Asks until the answer is as expected.
-fn until(caller: &Caller<'_>, path: &str, fits: impl Fn(u16, &Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let (code, answer) = caller.get(path);
-        if fits(code, &answer) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{path} never came to what was expected: {code} {answer}");
-        pause();
-    }
-}
-
 fn eventually(what: &str, so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !so() {
@@ -125,13 +112,13 @@ fn hosts(pods: &Value) -> Vec<String> {
 fn scales(tenant: &Caller<'_>, replicas: usize) -> Value {
     let scale = json!({"spec": {"replicas": replicas}});
     assert_eq!(tenant.patch(&format!("{DEPLOYMENTS}/web"), &scale).0, 200);
-    until(tenant, "/api/v1/pods", |_, pods| hosts(pods).len() == replicas && names(pods).len() == replicas)
+    tenant.until("/api/v1/pods", |_, pods| hosts(pods).len() == replicas && names(pods).len() == replicas)
 }
 
 /// Deploys until pods run on hosts of both resource managers: the scheduler hears of new ones by itself, a moment
 /// sooner or later.
 fn deploys_everywhere(tenant: &Caller<'_>) {
-    until(tenant, "/api/v1/namespaces/default/serviceaccounts/default", |code, _| code == 200);
+    tenant.until("/api/v1/namespaces/default/serviceaccounts/default", |code, _| code == 200);
     let (code, made) = tenant.post(DEPLOYMENTS, &deployment(0));
     assert_eq!(code, 201, "{made}");
     eventually("pods on hosts of both", || {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::process::http::{Caller, names};
 use super::process::roles::caller;
-use super::{PARTITIONS, PLACEMENTS, Region, deploys_everywhere, eventually, hosts, scales, tenant, until};
+use super::{PARTITIONS, PLACEMENTS, Region, deploys_everywhere, eventually, hosts, scales, tenant};
 
 const CLAIMS: &str = "/apis/region.arktos.io/v1/claims";
 const MANAGERS: &str = "/apis/region.arktos.io/v1/resourcemanagers";
@@ -31,7 +31,7 @@ fn a_partition_and_a_resource_manager_that_are_removed_are_gone_for_everybody() 
     let mut region = Region::start();
     region.grow();
     let root = region.root();
-    until(&root, &format!("{PLACEMENTS}/system"), |code, _| code == 200);
+    root.until(&format!("{PLACEMENTS}/system"), |code, _| code == 200);
     for (name, partition) in [("acme", "tp-1"), ("globex", "tp-2")] {
         let wanted = json!({"arktos.io/partition": partition});
         eventually("a tenant", || [201, 409].contains(&root.post("/api/v1/tenants", &tenant(name, &wanted)).0));
@@ -42,7 +42,7 @@ fn a_partition_and_a_resource_manager_that_are_removed_are_gone_for_everybody() 
     let managers = ["rm-1", "rm-2"].map(|name| region.at_manager(name));
     assert_eq!(owners(&managers).iter().filter(|owner| *owner == "tp-2").count(), 8);
     let pods = "/api/v1/tenants/all/pods";
-    let all = until(&root, pods, |code, list| code == 200 && hosts(list).len() == 16);
+    let all = root.until(pods, |code, list| code == 200 && hosts(list).len() == 16);
     let revision = all["metadata"]["resourceVersion"].as_str().expect("a revision").to_owned();
     let watch = root.watch(&format!("{pods}?watch=1&resourceVersion={revision}"));
 
@@ -55,7 +55,7 @@ fn a_partition_and_a_resource_manager_that_are_removed_are_gone_for_everybody() 
 
     remove(&root, &format!("{PARTITIONS}/tp-2"));
     eventually("the end of its claims", || owners(&managers).iter().all(|owner| owner == "tp-1"));
-    until(&root, pods, |_, list| names(list).iter().all(|name| name.starts_with("acme/")) && hosts(list).len() == 8);
+    root.until(pods, |_, list| names(list).iter().all(|name| name.starts_with("acme/")) && hosts(list).len() == 8);
     let gone = || {
         let events = watch.events();
         let of = |event: &&Value| event["object"]["metadata"]["tenant"] == "globex" && event["type"] == "DELETED";
@@ -88,7 +88,7 @@ fn a_partition_and_a_resource_manager_that_are_removed_are_gone_for_everybody() 
     assert_eq!(root.delete(&format!("{PLACEMENTS}/globex")).0, 200);
     eventually("the tenant anew", || root.post("/api/v1/tenants", &tenant("globex", &json!({}))).0 == 201);
     assert_eq!(region.placed("globex"), "tp-1");
-    until(&globex, "/api/v1/pods", |code, pods| code == 200 && names(pods).is_empty());
+    globex.until("/api/v1/pods", |code, pods| code == 200 && names(pods).is_empty());
 
     // The resource manager, which still runs.
     let nodes = root.watch("/api/v1/nodes?watch=1");
@@ -97,7 +97,7 @@ fn a_partition_and_a_resource_manager_that_are_removed_are_gone_for_everybody() 
     assert!(hosts(&few).is_empty());
     eventually("no claim at all", || owners(&managers).is_empty());
     remove(&root, &format!("{MANAGERS}/rm-2"));
-    until(&root, "/api/v1/nodes", |_, list| names(list).len() == 2);
+    root.until("/api/v1/nodes", |_, list| names(list).len() == 2);
     let deleted = || nodes.events().iter().filter(|event| event["type"] == "DELETED").count() == 2;
     eventually("its hosts leave the watch that was open before", deleted);
     // The scheduler follows by itself, a moment sooner or later.

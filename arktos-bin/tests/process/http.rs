@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::{PATIENCE, pause};
 
 /// Somebody with a bearer token (or none, when it is empty), and headers that go with every request.
 #[derive(Clone, Copy)]
@@ -101,6 +101,19 @@ pub fn names(list: &Value) -> Vec<String> {
 pub struct Watch(std::sync::Arc<parking_lot::Mutex<Vec<Value>>>);
 
 impl Caller<'_> {
+    /// Asks until the answer is as expected.
+    pub fn until(&self, path: &str, fits: impl Fn(u16, &Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (code, answer) = self.get(path);
+            if fits(code, &answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{path} never came to what was expected: {code} {answer}");
+            pause();
+        }
+    }
+
     /// Asks for what comes line by line, and leaves the reading to who asks.
     pub fn stream(&self, path: &str) -> std::io::Result<TcpStream> {
         let (token, address) = (self.token, self.address);
