@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arktos_core::{Reason, Status, TenantName};
@@ -9,7 +10,7 @@ use http::HeaderMap;
 
 use crate::authorize::{Attributes, Authorizer};
 use crate::config::ApiConfig;
-use crate::identity::{GATEWAY, Identity, PeerCertificate, TokenTable, tenant_and_uid};
+use crate::identity::{GATEWAY, Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable, tenant_and_uid};
 
 /// Who sends a request: by bearer token, by client certificate, forwarded by the gateway, or anonymous.
 ///
@@ -79,9 +80,22 @@ fn identify(
     }
     if let Some(certificate) = certificate {
         let peer = certificate.identity(from_certificate)?;
-        return if peer.user == GATEWAY && peer.is_component() { forwarded(headers, anonymous_auth) } else { Ok(peer) };
+        return if is_gateway(&peer) { forwarded(headers, anonymous_auth) } else { Ok(peer) };
     }
     if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) }
+}
+
+fn is_gateway(peer: &Identity) -> bool {
+    peer.user == GATEWAY && peer.is_component()
+}
+
+/// The address that a request comes from: what the gateway says where it comes through that.
+pub fn source(parts: &http::request::Parts) -> Option<IpAddr> {
+    let peer = || parts.extensions.get::<PeerAddress>().map(|peer| peer.0.ip().to_canonical());
+    let certificate = parts.extensions.get::<PeerCertificate>();
+    let through = certificate.and_then(|it| it.identity(from_certificate).ok()).is_some_and(|it| is_gateway(&it));
+    let told = parts.headers.get(SOURCE).filter(|_| through);
+    told.and_then(|told| told.to_str().ok()?.parse().ok()).or_else(peer)
 }
 
 /// 401.

@@ -12,6 +12,9 @@ pub const COMPONENTS: &str = "arktos:components";
 /// The common name of the gateway's certificate: the only peer whose forwarded identities count.
 pub const GATEWAY: &str = "arktos:gateway";
 
+/// The header in which a gateway says which address a request has come from.
+pub const SOURCE: &str = "x-remote-address";
+
 /// Who is asking: decided by credentials alone, never by a path, a header of an unauthenticated peer, or a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {

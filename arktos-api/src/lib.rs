@@ -79,6 +79,7 @@ mod warnings;
 
 pub use audit::{Audit, AuditPolicy, AuditSink};
 pub use authenticate::authenticator;
+pub use authenticate::source;
 pub use body::Body;
 pub use client::InProcessClient;
 pub use config::{
@@ -87,7 +88,7 @@ pub use config::{
 };
 pub use definitions::DefinedKind;
 pub use fairness::Fairness;
-pub use identity::{Identity, PeerAddress, PeerCertificate, TokenTable};
+pub use identity::{Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable};
 pub use request::resource_in;
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};

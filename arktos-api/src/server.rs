@@ -18,7 +18,7 @@ use crate::client::InProcessClient;
 use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
 use crate::fairness::{self, Rates, Turns};
-use crate::identity::{Identity, PeerAddress, PeerCertificate};
+use crate::identity::{Identity, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
 use crate::observed::{Asked, Turn};
@@ -129,9 +129,9 @@ impl ApiServer {
         let id = config.random.uid();
         let record = config.audit.as_ref().map(|audit| {
             let agent = parts.headers.get(http::header::USER_AGENT);
-            let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+            let source = authenticate::source(&parts);
             let trace = TraceParent::of(&parts.headers);
-            Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, peer, trace })
+            Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, source, trace })
         });
         let turn = Turn::default();
         let handled = std::pin::pin!(self.0.handle(parts, (info, query), body, record.clone(), &turn));

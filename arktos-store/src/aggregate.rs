@@ -225,5 +225,5 @@ impl Aggregate {
 /// Where the revisions of an aggregate that is made now begin: far enough above those of any that was made before for
 /// four million writes in each second of its life.
 fn epoch(now: Timestamp) -> Revision {
-    Revision(u64::try_from(now.as_seconds()).unwrap_or(0) << 22)
+    Revision(u64::try_from(now.as_micros() / 1000).unwrap_or(0) << 12)
 }

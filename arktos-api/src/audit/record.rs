@@ -1,6 +1,6 @@
 //! One request's entries.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arktos_core::{Status, TenantName, Timestamp};
@@ -49,7 +49,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) id: &'a str,
     pub(crate) uri: &'a http::Uri,
     pub(crate) agent: Option<&'a http::HeaderValue>,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) source: Option<IpAddr>,
     pub(crate) trace: Option<TraceParent>,
 }
 
@@ -62,8 +62,8 @@ impl Record {
         if let Some(agent) = origin.agent.and_then(|agent| agent.to_str().ok()) {
             event.insert("userAgent".to_owned(), agent.into());
         }
-        if let Some(peer) = origin.peer {
-            event.insert("sourceIPs".to_owned(), json!([peer.ip().to_canonical().to_string()]));
+        if let Some(source) = origin.source {
+            event.insert("sourceIPs".to_owned(), json!([source.to_string()]));
         }
         let mut annotations = Map::new();
         if let Some(trace) = origin.trace {

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::directory::DirectoryAddress;
 use super::logging::LoggingArgs;
-use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
+use super::serving::{CallerArgs, ListenArgs, Peer, RoleServer, peers};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::net::forward::Forward;
@@ -47,7 +47,7 @@ pub struct GatewayArgs {
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
-    api: ApiArgs,
+    callers: CallerArgs,
     #[command(flatten)]
     logging: LoggingArgs,
 }
@@ -59,13 +59,12 @@ pub struct GatewayArgs {
 pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     args.logging.start("gateway", "gateway")?;
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
-    let server = server.for_old_clients(args.api.arktos_compat)?;
+    let server = server.for_old_clients(args.callers.arktos_compat)?;
     let shown = server.gateway_certificate()?;
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-    let options = args.api.options()?;
-    let old_clients = options.arktos_compat;
-    let identify = arktos_api::authenticator(options.tokens, options.anonymous_auth);
+    let old_clients = args.callers.arktos_compat;
+    let identify = arktos_api::authenticator(args.callers.tokens()?, args.callers.anonymous_auth);
     let gateway = match &args.directory {
         Some(address) => {
             let trust = Trust { shown: shown.clone(), authority: server.authority().certificate().to_owned() };

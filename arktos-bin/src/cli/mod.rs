@@ -44,6 +44,7 @@ where
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
+    raise_limit_of_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -61,6 +62,16 @@ where
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+/// Each connection is an open file, and many systems begin with 1024 of them for each process: takes as many as may be
+/// had. What cannot be changed stays as it is.
+fn raise_limit_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 

@@ -78,7 +78,7 @@ impl RoleArgs {
         let store = self.storing.options(&self.data_dir)?;
         let elect = self.election.timing(matches!(store.kind, StoreKind::Etcd(_)))?;
         let server = RoleServer::open(&self.name, Some(&self.data_dir), &self.pki_dir, &self.listen).await?;
-        let server = server.for_old_clients(self.api.arktos_compat)?;
+        let server = server.for_old_clients(self.api.callers.arktos_compat)?;
         remember(&self.data_dir, &store.kind)?;
         let mut api = self.api.options()?;
         api.advertise = Some(server.address());

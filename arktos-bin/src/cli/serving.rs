@@ -49,10 +49,10 @@ pub struct ListenArgs {
     pub names: Vec<String>,
 }
 
-/// Who may ask, and what becomes of it.
+/// Who may ask.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "API")]
-pub struct ApiArgs {
+pub struct CallerArgs {
     /// File of bearer tokens: token,user,uid,"group1,group2",,tenant
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
@@ -60,6 +60,18 @@ pub struct ApiArgs {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub anonymous_auth: bool,
+    /// Serve Arktos's own clients (its kubectl 1.15) on Arktos's own paths: old versions, self links and the like
+    #[arg(long)]
+    pub arktos_compat: bool,
+}
+
+/// Who may ask, and what becomes of it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "API")]
+pub struct ApiArgs {
+    /// Who may ask.
+    #[command(flatten)]
+    pub callers: CallerArgs,
     /// Where services' addresses come from
     #[arg(long, value_name = "CIDR", default_value = "10.0.0.0/16", value_parser = ServiceCidr::parse)]
     pub service_cluster_ip_range: ServiceCidr,
@@ -78,9 +90,6 @@ pub struct ApiArgs {
     /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub webhook_allowed_ranges: Vec<AllowedRange>,
-    /// Serve Arktos's own clients (its kubectl 1.15) on Arktos's own paths: old versions, self links and the like
-    #[arg(long)]
-    pub arktos_compat: bool,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -99,8 +108,8 @@ impl ApiArgs {
             }
         }
         Ok(ApiOptions {
-            tokens: self.tokens()?,
-            anonymous_auth: self.anonymous_auth,
+            tokens: self.callers.tokens()?,
+            anonymous_auth: self.callers.anonymous_auth,
             admission: AdmissionConfig {
                 enabled: self.enable_admission_plugins.iter().cloned().collect(),
                 disabled: self.disable_admission_plugins.iter().cloned().collect(),
@@ -117,10 +126,12 @@ impl ApiArgs {
             ca_certificate: String::new(),
             signer: None,
             secret: None,
-            arktos_compat: self.arktos_compat,
+            arktos_compat: self.callers.arktos_compat,
         })
     }
+}
 
+impl CallerArgs {
     /// The tokens of the token file.
     ///
     /// # Errors

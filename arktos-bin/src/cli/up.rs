@@ -59,7 +59,7 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     args.logging.start("up", "region")?;
     let store = args.storing.options(&args.data_dir)?;
     let server = RoleServer::open("gateway", Some(&args.data_dir), &args.data_dir.join("pki"), &args.listen).await?;
-    let server = server.for_old_clients(args.api.arktos_compat)?;
+    let server = server.for_old_clients(args.api.callers.arktos_compat)?;
     remember(&args.data_dir, &store.kind)?;
     let region = start(&args, store, &server).await?;
     let files = write_kubeconfigs(&args, &server)?;

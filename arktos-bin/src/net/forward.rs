@@ -6,13 +6,15 @@ use arktos_api::Identity;
 use arktos_control::directory::Contact;
 use arktos_core::{Reason, Status};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
-use http_body_util::BodyExt;
-use hyper_util::client::legacy::Client;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 
 use super::kubeconfig::Kubeconfig;
+use super::remote::describe;
 use super::route::{Protocols, Route, Trust};
 use super::serve::IDLE_TIMEOUT;
 use super::tls::{Shown, TlsError};
@@ -55,23 +57,38 @@ impl Forward {
         Self { http: pool(Route::member(contact, trust.clone(), Protocols::One)), base }
     }
 
-    /// Sends a request on, and the answer back as it comes.
+    /// Sends a request on, and the answer back as it comes. What only reads is sent once more where the answer was
+    /// lost; what may have been carried out is not, and its client is not told to.
     pub async fn send(&self, request: Request<RequestBody>, identity: Option<Identity>) -> Response<GatewayBody> {
-        match self.rewrite(request, identity) {
-            Ok(request) => match self.http.request(request).await {
-                Ok(response) => {
-                    let (mut parts, body) = response.into_parts();
-                    remove_hop_headers(&mut parts.headers);
-                    Response::from_parts(parts, body.map_err(BodyError::new).boxed_unsync())
-                }
-                Err(error) => {
-                    tracing::warn!(backend = &*self.base, %error, "a backend cannot be reached");
-                    let message = "the partition of this tenant cannot be reached now; try again";
-                    refuse(&Status::failure(Reason::ServiceUnavailable, message).retry_after(1))
-                }
-            },
-            Err(status) => refuse(&status),
+        let request = match self.rewrite(request, identity) {
+            Ok(request) => request,
+            Err(status) => return refuse(&status),
+        };
+        let again = only_reads(&request).then(|| without_body(&request));
+        let answer = match (self.http.request(request).await, again) {
+            (Err(error), Some(again)) if !error.is_connect() => self.http.request(again).await,
+            (Err(error), None) if !error.is_connect() => return refuse(&self.unanswered(&error)),
+            (answer, _) => answer,
+        };
+        match answer {
+            Ok(response) => {
+                let (mut parts, body) = response.into_parts();
+                remove_hop_headers(&mut parts.headers);
+                Response::from_parts(parts, body.map_err(BodyError::new).boxed_unsync())
+            }
+            Err(error) => {
+                tracing::warn!(backend = &*self.base, error = describe(&error), "a backend cannot be reached");
+                let message = "the partition of this tenant cannot be reached now; try again";
+                refuse(&Status::failure(Reason::ServiceUnavailable, message).retry_after(1))
+            }
         }
+    }
+
+    /// A write that was sent, or begun to be, and not answered.
+    fn unanswered(&self, error: &Error) -> Status {
+        tracing::warn!(backend = &*self.base, error = describe(error), "a backend did not answer");
+        let message = "the partition of this tenant did not answer: whether this was done is not known";
+        Status::failure(Reason::Timeout, message)
     }
 
     fn rewrite(
@@ -80,6 +97,7 @@ impl Forward {
         identity: Option<Identity>,
     ) -> Result<Request<RequestBody>, Status> {
         let (mut parts, body) = request.into_parts();
+        let source = arktos_api::source(&parts);
         let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         parts.uri = format!("{}{target}", self.base)
             .parse::<Uri>()
@@ -90,6 +108,9 @@ impl Forward {
         remove_identity_headers(&mut parts.headers);
         // A tenant without a user stands for a token that only the tenant's partition can check.
         let unchecked = identity.as_ref().is_some_and(|identity| identity.user.is_empty());
+        if let Some(Ok(source)) = source.map(|source| HeaderValue::from_str(&source.to_string())) {
+            parts.headers.insert(arktos_api::SOURCE, source);
+        }
         if let (true, Some(token)) = (unchecked, token) {
             parts.headers.insert(AUTHORIZATION, token);
         } else if let Some(identity) = identity {
@@ -97,6 +118,21 @@ impl Forward {
         }
         Ok(Request::from_parts(parts, body))
     }
+}
+
+/// Whether a request can be sent twice: it changes nothing, and nothing of it has to be read from its client.
+fn only_reads(request: &Request<RequestBody>) -> bool {
+    [Method::GET, Method::HEAD].contains(request.method()) && request.body().is_end_stream()
+}
+
+/// The same request, without a body.
+fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }
 
 /// A connection for each request that is under way (HTTP/1.1): who speaks for many clients must not let one of them use
@@ -145,8 +181,69 @@ fn write_identity(headers: &mut HeaderMap, identity: &Identity) -> Result<(), St
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use arktos_core::TenantName;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::net::pki::Authority;
+
+    /// A backend that hangs up on the first request that it gets, and answers the others; how many came.
+    async fn hangs_up_once() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let came = Arc::new(AtomicUsize::new(0));
+        let counted = came.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut read = vec![0; 4096];
+                let length = stream.read(&mut read).await.expect("a request");
+                if length > 0 && counted.fetch_add(1, Ordering::SeqCst) > 0 {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                    stream.write_all(answer).await.expect("it takes the answer");
+                }
+            }
+        });
+        (format!("http://{address}"), came)
+    }
+
+    async fn sent(server: &str, method: Method, body: &'static str) -> (u16, Option<String>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("an authority").certificate().to_owned();
+        let config = Kubeconfig { server: server.to_owned(), authority, credential: None, token: None };
+        let forward = Forward::new(&config).expect("a backend");
+        let body = Full::from(body).map_err(|never| match never {}).boxed_unsync();
+        let request = Request::builder().method(method).uri("/api/v1/pods").body(body).expect("a request");
+        let answer = forward.send(request, None).await;
+        let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().expect("text").to_owned());
+        (answer.status().as_u16(), wait)
+    }
+
+    #[tokio::test]
+    async fn what_only_reads_is_sent_again_and_what_may_have_been_done_is_not() {
+        let (server, came) = hangs_up_once().await;
+        assert_eq!(sent(&server, Method::GET, "").await, (200, None));
+        assert_eq!(came.load(Ordering::SeqCst), 2);
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let (server, came) = hangs_up_once().await;
+            assert_eq!(sent(&server, method.clone(), "{}").await, (504, None), "{method}");
+            assert_eq!(came.load(Ordering::SeqCst), 1, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_sent_may_be_tried_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(sent(&server, method, "").await, (503, Some("1".to_owned())));
+        }
+    }
 
     #[test]
     fn what_clients_claim_in_headers_is_replaced_by_what_the_gateway_knows() {

@@ -295,6 +295,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn where_a_request_comes_from_only_a_gateway_may_say() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("made");
+        for (user, expected) in [(arktos_api::identity::GATEWAY, "192.0.2.7"), ("arktos:member:tp-1", "127.0.0.1")] {
+            let group = Some(arktos_api::identity::COMPONENTS.to_owned());
+            let subject = Subject { user: user.to_owned(), tenant: None, group };
+            let der = pem_bytes(&authority.client(&subject).expect("made").certificate);
+            let said = http::Request::builder().header(arktos_api::SOURCE, "192.0.2.7");
+            let mut parts = said.body(()).expect("a request").into_parts().0;
+            parts.extensions.insert(arktos_api::PeerCertificate::new(der));
+            parts.extensions.insert(arktos_api::PeerAddress("127.0.0.1:80".parse().expect("an address")));
+            assert_eq!(arktos_api::source(&parts).map(|it| it.to_string()).as_deref(), Some(expected), "{user}");
+        }
+    }
+
     fn pem_bytes(pem: &str) -> Vec<u8> {
         use rustls::pki_types::pem::PemObject;
         rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate").to_vec()

@@ -32,6 +32,9 @@ type Https = HttpsConnector<HttpConnector>;
 /// How long one process may take to take a connection and to show who it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection may say nothing before the other side is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
 /// Which protocols are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocols {
@@ -96,6 +99,12 @@ fn https(tls: rustls::ClientConfig, protocols: Protocols, name: Option<ServerNam
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    // A machine that is gone says nothing: watches, which wait for long, find out all the same.
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE / 2));
+    tcp.set_keepalive_retries(Some(3));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(KEEPALIVE * 2));
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     let builder = match name {
         Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),

@@ -226,17 +226,28 @@ impl Gateway {
         let backend = match destination {
             Destination::Hosts => self.manager(&backends)?,
             Destination::Directory => backends.directory.clone().map_or_else(|| self.first(), Ok)?,
-            Destination::Tenant(tenant) => self.partition_for(&tenant, identity.as_ref()).await?,
+            Destination::Tenant(tenant) => match self.partition_for(&tenant, identity.as_ref()).await {
+                Err(status) if status.is(Reason::NotFound) && several && tenants::applies(&parts, &tenant) => {
+                    let identity = identity.ok_or(status)?;
+                    return self.make_tenant(parts, body, identity).await;
+                }
+                found => found?,
+            },
             Destination::Identity => match identity.as_ref().and_then(|identity| identity.tenant.clone()) {
                 Some(tenant) => self.partition_for(tenant.as_str(), identity.as_ref()).await?,
                 None => self.first()?,
             },
             Destination::AllTenants => self.all(&backends)?,
-            Destination::NewTenant if several => match identity {
+            Destination::NewTenant | Destination::NewQuota if !several => self.first()?,
+            Destination::NewTenant => match identity {
                 Some(identity) if is_of_the_region(&identity) => return self.make_tenant(parts, body, identity).await,
                 identity => return self.refuse_tenant(Request::from_parts(parts, body), identity).await,
             },
-            Destination::NewTenant => self.first()?,
+            Destination::NewQuota => return self.make_quota(parts, body, identity).await,
+            Destination::Quota(tenant) => match self.partition_for(&tenant, identity.as_ref()).await {
+                Err(status) if status.is(Reason::NotFound) => self.first()?, // one that its tenant has left behind
+                found => found?,
+            },
         };
         Ok(backend.send(Request::from_parts(parts, body), identity).await)
     }
@@ -314,9 +325,10 @@ impl Gateway {
     }
 }
 
-/// Whether somebody is one of the region's own users, and said who it is.
+/// Whether somebody is one of the region's own users, and is known to be: what a token says of itself, which only a
+/// partition can check, does not count.
 pub(super) fn is_of_the_region(identity: &Identity) -> bool {
-    identity.is_system() && !identity.is_in("system:unauthenticated")
+    identity.is_system() && !identity.user.is_empty() && !identity.is_in("system:unauthenticated")
 }
 
 /// The body of a request on its way to a backend.
@@ -378,6 +390,10 @@ pub fn refuse(status: &Status) -> Response<GatewayBody> {
     *response.status_mut() = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    if wait > 0 {
+        response.headers_mut().insert(http::header::RETRY_AFTER, wait.into());
+    }
     response
 }
 
@@ -412,20 +428,70 @@ mod tests {
         ApiServer::new(arktos_api::ApiConfig::new(engine, clock, Arc::new(SeededRandom::new(seed))))
     }
 
-    #[test]
-    fn whether_there_is_a_tenant_is_not_told() {
+    /// A gateway before two partitions and a resource manager.
+    fn gateway() -> Gateway {
         let partitions = [1, 2].map(|at| (format!("tp-{}", at - 1).into(), Backend::Local(server(at)))).to_vec();
         let identify: Identify = Arc::new(|parts| Ok(parts.extensions.get::<Identity>().cloned().unwrap_or_default()));
         let backends = Backends { partitions, managers: vec![Backend::Local(server(3))], directory: None };
-        let gateway = Gateway::new(Two(Arc::new(backends)), identify);
+        Gateway::new(Two(Arc::new(backends)), identify)
+    }
+
+    /// The code and the body of an answer.
+    fn asked(gateway: &Gateway, identity: &Identity, method: Method, path: &str, body: &str) -> (u16, String) {
+        let body = Full::new(Bytes::from(body.to_owned()));
+        let mut request = Request::builder().method(method).uri(path).body(body).expect("a request");
+        let json = http::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(http::header::CONTENT_TYPE, json);
+        request.extensions_mut().insert(identity.clone());
+        let answer = futures::executor::block_on(gateway.clone().answer(request));
+        let code = answer.status().as_u16();
+        let body = futures::executor::block_on(answer.into_body().collect()).expect("a body").to_bytes();
+        (code, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[test]
+    fn a_quota_is_kept_where_its_tenant_is() {
+        let (gateway, root) = (gateway(), Identity::system_component("root"));
+        let quotas = "/apis/region.arktos.io/v1/tenantquotas";
+        let quota = |name: &str| {
+            let (version, spec) = ("region.arktos.io/v1", r#"{"hard":{"pods":"5"}}"#);
+            format!(r#"{{"apiVersion":"{version}","kind":"TenantQuota","metadata":{{"name":"{name}"}},"spec":{spec}}}"#)
+        };
+        assert_eq!(asked(&gateway, &root, Method::POST, quotas, &quota("nobody")).0, 404);
+        for (partition, name) in ["acme", "globex"].into_iter().enumerate() {
+            let made = asked(&gateway, &root, Method::POST, quotas, &quota(name));
+            assert_eq!(made.0, 201, "{}", made.1);
+            let (path, backends) = (format!("{quotas}/{name}"), gateway.0.directory.backends());
+            assert_eq!(asked(&gateway, &root, Method::GET, &path, "").0, 200);
+            for (at, (_, backend)) in backends.partitions.iter().enumerate() {
+                let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+                let mut request = Request::get(&path).body(empty).expect("a request");
+                request.extensions_mut().insert(root.clone());
+                let found = futures::executor::block_on(backend.clone().send(request, None)).status().as_u16();
+                assert_eq!(found, if at == partition { 200 } else { 404 }, "{name} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_token_says_of_itself_makes_nobody_one_of_the_region_s_own() {
+        let said = Identity { tenant: Some(TenantName::system()), ..Identity::default() };
+        let gateway = gateway();
+        let ask = |tenant: &str| {
+            let path = format!("/tenants/{tenant}/api/v1/namespaces/default/secrets");
+            let (code, body) = asked(&gateway, &said, Method::GET, &path, "");
+            (code, body.replace(tenant, "…"))
+        };
+        assert_eq!(ask("acme"), ask("nobody"));
+    }
+
+    #[test]
+    fn whether_there_is_a_tenant_is_not_told() {
+        let gateway = gateway();
         let ask = |identity: &Identity, tenant: &str| {
             let path = format!("/tenants/{tenant}/api/v1/namespaces/default/secrets");
-            let mut request = Request::get(path).body(Full::new(Bytes::new())).expect("a request");
-            request.extensions_mut().insert(identity.clone());
-            let answer = futures::executor::block_on(gateway.clone().answer(request));
-            let code = answer.status().as_u16();
-            let body = futures::executor::block_on(answer.into_body().collect()).expect("a body").to_bytes();
-            (code, String::from_utf8_lossy(&body).replace(tenant, "…"))
+            let (code, body) = asked(&gateway, identity, Method::GET, &path, "");
+            (code, body.replace(tenant, "…"))
         };
         let globex = Identity::user("carol", &["system:masters"], &TenantName::new("globex").expect("a name"));
         for identity in [globex, Identity::anonymous()] {

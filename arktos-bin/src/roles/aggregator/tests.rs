@@ -283,6 +283,19 @@ async fn who_stands_at_a_former_aggregators_revision_is_told_410() {
 }
 
 #[tokio::test]
+async fn who_was_told_more_by_another_aggregator_is_told_410() {
+    let world = World::start().await;
+    let page = get(&world.aggregator, CONFIG_MAPS).await;
+    let revision: u64 = page["metadata"]["resourceVersion"].as_str().and_then(|it| it.parse().ok()).expect("a number");
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", revision + 1000);
+    let mut watch = send(&world.aggregator, "GET", &path, None).await;
+    let frame = watch.body_mut().frame().await.expect("an answer").expect("whole");
+    let text = String::from_utf8_lossy(frame.data_ref().expect("data")).into_owned();
+    assert!(text.contains("410"), "{text}");
+    world.tasks.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_partition_that_was_never_heard_of_there_is_no_list() {
     let there = partition(Engine::memory(clock()), "acme").await;
     let partitions = named(&["tp-0", "tp-1"], [client(&there), Arc::new(LateClient::new()) as Arc<dyn Client>]);

@@ -17,6 +17,10 @@ pub(super) enum Destination {
     AllTenants,
     /// To the partition in which a new tenant is placed.
     NewTenant,
+    /// To the partition of the tenant whose quota its body is to create.
+    NewQuota,
+    /// To the partition of the tenant whose quota its path names.
+    Quota(String),
     /// To a resource manager.
     Hosts,
     /// To the directory.
@@ -41,6 +45,9 @@ pub(super) fn destination(method: &Method, path: &str) -> Destination {
         ["tenants", tenant, ..] => named(tenant),
         rest if of_hosts(group, rest) => Destination::Hosts,
         [resource, ..] if group == "region.arktos.io" && DIRECTORY.contains(resource) => Destination::Directory,
+        ["tenantquotas"] if group == "region.arktos.io" && method == Method::POST => Destination::NewQuota,
+        ["tenantquotas"] if group == "region.arktos.io" => Destination::AllTenants,
+        ["tenantquotas", tenant, ..] if group == "region.arktos.io" => Destination::Quota((*tenant).to_owned()),
         _ => Destination::Identity,
     }
 }
@@ -113,7 +120,9 @@ mod tests {
             (Method::GET, "/tenants/acme/api/v1/nodes", tenant("acme")),
             (Method::POST, "/apis/region.arktos.io/v1/claimreviews", Destination::Hosts),
             (Method::GET, "/apis/region.arktos.io/v1/tenantpartitions/tp-1", Destination::Directory),
-            (Method::GET, "/apis/region.arktos.io/v1/tenantquotas", Destination::Identity),
+            (Method::GET, "/apis/region.arktos.io/v1/tenantquotas", Destination::AllTenants),
+            (Method::POST, "/apis/region.arktos.io/v1/tenantquotas", Destination::NewQuota),
+            (Method::PATCH, "/apis/region.arktos.io/v1/tenantquotas/acme", Destination::Quota("acme".to_owned())),
         ] {
             assert_eq!(destination(&method, path), expected, "{method} {path}");
         }

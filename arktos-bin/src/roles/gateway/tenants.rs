@@ -1,4 +1,4 @@
-//! The making of tenants: each is placed in a partition before it is made there.
+//! The making of tenants: each is placed in a partition before it is made there; and of their quotas, which are there.
 
 use arktos_api::Identity;
 use arktos_core::{Object, Status, TenantName};
@@ -9,8 +9,11 @@ use http_body_util::{BodyExt, Full};
 
 use super::{Backend, Gateway, GatewayBody, RequestBody};
 
-/// The longest body of a tenant, in bytes.
+/// The longest body of a tenant or a quota, in bytes.
 const LENGTH_MAX: usize = 1 << 20;
+
+/// What the type of a server-side apply's body begins with.
+const APPLY: &str = "application/apply-patch+";
 
 impl Gateway {
     /// Makes a tenant where it belongs. The partition that it would be placed in is asked first whether it would make
@@ -21,9 +24,10 @@ impl Gateway {
         body: RequestBody,
         identity: Identity,
     ) -> Result<Response<GatewayBody>, Status> {
-        let (tenant, bytes) = tenant_in(body).await?;
-        let query = parts.uri.query().unwrap_or_default();
-        let tries = query.split('&').any(|parameter| parameter.starts_with("dryRun="));
+        let (tenant, bytes) = object_in(body).await?;
+        let mut query = parts.uri.query().unwrap_or_default().split('&');
+        // An empty one says nothing.
+        let tries = query.any(|one| one.strip_prefix("dryRun=").is_some_and(|value| !value.is_empty()));
         let name = TenantName::new(tenant.name());
         let (backend, name) = match name {
             // What is wrong with the name, any partition says.
@@ -42,6 +46,18 @@ impl Gateway {
         }
         let backend = self.backend(&self.0.directory.place(&tenant).await?)?;
         Ok(backend.send(with(&parts, &bytes), Some(identity)).await)
+    }
+
+    /// Makes a tenant's quota in the partition that has the tenant.
+    pub(super) async fn make_quota(
+        &self,
+        parts: Parts,
+        body: RequestBody,
+        identity: Option<Identity>,
+    ) -> Result<Response<GatewayBody>, Status> {
+        let (quota, bytes) = object_in(body).await?;
+        let backend = self.partition_for(quota.name(), identity.as_ref()).await?;
+        Ok(backend.send(with(&parts, &bytes), identity).await)
     }
 
     /// Sends on what whoever it comes from may not do: the partition that they belong to says so. Nothing is placed.
@@ -89,18 +105,24 @@ fn as_trial(uri: &http::Uri) -> Result<http::Uri, Status> {
     text.parse().map_err(|_| Status::bad_request("the request's path cannot be sent on"))
 }
 
-/// The tenant that a body is to create, and the body.
-async fn tenant_in(body: RequestBody) -> Result<(Object, Bytes), Status> {
+/// Whether a request applies (server-side) the tenant of a name, which makes it where there is none.
+pub(super) fn applies(parts: &Parts, tenant: &str) -> bool {
+    let content = parts.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let it = parts.uri.path().trim_end_matches('/') == format!("/api/v1/tenants/{tenant}");
+    it && parts.method == http::Method::PATCH && content.is_some_and(|content| content.starts_with(APPLY))
+}
+
+/// The object that a body is to create, and the body.
+async fn object_in(body: RequestBody) -> Result<(Object, Bytes), Status> {
     let body = http_body_util::Limited::new(body, LENGTH_MAX).collect().await;
     let bytes = body.map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?.to_bytes();
-    let readable = || Status::bad_request("a tenant is created at a gateway with a JSON or YAML body");
+    let readable = || Status::bad_request("this is created at a gateway with a JSON or YAML body");
     let value: serde_json::Value =
         serde_json::from_slice(&bytes).or_else(|_| arktos_core::media::yaml::parse(&bytes).map_err(|_| readable()))?;
-    let tenant = Object::from_value(value).ok_or_else(readable)?;
-    if tenant.name().is_empty() {
-        return Err(Status::bad_request(
-            "a tenant is created at a gateway under a name, and not under a generated one",
-        ));
+    let object = Object::from_value(value).ok_or_else(readable)?;
+    if object.name().is_empty() {
+        let text = "this is created at a gateway under a name, and not under a generated one";
+        return Err(Status::bad_request(text));
     }
-    Ok((tenant, bytes))
+    Ok((object, bytes))
 }
