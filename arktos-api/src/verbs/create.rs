@@ -74,8 +74,8 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     admission::validate(call, &review).await?;
     // What a quota refuses must not have claimed a host.
     admission::quota::charge(call, &review, &mut Commit::default())?;
-    crate::verbs::subresource::claim_at_creation(call, &mut object, &mut commit).await?;
     let key = call.key_of(object.name())?;
+    crate::verbs::subresource::claim_at_creation(call, &key, &mut object, &mut commit).await?;
     commit.durability = durability(&key);
     crate::warnings::of_object(call, &object, None);
     let mut tries = admission::quota::TRIES;
@@ -119,7 +119,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     }
 }
 
-fn exists(call: &Call<'_>, key: &ObjectKey, found: &Stored) -> Status {
+pub(super) fn exists(call: &Call<'_>, key: &ObjectKey, found: &Stored) -> Status {
     let mut status = Status::already_exists(&call.kind.group_resource, key.path.name());
     if found.object.header().deletion().is_some() {
         status.message = format!("object is being deleted: {}", status.message);

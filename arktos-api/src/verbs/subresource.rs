@@ -53,6 +53,7 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
         }
         "resize" => {
             resize(&mut merged, &new);
+            within_claim(call, old, &merged)?;
             let mut admitted = rules::admit_resize(kind, old, merged)?;
             bump(old, &mut admitted);
             Ok(admitted)
@@ -83,6 +84,24 @@ fn resize(merged: &mut Object, new: &Object) {
             }
         }
     }
+}
+
+/// A pod on a host has what was claimed for it, and a claim does not grow.
+///
+/// # Errors
+/// 403 for a pod that would take more of its host than its claim.
+fn within_claim(call: &Call<'_>, old: &Object, new: &Object) -> Result<(), Status> {
+    if !old.notes.contains_key(CLAIM_NOTE) {
+        return Ok(());
+    }
+    let usage = |pod| arktos_core::quota::usage(&call.kind.storage_resource, pod, call.state.config.clock.now());
+    let had = usage(old);
+    let more = usage(new)
+        .into_iter()
+        .find(|(name, amount)| name.starts_with("requests.") && had.get(name).is_none_or(|had| amount > had));
+    let Some((name, amount)) = more else { return Ok(()) };
+    let text = format!("{name} of {amount} is more than what was claimed of the pod's host: a claim does not grow");
+    Err(Status::forbidden(&call.kind.group_resource, &call.name, text))
 }
 
 /// Success of an action.
@@ -288,10 +307,19 @@ async fn elected(call: &Call<'_>, term: &str) -> Result<arktos_store::Guard, Sta
 ///
 /// # Errors
 /// What the resource manager answers.
-pub(crate) async fn claim_at_creation(call: &Call<'_>, object: &mut Object, commit: &mut Commit) -> Result<(), Status> {
+pub(crate) async fn claim_at_creation(
+    call: &Call<'_>,
+    key: &ObjectKey,
+    object: &mut Object,
+    commit: &mut Commit,
+) -> Result<(), Status> {
     let bound = call.kind.storage_resource.as_str() == "pods" && !object.str_at(&["spec", "nodeName"]).is_empty();
     if !bound || call.options.dry_run {
         return Ok(());
+    }
+    // What cannot be made must not claim: each claim that comes to nothing has to be ended, and that is kept for long.
+    if let Some(found) = call.engine().snapshot().get(key) {
+        return Err(super::create::exists(call, key, &found));
     }
     let claim = object.notes.get(CLAIM_NOTE).cloned();
     if let Some(claim) = claimed(call, || Ok(Cow::Borrowed(&*object)), claim.as_deref(), commit).await? {

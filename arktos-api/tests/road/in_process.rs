@@ -190,6 +190,37 @@ async fn a_binding_that_is_tried_or_refused_claims_nothing() {
 }
 
 #[tokio::test]
+async fn a_pod_that_cannot_be_made_on_a_host_claims_nothing() {
+    let claimer = Arc::new(Counted::default());
+    let world = World::with(|config| config.claimer = Some(claimer.clone())).await;
+    let mut on_host = pod("a");
+    on_host["spec"]["nodeName"] = json!("n1");
+    let path = "/api/v1/namespaces/default/pods";
+    for code in [201, 409, 409] {
+        assert_eq!(world.post("acme", path, on_host.clone()).await.code, code);
+        assert_eq!(claimer.0.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_on_a_host_does_not_outgrow_its_claim() {
+    let world = World::with(|config| config.claimer = Some(Arc::new(Counted::default()))).await;
+    let asking = |cpu: &str| {
+        let mut pod = pod("a");
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}, "limits": {"cpu": "4"}});
+        pod
+    };
+    let mut on_host = asking("1");
+    on_host["spec"]["nodeName"] = json!("n1");
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", on_host).await.code, 201);
+    let path = "/api/v1/namespaces/default/pods/a/resize";
+    for (cpu, code) in [("1", 200), ("1500m", 403), ("500m", 200)] {
+        let resized = world.patch("acme", path, asking(cpu)).await;
+        assert_eq!(resized.code, code, "{cpu}: {}", resized.body);
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_bound_under_a_claim_that_has_ended() {
     let world = World::new().await;
     let client = world.api.client(Identity::system_component("arktos:scheduler"));

@@ -29,6 +29,8 @@ use crate::uid::Uid;
 const SHADOW: Duration = Duration::from_secs(1);
 /// How long a resource manager that did not answer is left alone.
 const MANAGER_PAUSE: Duration = Duration::from_secs(1);
+/// How often that doubles while it does not answer.
+const SILENT_MAX: u32 = 5;
 
 /// What a scheduler knows. One lock around it: written by the handlers of the informers, the planner and the workers.
 pub(super) struct State {
@@ -55,6 +57,8 @@ pub(super) struct State {
     /// Parked pods that have a claim after all.
     claimed: BTreeSet<ObjectPath>,
     paused: HashMap<ManagerId, Timestamp>,
+    /// How often in a row resource managers have not answered.
+    silent: HashMap<ManagerId, u32>,
     fields: PodFields,
     current: Vec<bool>,
     turn: u64,
@@ -143,6 +147,7 @@ impl State {
             stirred: BTreeSet::new(),
             claimed: BTreeSet::new(),
             paused: HashMap::new(),
+            silent: HashMap::new(),
             fields,
             turn,
         }

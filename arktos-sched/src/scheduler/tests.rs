@@ -221,6 +221,24 @@ async fn hosts_of_a_resource_manager_that_does_not_answer_are_not_chosen_and_not
 }
 
 #[tokio::test]
+async fn a_resource_manager_that_says_nothing_keeps_no_pod_from_the_hosts_of_others() {
+    let mut region = Region::new(2);
+    region.managers[0].make_node("node-1", "100", "1Gi", 100).await;
+    region.managers[1].make_node("node-2", "100", "1Gi", 100).await;
+    region.settle().await;
+    region.managers[0].silent.store(true, Ordering::SeqCst);
+    for number in 0..20 {
+        region.partition.make_pod("acme", &format!("p{number}"), "1").await;
+        region.settle().await; // each a job of its own: more than there are workers
+    }
+    region.pass(60).await;
+    for number in 0..20 {
+        let bound = region.bound("acme", &format!("p{number}"));
+        assert_eq!(bound, Some(("rm-1".to_owned(), "node-2".to_owned())), "p{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_resource_manager_that_is_down_from_the_start_holds_nobody_up() {
     let mut region = Region::new(2);
     region.managers[1].make_node("node-1", "8", "1Gi", 10).await;

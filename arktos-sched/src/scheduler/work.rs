@@ -1,12 +1,13 @@
 //! The workers: carry out what the planner decides, claim first, then bind.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arktos_core::typed::{Binding, ClaimResult, ClaimReview, KindOf, Pod};
 use arktos_core::{ObjectKey, Reason, Status};
 use arktos_store::{Client, Clock};
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -17,6 +18,10 @@ use super::state::{Failure, Placement, State};
 use crate::claim::fence::{Fence, Held};
 use crate::claim::{CLAIM_ANNOTATION, TERM_ANNOTATION, post};
 use crate::hosts::ManagerId;
+
+/// How long a resource manager may take to answer a review of claims. One that is gone without a word must not keep the
+/// workers from the hosts of others.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many requests of one job are under way at once.
 const AT_ONCE: usize = 32;
@@ -78,7 +83,12 @@ impl Worker {
         let mut review = ClaimReview::default();
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.claims = placements.iter().map(|placement| placement.request.clone()).collect();
-        let results = match post(client, &review).await {
+        let asked = std::pin::pin!(post(client, &review));
+        let answer = match select(asked, self.clock.sleep(PATIENCE)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(Status::failure(Reason::Timeout, "no answer in time")),
+        };
+        let results = match answer {
             Ok(answer) => answer.results,
             Err(status) => {
                 tracing::info!(manager, %status, "a resource manager did not answer a review of claims");
@@ -89,6 +99,7 @@ impl Worker {
         let now = self.clock.now();
         let mut granted = Vec::with_capacity(placements.len());
         let mut state = self.state.lock();
+        state.answered(manager);
         for (at, placement) in placements.into_iter().enumerate() {
             let result = results.get(at).filter(|result| result.name == placement.request.name);
             match result {

@@ -2,7 +2,7 @@
 
 use arktos_core::Timestamp;
 
-use super::{MANAGER_PAUSE, Placement, SHADOW, State};
+use super::{MANAGER_PAUSE, Placement, SHADOW, SILENT_MAX, State};
 use crate::claim::reaper::ClaimId;
 use crate::hosts::ManagerId;
 
@@ -36,7 +36,12 @@ impl State {
 
     /// A resource manager did not answer: what became of the claims is unknown, and will show.
     pub(in super::super) fn unanswered(&mut self, manager: ManagerId, placements: &[Placement], now: Timestamp) {
-        self.paused.insert(manager, now.later(MANAGER_PAUSE));
+        // Several jobs find it out at once: that is once.
+        if !self.paused.contains_key(&manager) {
+            let silent = self.silent.entry(manager).or_default();
+            self.paused.insert(manager, now.later(MANAGER_PAUSE * (1 << *silent)));
+            *silent = (*silent + 1).min(SILENT_MAX);
+        }
         self.reach(manager);
         self.tally.unanswered += placements.len() as u64;
         for placement in placements {
@@ -47,6 +52,11 @@ impl State {
             self.displace(placement.pod.tenant(), &placement.request.pod_uid);
             self.queue.again(&placement.pod);
         }
+    }
+
+    /// A resource manager has answered.
+    pub(in super::super) fn answered(&mut self, manager: ManagerId) {
+        self.silent.remove(&manager);
     }
 
     /// A pod was bound.
