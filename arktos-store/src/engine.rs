@@ -65,7 +65,8 @@ pub struct EngineConfig {
     /// How long a writer or a reader of a shared store waits until this process was told of what it has written, or
     /// must see. Ten seconds.
     pub feed_timeout: Duration,
-    /// Where the revisions of a store in memory begin: whoever stands before it must list anew. Zero.
+    /// Where the revisions of a store in memory begin, which no other has counted: whoever stands before it, or beyond
+    /// the newest, was told of by another and must list anew. Zero: nobody was.
     pub origin: Revision,
     /// How objects are kept at rest. Plain.
     pub encryption: Encryption,
@@ -313,6 +314,10 @@ impl Engine {
     pub fn watch(&self, selection: Selection, after: Revision) -> Result<Cursor, WatchError> {
         if self.0.view.is_closed() {
             return Err(WatchError::Closed);
+        }
+        let newest = self.0.view.state().revision;
+        if self.0.config.origin > Revision::ZERO && after > newest {
+            return Err(WatchError::Compacted { wanted: after, oldest: newest });
         }
         Cursor::open(&self.0.view, selection, after)
     }

@@ -1,12 +1,11 @@
 //! What a node may read because pods that are bound to it name it, beside what roles give. (The Node authorizer)
 //!
-//! There is no graph: pods of the namespace that is asked about are looked over, by the node's name in their headers,
-//! and those of the node are read. What is asked for is one object, so that is one namespace.
-
-use std::ops::ControlFlow;
+//! There is no graph: the pods of the node in the namespace that is asked about are read. What is asked for is one object,
+//! so that is one namespace.
 
 use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
-use arktos_store::{Engine, Within};
+use arktos_store::select::{Field, FieldTest};
+use arktos_store::{Engine, Selection, Within};
 use serde_json::Value;
 
 use super::Attributes;
@@ -111,14 +110,10 @@ impl Nodes {
             return false;
         }
         let within = Within::Namespace(tenant.clone(), namespace.to_owned());
-        let found = self.pods.snapshot().walk(&GroupResource::core("pods"), &within, None, |stored| {
-            let bound = stored.object.header().field(self.place) == node;
-            match bound.then(|| stored.object.decode(None)) {
-                Some(Ok(pod)) if test(&pod) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        });
-        found.is_break()
+        let on_it = FieldTest { field: Field::At(self.place), value: node.to_owned(), equal: true };
+        let selection = Selection::all(GroupResource::core("pods"), within).field(on_it);
+        let snapshot = self.pods.snapshot();
+        snapshot.select(&selection, None).any(|stored| stored.object.decode(None).is_ok_and(|pod| test(&pod)))
     }
 
     fn read(&self, resource: &str, tenant: &TenantName, namespace: &str, name: &str) -> Option<Object> {

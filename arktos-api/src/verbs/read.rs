@@ -59,8 +59,7 @@ impl Page {
     /// The items after a path, or from the page's beginning.
     pub(crate) fn items<'a>(&'a self, after: Option<&'a ObjectPath>) -> impl Iterator<Item = Stored> + Send + 'a {
         let after = after.or(self.after.as_ref());
-        let stored = self.snapshot.range(&self.selection.resource, &self.selection.within, after);
-        let stored = stored.filter(|item| self.selection.matches(&item.path, &item.object));
+        let stored = self.snapshot.select(&self.selection, after);
         let shared = self.shared.iter().filter(move |item| after.is_none_or(|after| item.path > *after)).cloned();
         Merged { left: stored.peekable(), right: shared.peekable() }
             .take_while(|item| self.until.as_ref().is_none_or(|until| item.path <= *until))

@@ -22,6 +22,8 @@ pub struct Agent {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// What the host knows of its pods is as of this revision; absent where it does not know where to go on.
+    seen: Option<Revision>,
 }
 
 impl Agent {
@@ -34,7 +36,7 @@ impl Agent {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { host, options, client, clock, random }
+        Self { host, options, client, clock, random, seen: None }
     }
 
     /// Registers, then plays pods and sends heartbeats until dropped.
@@ -49,7 +51,12 @@ impl Agent {
         loop {
             match self.connect().await {
                 Ok(stream) => self.follow(stream, &mut heartbeat).await,
-                Err(error) => tracing::debug!(host = self.host.name(), %error, "cannot watch pods"),
+                Err(error) => {
+                    if error.is(Reason::Expired) {
+                        self.seen = None;
+                    }
+                    tracing::debug!(host = self.host.name(), %error, "cannot watch pods");
+                }
             }
             let mut pause = self.clock.sleep(RETRY).fuse();
             select_biased! {
@@ -91,13 +98,16 @@ impl Agent {
         self.clock.sleep(self.options.lease_period).fuse()
     }
 
-    /// Lists its pods, takes them in, and opens a watch from there.
+    /// Opens a watch of its pods from where the last one ended or, where it cannot go on, lists them first.
     async fn connect(&mut self) -> Result<WatchStream, Status> {
         let query = Query::everywhere(GroupResource::core("pods")).field("spec.nodeName", self.host.name());
+        if let Some(after) = self.seen {
+            return self.client.watch(&query, after).await;
+        }
         let listing = self.client.list(&query).await?;
         let actions = self.host.resync(&listing.items, self.clock.now());
         self.act(actions).await;
-        let after: Revision = listing.revision;
+        let after = *self.seen.insert(listing.revision);
         self.client.watch(&query, after).await
     }
 
@@ -112,8 +122,17 @@ impl Agent {
             };
             let actions = select_biased! {
                 delivery = stream.next() => match delivery {
-                    Some(Ok(delivery)) => self.host.observe(&delivery, self.clock.now()),
-                    Some(Err(_)) | None => return,
+                    Some(Ok(delivery)) => {
+                        self.seen = Some(delivery.revision());
+                        self.host.observe(&delivery, self.clock.now())
+                    }
+                    Some(Err(error)) => {
+                        if error.is(Reason::Expired) {
+                            self.seen = None;
+                        }
+                        return;
+                    }
+                    None => return,
                 },
                 () = due => self.host.wake(self.clock.now()),
                 () = &mut *heartbeat => {

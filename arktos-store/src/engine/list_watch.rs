@@ -112,9 +112,7 @@ impl Initial {
 
     fn fill(&mut self) {
         let Self { snapshot, selection, .. } = self;
-        let stored = snapshot.range(&selection.resource, &selection.within, self.taken.as_ref());
-        let stored = stored.filter(|item| selection.matches(&item.path, &item.object));
-        let chunk: Vec<Stored> = stored.take(CHUNK).collect();
+        let chunk: Vec<Stored> = snapshot.select(selection, self.taken.as_ref()).take(CHUNK).collect();
         self.exhausted = chunk.len() < CHUNK;
         for item in chunk {
             while self.beside.front().is_some_and(|next| next.path < item.path) {

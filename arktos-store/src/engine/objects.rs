@@ -1,39 +1,109 @@
-//! The objects of one resource, in the order of their paths.
+//! The objects of one resource, in the order of their paths; of pods, by their host as well.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::ops::{Bound, ControlFlow};
 
-use arktos_core::ObjectPath;
+use arktos_core::{GroupResource, ObjectPath};
 use imbl::OrdSet;
 use smallvec::SmallVec;
 
-use crate::select::{Stored, Within};
+use crate::select::{Field, FieldTest, Selection, Stored, Within};
 
 /// The objects of one resource, in the order of their paths. Cloning it costs the same however many there are.
 #[derive(Clone, Default)]
-pub(crate) struct Objects(OrdSet<ByPath>);
+pub(crate) struct Objects {
+    all: OrdSet<ByPath>,
+    /// Where those are that have a value in one field.
+    index: Option<Index>,
+}
+
+/// What is looked for by a field so often that looking through all would not do: pods by their host, which each host
+/// does. (The resource, and the field's place in the header.)
+const INDEXED: [(&str, usize); 1] = [("pods", 0)];
+
+/// The paths of the objects that have a value in a field, by the value. As upstream's `spec.nodeName` index.
+#[derive(Clone)]
+struct Index {
+    /// The field's place in the header.
+    place: usize,
+    paths: OrdSet<(u64, ObjectPath)>,
+}
+
+impl Index {
+    /// A value as it is filed: values of the same digest are told apart by who looks.
+    fn digest(value: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// An object was put in a place, where another one may have been.
+    fn replace(&mut self, path: &ObjectPath, old: Option<&Stored>, new: Option<&Stored>) {
+        let place = self.place;
+        let value =
+            |stored: Option<&Stored>| stored.map_or_else(String::new, |it| it.object.header().field(place).into());
+        let (old, new) = (value(old), value(new));
+        if old == new {
+            return;
+        }
+        if !old.is_empty() {
+            self.paths.remove(&(Self::digest(&old), path.clone()));
+        }
+        if !new.is_empty() {
+            self.paths.insert((Self::digest(&new), path.clone()));
+        }
+    }
+}
 
 /// An object that stands where its path says: the path is kept once, in the object.
 #[derive(Clone)]
 struct ByPath(Stored);
 
 impl Objects {
+    /// No objects of a resource yet.
+    pub(crate) fn of(resource: &GroupResource) -> Self {
+        let indexed = INDEXED.iter().find(|(name, _)| *name == resource.as_str());
+        let index = indexed.map(|(_, place)| Index { place: *place, paths: OrdSet::new() });
+        Self { all: OrdSet::new(), index }
+    }
+
     /// The object at a path.
     pub(crate) fn get(&self, path: &ObjectPath) -> Option<&Stored> {
-        self.0.get(path.as_str()).map(|ByPath(stored)| stored)
+        self.all.get(path.as_str()).map(|ByPath(stored)| stored)
     }
 
     /// Puts an object where its path says. Gives back the one that was there.
     pub(crate) fn insert(&mut self, stored: Stored) -> Option<Stored> {
-        self.0.insert(ByPath(stored)).map(|ByPath(stored)| stored)
+        let old = self.all.get(stored.path.as_str()).map(|ByPath(old)| old);
+        if let Some(index) = &mut self.index {
+            index.replace(&stored.path, old, Some(&stored));
+        }
+        self.all.insert(ByPath(stored)).map(|ByPath(stored)| stored)
     }
 
     /// Takes out the object at a path.
     pub(crate) fn remove(&mut self, path: &ObjectPath) -> Option<Stored> {
-        self.0.remove(path.as_str()).map(|ByPath(stored)| stored)
+        let old = self.all.remove(path.as_str()).map(|ByPath(stored)| stored);
+        if let Some(index) = &mut self.index {
+            index.replace(path, old.as_ref(), None);
+        }
+        old
+    }
+
+    /// Those that a selection sees after a path, in order, where an index tells where they are.
+    pub(crate) fn found(&self, selection: &Selection, after: Option<&ObjectPath>) -> Option<Vec<Stored>> {
+        let index = self.index.as_ref()?;
+        let asks = |test: &&FieldTest| test.field == Field::At(index.place) && test.equal && !test.value.is_empty();
+        let digest = Index::digest(&selection.fields.iter().find(asks)?.value);
+        let from = (digest, after.cloned().unwrap_or_else(|| ObjectPath::new("", "", "")));
+        let paths = index.paths.range(from..).take_while(|(of, _)| *of == digest).map(|(_, path)| path);
+        let later = paths.filter(|path| after.is_none_or(|after| *path > after));
+        let found = later.filter_map(|path| self.get(path));
+        Some(found.filter(|it| selection.matches(&it.path, &it.object)).cloned().collect())
     }
 
     /// Shows the objects within a range of paths, in order, after a path where one is given, until it is told to stop.
@@ -44,7 +114,7 @@ impl Objects {
         mut visit: impl FnMut(&Stored) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let bounds = Bounds::new(within, after);
-        let mut inside = bounds.of(&self.0);
+        let mut inside = bounds.of(&self.all);
         loop {
             let stride: SmallVec<[&Stored; STRIDE]> = inside.by_ref().take(STRIDE).collect();
             fetch(&stride, |stored| stored.object.tail_length());
@@ -57,7 +127,7 @@ impl Objects {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 }
 
@@ -139,7 +209,7 @@ impl Range {
     }
 
     fn fill(&mut self) {
-        let stride: SmallVec<[&Stored; STRIDE]> = self.bounds.of(&self.objects.0).take(STRIDE).collect();
+        let stride: SmallVec<[&Stored; STRIDE]> = self.bounds.of(&self.objects.all).take(STRIDE).collect();
         fetch(&stride, |it| {
             it.object.tail_length() ^ it.path.as_str().as_bytes().first().map_or(0, |b| usize::from(*b))
         });
@@ -161,5 +231,56 @@ impl Iterator for Range {
             self.fill();
         }
         self.ready.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arktos_core::catalog::Catalog;
+    use arktos_core::{Encoded, Object, Revision, TypeMeta};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_indexed_is_where_the_catalog_says() {
+        let catalog = Catalog::builtin();
+        let pods = catalog.by_path("", "v1", "pods").expect("a kind");
+        assert_eq!(pods.field("spec.nodeName"), Some(INDEXED[0].1));
+    }
+
+    fn pod(tenant: u8, name: u8, host: u8) -> Stored {
+        let host = if host == 0 { String::new() } else { format!("host-{host}") };
+        let meta = json!({"name": format!("p{name}"), "namespace": "default"});
+        let pod = json!({"metadata": meta, "spec": {"nodeName": host}});
+        let (pod, types) = (Object::from_value(pod).expect("an object"), Arc::new(TypeMeta::new("", "v1", "Pod")));
+        let object = Encoded::encode(&types, &pod, &[&["spec", "nodeName"]]).expect("encodes");
+        let path = ObjectPath::new(&format!("t{tenant}"), "default", &format!("p{name}"));
+        Stored { path, revision: Revision(1), object }
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_finds_what_looking_through_all_finds(
+            writes in prop::collection::vec((0u8..3, 0u8..6, 0u8..4, any::<bool>()), 0..60),
+            after in prop::option::of((0u8..3, 0u8..6)),
+        ) {
+            let mut objects = Objects::of(&GroupResource::core("pods"));
+            for (tenant, name, host, gone) in writes {
+                let pod = pod(tenant, name, host);
+                if gone { objects.remove(&pod.path) } else { objects.insert(pod) };
+            }
+            let after = after.map(|(tenant, name)| pod(tenant, name, 0).path);
+            let test = FieldTest { field: Field::At(0), value: "host-1".to_owned(), equal: true };
+            for within in [Within::Everywhere, Within::Tenant(arktos_core::TenantName::new("t1").expect("a name"))] {
+                let selection = Selection::all(GroupResource::core("pods"), within.clone()).field(test.clone());
+                let all = Range::new(objects.clone(), &within, after.as_ref());
+                let all: Vec<_> = all.filter(|it| selection.matches(&it.path, &it.object)).collect();
+                prop_assert_eq!(objects.found(&selection, after.as_ref()), Some(all));
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::at_rest::AtRest;
 use super::objects::{Objects, Range};
 use super::state::State;
 use super::sync::Mutex;
-use crate::select::{Stored, Within};
+use crate::select::{Selection, Stored, Within};
 
 /// One state of a store, held without locks for as long as it is read. Cloning it shares it.
 #[derive(Clone)]
@@ -80,6 +80,22 @@ impl Snapshot {
                 Box::new(range.filter_map(move |stored| at_rest.hide_stored(&resource, stored)))
             }
         }
+    }
+
+    /// The objects that a selection sees, in order, after a path where one is given. As [`range`](Self::range); pods of one
+    /// host are found without looking at those of others.
+    pub fn select<'a>(
+        &'a self,
+        selection: &'a Selection,
+        after: Option<&ObjectPath>,
+    ) -> Box<dyn Iterator<Item = Stored> + Send + 'a> {
+        if self.hidden.is_none()
+            && let Some(found) = self.objects(&selection.resource).found(selection, after)
+        {
+            return Box::new(found.into_iter());
+        }
+        let all = self.range(&selection.resource, &selection.within, after);
+        Box::new(all.filter(|stored| selection.matches(&stored.path, &stored.object)))
     }
 
     /// Shows the objects of a resource within a range of paths, in order, after a path where one is given, until it is

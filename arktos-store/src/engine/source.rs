@@ -91,8 +91,7 @@ impl Source for EngineSource {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         let selection = self.selection(query)?;
         let snapshot = self.engine.latest().await.map_err(|error| fault(&error))?;
-        let found = snapshot.range(&selection.resource, &selection.within, None);
-        let items = found.filter(|stored| selection.matches(&stored.path, &stored.object)).collect();
+        let items = snapshot.select(&selection, None).collect();
         Ok(Listing { revision: snapshot.revision(), items })
     }
 

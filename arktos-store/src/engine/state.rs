@@ -305,7 +305,10 @@ impl State {
 
     fn resource_mut(&mut self, name: &GroupResource) -> &mut Resource {
         let origin = self.origin;
-        let fresh = || Arc::new(Resource { log: EventLog::after(origin), ..Resource::default() });
+        let fresh = || {
+            let (objects, log) = (Objects::of(name), EventLog::after(origin));
+            Arc::new(Resource { objects, log, ..Resource::default() })
+        };
         Arc::make_mut(self.resources.entry(name.clone()).or_insert_with(fresh))
     }
 }
