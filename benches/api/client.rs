@@ -1,13 +1,12 @@
 //! The load: requests over a few connections, and what it costs on either side.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::Method;
 
 pub use crate::harness::connection::Client;
+use crate::harness::connection::send;
 use crate::report::{Goal, Row, figure, percentile};
 use crate::server::{Server, token_of};
 use crate::{Outcome, TENANT, process};
@@ -55,30 +54,8 @@ pub async fn load_in_turn(
     for _ in 0..CONNECTIONS {
         connections.push(connect(server).await?);
     }
-    let (next, make) = (Arc::new(AtomicUsize::new(0)), Arc::new(make));
     let (cpu, own, begun) = (server.cpu(), process::cpu(), Instant::now());
-    let workers: Vec<_> = (0..AT_ONCE)
-        .map(|worker| {
-            let (mut client, next, make) = (connections[worker % CONNECTIONS].clone(), next.clone(), make.clone());
-            tokio::spawn(async move {
-                let (mut times, mut last) = (Vec::new(), Bytes::new());
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return Outcome::Ok(times);
-                    }
-                    let (method, path, body) = make(number, worker, &last);
-                    let sent = Instant::now();
-                    last = client.ask(method, &path, body).await?;
-                    times.push(sent.elapsed().as_secs_f64());
-                }
-            })
-        })
-        .collect();
-    let mut times = Vec::with_capacity(count);
-    for worker in workers {
-        times.extend(worker.await??);
-    }
+    let mut times = send(&connections, AT_ONCE, count, make).await?;
     let (took, requests) = (begun.elapsed().as_secs_f64(), count as f64);
     Ok(Spent {
         rate: requests / took,

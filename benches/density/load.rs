@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arktos::Client;
-use arktos::core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status};
+use arktos::core::{GroupResource, ObjectKey, Reason};
 use arktos::store::Informer;
 use arktos::store::client::DeleteOptions;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::roles::Region;
+use crate::harness::region::{PATIENCE, Region, eventually, object};
 use crate::watch::{Host, Pods};
 use crate::{Outcome, Shape};
 
@@ -19,8 +19,6 @@ use crate::{Outcome, Shape};
 const REPLICAS: usize = 250;
 /// How many requests the tenants have under way at once.
 const AT_ONCE: usize = 16;
-/// How long anything may take to be there.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the tenants' own requests took, in seconds, by verb.
 #[derive(Default)]
@@ -31,34 +29,13 @@ pub struct Latencies {
     pub failed: usize,
 }
 
-/// Waits until everybody answers.
-pub async fn ready(clients: &[Arc<dyn Client>]) -> Outcome<()> {
-    for client in clients {
-        let key = ObjectKey::region_scoped(GroupResource::core("tenants"), "nobody");
-        eventually("a role answers", async || match client.get(&key).await {
-            Err(status) if status.is(Reason::NotFound) => Ok(()),
-            other => other.map(drop),
-        })
-        .await?;
-    }
-    Ok(())
-}
-
 /// Makes the tenants, some in each partition, and waits until each can have pods.
-pub async fn tenants(shape: &Shape, partitions: &[Arc<dyn Client>], gateway: &Arc<dyn Client>) -> Outcome<Vec<String>> {
+pub async fn tenants(shape: &Shape, region: &Region) -> Outcome<Vec<String>> {
     let mut names = Vec::new();
-    for (at, partition) in partitions.iter().enumerate() {
-        for tenant in 0..shape.tenants {
-            let name = format!("tenant-{at}-{tenant}");
-            let tenant = object(json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": name}}))?;
-            partition.create(&GroupResource::core("tenants"), "", "", tenant).await?;
-            names.push(name);
-        }
-    }
-    for name in &names {
-        let account = GroupResource::core("serviceaccounts");
-        let key = ObjectKey { resource: account, path: ObjectPath::new(name, "default", "default") };
-        eventually("a tenant can have pods", async || gateway.get(&key).await.map(drop)).await?;
+    for partition in 0..shape.layout.partitions {
+        let own: Vec<_> = (0..shape.tenants).map(|tenant| format!("tenant-{partition}-{tenant}")).collect();
+        region.tenants(partition, &own).await?;
+        names.extend(own);
     }
     Ok(names)
 }
@@ -68,8 +45,8 @@ pub async fn hosts(shape: &Shape, region: &mut Region, nodes: &[Informer<Host>])
     let begun = Instant::now();
     loop {
         let registered: usize = nodes.iter().map(|informer| informer.store().len()).sum();
-        crate::progress(format!("{registered} of {} hosts have registered", shape.hosts));
-        if registered >= shape.hosts {
+        crate::progress(format!("{registered} of {} hosts have registered", shape.layout.hosts));
+        if registered >= shape.layout.hosts {
             return Ok(());
         }
         if begun.elapsed() > PATIENCE * 5 {
@@ -123,7 +100,7 @@ pub async fn deployments(
 
 /// The Deployments by tenant, number and replicas.
 fn wanted(shape: &Shape, tenants: &[String]) -> Vec<(String, usize, usize)> {
-    let pods = shape.hosts * shape.pods_per_host;
+    let pods = shape.layout.hosts * shape.pods_per_host;
     let share = |at: usize| pods / tenants.len() + usize::from(at < pods % tenants.len());
     let mut left: Vec<(&String, usize)> = tenants.iter().enumerate().map(|(at, tenant)| (tenant, share(at))).collect();
     let mut wanted = Vec::new();
@@ -176,19 +153,4 @@ pub async fn churn(rate: f64, lasts: Duration, gateway: &Arc<dyn Client>, pods: 
         seen.failed += usize::from(read.is_err()) + usize::from(deleted.is_err());
     };
     due.for_each_concurrent(500, one).await;
-}
-
-fn object(value: Value) -> Result<Object, Status> {
-    Object::from_value(value).ok_or_else(|| Status::bad_request("it is no object"))
-}
-
-async fn eventually(what: &str, mut attempt: impl AsyncFnMut() -> Result<(), Status>) -> Outcome<()> {
-    let begun = Instant::now();
-    loop {
-        match attempt().await {
-            Ok(()) => return Ok(()),
-            Err(status) if begun.elapsed() > PATIENCE => return Err(format!("{what}: {status}").into()),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
 }

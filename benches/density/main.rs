@@ -11,7 +11,6 @@ mod harness;
 mod load;
 mod phase;
 mod plot;
-mod roles;
 mod scrape;
 mod table;
 mod watch;
@@ -22,14 +21,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use arktos::store::Tasks;
-use arktos::{Client, Clock, Random};
+use arktos::{Clock, Random};
 use arktos_bin::edge::{SystemClock, SystemRandom};
 use clap::Parser;
 
+use self::harness::region::{self, Layout, Region};
 use self::harness::report::Found;
-use self::harness::{Bench, Options, Outcome, Scale, process, progress, report};
+use self::harness::{Bench, Options, Outcome, Scale, progress, report};
 use self::phase::Phase;
-use self::roles::Region;
 
 /// As the programs have it.
 #[global_allocator]
@@ -81,12 +80,8 @@ struct Asked {
 
 /// What is run.
 pub struct Shape {
-    /// How many hosts, of all resource managers together.
-    pub hosts: usize,
-    /// How many tenant partitions.
-    pub partitions: usize,
-    /// How many resource managers.
-    pub managers: usize,
+    /// How many hosts, partitions and resource managers.
+    pub layout: Layout,
     /// How many pods for each host.
     pub pods_per_host: usize,
     /// How many tenants in each partition.
@@ -105,9 +100,11 @@ impl Asked {
     /// The small version, which shows on any machine that all of it works, or the large one.
     fn shape(&self, scale: Scale) -> Outcome<Shape> {
         let shape = Shape {
-            hosts: self.hosts.unwrap_or(scale.pick(500, 500, 20_000)),
-            partitions: self.partitions,
-            managers: self.managers.unwrap_or(scale.pick(2, 2, 1)),
+            layout: Layout {
+                hosts: self.hosts.unwrap_or(scale.pick(500, 500, 20_000)),
+                partitions: self.partitions,
+                managers: self.managers.unwrap_or(scale.pick(2, 2, 1)),
+            },
             pods_per_host: self.pods_per_host.unwrap_or(scale.pick(2, 10, 30)),
             tenants: self.tenants,
             minutes: self.minutes.unwrap_or(scale.pick(0.1, 0.5, 10.0)),
@@ -115,7 +112,8 @@ impl Asked {
             ahead: self.ahead,
             fill_minutes: self.fill_minutes,
         };
-        if [shape.hosts, shape.partitions, shape.managers, shape.pods_per_host, shape.tenants].contains(&0) {
+        let Layout { hosts, partitions, managers } = shape.layout;
+        if [hosts, partitions, managers, shape.pods_per_host, shape.tenants].contains(&0) {
             return Err("there must be at least one of everything".into());
         }
         Ok(shape)
@@ -125,9 +123,9 @@ impl Asked {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if let [program, flag, role, rest @ ..] = arguments.as_slice()
-        && flag == roles::FLAG
+        && flag == region::FLAG
     {
-        return roles::run(program, role, rest);
+        return region::run(program, role, rest);
     }
     let arguments = Arguments::parse();
     let measure = |bench: &Bench| density(&arguments, bench);
@@ -137,7 +135,7 @@ fn main() -> ExitCode {
 fn density(arguments: &Arguments, bench: &Bench) -> Outcome<Found> {
     let shape = arguments.asked.shape(bench.scale)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut region = Region::start(&shape, &bench.directory)?;
+    let mut region = Region::start(&shape.layout, &bench.directory)?;
     let seen = runtime.block_on(async {
         let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
         let seen = phases(&shape, &mut region, &tasks).await;
@@ -158,8 +156,8 @@ async fn phases(shape: &Shape, region: &mut Region, tasks: &Tasks) -> Outcome<(P
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let (partitions, managers, gateway) = region.clients()?;
     progress("the roles start");
-    load::ready(&[&partitions[..], &managers[..], std::slice::from_ref(&gateway)].concat()).await?;
-    let tenants = load::tenants(shape, &partitions, &gateway).await?;
+    region.ready().await?;
+    let tenants = load::tenants(shape, region).await?;
     let nodes: Vec<_> = managers.iter().map(|one| watch::nodes(one, &clock, &random, tasks)).collect();
     load::hosts(shape, region, &nodes).await?;
     let pods = Arc::default();
@@ -171,6 +169,3 @@ async fn phases(shape: &Shape, region: &mut Region, tasks: &Tasks) -> Outcome<(P
     let steady = phase::steady(shape, region, &pods, &gateway).await?;
     Ok((fill, steady))
 }
-
-/// Clients of all roles that have an API: partitions, resource managers, and the gateway.
-pub type Clients = (Vec<Arc<dyn Client>>, Vec<Arc<dyn Client>>, Arc<dyn Client>);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use arktos::Client;
 use parking_lot::Mutex;
 
+use crate::harness::region::{ROLES, Region, Usage};
 use crate::load::{self, Latencies};
-use crate::roles::{ROLES, Region, Usage};
 use crate::scrape::{self, Metrics};
 use crate::watch::Pods;
 use crate::{Outcome, Shape, progress};
@@ -56,7 +56,7 @@ pub async fn fill(
     tenants: &[String],
     gateway: &Arc<dyn Client>,
 ) -> Outcome<Phase> {
-    let wanted = shape.hosts * shape.pods_per_host;
+    let wanted = shape.layout.hosts * shape.pods_per_host;
     let lasts = Duration::from_secs_f64(shape.fill_minutes * 60.0);
     let requests = Mutex::default();
     let looking = look(region, pods, lasts, wanted, |running| running >= wanted);
@@ -79,7 +79,7 @@ pub async fn steady(
     pods: &Arc<Mutex<Pods>>,
     gateway: &Arc<dyn Client>,
 ) -> Outcome<Phase> {
-    let wanted = shape.hosts * shape.pods_per_host;
+    let wanted = shape.layout.hosts * shape.pods_per_host;
     let lasts = Duration::from_secs_f64(shape.minutes * 60.0);
     let requests = Mutex::default();
     let looking = look(region, pods, lasts, wanted, |_| false);

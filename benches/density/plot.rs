@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::Shape;
+use crate::harness::region::ROLES;
 use crate::phase::{Phase, Sample};
-use crate::roles::ROLES;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 180.0;
@@ -49,7 +49,7 @@ pub fn svg(shape: &Shape, fill: &Phase, steady: &Phase) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"{LEFT}\" y=\"20\" \
          font-size=\"14\">{} hosts × {} pods, {} partitions × {} resource managers; dashed: the hosts are full</text>\n",
-        shape.hosts, shape.pods_per_host, shape.partitions, shape.managers,
+        shape.layout.hosts, shape.pods_per_host, shape.layout.partitions, shape.layout.managers,
     );
     for (place, (title, lines)) in panels.iter().enumerate() {
         panel(&mut out, 60.0 + place as f64 * (HEIGHT + GAP), title, lines, &moments, begins);

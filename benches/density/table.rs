@@ -1,9 +1,9 @@
 //! What the test found, as the rows of its table.
 
 use crate::Shape;
+use crate::harness::region::ROLES;
 use crate::phase::Phase;
 use crate::report::{Found, Goal, Row, figure, percentile};
-use crate::roles::ROLES;
 
 /// Kubernetes' own objectives in the steady phase, in seconds: the start of a pod, and a request.
 const POD_START: f64 = 5.0;
@@ -11,10 +11,13 @@ const REQUEST: f64 = 1.0;
 
 /// The table.
 pub fn found(shape: &Shape, mut fill: Phase, mut steady: Phase) -> Found {
-    let wanted = shape.hosts * shape.pods_per_host;
+    let wanted = shape.layout.hosts * shape.pods_per_host;
     let mut rows = vec![
         Row::of(
-            format!("{} hosts, {wanted} pods, {} × {}", shape.hosts, shape.partitions, shape.managers),
+            format!(
+                "{} hosts, {wanted} pods, {} × {}",
+                shape.layout.hosts, shape.layout.partitions, shape.layout.managers
+            ),
             figure(wanted as f64 / fill.took.as_secs_f64(), "pods/s"),
         ),
         Row::of("  until the last pod ran", figure(fill.took.as_secs_f64(), "s")),

@@ -2,31 +2,42 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use arktos_bin::net::tls;
+use arktos_bin::net::tls::{self, Credential};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::Outcome;
 
-/// A connection, and the token that is shown on it. Cloning it shares it.
+/// A connection, and the token that is shown on it, if any. Cloning it shares it.
 #[derive(Clone)]
 pub struct Client {
     sender: SendRequest<Full<Bytes>>,
-    token: Arc<str>,
+    token: Option<Arc<str>>,
 }
 
 impl Client {
     /// Connects to a server on the loopback whose certificate this authority has signed.
     pub async fn connect(address: SocketAddr, authority: &str, token: &str) -> Outcome<Self> {
-        let mut config = tls::client(None, authority)?;
+        Self::open_to(address, tls::client(None, authority)?, Some(token.into())).await
+    }
+
+    /// Connects with a client certificate.
+    pub async fn certified(address: SocketAddr, authority: &str, credential: &Credential) -> Outcome<Self> {
+        Self::open_to(address, tls::client(Some(credential), authority)?, None).await
+    }
+
+    async fn open_to(address: SocketAddr, mut config: ClientConfig, token: Option<Arc<str>>) -> Outcome<Self> {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -38,19 +49,21 @@ impl Client {
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(connection);
-        Ok(Self { sender, token: token.into() })
+        Ok(Self { sender, token })
     }
 
     /// Sends a request, whatever the answer is; its body is still to be read.
     pub async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Outcome<Response<Incoming>> {
         let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("https://127.0.0.1{path}"))
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, kind)
-            .header(header::ACCEPT, "application/json")
-            .body(Full::new(body))?;
+            .header(header::ACCEPT, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body))?;
         self.sender.ready().await?;
         Ok(self.sender.send_request(request).await?)
     }
@@ -70,4 +83,39 @@ impl Client {
     pub async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Outcome<Bytes> {
         Ok(self.open(method, path, body).await?.into_body().collect().await?.to_bytes())
     }
+}
+
+/// Sends `count` requests over some connections, `at_once` of them under way at any time, each made from its number, from
+/// who of them sends it, and from the last answer that it got. How long each took, in seconds.
+pub async fn send(
+    connections: &[Client],
+    at_once: usize,
+    count: usize,
+    make: impl Fn(usize, usize, &[u8]) -> (Method, String, Bytes) + Send + Sync + 'static,
+) -> Outcome<Vec<f64>> {
+    let (next, make) = (Arc::new(AtomicUsize::new(0)), Arc::new(make));
+    let workers: Vec<_> = (0..at_once)
+        .map(|worker| {
+            let (mut client, next, make) =
+                (connections[worker % connections.len()].clone(), next.clone(), make.clone());
+            tokio::spawn(async move {
+                let (mut times, mut last) = (Vec::new(), Bytes::new());
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return Outcome::Ok(times);
+                    }
+                    let (method, path, body) = make(number, worker, &last);
+                    let sent = Instant::now();
+                    last = client.ask(method, &path, body).await?;
+                    times.push(sent.elapsed().as_secs_f64());
+                }
+            })
+        })
+        .collect();
+    let mut times = Vec::with_capacity(count);
+    for worker in workers {
+        times.extend(worker.await??);
+    }
+    Ok(times)
 }

@@ -5,6 +5,7 @@ pub mod callgrind;
 pub mod connection;
 pub mod part;
 pub mod process;
+pub mod region;
 pub mod report;
 pub mod server;
 

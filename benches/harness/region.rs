@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use arktos::Client;
 use arktos::core::catalog::Catalog;
+use arktos::core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status};
 use arktos_bin::cli::{gateway, hosts, partition, resource_manager};
 use arktos_bin::net::kubeconfig::Kubeconfig;
 use arktos_bin::net::pki::{Authority, Subject};
 use arktos_bin::net::remote::Remote;
 use clap::Parser;
+use serde_json::{Value, json};
 
-use crate::{Clients, Outcome, Shape, process};
+use super::{Outcome, process};
 
 /// What comes before a role's name, when this program is one of the region's processes.
 pub const FLAG: &str = "--role";
@@ -24,6 +26,23 @@ pub const ROLES: [&str; 4] = ["partition", "resource manager", "gateway", "hosts
 
 /// What all roles together may keep of the history of a resource, in MiB.
 const HISTORY_MIB: usize = 1024;
+
+/// How long anything may take to be there.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many of what a region has.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Hollow hosts, of all resource managers together.
+    pub hosts: usize,
+    /// Tenant partitions.
+    pub partitions: usize,
+    /// Resource managers.
+    pub managers: usize,
+}
+
+/// Clients of all roles that have an API: partitions, resource managers, and the gateway.
+pub type Clients = (Vec<Arc<dyn Client>>, Vec<Arc<dyn Client>>, Arc<dyn Client>);
 
 /// The command line of a role, as its own program has it.
 #[derive(Parser)]
@@ -84,10 +103,10 @@ pub struct Usage {
 
 impl Region {
     /// Starts the roles, with their data in a directory.
-    pub fn start(shape: &Shape, directory: &Path) -> Outcome<Self> {
+    pub fn start(layout: &Layout, directory: &Path) -> Outcome<Self> {
         let pki = directory.join("pki");
         let authority = Authority::open(&pki)?;
-        let ports = free_ports(1 + shape.partitions + shape.managers)?;
+        let ports = free_ports(1 + layout.partitions + layout.managers)?;
         let config = |name: &str, port: u16| -> Outcome<Kubeconfig> {
             let group = Some(arktos::api::identity::MASTERS.to_owned());
             let subject = Subject { user: format!("arktos:{name}"), tenant: None, group };
@@ -101,14 +120,14 @@ impl Region {
             let names = (0..count).map(|at| (format!("{prefix}-{at}"), ports[first + at]));
             names.map(|(name, port)| Ok((name.clone(), config(&name, port)?))).collect()
         };
-        let partitions = named("tp", shape.partitions, 1)?;
-        let managers = named("rm", shape.managers, 1 + shape.partitions)?;
+        let partitions = named("tp", layout.partitions, 1)?;
+        let managers = named("rm", layout.managers, 1 + layout.partitions)?;
         let mut region = Self { roles: Vec::new(), gateway: config("admin", ports[0])?, partitions, managers };
-        region.start_roles(shape, directory, &pki)?;
+        region.start_roles(layout, directory, &pki)?;
         Ok(region)
     }
 
-    fn start_roles(&mut self, shape: &Shape, directory: &Path, pki: &Path) -> Outcome<()> {
+    fn start_roles(&mut self, layout: &Layout, directory: &Path, pki: &Path) -> Outcome<()> {
         let to = |flag: &'static str, names: &[(String, Kubeconfig)]| -> Vec<String> {
             let file = |name: &str| directory.join(format!("{name}.kubeconfig")).display().to_string();
             names.iter().flat_map(|(name, _)| [flag.to_owned(), format!("{name}={}", file(name))]).collect()
@@ -120,7 +139,7 @@ impl Region {
         };
         let storing = |name: &str| -> Vec<String> {
             let data = directory.join(name).display().to_string();
-            let history = format!("{}Mi", (HISTORY_MIB / (shape.partitions + shape.managers)).min(256));
+            let history = format!("{}Mi", (HISTORY_MIB / (layout.partitions + layout.managers)).min(256));
             ["--name", name, "--data-dir", &data, "--history-memory", &history].map(str::to_owned).into()
         };
         for (name, config) in self.managers.clone() {
@@ -133,10 +152,10 @@ impl Region {
         }
         let arguments = [serving(&self.gateway), partitions, managers].concat();
         self.run(2, "gateway", "gateway", &arguments, directory)?;
-        for (at, (name, _)) in self.managers.clone().iter().enumerate() {
-            let share = shape.hosts / shape.managers + usize::from(at < shape.hosts % shape.managers);
+        for (at, (name, _)) in self.managers.clone().iter().enumerate().filter(|_| layout.hosts > 0) {
+            let share = layout.hosts / layout.managers + usize::from(at < layout.hosts % layout.managers);
             let to = to("--resource-manager", std::slice::from_ref(&self.managers[at]));
-            let first = (at * (shape.hosts / shape.managers + 1)).to_string();
+            let first = (at * (layout.hosts / layout.managers + 1)).to_string();
             let prefix = format!("host-{at}");
             let arguments = ["--hosts", &share.to_string(), "--prefix", &prefix, "--first", &first].map(str::to_owned);
             self.run(3, "hosts", &format!("hosts-of-{name}"), &[arguments.to_vec(), to].concat(), directory)?;
@@ -168,6 +187,35 @@ impl Region {
         Ok((partitions?, managers?, client(&self.gateway)?))
     }
 
+    /// Waits until everybody answers.
+    pub async fn ready(&self) -> Outcome<()> {
+        let (partitions, managers, gateway) = self.clients()?;
+        for client in partitions.iter().chain(&managers).chain([&gateway]) {
+            let key = ObjectKey::region_scoped(GroupResource::core("tenants"), "nobody");
+            eventually("a role answers", async || match client.get(&key).await {
+                Err(status) if status.is(Reason::NotFound) => Ok(()),
+                other => other.map(drop),
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes tenants in a partition, and waits until each can have pods and the gateway knows the way.
+    pub async fn tenants(&self, partition: usize, names: &[String]) -> Outcome<()> {
+        let (partitions, _, gateway) = self.clients()?;
+        for name in names {
+            let tenant = object(json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": name}}))?;
+            partitions[partition].create(&GroupResource::core("tenants"), "", "", tenant).await?;
+        }
+        for name in names {
+            let account = GroupResource::core("serviceaccounts");
+            let key = ObjectKey { resource: account, path: ObjectPath::new(name, "default", "default") };
+            eventually("a tenant can have pods", async || gateway.get(&key).await.map(drop)).await?;
+        }
+        Ok(())
+    }
+
     /// An error when a role has ended, with the end of its log.
     pub fn check(&mut self) -> Outcome<()> {
         for role in &mut self.roles {
@@ -189,6 +237,12 @@ impl Region {
             *sum = Usage { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory, peak: sum.peak + one.peak };
         }
         all
+    }
+
+    /// What a role of this name has used so far.
+    pub fn usage_of(&self, name: &str) -> Usage {
+        let role = self.roles.iter().find(|role| role.name == name);
+        role.map(|role| usage_of(role.child.id())).unwrap_or_default()
     }
 
     /// Tells everybody to stop, waits, and kills who does not.
@@ -227,4 +281,21 @@ fn free_ports(count: usize) -> Outcome<Vec<u16>> {
 
 fn usage_of(pid: u32) -> Usage {
     Usage { cpu: process::cpu_of(pid), memory: process::resident_of(pid), peak: process::peak_of(pid) }
+}
+
+/// An object of these fields.
+pub fn object(value: Value) -> Result<Object, Status> {
+    Object::from_value(value).ok_or_else(|| Status::bad_request("it is no object"))
+}
+
+/// Tries until it works, for as long as anything may take.
+pub async fn eventually(what: &str, mut attempt: impl AsyncFnMut() -> Result<(), Status>) -> Outcome<()> {
+    let begun = Instant::now();
+    loop {
+        match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(status) if begun.elapsed() > PATIENCE => return Err(format!("{what}: {status}").into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
 }
