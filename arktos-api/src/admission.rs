@@ -38,7 +38,7 @@ pub(crate) use life::{delete, guard_place, refusal};
 /// # Errors
 /// 403 and what else a plugin answers.
 pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Commit) -> Result<(), Status> {
-    escalation::check(call, object)?;
+    escalation::check(call, None, object)?;
     node_restriction::write(call, Part::Whole, None, Some(object))?;
     let plugins = &call.state.config.admission;
     match call.kind.storage_resource.as_str() {
@@ -134,13 +134,7 @@ pub(crate) async fn update(
         return mutate(call, &Review { part, old: Some(old), new: None }, new).await;
     }
     let resource = call.kind.storage_resource.as_str();
-    if old.at(&["rules"]) != new.at(&["rules"])
-        || old.at(&["subjects"]) != new.at(&["subjects"])
-        || old.at(&["roleRef"]) != new.at(&["roleRef"])
-        || old.at(&["aggregationRule"]) != new.at(&["aggregationRule"])
-    {
-        escalation::check(call, new)?;
-    }
+    escalation::check(call, Some(old), new)?;
     match resource {
         "namespaces" => defaults::namespace_label(new),
         "priorityclasses.scheduling.k8s.io" if call.state.config.admission.runs("Priority") => {

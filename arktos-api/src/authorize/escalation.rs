@@ -1,6 +1,7 @@
 //! Nobody gives rights away that they do not have.
 
 use arktos_core::{GroupResource, Object, Scope, Status};
+use serde_json::Value;
 
 use super::rbac::{Parsed, Rule};
 use super::{Attributes, Decision};
@@ -8,16 +9,19 @@ use crate::call::Call;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Checks a new or changed role or binding; other kinds pass.
+/// Checks a new or changed role or binding (`old`: as it was); other kinds pass.
 ///
 /// # Errors
 /// 403 for rights that the asker does not have, 404 for a role that is not there.
-pub(crate) fn check(call: &Call<'_>, object: &Object) -> Result<(), Status> {
+pub(crate) fn check(call: &Call<'_>, old: Option<&Object>, object: &Object) -> Result<(), Status> {
     let verb = match call.kind.storage_resource.as_str() {
         "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => "escalate",
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => "bind",
         _ => return Ok(()),
     };
+    if old.is_some_and(|old| alike(old, object)) {
+        return Ok(());
+    }
     let tenant = call.one_tenant()?;
     let parsed: Parsed = object.decode().map_err(|error| Status::bad_request(error.to_string()))?;
     let namespace = if call.kind.scope == Scope::Namespace { &*call.namespace } else { "" };
@@ -39,17 +43,54 @@ pub(crate) fn check(call: &Call<'_>, object: &Object) -> Result<(), Status> {
         rules.ok_or_else(|| Status::not_found(&call.kind.group_resource, &parsed.role_ref.name))?
     };
     let own = call.state.authorizer.rules().of(call.identity, tenant, namespace);
-    let missing = missing(&rules, &own);
-    if missing.is_empty() {
+    let forbidden =
+        |why: String| Status::forbidden(&GroupResource::new(GROUP, &call.kind.resource), object.name(), why);
+    let missing_rules = missing(&rules, &own);
+    if missing_rules.is_empty() {
+        // What a role will gather nobody can tell, and who changes one that gathers may take its end away.
+        let gathers = call.kind.resource == "clusterroles" && (gathers(object) || old.is_some_and(gathers));
+        if gathers && !missing(&everything(), &own).is_empty() {
+            return Err(forbidden("must have cluster-admin privileges to use the aggregationRule".to_owned()));
+        }
         return Ok(());
     }
     let why = format!(
         "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
         call.identity.user,
         call.identity.groups.iter().map(|group| format!("{group:?}")).collect::<Vec<_>>().join(" "),
-        missing.join("\n")
+        missing_rules.join("\n")
     );
-    Err(Status::forbidden(&GroupResource::new(GROUP, &call.kind.resource), object.name(), why))
+    Err(forbidden(why))
+}
+
+/// Whether two states differ in nothing but what garbage collection goes by: who may change that need not have the
+/// rights. Labels are none of it: by them a role is gathered into others.
+fn alike(old: &Object, new: &Object) -> bool {
+    let rest = |object: &Object| {
+        let mut fields = object.fields.clone();
+        if let Some(Value::Object(meta)) = fields.get_mut("metadata") {
+            for field in ["finalizers", "ownerReferences", "managedFields"] {
+                meta.remove(field);
+            }
+        }
+        fields
+    };
+    rest(old) == rest(new)
+}
+
+/// Whether a cluster role is made of others.
+fn gathers(role: &Object) -> bool {
+    let selectors = role.at(&["aggregationRule", "clusterRoleSelectors"]).and_then(Value::as_array);
+    selectors.is_some_and(|selectors| !selectors.is_empty())
+}
+
+/// All there is.
+fn everything() -> [Rule; 2] {
+    let all = || vec!["*".to_owned()];
+    [
+        Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
+        Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+    ]
 }
 
 /// What `own` rules do not give of `wanted` ones: one line for each group and resource, as upstream writes them.

@@ -68,6 +68,66 @@ async fn nobody_gives_away_what_they_do_not_have() {
     assert!(refused.body["message"].as_str().unwrap().contains("is attempting to grant RBAC permissions"));
 }
 
+const CLUSTER_ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+
+/// Gives the group of clerks a cluster role everywhere.
+async fn given(world: &World, role: &str) {
+    let binding = json!({
+        "metadata": {"name": format!("clerks-{role}")},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "clerks"}],
+    });
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(world.post("acme", path, binding).await.code, 201);
+}
+
+/// Whoever writes a role that gathers others, or what is gathered, would else have what these have.
+#[tokio::test]
+async fn a_role_that_gathers_others_takes_all_rights_to_write() {
+    let world = World::new().await;
+    let keeper = json!({
+        "metadata": {"name": "keeper"},
+        "rules": [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
+            "verbs": ["get", "create", "update", "patch"]}],
+    });
+    let secrets = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]);
+    let secret = json!({"metadata": {"name": "secret"}, "rules": secrets});
+    let aggregation = json!({"clusterRoleSelectors": [{"matchLabels": {"gather": "me"}}]});
+    let gathers = |name: &str| json!({"metadata": {"name": name}, "aggregationRule": aggregation, "rules": []});
+    for role in [keeper, secret, gathers("theirs")] {
+        assert_eq!(world.post("acme", CLUSTER_ROLES, role).await.code, 201);
+    }
+    given(&world, "keeper").await;
+    let refused = world.post("clerk", CLUSTER_ROLES, gathers("mine")).await;
+    assert_eq!(refused.code, 403, "{}", refused.body);
+    assert_eq!(
+        refused.body["message"],
+        "clusterroles.rbac.authorization.k8s.io \"mine\" is forbidden: must have cluster-admin privileges to use the \
+         aggregationRule"
+    );
+    // The old state counts as well, and so does what has nothing to do with rules.
+    let theirs = format!("{CLUSTER_ROLES}/theirs");
+    for change in [json!({"aggregationRule": null}), json!({"metadata": {"labels": {"a": "b"}}})] {
+        let refused = world.patch("clerk", &theirs, change).await;
+        assert_eq!(refused.code, 403, "{}", refused.body);
+        assert!(refused.body["message"].as_str().unwrap().contains("aggregationRule"), "{}", refused.body);
+    }
+    // A label would have a role gathered whose rights they do not have.
+    let label = json!({"metadata": {"labels": {"gather": "me"}}});
+    let refused = world.patch("clerk", &format!("{CLUSTER_ROLES}/secret"), label).await;
+    assert_eq!(refused.code, 403, "{}", refused.body);
+    assert!(refused.body["message"].as_str().unwrap().contains("not currently held"), "{}", refused.body);
+    // A role without aggregation, of rights that they have, is theirs to write; so is what the collector goes by.
+    let own = json!({"metadata": {"name": "own"}, "rules": []});
+    assert_eq!(world.post("clerk", CLUSTER_ROLES, own).await.code, 201);
+    for finalizers in [json!(["example.com/held"]), json!([])] {
+        let held = world.patch("clerk", &theirs, json!({"metadata": {"finalizers": finalizers}})).await;
+        assert_eq!(held.code, 200, "{}", held.body);
+    }
+    given(&world, "cluster-admin").await;
+    assert_eq!(world.post("clerk", CLUSTER_ROLES, gathers("mine")).await.code, 201);
+}
+
 #[tokio::test]
 async fn every_tenant_has_the_bootstrap_roles_and_may_have_its_own_instead() {
     let world = World::new().await;
