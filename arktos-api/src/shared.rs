@@ -9,7 +9,7 @@ use arktos_core::catalog::Catalog;
 use arktos_core::encoded::SHARED;
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Revision, Timestamp, TypeMeta};
 use arktos_store::{Selection, Snapshot, Stored, Within};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::authorize::static_roles;
@@ -85,7 +85,12 @@ impl Shared {
         let Some(kind) = catalog.by_type(types) else { return };
         let mut object = Object::new(&kind.type_meta, name);
         object.notes.insert(SHARED.to_owned(), "true".to_owned());
-        if let Value::Object(fields) = body {
+        let mut labels = Map::new();
+        if let Value::Object(mut fields) = body {
+            if let Some(Value::Object(own)) = fields.remove("metadata").as_mut().and_then(|meta| meta.get_mut("labels"))
+            {
+                labels.append(own);
+            }
             object.fields.extend(fields);
         }
         let meta = object.meta_mut();
@@ -96,7 +101,8 @@ impl Shared {
         }
         meta.insert("creationTimestamp".to_owned(), Value::from(since.to_string()));
         if types.group() == RBAC {
-            meta.insert("labels".to_owned(), json!({"kubernetes.io/bootstrapping": "rbac-defaults"}));
+            labels.insert("kubernetes.io/bootstrapping".to_owned(), Value::from("rbac-defaults"));
+            meta.insert("labels".to_owned(), Value::Object(labels));
             meta.insert("annotations".to_owned(), json!({"rbac.authorization.kubernetes.io/autoupdate": "true"}));
         }
         if let Ok(encoded) = kind.encode(&object) {

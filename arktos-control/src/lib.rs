@@ -17,6 +17,7 @@
 //! | `job`, `ttl-after-finished` | `job` |
 //! | `endpointslice`, `endpointslicemirroring`, `endpoints` | `endpoints` |
 //! | `resourcequota` | `quota` |
+//! | `clusterrole-aggregation` | `aggregation` |
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
@@ -30,6 +31,7 @@
 #![deny(missing_docs)]
 
 mod account_tokens;
+mod aggregation;
 pub mod bound_pods;
 pub mod certificates;
 mod content;
@@ -107,6 +109,7 @@ pub fn partition(
             "persistentvolumeclaim-protection" => protection::start_claims(&mut setup),
             "persistentvolume-protection" => protection::start_volumes(&mut setup),
             "resourcequota" => quota::start(&mut setup),
+            "clusterrole-aggregation" => aggregation::start(&mut setup),
             "job" => job::start(&mut setup),
             "ttl-after-finished" => job::start_ttl(&mut setup),
             "csrapproving" => certificates::start_approving(&mut setup),

@@ -26,6 +26,7 @@ pub const PARTITION: &[&str] = &[
     "persistentvolumeclaim-protection",
     "persistentvolume-protection",
     "resourcequota",
+    "clusterrole-aggregation",
     "garbage-collector",
     "csrapproving",
     "csrsigning",

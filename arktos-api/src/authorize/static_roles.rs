@@ -82,7 +82,7 @@ fn urls(urls: &[&str]) -> Value {
     json!({"nonResourceURLs": urls, "verbs": ["get"]})
 }
 
-/// The cluster roles, by name, as bodies of ClusterRole objects (`rules`, `aggregationRule`).
+/// The cluster roles, by name, as bodies of ClusterRole objects (`rules`, `aggregationRule`, labels).
 pub(crate) fn roles() -> Vec<(&'static str, Value)> {
     let components = components().into_iter().filter(|it| it.namespace.is_none());
     let components = components.map(|it| (it.name, json!({"rules": it.rules})));
@@ -112,9 +112,6 @@ fn people() -> Vec<(&'static str, Value)> {
         rule(&["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
         rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
     ];
-    let view = view_rules();
-    let edit: Vec<Value> = edit_rules().into_iter().chain(view.clone()).collect();
-    let admin: Vec<Value> = admin_rules().into_iter().chain(edit.clone()).collect();
     let well_known = [
         "/.well-known/openid-configuration",
         "/.well-known/openid-configuration/",
@@ -123,9 +120,6 @@ fn people() -> Vec<(&'static str, Value)> {
     ];
     [
         ("cluster-admin", everything),
-        ("admin", admin),
-        ("edit", edit),
-        ("view", view),
         ("system:basic-user", reviews),
         ("system:discovery", vec![urls(&["/.well-known", "/.well-known/*"]), urls(&discovery)]),
         (
@@ -146,7 +140,44 @@ fn people() -> Vec<(&'static str, Value)> {
     ]
     .into_iter()
     .map(|(name, rules)| (name, json!({"rules": rules})))
+    .chain(gathered())
     .collect()
+}
+
+/// A role with this label is gathered into the role `admin`, `edit` or `view` that it names.
+const GATHERED_INTO: &str = "rbac.authorization.k8s.io/aggregate-to-";
+
+/// The roles that gather others, with what they gather of what there is from the start, and what they gather. What a
+/// tenant adds comes in by a controller (`clusterrole-aggregation`), in a copy of the tenant's own.
+fn gathered() -> [(&'static str, Value); 6] {
+    let labels = |into: &str| {
+        let mut labels = serde_json::Map::new();
+        labels.insert(format!("{GATHERED_INTO}{into}"), Value::from("true"));
+        labels
+    };
+    let part = |into: &str, rules: Vec<Value>| json!({"metadata": {"labels": labels(into)}, "rules": rules});
+    let whole = |name: &str, into: Option<&str>, rules: Vec<Value>| {
+        let mut role = json!({
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": labels(name)}]},
+            "rules": rules,
+        });
+        if let Some(into) = into {
+            role["metadata"] = json!({"labels": labels(into)});
+        }
+        role
+    };
+    let view = view_rules();
+    // In the order of the names of those that are gathered.
+    let edit: Vec<Value> = edit_rules().into_iter().chain(view.clone()).collect();
+    let admin: Vec<Value> = edit.iter().cloned().chain(admin_rules()).collect();
+    [
+        ("admin", whole("admin", None, admin)),
+        ("edit", whole("edit", Some("admin"), edit)),
+        ("view", whole("view", Some("edit"), view)),
+        ("system:aggregate-to-admin", part("admin", admin_rules())),
+        ("system:aggregate-to-edit", part("edit", edit_rules())),
+        ("system:aggregate-to-view", part("view", view_rules())),
+    ]
 }
 
 /// The cluster role bindings, by name, as bodies of ClusterRoleBinding objects.

@@ -136,6 +136,13 @@ async fn every_tenant_has_the_bootstrap_roles_and_may_have_its_own_instead() {
     let names: Vec<&str> =
         list.body["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"cluster-admin") && names.contains(&"view"), "{names:?}");
+    let view = world.get("acme", &format!("{path}/view")).await.body;
+    let label = |into: &str| format!("rbac.authorization.k8s.io/aggregate-to-{into}");
+    let selector = json!({"matchLabels": {label("view"): "true"}});
+    assert_eq!(view["aggregationRule"], json!({"clusterRoleSelectors": [selector]}));
+    assert_eq!(view["metadata"]["labels"][label("edit")], "true");
+    let part = world.get("acme", &format!("{path}/system:aggregate-to-view")).await.body;
+    assert_eq!((&part["metadata"]["labels"][label("view")], &part["rules"]), (&json!("true"), &view["rules"]));
     let changed = world.patch("acme", &format!("{path}/view"), json!({"metadata": {"labels": {"own": "yes"}}})).await;
     assert_eq!(changed.code, 200, "{:?}", changed.body);
     assert_eq!(world.get("acme", &format!("{path}/view")).await.body["metadata"]["labels"]["own"], "yes");

@@ -211,3 +211,59 @@ fn claims_and_volumes_that_are_deleted_go_when_nobody_uses_them() {
     assert_eq!(world.names(claims), Vec::<String>::new());
     assert_eq!(world.names(volumes), Vec::<String>::new());
 }
+
+const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
+
+/// Whether a role lets read a kind.
+fn reads(world: &World, role: &str, resource: &str) -> bool {
+    let role = world.get(CLUSTER_ROLES, role);
+    let rules = role["rules"].as_array().cloned().unwrap_or_default();
+    rules.iter().any(|rule| rule["resources"].as_array().is_some_and(|all| all.contains(&json!(resource))))
+}
+
+/// As charts ship them, for kinds of theirs.
+#[test]
+fn a_role_that_says_so_is_part_of_what_everybody_has() {
+    let mut world = World::on_the_road();
+    world.create("tenants", "", "", json!({"metadata": {"name": "umbra"}})).expect("a tenant");
+    world.settle();
+    let own = |world: &World| {
+        let all = world.list(CLUSTER_ROLES, Within::Everywhere);
+        let shared = |name: &str| matches!(name, "acme//admin" | "acme//edit" | "acme//view");
+        all.iter().filter(|role| shared(role["path"].as_str().unwrap_or(""))).count()
+    };
+    assert_eq!(own(&world), 0, "nobody has a copy");
+    let before = world.get(CLUSTER_ROLES, "acme//view");
+    let label = "rbac.authorization.k8s.io/aggregate-to-view";
+    let certificates = json!({
+        "metadata": {"name": "certificates-view", "labels": {label: "true"}},
+        "rules": [{"apiGroups": ["cert-manager.io"], "resources": ["certificates"], "verbs": ["get", "list", "watch"]}],
+    });
+    world.create(CLUSTER_ROLES, "acme", "", certificates).expect("created");
+    world.settle();
+    for name in ["view", "edit", "admin"] {
+        assert!(reads(&world, &format!("acme//{name}"), "certificates"), "{name}");
+        assert!(reads(&world, &format!("acme//{name}"), "pods"), "{name}");
+        assert!(!reads(&world, &format!("umbra//{name}"), "certificates"), "{name}");
+    }
+    assert_eq!(world.get(CLUSTER_ROLES, "acme//view")["aggregationRule"], before["aggregationRule"]);
+    // A tenant's own gather what all tenants have.
+    let gathers = json!({
+        "metadata": {"name": "viewers"},
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}, "rules": [],
+    });
+    world.create(CLUSTER_ROLES, "acme", "", gathers).expect("created");
+    world.settle();
+    assert!(reads(&world, "acme//viewers", "certificates") && reads(&world, "acme//viewers", "pods"));
+    // A copy that is deleted comes back for as long as it is needed; what is gathered goes with its role.
+    world.delete(CLUSTER_ROLES, "acme//view", None);
+    world.settle();
+    assert!(reads(&world, "acme//view", "certificates"));
+    world.delete(CLUSTER_ROLES, "acme//certificates-view", None);
+    world.settle();
+    for name in ["view", "edit", "admin", "viewers"] {
+        assert!(!reads(&world, &format!("acme//{name}"), "certificates"), "{name}");
+        assert!(reads(&world, &format!("acme//{name}"), "pods"), "{name}");
+    }
+    assert_eq!(world.get(CLUSTER_ROLES, "acme//view")["rules"], before["rules"]);
+}

@@ -1,0 +1,198 @@
+//! The `clusterrole-aggregation` controller: a cluster role that gathers others by their labels has their rules.
+//!
+//! The roles that all tenants have are gathered already (`admin`, `edit`, `view`), and exist once: a tenant gets a copy
+//! of one only where it has a role of its own that is gathered into it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arktos_core::selector::LabelSelectorSpec;
+use arktos_core::{LabelSelector, ObjectPath, Status, TenantName};
+use arktos_store::client::Patch;
+use arktos_store::{Client, Informer, Outcome, Query, Stored, Within};
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::kinds::CLUSTER_ROLES;
+use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::setup::Setup;
+use crate::write::{found, is_terminating};
+
+/// With what the labels begin by which a role is gathered into one that all tenants have.
+const INTO_SHARED: &str = "rbac.authorization.k8s.io/aggregate-to-";
+
+pub(crate) struct Aggregation {
+    client: Arc<dyn Client>,
+    /// The roles that tenants have of their own.
+    roles: Informer<Stored>,
+}
+
+pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
+    let roles = setup.informer(&CLUSTER_ROLES.resource);
+    let queue = queue(&setup.clock);
+    let adds = queue.clone();
+    roles.handle(move |event| {
+        // A role may be gathered into any, and that into another: a tenant's are looked at together. They are few.
+        adds.add(ObjectPath::new(event.path().tenant(), "", "clusterroles"));
+    });
+    let informers = vec![synced(&roles)];
+    let controller = Aggregation { client: setup.client.clone(), roles };
+    run(controller, queue, setup.options.workers, informers)
+}
+
+/// What is read of a cluster role.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Role {
+    rules: Option<Vec<Value>>,
+    aggregation_rule: Option<AggregationRule>,
+    metadata: Metadata,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AggregationRule {
+    cluster_role_selectors: Option<Vec<LabelSelectorSpec>>,
+}
+
+impl Role {
+    /// One that cannot be read gives nothing and gathers nothing.
+    fn of(stored: &Stored) -> Option<Self> {
+        stored.object.parse().ok()
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// What it gathers; absent for a role that gathers nothing. A selector that makes no sense selects nothing.
+    fn selectors(&self) -> Option<Vec<LabelSelector>> {
+        let selectors = self.aggregation_rule.as_ref()?.cluster_role_selectors.as_deref().unwrap_or_default();
+        Some(selectors.iter().filter_map(|selector| selector.selector().ok()).collect())
+    }
+}
+
+/// The rules of roles that gather others, by their names: those that stand alone give them, and pass on as far as they
+/// are gathered. Roles that gather each other end up with the same.
+fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<Value>> {
+    let gathering: Vec<(&str, Vec<LabelSelector>)> =
+        roles.iter().filter_map(|(name, role)| Some((name.as_str(), role.selectors()?))).collect();
+    let mut rules: BTreeMap<&str, Vec<Value>> = gathering.iter().map(|(name, _)| (*name, Vec::new())).collect();
+    // Each round passes rules on by at least one role.
+    for _ in 0..=gathering.len() {
+        let mut settled = true;
+        for (name, selectors) in &gathering {
+            let mut all: Vec<Value> = Vec::new();
+            for selector in selectors {
+                let selected = roles
+                    .iter()
+                    .filter(|(other, role)| other.as_str() != *name && selector.matches(|key| role.label(key)));
+                for (other, role) in selected {
+                    let given = rules.get(other.as_str()).or(role.rules.as_ref());
+                    for rule in given.into_iter().flatten() {
+                        if !all.contains(rule) {
+                            all.push(rule.clone());
+                        }
+                    }
+                }
+            }
+            if rules.get(name) != Some(&all) {
+                rules.insert(*name, all);
+                settled = false;
+            }
+        }
+        if settled {
+            break;
+        }
+    }
+    rules
+}
+
+impl Reconcile for Aggregation {
+    type Key = ObjectPath;
+    const NAME: &'static str = "clusterrole-aggregation";
+
+    async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
+        let Ok(tenant) = TenantName::new(path.tenant()) else { return Ok(Outcome::Done) };
+        let within = Within::Tenant(tenant);
+        let concerns = |role: &Arc<Stored>| {
+            role.object.header().labels().any(|(key, _)| key.starts_with(INTO_SHARED))
+                || Role::of(role).is_some_and(|role| role.aggregation_rule.is_some())
+        };
+        if !self.roles.store().within(&within).iter().any(concerns) {
+            return Ok(Outcome::Done);
+        }
+        // With what all tenants have.
+        let listed = self.client.list(&Query::all(CLUSTER_ROLES.resource.clone(), within)).await?;
+        let mut roles = BTreeMap::new();
+        for stored in &listed.items {
+            if let Some(role) = Role::of(stored) {
+                roles.insert(stored.path.name().to_owned(), role);
+            }
+        }
+        for (name, rules) in gathered(&roles) {
+            if roles.get(name).and_then(|role| role.rules.as_deref()).unwrap_or_default() == rules {
+                continue;
+            }
+            let key = CLUSTER_ROLES.key(&ObjectPath::new(path.tenant(), "", name));
+            let rules = if rules.is_empty() { Value::Null } else { Value::from(rules) };
+            match found(self.client.patch(&key, None, Patch::Merge(json!({ "rules": rules }))).await) {
+                Err(status) if is_terminating(&status) => return Ok(Outcome::Done),
+                done => done.map(drop)?,
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roles(all: Value) -> BTreeMap<String, Role> {
+        serde_json::from_value(all).expect("roles")
+    }
+
+    fn shown(all: &BTreeMap<String, Role>, name: &str) -> Value {
+        json!(gathered(all).get(name).expect("gathers"))
+    }
+
+    #[test]
+    fn rules_are_passed_on_in_the_order_of_names_and_once() {
+        let by = |label: &str| json!({"clusterRoleSelectors": [{"matchLabels": {label: "yes"}}]});
+        let all = roles(json!({
+            "a-top": {"aggregationRule": by("to-top"), "rules": ["stale"]},
+            "b-middle": {"aggregationRule": by("to-middle"), "metadata": {"labels": {"to-top": "yes"}}},
+            "c": {"rules": ["three", "one"], "metadata": {"labels": {"to-top": "yes", "to-middle": "no"}}},
+            "d": {"rules": ["one", "two"], "metadata": {"labels": {"to-middle": "yes"}}},
+            "e": {"rules": ["never"]},
+            "none": {"aggregationRule": {"clusterRoleSelectors": null}},
+        }));
+        assert_eq!(shown(&all, "b-middle"), json!(["one", "two"]));
+        assert_eq!(shown(&all, "a-top"), json!(["one", "two", "three"]));
+        assert_eq!(shown(&all, "none"), json!([]));
+        assert_eq!(gathered(&all).len(), 3);
+    }
+
+    /// What is taken away from one of them is kept by none for the other's sake.
+    #[test]
+    fn roles_that_gather_each_other_have_what_the_others_give() {
+        let all = roles(json!({
+            "a": {"aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [
+                    {"key": "in", "operator": "Exists"}]}]},
+                "metadata": {"labels": {"in": ""}}, "rules": ["gone", "one"]},
+            "b": {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"in": ""}}]},
+                "metadata": {"labels": {"in": ""}}, "rules": ["gone"]},
+            "c": {"metadata": {"labels": {"in": ""}}, "rules": ["one"]},
+        }));
+        assert_eq!(shown(&all, "a"), json!(["one"]));
+        assert_eq!(shown(&all, "b"), json!(["one"]));
+    }
+}
