@@ -19,16 +19,16 @@ const TRIES: u32 = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Allocation {
     address: Option<Pick>,
-    /// By the port's index.
-    ports: Vec<(usize, Pick)>,
+    /// With the indexes of the ports that have it.
+    ports: Vec<(Vec<usize>, Pick)>,
     /// Where a load balancer asks whether a host has endpoints.
     health: Option<Pick>,
     /// Headless, without a selector: ready for both families.
     both: bool,
     released: Vec<Arc<str>>,
-    /// Where the next try of an address begins.
     /// Whose service it is.
     tenant: String,
+    /// Where the next try of an address begins.
     seed: u32,
     tries: u32,
     name: String,
@@ -79,12 +79,13 @@ impl Allocation {
             keep(old, new);
         }
         plan.both = families(new);
-        let held = old.map(|old| counters_of(&plan.tenant, old)).unwrap_or_default();
-        plan.plan_address(call, new, &held)?;
-        plan.plan_ports(call, new, &held)?;
-        plan.plan_health(call, new, &held);
+        let before = old.map(|old| counters_of(&plan.tenant, old));
+        let held = before.as_deref().unwrap_or_default();
+        plan.plan_address(call, new, held)?;
+        plan.plan_ports(call, new, before.as_deref())?;
+        plan.plan_health(call, new, held);
         let kept = counters_of(&plan.tenant, new);
-        plan.released = held.into_iter().filter(|counter| !kept.contains(counter)).collect();
+        plan.released = held.iter().filter(|counter| !kept.contains(counter)).cloned().collect();
         Ok(plan)
     }
 
@@ -124,54 +125,83 @@ impl Allocation {
         Ok(())
     }
 
-    fn plan_ports(&mut self, call: &Call<'_>, new: &Object, held: &[Arc<str>]) -> Result<(), Status> {
-        if !matches!(new.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer") {
+    fn plan_ports(&mut self, call: &Call<'_>, new: &Object, held: Option<&[Arc<str>]>) -> Result<(), Status> {
+        let kind = new.str_at(&["spec", "type"]);
+        if !matches!(kind, "NodePort" | "LoadBalancer") {
             return Ok(());
         }
-        if new.at(&["spec", "allocateLoadBalancerNodePorts"]).and_then(Value::as_bool) == Some(false) {
-            return Ok(());
-        }
-        let range = call.state.config.node_ports;
+        let given = new.at(&["spec", "allocateLoadBalancerNodePorts"]).and_then(Value::as_bool) != Some(false);
+        let given = given || kind == "NodePort";
         let ports = new.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let number = |port: &Value, field: &str| port.get(field).and_then(Value::as_i64).unwrap_or(0);
+        // Ports of one number, for different protocols, share what the first of them is given or any of them asks for.
+        let mut shared: Vec<(i64, usize)> = Vec::new();
         for (index, port) in ports.iter().enumerate() {
-            let asked = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0);
-            let counter = port_counter(&self.tenant, asked);
-            if asked == 0 && call.options.dry_run {
-                // As with addresses: a number after those that the service has.
-                let highest = self.ports.iter().filter_map(|(_, pick)| pick.value.parse::<i64>().ok()).max();
-                let value = highest.unwrap_or(32_768) + 1;
-                self.ports.push((index, Pick { value: value.to_string(), counter, asked: false }));
-                continue;
+            let mut asked = number(port, "nodePort");
+            if asked == 0 && !given {
+                continue; // none is given, but those that are asked for are theirs alone
             }
-            if asked == 0 {
-                let value = next_port(range, self.seed.wrapping_add(u32::try_from(index).unwrap_or(0)), 0);
-                self.ports.push((
-                    index,
-                    Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false },
-                ));
-                continue;
+            if held.is_none() {
+                let of_number = number(port, "port");
+                if let Some((_, at)) = shared.iter().find(|(known, _)| *known == of_number) {
+                    let (indexes, pick) = &mut self.ports[*at];
+                    if asked == 0 || pick.value == asked.to_string() {
+                        indexes.push(index);
+                        continue;
+                    }
+                } else {
+                    let same = ports.iter().filter(|one| number(one, "port") == of_number);
+                    asked = same.map(|one| number(one, "nodePort")).find(|asked| *asked != 0).unwrap_or(0);
+                    shared.push((of_number, self.ports.len()));
+                }
             }
-            if held.contains(&counter) {
-                continue;
-            }
-            let outside = asked < i64::from(range.first) || asked > i64::from(range.last);
-            if outside && call.options.dry_run {
-                continue; // as upstream, which leaves allocation out of dry runs
-            }
-            if outside {
-                let why = format!(
-                    "provided port is not in the valid range. The range of valid ports is {}-{}",
-                    range.first, range.last
-                );
-                return Err(self.port_fault(call, index, asked, &why));
-            }
-            // One port may serve two protocols only under two numbers.
-            if self.ports.iter().any(|(_, pick)| pick.counter == counter) {
-                return Err(self.port_fault(call, index, asked, "provided port is already allocated"));
-            }
-            self.ports.push((index, Pick { value: asked.to_string(), counter, asked: true }));
+            let pick =
+                if asked == 0 { Some(self.any_port(call, index)) } else { self.this_port(call, index, asked, held)? };
+            self.ports.extend(pick.map(|pick| (vec![index], pick)));
         }
         Ok(())
+    }
+
+    /// A port that nobody asks for by its number.
+    fn any_port(&self, call: &Call<'_>, index: usize) -> Pick {
+        let value = if call.options.dry_run {
+            // As with addresses: a number after those that the service has.
+            let highest = self.ports.iter().filter_map(|(_, pick)| pick.value.parse::<i64>().ok()).max();
+            highest.unwrap_or(32_768) + 1
+        } else {
+            let seed = self.seed.wrapping_add(u32::try_from(index).unwrap_or(0));
+            next_port(call.state.config.node_ports, seed, 0)
+        };
+        Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false }
+    }
+
+    /// The port that is asked for; absent where the service has it (`held`: what it has had), or nothing is kept of it.
+    fn this_port(
+        &self,
+        call: &Call<'_>,
+        index: usize,
+        asked: i64,
+        held: Option<&[Arc<str>]>,
+    ) -> Result<Option<Pick>, Status> {
+        let range = call.state.config.node_ports;
+        let counter = port_counter(&self.tenant, asked);
+        let known = self.ports.iter().any(|(_, pick)| pick.counter == counter);
+        if held.is_some_and(|held| known || held.contains(&counter)) {
+            return Ok(None);
+        }
+        // Upstream leaves allocation out of dry runs.
+        let outside = asked < i64::from(range.first) || asked > i64::from(range.last);
+        if outside && !call.options.dry_run {
+            let why = format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                range.first, range.last
+            );
+            return Err(self.port_fault(call, index, asked, &why));
+        }
+        if known {
+            return Err(self.port_fault(call, index, asked, "provided port is already allocated"));
+        }
+        Ok(Some(Pick { value: asked.to_string(), counter, asked: true }))
     }
 
     fn plan_health(&mut self, call: &Call<'_>, new: &Object, held: &[Arc<str>]) {
@@ -227,11 +257,13 @@ impl Allocation {
         if let Some(port) = self.health.as_ref().and_then(|pick| pick.value.parse::<i64>().ok()) {
             object.set(&["spec", "healthCheckNodePort"], port);
         }
-        for (index, pick) in &self.ports {
-            let ports = object.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut);
-            let port = ports.and_then(|ports| ports.get_mut(*index)).and_then(Value::as_object_mut);
-            if let (Some(port), Ok(number)) = (port, pick.value.parse::<i64>()) {
-                port.insert("nodePort".to_owned(), Value::from(number));
+        for (indexes, pick) in &self.ports {
+            for index in indexes {
+                let ports = object.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut);
+                let port = ports.and_then(|ports| ports.get_mut(*index)).and_then(Value::as_object_mut);
+                if let (Some(port), Ok(number)) = (port, pick.value.parse::<i64>()) {
+                    port.insert("nodePort".to_owned(), Value::from(number));
+                }
             }
         }
     }
@@ -271,8 +303,12 @@ impl Allocation {
                 Some(Pick { value: value.to_string(), counter: port_counter(&self.tenant, value), asked: false });
             return Ok(());
         }
-        let Some(at) = self.ports.iter().position(|(_, pick)| &*pick.counter == counter) else { return Ok(()) };
-        let (index, pick) = self.ports[at].clone();
+        // Of two ports that have picked the same one, it is that of the one that asked for it.
+        let picked =
+            |asked: bool| self.ports.iter().position(|(_, pick)| &*pick.counter == counter && pick.asked == asked);
+        let Some(at) = picked(false).or_else(|| picked(true)) else { return Ok(()) };
+        let (indexes, pick) = self.ports[at].clone();
+        let index = indexes.first().copied().unwrap_or(0);
         if pick.asked {
             let port = pick.value.parse().unwrap_or(0);
             return Err(self.port_fault(call, index, port, "provided port is already allocated"));
@@ -319,15 +355,15 @@ fn counters_of(tenant: &str, service: &Object) -> Vec<Arc<str>> {
     if !address.is_empty() && address != "None" && service.str_at(&["spec", "type"]) != "ExternalName" {
         held.push(address_counter(tenant, address));
     }
-    let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let ports = ports.iter().filter_map(|port| port.get("nodePort").and_then(Value::as_i64)).filter(|port| *port != 0);
-    held.extend(ports.map(|port| port_counter(tenant, port)));
-    held.extend(
-        service
-            .int_at(&["spec", "healthCheckNodePort"])
-            .filter(|port| *port != 0)
-            .map(|port| port_counter(tenant, port)),
-    );
+    let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).into_iter().flatten();
+    let ports = ports.filter_map(|port| port.get("nodePort").and_then(Value::as_i64));
+    for port in ports.chain(service.int_at(&["spec", "healthCheckNodePort"])).filter(|port| *port != 0) {
+        let counter = port_counter(tenant, port);
+        // Ports for several protocols may have one together.
+        if !held.contains(&counter) {
+            held.push(counter);
+        }
+    }
     held
 }
 
@@ -357,8 +393,8 @@ fn families(service: &mut Object) -> bool {
     false
 }
 
-/// What an update does not say stays: the address always, node ports by position and protocol. A service that no longer
-/// needs them loses them.
+/// What an update does not say stays: the address always, node ports by the ports' names, unless another port asks for
+/// them. A service that no longer needs them loses them.
 fn keep(old: &Object, new: &mut Object) {
     let kind = new.str_at(&["spec", "type"]).to_owned();
     if kind == "ExternalName" {
@@ -396,17 +432,25 @@ fn keep(old: &Object, new: &mut Object) {
     let had_ports = matches!(old.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer");
     let before: Vec<Value> = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
+    let asked: Vec<Value> =
+        ports.iter().filter_map(|port| port.get("nodePort")).filter(|number| **number != 0).cloned().collect();
     for port in ports.iter_mut().filter_map(Value::as_object_mut) {
-        let same = |one: &&Value| one.get("port") == port.get("port") && one.get("protocol") == port.get("protocol");
-        let was = before.iter().find(same).and_then(|one| one.get("nodePort")).cloned();
-        match (port.get("nodePort").cloned(), was) {
-            (None, Some(was)) if wants_ports => {
-                port.insert("nodePort".to_owned(), was);
+        let name = |port: Option<&Value>| port.and_then(Value::as_str).unwrap_or("").to_owned();
+        let own_name = name(port.get("name"));
+        let silent = port.get("nodePort").is_none_or(|number| *number == 0);
+        if silent && wants_ports && had_ports {
+            // Of several of one name, the last one counts, as upstream.
+            let was = before.iter().rev().find(|one| name(one.get("name")) == own_name);
+            let was = was.and_then(|one| one.get("nodePort")).filter(|was| **was != 0 && !asked.contains(was));
+            if let Some(was) = was {
+                port.insert("nodePort".to_owned(), was.clone());
             }
-            (Some(own), was) if !wants_ports && had_ports && was.as_ref() == Some(&own) => {
+        } else if !silent && !wants_ports && had_ports {
+            let same =
+                |one: &&Value| one.get("port") == port.get("port") && one.get("protocol") == port.get("protocol");
+            if before.iter().find(same).and_then(|one| one.get("nodePort")) == port.get("nodePort") {
                 port.remove("nodePort");
             }
-            _ => {}
         }
     }
 }

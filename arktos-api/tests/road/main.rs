@@ -21,6 +21,7 @@ mod nodes;
 mod observed;
 mod offered;
 mod old_clients;
+mod services;
 mod tenant_scope;
 mod tenants;
 mod validations;

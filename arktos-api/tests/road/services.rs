@@ -1,0 +1,99 @@
+//! Ports of hosts that services have: which are shared, reserved, kept and given back.
+
+use serde_json::{Value, json};
+
+use crate::World;
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+fn service(name: &str, spec: Value) -> Value {
+    let mut service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec});
+    if service["spec"]["type"].is_null() {
+        service["spec"]["type"] = json!("NodePort");
+    }
+    service
+}
+
+fn node_ports(service: &Value) -> Vec<i64> {
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    ports.iter().map(|port| port["nodePort"].as_i64().unwrap_or(0)).collect()
+}
+
+fn dns(node_port: Option<i64>) -> Value {
+    let mut ports = json!([
+        {"name": "tcp", "port": 53, "protocol": "TCP"},
+        {"name": "udp", "port": 53, "protocol": "UDP"},
+        {"name": "metrics", "port": 9153, "protocol": "TCP"},
+    ]);
+    if let Some(node_port) = node_port {
+        ports[1]["nodePort"] = json!(node_port);
+    }
+    json!({ "ports": ports })
+}
+
+#[tokio::test]
+async fn one_port_under_two_protocols_has_one_port_of_the_hosts() {
+    let world = World::new().await;
+    let given = world.post("acme", SERVICES, service("given", dns(None))).await;
+    assert_eq!(given.code, 201, "{}", given.body);
+    let ports = node_ports(&given.body);
+    assert!(ports[0] == ports[1] && ports[0] != ports[2] && !ports.contains(&0), "{ports:?}");
+    let tried = world.post("acme", &format!("{SERVICES}?dryRun=All"), service("tried", dns(None))).await;
+    let ports = node_ports(&tried.body);
+    assert!(ports[0] == ports[1] && ports[0] != ports[2], "{ports:?}");
+    // Taken and given back once, however many ports have it.
+    for _ in 0..2 {
+        let asked = world.post("acme", SERVICES, service("asked", dns(Some(30_053)))).await;
+        assert_eq!(node_ports(&asked.body)[..2], [30_053, 30_053], "{}", asked.body);
+        let refused = world.post("acme", SERVICES, service("late", dns(Some(30_053)))).await;
+        assert_eq!(refused.code, 422, "{}", refused.body);
+        assert_eq!(
+            refused.body["message"],
+            "Service \"late\" is invalid: spec.ports[0].nodePort: Invalid value: 30053: provided port is already \
+             allocated"
+        );
+        assert_eq!(world.delete("acme", &format!("{SERVICES}/asked")).await.code, 200);
+    }
+    let other = json!({"ports": [
+        {"name": "a", "port": 80, "nodePort": 30_053}, {"name": "b", "port": 81, "protocol": "UDP", "nodePort": 30_053},
+    ]});
+    assert_eq!(world.post("acme", SERVICES, service("other", other)).await.code, 422, "these are two ports");
+}
+
+#[tokio::test]
+async fn an_update_may_have_one_number_under_two_protocols_and_keeps_numbers_by_name() {
+    let world = World::new().await;
+    let first = json!({"ports": [{"name": "a", "port": 80}]});
+    let made = world.post("acme", SERVICES, service("a", first)).await;
+    let kept = node_ports(&made.body)[0];
+    let path = format!("{SERVICES}/a");
+    let moved = json!({"ports": [{"name": "a", "port": 8080, "targetPort": 80}]});
+    let moved = world.put("acme", &path, service("a", moved)).await;
+    assert_eq!((moved.code, node_ports(&moved.body)), (200, vec![kept]), "{}", moved.body);
+    let both = json!({"ports": [
+        {"name": "a", "port": 80, "nodePort": 30_090}, {"name": "b", "port": 81, "protocol": "UDP", "nodePort": 30_090},
+    ]});
+    let both = world.put("acme", &path, service("a", both)).await;
+    assert_eq!((both.code, node_ports(&both.body)), (200, vec![30_090, 30_090]), "{}", both.body);
+    // What another port of it asks for is not kept by name.
+    let swapped = json!({"ports": [
+        {"name": "a", "port": 80}, {"name": "c", "port": 82, "nodePort": 30_090},
+    ]});
+    let swapped = world.put("acme", &path, service("a", swapped)).await;
+    assert_eq!((swapped.code, node_ports(&swapped.body)[1]), (200, 30_090), "{}", swapped.body);
+    assert!(![0, 30_090].contains(&node_ports(&swapped.body)[0]), "{}", swapped.body);
+}
+
+#[tokio::test]
+async fn a_port_that_is_asked_for_is_reserved_where_none_are_given() {
+    let world = World::new().await;
+    let balancer = json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+        "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 443, "nodePort": 30_443}]});
+    let made = world.post("acme", SERVICES, service("a", balancer)).await;
+    assert_eq!((made.code, node_ports(&made.body)), (201, vec![0, 30_443]), "{}", made.body);
+    let asked = || json!({"ports": [{"port": 443, "nodePort": 30_443}]});
+    assert_eq!(world.post("acme", SERVICES, service("b", asked())).await.code, 422);
+    assert_eq!(world.delete("acme", &format!("{SERVICES}/a")).await.code, 200);
+    assert_eq!(world.post("acme", SERVICES, service("b", asked())).await.code, 201);
+    assert_eq!(world.post("acme", SERVICES, service("c", asked())).await.code, 422);
+}
