@@ -516,9 +516,10 @@ impl ResourceRequest<'_> {
     async fn delete(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_object(call)?;
         let body = self.delete_body(call)?;
-        let (options, dry) = delete::options(body.as_ref(), &self.head.query)?;
-        call.options.dry_run = dry;
-        let deleted = delete::delete(call, &options).await?;
+        let asked = delete::options(body.as_ref(), &self.head.query)?;
+        call.options.dry_run = asked.dry;
+        delete::warn(call, &asked.options);
+        let deleted = delete::delete(call, &asked.options).await?;
         if deleted.gone && !delete::answers_object(&call.kind.storage_resource) {
             return Ok(reply::status(&delete::gone_status(call, &deleted.stored), view.accept.encoding));
         }
@@ -531,12 +532,13 @@ impl ResourceRequest<'_> {
         }
         let view = self.view_of_list(call, false)?;
         let body = self.delete_body(call)?;
-        let (options, dry) = delete::options(body.as_ref(), &self.head.query)?;
-        call.options.dry_run = dry;
+        let asked = delete::options(body.as_ref(), &self.head.query)?;
+        call.options.dry_run = asked.dry;
+        delete::warn(call, &asked.options);
         let selected = ReadOptions::parse(&self.head.query, false)?;
         let page = read::list(call, &selected).await?;
         let (items, revision) = (page.items(None).collect(), page.revision);
-        let mut items = delete::delete_all(call, items, &options).await?;
+        let mut items = delete::delete_all(call, items, &asked.options).await?;
         if let Some(converter) = Converter::to(call, &call.kind) {
             items = converter.stored(items).await?;
         }

@@ -63,11 +63,20 @@ pub(crate) fn gone_status(call: &Call<'_>, stored: &Stored) -> Status {
     }))
 }
 
-/// Reads the options of a deletion from its body and, where that is silent, its query. Gives whether it is dry as well.
+/// What a deletion is asked for with.
+pub(crate) struct Asked {
+    pub(crate) options: DeleteOptions,
+    /// Whether it is only tried.
+    pub(crate) dry: bool,
+    /// Whether dependents are to go along, in the older way to say so: then the answer says whether the object stays.
+    pub(crate) along: bool,
+}
+
+/// Reads the options of a deletion from its body and, where that is silent, its query.
 ///
 /// # Errors
 /// 400 and 422 in upstream's words.
-pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(DeleteOptions, bool), Status> {
+pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<Asked, Status> {
     let text = |path: &[&str]| body.map(|body| body.str_at(path)).filter(|text| !text.is_empty()).map(str::to_owned);
     let mut faults: Vec<StatusCause> = Vec::new();
     let (policy, orphan, grace, dry) = match body {
@@ -120,7 +129,17 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<(Delete
     options.uid = uid;
     options.revision = revision;
     options.propagation = propagation;
-    Ok((options, dry))
+    Ok(Asked { options, dry, along: orphan == Some(false) })
+}
+
+/// Warns of what is left behind by a deletion that does not say what is to become of dependents.
+pub(crate) fn warn(call: &Call<'_>, options: &DeleteOptions) {
+    if call.kind.storage_resource.as_str() == "jobs.batch" && options.propagation.is_none() {
+        call.warn(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
+             them or set propagationPolicy=Orphan to suppress this warning",
+        );
+    }
 }
 
 /// Deletes an object, or marks it for deletion.

@@ -24,7 +24,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let body = eviction.at(&["deleteOptions"]).and_then(|options| Object::from_value(options.clone()));
-    let (mut options, dry) = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
+    let delete::Asked { mut options, dry, .. } = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
     let stored = call.found().await?;
     let pod = stored.object.decode(None).map_err(Status::internal)?;
     node_restriction::act(call, "eviction", pod.str_at(&["spec", "nodeName"]))?;

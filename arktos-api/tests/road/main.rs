@@ -12,6 +12,7 @@ mod components;
 mod conformance;
 mod conversions;
 mod definitions;
+mod deletions;
 mod faults;
 mod forced;
 mod in_process;
