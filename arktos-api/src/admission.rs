@@ -75,7 +75,7 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
             defaults::finalizer(object, "kubernetes.io/pv-protection");
         }
         "ingresses.networking.k8s.io" if plugins.runs("DefaultIngressClass") => defaults::ingress_class(call, object),
-        "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object)?,
+        "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object, true)?,
         certificates::RESOURCE => defaults::requester(call, object),
         "namespaces" => defaults::namespace_label(object),
         "tenants" => {
@@ -138,7 +138,7 @@ pub(crate) async fn update(
     match resource {
         "namespaces" => defaults::namespace_label(new),
         "priorityclasses.scheduling.k8s.io" if call.state.config.admission.runs("Priority") => {
-            priority::class(call, new)?;
+            priority::class(call, new, false)?;
         }
         "pods" => {
             pods::keep_node(call, old, new)?;

@@ -52,21 +52,18 @@ pub(super) fn keep(old: &Object, new: &mut Object) {
     }
 }
 
-/// At most one class is the default.
+/// At most one class is the default. A new one is refused whatever its name, a changed one may be the default already.
 ///
 /// # Errors
 /// 403.
-pub(super) fn class(call: &Call<'_>, class: &Object) -> Result<(), Status> {
+pub(super) fn class(call: &Call<'_>, class: &Object, new: bool) -> Result<(), Status> {
     if class.at(&["globalDefault"]).and_then(Value::as_bool) != Some(true) {
         return Ok(());
     }
     match default_class(call) {
-        Some(other) if other.name() != class.name() => {
-            let why = format!(
-                "PriorityClass {} is already marked as globalDefault. Only one PriorityClass can be marked as \
-                 globalDefault",
-                other.name()
-            );
+        Some(other) if new || other.name() != class.name() => {
+            let why =
+                format!("PriorityClass {} is already marked as default. Only one default can exist", other.name());
             Err(Status::forbidden(&call.kind.group_resource, class.name(), why))
         }
         _ => Ok(()),

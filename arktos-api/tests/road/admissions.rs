@@ -370,3 +370,26 @@ async fn a_namespace_that_becomes_stricter_tells_which_of_its_pods_it_would_refu
     let changed = world.send_as("acme", http::Method::PATCH, &format!("{pods}/strong"), kind, image.to_string()).await;
     assert_eq!(changed.code, 403);
 }
+
+#[tokio::test]
+async fn one_priority_class_alone_is_the_default() {
+    let world = World::new().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class = |name: &str, default: bool| {
+        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1,
+            "globalDefault": default})
+    };
+    made(&world, classes, class("first", true)).await;
+    made(&world, classes, class("second", false)).await;
+    let why = "PriorityClass first is already marked as default. Only one default can exist";
+    for name in ["first", "third"] {
+        let refused = world.post("acme", classes, class(name, true)).await;
+        assert_eq!(refused.code, 403);
+        let said = format!("priorityclasses.scheduling.k8s.io {name:?} is forbidden: {why}");
+        assert_eq!(refused.body["message"], said);
+    }
+    let second = format!("{classes}/second");
+    assert_eq!(world.patch("acme", &second, json!({"globalDefault": true})).await.code, 403);
+    let first = json!({"description": "still the default"});
+    assert_eq!(world.patch("acme", &format!("{classes}/first"), first).await.code, 200);
+}
