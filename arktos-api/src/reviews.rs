@@ -62,6 +62,9 @@ fn who_am_i(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
 async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     let token = review.str_at(&["spec", "token"]).to_owned();
     let token = token.as_str();
+    if token.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
     let config = &call.state.config;
     let audiences = review.at(&["spec", "audiences"]).and_then(Value::as_array).into_iter().flatten();
     let audiences: Vec<String> = audiences.filter_map(|one| one.as_str().map(str::to_owned)).collect();

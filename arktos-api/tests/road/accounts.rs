@@ -88,6 +88,13 @@ async fn a_token_for_others_is_not_taken_here_and_a_review_says_for_whom_it_is()
     assert_eq!(fits["status"]["authenticated"], true);
     assert_eq!(fits["status"]["audiences"], json!(["vault"]));
     assert_eq!(world.post("acme", path, review(json!(["bank"]))).await.body["status"]["authenticated"], Value::Null);
+    let mut empty = review(json!([]));
+    empty["spec"]["token"] = json!("");
+    let empty = world.post("acme", path, empty).await;
+    assert_eq!(
+        (empty.code, empty.body["message"].as_str()),
+        (400, Some("token is required for TokenReview in authentication"))
+    );
     // Whether it is good is not another tenant's to know.
     assert_eq!(world.post("umbra", path, review(json!(["vault"]))).await.body["status"]["authenticated"], Value::Null);
 }
