@@ -114,10 +114,16 @@ pub(crate) async fn list(call: &Call<'_>, options: &ReadOptions) -> Result<Page,
     let snapshot = state(call, options, token.as_ref(), &selection).await?;
     let (after, left) = token.map_or((None, None), |token| (Some(token.after), token.left));
     let mut page = Page { after, ..whole(call, snapshot, selection) };
-    if options.limit > 0 {
+    if options.limit > 0 && !is_whole(call, options) {
         cut(call, &mut page, options.limit, left.and_then(|left| usize::try_from(left).ok()));
     }
     Ok(page)
+}
+
+/// Whether a list is not cut into pages, whatever its limit: upstream answers who takes any state (`0`) from its cache,
+/// and all at once. Events it does not cache.
+fn is_whole(call: &Call<'_>, options: &ReadOptions) -> bool {
+    options.version == "0" && call.kind.storage_resource.as_str() != "events"
 }
 
 /// Everything that a selection sees in one state.

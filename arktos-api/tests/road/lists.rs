@@ -106,3 +106,25 @@ async fn long_lists_are_sent_piece_by_piece_and_whole() {
     assert_eq!(items.len(), 120);
     assert!(items.windows(2).all(|two| two[0]["metadata"]["name"].as_str() < two[1]["metadata"]["name"].as_str()));
 }
+
+#[tokio::test]
+async fn who_takes_any_state_gets_all_of_it() {
+    let world = World::new().await;
+    let events = "/api/v1/namespaces/default/events";
+    for name in ["a", "b", "c"] {
+        world.post("acme", MAPS, map(name)).await;
+        let event = json!({"metadata": {"name": name}, "involvedObject": {"namespace": "default"}});
+        assert_eq!(world.post("acme", events, event).await.code, 201);
+    }
+    for (path, version, count) in [
+        (MAPS, "resourceVersion=0", 3),
+        (MAPS, "resourceVersion=0&resourceVersionMatch=NotOlderThan", 3),
+        (MAPS, "resourceVersion=1&resourceVersionMatch=NotOlderThan", 2),
+        (MAPS, "resourceVersion=", 2),
+        (events, "resourceVersion=0", 2),
+    ] {
+        let page = world.get("acme", &format!("{path}?limit=2&{version}")).await.body;
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(count), "{path} {version}: {page}");
+        assert_eq!(page["metadata"]["continue"].is_string(), count < 3, "{path} {version}");
+    }
+}
