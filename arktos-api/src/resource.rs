@@ -523,7 +523,8 @@ impl ResourceRequest<'_> {
         if deleted.gone && !delete::answers_object(&call.kind.storage_resource) {
             return Ok(reply::status(&delete::gone_status(call, &deleted.stored), view.accept.encoding));
         }
-        Self::answered(call, &view, 200, deleted.stored).await
+        let code = if asked.along && !deleted.gone { 202 } else { 200 };
+        Self::answered(call, &view, code, deleted.stored).await
     }
 
     async fn delete_collection(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {

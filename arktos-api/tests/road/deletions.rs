@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::World;
+use crate::{MAPS, World, map};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
@@ -30,4 +30,33 @@ async fn who_deletes_jobs_and_does_not_say_what_becomes_of_their_pods_is_warned(
     assert_eq!(said(json!({"propagationPolicy": "Background"}), format!("{JOBS}/b")).await, [""; 0]);
     assert_eq!(said(json!({"orphanDependents": false}), format!("{JOBS}/c")).await, [""; 0]);
     assert_eq!(said(json!({}), JOBS.to_owned()).await, [warning]);
+}
+
+/// Only for those who say `orphanDependents: false`: others, upstream says, could not cope with it.
+#[tokio::test]
+async fn who_wants_dependents_to_go_is_told_that_the_object_stays() {
+    let world = World::new().await;
+    let along = || json!({"orphanDependents": false});
+    let held = |name: &str| {
+        let mut held = map(name);
+        held["metadata"]["finalizers"] = json!(["example.com/held"]);
+        held
+    };
+    for body in [held("held"), map("free"), held("other")] {
+        assert_eq!(world.post("acme", MAPS, body).await.code, 201);
+    }
+    let code = |path: String, options: Value| {
+        let world = &world;
+        async move { world.send("acme", Method::DELETE, &path, Some(options)).await.code }
+    };
+    assert_eq!(code(format!("{MAPS}/held"), along()).await, 202);
+    assert_eq!(code(format!("{MAPS}/held"), along()).await, 202, "it still stays");
+    assert_eq!(code(format!("{MAPS}/free"), along()).await, 200);
+    assert_eq!(code(format!("{MAPS}/other"), json!({"propagationPolicy": "Background"})).await, 200);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}});
+    assert_eq!(world.post("acme", "/api/v1/namespaces", namespace).await.code, 201);
+    assert_eq!(code("/api/v1/namespaces/going".to_owned(), along()).await, 202);
+    // In the query, too.
+    assert_eq!(code(format!("{MAPS}/other?orphanDependents=false"), Value::Null).await, 200, "a body counts alone");
+    assert_eq!(world.delete("acme", &format!("{MAPS}/other?orphanDependents=false")).await.code, 202);
 }
