@@ -484,12 +484,11 @@ impl ResourceRequest<'_> {
         Ok(reply::status(&done, view.accept.encoding))
     }
 
-    fn delete_body(&self, call: &Call<'_>) -> Result<Option<Object>, Status> {
+    fn delete_body(&self) -> Result<Option<Object>, Status> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
         let encoding = negotiate::request_encoding(&self.head.headers)?;
-        let types = arktos_core::TypeMeta::new("", "v1", "DeleteOptions");
         let value = match encoding {
             negotiate::Encoding::Json => serde_json::from_slice(&self.bytes).ok(),
             negotiate::Encoding::Yaml => arktos_core::media::yaml::parse(&self.bytes).ok(),
@@ -497,7 +496,6 @@ impl ResourceRequest<'_> {
                 arktos_core::media::protobuf::decode(&self.bytes).ok().map(|(_, value)| value)
             }
         };
-        let _ = (call, types);
         let unreadable = || Status::bad_request("the body of a delete must be DeleteOptions");
         let object = value.and_then(Object::from_value).ok_or_else(unreadable)?;
         match object.str_at(&["kind"]) {
@@ -515,7 +513,7 @@ impl ResourceRequest<'_> {
 
     async fn delete(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_object(call)?;
-        let body = self.delete_body(call)?;
+        let body = self.delete_body()?;
         let asked = delete::options(body.as_ref(), &self.head.query)?;
         call.options.dry_run = asked.dry;
         delete::warn(call, &asked.options);
@@ -532,7 +530,7 @@ impl ResourceRequest<'_> {
             call.one_tenant()?; // writing to all tenants at once is more than anybody can mean
         }
         let view = self.view_of_list(call, false)?;
-        let body = self.delete_body(call)?;
+        let body = self.delete_body()?;
         let asked = delete::options(body.as_ref(), &self.head.query)?;
         call.options.dry_run = asked.dry;
         delete::warn(call, &asked.options);

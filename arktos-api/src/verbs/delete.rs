@@ -228,29 +228,32 @@ enum Grace {
 
 /// A pod's grace: its own or the one asked for; none where nothing runs yet, or runs no more.
 fn graceful(pod: &mut Object, options: &DeleteOptions, now: arktos_core::Timestamp) -> Grace {
-    let asked = options.grace_period_seconds.map(|seconds| seconds.max(0));
-    let after = |from: arktos_core::Timestamp, seconds: i64| {
-        from.later(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))).to_string()
-    };
+    // Less than nothing stands for a second.
+    let at_least = |seconds: i64| if seconds < 0 { 1 } else { seconds };
+    let asked = options.grace_period_seconds.map(at_least);
+    let seconds_of = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let deletion = arktos_core::Timestamp::parse(pod.str_at(&["metadata", "deletionTimestamp"]));
     if let Some(deletion) = deletion {
-        let Some(current) = pod.int_at(&["metadata", "deletionGracePeriodSeconds"]) else { return Grace::Set(0) };
+        let current = pod.int_at(&["metadata", "deletionGracePeriodSeconds"]).map_or(0, at_least);
         return match asked {
+            _ if current == 0 => Grace::Set(0), // marked, and not removed: it is made up for
             Some(seconds) if seconds < current => {
                 let start =
                     arktos_core::Timestamp::from_micros(deletion.as_micros() - current.saturating_mul(1_000_000));
-                pod.set(&["metadata", "deletionTimestamp"], after(start, seconds));
+                // Who shortens it to a moment that has passed ends it now.
+                let end = start.later(seconds_of(seconds)).max(now);
+                pod.set(&["metadata", "deletionTimestamp"], end.to_string());
                 pod.set(&["metadata", "deletionGracePeriodSeconds"], seconds);
                 Grace::Set(seconds)
             }
             _ => Grace::Pending,
         };
     }
-    let own = pod.int_at(&["spec", "terminationGracePeriodSeconds"]).unwrap_or(30).max(0);
+    let own = at_least(pod.int_at(&["spec", "terminationGracePeriodSeconds"]).unwrap_or(0));
     let idle = pod.str_at(&["spec", "nodeName"]).is_empty()
         || matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed");
     let seconds = if idle { 0 } else { asked.unwrap_or(own) };
-    pod.set(&["metadata", "deletionTimestamp"], after(now, seconds));
+    pod.set(&["metadata", "deletionTimestamp"], now.later(seconds_of(seconds)).to_string());
     pod.set(&["metadata", "deletionGracePeriodSeconds"], seconds);
     bump_generation(pod);
     Grace::Set(seconds)

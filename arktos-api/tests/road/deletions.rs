@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{MAPS, World, map};
+use crate::{MAPS, World, map, pod};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
@@ -20,8 +20,9 @@ async fn who_deletes_jobs_and_does_not_say_what_becomes_of_their_pods_is_warned(
     for name in ["a", "b", "c", "d"] {
         assert_eq!(world.post("acme", JOBS, job(name)).await.code, 201);
     }
-    let warning = "299 - \"child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
-                   remove them or set propagationPolicy=Orphan to suppress this warning\"";
+    let warning = "299 - \"child pods are preserved by default when jobs are deleted; set \
+                   propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this \
+                   warning\"";
     let said = |options: Value, path: String| {
         let world = &world;
         async move { world.send("acme", Method::DELETE, &path, Some(options)).await.warnings }
@@ -57,6 +58,30 @@ async fn who_wants_dependents_to_go_is_told_that_the_object_stays() {
     assert_eq!(world.post("acme", "/api/v1/namespaces", namespace).await.code, 201);
     assert_eq!(code("/api/v1/namespaces/going".to_owned(), along()).await, 202);
     // In the query, too.
-    assert_eq!(code(format!("{MAPS}/other?orphanDependents=false"), Value::Null).await, 200, "a body counts alone");
+    assert_eq!(code(format!("{MAPS}/other?orphanDependents=false"), json!({})).await, 200, "a body counts alone");
     assert_eq!(world.delete("acme", &format!("{MAPS}/other?orphanDependents=false")).await.code, 202);
+}
+
+#[tokio::test]
+async fn a_grace_is_never_less_than_nothing_and_does_not_end_before_it_is_asked_for() {
+    let world = World::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    for name in ["a", "b"] {
+        let mut placed = pod(name);
+        placed["spec"]["nodeName"] = json!("node-1");
+        assert_eq!(world.post("acme", pods, placed).await.code, 201);
+    }
+    let deleted = async |name: &str, seconds: Option<i64>| {
+        let options = json!({"gracePeriodSeconds": seconds});
+        let answer = world.send("acme", Method::DELETE, &format!("{pods}/{name}"), Some(options)).await;
+        assert_eq!(answer.code, 200, "{}", answer.body);
+        let meta = &answer.body["metadata"];
+        (meta["deletionGracePeriodSeconds"].clone(), meta["deletionTimestamp"].clone())
+    };
+    assert_eq!(deleted("a", Some(-5)).await, (json!(1), json!("2026-11-23T10:00:01Z")));
+    assert_eq!(deleted("b", None).await, (json!(30), json!("2026-11-23T10:00:30Z")));
+    world.advance(10);
+    assert_eq!(deleted("b", Some(40)).await, (json!(30), json!("2026-11-23T10:00:30Z")));
+    assert_eq!(deleted("b", Some(20)).await, (json!(20), json!("2026-11-23T10:00:20Z")));
+    assert_eq!(deleted("b", Some(5)).await, (json!(5), json!("2026-11-23T10:00:10Z")));
 }
