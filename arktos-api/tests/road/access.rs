@@ -171,3 +171,26 @@ async fn paths_and_methods_that_nothing_is_at() {
         assert_eq!(world.send("root", method.clone(), path, None).await.code, code, "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn health_is_asked_as_upstreams_whole_or_by_its_checks() {
+    let world = World::new().await;
+    for path in
+        ["/healthz/etcd", "/livez/etcd", "/readyz/etcd", "/readyz/etcd-readiness", "/livez/ping", "/healthz/log"]
+    {
+        let one = world.get("root", path).await;
+        assert_eq!((one.code, one.body), (200, json!("ok")), "{path}");
+    }
+    assert_eq!(world.get("root", "/readyz/poststarthook/rbac/bootstrap-roles").await.code, 200);
+    for path in ["/healthz/store", "/livez/etcd-readiness"] {
+        assert_eq!(world.get("root", path).await.code, 404, "{path}");
+    }
+    assert_eq!(world.get("root", "/healthz?exclude=x").await.body, "ok");
+    let said = world.get("root", "/livez?verbose&exclude=y&exclude=x&exclude=etcd&exclude=x").await.body;
+    let said = said.as_str().unwrap();
+    assert!(said.starts_with("[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n"), "{said}");
+    let end = "warn: some health checks cannot be excluded: no matches for \"x\",\"y\"\nlivez check passed\n";
+    assert!(said.ends_with(end), "{said}");
+    let ready = world.get("root", "/readyz?verbose").await.body;
+    assert!(ready.as_str().unwrap().contains("[+]etcd ok\n[+]etcd-readiness ok\n"), "{ready}");
+}
