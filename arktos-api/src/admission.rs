@@ -53,7 +53,7 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
                 pods::default_tolerations(object);
             }
             if plugins.runs("LimitRanger") {
-                limits::pod(call, object)?;
+                limits::fill_in(call, object)?;
             }
             if plugins.runs("RuntimeClass") {
                 runtime_class::pod(call, object)?;
@@ -66,9 +66,6 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
             }
             if plugins.runs("StorageObjectInUseProtection") {
                 defaults::finalizer(object, "kubernetes.io/pvc-protection");
-            }
-            if plugins.runs("LimitRanger") {
-                limits::volume_claim(call, object)?;
             }
         }
         "persistentvolumes" if plugins.runs("StorageObjectInUseProtection") => {
@@ -130,6 +127,10 @@ pub(crate) async fn update(
     if part != Part::Whole && call.kind.storage_resource.as_str() == certificates::RESOURCE {
         certificates::condition_times(call, old, new);
     }
+    let resized = part == Part::Other("resize") && old.str_at(&["metadata", "deletionTimestamp"]).is_empty();
+    if resized && call.kind.storage_resource.as_str() == "pods" && call.state.config.admission.runs("LimitRanger") {
+        limits::fill_in(call, new)?;
+    }
     if part != Part::Whole {
         return mutate(call, &Review { part, old: Some(old), new: None }, new).await;
     }
@@ -171,6 +172,9 @@ pub(crate) struct Review<'a> {
 /// 403 and what else a plugin answers.
 pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
     let plugins = &call.state.config.admission;
+    if plugins.runs("LimitRanger") {
+        limits::validate(call, review)?;
+    }
     if plugins.runs("PodSecurity") {
         pod_security::validate(call, review)?;
     }

@@ -7,58 +7,72 @@ use arktos_core::{GroupResource, Object, Quantity, Status};
 use arktos_store::Within;
 use serde_json::{Map, Value};
 
+use super::Review;
 use crate::call::Call;
+use crate::verbs::modify::Part;
 
 /// The annotation that says what was filled in.
 const SAID: &str = "kubernetes.io/limit-ranger";
 
+const CLAIM: &str = "PersistentVolumeClaim";
+
 type Amounts = BTreeMap<String, Quantity>;
 
-/// Fills in and checks a new pod.
+/// Fills in what a new pod, or one that is to have other resources, does not say.
 ///
 /// # Errors
-/// 403 with every limit that is broken.
-pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
-    let ranges = ranges(call)?;
-    if ranges.is_empty() {
-        return Ok(());
-    }
+/// 400 where no tenant is named.
+pub(super) fn fill_in(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     let mut said = Vec::new();
-    for range in &ranges {
-        for limit in limits(range, "Container") {
-            for (list, word) in [("containers", "container"), ("initContainers", "init container")] {
-                fill(pod, list, word, &limit, &mut said);
-            }
+    for limit in ranges(call)?.iter().flat_map(limits).filter(|limit| limit["type"] == "Container") {
+        for (list, word) in [("containers", "container"), ("initContainers", "init container")] {
+            fill(pod, list, word, limit, &mut said);
         }
     }
     if !said.is_empty() {
         let text = format!("LimitRanger plugin set: {}", said.join("; "));
         pod.set(&["metadata", "annotations", SAID], text);
     }
-    let mut faults = Vec::new();
-    for limit in ranges.iter().flat_map(|range| limits(range, "Container")) {
-        for container in containers(pod, "containers").chain(containers(pod, "initContainers")) {
-            check("Container", &limit, &amounts(container, "requests"), &amounts(container, "limits"), &mut faults);
-        }
-    }
-    for limit in ranges.iter().flat_map(|range| limits(range, "Pod")) {
-        let sum = |kind: &str| total(pod, kind);
-        check("Pod", &limit, &sum("requests"), &sum("limits"), &mut faults);
-    }
-    refuse(call, pod.name(), &faults)
+    Ok(())
 }
 
-/// Checks a new volume claim.
+/// Checks new pods and claims, pods that are to have other resources, and claims that change. What is being deleted may
+/// be as it is.
 ///
 /// # Errors
-/// As [`pod`].
-pub(super) fn volume_claim(call: &Call<'_>, claim: &Object) -> Result<(), Status> {
-    let mut faults = Vec::new();
-    let requests = claim.at(&["spec", "resources"]).map(|resources| of(resources.get("requests"))).unwrap_or_default();
-    for limit in ranges(call)?.iter().flat_map(|range| limits(range, "PersistentVolumeClaim")) {
-        check("PersistentVolumeClaim", &limit, &requests, &Amounts::new(), &mut faults);
+/// 403 with every limit of a range that is broken.
+pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
+    let Some(new) = review.new else { return Ok(()) };
+    let pod = match (call.kind.storage_resource.as_str(), review.part) {
+        ("pods", Part::Whole) if review.old.is_none() => true,
+        ("pods", Part::Other("resize")) => true,
+        ("persistentvolumeclaims", Part::Whole) => false,
+        _ => return Ok(()),
+    };
+    if review.old.is_some_and(|old| !old.str_at(&["metadata", "deletionTimestamp"]).is_empty()) {
+        return Ok(());
     }
-    refuse(call, claim.name(), &faults)
+    for range in ranges(call)? {
+        let mut faults = Vec::new();
+        for limit in limits(&range) {
+            match limit["type"].as_str().unwrap_or("") {
+                "Container" if pod => {
+                    for container in containers(new, "containers").chain(containers(new, "initContainers")) {
+                        let (requests, limits) = (amounts(container, "requests"), amounts(container, "limits"));
+                        check("Container", limit, &requests, &limits, &mut faults);
+                    }
+                }
+                "Pod" if pod => check("Pod", limit, &total(new, "requests"), &total(new, "limits"), &mut faults),
+                CLAIM if !pod => {
+                    let requests = of(new.at(&["spec", "resources", "requests"]));
+                    check(CLAIM, limit, &requests, &Amounts::new(), &mut faults);
+                }
+                _ => {}
+            }
+        }
+        refuse(call, new.name(), &faults)?;
+    }
+    Ok(())
 }
 
 fn refuse(call: &Call<'_>, name: &str, faults: &[String]) -> Result<(), Status> {
@@ -77,9 +91,8 @@ fn ranges(call: &Call<'_>) -> Result<Vec<Object>, Status> {
     Ok(stored.filter_map(|stored| stored.object.decode(None).ok()).collect())
 }
 
-fn limits(range: &Object, kind: &str) -> Vec<Value> {
-    let limits = range.at(&["spec", "limits"]).and_then(Value::as_array).into_iter().flatten();
-    limits.filter(|limit| limit["type"] == kind).cloned().collect()
+fn limits(range: &Object) -> impl Iterator<Item = &Value> {
+    range.at(&["spec", "limits"]).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn of(list: Option<&Value>) -> Amounts {
@@ -95,19 +108,45 @@ fn amounts(container: &Value, kind: &str) -> Amounts {
     of(container.get("resources").and_then(|resources| resources.get(kind)))
 }
 
-/// What a pod asks for in all: the sum of its containers, or an init container that needs more.
+/// What a pod asks for in all: what it says itself, else the sum of what runs together, or what it needs to start where
+/// that is more.
 fn total(pod: &Object, kind: &str) -> Amounts {
     let mut sum = Amounts::new();
-    for (name, amount) in containers(pod, "containers").flat_map(|container| amounts(container, kind)) {
-        let total = sum.get(&name).map_or_else(|| amount.clone(), |total| total.plus(&amount));
-        sum.insert(name, total);
+    for container in containers(pod, "containers") {
+        add(&mut sum, &amounts(container, kind));
     }
-    for (name, amount) in containers(pod, "initContainers").flat_map(|container| amounts(container, kind)) {
-        if sum.get(&name).is_none_or(|total| total.milli() < amount.milli()) {
+    let (mut beside, mut start) = (Amounts::new(), Amounts::new());
+    for container in containers(pod, "initContainers") {
+        let mut needed = amounts(container, kind);
+        if container.get("restartPolicy").is_some_and(|policy| policy == "Always") {
+            // It goes on running beside all that follow.
+            add(&mut sum, &needed);
+            add(&mut beside, &needed);
+            needed.clone_from(&beside);
+        } else {
+            add(&mut needed, &beside);
+        }
+        at_least(&mut start, needed);
+    }
+    at_least(&mut sum, start);
+    let whole = of(pod.at(&["spec", "resources", kind]));
+    sum.extend(whole.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")));
+    sum
+}
+
+fn add(sum: &mut Amounts, more: &Amounts) {
+    for (name, amount) in more {
+        let total = sum.get(name).map_or_else(|| amount.clone(), |total| total.plus(amount));
+        sum.insert(name.clone(), total);
+    }
+}
+
+fn at_least(sum: &mut Amounts, least: Amounts) {
+    for (name, amount) in least {
+        if sum.get(&name).is_none_or(|total| *total < amount) {
             sum.insert(name, amount);
         }
     }
-    sum
 }
 
 /// Gives containers that say nothing the defaults, and notes what was given.
@@ -144,7 +183,7 @@ fn give(container: &mut Map<String, Value>, kind: &str, defaults: Option<&Map<St
 
 /// Checks amounts against one limit: at least, at most, and how far a limit may be above its request.
 fn check(what: &str, limit: &Value, requests: &Amounts, limits: &Amounts, faults: &mut Vec<String>) {
-    let claim = what == "PersistentVolumeClaim";
+    let claim = what == CLAIM;
     for (name, least) in of(limit.get("min")) {
         match (requests.get(&name), limits.get(&name)) {
             (None, _) => faults.push(format!("minimum {name} usage per {what} is {least}.  No request is specified")),
@@ -162,6 +201,9 @@ fn check(what: &str, limit: &Value, requests: &Amounts, limits: &Amounts, faults
             (Some(request), _) if claim && request.milli() > most.milli() => {
                 faults.push(format!("maximum {name} usage per {what} is {most}, but request is {request}"));
             }
+            (None, _) if claim => {
+                faults.push(format!("maximum {name} usage per {what} is {most}.  No request is specified"));
+            }
             _ if claim => {}
             (_, None) => faults.push(format!("maximum {name} usage per {what} is {most}.  No limit is specified")),
             (_, Some(top)) if top.milli() > most.milli() => {
@@ -174,10 +216,15 @@ fn check(what: &str, limit: &Value, requests: &Amounts, limits: &Amounts, faults
         }
     }
     for (name, ratio) in of(limit.get("maxLimitRequestRatio")) {
-        let (Some(request), Some(top)) = (requests.get(&name), limits.get(&name)) else {
-            let why = "but no request is specified or request is 0";
-            faults.push(format!("{name} max limit to request ratio per {what} is {ratio}, {why}"));
-            continue;
+        let some = |of: &Amounts| of.get(&name).filter(|amount| !amount.is_zero()).cloned();
+        let (request, top) = match (some(requests), some(limits)) {
+            (Some(request), Some(top)) => (request, top),
+            (request, _) => {
+                let missing = if request.is_none() { "request" } else { "limit" };
+                let why = format!("but no {missing} is specified or {missing} is 0");
+                faults.push(format!("{name} max limit to request ratio per {what} is {ratio}, {why}"));
+                continue;
+            }
         };
         #[allow(clippy::cast_precision_loss)] // as upstream compares them
         let found = top.milli() as f64 / (request.milli().max(1)) as f64;

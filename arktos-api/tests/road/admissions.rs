@@ -393,3 +393,71 @@ async fn one_priority_class_alone_is_the_default() {
     let first = json!({"description": "still the default"});
     assert_eq!(world.patch("acme", &format!("{classes}/first"), first).await.code, 200);
 }
+
+const RANGES: &str = "/api/v1/namespaces/default/limitranges";
+
+fn range(name: &str, limit: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": name}, "spec": {"limits": [limit]}})
+}
+
+#[tokio::test]
+async fn limits_of_a_namespace_hold_for_what_changes_as_well() {
+    let world = World::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let cpu = |amount: &str| json!({"requests": {"cpu": amount}, "limits": {"cpu": amount}});
+    let mut small = pod("small");
+    small["spec"]["containers"][0]["resources"] = cpu("100m");
+    made(&world, pods, small).await;
+    made(&world, RANGES, range("cpu", json!({"type": "Container", "max": {"cpu": "500m"}}))).await;
+    let resized = async |amount: &str| {
+        let body = json!({"spec": {"containers": [{"name": "main", "resources": cpu(amount)}]}}).to_string();
+        let kind = "application/strategic-merge-patch+json";
+        world.send_as("acme", http::Method::PATCH, &format!("{pods}/small/resize"), kind, body).await
+    };
+    let refused = resized("1").await;
+    assert_eq!(refused.code, 403, "{}", refused.body);
+    assert_eq!(
+        refused.body["message"],
+        "pods \"small\" is forbidden: maximum cpu usage per Container is 500m, but limit is 1"
+    );
+    assert_eq!(resized("200m").await.code, 200);
+
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    for name in ["a", "b"] {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        made(&world, claims, claim).await;
+    }
+    assert_eq!(world.delete("acme", &format!("{claims}/b")).await.code, 200);
+    made(&world, RANGES, range("storage", json!({"type": "PersistentVolumeClaim", "min": {"storage": "2Gi"}}))).await;
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let refused = world.patch("acme", &format!("{claims}/a"), label.clone()).await;
+    assert_eq!(refused.code, 403, "{}", refused.body);
+    assert_eq!(
+        refused.body["message"],
+        "persistentvolumeclaims \"a\" is forbidden: minimum storage usage per PersistentVolumeClaim is 2Gi, but \
+         request is 1Gi"
+    );
+    assert_eq!(world.patch("acme", &format!("{claims}/b"), label).await.code, 200, "it waits to be gone");
+}
+
+#[tokio::test]
+async fn a_pod_is_limited_by_what_runs_together_in_it() {
+    let world = World::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    made(&world, RANGES, range("cpu", json!({"type": "Pod", "max": {"cpu": "1"}}))).await;
+    let cpu = |amount: &str| json!({"limits": {"cpu": amount}});
+    let with = |name: &str, init: Value| {
+        let mut pod = pod(name);
+        pod["spec"]["containers"][0]["resources"] = cpu("700m");
+        pod["spec"]["initContainers"] = init;
+        pod
+    };
+    let first =
+        |policy: Value| json!([{"name": "init", "image": "i:1", "resources": cpu("400m"), "restartPolicy": policy}]);
+    made(&world, pods, with("before", first(Value::Null))).await;
+    let beside = world.post("acme", pods, with("beside", first(json!("Always")))).await;
+    assert_eq!(beside.code, 403, "{}", beside.body);
+    let why = "maximum cpu usage per Pod is 1, but limit is 1100m";
+    assert!(beside.body["message"].as_str().unwrap().contains(why), "{}", beside.body);
+}
