@@ -2,6 +2,8 @@
 //!
 //! A tenant that changes or replaces one gets a copy of its own, which from then on hides the shared one.
 
+mod flows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use crate::authorize::static_roles;
 use crate::config::ServiceCidr;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const FLOWS: &str = "flowcontrol.apiserver.k8s.io";
 
 /// The shared objects, by resource.
 #[derive(Default)]
@@ -25,7 +28,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The bootstrap roles, the system's priority classes and levels, and the range of services' addresses.
+    /// The bootstrap roles, the system's priority classes, levels and flow schemas, and the range of services'
+    /// addresses.
     pub(crate) fn new(catalog: &Arc<Catalog>, since: Timestamp, services: &ServiceCidr) -> Self {
         let mut shared = Self::default();
         let types = |kind| TypeMeta::new(RBAC, "v1", kind);
@@ -62,9 +66,14 @@ impl Shared {
             let types = TypeMeta::new("scheduling.k8s.io", "v1", "PriorityClass");
             shared.add(catalog, since, &types, ("", name), priority(value, about));
         }
-        for (name, spec) in priority_levels() {
-            let types = TypeMeta::new("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration");
+        for (name, spec) in flows::priority_levels() {
+            let types = TypeMeta::new(FLOWS, "v1", "PriorityLevelConfiguration");
             shared.add(catalog, since, &types, ("", name), json!({"spec": spec, "status": {}}));
+        }
+        for (name, spec) in flows::flow_schemas() {
+            let status = flows::found(&spec, since);
+            let types = TypeMeta::new(FLOWS, "v1", "FlowSchema");
+            shared.add(catalog, since, &types, ("", name), json!({"spec": spec, "status": status}));
         }
         let types = TypeMeta::new("networking.k8s.io", "v1", "ServiceCIDR");
         let ready = json!({"type": "Ready", "status": "True", "reason": "", "lastTransitionTime": since.to_string(),
@@ -105,6 +114,10 @@ impl Shared {
             meta.insert("labels".to_owned(), Value::Object(labels));
             meta.insert("annotations".to_owned(), json!({"rbac.authorization.kubernetes.io/autoupdate": "true"}));
         }
+        if types.group() == FLOWS {
+            meta.insert("generation".to_owned(), Value::from(1));
+            meta.insert("annotations".to_owned(), json!({"apf.kubernetes.io/autoupdate-spec": "true"}));
+        }
         if let Ok(encoded) = kind.encode(&object) {
             self.objects.entry(kind.storage_resource.clone()).or_default().insert((namespace, name), encoded);
         }
@@ -143,34 +156,4 @@ fn uid(resource: &GroupResource, name: &str) -> String {
     let digest = Sha256::digest(format!("arktos/{resource}/{name}").as_bytes());
     let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-5{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..32])
-}
-
-/// The priority levels that every tenant has.
-fn priority_levels() -> Vec<(&'static str, Value)> {
-    let limited = |shares: i64, lendable: i64, queues: i64, hand: i64| {
-        let queuing = json!({"queues": queues, "handSize": hand, "queueLengthLimit": 50});
-        json!({
-            "type": "Limited",
-            "limited": {
-                "nominalConcurrencyShares": shares,
-                "limitResponse": {"type": "Queue", "queuing": queuing},
-                "lendablePercent": lendable,
-            },
-        })
-    };
-    let reject = json!({
-        "type": "Limited",
-        "limited": {"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}, "lendablePercent": 0},
-    });
-    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
-    vec![
-        ("catch-all", reject),
-        ("exempt", exempt),
-        ("global-default", limited(20, 50, 128, 6)),
-        ("leader-election", limited(10, 0, 16, 4)),
-        ("node-high", limited(40, 25, 64, 6)),
-        ("system", limited(30, 33, 64, 6)),
-        ("workload-high", limited(40, 50, 128, 6)),
-        ("workload-low", limited(100, 90, 128, 6)),
-    ]
 }

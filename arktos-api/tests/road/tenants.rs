@@ -151,3 +151,40 @@ async fn what_all_tenants_have_is_copied_for_none_that_ends_or_is_not_there() {
         assert_eq!(world.engine.snapshot().count(&roles, &within), 0, "nothing would clear it away");
     }
 }
+
+#[tokio::test]
+async fn every_tenant_sees_the_flow_schemas_that_upstream_has_from_the_start() {
+    let world = World::new().await;
+    let path = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
+    let all = world.get("acme", path).await.body;
+    let names: Vec<&str> =
+        all["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "catch-all",
+            "endpoint-controller",
+            "exempt",
+            "global-default",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kube-system-service-accounts",
+            "probes",
+            "service-accounts",
+            "system-leader-election",
+            "system-node-high",
+            "system-nodes",
+            "workload-leader-election",
+        ]
+    );
+    let probes = world.get("umbra", &format!("{path}/probes")).await.body;
+    assert_eq!(probes["spec"]["priorityLevelConfiguration"]["name"], "exempt");
+    assert_eq!(probes["metadata"]["annotations"]["apf.kubernetes.io/autoupdate-spec"], "true");
+    assert_eq!(probes["status"]["conditions"][0]["reason"], "Found");
+    // What is written back is valid, and the tenant's own from then on.
+    let mut own = world.get("acme", &format!("{path}/probes")).await.body;
+    own["spec"]["matchingPrecedence"] = json!(3);
+    let changed = world.put("acme", &format!("{path}/probes"), own).await;
+    assert_eq!(changed.code, 200, "{}", changed.body);
+    assert_eq!(world.get("umbra", &format!("{path}/probes")).await.body["spec"]["matchingPrecedence"], 2);
+}
