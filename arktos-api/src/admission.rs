@@ -19,6 +19,7 @@ mod rights;
 mod runtime_class;
 pub(crate) mod service;
 mod service_account;
+pub(crate) mod topology;
 mod webhooks;
 
 use arktos_core::{Object, Status, TenantName};
@@ -55,6 +56,7 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
             if plugins.runs("LimitRanger") {
                 limits::fill_in(call, object)?;
             }
+            topology::pod(call, object);
             if plugins.runs("RuntimeClass") {
                 runtime_class::pod(call, object)?;
             }

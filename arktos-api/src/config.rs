@@ -164,7 +164,7 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 20] = [
+    pub const DEFAULT: [&'static str; 21] = [
         "CertificateApproval",
         "CertificateSigning",
         "CertificateSubjectRestriction",
@@ -177,6 +177,7 @@ impl AdmissionConfig {
         "NamespaceLifecycle",
         "NodeRestriction",
         "PodSecurity",
+        "PodTopologyLabels",
         "Priority",
         "ResourceQuota",
         "RuntimeClass",
@@ -188,7 +189,7 @@ impl AdmissionConfig {
     ];
 
     /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
-    pub const NOT_BUILT: [&'static str; 17] = [
+    pub const NOT_BUILT: [&'static str; 16] = [
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
@@ -205,7 +206,6 @@ impl AdmissionConfig {
         "PersistentVolumeClaimResize",
         "PodNodeSelector",
         "PodTolerationRestriction",
-        "PodTopologyLabels",
     ];
 
     /// Whether a plugin runs.

@@ -9,7 +9,7 @@ use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::{Value, json};
 
 use super::modify;
-use crate::admission::node_restriction;
+use crate::admission::{node_restriction, topology};
 use crate::call::{Call, commit_fault};
 
 /// The annotation by which a scheduler says under which claim it binds: `resource manager/claim`.
@@ -129,6 +129,7 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
     };
     let (claim, term) = (take(CLAIM), take(TERM));
     let key = call.key()?;
+    let host = topology::host(call, &node);
     for _ in 0..16 {
         let old = call.found().await?;
         // A pod that was stored is valid, and nearly all of it stays as it is: it is not decoded.
@@ -136,7 +137,7 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
         let mut pod = Opened::of(&text).map_err(Status::internal)?;
         node_restriction::act(call, "binding", "")?;
         bindable(call, &old, &mut pod, &binding)?;
-        bound(&mut pod, &binding, &node, &call.state.config.clock.now().to_string());
+        bound(&mut pod, &binding, (&node, host.as_ref()), &call.state.config.clock.now().to_string());
         let mut commit = Commit { ..Commit::default() };
         let whole = || {
             let mut pod = old.object.decode(Some(old.revision)).map_err(Status::internal)?;
@@ -200,7 +201,7 @@ fn conflict(call: &Call<'_>, why: String) -> Status {
 }
 
 /// What a binding changes of a pod.
-fn bound<'a>(pod: &mut Opened<'a>, binding: &'a Object, node: &str, now: &str) {
+fn bound<'a>(pod: &mut Opened<'a>, binding: &'a Object, (node, host): (&str, Option<&'a Stored>), now: &str) {
     pod.set("spec", "nodeName", &Value::from(node));
     let more = |field| {
         let more = binding.at(&["metadata", field]).and_then(Value::as_object);
@@ -216,6 +217,10 @@ fn bound<'a>(pod: &mut Opened<'a>, binding: &'a Object, node: &str, now: &str) {
     }
     if let Some(more) = more("labels") {
         pod.label(more.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))));
+    }
+    let of_host: Vec<(&str, &str)> = host.into_iter().flat_map(topology::labels).collect();
+    if !of_host.is_empty() {
+        pod.label(of_host);
     }
     let mut conditions = match pod.get("status", "conditions") {
         Some(Value::Array(conditions)) => conditions,

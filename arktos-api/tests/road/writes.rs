@@ -198,3 +198,37 @@ async fn a_pod_selects_by_labels_of_its_own_where_it_says_so() {
     let changed = world.patch("acme", path, json!({"metadata": {"labels": {"x": "y"}}})).await;
     assert_eq!(changed.body["spec"]["affinity"], spec["affinity"]);
 }
+
+#[tokio::test]
+async fn a_pod_has_the_zone_and_region_of_its_host() {
+    let world = World::new().await;
+    let (zone, region) = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region");
+    let node = json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "n1", "labels": {zone: "z1", region: "r1", "other": "x"}}});
+    assert_eq!(world.post("root", "/api/v1/nodes", node).await.code, 201);
+    let pods = "/api/v1/namespaces/default/pods";
+    for (name, node) in [("a", ""), ("b", ""), ("placed", "n1")] {
+        let mut pod = pod(name);
+        pod["metadata"]["labels"] = json!({"app": "web", zone: "asked"});
+        if !node.is_empty() {
+            pod["spec"]["nodeName"] = json!(node);
+        }
+        assert_eq!(world.post("acme", pods, pod).await.code, 201);
+    }
+    for (name, node) in [("a", "n1"), ("b", "unknown")] {
+        let target = json!({"apiVersion": "v1", "kind": "Node", "name": node});
+        let meta = json!({"name": name, "labels": {"bound": "yes"}});
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target});
+        let bound = world.post("acme", &format!("{pods}/{name}/binding"), binding).await;
+        assert_eq!(bound.code, 201, "{}", bound.body);
+    }
+    for (name, labels) in [
+        ("a", json!({"app": "web", "bound": "yes", zone: "z1", region: "r1"})),
+        ("b", json!({"app": "web", "bound": "yes", zone: "asked"})),
+        ("placed", json!({"app": "web", zone: "z1", region: "r1"})),
+    ] {
+        assert_eq!(world.get("acme", &format!("{pods}/{name}")).await.body["metadata"]["labels"], labels, "{name}");
+    }
+    let found = world.get("acme", &format!("{pods}?labelSelector={zone}%3Dz1")).await.body;
+    assert_eq!(found["items"].as_array().unwrap().len(), 2, "{found}");
+}
