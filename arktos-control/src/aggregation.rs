@@ -3,7 +3,7 @@
 //! The roles that all tenants have are gathered already (`admin`, `edit`, `view`), and exist once: a tenant gets a copy
 //! of one only where it has a role of its own that is gathered into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arktos_core::selector::LabelSelectorSpec;
@@ -18,6 +18,10 @@ use crate::kinds::CLUSTER_ROLES;
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{found, is_terminating};
+
+/// How many of a tenant's roles gather others; more are left as they are. Each may gather all, so that what they cost
+/// together is not to grow without end.
+const GATHERING_MAX: usize = 64;
 
 /// With what the labels begin by which a role is gathered into one that all tenants have.
 const INTO_SHARED: &str = "rbac.authorization.k8s.io/aggregate-to-";
@@ -82,14 +86,14 @@ impl Role {
 /// The rules of roles that gather others, by their names: those that stand alone give them, and pass on as far as they
 /// are gathered. Roles that gather each other end up with the same.
 fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<Value>> {
-    let gathering: Vec<(&str, Vec<LabelSelector>)> =
-        roles.iter().filter_map(|(name, role)| Some((name.as_str(), role.selectors()?))).collect();
+    let gathering = roles.iter().filter_map(|(name, role)| Some((name.as_str(), role.selectors()?)));
+    let gathering: Vec<(&str, Vec<LabelSelector>)> = gathering.take(GATHERING_MAX).collect();
     let mut rules: BTreeMap<&str, Vec<Value>> = gathering.iter().map(|(name, _)| (*name, Vec::new())).collect();
     // Each round passes rules on by at least one role.
     for _ in 0..=gathering.len() {
         let mut settled = true;
         for (name, selectors) in &gathering {
-            let mut all: Vec<Value> = Vec::new();
+            let (mut all, mut known) = (Vec::new(), HashSet::new());
             for selector in selectors {
                 let selected = roles
                     .iter()
@@ -97,7 +101,7 @@ fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<Value>> {
                 for (other, role) in selected {
                     let given = rules.get(other.as_str()).or(role.rules.as_ref());
                     for rule in given.into_iter().flatten() {
-                        if !all.contains(rule) {
+                        if known.insert(rule.to_string()) {
                             all.push(rule.clone());
                         }
                     }
