@@ -9,6 +9,7 @@ pub(crate) mod expressions;
 mod life;
 mod limits;
 pub(crate) mod node_restriction;
+mod own_secrets;
 mod pod_security;
 mod pods;
 mod policies;
@@ -176,6 +177,9 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     let plugins = &call.state.config.admission;
     if plugins.runs("LimitRanger") {
         limits::validate(call, review)?;
+    }
+    if plugins.runs("ServiceAccount") && call.kind.storage_resource.as_str() == "pods" {
+        own_secrets::validate(call, review)?;
     }
     if plugins.runs("PodSecurity") {
         pod_security::validate(call, review)?;

@@ -14,7 +14,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// # Errors
 /// 403 when the account is not there.
 pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
-    if pod.at(&["metadata", "annotations", MIRROR]).is_some() {
+    if is_mirror(pod) {
         return Ok(());
     }
     let name = match pod.str_at(&["spec", "serviceAccountName"]) {
@@ -39,7 +39,16 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     Ok(())
 }
 
-fn account(call: &Call<'_>, pod: &Object, name: &str) -> Result<Object, Status> {
+/// Whether a pod stands for one that a host runs by itself.
+pub(super) fn is_mirror(pod: &Object) -> bool {
+    pod.at(&["metadata", "annotations", MIRROR]).is_some()
+}
+
+/// The account that a pod names.
+///
+/// # Errors
+/// 403 when it is not there.
+pub(super) fn account(call: &Call<'_>, pod: &Object, name: &str) -> Result<Object, Status> {
     let resource = GroupResource::core("serviceaccounts");
     let missing = || {
         let why =

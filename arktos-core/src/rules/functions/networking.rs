@@ -269,7 +269,8 @@ fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
 fn address_faults(text: &str, family: &str) -> Vec<String> {
     let Ok(address) = text.parse::<IpAddr>() else { return ip_fault(text).into_iter().collect() };
     let mut faults: Vec<String> = special_address_fault(address).map(str::to_owned).into_iter().collect();
-    if address.is_ipv4() != (family == "IPv4") {
+    let fits = if family == "IPv4" { address.is_ipv4() } else { address.to_canonical().is_ipv6() };
+    if !fits {
         faults.push(format!("must be an {family} address"));
     }
     faults
@@ -277,6 +278,7 @@ fn address_faults(text: &str, family: &str) -> Vec<String> {
 
 /// Why traffic cannot be sent to an address from elsewhere.
 pub(super) fn special_address_fault(address: IpAddr) -> Option<&'static str> {
+    let address = address.to_canonical(); // `::ffff:127.0.0.1` is this host, too
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
