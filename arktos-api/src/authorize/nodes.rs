@@ -1,7 +1,7 @@
 //! What a node may read because pods that are bound to it name it, beside what roles give. (The Node authorizer)
 //!
-//! There is no graph: the pods of the node in the namespace that is asked about are read. What is asked for is one object,
-//! so that is one namespace.
+//! There is no graph: the pods of the node in the namespace that is asked about are read. What is asked for is one
+//! object, so that is one namespace.
 
 use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
 use arktos_store::select::{Field, FieldTest};
