@@ -113,8 +113,8 @@ async fn both(bench: &Bench, region: &Region) -> Outcome<Found> {
         rows(&mut found, what, &mut direct, &mut through);
     }
     found.notes.push(format!(
-        "latencies: one request at a time, in turns; CPU: {AT_ONCE} at a time on {CONNECTIONS} connections, of the gateway \
-         and of the partition, which is asked over the gateway's connections then",
+        "latencies: one request at a time, in turns; CPU: {AT_ONCE} at a time on {CONNECTIONS} connections, of the \
+         gateway and of the partition, which is asked over the gateway's connections then",
     ));
     Ok(found)
 }
@@ -130,9 +130,8 @@ const PATH: &str = "/api/v1/namespaces/default/configmaps";
 
 fn config(number: usize, version: usize) -> Bytes {
     let text = "x".repeat(400);
-    Bytes::from(format!(
-        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c-{number}"}},"data":{{"v":"{version}","t":"{text}"}}}}"#
-    ))
+    let (meta, data) = (format!(r#"{{"name":"c-{number}"}}"#), format!(r#"{{"v":"{version}","t":"{text}"}}"#));
+    Bytes::from(format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{meta},"data":{data}}}"#))
 }
 
 fn create(number: usize) -> (Method, String, Bytes) {

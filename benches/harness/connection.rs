@@ -85,8 +85,8 @@ impl Client {
     }
 }
 
-/// Sends `count` requests over some connections, `at_once` of them under way at any time, each made from its number, from
-/// who of them sends it, and from the last answer that it got. How long each took, in seconds.
+/// Sends `count` requests over some connections, `at_once` of them under way at any time, each made from its number,
+/// from who of them sends it, and from the last answer that it got. How long each took, in seconds.
 pub async fn send(
     connections: &[Client],
     at_once: usize,

@@ -82,8 +82,8 @@ impl Snapshot {
         }
     }
 
-    /// The objects that a selection sees, in order, after a path where one is given. As [`range`](Self::range); pods of one
-    /// host are found without looking at those of others.
+    /// The objects that a selection sees, in order, after a path where one is given. As [`range`](Self::range); pods of
+    /// one host are found without looking at those of others.
     pub fn select<'a>(
         &'a self,
         selection: &'a Selection,
