@@ -22,6 +22,9 @@
 //! the bound is highest and stops when no bound is above the best host found. The host it finds scores as high as the
 //! best of a look at every host (a property test holds it to that), and a bind changes one path of the tree.
 //!
+//! Required neighbours are further bits. Preferred ones, and spreading that is only preferred, make
+//! [grades](neighbours::grades) of hosts that are worth the same by it, of which the search finds the best host each.
+//!
 //! ## Parts that are plain state machines
 //!
 //! [`Pool`], [`Queue`](queue::Queue), [`Neighbours`](neighbours::Neighbours), [`Ledger`](claim::Ledger) and
@@ -54,8 +57,8 @@
 //!
 //! ## What it does not do yet
 //!
-//! Preemption, gangs, preferred pod affinity and soft spreading, volumes, dynamic resources, and `namespaceSelector` in
-//! pod affinity (such a pod is told so, and waits).
+//! Preemption, gangs, volumes, dynamic resources, the images that hosts have, and spreading of pods that do not ask for
+//! it.
 
 #![deny(missing_docs)]
 

@@ -1,35 +1,43 @@
-//! Pods and their neighbours: required pod affinity and anti-affinity, and hard topology spread, as counters per (term,
-//! topology domain).
+//! Pods and their neighbours: pod affinity and anti-affinity, and topology spread, as counters per (term, topology
+//! domain).
 //!
 //! A *term* says which pods of one tenant count, and which label of hosts makes a domain. Each term keeps how many such
 //! pods every domain has, and, as bits, the hosts of the domains that have any. A bind changes one counter of each term
-//! that it concerns; a search reads the bits.
+//! that it concerns; a search reads the bits. What is only preferred makes [grades] of hosts.
 
+pub mod grades;
+mod namespaces;
 mod spread;
 mod term;
 
 use std::collections::{BTreeMap, HashMap};
 
 use arktos_core::Encoded;
-use arktos_core::typed::PodSpec;
+use arktos_core::typed::{Affinity, PodAffinityTerm, PodSpec, TopologySpreadConstraint};
 
-use self::spread::{Spread, SpreadSpec};
-use self::term::{Term, TermSpec, together};
+use self::grades::{Grades, Worth};
+use self::namespaces::Namespaces;
+use self::spread::{Spread, SpreadSpec, is_soft};
+use self::term::{Term, TermSpec, Topology, together};
 use crate::ask::Ask;
 use crate::hosts::{HostId, ManagerId};
+use crate::intern::Interner;
 use crate::plugin::Reason;
 use crate::pool::Pool;
 use crate::set::HostSet;
 use crate::uid::Uid;
-
-/// What a pod cannot ask for yet, in words for its owner.
-pub use self::term::Unsupported;
 
 type TermId = u32;
 type SpreadId = u32;
 
 /// How many terms and spreads of a tenant are kept that no pod uses.
 const IDLE_MAX: usize = 64;
+/// How many kinds of pods of a tenant have their grades kept,
+const GRADES_MAX: usize = 16;
+/// and for how many pods that come and go without anybody asking for them.
+const GRADES_REST: u32 = 1000;
+/// What a pod that is required to be near others is worth to them, once it is on a host. Upstream's default.
+const HARD_WEIGHT: i64 = 1;
 
 /// What a pod asks of its neighbours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,15 +45,31 @@ pub struct Wishes {
     near: Vec<TermId>,
     far: Vec<TermId>,
     spread: Vec<SpreadId>,
-    /// Whether the pod is such as it wants near, so that the first of its kind may go anywhere.
-    likes_itself: bool,
+    /// What it would rather have near, or far (below zero).
+    preferred: Vec<(TermId, i64)>,
+    /// Those of which it must have some near, one by one: it draws them, once it is on a host.
+    draws: Vec<TermId>,
+    /// The constraints that keep it off no host.
+    even: Vec<SpreadId>,
 }
 
 impl Wishes {
     /// Whether it asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.near.is_empty() && self.far.is_empty() && self.spread.is_empty()
+        self.terms().next().is_none() && self.spread.is_empty() && self.even.is_empty()
+    }
+
+    /// The terms in it.
+    fn terms(&self) -> impl Iterator<Item = TermId> {
+        let preferred = self.preferred.iter().map(|(id, _)| id);
+        self.near.iter().chain(&self.far).chain(&self.draws).chain(preferred).copied()
+    }
+
+    /// What it means to others once it is on a host.
+    fn ties(&self) -> Ties {
+        let draws = self.draws.iter().map(|id| (*id, HARD_WEIGHT));
+        Ties { far: self.far.clone(), pulls: self.preferred.iter().copied().chain(draws).collect() }
     }
 }
 
@@ -53,6 +77,7 @@ impl Wishes {
 #[derive(Debug, Default)]
 pub struct Neighbours {
     tenants: HashMap<Box<str>, Tenant>,
+    topology: Topology,
     /// The state of the hosts' labels that the counters were made for.
     version: u64,
 }
@@ -63,6 +88,10 @@ struct Tenant {
     pods: HashMap<Uid, Placed>,
     terms: BTreeMap<TermId, Term>,
     spreads: BTreeMap<SpreadId, Spread>,
+    namespaces: Namespaces,
+    /// Whether labels of namespaces have changed since the counters were made.
+    stale: bool,
+    grades: Vec<Grades>,
     last: u32,
 }
 
@@ -73,8 +102,17 @@ struct Placed {
     object: Encoded,
     manager: ManagerId,
     node: Box<str>,
-    /// The terms of its own that keep others away.
+    /// Nothing for most pods.
+    ties: Option<Box<Ties>>,
+}
+
+/// What a pod on a host means to others.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Ties {
+    /// The terms by which it keeps others away.
     far: Vec<TermId>,
+    /// The terms by which it would rather have others near, or far (below zero).
+    pulls: Vec<(TermId, i64)>,
 }
 
 /// The hosts that neighbours leave to a pod.
@@ -84,6 +122,8 @@ pub struct Left<'a> {
     pub allowed: Vec<&'a HostSet>,
     /// Hosts it must not be among, of any, and why.
     pub denied: Vec<(&'a HostSet, &'static str)>,
+    /// Which of them it would rather go to, where that makes a difference.
+    pub grades: Option<&'a Grades>,
 }
 
 const NEAR: &str = "node(s) didn't match pod affinity rules";
@@ -113,47 +153,36 @@ impl Left<'_> {
 
 impl Neighbours {
     /// Takes in what a waiting pod asks of its neighbours. What it gives back is to be [dropped](Self::forget_wishes).
-    ///
-    /// # Errors
-    /// What of it cannot be done yet.
-    pub fn wishes(
-        &mut self,
-        pool: &mut Pool,
-        at: (&str, &str),
-        object: &Encoded,
-        spec: &PodSpec,
-        ask: &Ask,
-    ) -> Result<Wishes, Unsupported> {
+    pub fn wishes(&mut self, pool: &mut Pool, at: (&str, &str), object: &Encoded, spec: &PodSpec, ask: &Ask) -> Wishes {
         let (tenant, namespace) = at;
-        let affinity = &spec.affinity;
-        let mut read = |terms: &[arktos_core::typed::PodAffinityTerm]| -> Result<Vec<TermSpec>, Unsupported> {
-            terms.iter().map(|term| TermSpec::new(term, namespace, object, pool.words_mut())).collect()
+        let words = pool.words_mut();
+        let asked = Asked::new(&spec.affinity, namespace, object, words);
+        let (even, hard): (Vec<_>, Vec<_>) = spec.topology_spread_constraints.iter().partition(|one| is_soft(one));
+        let mut spreads = |all: Vec<&TopologySpreadConstraint>| -> Vec<SpreadSpec> {
+            all.iter().map(|one| SpreadSpec::new(one, &all, (namespace, object), ask, words)).collect()
         };
-        let near = together(read(&affinity.pod_affinity.required_during_scheduling_ignored_during_execution)?);
-        let far = read(&affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution)?;
-        let hard = spec.topology_spread_constraints.iter().filter(|one| one.when_unsatisfiable != "ScheduleAnyway");
-        let hard: Vec<_> = hard.collect();
-        let new = |one: &&_| SpreadSpec::new(one, &hard, (namespace, object), ask, pool.words_mut());
-        let spread: Vec<SpreadSpec> = hard.iter().map(new).collect();
-        if near.is_empty() && far.is_empty() && spread.is_empty() {
-            return Ok(Wishes::default());
+        let (even, hard) = (spreads(even), spreads(hard));
+        if asked.is_empty() && even.is_empty() && hard.is_empty() {
+            return Wishes::default();
         }
         self.refresh(pool);
-        let likes_itself = !near.is_empty() && near.iter().all(|term| term.counts(namespace, object));
         let tenant = self.tenants.entry(tenant.into()).or_default();
-        let near = near.into_iter().map(|term| tenant.use_term(term, pool)).collect();
-        let far = far.into_iter().map(|term| tenant.use_term(term, pool)).collect();
-        let spread = spread.into_iter().map(|spread| tenant.use_spread(spread, pool)).collect();
-        Ok(Wishes { near, far, spread, likes_itself })
+        let mut used = |term| tenant.use_term(term, pool, &mut self.topology);
+        Wishes {
+            near: together(asked.near.clone()).into_iter().map(&mut used).collect(),
+            far: asked.far.into_iter().map(&mut used).collect(),
+            draws: asked.near.into_iter().map(&mut used).collect(),
+            preferred: asked.preferred.into_iter().map(|(term, by)| (used(term), by)).collect(),
+            spread: hard.into_iter().map(|spread| tenant.use_spread(spread, pool)).collect(),
+            even: even.into_iter().map(|spread| tenant.use_spread(spread, pool)).collect(),
+        }
     }
 
     /// A pod that had wishes waits no longer.
     pub fn forget_wishes(&mut self, tenant: &str, wishes: &Wishes) {
         let Some(tenant) = self.tenants.get_mut(tenant) else { return };
-        for id in wishes.near.iter().chain(&wishes.far) {
-            tenant.leave_term(*id);
-        }
-        for id in &wishes.spread {
+        wishes.terms().for_each(|id| tenant.leave_term(id));
+        for id in wishes.spread.iter().chain(&wishes.even) {
             if let Some(spread) = tenant.spreads.get_mut(id) {
                 spread.users = spread.users.saturating_sub(1);
             }
@@ -161,7 +190,24 @@ impl Neighbours {
         tenant.tidy();
     }
 
-    /// A pod is on a host. `spec` is given where it may ask for other pods to stay away. Says whether that is news.
+    /// A namespace has these labels; none when it is gone. Says whether that may make a difference to pods.
+    pub fn namespace<'a>(
+        &mut self,
+        tenant: &str,
+        name: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> bool {
+        let labels = namespaces::kept(labels);
+        if labels.is_empty() && !self.tenants.contains_key(tenant) {
+            return false;
+        }
+        let tenant = self.tenants.entry(tenant.into()).or_default();
+        let news = tenant.namespaces.set(name, labels) && tenant.terms.values().any(|one| one.spec.reads_namespaces());
+        tenant.stale |= news;
+        news
+    }
+
+    /// A pod is on a host. `spec` is given where it may ask for other pods near or far. Says whether that is news.
     pub fn place(
         &mut self,
         pool: &mut Pool,
@@ -173,14 +219,14 @@ impl Neighbours {
         if self.knows(at.0, object, host) {
             return false;
         }
-        let keeps_away = spec.map(|spec| &spec.affinity.pod_anti_affinity);
-        let terms = keeps_away.map_or(&[][..], |one| &one.required_during_scheduling_ignored_during_execution);
-        let read = |term| TermSpec::new(term, at.1, object, pool.words_mut()).ok();
-        let specs: Vec<TermSpec> = terms.iter().filter_map(read).collect();
+        let asked = spec.map(|spec| Asked::new(&spec.affinity, at.1, object, pool.words_mut())).unwrap_or_default();
         self.refresh(pool);
         let tenant = self.tenants.entry(at.0.into()).or_default();
-        let far = specs.into_iter().map(|term| tenant.use_term(term, pool)).collect();
-        self.put(pool, at, object, host, far);
+        let mut used = |term| tenant.use_term(term, pool, &mut self.topology);
+        let far = asked.far.into_iter().map(&mut used).collect();
+        let near = asked.near.into_iter().map(|term| (term, HARD_WEIGHT));
+        let pulls = near.chain(asked.preferred).map(|(term, by)| (used(term), by)).collect();
+        self.put(pool, at, object, host, Ties { far, pulls });
         true
     }
 
@@ -196,12 +242,13 @@ impl Neighbours {
         if self.knows(at.0, object, host) {
             return;
         }
+        let ties = wishes.ties();
         if let Some(tenant) = self.tenants.get_mut(at.0) {
-            for id in &wishes.far {
-                tenant.terms.entry(*id).and_modify(|term| term.users += 1);
+            for id in ties.terms() {
+                tenant.terms.entry(id).and_modify(|term| term.users += 1);
             }
         }
-        self.put(pool, at, object, host, wishes.far.clone());
+        self.put(pool, at, object, host, ties);
     }
 
     /// A pod is on no host any more. Says whether it was on one.
@@ -210,8 +257,8 @@ impl Neighbours {
         let Some(tenant) = self.tenants.get_mut(tenant) else { return false };
         let Some(placed) = tenant.pods.remove(&Uid::from(uid)) else { return false };
         tenant.count(&placed, pool, -1);
-        for id in &placed.far {
-            tenant.leave_term(*id);
+        for id in placed.ties.iter().flat_map(|ties| ties.terms()) {
+            tenant.leave_term(id);
         }
         tenant.tidy();
         true
@@ -222,20 +269,27 @@ impl Neighbours {
         self.refresh(pool);
         let mut left = Left::default();
         let Some(tenant) = self.tenants.get_mut(at.0) else { return left };
+        if std::mem::take(&mut tenant.stale) {
+            tenant.recount(pool, &mut self.topology);
+        }
         for id in &wishes.spread {
             if let Some(spread) = tenant.spreads.get_mut(id) {
                 spread.settle();
             }
         }
+        let grades = tenant.grades_for(pool, at.1, object, wishes);
         let tenant = &*tenant;
+        left.grades = grades.and_then(|at| tenant.grades.get(at)).filter(|grades| !grades.is_empty());
+        let counts = |term: &Term| term.spec.counts(&tenant.namespaces, at.1, object);
         let spreads = wishes.spread.iter().filter_map(|id| tenant.spreads.get(id));
         left.denied.extend(spreads.flat_map(|spread| [(&spread.outside, OUTSIDE), (&spread.denied, SPREAD)]));
         let near = || wishes.near.iter().filter_map(|id| tenant.terms.get(id));
-        let first = wishes.likes_itself && near().all(|term| term.total == 0);
-        left.allowed.extend(near().map(|term| if first { &term.labelled } else { &term.present }));
+        // The first of those that want to be near their like may go anywhere.
+        let first = near().all(|term| term.total == 0) && near().all(counts);
+        left.allowed.extend(near().map(|term| if first { &term.domains.labelled } else { &term.present }));
         let far = wishes.far.iter().filter_map(|id| tenant.terms.get(id));
         left.denied.extend(far.map(|term| (&term.present, FAR)));
-        let held = tenant.terms.values().filter(|term| term.holds_any() && term.spec.counts(at.1, object));
+        let held = tenant.terms.values().filter(|term| term.holds_any() && counts(term));
         left.denied.extend(held.map(|term| (&term.held, HELD)));
         left
     }
@@ -252,8 +306,9 @@ impl Neighbours {
         let uid = Uid::from(object.header().uid());
         let placed = self.tenants.get_mut(tenant).and_then(|tenant| tenant.pods.get_mut(&uid));
         placed.is_some_and(|placed| {
-            let labels = placed.object.header().labels() == object.header().labels();
-            let known = labels && placed.manager == host.0 && *placed.node == *host.1;
+            let (old, new) = (placed.object.header(), object.header());
+            let alike = old.labels() == new.labels() && old.deletion().is_some() == new.deletion().is_some();
+            let known = alike && placed.manager == host.0 && *placed.node == *host.1;
             if known {
                 placed.object = object.clone();
             }
@@ -261,11 +316,12 @@ impl Neighbours {
         })
     }
 
-    fn put(&mut self, pool: &Pool, at: (&str, &str), object: &Encoded, host: (ManagerId, &str), far: Vec<TermId>) {
+    fn put(&mut self, pool: &Pool, at: (&str, &str), object: &Encoded, host: (ManagerId, &str), ties: Ties) {
         self.displace(pool, at.0, object.header().uid());
         let tenant = self.tenants.entry(at.0.into()).or_default();
         let (namespace, object) = (at.1.into(), object.clone());
-        let placed = Placed { namespace, object, manager: host.0, node: host.1.into(), far };
+        let ties = (ties != Ties::default()).then(|| Box::new(ties));
+        let placed = Placed { namespace, object, manager: host.0, node: host.1.into(), ties };
         tenant.count(&placed, pool, 1);
         tenant.pods.insert(placed.object.header().uid().into(), placed);
     }
@@ -275,23 +331,27 @@ impl Neighbours {
         if std::mem::replace(&mut self.version, pool.version()) == pool.version() {
             return;
         }
+        self.topology = Topology::default();
         for tenant in self.tenants.values_mut() {
-            tenant.recount(pool);
+            tenant.recount(pool, &mut self.topology);
         }
     }
 }
 
 impl Tenant {
-    fn use_term(&mut self, spec: TermSpec, pool: &Pool) -> TermId {
+    fn use_term(&mut self, spec: TermSpec, pool: &Pool, topology: &mut Topology) -> TermId {
         if let Some((id, term)) = self.terms.iter_mut().find(|(_, term)| term.spec == spec) {
             term.users += 1;
             return *id;
         }
         self.last += 1;
-        let mut term = Term::new(spec, pool);
+        let domains = topology.domains(spec.key, pool);
+        let mut term = Term::new(spec, domains);
         for placed in self.pods.values() {
-            if let Some(host) = placed.host(pool) {
-                term.count(placed, host, pool, 1);
+            let domain = placed.host(pool).and_then(|host| pool.facts(host).label(term.spec.key));
+            let counts = || term.spec.counts(&self.namespaces, &placed.namespace, &placed.object);
+            if let Some(domain) = domain.filter(|_| counts()) {
+                term.count(domain, 1);
             }
         }
         term.users = 1;
@@ -307,7 +367,7 @@ impl Tenant {
         self.last += 1;
         let mut spread = Spread::new(spec, pool);
         for placed in self.pods.values() {
-            spread.count(placed, pool, 1);
+            placed.host(pool).and_then(|host| spread.count(placed, host, pool, 1));
         }
         spread.users = 1;
         self.spreads.insert(self.last, spread);
@@ -333,20 +393,66 @@ impl Tenant {
     fn count(&mut self, placed: &Placed, pool: &Pool, sign: i64) {
         let Some(host) = placed.host(pool) else { return };
         for (id, term) in &mut self.terms {
-            term.count(placed, host, pool, sign);
-            if placed.far.contains(id) {
-                term.hold(host, pool, sign);
+            let Some(domain) = pool.facts(host).label(term.spec.key) else { continue };
+            let counts = term.spec.counts(&self.namespaces, &placed.namespace, &placed.object);
+            if counts {
+                term.count(domain, sign);
+            }
+            let ties = placed.ties.as_deref();
+            if ties.is_some_and(|ties| ties.far.contains(id)) {
+                term.hold(domain, sign);
+            }
+            let pull = ties.map_or(0, |ties| sign * ties.pull(*id));
+            if pull != 0 {
+                term.pull(domain, pull);
+            }
+            if let Some(hosts) = term.hosts(domain) {
+                let count = if counts { sign } else { 0 };
+                self.grades.iter_mut().for_each(|grades| grades.shift_term(*id, hosts, count, pull));
             }
         }
-        for spread in self.spreads.values_mut() {
-            spread.count(placed, pool, sign);
+        for (id, spread) in &mut self.spreads {
+            if let Some(hosts) = spread.count(placed, host, pool, sign) {
+                self.grades.iter_mut().for_each(|grades| grades.shift_spread(*id, hosts, sign));
+            }
         }
+        self.grades.retain_mut(|grades| {
+            grades.rest += 1;
+            grades.rest <= GRADES_REST
+        });
     }
 
-    fn recount(&mut self, pool: &Pool) {
+    /// The place of the grades of hosts for a waiting pod, where its neighbours make one host worth more than another.
+    fn grades_for(&mut self, pool: &Pool, namespace: &str, object: &Encoded, wishes: &Wishes) -> Option<usize> {
+        let mut worth = Worth { spreads: wishes.even.clone(), ..Worth::default() };
+        for (id, by) in &wishes.preferred {
+            worth.terms.entry(*id).or_default().0 += by;
+        }
+        let pulling = self.terms.iter().filter(|(_, term)| term.pulls_any());
+        for (id, _) in pulling.filter(|(_, term)| term.spec.counts(&self.namespaces, namespace, object)) {
+            worth.terms.entry(*id).or_default().1 = true;
+        }
+        if worth == Worth::default() {
+            return None;
+        }
+        if let Some(at) = self.grades.iter().position(|grades| grades.worth == worth) {
+            self.grades[at].rest = 0;
+            return Some(at);
+        }
+        if self.grades.len() >= GRADES_MAX {
+            let oldest = self.grades.iter().enumerate().max_by_key(|(_, grades)| grades.rest)?.0;
+            self.grades.swap_remove(oldest);
+        }
+        let grades = Grades::new(worth, self, pool);
+        self.grades.push(grades);
+        Some(self.grades.len() - 1)
+    }
+
+    fn recount(&mut self, pool: &Pool, topology: &mut Topology) {
+        self.grades.clear();
         for term in self.terms.values_mut() {
             let users = term.users;
-            *term = Term::new(term.spec.clone(), pool);
+            *term = Term::new(term.spec.clone(), topology.domains(term.spec.key, pool));
             term.users = users;
         }
         for spread in self.spreads.values_mut() {
@@ -359,6 +465,49 @@ impl Tenant {
             self.count(placed, pool, 1);
         }
         self.pods = pods;
+    }
+}
+
+/// What a pod asks of other pods, one term at a time.
+#[derive(Default)]
+struct Asked {
+    near: Vec<TermSpec>,
+    far: Vec<TermSpec>,
+    /// What it would rather have near, or far (below zero).
+    preferred: Vec<(TermSpec, i64)>,
+}
+
+impl Asked {
+    fn new(affinity: &Affinity, namespace: &str, object: &Encoded, words: &mut Interner) -> Self {
+        let (near, far) = (&affinity.pod_affinity, &affinity.pod_anti_affinity);
+        let mut term = |one: &PodAffinityTerm| TermSpec::new(one, namespace, object, words);
+        let mut preferred = Vec::new();
+        for (side, sign) in [(near, 1), (far, -1)] {
+            for one in &side.preferred_during_scheduling_ignored_during_execution {
+                preferred.push((term(&one.pod_affinity_term), sign * i64::from(one.weight)));
+            }
+        }
+        Self {
+            near: near.required_during_scheduling_ignored_during_execution.iter().map(&mut term).collect(),
+            far: far.required_during_scheduling_ignored_during_execution.iter().map(&mut term).collect(),
+            preferred,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.near.is_empty() && self.far.is_empty() && self.preferred.is_empty()
+    }
+}
+
+impl Ties {
+    /// The terms in it.
+    fn terms(&self) -> impl Iterator<Item = TermId> {
+        self.far.iter().copied().chain(self.pulls.iter().map(|(id, _)| *id))
+    }
+
+    /// How it pulls by a term.
+    fn pull(&self, id: TermId) -> i64 {
+        self.pulls.iter().filter(|(of, _)| *of == id).map(|(_, by)| by).sum()
     }
 }
 

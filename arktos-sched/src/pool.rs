@@ -9,6 +9,7 @@ use crate::class::{Class, ClassId, Classes};
 use crate::hosts::{HostFacts, HostId, Hosts, ManagerId, Usage};
 use crate::intern::Interner;
 use crate::neighbours::Left;
+use crate::neighbours::grades::{Grade, Scale};
 use crate::plugin::{Plugins, Reason};
 use crate::ports::Port;
 use crate::resources::ResourceNames;
@@ -54,6 +55,8 @@ struct Search<'a> {
     pool: &'a Pool,
     class: &'a Class,
     left: &'a Left<'a>,
+    /// The hosts of one grade, where only these are looked at.
+    grade: Option<&'a HostSet>,
     turn: u32,
     /// The probe of the tree for pods of this size.
     probe: Option<usize>,
@@ -195,8 +198,15 @@ impl Pool {
     #[must_use]
     pub fn find(&self, class: ClassId, left: &Left<'_>, turn: u32) -> Option<Found> {
         let class = self.classes.get(class)?;
+        let Some(grades) = left.grades else { return self.search(class, left, None, turn) };
+        // What a grade is worth shows only when it is known of which of them a host fits.
+        let search = |(grade, hosts)| Some((grade, self.search(class, left, Some(hosts), turn)?));
+        best_graded(grades.iter().filter_map(search).collect())
+    }
+
+    fn search(&self, class: &Class, left: &Left<'_>, grade: Option<&HostSet>, turn: u32) -> Option<Found> {
         let probe = self.tree.probe_for(class.ask.weighed);
-        let mut search = Search { pool: self, class, left, turn, probe, best: None };
+        let mut search = Search { pool: self, class, left, grade, turn, probe, best: None };
         search.descend(DEPTH - 1, 0);
         search.best
     }
@@ -205,7 +215,7 @@ impl Pool {
     #[must_use]
     pub fn find_slowly(&self, class: ClassId, left: &Left<'_>) -> Option<Found> {
         let class = self.classes.get(class)?;
-        let mut best: Option<Found> = None;
+        let mut all = Vec::new();
         for host in self.usable.iter() {
             let facts = self.hosts.facts(host);
             let refused = self.plugins.refusal(&class.ask, facts, &self.words).is_some();
@@ -214,11 +224,12 @@ impl Pool {
             }
             let points = self.plugins.points(&class.ask, facts, &self.words);
             let score = i64::from(self.plugins.score(&class.ask, &self.hosts, host)) + i64::from(points);
-            if best.is_none_or(|best| score > best.score) {
-                best = Some(Found { host, score });
-            }
+            all.push((left.grades.map_or(Grade::default(), |grades| grades.of(host)), Found { host, score }));
         }
-        best
+        match left.grades {
+            Some(_) => best_graded(all),
+            None => all.into_iter().map(|(_, found)| found).reduce(better),
+        }
     }
 
     /// How many pods of a class one host has room for.
@@ -305,14 +316,17 @@ impl Pool {
 impl Search<'_> {
     /// Looks through block `at` of a level: the words of every set at this place stand for what is in it.
     fn descend(&mut self, level: usize, at: usize) {
-        let within = [&self.class.hosts, &self.pool.usable].into_iter().chain(self.left.allowed.iter().copied());
-        let word = within.fold(u64::MAX, |word, set| word & set.word(level, at));
+        let word = self.word(level, at);
         if level == 0 {
             let denied = self.left.denied.iter().fold(0, |denied, (set, _)| denied | set.word(0, at));
             return self.compare(word & !denied, at);
         }
         let mut bounds = [i64::MIN; 64];
         for bit in ones(word) {
+            // The hosts of several sets are often in one block without being the same.
+            if self.grade.is_some() && self.word(level - 1, at * 64 + bit as usize) == 0 {
+                continue;
+            }
             if let Some(bound) = self.bound(level - 1, at * 64 + bit as usize) {
                 bounds[bit as usize] = bound;
             }
@@ -325,6 +339,12 @@ impl Search<'_> {
             bounds[bit] = i64::MIN;
             self.descend(level - 1, at * 64 + bit);
         }
+    }
+
+    /// What all the sets have of a block that a host must be in.
+    fn word(&self, level: usize, at: usize) -> u64 {
+        let within = [&self.class.hosts, &self.pool.usable].into_iter().chain(self.left.allowed.iter().copied());
+        within.chain(self.grade).fold(u64::MAX, |word, set| word & set.word(level, at))
     }
 
     /// What no host of a block exceeds; `None` when none of them fits.
@@ -359,6 +379,18 @@ impl Search<'_> {
     fn turn_of(&self, level: usize) -> u32 {
         self.turn.rotate_right(6 * u32::try_from(level).unwrap_or(0)) % 64
     }
+}
+
+/// The better of two places; the later when they are equal.
+fn better(one: Found, other: Found) -> Found {
+    if other.score >= one.score { other } else { one }
+}
+
+/// The best of the best places of all grades.
+fn best_graded(places: Vec<(Grade, Found)>) -> Option<Found> {
+    let scale = Scale::of(places.iter().map(|(grade, _)| *grade));
+    let graded = places.into_iter().map(|(grade, found)| Found { score: found.score + scale.points(grade), ..found });
+    graded.reduce(better)
 }
 
 /// The highest bound, the first of several from `turn` on.

@@ -26,37 +26,47 @@ impl HostSet {
 
     /// Puts a host in.
     pub fn insert(&mut self, host: u32) {
-        let mut at = host as usize;
-        for level in &mut self.levels {
-            let word = at / 64;
-            if level.len() <= word {
-                level.resize(word + 1, 0);
-            }
-            let before = level[word];
-            level[word] = before | (1 << (at % 64));
-            if before != 0 {
-                return; // the levels above know of this word
-            }
-            at = word;
-        }
+        self.insert_word(host as usize / 64, 1 << (host % 64));
     }
 
     /// Takes a host out.
     pub fn remove(&mut self, host: u32) {
-        let mut at = host as usize;
-        for level in &mut self.levels {
-            let Some(word) = level.get_mut(at / 64) else { return };
-            *word &= !(1 << (at % 64));
-            if *word != 0 {
-                return;
-            }
-            at /= 64;
-        }
+        self.remove_word(host as usize / 64, 1 << (host % 64));
     }
 
     /// Puts a host in, or takes it out.
     pub fn set(&mut self, host: u32, member: bool) {
         if member { self.insert(host) } else { self.remove(host) }
+    }
+
+    /// Puts hosts in, or takes them out.
+    pub fn set_all(&mut self, hosts: &HostWords, member: bool) {
+        for (at, word) in &hosts.0 {
+            if member { self.insert_word(*at as usize, *word) } else { self.remove_word(*at as usize, *word) }
+        }
+    }
+
+    /// Takes hosts out, and says which of them were in.
+    pub fn take(&mut self, hosts: &HostWords) -> HostWords {
+        let mut taken = HostWords::default();
+        for (at, word) in &hosts.0 {
+            let both = self.word(0, *at as usize) & word;
+            if both != 0 {
+                taken.0.push((*at, both));
+                self.remove_word(*at as usize, both);
+            }
+        }
+        taken
+    }
+
+    /// Leaves only those that are in another set, too.
+    pub fn intersect(&mut self, other: &Self) {
+        for at in 0..self.levels[0].len() {
+            let away = self.levels[0][at] & !other.word(0, at);
+            if away != 0 {
+                self.remove_word(at, away);
+            }
+        }
     }
 
     /// Whether a host is in the set.
@@ -90,6 +100,64 @@ impl HostSet {
     pub fn len(&self) -> usize {
         self.levels[0].iter().map(|word| word.count_ones() as usize).sum()
     }
+
+    fn insert_word(&mut self, mut at: usize, mut hosts: u64) {
+        for level in &mut self.levels {
+            if level.len() <= at {
+                level.resize(at + 1, 0);
+            }
+            let before = level[at];
+            level[at] = before | hosts;
+            if before != 0 {
+                return; // the levels above know of this word
+            }
+            hosts = 1 << (at % 64);
+            at /= 64;
+        }
+    }
+
+    fn remove_word(&mut self, mut at: usize, mut hosts: u64) {
+        for level in &mut self.levels {
+            let Some(word) = level.get_mut(at) else { return };
+            *word &= !hosts;
+            if *word != 0 {
+                return;
+            }
+            hosts = 1 << (at % 64);
+            at /= 64;
+        }
+    }
+}
+
+/// Hosts as words of a set's lowest level: one word for up to 64 that stand together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostWords(Vec<(u32, u64)>);
+
+impl HostWords {
+    /// Puts a host in. Quick and small for hosts that come in order.
+    pub fn push(&mut self, host: u32) {
+        let (at, bit) = (host / 64, 1 << (host % 64));
+        match self.0.last_mut() {
+            Some((last, word)) if *last == at => *word |= bit,
+            _ => self.0.push((at, bit)),
+        }
+    }
+
+    /// Puts other hosts in.
+    pub fn extend(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
+    /// Gives back memory that is not needed.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
+    /// Whether there is no host.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The places of the ones of a word.
@@ -109,7 +177,42 @@ mod tests {
 
     use super::*;
 
+    fn words(hosts: &BTreeSet<u32>) -> HostWords {
+        let mut words = HostWords::default();
+        hosts.iter().for_each(|host| words.push(*host));
+        words
+    }
+
+    fn set(hosts: &BTreeSet<u32>) -> HostSet {
+        let mut set = HostSet::new();
+        hosts.iter().for_each(|host| set.insert(*host));
+        set
+    }
+
     proptest! {
+        #[test]
+        fn many_hosts_at_once_are_put_in_and_taken_out_as_one_by_one(
+            one in prop::collection::btree_set(0u32..5_000, 0..200),
+            other in prop::collection::btree_set(0u32..5_000, 0..200),
+        ) {
+            let mut all = set(&one);
+            all.set_all(&words(&other), true);
+            prop_assert_eq!(all.iter().collect::<Vec<_>>(), one.union(&other).copied().collect::<Vec<_>>());
+            let (mut rest, mut both) = (set(&one), set(&one));
+            let taken = rest.take(&words(&other));
+            prop_assert_eq!(rest.iter().collect::<Vec<_>>(), one.difference(&other).copied().collect::<Vec<_>>());
+            both.intersect(&set(&other));
+            let mut moved = HostSet::new();
+            moved.set_all(&taken, true);
+            let shared = one.intersection(&other).copied().collect::<Vec<_>>();
+            prop_assert_eq!(&both.iter().collect::<Vec<_>>(), &shared);
+            prop_assert_eq!(&moved.iter().collect::<Vec<_>>(), &shared);
+            prop_assert_eq!(rest.is_empty(), one.is_subset(&other));
+            all.set_all(&words(&other), false);
+            all.set_all(&words(&one), false);
+            prop_assert!(all.is_empty());
+        }
+
         #[test]
         fn it_is_a_set_and_every_level_sums_up_the_one_below(
             steps in prop::collection::vec((any::<bool>(), 0u32..300_000), 0..200)

@@ -21,12 +21,15 @@ use self::harness::{Bench, Measure, Options, Outcome, process, progress, report}
 static ALLOCATOR: arktos_bin::cli::Allocator = arktos_bin::cli::Allocator;
 
 /// The measurements, in the order in which they run.
-const MEASUREMENTS: [(&str, Measure); 6] = [
+const MEASUREMENTS: [(&str, Measure); 9] = [
     ("search", search::search),
     ("basic", placing::basic),
     ("anti-affinity", placing::anti_affinity),
     ("affinity", placing::affinity),
     ("spread", placing::spread),
+    ("preferred-anti-affinity", placing::preferred_anti_affinity),
+    ("preferred-affinity", placing::preferred_affinity),
+    ("soft-spread", placing::soft_spread),
     ("large", placing::large),
 ];
 

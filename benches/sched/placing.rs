@@ -46,6 +46,19 @@ fn near_or_far(which: &str, key: &str) -> Value {
     json!({"affinity": {which: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
 }
 
+fn rather_near_or_far(which: &str, key: &str) -> Value {
+    let term = json!({"labelSelector": {"matchLabels": {"color": "green"}}, "topologyKey": key});
+    let weighted = json!({"weight": 100, "podAffinityTerm": term});
+    json!({"affinity": {which: {"preferredDuringSchedulingIgnoredDuringExecution": [weighted]}}})
+}
+
+fn over_zones(otherwise: &str) -> Value {
+    json!({"topologySpreadConstraints": [{
+        "maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": otherwise,
+        "labelSelector": {"matchLabels": {"color": "green"}},
+    }]})
+}
+
 fn place(bench: &Bench, load: &Load, more: &Value) -> Outcome<Placed> {
     let region = Region::new(&bench.directory)?;
     region.hosts(load.hosts, host)?;
@@ -93,11 +106,32 @@ pub fn affinity(bench: &Bench) -> Outcome<Found> {
 pub fn spread(bench: &Bench) -> Outcome<Found> {
     let (hosts, pods) = bench.scale.pick((50, 200), (1_000, 5_000), (5_000, 20_000));
     let load = Load { hosts, pods };
-    let more = json!({"topologySpreadConstraints": [{
-        "maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"color": "green"}},
-    }]});
-    Ok(rates("required spread over zones", &load, &place(bench, &load, &more)?, 2_000.0))
+    let placed = place(bench, &load, &over_zones("DoNotSchedule"))?;
+    Ok(rates("required spread over zones", &load, &placed, 2_000.0))
+}
+
+/// Pods that would rather not share a host with their like, within each tenant.
+pub fn preferred_anti_affinity(bench: &Bench) -> Outcome<Found> {
+    let (hosts, pods) = bench.scale.pick((50, 200), (1_000, 5_000), (5_000, 20_000));
+    let load = Load { hosts, pods };
+    let more = rather_near_or_far("podAntiAffinity", "kubernetes.io/hostname");
+    Ok(rates("preferred anti-affinity by host", &load, &place(bench, &load, &more)?, 2_000.0))
+}
+
+/// Pods that would rather be in one zone with their like.
+pub fn preferred_affinity(bench: &Bench) -> Outcome<Found> {
+    let (hosts, pods) = bench.scale.pick((50, 200), (1_000, 5_000), (5_000, 20_000));
+    let load = Load { hosts, pods };
+    let more = rather_near_or_far("podAffinity", "topology.kubernetes.io/zone");
+    Ok(rates("preferred affinity by zone", &load, &place(bench, &load, &more)?, 2_000.0))
+}
+
+/// Pods that are spread over the zones as well as may be.
+pub fn soft_spread(bench: &Bench) -> Outcome<Found> {
+    let (hosts, pods) = bench.scale.pick((50, 200), (1_000, 5_000), (5_000, 20_000));
+    let load = Load { hosts, pods };
+    let placed = place(bench, &load, &over_zones("ScheduleAnyway"))?;
+    Ok(rates("soft spread over zones", &load, &placed, 2_000.0))
 }
 
 /// As many hosts as pods.

@@ -1,28 +1,35 @@
-//! Hard topology spread: no domain may have many more such pods than the emptiest.
+//! Topology spread: no domain may have many more such pods than the emptiest, or emptier ones are liked better.
 
 use std::collections::{BTreeMap, HashMap};
 
 use arktos_core::Encoded;
+use arktos_core::selector::LabelSelector;
 use arktos_core::typed::TopologySpreadConstraint;
 
 use super::Placed;
-use super::term::{Match, TermSpec, domains, selector};
+use super::term::{domains, selector};
 use crate::ask::Ask;
 use crate::hosts::{Effect, HostId};
 use crate::intern::Interner;
 use crate::pool::Pool;
 use crate::selector::Term as NodeTerm;
-use crate::set::HostSet;
+use crate::set::{HostSet, HostWords};
 
 /// A constraint as one kind of pods has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SpreadSpec {
-    counted: TermSpec,
+    /// The pods that count: those of the pod's own namespace that this selects.
+    namespace: Box<str>,
+    selector: Option<LabelSelector>,
+    /// The label that makes a domain.
+    key: u32,
+    /// Whether domains that have more are only liked less.
+    soft: bool,
     skew: i64,
     domains_least: usize,
     /// Whether the pod itself is such as it counts.
     counts_itself: bool,
-    /// The labels of all hard constraints of the pod: hosts that lack one are not looked at.
+    /// The labels of all constraints of the pod that are as soft: hosts that lack one are not looked at.
     keys: Vec<u32>,
     /// The hosts that are looked at, by their labels; all of them when absent.
     labels: Option<(NodeTerm, Option<Box<[NodeTerm]>>)>,
@@ -31,6 +38,7 @@ pub(super) struct SpreadSpec {
 }
 
 impl SpreadSpec {
+    /// A constraint of a pod, of which these are `all` that are as soft.
     pub(super) fn new(
         constraint: &TopologySpreadConstraint,
         all: &[&TopologySpreadConstraint],
@@ -40,19 +48,28 @@ impl SpreadSpec {
     ) -> Self {
         let keys = (&constraint.match_label_keys[..], &[][..]);
         let selector = constraint.label_selector.as_ref().map(|spec| selector(spec, keys, pod));
-        let matches = vec![Match { namespaces: Some(vec![namespace.to_owned()]), selector }];
-        let counted = TermSpec { matches, key: words.intern(&constraint.topology_key) };
         let honours_labels = constraint.node_affinity_policy.as_deref() != Some("Ignore");
         let honours_taints = constraint.node_taints_policy.as_deref() == Some("Honor");
         Self {
-            counts_itself: counted.counts(namespace, pod),
+            counts_itself: selector.as_ref().is_some_and(|selector| selector.matches_header(pod.header())),
+            soft: is_soft(constraint),
             keys: all.iter().map(|one| words.intern(&one.topology_key)).collect(),
-            counted,
+            namespace: namespace.into(),
+            selector,
+            key: words.intern(&constraint.topology_key),
             skew: i64::from(constraint.max_skew).max(1),
             domains_least: constraint.min_domains.and_then(|least| usize::try_from(least).ok()).unwrap_or(0),
             labels: honours_labels.then(|| (ask.labels.clone(), ask.required.clone())),
             tolerant: honours_taints.then(|| ask.clone()),
         }
+    }
+
+    /// Whether a pod counts. One that is being deleted does not.
+    fn counts(&self, placed: &Placed) -> bool {
+        let header = placed.object.header();
+        placed.namespace == self.namespace
+            && header.deletion().is_none()
+            && self.selector.as_ref().is_some_and(|selector| selector.matches_header(header))
     }
 
     fn looks_at(&self, host: HostId, pool: &Pool) -> bool {
@@ -68,6 +85,14 @@ impl SpreadSpec {
         labels && self.tolerant.as_ref().is_none_or(|ask| hard.all(|taint| ask.tolerates(taint)))
     }
 }
+
+/// Whether a constraint keeps no pod off any host.
+pub(super) fn is_soft(constraint: &TopologySpreadConstraint) -> bool {
+    constraint.when_unsatisfiable == "ScheduleAnyway"
+}
+
+/// What soft constraints are weighed in: a pod weighs the logarithm of how many domains there are.
+const UNIT: f64 = 1e6;
 
 /// A constraint with its counters.
 #[derive(Debug)]
@@ -87,32 +112,33 @@ pub(super) struct Spread {
 
 #[derive(Debug)]
 struct Domain {
-    hosts: Vec<HostId>,
+    hosts: HostWords,
     pods: i64,
 }
 
 impl Spread {
     pub(super) fn new(spec: SpreadSpec, pool: &Pool) -> Self {
-        let found = domains(spec.counted.key, pool, |host| spec.looks_at(host, pool));
+        let found = domains(spec.key, pool, |host| spec.looks_at(host, pool));
         let domains: HashMap<u32, Domain> =
             found.into_iter().map(|(domain, hosts)| (domain, Domain { hosts, pods: 0 })).collect();
         let heights = BTreeMap::from([(0, domains.len())]);
         let mut outside = HostSet::new();
-        for host in pool.hosts().known().iter() {
-            outside.set(host, pool.facts(host).label(spec.counted.key).is_none());
+        for host in pool.hosts().known().iter().filter(|_| !spec.soft) {
+            outside.set(host, pool.facts(host).label(spec.key).is_none());
         }
         Self { spec, users: 0, denied: HostSet::new(), outside, domains, heights, least: None }
     }
 
-    /// A pod comes to a host, or leaves it.
-    pub(super) fn count(&mut self, placed: &Placed, pool: &Pool, sign: i64) {
-        if !self.spec.counted.counts(&placed.namespace, &placed.object) {
-            return;
+    /// A pod comes to a host, or leaves it. Says which hosts that concerns, if any.
+    pub(super) fn count(&mut self, placed: &Placed, host: HostId, pool: &Pool, sign: i64) -> Option<&HostWords> {
+        if !self.spec.counts(placed) || !self.spec.looks_at(host, pool) {
+            return None;
         }
-        let Some(host) = placed.host(pool) else { return };
-        let looked_at = self.spec.looks_at(host, pool);
-        let domain = pool.facts(host).label(self.spec.counted.key).filter(|_| looked_at);
-        let Some(domain) = domain.and_then(|domain| self.domains.get_mut(&domain)) else { return };
+        let domain = self.domains.get_mut(&pool.facts(host).label(self.spec.key)?)?;
+        if self.spec.soft {
+            domain.pods += sign;
+            return Some(&domain.hosts);
+        }
         if let Some(height) = self.heights.get_mut(&domain.pods) {
             *height -= 1;
             if *height == 0 {
@@ -125,6 +151,30 @@ impl Spread {
             (Some(before), now) if before == now => deny(&mut self.denied, domain, now, &self.spec),
             _ => self.least = None,
         }
+        Some(&domain.hosts)
+    }
+
+    /// What a pod weighs in a domain: the more, the more domains there are, so that constraints over few domains do not
+    /// drown those over many.
+    pub(super) fn each(&self) -> i64 {
+        (UNIT * (self.domains.len() as f64 + 2.0).ln()).round() as i64 // the logarithm of a length is small
+    }
+
+    /// What every domain weighs to begin with: differences matter less where more skew is put up with.
+    pub(super) fn least(&self) -> i64 {
+        UNIT as i64 * (self.spec.skew - 1)
+    }
+
+    /// The hosts that are looked at.
+    pub(super) fn inside(&self) -> HostSet {
+        let mut inside = HostSet::new();
+        self.domains.values().for_each(|domain| inside.set_all(&domain.hosts, true));
+        inside
+    }
+
+    /// How many pods count in each domain, and its hosts.
+    pub(super) fn domains(&self) -> impl Iterator<Item = (i64, &HostWords)> {
+        self.domains.values().map(|domain| (domain.pods, &domain.hosts))
     }
 
     /// Brings the denied hosts up to date.
@@ -146,7 +196,5 @@ fn least(heights: &BTreeMap<i64, usize>, spec: &SpreadSpec) -> i64 {
 
 fn deny(denied: &mut HostSet, domain: &Domain, least: i64, spec: &SpreadSpec) {
     let more = domain.pods + i64::from(spec.counts_itself) - least;
-    for host in &domain.hosts {
-        denied.set(*host, more > spec.skew);
-    }
+    denied.set_all(&domain.hosts, more > spec.skew);
 }

@@ -1,70 +1,56 @@
 //! Terms: which pods count, and what makes a domain.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use arktos_core::Encoded;
 use arktos_core::selector::{Condition, LabelSelector, Requirement};
 use arktos_core::typed::{LabelSelectorSpec, PodAffinityTerm};
-use arktos_core::{Encoded, Status};
 
-use super::Placed;
+use super::namespaces::{Namespaces, Within};
 use crate::hosts::HostId;
 use crate::intern::Interner;
 use crate::pool::Pool;
-use crate::set::HostSet;
-
-/// What a pod asks of its neighbours that cannot be done yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsupported(pub &'static str);
-
-impl From<Unsupported> for Status {
-    fn from(unsupported: Unsupported) -> Self {
-        Self::failure(arktos_core::Reason::NotImplemented, unsupported.0)
-    }
-}
+use crate::set::{HostSet, HostWords};
 
 /// Which pods of a tenant count, and which label of hosts makes a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TermSpec {
     /// A pod counts that each of these is about.
-    pub(super) matches: Vec<Match>,
+    matches: Vec<Match>,
     /// The label, interned.
     pub(super) key: u32,
 }
 
 /// Which pods of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Match {
-    /// Every namespace when absent.
-    pub(super) namespaces: Option<Vec<String>>,
+struct Match {
+    /// Those in these namespaces.
+    within: Within,
     /// No pod when absent.
-    pub(super) selector: Option<LabelSelector>,
+    selector: Option<LabelSelector>,
 }
 
 impl TermSpec {
     /// A term of a pod in a namespace.
-    pub(super) fn new(
-        term: &PodAffinityTerm,
-        namespace: &str,
-        pod: &Encoded,
-        words: &mut Interner,
-    ) -> Result<Self, Unsupported> {
-        let namespaces = match &term.namespace_selector {
-            Some(selector) if selector.is_empty() => None,
-            Some(_) => {
-                return Err(Unsupported("namespaceSelector of pod affinity is not supported by this scheduler yet"));
-            }
-            None if term.namespaces.is_empty() => Some(vec![namespace.to_owned()]),
-            None => Some(term.namespaces.clone()),
-        };
+    pub(super) fn new(term: &PodAffinityTerm, namespace: &str, pod: &Encoded, words: &mut Interner) -> Self {
         let keys = (&term.match_label_keys[..], &term.mismatch_label_keys[..]);
         let selector = term.label_selector.as_ref().map(|spec| selector(spec, keys, pod));
-        Ok(Self { matches: vec![Match { namespaces, selector }], key: words.intern(&term.topology_key) })
+        let within = Within::of(term, namespace);
+        Self { matches: vec![Match { within, selector }], key: words.intern(&term.topology_key) }
     }
 
     /// Whether a pod of a namespace counts.
-    pub(super) fn counts(&self, namespace: &str, pod: &Encoded) -> bool {
-        self.matches.iter().all(|one| one.is_about(namespace, pod))
+    pub(super) fn counts(&self, namespaces: &Namespaces, namespace: &str, pod: &Encoded) -> bool {
+        let selects = |selector: &LabelSelector| selector.matches_header(pod.header());
+        self.matches
+            .iter()
+            .all(|one| one.within.has(namespace, namespaces) && one.selector.as_ref().is_some_and(selects))
+    }
+
+    /// Whether labels of namespaces decide which pods count.
+    pub(super) fn reads_namespaces(&self) -> bool {
+        self.matches.iter().any(|one| one.within.reads_labels())
     }
 }
 
@@ -77,15 +63,8 @@ pub(super) fn together(mut terms: Vec<TermSpec>) -> Vec<TermSpec> {
     terms
 }
 
-impl Match {
-    fn is_about(&self, namespace: &str, pod: &Encoded) -> bool {
-        let within = self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| name == namespace));
-        within && self.selector.as_ref().is_some_and(|selector| selector.matches_header(pod.header()))
-    }
-}
-
-/// The selector of a term, with the labels that must be equal to (or differ from) the incoming pod's own.
-pub(super) fn selector(spec: &LabelSelectorSpec, keys: (&[String], &[String]), pod: &Encoded) -> LabelSelector {
+/// What a selector requires.
+pub(super) fn requirements(spec: &LabelSelectorSpec) -> Vec<Requirement> {
     let mut requirements: Vec<Requirement> = LabelSelector::equal_to(&spec.match_labels).requirements().to_vec();
     requirements.extend(spec.match_expressions.iter().map(|one| Requirement {
         key: one.key.clone(),
@@ -97,6 +76,12 @@ pub(super) fn selector(spec: &LabelSelectorSpec, keys: (&[String], &[String]), p
             _ => Condition::In(Vec::new()), // holds for nothing
         },
     }));
+    requirements
+}
+
+/// The selector of a term, with the labels that must be equal to (or differ from) the incoming pod's own.
+pub(super) fn selector(spec: &LabelSelectorSpec, keys: (&[String], &[String]), pod: &Encoded) -> LabelSelector {
+    let mut requirements = requirements(spec);
     let own = |key: &String| pod.header().label(key).map(|value| (key.clone(), vec![value.to_owned()]));
     let equal = keys.0.iter().filter_map(own).map(|(key, values)| (key, Condition::In(values)));
     let differ = keys.1.iter().filter_map(own).map(|(key, values)| (key, Condition::NotIn(values)));
@@ -108,7 +93,7 @@ pub(super) fn selector(spec: &LabelSelectorSpec, keys: (&[String], &[String]), p
 #[derive(Debug)]
 pub(super) struct Term {
     pub(super) spec: TermSpec,
-    /// How many pods use it: waiting ones, and placed ones that keep others away by it.
+    /// How many pods use it: waiting ones, and placed ones that draw others or keep them away by it.
     pub(super) users: usize,
     /// How many pods count, in all domains.
     pub(super) total: i64,
@@ -116,64 +101,76 @@ pub(super) struct Term {
     pub(super) present: HostSet,
     /// The hosts of domains with pods that keep others away by this term.
     pub(super) held: HostSet,
-    /// The hosts that are in any domain.
-    pub(super) labelled: HostSet,
+    pub(super) domains: Arc<Domains>,
     counts: HashMap<u32, i64>,
     holders: HashMap<u32, i64>,
-    domains: HashMap<u32, Vec<HostId>>,
+    /// By how much the pods of a domain would rather have those that count near (or, below zero, far).
+    pulls: HashMap<u32, i64>,
 }
 
 impl Term {
-    pub(super) fn new(spec: TermSpec, pool: &Pool) -> Self {
-        let mut labelled = HostSet::new();
-        let domains = domains(spec.key, pool, |_| true);
-        domains.values().flatten().for_each(|host| labelled.insert(*host));
-        let (present, held) = (HostSet::new(), HostSet::new());
+    pub(super) fn new(spec: TermSpec, domains: Arc<Domains>) -> Self {
         Self {
             spec,
             users: 0,
             total: 0,
-            present,
-            held,
-            labelled,
+            present: HostSet::new(),
+            held: HostSet::new(),
+            domains,
             counts: HashMap::new(),
             holders: HashMap::new(),
-            domains,
+            pulls: HashMap::new(),
         }
     }
 
-    /// A pod comes to a host, or leaves it.
-    pub(super) fn count(&mut self, placed: &Placed, host: HostId, pool: &Pool, sign: i64) {
-        if !self.spec.counts(&placed.namespace, &placed.object) {
-            return;
-        }
-        if let Some(domain) = pool.facts(host).label(self.spec.key) {
-            self.total += sign;
-            mark(&mut self.counts, &mut self.present, &self.domains, domain, sign);
-        }
+    /// A pod that counts comes to a domain, or leaves it.
+    pub(super) fn count(&mut self, domain: u32, sign: i64) {
+        self.total += sign;
+        mark(&mut self.counts, &mut self.present, &self.domains, domain, sign);
     }
 
-    /// A pod that keeps others away by this term comes to a host, or leaves it.
-    pub(super) fn hold(&mut self, host: HostId, pool: &Pool, sign: i64) {
-        if let Some(domain) = pool.facts(host).label(self.spec.key) {
-            mark(&mut self.holders, &mut self.held, &self.domains, domain, sign);
-        }
+    /// A pod that keeps others away by this term comes to a domain, or leaves it.
+    pub(super) fn hold(&mut self, domain: u32, sign: i64) {
+        mark(&mut self.holders, &mut self.held, &self.domains, domain, sign);
     }
 
     /// Whether any pod keeps others away by this term.
     pub(super) fn holds_any(&self) -> bool {
         !self.holders.is_empty()
     }
+
+    /// A pod that would rather have others near comes to a domain, or leaves it.
+    pub(super) fn pull(&mut self, domain: u32, weight: i64) {
+        let pull = self.pulls.entry(domain).or_default();
+        *pull += weight;
+        if *pull == 0 {
+            self.pulls.remove(&domain);
+        }
+    }
+
+    /// Whether pods anywhere would rather have those near or far that count.
+    pub(super) fn pulls_any(&self) -> bool {
+        !self.pulls.is_empty()
+    }
+
+    /// What each domain is worth to a pod that gives so much for every pod that counts, and for what others would
+    /// rather have if it is one that counts itself.
+    pub(super) fn worth(&self, each: i64, pulled: bool) -> HashMap<u32, i64> {
+        let mut worth: HashMap<u32, i64> = if pulled { self.pulls.clone() } else { HashMap::new() };
+        for (domain, count) in self.counts.iter().filter(|_| each != 0) {
+            *worth.entry(*domain).or_default() += each * count;
+        }
+        worth
+    }
+
+    /// The hosts of a domain.
+    pub(super) fn hosts(&self, domain: u32) -> Option<&HostWords> {
+        self.domains.hosts.get(&domain)
+    }
 }
 
 /// Changes a domain's counter, and the bits of its hosts when it comes from zero or goes back to it.
-fn mark(
-    counts: &mut HashMap<u32, i64>,
-    hosts: &mut HostSet,
-    domains: &HashMap<u32, Vec<HostId>>,
-    domain: u32,
-    sign: i64,
-) {
+fn mark(counts: &mut HashMap<u32, i64>, set: &mut HostSet, domains: &Domains, domain: u32, sign: i64) {
     let count = counts.entry(domain).or_default();
     let before = *count;
     *count += sign;
@@ -181,20 +178,45 @@ fn mark(
     if after == 0 {
         counts.remove(&domain);
     }
-    if (before > 0) != (after > 0) {
-        for host in domains.get(&domain).into_iter().flatten() {
-            hosts.set(*host, after > 0);
-        }
+    if (before > 0) != (after > 0)
+        && let Some(hosts) = domains.hosts.get(&domain)
+    {
+        set.set_all(hosts, after > 0);
+    }
+}
+
+/// The domains of labels, which all terms of all tenants share: of hosts' names there are as many as hosts.
+#[derive(Debug, Default)]
+pub(super) struct Topology(HashMap<u32, Arc<Domains>>);
+
+/// The domains of a label.
+#[derive(Debug)]
+pub(super) struct Domains {
+    hosts: HashMap<u32, HostWords>,
+    /// The hosts that are in any.
+    pub(super) labelled: HostSet,
+}
+
+impl Topology {
+    /// The domains of a label.
+    pub(super) fn domains(&mut self, key: u32, pool: &Pool) -> Arc<Domains> {
+        let make = || {
+            let (hosts, mut labelled) = (domains(key, pool, |_| true), HostSet::new());
+            hosts.values().for_each(|hosts| labelled.set_all(hosts, true));
+            Arc::new(Domains { hosts, labelled })
+        };
+        self.0.entry(key).or_insert_with(make).clone()
     }
 }
 
 /// The hosts of every domain of a label, of those that `may`.
-pub(super) fn domains(key: u32, pool: &Pool, may: impl Fn(HostId) -> bool) -> HashMap<u32, Vec<HostId>> {
-    let mut domains: HashMap<u32, Vec<HostId>> = HashMap::new();
+pub(super) fn domains(key: u32, pool: &Pool, may: impl Fn(HostId) -> bool) -> HashMap<u32, HostWords> {
+    let mut domains: HashMap<u32, HostWords> = HashMap::new();
     for host in pool.hosts().known().iter().filter(|host| may(*host)) {
         if let Some(domain) = pool.facts(host).label(key) {
             domains.entry(domain).or_default().push(host);
         }
     }
+    domains.values_mut().for_each(HostWords::shrink);
     domains
 }

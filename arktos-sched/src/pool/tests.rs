@@ -190,12 +190,15 @@ fn only_allowed_hosts_are_found() {
     let mut allowed = HostSet::new();
     allowed.insert(277);
     assert_eq!(
-        pool.find(class, &Left { allowed: vec![&allowed], denied: vec![] }, 5).map(|found| found.host),
+        pool.find(class, &Left { allowed: vec![&allowed], ..Left::default() }, 5).map(|found| found.host),
         Some(277)
     );
     let nothing = HostSet::new();
-    assert_eq!(pool.find(class, &Left { allowed: vec![&allowed, &nothing], denied: vec![] }, 5), None);
-    assert_eq!(pool.find(class, &Left { allowed: vec![&allowed], denied: vec![(&allowed, "no")] }, 5), None);
+    assert_eq!(pool.find(class, &Left { allowed: vec![&allowed, &nothing], ..Left::default() }, 5), None);
+    assert_eq!(
+        pool.find(class, &Left { allowed: vec![&allowed], denied: vec![(&allowed, "no")], ..Left::default() }, 5),
+        None
+    );
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  informers ──► State ◄── plan ── planner ── jobs ──► workers ──► ClaimReview, binding, events
-//!  (pods; nodes and claims of each                        │
-//!   resource manager)         ▲                           │
+//!  (pods, namespaces; nodes and                           │
+//!   claims of each           ▲                            │
+//!   resource manager)        │                            │
 //!                             └────── what came of it ────┘
 //! ```
 //!
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_core::GroupResource;
 use arktos_core::typed::{Claim, KindOf, Node, Pod};
 use arktos_store::informer::{Decode, Event, Passing, Stopped};
 use arktos_store::{Client, Clock, Informer, Query, Random, Roster, Stored};
@@ -102,6 +104,7 @@ impl Scheduler {
         let watches = Watches { state: state.clone(), notify, clock: clock.clone(), random: random.clone() };
 
         let mut drivers = Drivers::new();
+        let namespaces = watches.namespaces(partition.clone(), &mut drivers);
         let pods = watches.pods(partition.clone(), &mut drivers);
         let (managers, roster) = (Managers::default(), managers.into());
         let (watched, met) = (HashMap::new(), HashMap::new());
@@ -136,7 +139,7 @@ impl Scheduler {
         };
         drivers.push(("reaper".to_owned(), Box::pin(reaper.run())));
         let scheduler = Self { state, changed };
-        let begin = begin(pods, roster, hosts, clock.clone());
+        let begin = begin((namespaces, pods), roster, hosts, clock.clone());
         let planner = scheduler.clone();
         let planner = async move {
             if begin.await.is_ok() {
@@ -229,6 +232,20 @@ impl Watches {
         self.informer("pods", client, Query::everywhere(Pod::resource()), feed, drivers)
     }
 
+    /// The labels of namespaces, of which most have none but their name.
+    fn namespaces(&self, client: Arc<dyn Client>, drivers: &mut Drivers) -> Informer<Passing> {
+        let feed = move |state: &mut State, event: &Event<Passing>| match event {
+            Event::Added { new, .. } | Event::Updated { new, .. } => {
+                if let Some(namespace) = new.take() {
+                    state.namespace(&namespace.path, namespace.object.header().labels());
+                }
+            }
+            Event::Removed { path, .. } => state.namespace(path, std::iter::empty()),
+        };
+        let query = Query::everywhere(GroupResource::core("namespaces"));
+        self.informer("namespaces", client, query, feed, drivers)
+    }
+
     fn manager(&self, manager: ManagerId, client: Arc<dyn Client>, drivers: &mut Drivers) -> Hosts {
         let feed = move |state: &mut State, event: &Event<Stored>| match event {
             Event::Added { new, .. } | Event::Updated { new, .. } => state.node(manager, new),
@@ -281,11 +298,12 @@ impl Watches {
 
 /// Completes when there is something to plan with: all pods, and all hosts of the resource managers that answer.
 async fn begin(
-    pods: Informer<Stored>,
+    (namespaces, pods): (Informer<Passing>, Informer<Stored>),
     roster: Roster,
     hosts: Vec<Hosts>,
     clock: Arc<dyn Clock>,
 ) -> Result<(), Stopped> {
+    namespaces.synced().await?;
     pods.synced().await?;
     let all = async {
         roster.complete().await;

@@ -77,8 +77,6 @@ struct Waiting {
     object: Encoded,
     class: ClassId,
     wishes: Wishes,
-    /// What it asks for that cannot be done yet.
-    unsupported: Option<Arc<str>>,
     /// The epoch of its next claim.
     epoch: i64,
     since: Timestamp,
@@ -248,8 +246,8 @@ impl State {
         self.drop_pod(&stored.path);
         let (tenant, namespace, _) = stored.path.parts();
         let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, header.uid()) };
-        let keeps_away = has_name(&stored.object.tail(), b"podAntiAffinity");
-        let body: Option<Body<PodSpec, IgnoredAny>> = if keeps_away { stored.object.parse().ok() } else { None };
+        let pulls = has_name(&stored.object.tail(), &[&b"podAffinity"[..], b"podAntiAffinity"]);
+        let body: Option<Body<PodSpec, IgnoredAny>> = if pulls { stored.object.parse().ok() } else { None };
         let (at, host, spec) = ((tenant, namespace), (manager, node), body.and_then(|body| body.spec));
         if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec.as_ref()) {
             self.stir(tenant);
@@ -265,6 +263,13 @@ impl State {
     fn stir(&mut self, tenant: &str) {
         if self.sensitive.contains_key(tenant) {
             self.stirred.insert(tenant.into());
+        }
+    }
+
+    /// A namespace has these labels; none when it is gone.
+    pub(super) fn namespace<'a>(&mut self, path: &ObjectPath, labels: impl Iterator<Item = (&'a str, &'a str)>) {
+        if self.neighbours.namespace(path.tenant(), path.name(), labels) {
+            self.stir(path.tenant());
         }
     }
 
@@ -345,8 +350,7 @@ impl State {
         let at = (path.tenant(), path.namespace());
         let left = self.neighbours.left(&self.pool, at, &waiting.object, &waiting.wishes);
         // What keeps all pods of a class off need not be found out again for each; neighbours differ.
-        let known = self.failures.get(&class).filter(|_| left.is_everything());
-        let known = waiting.unsupported.clone().or_else(|| known.cloned());
+        let known = self.failures.get(&class).filter(|_| left.is_everything()).cloned();
         let found = if known.is_some() { None } else { self.pool.find(class, &left, turn) };
         if let Some(found) = found {
             let (manager, placement) = self.place(path, class, found.host, now);
@@ -357,7 +361,7 @@ impl State {
         let by_neighbours = !left.is_everything();
         if by_neighbours {
             self.sensitive.entry(at.0.into()).or_default().insert(path.clone());
-        } else if waiting.unsupported.is_none() {
+        } else {
             self.failures.insert(class, message.clone());
         }
         self.tally.unschedulable += 1;
@@ -430,24 +434,22 @@ impl State {
         let class = self.pool.enter(spec);
         let (tenant, namespace, _) = stored.path.parts();
         let ask = self.pool.class(class).map(|class| class.ask.clone());
-        let wishes = ask.map_or(Ok(Wishes::default()), |ask| {
+        let wishes = ask.map_or_else(Wishes::default, |ask| {
             self.neighbours.wishes(&mut self.pool, (tenant, namespace), &stored.object, spec, &ask)
         });
-        let unsupported = wishes.as_ref().err().map(|unsupported| Arc::from(unsupported.0));
-        let wishes = wishes.unwrap_or_default();
         let object = stored.object.clone();
         match self.pods.get_mut(&stored.path) {
             Some(waiting) => {
                 let old =
                     (std::mem::replace(&mut waiting.class, class), std::mem::replace(&mut waiting.wishes, wishes));
-                (waiting.unsupported, waiting.object) = (unsupported, object);
+                waiting.object = object;
                 self.neighbours.forget_wishes(tenant, &old.1);
                 self.leave(old.0);
             }
             None => {
                 let uid = stored.object.header().uid().to_owned();
                 let uid = uid.into();
-                let waiting = Waiting { uid, object, class, wishes, unsupported, epoch: 0, since: now, said: None };
+                let waiting = Waiting { uid, object, class, wishes, epoch: 0, since: now, said: None };
                 self.pods.insert(stored.path.clone(), waiting);
             }
         }
@@ -558,7 +560,7 @@ struct Body<Spec, Status> {
     status: Option<Status>,
 }
 
-/// Whether a field of this name may stand anywhere in an object.
-fn has_name(json: &[u8], name: &[u8]) -> bool {
-    json.split(|byte| *byte == b'"').any(|text| text == name)
+/// Whether a field of one of these names may stand anywhere in an object.
+fn has_name(json: &[u8], names: &[&[u8]]) -> bool {
+    json.split(|byte| *byte == b'"').any(|text| names.contains(&text))
 }

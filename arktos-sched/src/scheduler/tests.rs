@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use arktos_core::typed::{Event, Pod};
+use arktos_core::typed::{Event, Namespace, Pod};
 use arktos_core::{ObjectKey, ObjectPath, Revision, Timestamp};
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{Delivery, Selection, Within};
@@ -160,7 +160,7 @@ async fn what_a_finished_or_deleted_pod_held_is_free_for_the_next() {
 }
 
 #[tokio::test]
-async fn gates_other_schedulers_and_what_cannot_be_done_yet_are_respected() {
+async fn gates_and_other_schedulers_are_respected() {
     let mut region = Region::new(1);
     region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
     let gate = json!({"schedulingGates": [{"name": "wait"}]});
@@ -198,6 +198,30 @@ async fn pods_that_keep_each_other_away_get_a_host_each_and_the_next_one_waits_f
     region.partition.delete(&pod_key("acme", placed), Default::default()).await.expect("it is there");
     region.pass(3).await;
     assert!(region.partition.all::<Pod>().iter().all(|(_, pod)| !pod.spec.node_name.is_empty()));
+}
+
+#[tokio::test]
+async fn pods_of_namespaces_with_a_label_are_kept_away_once_it_is_there() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
+    region.partition.make_labelled("acme", "a", "web", json!({})).await;
+    let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname",
+        "namespaceSelector": {"matchLabels": {"team": "red"}}});
+    let away = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    region.settle().await;
+    region.partition.make_labelled("acme", "b", "db", away.clone()).await;
+    region.settle().await;
+    assert!(region.bound("acme", "b").is_some(), "no namespace has the label");
+    let namespace = json!({"metadata": {"name": "default", "labels": {"team": "red"}}});
+    region.partition.make::<Namespace>("acme", "", namespace).await;
+    region.partition.make_labelled("acme", "c", "db", away).await;
+    region.settle().await;
+    assert_eq!(region.bound("acme", "c"), None);
+    let key = ObjectKey { resource: Namespace::resource(), path: ObjectPath::new("acme", "", "default") };
+    let unlabel = |namespace: &mut arktos_core::Object| drop(namespace.remove(&["metadata", "labels"]));
+    region.partition.change(&key, unlabel).await.expect("it is there");
+    region.pass(20).await;
+    assert!(region.bound("acme", "c").is_some(), "it is looked at again");
 }
 
 #[tokio::test]

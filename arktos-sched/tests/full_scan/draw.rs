@@ -22,6 +22,8 @@ impl Draw<'_> {
     }
 }
 
+const TENANTS: [&str; 2] = ["acme", "globex"];
+const NAMESPACES: [&str; 2] = ["a", "b"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 pub fn host(draw: &mut Draw<'_>) -> Host {
@@ -59,7 +61,7 @@ pub fn pod(draw: &mut Draw<'_>) -> Pod {
     let labels: Labels =
         [("app".to_owned(), draw.of(3).to_string()), ("tier".to_owned(), draw.of(2).to_string())].into();
     let spec = spec(draw);
-    let (tenant, namespace) = (["acme", "globex"][usize::from(draw.of(2))], ["a", "b"][usize::from(draw.of(2))]);
+    let (tenant, namespace) = (TENANTS[usize::from(draw.of(2))], NAMESPACES[usize::from(draw.of(2))]);
     Pod { tenant, namespace, labels, spec: serde_json::from_value(spec).expect("a spec") }
 }
 
@@ -138,27 +140,57 @@ fn node_term(draw: &mut Draw<'_>) -> Value {
 }
 
 fn neighbours(draw: &mut Draw<'_>, once_in: u8) -> Value {
-    let mut terms = Vec::new();
+    let (mut required, mut preferred) = (Vec::new(), Vec::new());
     if draw.once_in(once_in) {
-        for _ in 0..=draw.of(2) {
-            let mut term = json!({"labelSelector": selector(draw), "topologyKey": key(draw)});
-            match draw.of(4) {
-                0 | 1 => {}
-                2 => term["namespaces"] = json!(["a", "b"]),
-                _ => term["namespaceSelector"] = json!({}),
-            }
-            terms.push(term);
+        required = (0..=draw.of(2)).map(|_| pod_term(draw)).collect();
+    }
+    if draw.once_in(once_in) {
+        let weighted = |draw: &mut Draw<'_>| json!({"weight": 1 + draw.of(100), "podAffinityTerm": pod_term(draw)});
+        preferred = (0..=draw.of(2)).map(|_| weighted(draw)).collect();
+    }
+    json!({"requiredDuringSchedulingIgnoredDuringExecution": required,
+        "preferredDuringSchedulingIgnoredDuringExecution": preferred})
+}
+
+fn pod_term(draw: &mut Draw<'_>) -> Value {
+    let mut term = json!({"labelSelector": selector(draw), "topologyKey": key(draw)});
+    match draw.of(8) {
+        0..=3 => {}
+        4 => term["namespaces"] = json!(["a", "b"]),
+        5 => term["namespaceSelector"] = json!({}),
+        6 => term["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": "b"}}),
+        _ => {
+            term["namespaces"] = json!(["a"]);
+            term["namespaceSelector"] = namespace_selector(draw);
         }
     }
-    json!({"requiredDuringSchedulingIgnoredDuringExecution": terms})
+    term
+}
+
+fn namespace_selector(draw: &mut Draw<'_>) -> Value {
+    let team = draw.of(2).to_string();
+    match draw.of(2) {
+        0 => json!({"matchLabels": {"team": team}}),
+        _ => json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": [team]}]}),
+    }
+}
+
+/// A namespace, and its labels.
+pub fn namespace(draw: &mut Draw<'_>) -> (&'static str, &'static str, Labels) {
+    let (tenant, name) = (TENANTS[usize::from(draw.of(2))], NAMESPACES[usize::from(draw.of(2))]);
+    let team = draw.of(3);
+    let labels = if team < 2 { [("team".to_owned(), team.to_string())].into() } else { Labels::new() };
+    (tenant, name, labels)
 }
 
 fn spreads(draw: &mut Draw<'_>) -> Value {
     let many = draw.of(6).saturating_sub(3);
     let constraints = (0..many).map(|_| {
-        let mut one = json!({"maxSkew": 1 + draw.of(2), "topologyKey": key(draw), "whenUnsatisfiable": "DoNotSchedule",
+        let soft = draw.of(2) == 1;
+        let otherwise = if soft { "ScheduleAnyway" } else { "DoNotSchedule" };
+        let mut one = json!({"maxSkew": 1 + draw.of(2), "topologyKey": key(draw), "whenUnsatisfiable": otherwise,
             "labelSelector": selector(draw)});
-        if draw.once_in(4) {
+        if draw.once_in(4) && !soft {
             one["minDomains"] = (1 + draw.of(4)).into();
         }
         if draw.once_in(4) {

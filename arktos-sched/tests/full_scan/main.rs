@@ -1,5 +1,6 @@
 //! Over random clusters, the host that is found scores as high as the best that a naive look at every host finds: with
-//! every filter and every score, neighbours included, while hosts come, change and go and pods come and go.
+//! every filter and every score, neighbours included, while hosts come, change and go, pods come and go, and namespaces
+//! change their labels.
 
 mod draw;
 mod naive;
@@ -25,8 +26,11 @@ struct Both {
     /// The pods on hosts, as the cluster has them: uid, place, what they take.
     placed: Vec<(Encoded, HostId, Usage)>,
     turn: u32,
-    /// How many pods found a place, and how many none.
+    /// Pods of which there may be more than one.
+    kinds: Vec<Pod>,
+    /// How many pods found a place, and how many none; for how many of them neighbours made a difference between hosts.
     outcomes: (u32, u32),
+    graded: u32,
 }
 
 /// What rounding to thousandths of a point may cost.
@@ -43,14 +47,26 @@ impl Both {
             neighbours: Neighbours::default(),
             placed: Vec::new(),
             turn: 0,
+            kinds: Vec::new(),
             outcomes: (0, 0),
+            graded: 0,
         }
     }
 
     fn step(&mut self, bytes: &[u8]) -> Result<(), TestCaseError> {
         let mut draw = Draw(bytes);
-        match draw.of(16) {
-            0..=7 => self.place(&draw::pod(&mut draw)),
+        match draw.of(17) {
+            0..=3 => {
+                self.kinds.push(draw::pod(&mut draw));
+                self.place(self.kinds.len() - 1)
+            }
+            4..=7 => {
+                // Some more of two kinds in turns: what is counted for one changes as the other's pods come.
+                let (one, other, many) = (usize::from(draw.of(255)), usize::from(draw.of(255)), draw.of(6));
+                let known = self.kinds.len();
+                let turns = (0..usize::from(many)).map(|turn| if turn % 2 == 0 { one } else { other });
+                turns.filter(|_| known > 0).try_for_each(|kind| self.place(kind % known))
+            }
             8..=12 => {
                 let host = draw::host(&mut draw);
                 let node = draw::node(&host.1, &mut draw);
@@ -68,6 +84,13 @@ impl Both {
                 self.remove(usize::from(draw.of(255)));
                 Ok(())
             }
+            15 => {
+                let (tenant, name, labels) = draw::namespace(&mut draw);
+                let pairs = labels.iter().map(|(key, value)| (&**key, &**value));
+                self.neighbours.namespace(tenant, name, pairs);
+                self.cluster.namespaces.insert((tenant, name), labels);
+                Ok(())
+            }
             _ => {
                 let (manager, reachable) = (draw.of(2), draw.of(4) < 3);
                 self.pool.set_reachable(u16::from(manager), reachable);
@@ -77,22 +100,26 @@ impl Both {
         }
     }
 
-    fn place(&mut self, pod: &Pod) -> Result<(), TestCaseError> {
+    fn place(&mut self, kind: usize) -> Result<(), TestCaseError> {
+        let pod = &self.kinds[kind].clone();
         let at = (pod.tenant, pod.namespace);
         self.turn = self.turn.wrapping_mul(0x9e37_79b9).wrapping_add(1);
         let object = encoded(pod, self.turn);
         let class = self.pool.enter(&pod.spec);
         let ask = self.pool.class(class).expect("entered").ask.clone();
-        let wishes = self.neighbours.wishes(&mut self.pool, at, &object, &pod.spec, &ask).expect("supported");
+        let wishes = self.neighbours.wishes(&mut self.pool, at, &object, &pod.spec, &ask);
         let left = self.neighbours.left(&self.pool, at, &object, &wishes);
+        self.graded += u32::from(left.grades.is_some_and(|grades| grades.iter().count() > 1));
         let found = self.pool.find(class, &left, self.turn);
-        let best = self.cluster.best(pod);
+        let scores = self.cluster.scores(pod);
+        let best = scores.values().copied().reduce(f64::max);
         prop_assert_eq!(found.is_some(), best.is_some(), "{:?}: found {:?}, the best has {:?}", pod, found, best);
         if let (Some(found), Some(best)) = (found, best) {
             let facts = self.pool.facts(found.host);
             let host = (facts.manager, facts.name.to_string());
-            prop_assert!(self.cluster.fits(pod, &host), "{:?} does not fit on {:?}", pod, host);
-            let score = self.cluster.score(pod, &host);
+            let score = scores.get(&host).copied();
+            prop_assert!(score.is_some(), "{:?} does not fit on {:?}", pod, host);
+            let score = score.unwrap_or_default();
             prop_assert!((score - best).abs() < ROUNDING, "{:?}: {:?} has {}, the best {}", pod, host, score, best);
             let said = found.score as f64 / 1000.0;
             prop_assert!((said - score).abs() < ROUNDING, "{:?}: {} is said of {:?}, it is {}", pod, said, host, score);
@@ -129,16 +156,16 @@ fn encoded(pod: &Pod, number: u32) -> Encoded {
 }
 
 /// Lives through the steps, from a cluster that has hosts to begin with.
-fn live(steps: &[Vec<u8>], packing: bool) -> Result<(u32, u32), TestCaseError> {
+fn live(steps: &[Vec<u8>], packing: bool) -> Result<Both, TestCaseError> {
     let mut both = Both::new(packing);
     for step in steps {
         both.step(step)?;
     }
-    Ok(both.outcomes)
+    Ok(both)
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
-    prop::collection::vec(prop::collection::vec(any::<u8>(), 40), 1..most)
+    prop::collection::vec(prop::collection::vec(any::<u8>(), 60), 1..most)
 }
 
 proptest! {
@@ -155,11 +182,13 @@ fn both_outcomes_are_seen_in_a_large_cluster() {
     let random = arktos_store::clock::SeededRandom::new(11);
     let steps: Vec<Vec<u8>> = (0..800)
         .map(|_| {
-            let mut bytes = vec![0; 40];
+            let mut bytes = vec![0; 60];
             arktos_store::Random::fill(&random, &mut bytes);
             bytes
         })
         .collect();
-    let (placed, unplaced) = live(&steps, false).expect("both agree");
+    let both = live(&steps, false).expect("both agree");
+    let (placed, unplaced) = both.outcomes;
     assert!(placed > 100 && unplaced > 20, "{placed} found a place, {unplaced} none");
+    assert!(both.graded > 50, "{} had hosts of several grades", both.graded);
 }

@@ -26,17 +26,33 @@ pub struct Cluster {
     pub nodes: BTreeMap<Host, Node>,
     pub placed: Vec<(Pod, Host)>,
     pub reachable: [bool; 2],
+    /// The labels of namespaces, by tenant and name.
+    pub namespaces: BTreeMap<(&'static str, &'static str), Labels>,
     /// Whether hosts are filled up rather than kept empty.
     pub packing: bool,
 }
 
 impl Cluster {
-    /// The best score that any host gives.
-    pub fn best(&self, pod: &Pod) -> Option<f64> {
-        self.nodes.keys().filter(|host| self.fits(pod, host)).map(|host| self.score(pod, host)).reduce(f64::max)
+    /// The scores of all hosts on which a pod fits. Neighbours are compared among these, with weight 2 each.
+    pub fn scores(&self, pod: &Pod) -> BTreeMap<Host, f64> {
+        let hosts: Vec<&Host> = self.nodes.keys().filter(|host| self.fits(pod, host)).collect();
+        let liked: Vec<f64> = hosts.iter().map(|host| self.liked(pod, host) as f64).collect();
+        let crowds = self.crowds(pod, &hosts);
+        let (least, most) = ends(liked.iter());
+        let (emptiest, fullest) = ends(crowds.iter().flatten());
+        let score = |at: usize| {
+            let affinity = if most > least { (liked[at] - least) / (most - least) } else { 0.0 };
+            let spread = match crowds[at] {
+                Some(crowd) if fullest > 0.0 => (fullest + emptiest - crowd) / fullest,
+                Some(_) => 1.0,
+                None => 0.0,
+            };
+            self.score(pod, hosts[at]) + 200.0 * (affinity + spread)
+        };
+        hosts.iter().enumerate().map(|(at, host)| ((*host).clone(), score(at))).collect()
     }
 
-    pub fn fits(&self, pod: &Pod, host: &Host) -> bool {
+    fn fits(&self, pod: &Pod, host: &Host) -> bool {
         let Some(node) = self.nodes.get(host) else { return false };
         self.reachable[usize::from(host.0)]
             && named(pod, node)
@@ -49,8 +65,51 @@ impl Cluster {
             && self.is_far(pod, host)
     }
 
+    /// What pods are worth that it would rather be near or far of, and that would rather have it near or far.
+    fn liked(&self, pod: &Pod, host: &Host) -> i64 {
+        let mut liked = 0;
+        for (other, at) in &self.placed {
+            for (of, about) in [(pod, other), (other, pod)] {
+                let affinity = &of.spec.affinity;
+                for (side, sign) in [(&affinity.pod_affinity, 1), (&affinity.pod_anti_affinity, -1)] {
+                    for one in &side.preferred_during_scheduling_ignored_during_execution {
+                        let term = &one.pod_affinity_term;
+                        if self.wants(of, term, about) && self.in_one_domain(host, at, &term.topology_key) {
+                            liked += sign * i64::from(one.weight);
+                        }
+                    }
+                }
+            }
+            for term in &other.spec.affinity.pod_affinity.required_during_scheduling_ignored_during_execution {
+                if self.wants(other, term, pod) && self.in_one_domain(host, at, &term.topology_key) {
+                    liked += 1;
+                }
+            }
+        }
+        liked
+    }
+
+    /// How crowded the domains of hosts are over which a pod should be spread; none for hosts that lack a label.
+    fn crowds(&self, pod: &Pod, hosts: &[&Host]) -> Vec<Option<f64>> {
+        let all = &pod.spec.topology_spread_constraints;
+        let soft: Vec<_> = all.iter().filter(|one| one.when_unsatisfiable == "ScheduleAnyway").collect();
+        let counts: Vec<_> = soft.iter().map(|one| self.domains(pod, one, &soft)).collect();
+        let crowd = |host: &&Host| {
+            let labels = &self.nodes[*host].metadata.labels;
+            if soft.is_empty() || soft.iter().any(|one| !labels.contains_key(&one.topology_key)) {
+                return None;
+            }
+            let each = soft.iter().zip(&counts).map(|(one, counts)| {
+                let here = counts[&labels[&one.topology_key]];
+                here as f64 * (counts.len() as f64 + 2.0).ln() + f64::from(one.max_skew - 1)
+            });
+            Some(each.sum())
+        };
+        hosts.iter().map(crowd).collect()
+    }
+
     /// Points as upstream gives them: emptiest (or fullest) and balanced with weight 1, taints with 3, affinity with 2.
-    pub fn score(&self, pod: &Pod, host: &Host) -> f64 {
+    fn score(&self, pod: &Pod, host: &Host) -> f64 {
         let node = &self.nodes[host];
         let part = |resource: &str, least: f64| {
             let weigh = |pod: &Pod| Some(asked(pod, resource)).filter(|asked| *asked > 0.0).unwrap_or(least);
@@ -156,7 +215,7 @@ impl Cluster {
         if terms.iter().any(|term| !labels.contains_key(&term.topology_key)) {
             return false;
         }
-        let liked = |other: &Pod| terms.iter().all(|term| wants(pod, term, other));
+        let liked = |other: &Pod| terms.iter().all(|term| self.wants(pod, term, other));
         let beside = |other: &Host, term: &PodAffinityTerm| self.in_one_domain(host, other, &term.topology_key);
         let near = |term| self.placed.iter().any(|(other, at)| liked(other) && beside(at, term));
         let in_a_domain = |at: &Host| {
@@ -173,9 +232,20 @@ impl Cluster {
         let own = away(pod);
         self.placed.iter().all(|(other, at)| {
             let apart = |term: &PodAffinityTerm| !self.in_one_domain(host, at, &term.topology_key);
-            own.iter().all(|term| !wants(pod, term, other) || apart(term))
-                && away(other).iter().all(|term| !wants(other, term, pod) || apart(term))
+            own.iter().all(|term| !self.wants(pod, term, other) || apart(term))
+                && away(other).iter().all(|term| !self.wants(other, term, pod) || apart(term))
         })
+    }
+
+    /// Whether a term of one pod is about another.
+    fn wants(&self, of: &Pod, term: &PodAffinityTerm, other: &Pod) -> bool {
+        let mut labels = self.namespaces.get(&(other.tenant, other.namespace)).cloned().unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), other.namespace.to_owned());
+        let nothing_said = term.namespaces.is_empty() && term.namespace_selector.is_none();
+        let within = term.namespaces.iter().any(|name| name == other.namespace)
+            || selects(term.namespace_selector.as_ref(), &labels)
+            || (nothing_said && of.namespace == other.namespace);
+        of.tenant == other.tenant && within && selects(term.label_selector.as_ref(), &other.labels)
     }
 
     fn in_one_domain(&self, one: &Host, other: &Host, key: &str) -> bool {
@@ -184,14 +254,9 @@ impl Cluster {
     }
 }
 
-/// Whether a term of one pod is about another.
-fn wants(of: &Pod, term: &PodAffinityTerm, other: &Pod) -> bool {
-    let within = match (&term.namespace_selector, term.namespaces.as_slice()) {
-        (Some(_), _) => true, // only the empty one is generated: every namespace
-        (None, []) => of.namespace == other.namespace,
-        (None, names) => names.iter().any(|name| name == other.namespace),
-    };
-    of.tenant == other.tenant && within && selects(term.label_selector.as_ref(), &other.labels)
+/// The least and the most of some values.
+fn ends<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)))
 }
 
 fn selects(selector: Option<&LabelSelectorSpec>, labels: &Labels) -> bool {
