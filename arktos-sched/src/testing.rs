@@ -199,7 +199,10 @@ impl Api {
         let (_, claim) = note.split_once('/').expect("a resource manager");
         let stored = self.get(key).await?;
         let mut pod = stored.object.decode(None).expect("it was encoded");
-        if !pod.str_at(&["spec", "nodeName"]).is_empty() || pod.uid() != binding.metadata.uid {
+        let generation = pod.int_at(&["metadata", "generation"]).unwrap_or(0);
+        if !pod.str_at(&["spec", "nodeName"]).is_empty()
+            || (pod.uid(), generation) != (&binding.metadata.uid, binding.metadata.generation)
+        {
             return Err(Status::conflict(&key.resource, key.path.name(), "it is not the pod that was to be bound"));
         }
         pod.set(&["spec", "nodeName"], binding.target.name);

@@ -180,6 +180,10 @@ fn bindable(call: &Call<'_>, stored: &Stored, pod: &mut Opened<'_>, binding: &Ob
         let why = "Precondition failed: ResourceVersion in precondition";
         return Err(conflict(call, format!("{why}: {expected}, ResourceVersion in object meta: {revision}")));
     }
+    let generation = binding.int_at(&["metadata", "generation"]).filter(|generation| *generation != 0);
+    if generation.is_some() && generation != pod.get("metadata", "generation").and_then(|it| it.as_i64()) {
+        return Err(conflict(call, format!("pod {name} has changed since its place was found")));
+    }
     if header.deletion().is_some() {
         return Err(conflict(call, format!("pod {name} is being deleted, cannot be assigned to a host")));
     }

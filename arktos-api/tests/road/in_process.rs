@@ -203,6 +203,29 @@ async fn a_pod_that_cannot_be_made_on_a_host_claims_nothing() {
 }
 
 #[tokio::test]
+async fn a_pod_that_was_resized_since_its_place_was_found_is_not_bound_to_it() {
+    let world = World::new().await;
+    let asking = |cpu: &str| {
+        let mut pod = pod("a");
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}, "limits": {"cpu": "4"}});
+        pod
+    };
+    let path = "/api/v1/namespaces/default/pods";
+    let made = world.post("acme", path, asking("1")).await.body;
+    let binding = json!({
+        "metadata": {"name": "a", "generation": made["metadata"]["generation"]},
+        "target": {"kind": "Node", "name": "n1"},
+    });
+    let resized = world.patch("acme", &format!("{path}/a/resize"), asking("3")).await;
+    assert_eq!(resized.code, 200, "{}", resized.body);
+    let refused = world.post("acme", &format!("{path}/a/binding"), binding.clone()).await;
+    assert_eq!(refused.code, 409, "{}", refused.body);
+    let meta = json!({"name": "a", "generation": resized.body["metadata"]["generation"]});
+    let newer = json!({"metadata": meta, "target": binding["target"]});
+    assert_eq!(world.post("acme", &format!("{path}/a/binding"), newer).await.code, 201);
+}
+
+#[tokio::test]
 async fn a_pod_on_a_host_does_not_outgrow_its_claim() {
     let world = World::with(|config| config.claimer = Some(Arc::new(Counted::default()))).await;
     let asking = |cpu: &str| {

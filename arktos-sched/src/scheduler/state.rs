@@ -98,6 +98,8 @@ struct Holding {
 #[derive(Debug, Clone)]
 pub(super) struct Placement {
     pub(super) pod: ObjectPath,
+    /// The pod as it was when its place was found.
+    pub(super) object: Option<Encoded>,
     pub(super) request: ClaimRequest,
     /// Whether the claim is made already.
     pub(super) claimed: bool,
@@ -372,12 +374,16 @@ impl State {
     /// The place a pod has a claim on already, from an attempt that did not come to its end.
     fn claimed_place(&self, path: &ObjectPath, waiting: &Waiting, now: Timestamp) -> Option<(ManagerId, Placement)> {
         let ids = self.own.get(&Uid::from(&*waiting.uid))?;
-        let good = |id: &&ClaimId| self.claims.get(*id).is_some_and(|held| held.epoch >= waiting.epoch && held.shown);
+        let usage = &self.pool.class(waiting.class)?.ask.usage;
+        // One of what the pod asked for before it was resized does not do.
+        let does = |held: &Holding| held.epoch >= waiting.epoch && held.shown && held.usage == *usage;
+        let good = |id: &&ClaimId| self.claims.get(*id).is_some_and(does);
         let id = ids.iter().find(good)?;
         let holding = self.claims.get(id)?;
         let node = self.pool.facts(holding.host).name.to_string();
         let request = self.request(path, waiting, node, &id.1, holding.epoch);
-        Some((id.0, Placement { pod: path.clone(), request, claimed: true, since: (waiting.since, now) }))
+        let (pod, object, since) = (path.clone(), Some(waiting.object.clone()), (waiting.since, now));
+        Some((id.0, Placement { pod, object, request, claimed: true, since }))
     }
 
     /// Expects a claim on a host, so that the next search sees it.
@@ -388,11 +394,12 @@ impl State {
         let (uid, epoch) = known.map_or_else(Default::default, |one| (one.uid.clone(), one.epoch));
         let since = (known.map_or(now, |one| one.since), now);
         let name = claim_name(&self.partition, &uid, epoch);
-        let mut request = ClaimRequest::default();
+        let (mut request, mut object) = (ClaimRequest::default(), None);
         if let Some(waiting) = self.pods.get(&path) {
             let (at, on) = ((path.tenant(), path.namespace()), (manager, &*node));
             self.neighbours.expect(&self.pool, at, &waiting.object, on, &waiting.wishes);
             request = self.request(&path, waiting, node, &name, epoch);
+            object = Some(waiting.object.clone());
         }
         let usage = self.pool.class(class).map(|class| class.ask.usage.clone()).unwrap_or_default();
         let id: ClaimId = (manager, name.into());
@@ -400,7 +407,7 @@ impl State {
         self.pool.take_at(host, &usage);
         self.hold(id, Holding { host, usage, pod_uid: Uid::from(&*uid), epoch, shown: false }, true);
         self.tally.asked += 1;
-        (manager, Placement { pod: path, request, claimed: false, since })
+        (manager, Placement { pod: path, object, request, claimed: false, since })
     }
 
     fn request(&self, path: &ObjectPath, waiting: &Waiting, node: String, name: &str, epoch: i64) -> ClaimRequest {

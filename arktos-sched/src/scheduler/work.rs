@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{Binding, ClaimResult, ClaimReview, KindOf, Pod};
-use arktos_core::{ObjectKey, Reason, Status};
+use arktos_core::{Encoded, ObjectKey, Reason, Status};
 use arktos_store::{Client, Clock};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
+use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 
 use super::managers::Managers;
@@ -119,6 +120,8 @@ impl Worker {
         let mut binding = Binding::named(&request.pod);
         binding.metadata.namespace.clone_from(&request.namespace);
         binding.metadata.uid.clone_from(&request.pod_uid);
+        // What was claimed is what this state of the pod asks for: one that was resized since is not bound under it.
+        binding.metadata.generation = placement.object.as_ref().map_or(0, generation);
         let under = format!("{name}/{}", request.name);
         binding.metadata.annotations.insert(CLAIM_ANNOTATION.to_owned(), under);
         if let Some(term) = &self.term {
@@ -164,6 +167,21 @@ impl Worker {
         }
         self.state.lock().ended(manager, placement, self.clock.now());
     }
+}
+
+/// How often what a pod asks for has changed.
+fn generation(pod: &Encoded) -> i64 {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Body {
+        metadata: Meta,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Meta {
+        generation: i64,
+    }
+    pod.parse().map_or(0, |body: Body| body.metadata.generation)
 }
 
 /// Completes when all of them have, some at a time.
