@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use arktos_core::typed::{Event, Namespace, Pod};
-use arktos_core::{ObjectKey, ObjectPath, Revision, Timestamp};
+use arktos_core::{Object, ObjectKey, ObjectPath, Revision, Timestamp};
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{Delivery, Selection, Within};
 use futures::FutureExt;
@@ -287,6 +287,26 @@ async fn a_claim_whose_answer_was_lost_is_used_by_the_next_attempt() {
     region.pass(5).await;
     assert!(region.bound("acme", "a").is_some());
     assert_eq!(region.claims(), 1);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_resized_on_its_way_is_bound_under_a_claim_of_what_it_asks_for_now() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
+    region.partition.failing_binds.store(1, Ordering::SeqCst);
+    region.partition.make_pod("acme", "a", "1").await;
+    region.settle().await;
+    assert_eq!((region.claims(), region.bound("acme", "a")), (1, None));
+    let resize = |pod: &mut Object| {
+        pod.set(&["metadata", "generation"], 2);
+        let container = json!({"name": "c", "resources": {"requests": {"cpu": "3", "memory": "1Mi"}}});
+        pod.set(&["spec", "containers"], json!([container]));
+    };
+    region.partition.change(&pod_key("acme", "a"), resize).await.expect("changed");
+    region.pass(60).await;
+    assert!(region.bound("acme", "a").is_some());
+    let claims: Vec<i64> = region.managers[0].all::<Claim>().iter().map(|(_, claim)| claim.spec.requests.cpu).collect();
+    assert_eq!(claims, [3000]);
 }
 
 #[tokio::test]
