@@ -154,6 +154,9 @@ fn write(
             {
                 return Some(Err(status));
             }
+            if let Err(status) = rules::refuse_unconditional(kind, &decoded.object) {
+                return Some(Err(status));
+            }
             Some(match subresource {
                 None => rules::admit_update(kind, &old, decoded.object),
                 Some(_) => rules::admit_status(kind, &old, decoded.object),

@@ -43,35 +43,6 @@ pub(crate) struct Changed {
     pub(crate) created: bool,
 }
 
-/// Kinds that a replace creates where there is none.
-const CREATED_BY_UPDATE: [&str; 9] = [
-    "clusterrolebindings.rbac.authorization.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io",
-    "endpoints",
-    "events",
-    "leases.coordination.k8s.io",
-    "limitranges",
-    "rolebindings.rbac.authorization.k8s.io",
-    "roles.rbac.authorization.k8s.io",
-    "services",
-];
-
-/// Built-in kinds whose replace must name the revision it replaces.
-const CONDITIONAL: [&str; 12] = [
-    "apiservices.apiregistration.k8s.io",
-    "csinodes.storage.k8s.io",
-    "csistoragecapacities.storage.k8s.io",
-    "customresourcedefinitions.apiextensions.k8s.io",
-    "flowschemas.flowcontrol.apiserver.k8s.io",
-    "leases.coordination.k8s.io",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-    "poddisruptionbudgets.policy",
-    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
-    "runtimeclasses.node.k8s.io",
-    "validatingwebhookconfigurations.admissionregistration.k8s.io",
-    "volumeattachments.storage.k8s.io",
-];
-
 /// Writes a new state over an object.
 ///
 /// # Errors
@@ -287,10 +258,8 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
         return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
     }
     let revision = new.str_at(&["metadata", "resourceVersion"]);
-    let resource = call.kind.storage_resource.as_str();
-    let conditional = !call.kind.builtin || CONDITIONAL.contains(&resource);
     if revision.is_empty() {
-        return if conditional { Err(needs_revision(call)) } else { Ok(()) };
+        return rules::refuse_unconditional(&call.kind, new);
     }
     match arktos_core::Revision::parse(revision) {
         None => {
@@ -302,20 +271,10 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
             };
             Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.name, vec![cause]))
         }
-        Some(arktos_core::Revision::ZERO) if !conditional => Ok(()),
+        Some(arktos_core::Revision::ZERO) if call.kind.allows_unconditional_update() => Ok(()),
         Some(revision) if revision == old.revision => Ok(()),
         Some(_) => Err(modified(call)),
     }
-}
-
-/// 422 for a replace that does not say what it replaces. (Upstream names the resource here, not the kind.)
-fn needs_revision(call: &Call<'_>) -> Status {
-    let cause = StatusCause {
-        reason: "FieldValueInvalid".to_owned(),
-        message: "Invalid value: 0: must be specified for an update".to_owned(),
-        field: "metadata.resourceVersion".to_owned(),
-    };
-    Status::invalid(&call.kind.group, &call.kind.resource, &call.name, vec![cause])
 }
 
 /// 409 for a write against a state that has moved on.
@@ -325,7 +284,7 @@ pub(crate) fn modified(call: &Call<'_>) -> Status {
 }
 
 async fn created_by_update(call: &Call<'_>, part: Part<'_>, source: &Source<'_>) -> Result<Changed, Status> {
-    let allowed = part == Part::Whole && CREATED_BY_UPDATE.contains(&call.kind.storage_resource.as_str());
+    let allowed = part == Part::Whole && call.kind.allows_create_on_update();
     match source {
         Source::Body(body) if allowed => {
             let mut body = body.clone();

@@ -232,3 +232,25 @@ async fn a_pod_has_the_zone_and_region_of_its_host() {
     let found = world.get("acme", &format!("{pods}?labelSelector={zone}%3Dz1")).await.body;
     assert_eq!(found["items"].as_array().unwrap().len(), 2, "{found}");
 }
+
+#[tokio::test]
+async fn some_kinds_are_replaced_only_at_a_revision() {
+    let world = World::new().await;
+    for (kinds, spec, code) in [
+        ("flowcontrol.apiserver.k8s.io/v1/flowschemas", json!({"priorityLevelConfiguration": {"name": "p"}}), 200),
+        (
+            "admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+            json!({"policyName": "p", "validationActions": ["Deny"]}),
+            422,
+        ),
+    ] {
+        let mut object = json!({"metadata": {"name": "a"}, "spec": spec});
+        assert_eq!(world.post("acme", &format!("/apis/{kinds}"), object.clone()).await.code, 201);
+        object["metadata"]["labels"] = json!({"a": "b"});
+        let path = format!("/apis/{kinds}/a");
+        let replaced = world.put("acme", &path, object.clone()).await;
+        assert_eq!(replaced.code, code, "{}", replaced.body);
+        object["metadata"]["resourceVersion"] = json!(revision(&world.get("acme", &path).await.body));
+        assert_eq!(world.put("acme", &path, object).await.code, 200);
+    }
+}

@@ -266,6 +266,7 @@ impl Work {
         self.say(target, "True", reason, message);
         if self.counts.active.is_empty() && self.counts.going == 0 {
             self.say(ended, "True", reason, message);
+            self.status.start_time.get_or_insert(self.now); // one that was suspended has none
             if ended == "Complete" {
                 self.status.completion_time.get_or_insert(self.now);
             }

@@ -12,6 +12,8 @@
 
 mod pods;
 
+pub(crate) use pods::of_containers;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};

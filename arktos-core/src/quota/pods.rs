@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Amounts, Scope, amounts};
 use crate::object::Object;
@@ -68,8 +68,8 @@ fn named(requests: &Amounts, limits: &Amounts) -> Amounts {
     named
 }
 
-fn containers<'a>(pod: &'a Object, list: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    pod.at(&["spec", list]).and_then(Value::as_array).into_iter().flatten()
+fn containers<'a>(spec: &'a Map<String, Value>, list: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    spec.get(list).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn of(container: &Value, kind: &str) -> Amounts {
@@ -91,13 +91,13 @@ fn at_least(sum: &mut Amounts, least: &Amounts) {
     }
 }
 
-/// What a pod asks for in all: the sum of its containers and sidecars, or an init container with the sidecars before it
-/// that needs more; what the pod says as a whole goes before; and what its sandbox takes.
-fn total(pod: &Object, kind: &str) -> Amounts {
+/// What the containers of a pod ask for: the sum of them and the sidecars, or an init container with the sidecars
+/// before it that needs more.
+pub(crate) fn of_containers(spec: &Map<String, Value>, kind: &str) -> Amounts {
     let mut sum = Amounts::new();
-    containers(pod, "containers").for_each(|container| add(&mut sum, &of(container, kind)));
+    containers(spec, "containers").for_each(|container| add(&mut sum, &of(container, kind)));
     let (mut sidecars, mut starting) = (Amounts::new(), Amounts::new());
-    for container in containers(pod, "initContainers") {
+    for container in containers(spec, "initContainers") {
         let mut own = of(container, kind);
         if container["restartPolicy"] == "Always" {
             add(&mut sum, &own);
@@ -109,6 +109,14 @@ fn total(pod: &Object, kind: &str) -> Amounts {
         at_least(&mut starting, &own);
     }
     at_least(&mut sum, &starting);
+    sum
+}
+
+/// What a pod asks for in all: what its containers do; what the pod says as a whole goes before; and what its sandbox
+/// takes.
+fn total(pod: &Object, kind: &str) -> Amounts {
+    let spec = pod.at(&["spec"]).and_then(Value::as_object);
+    let mut sum = spec.map(|spec| of_containers(spec, kind)).unwrap_or_default();
     for (name, amount) in amounts(pod.at(&["spec", "resources", kind])) {
         sum.insert(name, amount);
     }
@@ -127,7 +135,8 @@ pub(super) fn says_all(pod: &Object, about: &[&str]) -> Result<(), String> {
     let whole =
         named(&amounts(pod.at(&["spec", "resources", "requests"])), &amounts(pod.at(&["spec", "resources", "limits"])));
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for container in containers(pod, "containers").chain(containers(pod, "initContainers")) {
+    let spec = pod.at(&["spec"]).and_then(Value::as_object).into_iter();
+    for container in spec.flat_map(|spec| containers(spec, "containers").chain(containers(spec, "initContainers"))) {
         let stated = named(&of(container, "requests"), &of(container, "limits"));
         for name in needed.iter().filter(|name| !stated.contains_key(**name) && !whole.contains_key(**name)) {
             missing.entry(name).or_default().push(container["name"].as_str().unwrap_or_default());

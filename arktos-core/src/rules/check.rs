@@ -27,6 +27,8 @@ pub(super) enum Check {
     Positive(&'static str),
     /// It has no more bytes than this.
     Length(usize),
+    /// It has no more items than this.
+    Most(u64),
     /// It is from the first to the second, said in other words.
     Within(i64, i64),
     /// Its items are of these.
@@ -72,6 +74,7 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
             Check::Range(low.parse().ok()?, high.parse().ok()?)
         }
         "positive" => Check::Positive(if rest.is_empty() { "must be greater than 0" } else { rest }),
+        "most" => Check::Most(rest.parse().ok()?),
         "length" => Check::Length(usize::try_from(number()?).ok()?),
         "within" => {
             let (low, high) = rest.split_once(' ')?;
@@ -309,6 +312,9 @@ impl Check {
             }
             (Self::Positive(why), Value::Number(number)) if number.as_i64() <= Some(0) => invalid(why),
             (Self::Length(most), Value::String(text)) if text.len() > *most => faults.too_long(&site.path(), *most),
+            (Self::Most(most), Value::Array(items)) if items.len() as u64 > *most => {
+                faults.too_many(&site.path(), items.len() as u64, *most);
+            }
             (Self::Form(form), Value::String(text)) if !text.is_empty() => {
                 for fault in form(text) {
                     invalid(&fault);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::fault::is_empty;
 use crate::quantity::Quantity;
 
 /// A function that makes a default from the object that it stands in.
@@ -29,6 +30,7 @@ impl Function {
 const FUNCTIONS: &[Function] = &[
     Function { name: "pull_policy", make: pull_policy },
     Function { name: "requested_as_limited", make: requested_as_limited },
+    Function { name: "whole_requests", make: whole_requests },
     Function { name: "qos_class", make: |pod| Some(Value::from(qos_class(pod.get("spec")?.as_object()?))) },
     Function { name: "string_data", make: string_data },
     Function { name: "subject_group", make: subject_group },
@@ -47,6 +49,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "gated", make: gated },
     Function { name: "target_port", make: |port| Some(port.get("port").cloned().unwrap_or_else(|| Value::from(0))) },
     Function { name: "grace", make: grace },
+    Function { name: "ip_modes", make: ip_modes },
     Function { name: "host_ports", make: host_ports },
     Function { name: "stored_versions", make: stored_versions },
     Function { name: "volume_pull_policy", make: |volume| pull_policy_of(volume.get("reference")) },
@@ -105,6 +108,21 @@ fn requested_as_limited(pod: &Map<String, Value>) -> Option<Value> {
         }
     }
     Some(spec)
+}
+
+/// What a pod as a whole may have, and does not ask for, it asks for as its containers do, or else all of it.
+fn whole_requests(pod: &Map<String, Value>) -> Option<Value> {
+    let spec = pod.get("spec")?.as_object()?;
+    let limits = spec.get("resources")?.get("limits")?.as_object().filter(|limits| !limits.is_empty())?;
+    let mut requests = spec["resources"]["requests"].as_object().cloned().unwrap_or_default();
+    let shared = |name: &str| matches!(name, "cpu" | "memory");
+    for (name, asked) in crate::quota::of_containers(spec, "requests").into_iter().filter(|(name, _)| shared(name)) {
+        requests.entry(name).or_insert_with(|| Value::from(asked.to_string()));
+    }
+    for (name, limit) in limits.iter().filter(|(name, _)| shared(name) || name.starts_with("hugepages-")) {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    Some(Value::Object(requests))
 }
 
 fn requests_all_it_limits(container: &Value) -> bool {
@@ -242,6 +260,16 @@ fn with_finalizer(object: &Map<String, Value>, finalizer: &str) -> Value {
     Value::Array(finalizers)
 }
 
+/// An address of a load balancer is taken for the service's own, unless it says otherwise.
+fn ip_modes(service: &Map<String, Value>) -> Option<Value> {
+    let mut ingress = service.get("status")?.pointer("/loadBalancer/ingress")?.clone();
+    let silent = |one: &&mut Value| one["ip"].as_str().is_some_and(|ip| !ip.is_empty()) && one["ipMode"].is_null();
+    for one in ingress.as_array_mut()?.iter_mut().filter(silent) {
+        one["ipMode"] = Value::from("VIP");
+    }
+    Some(ingress)
+}
+
 /// A pod that says nothing has half a minute to end; one that says less than nothing has a second.
 fn grace(spec: &Map<String, Value>) -> Option<Value> {
     match spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64) {
@@ -263,22 +291,25 @@ fn gated(pod: &Map<String, Value>) -> Option<Value> {
     })
 }
 
-/// How a pod's containers are served when the host is short: from their requests and limits.
+/// How a pod's containers are served when the host is short: from their requests and limits, or those of the pod as a
+/// whole.
 pub(crate) fn qos_class(spec: &Map<String, Value>) -> &'static str {
     const COUNTED: [&str; 2] = ["cpu", "memory"];
-    let amounts = |container: &Value, of: &str| -> Vec<(String, Quantity)> {
-        let amounts = container.pointer(&format!("/resources/{of}")).and_then(Value::as_object);
+    let amounts = |resources: &Value, of: &str| -> Vec<(String, Quantity)> {
+        let amounts = resources[of].as_object();
         let amounts = amounts.into_iter().flatten().filter(|(name, _)| COUNTED.contains(&name.as_str()));
         amounts
             .filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?)))
             .filter(|(_, amount)| amount.milli() != 0)
             .collect()
     };
-    let containers =
-        ["containers", "initContainers"].into_iter().filter_map(|field| spec.get(field)?.as_array()).flatten();
+    let whole = spec.get("resources").filter(|whole| ["requests", "limits"].iter().any(|of| !is_empty(&whole[*of])));
+    let lists = ["containers", "initContainers"].into_iter().filter(|_| whole.is_none());
+    let containers = lists.filter_map(|field| spec.get(field)?.as_array()).flatten();
+    let each = containers.map(|container| container.get("resources").unwrap_or(&Value::Null));
     let (mut any, mut guaranteed) = (false, true);
-    for container in containers {
-        let (requests, limits) = (amounts(container, "requests"), amounts(container, "limits"));
+    for resources in whole.into_iter().chain(each) {
+        let (requests, limits) = (amounts(resources, "requests"), amounts(resources, "limits"));
         any |= !requests.is_empty() || !limits.is_empty();
         guaranteed &= limits.len() == COUNTED.len() && requests.iter().all(|request| limits.contains(request));
     }

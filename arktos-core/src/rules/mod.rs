@@ -6,7 +6,7 @@
 //! | request | calls |
 //! |---|---|
 //! | create | [`crate::schema::read`], name, uid and time, admission plugins, [`admit_create`] |
-//! | update | [`crate::schema::read`], admission plugins, [`admit_update`] |
+//! | update | [`crate::schema::read`], [`refuse_unconditional`], admission plugins, [`admit_update`] |
 //! | patch | [`crate::schema::decode`] of what it made, [`refuse_patched`], then as an update |
 //! | update or patch of `status` | the same, then [`admit_status`] |
 //! | all | [`convert::to_storage`], [`Kind::encode`]; on the way out [`convert::from_storage`] |
@@ -24,6 +24,8 @@ mod hooks;
 pub mod meta;
 mod prepare;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use serde_json::Value;
@@ -57,7 +59,6 @@ pub fn admit_create(kind: &Kind, mut object: Object) -> Result<Object, Status> {
 /// # Errors
 /// As [`admit_create`].
 pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
-    refuse_unconditional(kind, &new)?;
     schema::complete(kind, &mut new)?;
     prepare_update(kind, old, &mut new);
     let causes = validate(kind, &new, Some(old));
@@ -99,6 +100,7 @@ pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, St
         let class = Value::from(admitted.str_at(&["status", "qosClass"]));
         faults.invalid("spec", &class, "Pod QOS Class may not change as a result of resizing");
     }
+    functions::resize_faults(old, &admitted, &mut faults);
     refuse(kind, admitted, faults.0)
 }
 
@@ -141,15 +143,17 @@ pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
 /// # Errors
 /// As [`admit_create`].
 pub fn admit_status(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
-    refuse_unconditional(kind, &new)?;
     schema::complete(kind, &mut new)?;
     prepare_status_update(kind, old, &mut new);
     let causes = validate_status(kind, &new, old);
     refuse(kind, new, causes)
 }
 
-/// Some kinds take an update only with the revision that it changes.
-fn refuse_unconditional(kind: &Kind, new: &Object) -> Result<(), Status> {
+/// Refuses an update that does not say which revision it changes, of the kinds that ask for it.
+///
+/// # Errors
+/// 422 that names the resource where others name the kind, as upstream's does.
+pub fn refuse_unconditional(kind: &Kind, new: &Object) -> Result<(), Status> {
     if kind.allows_unconditional_update() || !new.str_at(&["metadata", "resourceVersion"]).is_empty() {
         return Ok(());
     }

@@ -36,6 +36,7 @@ const GENERATIONS: &[(&str, &str)] = &[
     ("resource.k8s.io", "DeviceClass"),
     ("resource.k8s.io", "ResourceSlice"),
     ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "CSIDriver"),
 ];
 
 fn has_generation(kind: &Kind) -> bool {
@@ -100,7 +101,8 @@ impl Kind {
 
 /// Sets what creation sets, and takes away what only the server may say.
 pub fn prepare_create(kind: &Kind, object: &mut Object) {
-    let generation = has_generation(kind).then_some(1);
+    // A driver's first generation is its first change.
+    let generation = (has_generation(kind) && kind.kind != "CSIDriver").then_some(1);
     meta::prepare_create(object.meta_mut(), generation);
     if kind.has_status() && kind.kind != "Node" {
         object.fields.remove("status");

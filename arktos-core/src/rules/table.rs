@@ -7,7 +7,7 @@
 //! strategy.type   default "RollingUpdate"                    a default
 //! targetPort      default from port                          a default that another field has
 //! data            derive by string_data                      a value that is made anew each time
-//! stringData      drop                                       a field that is not kept
+//! stringData      drop                                       a field that is not kept (`when`, too)
 //! status.phase    create "Pending"                           what creation sets, whatever was sent
 //! spec.finalizers keep                                       what an update of the object cannot change
 //! rollingUpdate   default {} when type = "RollingUpdate"     a default that depends on another field
@@ -131,8 +131,7 @@ fn add(rules: &mut TypeRules, path: FieldPath, rule: &'static str) -> Option<()>
     let (word, rest) = rule.split_once(char::is_whitespace).unwrap_or((rule, ""));
     match word {
         "default" => rules.defaults.push(value_rule(path, rest.trim(), false)?),
-        "derive" => rules.defaults.push(value_rule(path, rest.trim(), true)?),
-        "drop" => rules.defaults.push(ValueRule { path, source: Source::Nothing, when: None, replace: true }),
+        "derive" | "drop" => rules.defaults.push(value_rule(path, rest.trim(), true)?),
         "create" => rules.create.push(value_rule(path, rest.trim(), true)?),
         "keep" => rules.kept.push(path),
         "keep-empty" => rules.keeps_empty.push(path.first()?),
@@ -142,7 +141,7 @@ fn add(rules: &mut TypeRules, path: FieldPath, rule: &'static str) -> Option<()>
 }
 
 fn value_rule(path: FieldPath, rest: &'static str, replace: bool) -> Option<ValueRule> {
-    let (source, when) = match rest.split_once(" when ") {
+    let (source, when) = match rest.split_once("when ") {
         Some((source, when)) => (source.trim(), Some(parse_when(when.trim())?)),
         None => (rest, None),
     };
@@ -150,6 +149,8 @@ fn value_rule(path: FieldPath, rest: &'static str, replace: bool) -> Option<Valu
         Source::By(defaults::function(name.trim())?)
     } else if let Some(from) = source.strip_prefix("from ") {
         Source::From(field_path(from.trim()))
+    } else if source.is_empty() {
+        Source::Nothing
     } else {
         Source::Value(serde_json::from_str(source).ok()?)
     };

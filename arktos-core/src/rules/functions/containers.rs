@@ -19,6 +19,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("never_for_readiness", never_for_readiness),
     ("mount_paths", mount_paths),
     ("container_resources", container_resources),
+    ("pod_resources", pod_resources),
     ("container_ports", container_ports),
     ("host_ports", host_ports),
     ("plain_init", plain_init),
@@ -305,16 +306,57 @@ fn is_extended(name: &str) -> bool {
 }
 
 fn container_resources(site: &Site<'_>, faults: &mut Faults) {
+    requirements(site, |path, name, faults| resource_name_faults(path, name, true, faults), faults);
+}
+
+/// What a pod as a whole asks for and may have: no less than its containers ask for, and no container may have more.
+fn pod_resources(site: &Site<'_>, faults: &mut Faults) {
+    requirements(site, whole_name_faults, faults);
+    let Some(resources) = site.value.filter(|resources| resources.is_object()) else { return };
+    if !resources["claims"].is_null() {
+        faults.forbidden(&site.sub("claims"), "claims cannot be set for Resources at pod-level");
+    }
+    let parse = |amount: &Value| amount.as_str().and_then(|text| Quantity::parse(text).ok());
+    for (name, asked) in crate::quota::of_containers(site.map, "requests") {
+        let whole = &resources["requests"][&name];
+        if parse(whole).is_some_and(|whole| whole < asked) {
+            let why = format!("must be greater than or equal to aggregate container requests of {asked}");
+            faults.invalid(&site.sub(&format!("requests[{name}]")), whole, &why);
+        }
+    }
+    for (index, container) in site.list("containers").iter().enumerate() {
+        for (name, limit) in container["resources"]["limits"].as_object().into_iter().flatten() {
+            let whole = &resources["limits"][name];
+            if parse(limit).zip(parse(whole)).is_some_and(|(limit, whole)| limit > whole) {
+                let why = format!("must be less than or equal to pod limits of {}", whole.as_str().unwrap_or_default());
+                faults.invalid(&site.sub(&format!("containers[{index}][{name}].limits")), limit, &why);
+            }
+        }
+    }
+}
+
+/// The faults of the name of a resource that a pod has as a whole.
+fn whole_name_faults(path: &str, name: &str, faults: &mut Faults) {
+    let before = faults.0.len();
+    resource_name_faults(path, name, false, faults);
+    if faults.0.len() == before && !matches!(name, "cpu" | "memory") && !is_huge(name) {
+        faults.not_supported(path, &Value::from(name), &["cpu", "hugepages-", "memory"]);
+    }
+}
+
+fn requirements(site: &Site<'_>, name_faults: fn(&str, &str, &mut Faults), faults: &mut Faults) {
     let Some(Value::Object(resources)) = site.value else { return };
     let empty = Map::new();
     let of = |field: &str| resources.get(field).and_then(Value::as_object).unwrap_or(&empty);
     let (limits, requests) = (of("limits"), of("requests"));
     for (name, limit) in limits {
         let path = site.sub(&format!("limits[{name}]"));
+        name_faults(&path, name, faults);
         amount_faults(&path, name, limit, faults);
     }
     for (name, request) in requests {
         let path = site.sub(&format!("requests[{name}]"));
+        name_faults(&path, name, faults);
         amount_faults(&path, name, request, faults);
         within_limit(site, name, request, limits.get(name), faults);
     }
@@ -356,7 +398,6 @@ pub(super) fn resource_name_faults(path: &str, name: &str, contained: bool, faul
 }
 
 fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
-    resource_name_faults(path, name, true, faults);
     let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) else { return };
     if quantity < Quantity::from_value(0) {
         faults.invalid(path, amount, "must be greater than or equal to 0");
@@ -399,6 +440,8 @@ fn overhead(site: &Site<'_>, faults: &mut Faults) {
     let at = site.path();
     let at = at.strip_suffix(".podFixed").unwrap_or(&at);
     for (name, amount) in site.value.and_then(Value::as_object).into_iter().flatten() {
-        amount_faults(&join(&at, &format!("limits[{name}]")), name, amount, faults);
+        let path = join(&at, &format!("limits[{name}]"));
+        resource_name_faults(&path, name, true, faults);
+        amount_faults(&path, name, amount, faults);
     }
 }

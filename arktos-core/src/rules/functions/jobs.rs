@@ -17,7 +17,6 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("own_selector", own_selector),
     ("completions_kept", completions_kept),
     ("job_template_kept", job_template_kept),
-    ("start_time_kept", start_time_kept),
     ("success_policy", success_policy),
     ("job_name", job_name),
 ];
@@ -195,18 +194,19 @@ fn own_selector(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// How often an indexed job succeeds may change together with how many run at once; of others it may not.
+/// How often an indexed job succeeds may change together with how many run at once; of others it may not. (That an
+/// indexed job says it at all is checked elsewhere.)
 fn completions_kept(site: &Site<'_>, faults: &mut Faults) {
     if !site.updates || site.old == site.value {
         return;
     }
     let spec = |field: &str| site.map.get("spec").and_then(|spec| spec.get(field));
-    let elastic = spec("completionMode").is_some_and(|mode| mode == "Indexed")
-        && site.value.is_some()
-        && spec("parallelism") == site.value;
-    if !elastic {
-        faults.invalid(&site.path(), site.value.unwrap_or(&Value::Null), "field is immutable");
-    }
+    let why = match site.value {
+        _ if spec("completionMode").is_none_or(|mode| mode != "Indexed") => "field is immutable",
+        Some(_) if spec("parallelism") != site.value => "can only be modified in tandem with spec.parallelism",
+        _ => return,
+    };
+    faults.invalid(&site.path(), site.value.unwrap_or(&Value::Null), why);
 }
 
 /// A job's template stays, but for where a suspended job's pods may go.
@@ -228,15 +228,6 @@ fn job_template_kept(site: &Site<'_>, faults: &mut Faults) {
     }
     if old != new {
         faults.invalid(&site.path(), &new, "field is immutable");
-    }
-}
-
-fn start_time_kept(site: &Site<'_>, faults: &mut Faults) {
-    let suspended = site.map.get("spec").is_some_and(|spec| spec["suspend"] == true);
-    let old = site.old.filter(|old| !old.is_null());
-    if site.updates && !suspended && old.is_some() && old != site.value {
-        let why = "field is immutable for unsuspended job once set";
-        faults.invalid(&site.path(), site.value.unwrap_or(&Value::Null), why);
     }
 }
 
@@ -289,7 +280,7 @@ fn success_rule(path: &str, rule: &Value, completions: i64, faults: &mut Faults)
 }
 
 /// How many indexes a text like `1,3-5` names, of a job with so many.
-fn index_count(text: &str, completions: i64) -> Result<i64, String> {
+pub(super) fn index_count(text: &str, completions: i64) -> Result<i64, String> {
     let (mut last, mut total) = (None, 0);
     for interval in text.split(',').filter(|_| !text.is_empty()) {
         let (first, end) = index_interval(interval, completions)?;
@@ -302,7 +293,8 @@ fn index_count(text: &str, completions: i64) -> Result<i64, String> {
     Ok(total)
 }
 
-fn index_interval(interval: &str, completions: i64) -> Result<(i64, i64), String> {
+/// The first and the last index that a text like `3-5` names.
+pub(super) fn index_interval(interval: &str, completions: i64) -> Result<(i64, i64), String> {
     let number = |text: &str| -> Result<i64, String> {
         let number: i32 =
             text.parse().map_err(|_| format!("cannot convert string to integer for index: \"{text}\""))?;

@@ -5,9 +5,11 @@ mod admission;
 mod certificates;
 mod claims;
 mod containers;
+mod devices;
 mod drivers;
 mod environment;
 mod flows;
+mod job_status;
 mod jobs;
 mod limits;
 mod networking;
@@ -25,6 +27,7 @@ mod workloads;
 
 use std::fmt;
 
+pub(super) use pod_updates::resize_faults;
 pub(super) use pods::namespace_finalizer_faults;
 
 use super::fault::{Faults, Site};
@@ -51,9 +54,11 @@ const LISTS: &[&[(&str, Run)]] = &[
     certificates::CHECKS,
     claims::CHECKS,
     containers::CHECKS,
+    devices::CHECKS,
     drivers::CHECKS,
     environment::CHECKS,
     flows::CHECKS,
+    job_status::CHECKS,
     jobs::CHECKS,
     limits::CHECKS,
     networking::CHECKS,

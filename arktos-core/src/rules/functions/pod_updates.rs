@@ -7,6 +7,7 @@ use super::super::fault::{Faults, Site};
 use super::Run;
 use super::pods::MIRROR;
 use crate::name::subdomain_fault;
+use crate::object::Object;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("only_later", only_later),
@@ -37,7 +38,10 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
     }
     tolerations_stay(old, new, faults);
     gates_only_open(old, new, faults);
-    let gated = old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
+    let gated = !items(old, "schedulingGates").is_empty();
+    if gated {
+        places_only_narrow(old, new, faults);
+    }
     let (mut before, mut after) = (old.clone(), new.clone());
     for spec in [&mut before, &mut after] {
         let Some(spec) = spec.as_object_mut() else { return };
@@ -46,7 +50,12 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
         }
         if gated {
             spec.remove("nodeSelector");
-            spec.remove("affinity");
+            if let Some(affinity) = spec.get_mut("affinity").and_then(Value::as_object_mut) {
+                affinity.remove("nodeAffinity");
+                if affinity.is_empty() {
+                    spec.remove("affinity");
+                }
+            }
         }
         for list in ["containers", "initContainers"] {
             for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -61,9 +70,8 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
 
 /// Whether there are as many containers as there were.
 fn containers_stay(old: &Value, new: &Value, faults: &mut Faults) -> bool {
-    let count = |spec: &Value, list: &str| spec[list].as_array().map_or(0, Vec::len);
     for list in ["containers", "initContainers"] {
-        if count(old, list) != count(new, list) {
+        if items(old, list).len() != items(new, list).len() {
             faults.forbidden(&format!("spec.{list}"), "pod updates may not add or remove containers");
             return false;
         }
@@ -101,9 +109,8 @@ fn tolerations_stay(old: &Value, new: &Value, faults: &mut Faults) {
 }
 
 fn gates_only_open(old: &Value, new: &Value, faults: &mut Faults) {
-    let gates = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
-    let before = gates(old);
-    for (index, gate) in gates(new).iter().enumerate() {
+    let before = items(old, "schedulingGates");
+    for (index, gate) in items(new, "schedulingGates").iter().enumerate() {
         if !before.iter().any(|known| known["name"] == gate["name"]) {
             let why = format!(
                 "only deletion is allowed, but found new scheduling gate '{}'",
@@ -112,6 +119,82 @@ fn gates_only_open(old: &Value, new: &Value, faults: &mut Faults) {
             faults.forbidden(&format!("spec.schedulingGates[{index}].name"), &why);
         }
     }
+}
+
+/// The items of a list of an object; none when it has no such list.
+fn items<'a>(of: &'a Value, list: &str) -> &'a [Value] {
+    of[list].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Where a pod that waits behind gates may be placed: there may be more that a host must have, and not less.
+fn places_only_narrow(old: &Value, new: &Value, faults: &mut Faults) {
+    const REQUIRED: &str = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+    let kept = |(key, value): (&String, &Value)| new["nodeSelector"].get(key) == Some(value);
+    if !old["nodeSelector"].as_object().into_iter().flatten().all(kept) {
+        let why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        faults.invalid("spec.nodeSelector", &new["nodeSelector"], why);
+    }
+    let terms = |spec: &Value| spec.pointer(REQUIRED).map(|required| items(required, "nodeSelectorTerms").to_vec());
+    let (before, after) = (terms(old).unwrap_or_default(), terms(new));
+    let path = format!("spec{}.nodeSelectorTerms", REQUIRED.replace('/', "."));
+    if !before.is_empty() && after.as_ref().is_none_or(|after| after.len() != before.len()) {
+        let sent = after.map_or(Value::Null, |after| after.iter().map(as_shown).collect());
+        return faults.invalid(&path, &sent, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+    }
+    for (index, (old, new)) in before.iter().zip(after.unwrap_or_default()).enumerate() {
+        let lists = ["matchExpressions", "matchFields"];
+        let empty = |term: &Value| lists.iter().all(|list| items(term, list).is_empty());
+        // A term that is empty selects nothing, and would select something.
+        let opens = empty(old) && !empty(&new);
+        if opens || !lists.iter().all(|list| items(&new, list).starts_with(items(old, list))) {
+            let why = "only additions are allowed (no mutations or deletions)";
+            faults.invalid(&format!("{path}[{index}]"), &as_shown(&new), why);
+        }
+    }
+}
+
+/// A term that selects hosts, as messages show it.
+fn as_shown(term: &Value) -> Value {
+    let shown = |one: &Value| json!({ "Key": one["key"], "Operator": one["operator"], "Values": one["values"] });
+    let list = |list: &str| term[list].as_array().map(|list| list.iter().map(shown).collect::<Value>());
+    json!({ "MatchExpressions": list("matchExpressions"), "MatchFields": list("matchFields") })
+}
+
+/// What new resources of a running pod's containers may not be.
+pub(in crate::rules) fn resize_faults(old: &Object, new: &Object, faults: &mut Faults) {
+    let spec = |pod: &Object| pod.at(&["spec"]).cloned().unwrap_or_default();
+    let (old, new) = (spec(old), spec(new));
+    for list in ["initContainers", "containers"] {
+        for (index, (old, new)) in items(&old, list).iter().zip(items(&new, list)).enumerate() {
+            let (sidecar, path) = (list == "initContainers", format!("spec.{list}[{index}].resources"));
+            if sidecar && old["restartPolicy"] != "Always" {
+                if old != new {
+                    faults.forbidden("spec", "resources for non-sidecar init containers are immutable");
+                }
+                continue;
+            }
+            for what in ["requests", "limits"] {
+                let kept = |(name, _): (&String, &Value)| new["resources"][what].get(name).is_some();
+                if !old["resources"][what].as_object().into_iter().flatten().all(kept) {
+                    faults.forbidden(&format!("{path}.{what}"), &format!("resource {what} cannot be removed"));
+                }
+            }
+            if fixed_resources(old) != fixed_resources(new) {
+                let whose = if sidecar { " for sidecar containers" } else { "" };
+                faults.forbidden("spec", &format!("only cpu and memory resources{whose} are mutable"));
+            }
+        }
+    }
+}
+
+/// The resources of a container that cannot be others while it runs.
+fn fixed_resources(container: &Value) -> Vec<(&str, &String, &Value)> {
+    let of = |what: &'static str| {
+        let amounts = container["resources"][what].as_object().into_iter().flatten();
+        let amounts = amounts.filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory"));
+        amounts.map(move |(name, amount)| (what, name, amount))
+    };
+    of("requests").chain(of("limits")).collect()
 }
 
 /// Whether a pod mirrors one of its node's own stays. Stands at the pod.

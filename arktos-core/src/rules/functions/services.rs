@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("service_ports", service_ports),
     ("service_update", service_update),
     ("external_ip", external_ip),
+    ("external_name", external_name),
     ("external_policy", external_policy),
     ("health_port", health_port),
     ("source_ranges", source_ranges),
@@ -80,6 +81,18 @@ fn external_ip(site: &Site<'_>, faults: &mut Faults) {
     fault.into_iter().for_each(|fault| faults.invalid(&site.path(), &Value::from(text), &fault));
 }
 
+/// A name elsewhere; a dot at its end says that it is whole.
+fn external_name(site: &Site<'_>, faults: &mut Faults) {
+    let text = site.value_text();
+    match text.strip_suffix('.').unwrap_or(text) {
+        "" => faults.required(&site.path(), ""),
+        name => {
+            let fault = crate::name::subdomain_fault(name);
+            fault.into_iter().for_each(|fault| faults.invalid(&site.path(), &Value::from(name), &fault));
+        }
+    }
+}
+
 fn external_policy(site: &Site<'_>, faults: &mut Faults) {
     let Some(policy) = site.value.filter(|policy| !policy.is_null() && *policy != "") else { return };
     if !is_external(site) && !site.has("externalIPs") {
@@ -110,11 +123,26 @@ fn source_ranges(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// The addresses of a service: one that is only a name has none, and the first stands by itself, too.
 fn cluster_ips(site: &Site<'_>, faults: &mut Faults) {
-    let first = match site.list("clusterIPs").first() {
-        Some(first) => first.as_str().unwrap_or_default(),
-        None => site.text("clusterIP"),
-    };
+    let (all, alone) = (site.list("clusterIPs"), site.text("clusterIP"));
+    if site.text("type") == "ExternalName" {
+        for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            if site.has(field) || field == "clusterIPs" && !alone.is_empty() {
+                faults.forbidden(&site.sub(field), "may not be set for ExternalName services");
+            }
+        }
+        return;
+    }
+    let first = all.first().map_or(alone, |first| first.as_str().unwrap_or_default());
+    if first != alone {
+        let why = if alone.is_empty() {
+            "must be empty when `clusterIP` is not specified"
+        } else {
+            "first value must match `clusterIP`"
+        };
+        faults.invalid(&site.sub("clusterIPs"), &Value::from(all), why);
+    }
     let sent = Value::from(first);
     let path = site.sub("clusterIPs[0]");
     match first {

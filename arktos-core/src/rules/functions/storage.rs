@@ -1,5 +1,7 @@
 //! Volumes, claims, storage classes, quotas, and what secrets and config maps hold.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
@@ -19,32 +21,10 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("secret_type", secret_type),
     ("immutable_data", immutable_data),
     ("quota", quota),
+    ("scopes_kept", scopes_kept),
     ("parameter_keys", parameter_keys),
-    ("device_names", device_names),
-    ("one_device", one_device),
     ("not_negative", not_negative),
-    ("slice_place", slice_place),
 ];
-
-/// Devices of a slice are on one host, on those that are selected, on all, or it is said for each.
-fn slice_place(site: &Site<'_>, faults: &mut Faults) {
-    let set: Vec<String> = ["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"]
-        .into_iter()
-        .filter(|field| {
-            site.map.get(*field).is_some_and(|value| !super::super::fault::is_empty(value) && *value != false)
-        })
-        .map(|field| format!("`{field}`"))
-        .collect();
-    let why = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
-    match set.as_slice() {
-        [] => faults.required(&site.path(), why),
-        [_] => {}
-        several => {
-            let shown = Value::from(format!("{{{}}}", several.join(", ")));
-            faults.invalid(&site.path(), &shown, &format!("{why}, but multiple fields are set"));
-        }
-    }
-}
 
 fn not_negative(site: &Site<'_>, faults: &mut Faults) {
     if let Some(amount) = site.value.filter(|amount| amount.as_str().is_some_and(|text| text.starts_with('-'))) {
@@ -381,35 +361,20 @@ fn quota_scopes(site: &Site<'_>, scopes: &[Value], hard: Option<&Map<String, Val
     }
 }
 
+/// A quota counts what it counted from the start, in whatever order it says so.
+fn scopes_kept(site: &Site<'_>, faults: &mut Faults) {
+    let set = |scopes: Option<&Value>| -> BTreeSet<String> {
+        let scopes = scopes.and_then(Value::as_array).into_iter().flatten();
+        scopes.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    if site.updates && set(site.old) != set(site.value) {
+        faults.invalid(&site.path(), site.value.unwrap_or(&Value::Null), "field is immutable");
+    }
+}
+
 fn parameter_keys(site: &Site<'_>, faults: &mut Faults) {
     let parameters = site.value.and_then(Value::as_object);
     if parameters.is_some_and(|parameters| parameters.contains_key("")) {
         faults.invalid(&site.path(), &Value::from(""), "field can not be empty.");
-    }
-}
-
-fn device_names(site: &Site<'_>, faults: &mut Faults) {
-    let items = site.items();
-    for (index, item) in items.iter().enumerate() {
-        if items.iter().take(index).any(|other| other["name"] == item["name"]) {
-            faults.duplicate(&format!("{}[{index}]", site.path()), &item["name"]);
-        }
-    }
-}
-
-fn one_device(site: &Site<'_>, faults: &mut Faults) {
-    match (site.sets("exactly"), site.has("firstAvailable")) {
-        (false, false) => {
-            faults.required(&site.path(), "exactly one of `exactly` or `firstAvailable` is required");
-        }
-        (true, true) => {
-            let sent = Value::Object(site.map.clone());
-            faults.invalid(
-                &site.path(),
-                &sent,
-                "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
-            );
-        }
-        _ => {}
     }
 }

@@ -12,7 +12,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("percent", percent),
     ("some_movement", some_movement),
     ("daemon_movement", daemon_movement),
-    ("daemon_strategy", daemon_strategy),
+    ("rollout", rollout),
     ("management_policy", management_policy),
     ("stateful_strategy", stateful_strategy),
     ("stateful_update", stateful_update),
@@ -153,10 +153,18 @@ fn strategy_type<'a>(site: &Site<'a>) -> Option<&'a str> {
     site.map.get("updateStrategy").and_then(|strategy| strategy["type"].as_str())
 }
 
-fn daemon_strategy(site: &Site<'_>, faults: &mut Faults) {
-    if let Some(kind) = strategy_type(site).filter(|kind| !matches!(*kind, "RollingUpdate" | "OnDelete")) {
-        let shown = format!("{{\"Type\":\"{kind}\",\"RollingUpdate\":null}}");
-        faults.not_supported_text(&site.sub("updateStrategy"), &shown, &["RollingUpdate", "OnDelete"]);
+/// How a deployment or a daemon set is rolled out. A way that nobody knows is told with all that was said of it.
+fn rollout(site: &Site<'_>, faults: &mut Faults) {
+    let daemons = ["RollingUpdate", "OnDelete"];
+    let known = if site.root_kind == "DaemonSet" { daemons } else { ["Recreate", "RollingUpdate"] };
+    let Some(strategy) = site.value.filter(|strategy| strategy["type"].is_string()) else { return };
+    if !known.iter().any(|known| strategy["type"] == *known) {
+        let rolling = match &strategy["rollingUpdate"] {
+            Value::Null => "null".to_owned(),
+            by => format!("{{\"MaxUnavailable\":{},\"MaxSurge\":{}}}", by["maxUnavailable"], by["maxSurge"]),
+        };
+        let shown = format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", strategy["type"]);
+        faults.not_supported_text(&site.path(), &shown, &known);
     }
 }
 
