@@ -1,6 +1,6 @@
 //! The keys that sign tokens: one secret for the partition, from which each tenant's keys are derived.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arktos_core::TenantName;
@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 /// How many tenants' derived keys are kept at hand.
 const KEPT: usize = 4096;
+/// How many tokens are known by their digests to be signed well.
+const KNOWN: usize = 1 << 14;
 /// What separates these keys from any other use of the same secret.
 const DOMAIN: &[u8] = b"arktos service account token key 2";
 
@@ -28,6 +30,9 @@ struct Shared {
     secrets: RwLock<Vec<[u8; 32]>>,
     /// Written by whoever first needs a tenant's keys; emptied when the secrets change.
     derived: RwLock<HashMap<Life, Arc<[Key]>>>,
+    /// Digests of tokens, each with the key that was found to have signed it: to find out takes more than all else
+    /// about a small request. Written by whoever shows one first.
+    known: RwLock<HashSet<[u8; 32]>>,
 }
 
 /// A tenant from its making to its end. One that is made anew under the name has other keys: who trusts the tokens of
@@ -70,7 +75,7 @@ impl TokenKeys {
     }
 
     fn of(secrets: Vec<[u8; 32]>) -> Self {
-        Self(Arc::new(Shared { secrets: RwLock::new(secrets), derived: RwLock::default() }))
+        Self(Arc::new(Shared { secrets: RwLock::new(secrets), derived: RwLock::default(), known: RwLock::default() }))
     }
 
     /// Reads a key file: one secret of 32 bytes a line, in base64; the first signs. Lines that begin with `#` say
@@ -160,9 +165,27 @@ impl TokenKeys {
         let signature = signature.and_then(|bytes| Signature::from_slice(&bytes).ok()).ok_or(Unverified::Malformed)?;
         let keys = self.of_tenant(&tenant);
         let key = keys.iter().find(|key| head["kid"] == *key.id).ok_or(Unverified::UnknownSigner)?;
-        let verified = key.signing.verifying_key().verify(said.as_bytes(), &signature);
-        verified.map_err(|_| Unverified::UnknownSigner)?;
+        if !self.has_signed(key, token, said, &signature) {
+            return Err(Unverified::UnknownSigner);
+        }
         Ok((tenant, claims))
+    }
+
+    /// Whether a key has signed a token, all of which this is, and of which this was signed.
+    fn has_signed(&self, key: &Key, token: &str, said: &str, signature: &Signature) -> bool {
+        let digest: [u8; 32] = Sha256::new_with_prefix(&key.id).chain_update(token).finalize().into();
+        if self.0.known.read().contains(&digest) {
+            return true;
+        }
+        let signed = key.signing.verifying_key().verify(said.as_bytes(), signature).is_ok();
+        if signed {
+            let mut known = self.0.known.write();
+            if known.len() >= KNOWN {
+                known.clear();
+            }
+            known.insert(digest);
+        }
+        signed
     }
 
     /// What shows that a token is a tenant's: its public keys, as a JSON Web Key Set.
@@ -247,6 +270,25 @@ mod tests {
         }
         for nonsense in ["", ".", "..", "a.b.c", "💥.💥.💥"] {
             assert_eq!(keys.verify(nonsense, life), Err(Unverified::Malformed), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_signed_once_is_found_so_again_and_nothing_else_with_it() {
+        let keys = TokenKeys::random(&SeededRandom::new(1));
+        let token = keys.sign(&tenant("acme"), &claims("acme"));
+        for _ in 0..2 {
+            assert_eq!(keys.verify(&token, life), Ok((tenant("acme"), claims("acme"))));
+            let (said, _) = token.rsplit_once('.').expect("three parts");
+            let other = keys.sign(&tenant("acme"), &json!({"sub": "root", "arktos.io": {"tenant": "acme"}}));
+            let (_, signature) = other.rsplit_once('.').expect("three parts");
+            assert_eq!(keys.verify(&format!("{said}.{signature}"), life), Err(Unverified::UnknownSigner));
+            let anew = |tenant| Some(Life { tenant, uid: "2".to_owned() });
+            assert_eq!(keys.verify(&token, anew), Err(Unverified::UnknownSigner));
+        }
+        for _ in 0..2 {
+            let token = keys.sign(&tenant("acme"), &json!({"sub": "s", "exp": 1, "arktos.io": {"tenant": "acme"}}));
+            assert!(keys.verify(&token, life).is_ok(), "one after the other");
         }
     }
 
