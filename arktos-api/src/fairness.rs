@@ -5,17 +5,21 @@
 //! | how many, of whom | [`Fairness`] |
 //! | whose turn is it | `machine`, which knows neither time nor tasks |
 //! | how many can be worked on, as the machine is | `pace` |
+//! | how many share what there is | `lately` |
 //! | how much work is a request | `work` |
 //! | how many a second may a tenant make | `rates` |
+//! | how long does who is not known wait to be told so | `refusals` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
 //! many objects. Where there are none left it waits with others of its tenant, and tenants take turns by the work they
 //! have been given. There are fewer seats while those who have one wait for the machine. A watch takes seats only until
 //! it is open; after that it is counted by itself.
 
+mod lately;
 mod machine;
 mod pace;
 mod rates;
+mod refusals;
 mod work;
 
 use std::collections::HashMap;
@@ -34,6 +38,8 @@ use crate::identity::Identity;
 use machine::{Arrival, Machine, Ticket};
 
 pub(crate) use rates::{Rates, follow};
+pub use refusals::PeerRefusals;
+pub use work::is_large;
 pub(crate) use work::seats;
 
 /// Of so many requests that have their seats at once, one is asked how long it waits for the machine.
@@ -45,7 +51,7 @@ pub struct Fairness {
     /// The seats of requests that are worked on at a time. Default: 600, as many as upstream works on.
     pub seats: u32,
     /// The seats that are left when requests that have one wait for a core, and wait in turns for seats instead.
-    /// Default: 8.
+    /// Default: 4.
     pub seats_at_least: u32,
     /// The seats that one tenant can have, however idle the others are: what is left lets somebody else in at once.
     /// Default: 150.
@@ -64,7 +70,7 @@ impl Default for Fairness {
     fn default() -> Self {
         Self {
             seats: 600,
-            seats_at_least: 8,
+            seats_at_least: 4,
             seats_per_tenant: 150,
             queue_per_tenant: 500,
             queue: 20_000,
@@ -125,6 +131,13 @@ pub(crate) struct OpenWatch {
     flow: Flow,
 }
 
+/// A long answer that goes out piece by piece. It has no seats, and holds up nobody: it may wait for its reader at any
+/// time.
+pub(crate) struct Pieces {
+    turns: Turns,
+    flow: Flow,
+}
+
 /// A place in the queue, left when it is dropped.
 struct Place<'a> {
     turns: &'a Turns,
@@ -138,15 +151,16 @@ impl Turns {
         Self(Arc::new(Shared { config, clock, state: Mutex::new(state) }))
     }
 
-    /// Waits for seats.
+    /// Waits for seats. Who is behind others for a core, too, is not asked how long it waits for one.
     ///
     /// # Errors
     /// 429 when too many wait already, or the turn does not come in time.
-    pub(crate) async fn take(&self, flow: &Flow, seats: u32) -> Result<Permit, Status> {
+    pub(crate) async fn take(&self, flow: &Flow, seats: u32, behind: bool) -> Result<Permit, Status> {
         let arrival = {
             let mut state = self.0.state.lock();
+            state.machine.note(flow, self.0.clock.now());
             match state.machine.arrive(flow, seats) {
-                Arrival::Runs(seats) => Either::Left((seats, state.asks())),
+                Arrival::Runs(seats) => Either::Left((seats, !behind && state.asks())),
                 Arrival::Refused => return Err(refused()),
                 Arrival::Waits(ticket) => {
                     let (tell, told) = oneshot::channel();
@@ -170,7 +184,9 @@ impl Turns {
         let place = Place { turns: self, flow, ticket };
         let outcome = match select(told, self.0.clock.sleep(self.0.config.longest_wait)).await {
             Either::Left((Ok((permit, ready)), _)) => {
-                self.hear(ready);
+                if !behind {
+                    self.hear(ready);
+                }
                 Ok(permit)
             }
             _ => Err(refused()),
@@ -183,6 +199,11 @@ impl Turns {
     fn hear(&self, ready: Timestamp) {
         let now = self.0.clock.now();
         self.change(|state| state.machine.hear(now, now.since(ready)));
+    }
+
+    /// How someone's long answers go out, if not as quickly as they are read.
+    pub(crate) fn pieces(&self, identity: &Identity) -> Option<Pieces> {
+        flow(identity).map(|flow| Pieces { turns: self.clone(), flow })
     }
 
     /// Counts a watch.
@@ -237,7 +258,7 @@ impl State {
 }
 
 /// Lets all others go on that can.
-async fn yield_once() {
+pub(crate) async fn yield_once() {
     let mut yielded = false;
     poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {
@@ -247,6 +268,16 @@ async fn yield_once() {
         Poll::Pending
     })
     .await;
+}
+
+impl Pieces {
+    /// Lets others go on before one more piece is made: those who can now and, where tenants wait for each other, those
+    /// who can within the next milliseconds.
+    pub(crate) async fn next(&self) {
+        let Shared { clock, state, .. } = &*self.turns.0;
+        let wait = state.lock().machine.piece(&self.flow, clock.now());
+        if wait.is_zero() { yield_once().await } else { clock.sleep(wait).await }
+    }
 }
 
 impl Permit {
@@ -298,8 +329,8 @@ mod tests {
     fn who_waits_is_told_when_seats_are_given_back() {
         let (turns, _) = turns();
         let flow: Flow = "acme".into();
-        let first = turns.take(&flow, 2).now_or_never().expect("at once").expect("a permit");
-        let mut second = Box::pin(turns.take(&flow, 1));
+        let first = turns.take(&flow, 2, false).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1, false));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
         let second = second.now_or_never().expect("at once").expect("a permit");
@@ -311,10 +342,10 @@ mod tests {
     fn who_stops_waiting_leaves_the_queue_and_seats_that_were_given_to_it_are_given_on() {
         let (turns, _) = turns();
         let flow: Flow = "acme".into();
-        let first = turns.take(&flow, 2).now_or_never().expect("at once").expect("a permit");
-        let mut second = Box::pin(turns.take(&flow, 1));
+        let first = turns.take(&flow, 2, false).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1, false));
         assert!(second.as_mut().now_or_never().is_none());
-        let mut third = Box::pin(turns.take(&flow, 2));
+        let mut third = Box::pin(turns.take(&flow, 2, false));
         assert!(third.as_mut().now_or_never().is_none());
         drop(first); // the second has its turn, and does not know yet
         drop(second);
@@ -326,8 +357,8 @@ mod tests {
     fn whose_turn_does_not_come_in_time_is_refused() {
         let (turns, clock) = turns();
         let flow: Flow = "acme".into();
-        let _first = turns.take(&flow, 2).now_or_never().expect("at once").expect("a permit");
-        let mut second = Box::pin(turns.take(&flow, 1));
+        let _first = turns.take(&flow, 2, false).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1, false));
         assert!(second.as_mut().now_or_never().is_none());
         clock.advance(Duration::from_secs(16));
         let refused = second.now_or_never().expect("at once").map(drop).expect_err("refused");

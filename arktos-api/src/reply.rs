@@ -16,7 +16,9 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::Body;
+use crate::call::Call;
 use crate::compat::{self, Links};
+use crate::fairness::yield_once;
 use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
@@ -142,9 +144,9 @@ impl View {
     }
 
     /// A page of a list, made as it goes out.
-    pub(crate) fn list(&self, page: Page) -> Response<Body> {
+    pub(crate) async fn list(&self, page: Page, call: &Call<'_>) -> Response<Body> {
         if self.accept.encoding == Encoding::Protobuf {
-            return self.in_protobuf(page.items(None), &page.meta());
+            return self.in_protobuf(page.items(None), &page.meta()).await;
         }
         let mut writer = ListWriter { view: self.clone(), page, last: None, rows: 0, part: Part::Head, table: None };
         let mut first = Vec::with_capacity(CHUNK);
@@ -152,23 +154,29 @@ impl View {
             return respond(200, self.accept, first);
         }
         if self.accept.encoding != Encoding::Json || self.accept.pretty {
-            while writer.fill(&mut first) {}
+            while writer.fill(&mut first) {
+                yield_once().await;
+            }
             return respond(200, self.accept, first);
         }
-        let rest = stream::unfold(writer, |mut writer| async move {
+        let pieces = call.state.turns.pieces(call.identity);
+        let rest = stream::unfold((writer, pieces), |(mut writer, pieces)| async move {
             if writer.part == Part::Done {
                 return None;
             }
+            if let Some(pieces) = &pieces {
+                pieces.next().await;
+            }
             let mut chunk = Vec::with_capacity(CHUNK + 4096);
             writer.fill(&mut chunk);
-            Some((Bytes::from(chunk), writer))
+            Some((Bytes::from(chunk), (writer, pieces)))
         });
         let body = Body::stream(stream::once(async move { Bytes::from(first) }).chain(rest));
         with_type(200, Encoding::Json.content_type(), body)
     }
 
     /// A list of objects that are at hand.
-    pub(crate) fn items(&self, items: &[Stored], meta: &ListMeta) -> Response<Body> {
+    pub(crate) async fn items(&self, items: &[Stored], meta: &ListMeta) -> Response<Body> {
         let mut out = Vec::new();
         if let Form::Table(version) = self.accept.form {
             let shown: Vec<Stored> = items.iter().map(|stored| self.tabled(stored).into_owned()).collect();
@@ -176,7 +184,7 @@ impl View {
             return respond(200, self.accept, out);
         }
         if self.accept.encoding == Encoding::Protobuf {
-            return self.in_protobuf(items.iter().cloned(), meta);
+            return self.in_protobuf(items.iter().cloned(), meta).await;
         }
         self.open(&mut out, meta);
         for (at, item) in items.iter().enumerate() {
@@ -187,21 +195,31 @@ impl View {
     }
 
     /// A list in protobuf, which says how long it is before it begins.
-    fn in_protobuf(&self, items: impl Iterator<Item = Stored>, meta: &ListMeta) -> Response<Body> {
-        let write = || -> Result<Vec<u8>, ProtobufError> {
-            let mut list = protobuf::ListWriter::new(self.list_types(), &self.list_meta(meta))?;
-            let mut text = Vec::new();
-            for item in items {
-                text.clear();
-                self.item(&mut text, &item, 0);
-                list.push(&serde_json::from_slice(&text).unwrap_or_default())?;
-            }
-            Ok(list.finish())
-        };
-        match write() {
+    async fn in_protobuf(&self, items: impl Iterator<Item = Stored> + Send, meta: &ListMeta) -> Response<Body> {
+        match self.written_in_protobuf(items, meta).await {
             Ok(bytes) => with_type(200, PROTOBUF, Body::full(bytes)),
             Err(error) => status(&Status::internal(error.to_string()), Encoding::Json),
         }
+    }
+
+    async fn written_in_protobuf(
+        &self,
+        items: impl Iterator<Item = Stored> + Send,
+        meta: &ListMeta,
+    ) -> Result<Vec<u8>, ProtobufError> {
+        let mut list = protobuf::ListWriter::new(self.list_types(), &self.list_meta(meta))?;
+        let (mut text, mut made) = (Vec::new(), 0);
+        for item in items {
+            if made >= CHUNK {
+                made = 0;
+                yield_once().await;
+            }
+            text.clear();
+            self.item(&mut text, &item, 0);
+            made += text.len();
+            list.push(&serde_json::from_slice(&text).unwrap_or_default())?;
+        }
+        Ok(list.finish())
     }
 
     fn list_types(&self) -> TypeMeta {

@@ -312,9 +312,9 @@ impl ResourceRequest<'_> {
         let view = self.view_of_list(call, false)?;
         let options = ReadOptions::parse(&self.head.query, false)?;
         let page = read::list(call, &options).await?;
-        let Some(converter) = Converter::to(call, &call.kind) else { return Ok(view.list(page)) };
+        let Some(converter) = Converter::to(call, &call.kind) else { return Ok(view.list(page, call).await) };
         let items = converter.stored(page.items(None).collect()).await?;
-        Ok(view.items(&items, &page.meta()))
+        Ok(view.items(&items, &page.meta()).await)
     }
 
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
@@ -541,7 +541,7 @@ impl ResourceRequest<'_> {
         if let Some(converter) = Converter::to(call, &call.kind) {
             items = converter.stored(items).await?;
         }
-        Ok(view.items(&items, &ListMeta { revision, ..ListMeta::default() }))
+        Ok(view.items(&items, &ListMeta { revision, ..ListMeta::default() }).await)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
-use crate::fairness::{self, Rates, Turns};
+use crate::fairness::{self, PeerRefusals, Rates, Turns};
 use crate::identity::{Identity, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::negotiate;
@@ -198,7 +198,7 @@ impl State {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut info = info?;
+        let (mut info, behind) = (info?, fairness::is_large(&body));
         compat::discover_tenant(self, &mut info, &query)?;
         // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
         let identity = match parts.extensions.get::<Identity>() {
@@ -207,7 +207,7 @@ impl State {
                 let certificate = parts.extensions.get::<PeerCertificate>();
                 match authenticate::authenticate(&self.config, &parts.headers, certificate).await {
                     Ok(identity) => identity,
-                    Err(status) => return Err(self.turned_away(status).await),
+                    Err(status) => return Err(self.turned_away(status, parts.extensions.get(), behind).await),
                 }
             }
         };
@@ -233,7 +233,7 @@ impl State {
             Some(flow) => {
                 let _ = turn.flow.set(flow.clone()); // nobody else sets it, nor the seats
                 self.rates.take(&flow, self.config.clock.now())?;
-                let permit = self.turns.take(&flow, fairness::seats(self, &head)).await?;
+                let permit = self.turns.take(&flow, fairness::seats(self, &head), behind).await?;
                 let _ = turn.seats.set((permit.seats(), self.config.clock.now()));
                 Some(permit)
             }
@@ -252,9 +252,14 @@ impl State {
     }
 
     /// The answer to somebody who is not known, when it is the turn of those: whoever tries one token after another is
-    /// not served before tenants who wait.
-    async fn turned_away(&self, why: Status) -> Status {
-        self.turns.take(&fairness::nobody(), 1).await.err().unwrap_or(why)
+    /// not served before tenants who wait, and less and less often.
+    async fn turned_away(&self, why: Status, refusals: Option<&PeerRefusals>, behind: bool) -> Status {
+        let clock = &self.config.clock;
+        let wait = refusals.map(|refusals| refusals.count(clock.now())).unwrap_or_default();
+        if !wait.is_zero() {
+            clock.sleep(wait).await;
+        }
+        self.turns.take(&fairness::nobody(), 1, behind).await.err().unwrap_or(why)
     }
 
     /// 403 for an impersonation, as upstream says it: about what was to be done in the other's name.

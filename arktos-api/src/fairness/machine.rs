@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arktos_core::Timestamp;
 
+use super::lately::Lately;
 use super::pace::Pace;
 use super::{Fairness, Flow};
 
@@ -46,6 +47,7 @@ pub(super) struct Machine {
     config: Fairness,
     /// How many seats there are.
     pace: Pace,
+    lately: Lately,
     /// Seats taken.
     taken: u32,
     /// Requests that wait.
@@ -86,13 +88,29 @@ impl Machine {
         config.seats_per_tenant = config.seats_per_tenant.clamp(1, config.seats);
         let pace = Pace::new(config.seats, config.seats_at_least);
         let (flows, ready, held) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { config, pace, taken: 0, queued: 0, now: 0, next: 0, flows, ready, held }
+        let lately = Lately::default();
+        Self { config, pace, lately, taken: 0, queued: 0, now: 0, next: 0, flows, ready, held }
     }
 
-    /// The seats that one flow may have: no more than half of those there are, when there are fewer than there can be.
+    /// The seats that one flow may have. Where there are fewer than there can be, those who have asked lately share.
     fn share(&self) -> u32 {
         let most = self.config.seats_per_tenant;
-        if self.pace.is_full() { most } else { most.min(self.pace.seats().div_ceil(2)) }
+        if self.pace.is_full() { most } else { most.min(self.pace.seats().div_ceil(self.lately.count().max(1))) }
+    }
+
+    /// A flow asks for something.
+    pub(super) fn note(&mut self, flow: &Flow, now: Timestamp) {
+        self.lately.note(flow, now);
+    }
+
+    /// How long one more piece of a long answer to a flow waits.
+    pub(super) fn piece(&mut self, flow: &Flow, now: Timestamp) -> Duration {
+        if self.pace.is_full() || !self.is_shared() { Duration::ZERO } else { self.lately.piece(flow, now) }
+    }
+
+    /// Whether several have asked lately.
+    fn is_shared(&self) -> bool {
+        self.lately.count() > 1
     }
 
     /// Whether so many seats are taken that the machine may be behind.
@@ -104,7 +122,7 @@ impl Machine {
     /// seats.
     pub(super) fn hear(&mut self, now: Timestamp, waited: Duration) -> Vec<Turn> {
         let before = self.pace.seats();
-        self.pace.hear(now, waited);
+        self.pace.hear(now, waited, self.is_shared());
         if self.pace.seats() <= before {
             return Vec::new();
         }
@@ -350,6 +368,8 @@ mod tests {
         assert!(matches!(machine.arrive(&noisy, 8), Arrival::Waits(_)));
         assert!(machine.is_busy());
         let mut now = Timestamp::default();
+        machine.note(&noisy, now);
+        machine.note(&quiet, now);
         let mut hear = |machine: &mut Machine, waited| {
             now = now.later(Duration::from_secs(1));
             machine.hear(now, waited)

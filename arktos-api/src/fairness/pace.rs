@@ -3,8 +3,8 @@
 //! Whoever has a seat and can go on waits for a core among all others that can, in the order in which they became
 //! ready, whoever's they are: there are no turns there. So it is better that most wait for seats, where there are. How
 //! long it takes until one that can go on does is asked of some requests. Where that is too long, a quarter of the
-//! seats goes; where it is short, an eighth comes back. Requests that wait for a disk or for somebody else take no
-//! core, and cost nobody seats.
+//! seats goes; where it is short, an eighth comes back. What is too long is less where it may be another tenant's work
+//! that is waited for. Requests that wait for a disk or for somebody else take no core, and cost nobody seats.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use arktos_core::Timestamp;
 const WINDOW: Duration = Duration::from_millis(10);
 /// Those who have seats wait too long for a core from here on.
 const LONG: Duration = Duration::from_millis(1);
-/// They hardly wait up to here.
-const SHORT: Duration = Duration::from_micros(500);
+/// And from here on where one waits for what another tenant has asked for.
+const LONG_SHARED: Duration = Duration::from_micros(200);
 
 /// How many seats there are now.
 pub(super) struct Pace {
@@ -49,17 +49,18 @@ impl Pace {
         self.fewest
     }
 
-    /// One that could go on waited so long for the machine.
-    pub(super) fn hear(&mut self, now: Timestamp, waited: Duration) {
+    /// One that could go on waited so long for the machine, which tenants share or one has for itself.
+    pub(super) fn hear(&mut self, now: Timestamp, waited: Duration, shared: bool) {
         self.heard += 1;
         self.waited += waited;
         if now < self.since.later(WINDOW) {
             return;
         }
         let mean = self.waited / self.heard;
-        if mean > LONG {
+        let long = if shared { LONG_SHARED } else { LONG };
+        if mean > long {
             self.seats = (self.seats - self.seats / 4 - u32::from(self.seats < 4)).max(self.fewest);
-        } else if mean < SHORT {
+        } else if mean < long / 2 {
             self.seats = (self.seats + (self.seats / 8).max(1)).min(self.most);
         }
         (self.since, self.heard, self.waited) = (now, 0, Duration::ZERO);
@@ -77,7 +78,7 @@ mod tests {
         let mut hear = |pace: &mut Pace, waited: u64, times: u32| {
             for _ in 0..times {
                 now = now.later(WINDOW);
-                pace.hear(now, Duration::from_micros(waited));
+                pace.hear(now, Duration::from_micros(waited), false);
             }
             pace.seats()
         };
@@ -92,16 +93,26 @@ mod tests {
     fn one_that_waited_long_is_not_all_of_them() {
         let mut pace = Pace::new(600, 6);
         for _ in 0..99 {
-            pace.hear(Timestamp::default(), Duration::from_micros(100));
+            pace.hear(Timestamp::default(), Duration::from_micros(100), false);
         }
-        pace.hear(Timestamp::default().later(WINDOW), Duration::from_millis(20));
+        pace.hear(Timestamp::default().later(WINDOW), Duration::from_millis(20), false);
         assert_eq!(pace.seats(), 600);
+    }
+
+    #[test]
+    fn where_tenants_wait_for_each_other_less_is_too_long() {
+        let seats = |shared| {
+            let mut pace = Pace::new(600, 6);
+            pace.hear(Timestamp::default().later(WINDOW), Duration::from_micros(700), shared);
+            pace.seats()
+        };
+        assert_eq!((seats(false), seats(true)), (600, 450));
     }
 
     #[test]
     fn there_is_always_one() {
         let mut pace = Pace::new(1, 0);
-        pace.hear(Timestamp::default().later(WINDOW), Duration::from_secs(1));
+        pace.hear(Timestamp::default().later(WINDOW), Duration::from_secs(1), false);
         assert_eq!(pace.seats(), 1);
     }
 }

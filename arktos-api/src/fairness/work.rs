@@ -14,6 +14,15 @@ const OBJECTS_A_SEAT: u32 = 100;
 /// The most seats that a request takes, as upstream has it.
 const MOST: u32 = 10;
 
+/// Bodies from here on are large, in bytes: to read one takes about a millisecond.
+const LARGE: u64 = 64 << 10;
+
+/// Whether a request's body is large, or does not say how large it is. Whoever owns the threads may work on such
+/// requests behind others: how long they wait says nothing about the machine.
+pub fn is_large(body: &impl http_body::Body) -> bool {
+    body.size_hint().upper().is_none_or(|length| length >= LARGE)
+}
+
 /// The seats that a request takes: one, and for what reads many objects one more for every hundred.
 pub(crate) fn seats(state: &State, head: &Head) -> u32 {
     let Some(resource) = &head.info.resource else { return 1 };
@@ -55,4 +64,21 @@ fn objects(state: &State, head: &Head, resource: &ResourceInfo, most: u32) -> u3
         if found < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::{Empty, Full, StreamBody};
+
+    #[test]
+    fn bodies_of_64_kib_are_large_and_those_without_a_length() {
+        let full = |length: usize| Full::new(Bytes::from(vec![0; length]));
+        assert!(!is_large(&Empty::<Bytes>::new()));
+        assert!(!is_large(&full(65_535)));
+        assert!(is_large(&full(65_536)));
+        let endless = futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
+        assert!(is_large(&StreamBody::new(endless)));
+    }
 }

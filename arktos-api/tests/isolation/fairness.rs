@@ -1,14 +1,16 @@
 //! A tenant that asks for all it can get, and one that asks for little: who is served how often.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use arktos_api::{Caller, Fairness, WebhookTarget};
+use arktos_api::{Caller, Fairness, PeerRefusals, WebhookTarget};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 use http::Method;
+use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -184,6 +186,36 @@ async fn who_is_not_known_is_turned_away_in_turns_with_those_who_are() {
 }
 
 #[tokio::test]
+async fn who_tries_one_token_after_another_is_told_so_later_and_later_and_nobody_else_is() {
+    let (world, _gate) = world(Fairness::default()).await;
+    let (connection, other) = (PeerRefusals::default(), PeerRefusals::default());
+    let over = |connection: &PeerRefusals, token: &str| -> LocalBoxFuture<'_, Answer> {
+        let mut asked = request(token, Method::GET, MAPS, "");
+        asked.extensions_mut().insert(connection.clone());
+        Box::pin(world.answer(asked))
+    };
+    for number in 0..10 {
+        let answer = over(&connection, &format!("guess-{number}")).now_or_never();
+        assert_eq!(answer.map(|answer| answer.code), Some(401), "at once: {number}");
+    }
+    let mut late: Vec<_> = (0..30).map(|number| over(&connection, &format!("next-{number}"))).collect();
+    assert!(answers(&mut late).is_empty());
+    // Credentials that count are looked at at once, also over this connection, and another one has done nothing.
+    assert_eq!(over(&connection, "acme").now_or_never().map(|answer| answer.code), Some(200));
+    assert_eq!(over(&other, "guess").now_or_never().map(|answer| answer.code), Some(401));
+    let mut answered = Vec::new();
+    for _ in 0..10 {
+        world.clock.advance(Duration::from_millis(100));
+        answered.push(answers(&mut late));
+    }
+    assert!(answered.iter().flatten().all(|code| *code == 401));
+    assert!(answered[0].len() < 3 && answered[5].len() < 3, "a few at a time: {answered:?}");
+    assert!(late.is_empty(), "nobody waits for longer than a second");
+    world.advance(10);
+    assert_eq!(over(&connection, "again").now_or_never().map(|answer| answer.code), Some(401), "it is forgotten");
+}
+
+#[tokio::test]
 async fn a_list_of_many_takes_more_of_a_tenants_turn() {
     let config = Fairness { seats: 4, seats_per_tenant: 4, queue_per_tenant: 5, ..Fairness::default() };
     let (world, _gate) = world(config).await;
@@ -200,6 +232,29 @@ async fn a_list_of_many_takes_more_of_a_tenants_turn() {
     assert_eq!(world.get("acme", "/api/v1/secrets?limit=50").await.code, 200);
     let list: LocalBoxFuture<'_, Answer> = Box::pin(world.get("acme", "/api/v1/secrets"));
     assert!(list.now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn who_does_not_read_on_in_long_answers_holds_up_nobody() {
+    let config = Fairness { seats: 2, seats_per_tenant: 1, queue_per_tenant: 1, ..Fairness::default() };
+    let (world, _gate) = world(config).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for number in 0..40 {
+        let large = json!({"metadata": {"name": format!("s{number}")}, "stringData": {"a": "x".repeat(10_000)}});
+        assert_eq!(world.post("acme", secrets, large).await.code, 201);
+    }
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let mut answer = world.respond(request("acme", Method::GET, secrets, "")).await.into_body();
+        assert!(answer.frame().await.is_some(), "the first of several pieces");
+        held.push(answer);
+    }
+    for who in ["acme", "umbra"] {
+        assert_eq!(world.get(who, MAPS).await.code, 200);
+    }
+    // Whoever does read on reads all of it, whatever the others do.
+    let whole = held.pop().unwrap().collect().await.unwrap().to_bytes();
+    assert!(whole.ends_with(b"]}") && whole.len() > 40 * 10_000, "{}", whole.len());
 }
 
 #[tokio::test]

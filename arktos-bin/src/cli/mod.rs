@@ -36,7 +36,7 @@ pub use mimalloc::MiMalloc as Allocator;
 
 /// The stack of a thread, in bytes. Objects nest up to 128 levels, and what merges, compares and checks them goes down
 /// with them; a program built without optimisation needs 2 MiB and more for that. What is not used takes no memory.
-const STACK: usize = 16 << 20;
+pub(crate) const STACK: usize = 16 << 20;
 
 /// Runs a role until it ends or the process is told to stop (SIGTERM, ctrl-C), and turns a failure into one line.
 pub fn run<F, E>(role: impl FnOnce(watch::Receiver<bool>) -> F) -> ExitCode

@@ -5,9 +5,13 @@
 #[cfg(feature = "net")]
 pub mod address;
 #[cfg(feature = "net")]
+mod aside;
+#[cfg(feature = "net")]
 pub mod first_version;
 #[cfg(feature = "net")]
 pub mod forward;
+#[cfg(feature = "net")]
+mod giving_way;
 #[cfg(feature = "net")]
 pub mod https;
 pub mod kubeconfig;

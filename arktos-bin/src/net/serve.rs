@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_api::{PeerAddress, PeerCertificate};
+use arktos_api::{PeerAddress, PeerCertificate, PeerRefusals, is_large};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -18,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::aside::Aside;
+use super::giving_way::GivingWay;
 use super::prompt::Prompt;
 
 /// The most connections one listener holds at a time; further clients wait in the kernel's queue.
@@ -28,6 +30,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const IDLE_TIMEOUT: Duration = HANDSHAKE_TIMEOUT;
 /// How long open requests get to end once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much of one answer of HTTP/2 is kept for a client that is yet to read it, in bytes.
+const AHEAD: usize = 128 << 10;
 /// The most streams of one HTTP/2 connection. Watches hold one each, so this bounds the watches of one client process.
 const STREAMS_MAX: u32 = 1000;
 
@@ -46,6 +50,7 @@ where
 {
     let acceptor = tls.map(TlsAcceptor::from);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let aside = Arc::new(Aside::default());
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -54,9 +59,10 @@ where
             Some(_) = connections.join_next() => continue,
         };
         let Some((socket, slot)) = accepted else { continue };
-        let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        let (acceptor, stop) = (acceptor.clone(), stop.clone());
+        let served = Served { service: service.clone(), aside: aside.clone() };
         connections.spawn(async move {
-            if let Err(error) = connection(socket, acceptor, service, stop).await {
+            if let Err(error) = connection(socket, acceptor, served, stop).await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(slot);
@@ -82,10 +88,24 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
 
 type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What requests are given to.
+struct Served<S> {
+    service: S,
+    aside: Arc<Aside>,
+}
+
+/// Who is at the other end of a connection, as each of its requests says.
+#[derive(Clone)]
+struct Peer {
+    address: PeerAddress,
+    certificate: Option<PeerCertificate>,
+    refusals: PeerRefusals,
+}
+
 async fn connection<S, B>(
     socket: TcpStream,
     acceptor: Option<TlsAcceptor>,
-    service: S,
+    served: Served<S>,
     stop: Stop,
 ) -> Result<(), ConnectionError>
 where
@@ -96,19 +116,15 @@ where
 {
     socket.set_nodelay(true)?;
     let address = PeerAddress(socket.peer_addr()?);
-    let Some(acceptor) = acceptor else { return exchange(socket, (address, None), service, stop).await };
+    let peer = Peer { address, certificate: None, refusals: PeerRefusals::default() };
+    let Some(acceptor) = acceptor else { return exchange(socket, peer, served, stop).await };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
-    let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let peer = peer.map(|certificate| PeerCertificate::new(certificate.to_vec()));
-    exchange(stream, (address, peer), service, stop).await
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let certificate = certificate.map(|certificate| PeerCertificate::new(certificate.to_vec()));
+    exchange(stream, Peer { certificate, ..peer }, served, stop).await
 }
 
-async fn exchange<I, S, B>(
-    io: I,
-    (address, peer): (PeerAddress, Option<PeerCertificate>),
-    service: S,
-    mut stop: Stop,
-) -> Result<(), ConnectionError>
+async fn exchange<I, S, B>(io: I, peer: Peer, served: Served<S>, mut stop: Stop) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -116,15 +132,22 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let Served { service, aside } = served;
     let handler = service_fn(move |mut request: Request<Incoming>| {
+        let Peer { address, certificate, refusals } = peer.clone();
         request.extensions_mut().insert(address);
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(refusals);
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
         }
+        let aside = is_large(request.body()).then(|| aside.clone());
         let mut service = service.clone();
         async move {
             match std::future::poll_fn(|context| service.poll_ready(context)).await {
-                Ok(()) => service.call(request).await,
+                Ok(()) => match aside {
+                    Some(aside) => aside.run(service.call(request)).await,
+                    None => service.call(request).await,
+                },
             }
         }
     });
@@ -134,8 +157,9 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(AHEAD)
         .keep_alive_interval(Duration::from_secs(30));
-    let io = Prompt::within(HANDSHAKE_TIMEOUT, io);
+    let io = GivingWay::new(Prompt::within(HANDSHAKE_TIMEOUT, io));
     let connection = builder.serve_connection(TokioIo::new(io), handler);
     tokio::pin!(connection);
     tokio::select! {
