@@ -137,9 +137,12 @@ impl Selection {
     /// Whether an object at a path is selected.
     #[must_use]
     pub fn matches(&self, path: &ObjectPath, object: &Encoded) -> bool {
-        self.within.contains(path)
-            && self.labels.matches_header(object.header())
-            && self.fields.iter().all(|test| test.holds(path, object))
+        self.within.contains(path) && self.chooses(path, object)
+    }
+
+    /// Whether one within the range of paths is selected.
+    pub(crate) fn chooses(&self, path: &ObjectPath, object: &Encoded) -> bool {
+        self.labels.matches_header(object.header()) && self.fields.iter().all(|test| test.holds(path, object))
     }
 
     /// Whether everything within the range of paths is selected.
@@ -162,14 +165,21 @@ impl FieldTest {
     }
 }
 
+/// What follows the first part of a path, where that is `part`.
+fn after<'a>(path: &'a str, part: &str) -> Option<&'a str> {
+    path.strip_prefix(part)?.strip_prefix('/')
+}
+
 impl Within {
     /// Whether a path is in the range.
     #[must_use]
     pub fn contains(&self, path: &ObjectPath) -> bool {
         match self {
             Self::Everywhere => true,
-            Self::Tenant(tenant) => path.tenant() == tenant.as_str(),
-            Self::Namespace(tenant, namespace) => path.tenant() == tenant.as_str() && path.namespace() == namespace,
+            Self::Tenant(tenant) => after(path.as_str(), tenant.as_str()).is_some(),
+            Self::Namespace(tenant, namespace) => {
+                after(path.as_str(), tenant.as_str()).is_some_and(|rest| after(rest, namespace).is_some())
+            }
             Self::Object(object) => path == object,
         }
     }

@@ -1,5 +1,6 @@
 //! A watcher's place in a resource's event log.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +26,10 @@ pub struct Cursor {
     wakes: Arc<Mutex<Wakes>>,
     slot: u32,
     selection: Selection,
+    /// Events that may be its business and that it has not read, in their order.
+    due: VecDeque<u64>,
+    /// It reads the log by itself: until it waits again it is told of nothing.
+    reading: bool,
     /// The place of the next event to read.
     place: u64,
     /// Everything up to here was delivered or is none of the selection's business.
@@ -40,7 +45,8 @@ impl Cursor {
         let wakes = view.wakes(&selection.resource);
         let place = view.with(|state| start(state, &selection, after))?;
         let slot = wakes.lock().register(&selection);
-        Ok(Self { view: view.clone(), wakes, slot, selection, place, passed: after, link: None, ended: None })
+        let (view, due) = (view.clone(), VecDeque::new());
+        Ok(Self { view, wakes, slot, selection, due, reading: true, place, passed: after, link: None, ended: None })
     }
 
     /// The next delivery. It never yields a bookmark: see [`bookmark_now`](Self::bookmark_now). Cancel safe: nothing is
@@ -89,7 +95,7 @@ impl Cursor {
             return self.passed;
         }
         let wakes = self.wakes.lock();
-        let standing = wakes.standing(self.slot);
+        let standing = self.due.front().map_or_else(|| wakes.standing(self.slot), |place| Standing::Due(*place));
         let clear = self.view.with(|state| {
             if self.passed < state.origin {
                 return self.passed; // it has ended, and is not told yet
@@ -107,19 +113,19 @@ impl Cursor {
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Poll<Result<Delivery, WatchError>> {
-        loop {
-            let (standing, closed) = {
-                let mut wakes = self.wakes.lock();
-                (wakes.resume(self.slot, context.waker()), wakes.is_closed())
-            };
-            let next = match standing {
-                Standing::Parked(_) if closed => return Poll::Ready(Err(WatchError::Closed)),
+        while !self.reading {
+            if let Some(place) = self.due.pop_front() {
+                match self.read_at(place) {
+                    Some(next) => return Poll::Ready(next),
+                    None => continue,
+                }
+            }
+            let mut wakes = self.wakes.lock();
+            match wakes.resume(self.slot, &mut self.due, context.waker()) {
+                Standing::Parked(_) if wakes.is_closed() => return Poll::Ready(Err(WatchError::Closed)),
                 Standing::Parked(_) => return Poll::Pending,
-                Standing::Reading => break,
-                Standing::Due(place) => self.read_at(place),
-            };
-            if let Some(next) = next {
-                return Poll::Ready(next);
+                Standing::Reading => self.reading = true,
+                Standing::Due(_) => {}
             }
         }
         loop {
@@ -139,6 +145,7 @@ impl Cursor {
                 return Poll::Ready(Err(WatchError::Closed));
             }
             wakes.park(self.slot, self.place, context.waker());
+            self.reading = false;
             return Poll::Pending;
         }
     }
@@ -154,42 +161,43 @@ impl Cursor {
 
     /// Reads on to the next delivery, to the end of the log, or up to a place.
     fn read(&mut self, until: u64) -> Option<Result<Delivery, WatchError>> {
-        let state = self.view.state();
-        if self.passed < state.origin {
-            // the store was taken in anew: what lies between is not known, not even of resources that are not there
-            return Some(Err(WatchError::Compacted { wanted: self.passed, oldest: state.origin }));
-        }
-        let kept = state.resource(&self.selection.resource)?;
-        let log = &kept.log;
-        if self.place < log.base() {
-            if self.passed < log.floor() {
-                return Some(Err(WatchError::Compacted { wanted: self.passed, oldest: log.floor() }));
+        let Self { view, selection, place, passed, link, .. } = self;
+        view.with(|state| {
+            if *passed < state.origin {
+                // the store was taken in anew: what lies between is not known, not even of resources that are not there
+                return Some(Err(WatchError::Compacted { wanted: *passed, oldest: state.origin }));
             }
-            self.place = log.first_after(self.passed); // it was opened after what is yet to come: nothing is missed
-            self.link = None;
-        }
-        while self.place < log.end().min(until) {
-            let Some(event) = log.get(self.place) else {
-                return Some(Err(WatchError::Broken { after: self.passed }));
-            };
-            let fits = match self.link {
-                Some(link) => event.previous == link,
-                None => event.previous < event.revision,
-            };
-            if !fits {
-                return Some(Err(WatchError::Broken { after: self.passed }));
+            let log = &state.resource(&selection.resource)?.log;
+            if *place < log.base() {
+                if *passed < log.floor() {
+                    return Some(Err(WatchError::Compacted { wanted: *passed, oldest: log.floor() }));
+                }
+                *place = log.first_after(*passed); // it was opened after what is yet to come: nothing is missed
+                *link = None;
             }
-            self.link = Some(event.revision);
-            self.place += 1;
-            if event.revision <= self.passed {
-                continue; // written before the revision it was opened after
+            while *place < log.end().min(until) {
+                let Some(event) = log.get(*place) else {
+                    return Some(Err(WatchError::Broken { after: *passed }));
+                };
+                let fits = match *link {
+                    Some(link) => event.previous == link,
+                    None => event.previous < event.revision,
+                };
+                if !fits {
+                    return Some(Err(WatchError::Broken { after: *passed }));
+                }
+                *link = Some(event.revision);
+                *place += 1;
+                if event.revision <= *passed {
+                    continue; // written before the revision it was opened after
+                }
+                *passed = event.revision;
+                if let Some(delivery) = event.seen_by(selection) {
+                    return Some(Ok(delivery));
+                }
             }
-            self.passed = event.revision;
-            if let Some(delivery) = event.seen_by(&self.selection) {
-                return Some(Ok(delivery));
-            }
-        }
-        None
+            None
+        })
     }
 }
 

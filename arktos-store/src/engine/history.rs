@@ -33,8 +33,8 @@ impl Event {
         }
         let stored =
             |object: &Encoded| Stored { path: self.path.clone(), revision: self.revision, object: object.clone() };
-        let old = self.old.as_ref().map(|(_, object)| object).filter(|object| selection.matches(&self.path, object));
-        let new = self.new.as_ref().filter(|object| selection.matches(&self.path, object));
+        let old = self.old.as_ref().map(|(_, object)| object).filter(|object| selection.chooses(&self.path, object));
+        let new = self.new.as_ref().filter(|object| selection.chooses(&self.path, object));
         match (old, new) {
             (None, Some(new)) => Some(Delivery::Added(stored(new))),
             (Some(_), Some(new)) => Some(Delivery::Modified(stored(new))),

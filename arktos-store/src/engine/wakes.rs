@@ -158,19 +158,20 @@ impl Wakes {
         }
     }
 
-    /// Where a cursor stands. An event that is due counts as read from now on; a parked cursor is woken by `waker` from
-    /// now on.
-    pub(crate) fn resume(&mut self, id: u32, waker: &Waker) -> Standing {
+    /// Where a cursor stands. All events that are due are handed over to `due`, which is empty, and count as read from
+    /// now on; a parked cursor is woken by `waker` from now on.
+    pub(crate) fn resume(&mut self, id: u32, due: &mut VecDeque<u64>, waker: &Waker) -> Standing {
         let Some(Some(slot)) = self.slots.get_mut(id as usize) else { return Standing::Reading };
         let Some(told) = &mut slot.told else { return Standing::Reading };
-        let Some(place) = told.due.pop_front() else {
+        let Some(place) = told.due.front().copied() else {
             match &mut slot.waker {
                 Some(known) => known.clone_from(waker),
                 None => slot.waker = Some(waker.clone()),
             }
             return Standing::Parked(told.from);
         };
-        if told.more && told.due.is_empty() {
+        std::mem::swap(&mut told.due, due);
+        if told.more {
             slot.told = None;
         }
         Standing::Due(place)
@@ -343,6 +344,10 @@ mod tests {
         let id = wakes.register(&named(Within::Everywhere, "mine"));
         wakes.park(id, 3, &counter.clone().into());
         let mine = |place: u64| place % 10 == 2;
+        let resume = |wakes: &mut Wakes| {
+            let mut due = VecDeque::new();
+            (wakes.resume(id, &mut due, Waker::noop()), due.into_iter().collect::<Vec<_>>())
+        };
         let note = |wakes: &mut Wakes, places: std::ops::Range<u64>| {
             let mut wake = Vec::new();
             for place in places {
@@ -352,20 +357,16 @@ mod tests {
         };
         note(&mut wakes, 0..35);
         assert_eq!(wakes.standing(id), Standing::Due(12), "what it has read already is not told again");
-        for due in [12, 22, 32] {
-            assert_eq!(wakes.resume(id, Waker::noop()), Standing::Due(due));
-        }
+        assert_eq!(resume(&mut wakes), (Standing::Due(12), vec![12, 22, 32]));
         note(&mut wakes, 35..43); // while it reads
-        assert_eq!(wakes.resume(id, Waker::noop()), Standing::Due(42));
-        assert_eq!(wakes.resume(id, Waker::noop()), Standing::Parked(3));
+        assert_eq!(resume(&mut wakes), (Standing::Due(42), vec![42]));
+        assert_eq!(resume(&mut wakes), (Standing::Parked(3), vec![]));
         assert_eq!(counter.0.load(Ordering::Relaxed), 1, "one that is awake is not woken");
 
         let room = u64::try_from(DUE).expect("a small number");
         note(&mut wakes, 43..43 + 10 * (room + 5));
-        for due in 0..room {
-            assert_eq!(wakes.resume(id, Waker::noop()), Standing::Due(52 + 10 * due));
-        }
-        assert_eq!(wakes.resume(id, Waker::noop()), Standing::Reading, "what follows it looks for by itself");
+        assert_eq!(resume(&mut wakes), (Standing::Due(52), (0..room).map(|due| 52 + 10 * due).collect()));
+        assert_eq!(resume(&mut wakes).0, Standing::Reading, "what follows it looks for by itself");
     }
 
     /// Hosts that watch themselves by name alone, wherever they look for it: an event wakes one of them.
