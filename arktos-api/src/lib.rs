@@ -28,7 +28,7 @@
 //! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go |
 //! | what all tenants have and none stores; what `system` forces on them, or offers | `shared`; `forced`, `offered` |
 //! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
-//! | from bytes to an object, and back | `input`, `reply` |
+//! | from bytes to an object, and back | `input`, `reply`; what many are sent alike: `lines` |
 //! | what only Arktos's own clients find | `compat` |
 //! | between the versions of a custom kind that a webhook converts | `conversion` |
 //! | what is added, what stands against it | `admission`, `allocate` |
@@ -58,6 +58,7 @@ mod forced;
 pub mod identity;
 mod input;
 mod kinds;
+mod lines;
 pub mod negotiate;
 mod observed;
 mod offered;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::task::Poll;
 
 use arktos_core::catalog::Kind;
 use arktos_core::media::protobuf::{self, ProtobufError};
@@ -19,15 +20,14 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::compat::{self, Links};
 use crate::fairness::yield_once;
+use crate::lines::{Lines, Said};
 use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
 use crate::verbs::watch::Frame;
 
-/// How much of a list is made at once, in bytes.
+/// How much of a list, or of a watch, is made at once, in bytes.
 const CHUNK: usize = 64 << 10;
-/// How many events that are there already are sent as one piece.
-const EVENTS_AT_ONCE: usize = 64;
 
 /// How a client is shown objects of a kind.
 #[derive(Clone)]
@@ -262,42 +262,78 @@ impl View {
         }
     }
 
-    /// A watch: one line an event.
-    pub(crate) fn watch(&self, frames: impl Stream<Item = Frame> + Send + 'static) -> Response<Body> {
-        let view = self.clone();
-        let in_protobuf = self.accept.encoding == Encoding::Protobuf;
-        let mut first = true;
-        let lines = frames.ready_chunks(EVENTS_AT_ONCE).map(move |frames| {
-            let mut out = Vec::with_capacity(frames.len() * 1024);
-            for frame in frames {
-                let begin = out.len();
-                view.frame(&mut out, &frame, &mut first);
-                if in_protobuf {
-                    let event = event_in_protobuf(out.get(begin..).unwrap_or_default());
-                    out.truncate(begin);
-                    out.extend_from_slice(&event);
+    /// A watch: one line an event. Those that are there already are sent as one piece, up to a size.
+    pub(crate) fn watch(
+        &self,
+        frames: impl Stream<Item = Frame> + Send + Unpin + 'static,
+        lines: &Arc<Lines>,
+    ) -> Response<Body> {
+        let (view, mut frames, lines) = (self.clone(), frames.fuse(), lines.clone());
+        // What follows a piece is as long, more often than not: it is not moved while it grows.
+        let (mut first, mut usual) = (true, 0);
+        let pieces = stream::poll_fn(move |context| {
+            let mut out = Vec::new();
+            while out.len() < CHUNK {
+                let frame = match frames.poll_next_unpin(context) {
+                    Poll::Ready(Some(frame)) => frame,
+                    Poll::Ready(None) if out.is_empty() => return Poll::Ready(None),
+                    Poll::Pending if out.is_empty() => return Poll::Pending,
+                    Poll::Ready(None) | Poll::Pending => break,
+                };
+                if out.is_empty() {
+                    out.reserve(usual);
                 }
+                view.frame(&mut out, &frame, &mut first, &lines);
             }
-            Bytes::from(out)
+            usual = (out.len() + out.len() / 8).min(2 * CHUNK);
+            Poll::Ready(Some(Bytes::from(out)))
         });
+        let in_protobuf = self.accept.encoding == Encoding::Protobuf;
         let content_type = if in_protobuf { PROTOBUF_STREAM } else { Encoding::Json.content_type() };
-        with_type(200, content_type, Body::stream(lines))
+        with_type(200, content_type, Body::stream(pieces))
     }
 
-    fn frame(&self, out: &mut Vec<u8>, frame: &Frame, first: &mut bool) {
+    fn frame(&self, out: &mut Vec<u8>, frame: &Frame, first: &mut bool, lines: &Lines) {
         let (event, stored) = match frame {
             Frame::Delivery(Delivery::Added(stored)) => ("ADDED", stored),
             Frame::Delivery(Delivery::Modified(stored)) => ("MODIFIED", stored),
             Frame::Delivery(Delivery::Deleted(stored)) => ("DELETED", stored),
-            Frame::Delivery(Delivery::Bookmark(revision)) => return self.bookmark(out, *revision, false),
-            Frame::InitialEnd(revision) => return self.bookmark(out, *revision, true),
+            Frame::Delivery(Delivery::Bookmark(revision)) => {
+                return self.line(out, |out| self.bookmark(out, *revision, false));
+            }
+            Frame::InitialEnd(revision) => return self.line(out, |out| self.bookmark(out, *revision, true)),
             Frame::Fault(status) => {
-                out.extend_from_slice(br#"{"type":"ERROR","object":"#);
-                out.extend_from_slice(&serde_json::to_vec(status).unwrap_or_default());
-                return out.extend_from_slice(b"}\n");
+                return self.line(out, |out| {
+                    out.extend_from_slice(br#"{"type":"ERROR","object":"#);
+                    out.extend_from_slice(&serde_json::to_vec(status).unwrap_or_default());
+                    out.extend_from_slice(b"}\n");
+                });
             }
         };
-        let _ = write!(out, r#"{{"type":"{event}","object":"#);
+        let mut write = |out: &mut Vec<u8>| self.line(out, |out| self.event(out, event, stored, first));
+        // A table says how old an object is, and links are not for everybody.
+        if self.links.is_some() || matches!(self.accept.form, Form::Table(_)) {
+            return write(out);
+        }
+        let Self { kind, accept, dialect, .. } = self;
+        lines.write(out, Said { event, stored, kind, accept: *accept, dialect: *dialect }, write);
+    }
+
+    /// Writes a line of a watch, in the encoding asked for.
+    fn line(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        let begin = out.len();
+        write(out);
+        if self.accept.encoding == Encoding::Protobuf {
+            let event = event_in_protobuf(out.get(begin..).unwrap_or_default());
+            out.truncate(begin);
+            out.extend_from_slice(&event);
+        }
+    }
+
+    fn event(&self, out: &mut Vec<u8>, event: &str, stored: &Stored, first: &mut bool) {
+        for part in [r#"{"type":""#, event, r#"","object":"#] {
+            out.extend_from_slice(part.as_bytes());
+        }
         match self.accept.form {
             Form::Table(version) => {
                 let table = self.table(version);

@@ -330,8 +330,8 @@ impl ResourceRequest<'_> {
             let _held = &counted; // for as long as the stream is
         });
         Ok(match Converter::to(call, &call.kind) {
-            Some(converter) => view.watch(converter.watch(frames)),
-            None => view.watch(frames),
+            Some(converter) => view.watch(Box::pin(converter.watch(frames)), &call.state.lines),
+            None => view.watch(frames, &call.state.lines),
         })
     }
 

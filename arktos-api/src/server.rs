@@ -20,6 +20,7 @@ use crate::definitions::{self, DefinedKind};
 use crate::fairness::{self, PeerRefusals, Rates, Turns};
 use crate::identity::{Identity, PeerCertificate};
 use crate::kinds::Kinds;
+use crate::lines::Lines;
 use crate::negotiate;
 use crate::observed::{Asked, Turn};
 use crate::query::QueryMap;
@@ -45,6 +46,7 @@ pub(crate) struct State {
     pub(crate) expressions: Expressions,
     pub(crate) turns: Turns,
     pub(crate) rates: Rates,
+    pub(crate) lines: Arc<Lines>,
 }
 
 /// A request whose head is read: who, where, how.
@@ -79,6 +81,7 @@ impl ApiServer {
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
             rates: Rates::default(),
+            lines: Arc::default(),
             kinds,
             config: Arc::new(config),
         }))

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arktos_core::{Revision, Status, Timestamp};
 use arktos_store::client::WatchListEvent;
 use arktos_store::{Clock, Delivery, ListWatch, WatchError};
-use futures::future::{BoxFuture, Either, select};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 
 use super::read;
@@ -20,6 +22,8 @@ use crate::standing::Standing;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts that does not say, at least; at most, twice that.
 const LASTS: Duration = Duration::from_secs(1800);
+/// After how many events, where one follows the other, a watch looks at the time.
+const EVENTS_A_LOOK: u32 = 64;
 
 /// What a watcher is sent.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ pub(crate) async fn watch(
     call: &Call<'_>,
     options: &ReadOptions,
     standing: Option<Standing>,
-) -> Result<impl Stream<Item = Frame> + Send + 'static, Status> {
+) -> Result<impl Stream<Item = Frame> + Send + Unpin + 'static, Status> {
     let selection = read::selection(call, options)?;
     let wanted = match options.version.as_str() {
         "" => None,
@@ -67,6 +71,7 @@ pub(crate) async fn watch(
         end: clock.sleep(lasts),
         tick: clock.sleep(BOOKMARK_EVERY),
         asks_at: clock.now().later(BOOKMARK_EVERY),
+        until_look: 0,
         clock,
         state: Progress::Live,
         standing,
@@ -104,7 +109,7 @@ pub(crate) async fn watch(
             watcher.state = Progress::Ended;
         }
     }
-    Ok(stream::unfold(watcher, |mut watcher| async move { watcher.next().await.map(|frame| (frame, watcher)) }))
+    Ok(stream::poll_fn(move |context| watcher.poll_next(context)))
 }
 
 /// What a watcher is told when its cursor ends.
@@ -126,6 +131,8 @@ struct Watcher {
     standing: Option<Standing>,
     /// When that is asked next.
     asks_at: Timestamp,
+    /// How many more events go out before the time is looked at.
+    until_look: u32,
     /// What a watch of definitions sees of those that are forced on its tenant.
     effective: Option<Effective>,
 }
@@ -144,44 +151,35 @@ enum Woken {
 }
 
 impl Watcher {
-    async fn next(&mut self) -> Option<Frame> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
-                return Some(frame);
+                return Poll::Ready(Some(frame));
             }
             if self.state == Progress::Ended {
-                return None;
+                return Poll::Ready(None);
             }
             if let Err(refused) = self.ask_again() {
                 self.state = Progress::Ended;
-                return Some(Frame::Fault(Box::new(refused)));
+                return Poll::Ready(Some(Frame::Fault(Box::new(refused))));
             }
-            let source = self.source.as_mut()?;
-            let woken = {
-                let event = std::pin::pin!(source.next());
-                match select(event, select(&mut self.end, &mut self.tick)).await {
-                    Either::Left((event, _)) => Woken::Event(event),
-                    Either::Right((Either::Left(_), _)) => Woken::End,
-                    Either::Right((Either::Right(_), _)) => Woken::Tick,
-                }
-            };
-            match woken {
+            match ready!(self.poll_woken(context)) {
                 Woken::Event(Ok(WatchListEvent::Delivery(delivery))) => match self.told(delivery) {
-                    Ok(Some(delivery)) => return Some(Frame::Delivery(delivery)),
+                    Ok(Some(delivery)) => return Poll::Ready(Some(Frame::Delivery(delivery))),
                     Ok(None) => {}
                     Err(status) => {
                         self.state = Progress::Ended;
-                        return Some(Frame::Fault(Box::new(status)));
+                        return Poll::Ready(Some(Frame::Fault(Box::new(status))));
                     }
                 },
                 Woken::Event(Ok(WatchListEvent::InitialEnd(revision))) if self.marks_end => {
-                    return Some(Frame::InitialEnd(revision));
+                    return Poll::Ready(Some(Frame::InitialEnd(revision)));
                 }
                 Woken::Event(Ok(WatchListEvent::InitialEnd(_))) => {}
                 Woken::Event(Err(WatchError::Closed)) => self.state = Progress::Ended,
                 Woken::Event(Err(error)) => {
                     self.state = Progress::Ended;
-                    return Some(Frame::Fault(Box::new(watch_fault(&error))));
+                    return Poll::Ready(Some(Frame::Fault(Box::new(watch_fault(&error)))));
                 }
                 Woken::End => {
                     self.state = Progress::Ended;
@@ -192,6 +190,20 @@ impl Watcher {
                     self.bookmark();
                 }
             }
+        }
+    }
+
+    /// What is there, or comes first. A watch without a source has ended.
+    fn poll_woken(&mut self, context: &mut Context<'_>) -> Poll<Woken> {
+        let Some(source) = &mut self.source else { return Poll::Ready(Woken::Event(Err(WatchError::Closed))) };
+        if let Poll::Ready(event) = source.poll_next(context) {
+            self.until_look = self.until_look.saturating_sub(1);
+            return Poll::Ready(Woken::Event(event));
+        }
+        self.until_look = 0; // it waits
+        match self.end.poll_unpin(context) {
+            Poll::Ready(()) => Poll::Ready(Woken::End),
+            Poll::Pending => self.tick.poll_unpin(context).map(|()| Woken::Tick),
         }
     }
 
@@ -213,7 +225,8 @@ impl Watcher {
 
     /// Asks, once a minute, whether this may go on: also where there is always something to tell.
     fn ask_again(&mut self) -> Result<(), Status> {
-        let Some(standing) = &self.standing else { return Ok(()) };
+        let Some(standing) = self.standing.as_ref().filter(|_| self.until_look == 0) else { return Ok(()) };
+        self.until_look = EVENTS_A_LOOK;
         let now = self.clock.now();
         if now < self.asks_at {
             return Ok(());
