@@ -11,6 +11,8 @@ pub mod first_version;
 #[cfg(feature = "net")]
 pub mod forward;
 #[cfg(feature = "net")]
+mod gathered;
+#[cfg(feature = "net")]
 mod giving_way;
 #[cfg(feature = "net")]
 pub mod https;

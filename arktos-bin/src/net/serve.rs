@@ -1,7 +1,10 @@
 //! Serving a `tower::Service` on a socket, with TLS or without, until told to stop.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use arktos_api::{PeerAddress, PeerCertificate, PeerRefusals, is_large};
@@ -19,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::aside::Aside;
+use super::gathered::gathered;
 use super::giving_way::GivingWay;
 use super::prompt::Prompt;
 
@@ -117,14 +121,22 @@ where
     socket.set_nodelay(true)?;
     let address = PeerAddress(socket.peer_addr()?);
     let peer = Peer { address, certificate: None, refusals: PeerRefusals::default() };
-    let Some(acceptor) = acceptor else { return exchange(socket, peer, served, stop).await };
+    let Some(acceptor) = acceptor else { return exchange(socket, |_| Ok(()), peer, served, stop).await };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.map(|certificate| PeerCertificate::new(certificate.to_vec()));
-    exchange(stream, Peer { certificate, ..peer }, served, stop).await
+    let (io, turns) = gathered(stream);
+    exchange(io, |context| turns.over(context), Peer { certificate, ..peer }, served, stop).await
 }
 
-async fn exchange<I, S, B>(io: I, peer: Peer, served: Served<S>, mut stop: Stop) -> Result<(), ConnectionError>
+/// Speaks HTTP on a connection. `turn_over` is called whenever there is nothing more to do for the moment.
+async fn exchange<I, S, B>(
+    io: I,
+    turn_over: impl Fn(&mut Context<'_>) -> std::io::Result<()>,
+    peer: Peer,
+    served: Served<S>,
+    mut stop: Stop,
+) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -143,7 +155,7 @@ where
         let aside = is_large(request.body()).then(|| aside.clone());
         let mut service = service.clone();
         async move {
-            match std::future::poll_fn(|context| service.poll_ready(context)).await {
+            match poll_fn(|context| service.poll_ready(context)).await {
                 Ok(()) => match aside {
                     Some(aside) => aside.run(service.call(request)).await,
                     None => service.call(request).await,
@@ -161,12 +173,20 @@ where
         .keep_alive_interval(Duration::from_secs(30));
     let io = GivingWay::new(Prompt::within(HANDSHAKE_TIMEOUT, io));
     let connection = builder.serve_connection(TokioIo::new(io), handler);
-    tokio::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
+    let (mut connection, mut stopping) = (pin!(connection), pin!(stopped(&mut stop)));
+    let mut stops = false;
+    poll_fn(|context| {
+        if !stops && stopping.as_mut().poll(context).is_ready() {
+            stops = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        let polled = connection.as_mut().poll(context);
+        if polled.is_pending() {
+            turn_over(context)?;
+        }
+        polled
+    })
+    .await
 }
 
 /// Completes when told to stop.
