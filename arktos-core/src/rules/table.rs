@@ -82,8 +82,11 @@ enum Holds {
     Absent,
 }
 
+/// The lines of a section, and what they say, once somebody has asked. Apart: most are never asked for.
+type Section = (&'static str, OnceLock<Box<TypeRules>>);
+
 /// The sections of the rules files, by type. Rules of types that nobody uses are never parsed.
-static SECTIONS: LazyLock<HashMap<&'static str, (&'static str, OnceLock<TypeRules>)>> = LazyLock::new(|| {
+static SECTIONS: LazyLock<HashMap<&'static str, Section>> = LazyLock::new(|| {
     let mut sections = HashMap::new();
     for file in FILES {
         for section in file.split("\n[").skip(1) {
@@ -111,7 +114,7 @@ pub(crate) fn of(object: &Struct) -> &'static TypeRules {
     object.rules.get_or_init(|| {
         let name = object.name.strip_prefix("io.k8s.api.").unwrap_or(&object.name);
         let name = name.strip_prefix("io.k8s.").unwrap_or(name).trim_start_matches("io.");
-        SECTIONS.get(name).map_or(&NONE, |(lines, rules)| rules.get_or_init(|| parse(lines)))
+        SECTIONS.get(name).map_or(&NONE, |(lines, rules)| rules.get_or_init(|| Box::new(parse(lines))))
     })
 }
 

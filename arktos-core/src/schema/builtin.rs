@@ -42,7 +42,8 @@ const FILES: &[&str] = &[
 pub struct Lazy {
     name: &'static str,
     raw: &'static RawValue,
-    built: OnceLock<Struct>,
+    /// Apart: most are never built, and the table has a place for each.
+    built: OnceLock<Box<Struct>>,
 }
 
 /// All types of the data files, and the facts about their fields.
@@ -75,7 +76,7 @@ struct File {
 }
 
 static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
-    let mut types = HashMap::with_capacity(1024);
+    let mut types = HashMap::with_capacity(640);
     for text in FILES {
         let file: File = serde_json::from_str(text).expect("the data files are JSON: a unit test reads each");
         for (name, raw) in file.types {
@@ -106,7 +107,7 @@ pub fn builtin_type(type_meta: &TypeMeta) -> Option<Schema> {
 impl Lazy {
     /// The type.
     pub(super) fn get(&self) -> &Struct {
-        self.built.get_or_init(|| build_struct(self.name, self.raw))
+        self.built.get_or_init(|| Box::new(build_struct(self.name, self.raw)))
     }
 
     /// The schema that refers to this type. Types that are not objects stand for themselves.
