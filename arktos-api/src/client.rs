@@ -1,5 +1,7 @@
 //! The API in process: the verbs without HTTP.
 
+use std::sync::Arc;
+
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status, TenantName, schema};
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchListEvent, WatchListStream, WatchStream};
 use arktos_store::{Client, Query, Stored, Within};
@@ -15,7 +17,7 @@ use crate::reviews;
 use crate::server::ApiServer;
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::watch::Frame;
-use crate::verbs::{clear, create, delete, evict, patch, read, scale, subresource, watch};
+use crate::verbs::{clear, create, delete, evict, node_view, patch, read, scale, subresource, watch};
 
 /// The API as one identity, in process.
 pub struct InProcessClient {
@@ -72,6 +74,9 @@ fn read_body(call: &Call<'_>, body: Object) -> Result<Object, Status> {
 impl arktos_store::Source for InProcessClient {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         let (call, options) = self.selecting(Verb::List, query)?;
+        if let Some(listing) = node_view::list(&call, &options).await? {
+            return Ok(listing);
+        }
         let page = read::list(&call, &options).await?;
         Ok(Listing::new(page.revision, page.items(None).collect()))
     }
@@ -118,7 +123,7 @@ impl arktos_store::Source for InProcessClient {
 #[async_trait]
 impl Client for InProcessClient {
     async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.about(Verb::Get, key, "")?.found().await
+        read::get(&self.about(Verb::Get, key, "")?, "").await
     }
 
     async fn create(
@@ -190,6 +195,11 @@ impl Client for InProcessClient {
             _ => return Err(not_found()),
         };
         Object::encode(&done).ok_or_else(|| Status::internal("a status is an object"))
+    }
+
+    fn acting_as(&self, user: &str, groups: &[&str]) -> Option<Arc<dyn Client>> {
+        let tenant = self.identity.tenant.as_ref().filter(|_| self.identity.is_component())?;
+        Some(self.server.client(Identity::user(user, groups, tenant)))
     }
 }
 

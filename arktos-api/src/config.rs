@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
-use arktos_core::{GroupResource, Object, Status, TenantName};
+use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status, TenantName};
+use arktos_store::client::{Listing, WatchListStream};
 use arktos_store::token::TokenKey;
-use arktos_store::{Client, Clock, Engine, Random};
+use arktos_store::{Client, Clock, Engine, Query, Random, Stored};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -65,6 +66,8 @@ pub struct ApiConfig {
     pub audit: Option<Audit>,
     /// Resources served from another engine, whose writes go elsewhere. Default: none.
     pub delegates: HashMap<GroupResource, Delegate>,
+    /// Answers nodes for what their pods name and others keep. Default: nobody; nodes read what is here.
+    pub node_views: Option<Arc<dyn NodeViews>>,
     /// Resources that are answered and not stored. Default: none beside the built-in reviews.
     pub virtuals: HashMap<GroupResource, Arc<dyn VirtualResource>>,
     /// The key that seals continue tokens. All servers of one store need the same; with one that stays across restarts,
@@ -105,6 +108,7 @@ impl ApiConfig {
             webhooks: None,
             audit: None,
             delegates: HashMap::new(),
+            node_views: None,
             virtuals: HashMap::new(),
             observer: None,
             fairness: Fairness::default(),
@@ -305,6 +309,27 @@ pub struct Delegate {
     pub engine: Engine,
     /// Where writes go.
     pub writes: Arc<dyn Client>,
+}
+
+/// What nodes read of what others keep, because pods that are bound to them name it: how a resource manager answers
+/// for the secrets and config maps of partitions. Whether a node may was judged before; who keeps it judges again.
+#[async_trait]
+pub trait NodeViews: Send + Sync + 'static {
+    /// Whether nodes are answered so for a resource in a namespace (in all, where it is empty).
+    fn covers(&self, resource: &GroupResource, namespace: &str) -> bool;
+
+    /// One object, at its newest.
+    async fn get(&self, node: &str, key: &ObjectKey) -> Result<Stored, Status>;
+
+    /// What a query selects, at its newest.
+    async fn list(&self, node: &str, query: &Query) -> Result<Listing, Status>;
+
+    /// What happens to what a query selects after a revision; without one, all there is, and then what happens. It
+    /// ends with an error, `ServiceUnavailable` where the watcher may go on from where it stands.
+    async fn watch(&self, node: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status>;
+
+    /// A token of a service account.
+    async fn token(&self, node: &str, account: &ObjectKey, request: Object) -> Result<Object, Status>;
 }
 
 /// A resource that is answered and not stored, such as a review of claims.

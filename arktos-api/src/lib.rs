@@ -84,7 +84,7 @@ pub use authenticate::source;
 pub use body::Body;
 pub use client::InProcessClient;
 pub use config::{
-    AdmissionConfig, Answered, ApiConfig, Caller, Claimer, Delegate, NodePorts, Observer, Role, ServiceCidr,
+    AdmissionConfig, Answered, ApiConfig, Caller, Claimer, Delegate, NodePorts, NodeViews, Observer, Role, ServiceCidr,
     TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;

@@ -25,7 +25,7 @@ use crate::server::{Head, State};
 use crate::standing::Standing;
 use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
-use crate::verbs::{create, delete, evict, patch, read, scale, subresource, watch};
+use crate::verbs::{create, delete, evict, node_view, patch, read, scale, subresource, watch};
 use crate::{compat, input, paths, reviews};
 
 /// What a request does to a resource.
@@ -113,7 +113,7 @@ where
     if let Some(record) = &head.record {
         record.sent(&bytes);
     }
-    let call = Call {
+    let mut call = Call {
         state,
         identity: &head.identity,
         namespace: if kind.scope == Scope::Namespace { resource.namespace.as_str().into() } else { Cow::Borrowed("") },
@@ -126,7 +126,6 @@ where
         record: head.record.clone(),
     };
     let request = ResourceRequest { head, resource, verb, bytes };
-    let mut call = call;
     let mut response = request.answer(&mut call).await?;
     for warning in deprecated(&call.kind).into_iter().map(str::to_owned).chain(call.warnings.into_inner()) {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
@@ -280,11 +279,8 @@ impl ResourceRequest<'_> {
             _ => Include::default(),
         };
         let wants_region = self.head.headers.get("arktos-dialect").is_some_and(|dialect| dialect == "region");
-        let dialect = if wants_region && self.head.identity.is_component() {
-            arktos_core::Dialect::Region
-        } else {
-            self.head.info.dialect
-        };
+        let region = wants_region && self.head.identity.is_component();
+        let dialect = if region { arktos_core::Dialect::Region } else { self.head.info.dialect };
         let (kind, links) = compat::shown(call, &self.head.path);
         Ok(View { kind, accept, dialect, include, links, clock: call.state.config.clock.clone() })
     }
@@ -311,6 +307,10 @@ impl ResourceRequest<'_> {
     async fn list(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, false)?;
         let options = ReadOptions::parse(&self.head.query, false)?;
+        if let Some(listing) = node_view::list(call, &options).await? {
+            let meta = ListMeta { revision: listing.revision, ..ListMeta::default() };
+            return Ok(view.items(&listing.items, &meta).await);
+        }
         let page = read::list(call, &options).await?;
         let Some(converter) = Converter::to(call, &call.kind) else { return Ok(view.list(page, call).await) };
         let items = converter.stored(page.items(None).collect()).await?;

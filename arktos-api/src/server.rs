@@ -74,7 +74,7 @@ impl ApiServer {
         let pods = GroupResource::core("pods");
         let place = config.catalog.by_path("", "v1", "pods").and_then(|kind| kind.field("spec.nodeName"));
         let pods = config.delegates.get(&pods).map_or(&config.engine, |delegate| &delegate.engine).clone();
-        let nodes = Nodes::new(config.engine.clone(), pods, place.unwrap_or(usize::MAX));
+        let nodes = Nodes::new(config.engine.clone(), pods, place.unwrap_or(usize::MAX), config.node_views.is_some());
         Self(Arc::new(State {
             authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone(), nodes, config.arktos_compat)),
             shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),

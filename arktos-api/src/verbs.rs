@@ -7,6 +7,7 @@ mod elsewhere;
 pub(crate) mod evict;
 pub(crate) mod managers;
 pub(crate) mod modify;
+pub(crate) mod node_view;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod scale;

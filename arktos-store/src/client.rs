@@ -10,6 +10,8 @@
 //!
 //! A client is a source as well: an `Arc<dyn Client>` can be given wherever an `Arc<dyn Source>` is asked for.
 
+use std::sync::Arc;
+
 use arktos_core::{
     FieldSelector, GroupResource, LabelSelector, Object, ObjectKey, ObjectPath, Reason, Revision, Status,
 };
@@ -184,6 +186,15 @@ pub trait Client: Source {
     /// Posts to a subresource that is an action (`binding`, `eviction`, `token`, …), or to a resource that only answers
     /// (`subjectaccessreviews`, …; then `key` has an empty name and `action` is empty). Gives back what it answered.
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status>;
+
+    /// The same API, asked in somebody else's name: a user of the same tenant, with these groups. It is authorized as
+    /// that user, by a server that this client's own identity may speak for others to.
+    ///
+    /// `None` where it cannot be. That is what this method says where it is not overridden.
+    fn acting_as(&self, user: &str, groups: &[&str]) -> Option<Arc<dyn Client>> {
+        let _ = (user, groups);
+        None
+    }
 }
 
 impl Query {

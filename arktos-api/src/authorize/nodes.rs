@@ -1,7 +1,7 @@
 //! What a node may read because pods that are bound to it name it, beside what roles give. (The Node authorizer)
 //!
 //! There is no graph: the pods of the node in the namespace that is asked about are read. What is asked for is one
-//! object, so that is one namespace.
+//! object, or the services of one namespace.
 
 use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
 use arktos_store::select::{Field, FieldTest};
@@ -17,12 +17,15 @@ pub(crate) struct Nodes {
     pods: Engine,
     /// Where headers have the node of a pod.
     place: usize,
+    /// Whether nodes that ask for all services are shown those beside their pods.
+    narrows: bool,
 }
 
 impl Nodes {
-    /// `place` is where headers have the node of a pod.
-    pub(crate) fn new(objects: Engine, pods: Engine, place: usize) -> Self {
-        Self { objects, pods, place }
+    /// `place` is where headers have the node of a pod. `narrows` says that a node that asks for all services is shown
+    /// those beside its pods.
+    pub(crate) fn new(objects: Engine, pods: Engine, place: usize, narrows: bool) -> Self {
+        Self { objects, pods, place, narrows }
     }
 
     /// Whether a node may, for what is named to it. Absent where that says nothing.
@@ -48,6 +51,14 @@ impl Nodes {
                 asked if !asked.subresource.is_empty() => "cannot get subresource",
                 _ => "",
             },
+            ("", "services") if reads && asked.subresource.is_empty() => {
+                let shown = match asked.namespace {
+                    "" => self.narrows,
+                    namespace => self.any_pod(node, tenant, namespace, |_| true),
+                };
+                return shown.then_some(Ok(()));
+            }
+            ("", "serviceaccounts") if asked.verb == "get" && asked.subresource.is_empty() => "",
             ("", "serviceaccounts") => match asked {
                 asked if asked.verb != "create" || asked.name.is_empty() => {
                     "can only create tokens for individual service accounts"

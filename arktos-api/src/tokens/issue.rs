@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{ARKTOS, BINDABLE, KUBERNETES, key_of};
 use crate::call::Call;
 use crate::query::cause;
+use crate::verbs::node_view;
 
 const GROUP: &str = "authentication.k8s.io";
 /// The shortest life of a token, in seconds.
@@ -19,6 +20,9 @@ const LONGEST: i64 = 1 << 32;
 /// # Errors
 /// 404 for an account or a bound object that is not there, 409 for one with another uid, 400 and 422.
 pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Object, Status> {
+    if let Some(given) = node_view::token(call, &request).await? {
+        return Ok(given);
+    }
     let account = call.found().await?;
     placed(call, &request)?;
     crate::admission::node_restriction::token(call, &request)?;
@@ -64,7 +68,7 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
     Ok(request)
 }
 
-fn placed(call: &Call<'_>, request: &Object) -> Result<(), Status> {
+pub(crate) fn placed(call: &Call<'_>, request: &Object) -> Result<(), Status> {
     let (name, namespace) = (request.name(), request.namespace());
     if !name.is_empty() && name != call.name {
         let text = format!("must be equal to the name of the service account ({:?}): {name:?}", call.name);

@@ -6,6 +6,7 @@ use arktos_store::token::{Continue, TokenError};
 use arktos_store::{Selection, Snapshot, Stored, WatchError};
 use futures::future::{Either, select};
 
+use super::node_view;
 use crate::call::{Call, read_fault};
 use crate::forced;
 use crate::query::{ReadOptions, VersionMatch};
@@ -19,6 +20,9 @@ const FUTURE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
 /// # Errors
 /// 404; 504 for a revision that does not come.
 pub(crate) async fn get(call: &Call<'_>, version: &str) -> Result<Stored, Status> {
+    if let Some(stored) = node_view::get(call).await? {
+        return Ok(stored);
+    }
     if version.is_empty() {
         return call.found().await;
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use arktos_core::{Revision, Status, Timestamp};
-use arktos_store::client::WatchListEvent;
-use arktos_store::{Clock, Delivery, ListWatch, WatchError};
-use futures::FutureExt;
+use arktos_core::{Reason, Revision, Status, Timestamp};
+use arktos_store::client::{WatchListEvent, WatchListStream};
+use arktos_store::{Clock, Delivery, ListWatch, Selection, WatchError};
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
+use futures::{FutureExt, StreamExt};
 
-use super::read;
+use super::{node_view, read};
 use crate::call::{Call, read_fault};
 use crate::forced::Effective;
 use crate::query::ReadOptions;
@@ -49,11 +49,8 @@ pub(crate) async fn watch(
     let selection = read::selection(call, options)?;
     let wanted = match options.version.as_str() {
         "" => None,
-        text => {
-            Some(Revision::parse(text).ok_or_else(|| read::invalid_version(text, arktos_core::Reason::InternalError))?)
-        }
+        text => Some(Revision::parse(text).ok_or_else(|| read::invalid_version(text, Reason::InternalError))?),
     };
-    let engine = call.engine();
     let from_state = match options.send_initial_events {
         Some(initial) => initial,
         None => wanted.is_none_or(|wanted| wanted == Revision::ZERO),
@@ -77,6 +74,21 @@ pub(crate) async fn watch(
         standing,
         effective: None,
     };
+    match node_view::watch(call, options, wanted.filter(|_| !from_state)).await? {
+        Some(events) => watcher.source = Some(Events::Elsewhere(events)),
+        None => open(call, selection, (wanted, from_state), &mut watcher).await?,
+    }
+    Ok(stream::poll_fn(move |context| watcher.poll_next(context)))
+}
+
+/// Opens a watch of what is kept here.
+async fn open(
+    call: &Call<'_>,
+    selection: Selection,
+    (wanted, from_state): (Option<Revision>, bool),
+    watcher: &mut Watcher,
+) -> Result<(), Status> {
+    let engine = call.engine();
     let at_state = match wanted {
         None => Some(engine.latest().await.map_err(|error| read_fault(&error))?),
         Some(Revision::ZERO) => Some(engine.snapshot()),
@@ -103,13 +115,13 @@ pub(crate) async fn watch(
         None => engine.watch(selection, wanted.unwrap_or_default()).map(ListWatch::from),
     };
     match opened {
-        Ok(source) => watcher.source = Some(source),
+        Ok(source) => watcher.source = Some(Events::Here(source)),
         Err(error) => {
             watcher.ready.push_back(Frame::Fault(Box::new(watch_fault(&error))));
             watcher.state = Progress::Ended;
         }
     }
-    Ok(stream::poll_fn(move |context| watcher.poll_next(context)))
+    Ok(())
 }
 
 /// What a watcher is told when its cursor ends.
@@ -117,9 +129,39 @@ pub(crate) fn watch_fault(error: &WatchError) -> Status {
     read_fault(error)
 }
 
+/// Where a watch has its events from.
+enum Events {
+    Here(ListWatch),
+    Elsewhere(WatchListStream),
+}
+
+impl Events {
+    /// What comes next; none where it just ends.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<WatchListEvent, Status>>> {
+        match self {
+            Self::Here(source) => source.poll_next(context).map(|event| match event {
+                Err(WatchError::Closed) => None,
+                event => Some(event.map_err(|error| watch_fault(&error))),
+            }),
+            // Who cannot be reached any more is watched again, and then it is said.
+            Self::Elsewhere(events) => events.poll_next_unpin(context).map(|event| {
+                event.filter(|event| !matches!(event, Err(status) if status.is(Reason::ServiceUnavailable)))
+            }),
+        }
+    }
+
+    /// The revision of a bookmark that may be sent now. Those of elsewhere come among the events.
+    fn bookmark_now(&mut self) -> Option<Revision> {
+        match self {
+            Self::Here(source) => source.bookmark_now(),
+            Self::Elsewhere(_) => None,
+        }
+    }
+}
+
 /// One watch, as its stream pulls it along.
 struct Watcher {
-    source: Option<ListWatch>,
+    source: Option<Events>,
     ready: VecDeque<Frame>,
     bookmarks: bool,
     /// Whether the end of the initial state is told.
@@ -145,7 +187,7 @@ enum Progress {
 
 /// What a watch that waited was woken by.
 enum Woken {
-    Event(Result<WatchListEvent, WatchError>),
+    Event(Option<Result<WatchListEvent, Status>>),
     End,
     Tick,
 }
@@ -164,7 +206,8 @@ impl Watcher {
                 return Poll::Ready(Some(Frame::Fault(Box::new(refused))));
             }
             match ready!(self.poll_woken(context)) {
-                Woken::Event(Ok(WatchListEvent::Delivery(delivery))) => match self.told(delivery) {
+                Woken::Event(Some(Ok(WatchListEvent::Delivery(Delivery::Bookmark(_))))) if !self.bookmarks => {}
+                Woken::Event(Some(Ok(WatchListEvent::Delivery(delivery)))) => match self.told(delivery) {
                     Ok(Some(delivery)) => return Poll::Ready(Some(Frame::Delivery(delivery))),
                     Ok(None) => {}
                     Err(status) => {
@@ -172,14 +215,14 @@ impl Watcher {
                         return Poll::Ready(Some(Frame::Fault(Box::new(status))));
                     }
                 },
-                Woken::Event(Ok(WatchListEvent::InitialEnd(revision))) if self.marks_end => {
+                Woken::Event(Some(Ok(WatchListEvent::InitialEnd(revision)))) if self.marks_end => {
                     return Poll::Ready(Some(Frame::InitialEnd(revision)));
                 }
-                Woken::Event(Ok(WatchListEvent::InitialEnd(_))) => {}
-                Woken::Event(Err(WatchError::Closed)) => self.state = Progress::Ended,
-                Woken::Event(Err(error)) => {
+                Woken::Event(Some(Ok(WatchListEvent::InitialEnd(_)))) => {}
+                Woken::Event(None) => self.state = Progress::Ended,
+                Woken::Event(Some(Err(status))) => {
                     self.state = Progress::Ended;
-                    return Poll::Ready(Some(Frame::Fault(Box::new(watch_fault(&error)))));
+                    return Poll::Ready(Some(Frame::Fault(Box::new(status))));
                 }
                 Woken::End => {
                     self.state = Progress::Ended;
@@ -195,7 +238,7 @@ impl Watcher {
 
     /// What is there, or comes first. A watch without a source has ended.
     fn poll_woken(&mut self, context: &mut Context<'_>) -> Poll<Woken> {
-        let Some(source) = &mut self.source else { return Poll::Ready(Woken::Event(Err(WatchError::Closed))) };
+        let Some(source) = &mut self.source else { return Poll::Ready(Woken::Event(None)) };
         if let Poll::Ready(event) = source.poll_next(context) {
             self.until_look = self.until_look.saturating_sub(1);
             return Poll::Ready(Woken::Event(event));
@@ -236,7 +279,7 @@ impl Watcher {
     }
 
     fn bookmark(&mut self) {
-        let revision = self.source.as_mut().filter(|_| self.bookmarks).and_then(ListWatch::bookmark_now);
+        let revision = self.source.as_mut().filter(|_| self.bookmarks).and_then(Events::bookmark_now);
         self.ready.extend(revision.map(|revision| Frame::Delivery(Delivery::Bookmark(revision))));
     }
 }

@@ -461,6 +461,11 @@ async fn a_node_reads_what_its_pods_name_and_no_more() {
     assert_eq!(world.get("weak", "/api/v1/persistentvolumes/v").await.code, 200);
     refused(&get("secrets/other").await, &unrelated("secrets"));
     refused(&get("configmaps/pull").await, &unrelated("configmaps"));
+    assert_eq!(get("serviceaccounts/vol").await.code, 200);
+    refused(&get("serviceaccounts/other").await, &unrelated("serviceaccounts"));
+    assert_eq!(get("services").await.code, 200, "those beside its pods");
+    assert_eq!(world.get("weak", "/api/v1/namespaces/kube-system/services").await.code, 403, "it has no pods there");
+    assert_eq!(world.get("weak", "/api/v1/services").await.code, 403);
     let asks = |verb: &str, resource: &str, why: &str| {
         format!(
             "User \"system:node:n1\" cannot {verb} resource \"{resource}\" in API group \"\" in the namespace \"default\": {why}"

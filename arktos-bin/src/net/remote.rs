@@ -61,6 +61,9 @@ const ANSWER_LENGTH_MAX: usize = 64 << 20;
 const LIST_LENGTH_MAX: usize = 1 << 30;
 /// How many objects are asked for at once.
 const PAGE: &str = "500";
+/// How long a connection of HTTP/1.1 is kept idle: for less than a server of the region keeps it. A request that meets
+/// the server's closing it fails.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of one stream may be under way unread, in bytes, on a connection that is shared by many.
 const STREAM_WINDOW: u32 = 512 << 10;
 /// How much of all streams of a connection may be: so much that streams which nobody reads never hold up the others.
@@ -78,10 +81,21 @@ pub struct Remote {
     http: Http<Full<Bytes>>,
     /// What lists and watches go through: a connection of their own, that runs where they are read.
     reading: Http<Full<Bytes>>,
+    /// What lists and watches of those go through in whose name it asks: a connection each, so that however many there
+    /// are, they do not use up the streams that its own need.
+    others: Http<Full<Bytes>>,
     base: Arc<str>,
     authorization: Option<Arc<str>>,
+    /// In whose name it asks, where that is not its own.
+    acts_as: Option<Arc<ActsAs>>,
     catalog: Arc<Catalog>,
     server: Server,
+}
+
+/// Somebody in whose name a client asks.
+struct ActsAs {
+    user: String,
+    groups: Vec<String>,
 }
 
 /// A connection pool with the certificate and the trust of a kubeconfig. Where the server speaks HTTP/2, all requests
@@ -102,15 +116,25 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
 {
+    builder().build(route)
+}
+
+fn builder() -> hyper_util::client::legacy::Builder {
     let timer = hyper_util::rt::TokioTimer::new();
-    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    builder
         .timer(timer.clone())
         .pool_timer(timer)
         .http2_keep_alive_interval(Some(Duration::from_secs(15)))
         .http2_keep_alive_while_idle(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .build(route)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW);
+    builder
+}
+
+/// A pool of connections with one request each (HTTP/1.1).
+fn one_each(route: Route) -> Http<Full<Bytes>> {
+    builder().pool_idle_timeout(IDLE_TIMEOUT).build(route)
 }
 
 impl Remote {
@@ -136,8 +160,10 @@ impl Remote {
     pub fn member(contact: watch::Receiver<Contact>, trust: &Trust, catalog: Arc<Catalog>) -> Self {
         let base = format!("https://{}", contact.borrow().name).into();
         let http = pool(Route::member(contact.clone(), trust.clone(), Protocols::All));
-        let reading = pool(Route::member(contact, trust.clone(), Protocols::All));
-        Self { http, reading, base, authorization: None, catalog, server: Server::Region }
+        let reading = pool(Route::member(contact.clone(), trust.clone(), Protocols::All));
+        let others = one_each(Route::member(contact, trust.clone(), Protocols::One));
+        let (authorization, acts_as) = (None, None);
+        Self { http, reading, others, base, authorization, acts_as, catalog, server: Server::Region }
     }
 
     /// A client of any Kubernetes server, which knows no tenants (a region below `/tenants/{tenant}` is such a server,
@@ -159,8 +185,9 @@ impl Remote {
         let base = config.server.trim_end_matches('/').into();
         let authorization = config.token.as_ref().map(|token| format!("Bearer {token}").into());
         let http = pool(Route::fixed(config, shown.clone(), Protocols::All)?);
-        let reading = pool(Route::fixed(config, shown, Protocols::All)?);
-        Ok(Self { http, reading, base, authorization, catalog, server })
+        let reading = pool(Route::fixed(config, shown.clone(), Protocols::All)?);
+        let others = one_each(Route::fixed(config, shown, Protocols::One)?);
+        Ok(Self { http, reading, others, base, authorization, acts_as: None, catalog, server })
     }
 
     fn kind(&self, resource: &GroupResource) -> Result<Arc<Kind>, Status> {
@@ -213,7 +240,8 @@ impl Remote {
 
     /// Sends what many objects are read with.
     async fn send_reading(&self, target: &str) -> Result<Response<Incoming>, Status> {
-        self.send_through(&self.reading, Method::GET, target, (JSON, Vec::new())).await
+        let http = if self.acts_as.is_some() { &self.others } else { &self.reading };
+        self.send_through(http, Method::GET, target, (JSON, Vec::new())).await
     }
 
     async fn send_through(
@@ -236,6 +264,10 @@ impl Remote {
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, &**authorization);
+        }
+        if let Some(other) = &self.acts_as {
+            request = request.header("impersonate-user", &*other.user);
+            request = other.groups.iter().fold(request, |request, group| request.header("impersonate-group", &**group));
         }
         #[cfg(feature = "traces")]
         if let Some((name, value)) = call.header() {
@@ -436,6 +468,12 @@ impl Client for Remote {
         };
         let answer = self.ask(Method::POST, &url, JSON, &self.written(body)).await?;
         Object::from_value(answer).ok_or_else(|| Status::internal("the answer is not an object"))
+    }
+
+    fn acting_as(&self, user: &str, groups: &[&str]) -> Option<Arc<dyn Client>> {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let acts_as = Some(Arc::new(ActsAs { user: user.to_owned(), groups }));
+        Some(Arc::new(Self { acts_as, ..self.clone() }))
     }
 }
 

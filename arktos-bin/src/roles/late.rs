@@ -85,4 +85,8 @@ impl Client for LateClient {
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {
         self.client().await?.post(key, action, body).await
     }
+
+    fn acting_as(&self, user: &str, groups: &[&str]) -> Option<Arc<dyn Client>> {
+        self.0.borrow().as_ref()?.acting_as(user, groups)
+    }
 }

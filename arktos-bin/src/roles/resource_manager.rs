@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, Role, VirtualResource};
-use arktos_control::bound_pods::{Origins, projection};
+use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, NodeViews, Role, VirtualResource};
+use arktos_control::bound_pods::{HostServices, HostViews, Origins, projection};
 use arktos_control::election::Term;
 use arktos_core::catalog::Catalog;
-use arktos_core::{GroupResource, Object, Status};
+use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
 use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
-use arktos_store::{Engine, Query, Roster, Tasks};
+use arktos_store::client::{Listing, WatchListStream};
+use arktos_store::{Engine, Query, Roster, Stored, Tasks};
 use async_trait::async_trait;
 
 use super::{RoleOptions, StartError};
@@ -27,6 +28,7 @@ const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
 pub struct ResourceManager {
     engine: Engine,
     pods: Engine,
+    services: Engine,
     api: ApiServer,
 }
 
@@ -60,6 +62,8 @@ impl ResourceManager {
         tasks.add(format!("{name} removed partitions"), forget_removed(partitions.clone(), handler.clone()));
         config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimReviews(handler.clone())));
         config.delegates.insert(GroupResource::core("pods"), pods.clone());
+        let (services, beside) = services(&options, &partitions, &pods.engine, following)?;
+        config.node_views = Some(Arc::new(Views(HostViews::new(pods.engine.clone(), partitions.clone(), beside))));
         let api = ApiServer::new(config);
         api.bootstrap().await?;
 
@@ -86,7 +90,7 @@ impl ResourceManager {
         let find = move |name: &str| partitions.now().find(name).cloned();
         let asker = Asker::new(name, engine.clone(), handler, Arc::new(find), clock.clone(), CLAIM_DEADLINE);
         tasks.add(format!("{name} claim asker"), asker.run());
-        Ok(Self { engine, pods: pods.engine, api })
+        Ok(Self { engine, pods: pods.engine, services, api })
     }
 
     /// Its API.
@@ -98,6 +102,7 @@ impl ResourceManager {
     /// Closes its stores. Its tasks must have been stopped.
     pub async fn close(&self) {
         self.pods.close().await;
+        self.services.close().await;
         self.engine.close().await;
     }
 }
@@ -120,6 +125,29 @@ fn bound_pods(options: &RoleOptions, partitions: &Roster, tasks: &Tasks) -> Dele
     Delegate { engine: aggregate.engine().clone(), writes: Arc::new(origins) }
 }
 
+/// The services of partitions in the namespaces that hosts see, and those of them that are shown to each.
+fn services(
+    options: &RoleOptions,
+    partitions: &Roster,
+    pods: &Engine,
+    tasks: &Tasks,
+) -> Result<(Engine, HostServices), StartError> {
+    let RoleOptions { clock, random, .. } = options;
+    let kind = Catalog::builtin().storage(&GroupResource::core("pods"));
+    let place = kind.and_then(|kind| kind.field("spec.nodeName"));
+    let place = place.ok_or_else(|| StartError::Option("the catalog does not know the hosts of pods".to_owned()))?;
+    let (aggregate, driver) = Aggregate::following(
+        [partitions.clone()],
+        &Query::everywhere(GroupResource::core("services")),
+        Arc::new(projection),
+        options.store.keeping(),
+        clock.clone(),
+        random.clone(),
+    );
+    let engine = aggregate.engine().clone();
+    Ok((engine, HostServices::new((pods.clone(), place), (aggregate, driver), tasks, clock.clone())))
+}
+
 /// Gives back what partitions had claimed that are removed from a roster. For ever.
 async fn forget_removed(mut partitions: Roster, handler: Arc<ClaimReviewHandler>) {
     loop {
@@ -127,6 +155,32 @@ async fn forget_removed(mut partitions: Roster, handler: Arc<ClaimReviewHandler>
             handler.remove(name);
         }
         partitions.changed().await;
+    }
+}
+
+/// What hosts read of partitions, as the API asks for it.
+struct Views(HostViews);
+
+#[async_trait]
+impl NodeViews for Views {
+    fn covers(&self, resource: &GroupResource, namespace: &str) -> bool {
+        self.0.covers(resource, namespace)
+    }
+
+    async fn get(&self, node: &str, key: &ObjectKey) -> Result<Stored, Status> {
+        self.0.get(node, key).await
+    }
+
+    async fn list(&self, node: &str, query: &Query) -> Result<Listing, Status> {
+        self.0.list(node, query).await
+    }
+
+    async fn watch(&self, node: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status> {
+        self.0.watch(node, query, after).await
+    }
+
+    async fn token(&self, node: &str, account: &ObjectKey, request: Object) -> Result<Object, Status> {
+        self.0.token(node, account, request).await
     }
 }
 

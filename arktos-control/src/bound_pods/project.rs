@@ -47,15 +47,16 @@ pub fn projected_namespace(partition: &str, tenant: &str, namespace: &str) -> St
     text
 }
 
-/// Turns a pod of a partition into what its host sees.
+/// Turns what a partition has in a namespace, a pod or what pods name, into what hosts see.
 ///
-/// A pod that is not as the store writes it is left out: its partition could not have stored it.
-pub fn projection(partition: &str, pod: &Stored) -> Option<Stored> {
-    let (tenant, namespace, name) = pod.path.parts();
+/// An object that is not as the store writes it is left out: its partition could not have stored it.
+pub fn projection(partition: &str, stored: &Stored) -> Option<Stored> {
+    let (tenant, namespace, name) = stored.path.parts();
     let projected = projected_namespace(partition, tenant, namespace);
-    let object = pod.object.moved(&projected, &[(PARTITION, partition), (TENANT, tenant), (NAMESPACE, namespace)])?;
+    let object =
+        stored.object.moved(&projected, &[(PARTITION, partition), (TENANT, tenant), (NAMESPACE, namespace)])?;
     let path = ObjectPath::new(TenantName::SYSTEM, &projected, name);
-    Some(Stored { path, revision: pod.revision, object })
+    Some(Stored { path, revision: stored.revision, object })
 }
 
 #[cfg(test)]

@@ -1,0 +1,237 @@
+//! What hosts read of partitions because pods that are bound to them name it.
+//!
+//! A host asks under the namespace that it is shown. The question goes on to the partition that the namespace is of, in
+//! the host's name, so that the partition judges once more, by the pods it has bound to the host; the answer comes back
+//! as hosts see it. Nothing is kept here. Revisions are the partition's own: what a host lists and watches in one
+//! namespace is of one partition.
+
+use std::sync::Arc;
+
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
+use arktos_store::client::{Listing, WatchListEvent, WatchListStream};
+use arktos_store::{Client, Delivery, Engine, Query, Roster, Stored, Within};
+use futures::StreamExt;
+
+use super::services::HostServices;
+use super::{Origin, projection};
+
+/// What the name of a host's user begins with.
+const USER: &str = "system:node:";
+/// The group of hosts.
+const GROUP: &str = "system:nodes";
+
+/// What pods name, and hosts may ask for in the pods' namespaces.
+const NAMED: [&str; 6] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "resourceclaims.resource.k8s.io",
+    "secrets",
+    "serviceaccounts",
+    "services",
+];
+
+/// Answers hosts for what their pods name. Whoever asks it has judged whether the host may.
+pub struct HostViews {
+    pods: Engine,
+    partitions: Roster,
+    services: HostServices,
+}
+
+/// A namespace of a partition, as one host asks about it.
+struct Place {
+    partition: String,
+    tenant: TenantName,
+    namespace: String,
+    /// What hosts see of it.
+    shown: String,
+    client: Arc<dyn Client>,
+}
+
+impl HostViews {
+    /// Views over the engine that holds the projected pods, the partitions that they come from, and these services.
+    pub fn new(pods: Engine, partitions: impl Into<Roster>, services: HostServices) -> Self {
+        Self { pods, partitions: partitions.into(), services }
+    }
+
+    /// Whether hosts are answered here for a resource in a namespace (in all, where it is empty): for what pods name
+    /// in namespaces that have any, and for all services.
+    #[must_use]
+    pub fn covers(&self, resource: &GroupResource, namespace: &str) -> bool {
+        match namespace {
+            "" => resource.as_str() == "services",
+            namespace => NAMED.contains(&resource.as_str()) && self.origin(namespace).is_some(),
+        }
+    }
+
+    /// One object, as its partition has it now.
+    ///
+    /// # Errors
+    /// What the partition answers; 503 where it cannot be reached.
+    pub async fn get(&self, host: &str, key: &ObjectKey) -> Result<Stored, Status> {
+        let place = self.place(host, key.path.namespace())?;
+        let found = place.client.get(&place.key(key)).await;
+        place.shown(&found.map_err(|status| told(status, &[key.path.name()]))?)
+    }
+
+    /// What a query selects in one namespace, as its partition has it now; or of all services.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn list(&self, host: &str, query: &Query) -> Result<Listing, Status> {
+        let Some(place) = self.place_of(host, query)? else { return self.services.list(host, query).await };
+        let listing = place.client.list(&place.query(query)?).await.map_err(|status| told(status, &[]))?;
+        let items = listing.items.iter().map(|stored| place.shown(stored));
+        Ok(Listing::new(listing.revision, items.collect::<Result<_, _>>()?))
+    }
+
+    /// What happens to what a query selects, after a revision; without one, what there is first.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), also in the stream.
+    pub async fn watch(&self, host: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status> {
+        let Some(place) = self.place_of(host, query)? else { return self.services.watch(host, query, after).await };
+        let (query, client) = (place.query(query)?, &place.client);
+        let events = match after {
+            None => client.watch_list(&query).await,
+            Some(after) => client.watch(&query, after).await.map(|changes| {
+                let changes: WatchListStream = changes.map(|change| change.map(WatchListEvent::Delivery)).boxed();
+                changes
+            }),
+        };
+        let events = events.map_err(|status| told(status, &[]))?;
+        let shown = move |event: Result<WatchListEvent, Status>| match event {
+            Ok(event) => place.event(event),
+            Err(status) => Err(told(status, &[])),
+        };
+        Ok(events.map(shown).boxed())
+    }
+
+    /// A token of a service account.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn token(&self, host: &str, account: &ObjectKey, mut request: Object) -> Result<Object, Status> {
+        let place = self.place(host, account.path.namespace())?;
+        let pod = request.str_at(&["spec", "boundObjectRef", "name"]).to_owned();
+        request.set(&["apiVersion"], "authentication.k8s.io/v1");
+        request.set(&["kind"], "TokenRequest");
+        request.set(&["metadata", "namespace"], place.namespace.as_str());
+        request.remove(&["metadata", "tenant"]);
+        let given = place.client.post(&place.key(account), "token", request).await;
+        let mut given = given.map_err(|status| told(status, &[account.path.name(), &pod]))?;
+        given.set(&["metadata", "namespace"], place.shown.as_str());
+        given.remove(&["metadata", "tenant"]);
+        Ok(given)
+    }
+
+    /// The place that a query is about; none for one about all namespaces.
+    fn place_of(&self, host: &str, query: &Query) -> Result<Option<Place>, Status> {
+        match &query.within {
+            Within::Namespace(_, namespace) => self.place(host, namespace).map(Some),
+            Within::Object(path) => self.place(host, path.namespace()).map(Some),
+            Within::Everywhere | Within::Tenant(_) => Ok(None),
+        }
+    }
+
+    fn place(&self, host: &str, namespace: &str) -> Result<Place, Status> {
+        let origin = self.origin(namespace).ok_or_else(|| unavailable("no pod is bound here in this namespace"))?;
+        let members = self.partitions.now();
+        let client = members.find(&origin.partition).and_then(|client| {
+            let user = format!("{USER}{host}");
+            client.acting_as(&user, &[GROUP])
+        });
+        let client = client.ok_or_else(|| {
+            unavailable(format!("the partition {} of this namespace cannot be asked yet", origin.partition))
+        })?;
+        let tenant = TenantName::new(origin.key.path.tenant()).map_err(Status::internal)?;
+        let (namespace, shown) = (origin.key.path.namespace().to_owned(), namespace.to_owned());
+        Ok(Place { partition: origin.partition, tenant, namespace, shown, client })
+    }
+
+    /// Where a namespace comes from that has pods.
+    fn origin(&self, namespace: &str) -> Option<Origin> {
+        let (resource, snapshot) = (GroupResource::core("pods"), self.pods.snapshot());
+        let within = Within::Namespace(TenantName::system(), namespace.to_owned());
+        let mut pods = snapshot.range(&resource, &within, None);
+        pods.find_map(|pod| Origin::of(&ObjectKey { resource: resource.clone(), path: pod.path }, pod.object.header()))
+    }
+}
+
+impl Place {
+    fn path(&self, name: &str) -> ObjectPath {
+        ObjectPath::new(self.tenant.as_str(), &self.namespace, name)
+    }
+
+    fn key(&self, key: &ObjectKey) -> ObjectKey {
+        ObjectKey { resource: key.resource.clone(), path: self.path(key.path.name()) }
+    }
+
+    fn query(&self, query: &Query) -> Result<Query, Status> {
+        let mut asked = query.clone();
+        asked.within = match &query.within {
+            Within::Object(path) => Within::Object(self.path(path.name())),
+            Within::Namespace(..) => Within::Namespace(self.tenant.clone(), self.namespace.clone()),
+            Within::Everywhere | Within::Tenant(_) => return Err(Status::internal("a place is one namespace")),
+        };
+        Ok(asked)
+    }
+
+    fn shown(&self, stored: &Stored) -> Result<Stored, Status> {
+        projection(&self.partition, stored).ok_or_else(|| Status::internal("the object cannot be shown to a host"))
+    }
+
+    fn event(&self, event: WatchListEvent) -> Result<WatchListEvent, Status> {
+        let WatchListEvent::Delivery(delivery) = event else { return Ok(event) };
+        Ok(WatchListEvent::Delivery(match delivery {
+            Delivery::Added(stored) => Delivery::Added(self.shown(&stored)?),
+            Delivery::Modified(stored) => Delivery::Modified(self.shown(&stored)?),
+            Delivery::Deleted(stored) => Delivery::Deleted(self.shown(&stored)?),
+            bookmark @ Delivery::Bookmark(_) => bookmark,
+        }))
+    }
+}
+
+/// What a host is told when a partition refuses: a host takes a 404 for a deletion, so that is what the partition says
+/// of one of these objects alone. All else that says nothing of them is worth another try.
+fn told(status: Status, about: &[&str]) -> Status {
+    let details = status.details.as_ref();
+    let named = details.is_some_and(|details| !details.name.is_empty() && about.contains(&&*details.name));
+    let waits = details.is_some_and(|details| details.retry_after_seconds > 0);
+    match status.reason {
+        Some(Reason::NotFound) if named => status,
+        Some(Reason::ServiceUnavailable) if waits => status,
+        Some(Reason::NotFound | Reason::Unauthorized | Reason::ServiceUnavailable) | None => {
+            unavailable(status.message)
+        }
+        Some(_) => status,
+    }
+}
+
+/// 503, with a time after which to try again.
+pub(super) fn unavailable(why: impl Into<String>) -> Status {
+    Status::failure(Reason::ServiceUnavailable, why).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_partition_says_of_the_object_itself_counts_as_its_absence() {
+        let code = |status: Status, about: &[&str]| {
+            let told = told(status, about);
+            let waits = told.details.is_some_and(|details| details.retry_after_seconds > 0);
+            assert_eq!(waits, told.code == 503);
+            told.code
+        };
+        let missing = |name: &str| Status::not_found(&GroupResource::core("secrets"), name);
+        assert_eq!(code(missing("s"), &["s"]), 404);
+        assert_eq!(code(missing("acme"), &["s"]), 503, "it has not the tenant, or is somebody else");
+        assert_eq!(code(Status::failure(Reason::NotFound, "no such page"), &["s"]), 503);
+        assert_eq!(code(missing("s"), &[]), 503, "a list is there, if empty");
+        assert_eq!(code(Status::failure(Reason::Unauthorized, "who?"), &["s"]), 503);
+        assert_eq!(code(Status::failure(Reason::ServiceUnavailable, "cannot be reached"), &["s"]), 503);
+        assert_eq!(code(Status::forbidden(&GroupResource::core("secrets"), "s", "no"), &["s"]), 403);
+        assert_eq!(code(Status::expired("too old"), &[]), 410);
+    }
+}
