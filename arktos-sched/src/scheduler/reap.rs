@@ -1,11 +1,11 @@
 //! Gives claims back that are over: asks the [`Reaper`](crate::claim::Reaper) and tells the resource managers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{ClaimRequest, ClaimReview, KindOf, Pod};
-use arktos_core::{ObjectKey, ObjectPath, Reason};
+use arktos_core::{ObjectKey, ObjectPath, Reason, Timestamp};
 use arktos_store::{Client, Clock, Informer, Stored};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -40,9 +40,9 @@ impl Reaping {
         if self.pods.synced().await.is_err() {
             return; // the informer was dropped, and so are we
         }
-        let mut periods = 0u32;
+        let (mut periods, mut unseen) = (0u32, HashMap::new());
         loop {
-            self.settle().await;
+            self.settle(&mut unseen).await;
             let clean = self.release().await;
             if periods % SWEEP == SWEEP - 1
                 && let Err(status) = self.fence.sweep().await
@@ -110,11 +110,15 @@ impl Reaping {
         released
     }
 
-    /// Looks at claims in doubt.
-    async fn settle(&self) {
-        let doubtful = self.state.lock().reaper.doubtful(BATCH);
+    /// Looks at claims in doubt. Where a pod was not seen, it may be about to be made, already on its host, in the very
+    /// request that has claimed: so it is left alone for a period. `unseen`: those, since when.
+    async fn settle(&self, unseen: &mut HashMap<ClaimId, Timestamp>) {
+        let (doubtful, now) = (self.state.lock().reaper.doubtful(BATCH), self.clock.now());
+        let there: HashSet<&ClaimId> = doubtful.iter().map(|(id, ..)| id).collect();
+        unseen.retain(|id, _| there.contains(id));
         for (id, request, doubt) in doubtful {
             let over = match doubt {
+                Doubt::Unseen if now.since(*unseen.entry(id.clone()).or_insert(now)) < PERIOD => false,
                 Doubt::Unseen => self.is_gone(&id, &request).await,
                 Doubt::Unbound => self.is_ended(&id, &request).await,
             };
@@ -124,8 +128,8 @@ impl Reaping {
         }
     }
 
-    /// Whether a pod that was never seen is not there: its newest state says so, not our not having seen it. It may be
-    /// about to be made, already on its host: so the claim is fenced as well.
+    /// Whether a pod that was never seen is not there: its newest state says so, not our not having seen it. It may yet
+    /// be made: so the claim is fenced as well.
     async fn is_gone(&self, id: &ClaimId, request: &ClaimRequest) -> bool {
         let path = ObjectPath::new(&request.tenant, &request.namespace, &request.pod);
         let gone = match self.partition.get(&ObjectKey { resource: Pod::resource(), path }).await {

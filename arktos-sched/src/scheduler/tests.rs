@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use arktos_core::typed::{Event, Namespace, Pod};
+use arktos_core::typed::{ClaimRequest, ClaimReview, Event, Namespace, Pod};
 use arktos_core::{Object, ObjectKey, ObjectPath, Revision, Timestamp};
 use arktos_store::clock::{ManualClock, SeededRandom};
 use arktos_store::{Delivery, Selection, Within};
@@ -322,12 +322,41 @@ async fn a_scheduler_killed_between_claim_and_bind_leaves_nothing_reserved() {
     // Killed here: another scheduler starts, which has never seen the pod.
     (region.scheduler, region.drivers) = start(&region.clock, ("tp-1", &region.partition), &region.managers, 8);
     region.partition.failing_binds.store(0, Ordering::SeqCst);
-    region.pass(10).await;
+    region.pass(15).await;
     assert_eq!(region.claims(), 0);
     assert_eq!(region.managers[0].engine.counter("claim/node-1/cpu-milli"), 0);
     region.partition.make_pod("acme", "b", "1").await;
     region.settle().await;
     assert!(region.bound("acme", "b").is_some());
+}
+
+#[tokio::test]
+async fn a_claim_for_a_pod_that_is_about_to_be_made_is_not_given_back_at_once() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
+    region.partition.make_pod("acme", "before", "1").await;
+    region.settle().await;
+    let mut review = ClaimReview::default();
+    "tp-1".clone_into(&mut review.spec.partition);
+    let mut asked = ClaimRequest { epoch: 0, ..ClaimRequest::default() };
+    for (field, text) in [
+        (&mut asked.name, "c-1"),
+        (&mut asked.tenant, "acme"),
+        (&mut asked.namespace, "default"),
+        (&mut asked.pod, "on-its-way"),
+        (&mut asked.pod_uid, "uid-1"),
+        (&mut asked.node, "node-1"),
+    ] {
+        text.clone_into(field);
+    }
+    review.spec.claims = vec![asked];
+    crate::claim::post(&*region.managers[0], &review).await.expect("an answer");
+    // Others' claims are given back meanwhile.
+    region.partition.delete(&pod_key("acme", "before"), Default::default()).await.expect("it is there");
+    region.pass(3).await;
+    assert_eq!(region.claims(), 1);
+    region.pass(15).await;
+    assert_eq!(region.claims(), 0, "it was never made");
 }
 
 #[tokio::test]
