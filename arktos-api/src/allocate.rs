@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arktos_core::{Object, Status};
+use arktos_core::{Object, Status, rules};
 use arktos_store::{Commit, CounterChange};
 use serde_json::{Value, json};
 
@@ -133,6 +133,9 @@ impl Allocation {
         let given = new.at(&["spec", "allocateLoadBalancerNodePorts"]).and_then(Value::as_bool) != Some(false);
         let given = given || kind == "NodePort";
         let ports = new.at(&["spec", "ports"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        if ports.len() > rules::PORTS_MAX {
+            return Ok(()); // validation has the answer
+        }
         let number = |port: &Value, field: &str| port.get(field).and_then(Value::as_i64).unwrap_or(0);
         // Ports of one number, for different protocols, share what the first of them is given or any of them asks for.
         let mut shared: Vec<(i64, usize)> = Vec::new();

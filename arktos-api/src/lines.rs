@@ -64,7 +64,8 @@ impl Lines {
         let begin = out.len();
         write(out);
         let written = out.get(begin..).unwrap_or_default();
-        if written.len() <= LONGEST {
+        // What is kept of the object stays as well.
+        if written.len() <= LONGEST && said.stored.object.tail_length() <= LONGEST {
             let Said { event, stored, kind, accept, dialect } = said;
             let said = Said { event, stored: stored.clone(), kind: kind.clone(), accept, dialect };
             place.store(Some(Arc::new(Line { said, bytes: written.into() })));

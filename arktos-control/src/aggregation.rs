@@ -23,6 +23,9 @@ use crate::write::{found, is_terminating};
 /// together is not to grow without end.
 const GATHERING_MAX: usize = 64;
 
+/// How many rules a role may gather; one that would have more is left as it is.
+const RULES_MAX: usize = 4096;
+
 /// With what the labels begin by which a role is gathered into one that all tenants have.
 const INTO_SHARED: &str = "rbac.authorization.k8s.io/aggregate-to-";
 
@@ -85,10 +88,14 @@ impl Role {
 
 /// The rules of roles that gather others, by their names: those that stand alone give them, and pass on as far as they
 /// are gathered. Roles that gather each other end up with the same.
-fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<Value>> {
+///
+/// One that would have too many is left out.
+fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<&Value>> {
     let gathering = roles.iter().filter_map(|(name, role)| Some((name.as_str(), role.selectors()?)));
     let gathering: Vec<(&str, Vec<LabelSelector>)> = gathering.take(GATHERING_MAX).collect();
-    let mut rules: BTreeMap<&str, Vec<Value>> = gathering.iter().map(|(name, _)| (*name, Vec::new())).collect();
+    let own = roles.iter().map(|(name, role)| (name.as_str(), role.rules.iter().flatten().collect()));
+    let own: BTreeMap<&str, Vec<&Value>> = own.collect();
+    let mut rules: BTreeMap<&str, Vec<&Value>> = gathering.iter().map(|(name, _)| (*name, Vec::new())).collect();
     // Each round passes rules on by at least one role.
     for _ in 0..=gathering.len() {
         let mut settled = true;
@@ -98,13 +105,10 @@ fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<Value>> {
                 let selected = roles
                     .iter()
                     .filter(|(other, role)| other.as_str() != *name && selector.matches(|key| role.label(key)));
-                for (other, role) in selected {
-                    let given = rules.get(other.as_str()).or(role.rules.as_ref());
-                    for rule in given.into_iter().flatten() {
-                        if known.insert(rule.to_string()) {
-                            all.push(rule.clone());
-                        }
-                    }
+                for (other, _) in selected {
+                    let given = rules.get(other.as_str()).or(own.get(other.as_str()));
+                    let new = given.into_iter().flatten().copied().filter(|rule| known.insert(*rule));
+                    all.extend(new.take((RULES_MAX + 1).saturating_sub(all.len())));
                 }
             }
             if rules.get(name) != Some(&all) {
@@ -116,6 +120,7 @@ fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<Value>> {
             break;
         }
     }
+    rules.retain(|_, rules| rules.len() <= RULES_MAX);
     rules
 }
 
@@ -141,18 +146,21 @@ impl Reconcile for Aggregation {
                 roles.insert(stored.path.name().to_owned(), role);
             }
         }
+        let mut failed = None;
         for (name, rules) in gathered(&roles) {
-            if roles.get(name).and_then(|role| role.rules.as_deref()).unwrap_or_default() == rules {
+            let has = roles.get(name).and_then(|role| role.rules.as_deref()).unwrap_or_default();
+            if has.iter().eq(rules.iter().copied()) {
                 continue;
             }
             let key = CLUSTER_ROLES.key(&ObjectPath::new(path.tenant(), "", name));
-            let rules = if rules.is_empty() { Value::Null } else { Value::from(rules) };
+            let rules = if rules.is_empty() { Value::Null } else { rules.into_iter().cloned().collect() };
             match found(self.client.patch(&key, None, Patch::Merge(json!({ "rules": rules }))).await) {
                 Err(status) if is_terminating(&status) => return Ok(Outcome::Done),
-                done => done.map(drop)?,
+                Err(status) => failed = Some(status), // the others have theirs all the same
+                Ok(_) => {}
             }
         }
-        Ok(Outcome::Done)
+        failed.map_or(Ok(Outcome::Done), Err)
     }
 }
 
@@ -183,6 +191,19 @@ mod tests {
         assert_eq!(shown(&all, "a-top"), json!(["one", "two", "three"]));
         assert_eq!(shown(&all, "none"), json!([]));
         assert_eq!(gathered(&all).len(), 3);
+    }
+
+    #[test]
+    fn a_role_that_would_have_too_many_rules_is_left_as_it_is() {
+        let rules = |count: usize| (0..count).map(|at| json!(at)).collect::<Vec<_>>();
+        let all = |count| {
+            roles(json!({
+                "a": {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"in": ""}}]}},
+                "b": {"metadata": {"labels": {"in": ""}}, "rules": rules(count)},
+            }))
+        };
+        assert_eq!(gathered(&all(RULES_MAX)).get("a").map(Vec::len), Some(RULES_MAX));
+        assert_eq!(gathered(&all(RULES_MAX + 1)).get("a"), None);
     }
 
     /// What is taken away from one of them is kept by none for the other's sake.

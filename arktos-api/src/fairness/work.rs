@@ -33,7 +33,9 @@ pub(crate) fn seats(state: &State, head: &Head) -> u32 {
     if !reads_many || (goes_on && !head.query.flag("sendInitialEvents")) {
         return 1;
     }
-    let limit = head.query.get("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(u32::MAX);
+    // Who takes any state has all of it, whatever the limit.
+    let cut = head.query.get("limit").parse().ok().filter(|limit| *limit > 0);
+    let limit = cut.filter(|_| head.query.get("resourceVersion") != "0").unwrap_or(u32::MAX);
     let most = limit.min(OBJECTS_A_SEAT * (MOST - 1));
     1 + (objects(state, head, resource, most) / OBJECTS_A_SEAT).min(MOST - 1)
 }

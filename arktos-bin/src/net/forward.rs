@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
 
 use super::kubeconfig::Kubeconfig;
 use super::remote::describe;
-use super::route::{Protocols, Route, Trust};
+use super::route::{Home, Protocols, Route, Trust};
 use super::serve::IDLE_TIMEOUT;
 use super::tls::{Shown, TlsError};
 use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
@@ -139,7 +139,7 @@ fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
 /// up what the others need. One that is idle is given up before the server does so: a request that meets the server's
 /// closing it fails, and only its sender can know whether it may be sent again.
 fn pool(route: Route) -> Client<Route, RequestBody> {
-    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT / 2).build(route)
+    Client::builder(Home::here()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT / 2).build(route)
 }
 
 fn remove_hop_headers(headers: &mut HeaderMap) {

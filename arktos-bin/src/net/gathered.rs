@@ -80,7 +80,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         if self.written >= MOST {
             ready!(self.poll_send(context))?;
         }
-        let taken = self.tls.get_mut().1.writer().write_vectored(slices)?;
+        let mut taken = self.tls.get_mut().1.writer().write_vectored(slices)?;
+        if taken == 0 && slices.iter().any(|slice| !slice.is_empty()) {
+            // Many small pieces take more room, encrypted, than they have bytes.
+            ready!(self.poll_send(context))?;
+            taken = self.tls.get_mut().1.writer().write_vectored(slices)?;
+        }
         self.written += taken;
         Poll::Ready(Ok(taken))
     }

@@ -44,13 +44,12 @@ use futures::StreamExt;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use self::wire::{Lines, Page, Reader, Server};
 use super::kubeconfig::Kubeconfig;
-use super::route::{Protocols, Route, Trust};
+use super::route::{Home, Protocols, Route, Trust};
 use super::tls::{Shown, TlsError};
 
 /// How long a request other than a watch may take.
@@ -121,7 +120,7 @@ where
 
 fn builder() -> hyper_util::client::legacy::Builder {
     let timer = hyper_util::rt::TokioTimer::new();
-    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    let mut builder = hyper_util::client::legacy::Client::builder(Home::here());
     builder
         .timer(timer.clone())
         .pool_timer(timer)

@@ -4,6 +4,7 @@
 //! A member of the directory is known by its name and not by its addresses: its certificate must be valid for the name.
 //! So a process of another role that has taken over an old address is never taken for it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -20,7 +21,9 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tower::Service;
 
 use super::kubeconfig::Kubeconfig;
@@ -55,7 +58,48 @@ pub struct Trust {
 
 /// Opens connections to one role. Cloning it shares what it has learned.
 #[derive(Clone)]
-pub struct Route(Way);
+pub struct Route {
+    way: Way,
+    home: Home,
+}
+
+/// The runtime that connections live on: that on which their pool was made, and not whichever a request happens to be
+/// worked on when one is opened. They outlive the request, and carry others'.
+#[derive(Clone)]
+pub(super) struct Home(Option<Handle>);
+
+impl Home {
+    /// The runtime that this is called on, if it is called on one.
+    pub(super) fn here() -> Self {
+        Self(Handle::try_current().ok())
+    }
+
+    /// Opens a connection there. Given up when the future is dropped.
+    fn open<T: Send + 'static>(
+        &self,
+        opening: BoxFuture<'static, Result<T, AnyError>>,
+    ) -> BoxFuture<'static, Result<T, AnyError>> {
+        let Some(handle) = self.0.clone() else { return opening };
+        Box::pin(async move {
+            let mut only = JoinSet::new();
+            only.spawn_on(opening, &handle);
+            only.join_next().await.unwrap_or_else(|| Ok(Err("the runtime has ended".into())))?
+        })
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Home
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        match &self.0 {
+            Some(handle) => drop(handle.spawn(future)),
+            None => drop(tokio::spawn(future)),
+        }
+    }
+}
 
 #[derive(Clone)]
 enum Way {
@@ -84,13 +128,14 @@ impl Route {
         protocols: Protocols,
     ) -> Result<Self, TlsError> {
         let tls = tls::client_showing(shown, &config.authority)?;
-        Ok(Self(Way::Fixed(https(tls, protocols, None))))
+        Ok(Self { way: Way::Fixed(https(tls, protocols, None)), home: Home::here() })
     }
 
     /// To a member of the directory.
     pub(super) fn member(contact: watch::Receiver<Contact>, trust: Trust, protocols: Protocols) -> Self {
         let (https, answered) = (Mutex::new(None), AtomicUsize::new(0));
-        Self(Way::Member(Arc::new(Member { contact, trust, protocols, https, answered })))
+        let way = Way::Member(Arc::new(Member { contact, trust, protocols, https, answered }));
+        Self { way, home: Home::here() }
     }
 }
 
@@ -167,7 +212,7 @@ impl Service<Uri> for Route {
     }
 
     fn call(&mut self, server: Uri) -> Self::Future {
-        match &self.0 {
+        let opening: Self::Future = match &self.way {
             Way::Fixed(https) => {
                 let mut https = https.clone();
                 Box::pin(async move { https.call(server).await })
@@ -176,6 +221,7 @@ impl Service<Uri> for Route {
                 let member = member.clone();
                 Box::pin(async move { member.connect().await })
             }
-        }
+        };
+        self.home.open(opening)
     }
 }

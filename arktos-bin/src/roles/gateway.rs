@@ -227,7 +227,7 @@ impl Gateway {
             Destination::Hosts => self.manager(&backends)?,
             Destination::Directory => backends.directory.clone().map_or_else(|| self.first(), Ok)?,
             Destination::Tenant(tenant) => match self.partition_for(&tenant, identity.as_ref()).await {
-                Err(status) if status.is(Reason::NotFound) && several && tenants::applies(&parts, &tenant) => {
+                Err(status) if status.is(Reason::NotFound) && several && tenants::applies_tenant(&parts, &tenant) => {
                     let identity = identity.ok_or(status)?;
                     return self.make_tenant(parts, body, identity).await;
                 }
@@ -239,13 +239,18 @@ impl Gateway {
             },
             Destination::AllTenants => self.all(&backends)?,
             Destination::NewTenant | Destination::NewQuota if !several => self.first()?,
-            Destination::NewTenant => match identity {
-                Some(identity) if is_of_the_region(&identity) => return self.make_tenant(parts, body, identity).await,
+            Destination::NewTenant | Destination::NewQuota => match identity {
+                Some(identity) if may_be_of_the_region(&identity) && destination == Destination::NewQuota => {
+                    return self.make_quota(parts, body, identity).await;
+                }
+                Some(identity) if may_be_of_the_region(&identity) => {
+                    return self.make_tenant(parts, body, identity).await;
+                }
                 identity => return self.refuse_tenant(Request::from_parts(parts, body), identity).await,
             },
-            Destination::NewQuota => return self.make_quota(parts, body, identity).await,
             Destination::Quota(tenant) => match self.partition_for(&tenant, identity.as_ref()).await {
-                Err(status) if status.is(Reason::NotFound) => self.first()?, // one that its tenant has left behind
+                // One that its tenant has left behind; it is not to be made there.
+                Err(status) if status.is(Reason::NotFound) && !tenants::applies(&parts) => self.first()?,
                 found => found?,
             },
         };
@@ -325,10 +330,15 @@ impl Gateway {
     }
 }
 
+/// Whether somebody is one of the region's own users, or says so with a token that a partition is yet to check.
+fn may_be_of_the_region(identity: &Identity) -> bool {
+    identity.is_system() && !identity.is_in("system:unauthenticated")
+}
+
 /// Whether somebody is one of the region's own users, and is known to be: what a token says of itself, which only a
 /// partition can check, does not count.
 pub(super) fn is_of_the_region(identity: &Identity) -> bool {
-    identity.is_system() && !identity.user.is_empty() && !identity.is_in("system:unauthenticated")
+    may_be_of_the_region(identity) && !identity.user.is_empty()
 }
 
 /// The body of a request on its way to a backend.
@@ -438,9 +448,10 @@ mod tests {
 
     /// The code and the body of an answer.
     fn asked(gateway: &Gateway, identity: &Identity, method: Method, path: &str, body: &str) -> (u16, String) {
+        let kind = if method == Method::PATCH { "application/apply-patch+yaml" } else { "application/json" };
         let body = Full::new(Bytes::from(body.to_owned()));
         let mut request = Request::builder().method(method).uri(path).body(body).expect("a request");
-        let json = http::HeaderValue::from_static("application/json");
+        let json = http::HeaderValue::from_static(kind);
         request.headers_mut().insert(http::header::CONTENT_TYPE, json);
         request.extensions_mut().insert(identity.clone());
         let answer = futures::executor::block_on(gateway.clone().answer(request));
@@ -458,6 +469,9 @@ mod tests {
             format!(r#"{{"apiVersion":"{version}","kind":"TenantQuota","metadata":{{"name":"{name}"}},"spec":{spec}}}"#)
         };
         assert_eq!(asked(&gateway, &root, Method::POST, quotas, &quota("nobody")).0, 404);
+        let applied = format!("{quotas}/nobody?fieldManager=m");
+        assert_eq!(asked(&gateway, &root, Method::PATCH, &applied, &quota("nobody")).0, 404);
+        assert_eq!(asked(&gateway, &Identity::anonymous(), Method::POST, quotas, &quota("acme")).0, 403);
         for (partition, name) in ["acme", "globex"].into_iter().enumerate() {
             let made = asked(&gateway, &root, Method::POST, quotas, &quota(name));
             assert_eq!(made.0, 201, "{}", made.1);

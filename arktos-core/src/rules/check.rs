@@ -1,5 +1,7 @@
 //! Checks of fields, as the rules files name them.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::fault::{Faults, Site};
@@ -357,19 +359,17 @@ fn fixed(site: &Site<'_>, why: &str, faults: &mut Faults) {
 }
 
 fn unique(site: &Site<'_>, items: &[Value], field: Option<&str>, faults: &mut Faults) {
-    let mut seen: Vec<&Value> = Vec::with_capacity(items.len());
+    let mut seen: HashSet<&Value> = HashSet::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let value = match field {
             Some(field) => item.get(field),
             None => Some(item),
         };
         let Some(value) = value.filter(|value| !super::fault::is_empty(value)) else { continue };
-        if seen.contains(&value) {
+        if !seen.insert(value) {
             let path = site.path();
             let field = field.map_or_else(String::new, |field| format!(".{field}"));
             faults.duplicate(&format!("{path}[{index}]{field}"), value);
-        } else {
-            seen.push(value);
         }
     }
 }

@@ -37,6 +37,7 @@ use crate::status::{Status, StatusCause};
 
 pub(crate) use check::label_1035_fault;
 pub(crate) use defaults::qos_class;
+pub use functions::PORTS_MAX;
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
 pub use validate::{validate, validate_status};
 

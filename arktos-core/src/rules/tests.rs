@@ -449,6 +449,26 @@ fn a_slice_of_endpoints_has_an_end() {
 }
 
 #[test]
+fn what_others_pay_for_is_bounded() {
+    let many = |item: Value, count: usize| Value::from(vec![item; count]);
+    let term = json!({"topologyKey": "zone"});
+    let weighted = json!({"weight": 1, "podAffinityTerm": term});
+    let of = |affinity: &str, field: &str, terms| created(&pod(&json!({"affinity": {affinity: {field: terms}}})));
+    let [required, preferred] =
+        ["required", "preferred"].map(|it| format!("{it}DuringSchedulingIgnoredDuringExecution"));
+    for affinity in ["podAffinity", "podAntiAffinity"] {
+        for (field, item) in [(&required, &term), (&preferred, &weighted)] {
+            assert!(of(affinity, field, many(item.clone(), 100)).is_ok(), "{affinity} {field}");
+            let wanted = format!("spec.affinity.{affinity}.{field}: Too many: 101: must have at most 100 items");
+            assert_eq!(told(of(affinity, field, many(item.clone(), 101))), [wanted]);
+        }
+    }
+    let ports: Vec<Value> = (1..1003).map(|port| json!({"name": format!("p{port}"), "port": port})).collect();
+    let faults = told(created(&service(&json!({"ports": ports}))));
+    assert_eq!(faults, ["spec.ports: Too many: 1002: must have at most 1000 items"]);
+}
+
+#[test]
 fn what_a_pod_was_promised_is_not_taken_back() {
     let resources = |requests: Value, limits: Value| json!({"requests": requests, "limits": limits});
     let containers = |init: Value, main: Value| {

@@ -94,16 +94,30 @@ impl Objects {
         old
     }
 
-    /// Those that a selection sees after a path, in order, where an index tells where they are.
-    pub(crate) fn found(&self, selection: &Selection, after: Option<&ObjectPath>) -> Option<Vec<Stored>> {
+    /// Of those that a selection sees after a path, in order, the first few, where an index tells where they are; and the
+    /// path after which there may be more.
+    pub(crate) fn found(
+        &self,
+        selection: &Selection,
+        after: Option<&ObjectPath>,
+    ) -> Option<(Vec<Stored>, Option<ObjectPath>)> {
         let index = self.index.as_ref()?;
         let asks = |test: &&FieldTest| test.field == Field::At(index.place) && test.equal && !test.value.is_empty();
         let digest = Index::digest(&selection.fields.iter().find(asks)?.value);
-        let from = (digest, after.cloned().unwrap_or_else(|| ObjectPath::new("", "", "")));
-        let paths = index.paths.range(from..).take_while(|(of, _)| *of == digest).map(|(_, path)| path);
-        let later = paths.filter(|path| after.is_none_or(|after| *path > after));
-        let found = later.filter_map(|path| self.get(path));
-        Some(found.filter(|it| selection.matches(&it.path, &it.object)).cloned().collect())
+        let first = match &selection.within {
+            Within::Everywhere => ObjectPath::new("", "", ""),
+            Within::Tenant(tenant) => ObjectPath::new(tenant.as_str(), "", ""),
+            Within::Namespace(tenant, namespace) => ObjectPath::new(tenant.as_str(), namespace, ""),
+            Within::Object(path) => path.clone(),
+        };
+        let from = (digest, after.filter(|after| **after > first).cloned().unwrap_or(first));
+        let inside = index.paths.range(from..).map(|(of, path)| (*of, path));
+        let inside = inside.take_while(|(of, path)| *of == digest && selection.within.contains(path));
+        let later = inside.map(|(_, path)| path).filter(|path| after.is_none_or(|after| *path > after));
+        let looked: SmallVec<[&ObjectPath; STRIDE]> = later.take(STRIDE).collect();
+        let more = looked.last().filter(|_| looked.len() == STRIDE).map(|last| (*last).clone());
+        let found = looked.iter().filter_map(|path| self.get(path));
+        Some((found.filter(|it| selection.matches(&it.path, &it.object)).cloned().collect(), more))
     }
 
     /// Shows the objects within a range of paths, in order, after a path where one is given, until it is told to stop.
@@ -265,8 +279,8 @@ mod tests {
     proptest! {
         #[test]
         fn an_index_finds_what_looking_through_all_finds(
-            writes in prop::collection::vec((0u8..3, 0u8..6, 0u8..4, any::<bool>()), 0..60),
-            after in prop::option::of((0u8..3, 0u8..6)),
+            writes in prop::collection::vec((0u8..3, 0u8..200, 0u8..3, any::<bool>()), 0..600),
+            after in prop::option::of((0u8..3, 0u8..200)),
         ) {
             let mut objects = Objects::of(&GroupResource::core("pods"));
             for (tenant, name, host, gone) in writes {
@@ -279,7 +293,13 @@ mod tests {
                 let selection = Selection::all(GroupResource::core("pods"), within.clone()).field(test.clone());
                 let all = Range::new(objects.clone(), &within, after.as_ref());
                 let all: Vec<_> = all.filter(|it| selection.matches(&it.path, &it.object)).collect();
-                prop_assert_eq!(objects.found(&selection, after.as_ref()), Some(all));
+                let (mut found, mut next) = (Vec::new(), Some(after.clone()));
+                while let Some(from) = next {
+                    let (some, more) = objects.found(&selection, from.as_ref()).expect("an index");
+                    found.extend(some);
+                    next = more.map(Some);
+                }
+                prop_assert_eq!(found, all);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One state of a store, as readers hold it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -89,10 +89,18 @@ impl Snapshot {
         selection: &'a Selection,
         after: Option<&ObjectPath>,
     ) -> Box<dyn Iterator<Item = Stored> + Send + 'a> {
+        let objects = self.objects(&selection.resource);
         if self.hidden.is_none()
-            && let Some(found) = self.objects(&selection.resource).found(selection, after)
+            && let Some((found, mut more)) = objects.found(selection, after)
         {
-            return Box::new(found.into_iter());
+            let mut ready = VecDeque::from(found);
+            return Box::new(std::iter::from_fn(move || {
+                while ready.is_empty() {
+                    let (found, later) = objects.found(selection, Some(&more.take()?))?;
+                    (ready, more) = (found.into(), later);
+                }
+                ready.pop_front()
+            }));
         }
         let all = self.range(&selection.resource, &selection.within, after);
         Box::new(all.filter(|stored| selection.matches(&stored.path, &stored.object)))

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use super::{Backend, Gateway, GatewayBody, RequestBody};
 
 /// The longest body of a tenant or a quota, in bytes.
-const LENGTH_MAX: usize = 1 << 20;
+const LENGTH_MAX: usize = 128 << 10;
 
 /// What the type of a server-side apply's body begins with.
 const APPLY: &str = "application/apply-patch+";
@@ -53,11 +53,11 @@ impl Gateway {
         &self,
         parts: Parts,
         body: RequestBody,
-        identity: Option<Identity>,
+        identity: Identity,
     ) -> Result<Response<GatewayBody>, Status> {
         let (quota, bytes) = object_in(body).await?;
-        let backend = self.partition_for(quota.name(), identity.as_ref()).await?;
-        Ok(backend.send(with(&parts, &bytes), identity).await)
+        let backend = self.partition_for(quota.name(), Some(&identity)).await?;
+        Ok(backend.send(with(&parts, &bytes), Some(identity)).await)
     }
 
     /// Sends on what whoever it comes from may not do: the partition that they belong to says so. Nothing is placed.
@@ -105,11 +105,15 @@ fn as_trial(uri: &http::Uri) -> Result<http::Uri, Status> {
     text.parse().map_err(|_| Status::bad_request("the request's path cannot be sent on"))
 }
 
-/// Whether a request applies (server-side) the tenant of a name, which makes it where there is none.
-pub(super) fn applies(parts: &Parts, tenant: &str) -> bool {
+/// Whether a request applies (server-side) something, which makes it where there is none.
+pub(super) fn applies(parts: &Parts) -> bool {
     let content = parts.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let it = parts.uri.path().trim_end_matches('/') == format!("/api/v1/tenants/{tenant}");
-    it && parts.method == http::Method::PATCH && content.is_some_and(|content| content.starts_with(APPLY))
+    parts.method == http::Method::PATCH && content.is_some_and(|content| content.starts_with(APPLY))
+}
+
+/// Whether that is the tenant of a name.
+pub(super) fn applies_tenant(parts: &Parts, tenant: &str) -> bool {
+    applies(parts) && parts.uri.path().trim_end_matches('/') == format!("/api/v1/tenants/{tenant}")
 }
 
 /// The object that a body is to create, and the body.

@@ -1,5 +1,7 @@
 //! Devices: where those of a slice are, and what claims ask for.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::super::fault::{Faults, Site, is_empty};
@@ -36,9 +38,9 @@ fn slice_place(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn device_names(site: &Site<'_>, faults: &mut Faults) {
-    let items = site.items();
-    for (index, item) in items.iter().enumerate() {
-        if items.iter().take(index).any(|other| other["name"] == item["name"]) {
+    let mut names = HashSet::new();
+    for (index, item) in site.items().iter().enumerate() {
+        if !names.insert(&item["name"]) {
             faults.duplicate(&format!("{}[{index}]", site.path()), &item["name"]);
         }
     }
@@ -96,12 +98,12 @@ fn named_requests(site: &Site<'_>, faults: &mut Faults) {
     const WHY: &str = "must be the name of a request in the claim or the name of a request and a subrequest separated by \
                        '/'";
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut known: Vec<String> = Vec::new();
+    let mut known: HashSet<String> = HashSet::new();
     for request in site.list("requests") {
         let name = text(&request["name"]);
         let choices = request["firstAvailable"].as_array().into_iter().flatten();
         known.extend(choices.map(|choice| format!("{name}/{}", text(&choice["name"]))));
-        known.push(name);
+        known.insert(name);
     }
     for list in ["constraints", "config"] {
         for (index, of) in site.list(list).iter().enumerate() {

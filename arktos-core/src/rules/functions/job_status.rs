@@ -2,6 +2,8 @@
 //!
 //! What stays as it was is not looked at: a status that was well before its job was changed can still be written.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::super::fault::{Faults, Site, is_empty};
@@ -152,16 +154,14 @@ fn counts(change: &Change<'_>, faults: &mut Faults) {
 
 fn uncounted(change: &Change<'_>, finishes: bool, faults: &mut Faults) {
     let (uncounted, path) = (&change.new["uncountedTerminatedPods"], "status.uncountedTerminatedPods");
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen: HashSet<&Value> = HashSet::new();
     for list in ["succeeded", "failed"] {
         for (index, uid) in uncounted[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{index}]");
             if *uid == "" {
                 faults.invalid(&path, uid, "must not be empty");
-            } else if seen.contains(&uid) {
+            } else if !seen.insert(uid) {
                 faults.duplicate(&path, uid);
-            } else {
-                seen.push(uid);
             }
         }
     }

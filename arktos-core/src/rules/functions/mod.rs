@@ -29,6 +29,7 @@ use std::fmt;
 
 pub(super) use pod_updates::resize_faults;
 pub(super) use pods::namespace_finalizer_faults;
+pub use services::PORTS_MAX;
 
 use super::fault::{Faults, Site};
 

@@ -1,5 +1,7 @@
 //! Where pods may be placed: tolerations, affinity, and how pods are spread.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::super::check::qualified_name_faults;
@@ -81,9 +83,12 @@ fn affinity_term(site: &Site<'_>, faults: &mut Faults) {
 
 fn spread_twice(site: &Site<'_>, faults: &mut Faults) {
     let items = site.items();
-    let pair = |item: &Value| (item["topologyKey"].clone(), item["whenUnsatisfiable"].clone());
+    let mut last = HashMap::new();
     for (index, item) in items.iter().enumerate() {
-        if items.iter().skip(index + 1).any(|other| pair(other) == pair(item)) {
+        last.insert((&item["topologyKey"], &item["whenUnsatisfiable"]), index);
+    }
+    for (index, item) in items.iter().enumerate() {
+        if last.get(&(&item["topologyKey"], &item["whenUnsatisfiable"])) != Some(&index) {
             let text = |field: &str| item[field].as_str().unwrap_or_default();
             let both = format!("{{{}, {}}}", text("topologyKey"), text("whenUnsatisfiable"));
             let path = format!("{}[{index}].{{topologyKey, whenUnsatisfiable}}", site.path());

@@ -26,11 +26,17 @@ fn is_external(site: &Site<'_>) -> bool {
     matches!(site.text("type"), "NodePort" | "LoadBalancer")
 }
 
+/// How many ports a service has at most: each is compared with those before it.
+pub const PORTS_MAX: usize = 1000;
+
 fn service_ports(site: &Site<'_>, faults: &mut Faults) {
     let ports = site.list("ports");
     let kind = site.text("type");
     if ports.is_empty() && kind != "ExternalName" && site.text("clusterIP") != "None" {
         faults.required(&site.sub("ports"), "");
+    }
+    if ports.len() > PORTS_MAX {
+        return faults.too_many(&site.sub("ports"), ports.len() as u64, PORTS_MAX as u64);
     }
     for (index, port) in ports.iter().enumerate() {
         let at = |field: &str| site.sub(&format!("ports[{index}]{field}"));
