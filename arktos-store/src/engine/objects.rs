@@ -94,8 +94,8 @@ impl Objects {
         old
     }
 
-    /// Of those that a selection sees after a path, in order, the first few, where an index tells where they are; and the
-    /// path after which there may be more.
+    /// Of those that a selection sees after a path, in order, the first few, where an index tells where they are; and
+    /// the path after which there may be more.
     pub(crate) fn found(
         &self,
         selection: &Selection,
