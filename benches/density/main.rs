@@ -121,11 +121,8 @@ impl Asked {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [program, flag, role, rest @ ..] = arguments.as_slice()
-        && flag == region::FLAG
-    {
-        return region::run(program, role, rest);
+    if let Some(ended) = region::as_role() {
+        return ended;
     }
     let arguments = Arguments::parse();
     let measure = |bench: &Bench| density(&arguments, bench);

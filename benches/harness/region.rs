@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{Outcome, process};
 
 /// What comes before a role's name, when this program is one of the region's processes.
-pub const FLAG: &str = "--role";
+const FLAG: &str = "--role";
 
 /// The roles, as the table names them.
 pub const ROLES: [&str; 4] = ["partition", "resource manager", "gateway", "hosts"];
@@ -51,8 +51,16 @@ struct CommandLine<A: clap::Args> {
     args: A,
 }
 
-/// Is a role until it is told to stop.
-pub fn run(program: &str, role: &str, rest: &[String]) -> ExitCode {
+/// Is a role until it is told to stop, where this process was started to be one: what comes first in `main`.
+pub fn as_role() -> Option<ExitCode> {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.as_slice() {
+        [program, flag, role, rest @ ..] if flag == FLAG => Some(run(program, role, rest)),
+        _ => None,
+    }
+}
+
+fn run(program: &str, role: &str, rest: &[String]) -> ExitCode {
     fn parsed<A: clap::Args>(line: &[String]) -> A {
         CommandLine::parse_from(line).args
     }

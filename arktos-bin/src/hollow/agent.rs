@@ -49,14 +49,15 @@ impl Agent {
         let period = self.options.lease_period;
         let mut heartbeat = self.clock.sleep(period.mul_f64(unit(self.random.next()))).fuse();
         loop {
-            match self.connect().await {
+            let ended = match self.connect().await {
                 Ok(stream) => self.follow(stream, &mut heartbeat).await,
-                Err(error) => {
-                    if error.is(Reason::Expired) {
-                        self.seen = None;
-                    }
-                    tracing::debug!(host = self.host.name(), %error, "cannot watch pods");
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                if error.is(Reason::Expired) {
+                    self.seen = None;
                 }
+                tracing::debug!(host = self.host.name(), %error, "cannot watch pods");
             }
             let mut pause = self.clock.sleep(RETRY).fuse();
             select_biased! {
@@ -112,7 +113,14 @@ impl Agent {
     }
 
     /// Plays pods until the watch ends.
-    async fn follow(&mut self, stream: WatchStream, heartbeat: &mut futures::future::Fuse<BoxFuture<'static, ()>>) {
+    ///
+    /// # Errors
+    /// What the watch has ended with, if it did not just end.
+    async fn follow(
+        &mut self,
+        stream: WatchStream,
+        heartbeat: &mut futures::future::Fuse<BoxFuture<'static, ()>>,
+    ) -> Result<(), Status> {
         let mut stream = stream.fuse();
         loop {
             let now = self.clock.now();
@@ -126,13 +134,8 @@ impl Agent {
                         self.seen = Some(delivery.revision());
                         self.host.observe(&delivery, self.clock.now())
                     }
-                    Some(Err(error)) => {
-                        if error.is(Reason::Expired) {
-                            self.seen = None;
-                        }
-                        return;
-                    }
-                    None => return,
+                    Some(Err(error)) => return Err(error),
+                    None => return Ok(()),
                 },
                 () = due => self.host.wake(self.clock.now()),
                 () = &mut *heartbeat => {

@@ -239,15 +239,16 @@ impl Gateway {
             },
             Destination::AllTenants => self.all(&backends)?,
             Destination::NewTenant | Destination::NewQuota if !several => self.first()?,
-            Destination::NewTenant | Destination::NewQuota => match identity {
-                Some(identity) if may_be_of_the_region(&identity) && destination == Destination::NewQuota => {
-                    return self.make_quota(parts, body, identity).await;
-                }
-                Some(identity) if may_be_of_the_region(&identity) => {
-                    return self.make_tenant(parts, body, identity).await;
-                }
-                identity => return self.refuse_tenant(Request::from_parts(parts, body), identity).await,
-            },
+            new @ (Destination::NewTenant | Destination::NewQuota) => {
+                let identity = match identity {
+                    Some(identity) if may_be_of_the_region(&identity) => identity,
+                    identity => return self.refuse_tenant(Request::from_parts(parts, body), identity).await,
+                };
+                return match new {
+                    Destination::NewQuota => self.make_quota(parts, body, identity).await,
+                    _ => self.make_tenant(parts, body, identity).await,
+                };
+            }
             Destination::Quota(tenant) => match self.partition_for(&tenant, identity.as_ref()).await {
                 // One that its tenant has left behind; it is not to be made there.
                 Err(status) if status.is(Reason::NotFound) && !tenants::applies(&parts) => self.first()?,
