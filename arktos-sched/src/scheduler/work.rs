@@ -93,7 +93,8 @@ impl Worker {
             Ok(answer) => answer.results,
             Err(status) => {
                 tracing::info!(manager, %status, "a resource manager did not answer a review of claims");
-                self.state.lock().unanswered(manager, &placements, self.clock.now());
+                let silent = status.is(Reason::Timeout);
+                self.state.lock().unanswered(manager, &placements, silent, self.clock.now());
                 return Vec::new();
             }
         };
@@ -109,7 +110,7 @@ impl Worker {
                     tracing::debug!(pod = %placement.pod, refusal.reason, refusal.message, "a claim was refused");
                     state.refused(manager, &placement, &refusal.reason, now);
                 }
-                None => state.unanswered(manager, &[placement], now),
+                None => state.unanswered(manager, &[placement], false, now),
             }
         }
         granted

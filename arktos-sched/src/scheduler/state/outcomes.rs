@@ -34,13 +34,20 @@ impl State {
         }
     }
 
-    /// A resource manager did not answer: what became of the claims is unknown, and will show.
-    pub(in super::super) fn unanswered(&mut self, manager: ManagerId, placements: &[Placement], now: Timestamp) {
+    /// A resource manager did not answer: what became of the claims is unknown, and will show. One that is `silent` has
+    /// kept a worker waiting: it is left alone for longer each time. One that refuses may be back at any moment.
+    pub(in super::super) fn unanswered(
+        &mut self,
+        manager: ManagerId,
+        placements: &[Placement],
+        silent: bool,
+        now: Timestamp,
+    ) {
         // Several jobs find it out at once: that is once.
         if !self.paused.contains_key(&manager) {
-            let silent = self.silent.entry(manager).or_default();
-            self.paused.insert(manager, now.later(MANAGER_PAUSE * (1 << *silent)));
-            *silent = (*silent + 1).min(SILENT_MAX);
+            let times = self.silent.entry(manager).or_default();
+            *times = if silent { (*times + 1).min(SILENT_MAX) } else { 0 };
+            self.paused.insert(manager, now.later(MANAGER_PAUSE * (1 << *times)));
         }
         self.reach(manager);
         self.tally.unanswered += placements.len() as u64;
