@@ -9,7 +9,6 @@ pub(crate) mod static_roles;
 use arktos_core::{GroupResource, Scope, Status, TenantName};
 use arktos_store::Engine;
 
-use crate::admission::node_restriction::node_of;
 use crate::identity::{Identity, MASTERS};
 use crate::kinds::Kinds;
 
@@ -29,6 +28,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) subresource: &'a str,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
+    /// The node whose objects alone are asked for, by a field selector.
+    pub(crate) node: &'a str,
     /// The path; empty for resources.
     pub(crate) path: &'a str,
 }
@@ -86,7 +87,7 @@ impl Authorizer {
 
     /// What a node may because of the pods that are bound to it; absent for anybody else, and where that says nothing.
     fn as_node(&self, identity: &Identity, asked: &Attributes<'_>) -> Option<Result<(), String>> {
-        let node = node_of(identity)?;
+        let node = identity.node()?;
         if node.is_empty() {
             return Some(Err(format!("unknown node for user {:?}", identity.user)));
         }

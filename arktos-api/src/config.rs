@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status, TenantName};
-use arktos_store::client::{Listing, WatchListStream};
+use arktos_store::client::{Listing, Patch, WatchListStream};
 use arktos_store::token::TokenKey;
 use arktos_store::{Client, Clock, Engine, Query, Random, Stored};
 use async_trait::async_trait;
@@ -330,6 +330,12 @@ pub trait NodeViews: Send + Sync + 'static {
 
     /// A token of a service account.
     async fn token(&self, node: &str, account: &ObjectKey, request: Object) -> Result<Object, Status>;
+
+    /// Keeps an Event that a node tells, as it is stored.
+    async fn tell(&self, node: &str, namespace: &str, event: Object) -> Result<Stored, Status>;
+
+    /// Patches an Event that a node has told.
+    async fn tell_more(&self, node: &str, event: &ObjectKey, patch: Patch) -> Result<Stored, Status>;
 }
 
 /// A resource that is answered and not stored, such as a review of claims.

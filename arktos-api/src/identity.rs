@@ -68,6 +68,12 @@ impl Identity {
         self.groups.iter().any(|one| one == group)
     }
 
+    /// The name of the node that this is, if it is one; empty where its name does not say which.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.user.strip_prefix("system:node:").filter(|_| self.is_in("system:nodes"))
+    }
+
     /// Whether the user belongs to the tenant `system`.
     #[must_use]
     pub fn is_system(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use arktos_core::{Dialect, Reason, Status, TenantName};
+use arktos_core::{Dialect, FieldSelector, Reason, Status, TenantName};
 
 /// What a path says. Nothing in it has been authorized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,27 @@ pub(crate) struct ResourceInfo {
     pub(crate) subresource: String,
     /// What follows the subresource, as a proxy would pass it on.
     pub(crate) rest: Vec<String>,
+    /// The node whose objects alone are asked for, by a field selector.
+    pub(crate) node: String,
+}
+
+impl ResourceInfo {
+    /// What a request with a field selector is about. A list or a watch of one object counts as being about that
+    /// object.
+    pub(crate) fn selected<'a>(&'a self, verb: &str, selector: &str) -> Cow<'a, Self> {
+        let (true, Ok(fields)) =
+            (matches!(verb, "list" | "watch" | "deletecollection"), FieldSelector::parse(selector))
+        else {
+            return Cow::Borrowed(self);
+        };
+        let name = fields.required("metadata.name").filter(|_| verb != "deletecollection");
+        let node = fields.required("spec.nodeName");
+        if name.is_none() && node.is_none() {
+            return Cow::Borrowed(self);
+        }
+        let or = |found: Option<&str>, own: &String| found.map_or_else(|| own.clone(), str::to_owned);
+        Cow::Owned(Self { name: or(name, &self.name), node: or(node, &self.node), ..self.clone() })
+    }
 }
 
 impl RequestInfo {
@@ -128,7 +149,7 @@ fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
         resource: next(),
         name: next(),
         subresource: next(),
-        rest: Vec::new(),
+        ..ResourceInfo::default()
     };
     let rest: Vec<String> = parts.collect();
     if !rest.is_empty() && info.subresource != "proxy" {

@@ -177,18 +177,9 @@ fn authorize(
         Some(verb) => verb.name(),
         None => &method,
     };
-    let answer = state.authorize(&head.identity, tenant, verb, &about(head, resource, verb));
+    let answer =
+        state.authorize(&head.identity, tenant, verb, &resource.selected(verb, head.query.get("fieldSelector")));
     answer.map_err(|status| compat::refused(state, &head.info, tenant, status))
-}
-
-/// What a request is about. A list or a watch of one object, by field selector, counts as being about that object.
-fn about<'a>(head: &Head, resource: &'a ResourceInfo, verb: &str) -> Cow<'a, ResourceInfo> {
-    if let ("list" | "watch", Ok(fields)) = (verb, arktos_core::FieldSelector::parse(head.query.get("fieldSelector")))
-        && let Some(name) = fields.required("metadata.name")
-    {
-        return Cow::Owned(ResourceInfo { name: name.to_owned(), ..resource.clone() });
-    }
-    Cow::Borrowed(resource)
 }
 
 /// Whether the kind, or its subresource, has the verb.
@@ -321,7 +312,8 @@ impl ResourceRequest<'_> {
         let view = self.view_of_list(call, true)?;
         let options = ReadOptions::parse(&self.head.query, true)?;
         let state = (call.state.config.clone(), call.state.authorizer.clone());
-        let (credentials, resource) = (self.head.credentials.clone(), about(self.head, self.resource, "watch"));
+        let (credentials, resource) =
+            (self.head.credentials.clone(), self.resource.selected("watch", self.head.query.get("fieldSelector")));
         let standing = (!credentials.last())
             .then(|| Standing::new(state, credentials, call.tenant.clone(), "watch", resource.into_owned()));
         let counted = fairness::flow(&self.head.identity).map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
@@ -564,7 +556,7 @@ pub(crate) fn call<'a>(
         resource: kind.resource.clone(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
-        rest: Vec::new(),
+        ..ResourceInfo::default()
     };
     let asked = if kind.scope == Scope::Region { identity.tenant.clone() } else { tenant };
     state.authorize(identity, asked.as_ref(), verb.name(), &info)?;
@@ -594,7 +586,7 @@ pub(crate) fn authorize_one(call: &Call<'_>, verb: Verb) -> Result<(), Status> {
         resource: call.kind.resource.clone(),
         name: call.name.clone().into_owned(),
         subresource: String::new(),
-        rest: Vec::new(),
+        ..ResourceInfo::default()
     };
     call.state.authorize(call.identity, call.tenant.as_ref(), verb.name(), &info)
 }

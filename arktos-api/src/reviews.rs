@@ -167,7 +167,7 @@ fn decide(call: &Call<'_>, identity: &Identity, review: &Object) -> Result<Decis
         subresource: &subresource,
         namespace: &namespace,
         name: &name,
-        path: "",
+        ..Attributes::default()
     };
     Ok(call.state.authorizer.decide(identity, &asked))
 }

@@ -309,6 +309,7 @@ impl State {
             subresource: &resource.subresource,
             namespace: &resource.namespace,
             name: &resource.name,
+            node: &resource.node,
             path: "",
         };
         self.authorizer.check(identity, &asked)

@@ -92,9 +92,9 @@ impl Standing {
         if home(&self.config, &who) != self.home {
             return Err(unauthorized());
         }
-        let ResourceInfo { group, version, namespace, resource, name, subresource, .. } = &self.resource;
+        let ResourceInfo { group, version, namespace, resource, name, subresource, node, .. } = &self.resource;
         let (verb, tenant, path) = (self.verb, self.tenant.as_ref(), "");
-        let asked = Attributes { verb, tenant, group, version, resource, subresource, namespace, name, path };
+        let asked = Attributes { verb, tenant, group, version, resource, subresource, namespace, name, node, path };
         self.authorizer.check(&who, &asked)
     }
 }

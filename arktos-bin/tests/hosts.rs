@@ -179,7 +179,8 @@ impl World {
 
     fn request(&self, host: &str, method: Method, path: &str, body: Value) -> Request<Full<Bytes>> {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        let mut request = Request::builder().method(method).uri(path).header("content-type", media);
         let user = format!("system:node:{host}");
         let identity = Identity::user(&user, &["system:nodes"], &TenantName::system());
         request.extensions_mut().expect("no fault").insert(identity);
@@ -478,11 +479,20 @@ fn a_host_is_shown_the_services_beside_its_pods() {
                 .all(|it| it["metadata"]["namespace"] == json!(shown("acme")))
         );
         assert!(names(&list("n2", all).await).is_empty(), "it has no pods");
+        let mut headless = service("headless");
+        headless["spec"]["clusterIP"] = json!("None");
+        world.make("acme", "services", headless).await;
+        until("all are there", async || names(&list("n1", all).await).contains("headless")).await;
+        let with_address = names(&list("n1", &format!("{all}?fieldSelector=spec.clusterIP%21%3DNone")).await);
+        assert!(with_address.contains("web") && !with_address.contains("headless"), "{with_address:?}");
+        world.delete("acme", "services", "headless").await;
+        until("it is gone", async || !names(&list("n1", all).await).contains("headless")).await;
+        let listed = list("n1", all).await;
+        let revision = listed["metadata"]["resourceVersion"].as_str().expect("a revision");
         let own = list("n1", &format!("{}/services", place("acme"))).await;
         assert!(names(&own).contains("web"));
         assert_eq!(world.get("n2", &format!("{}/services", place("acme"))).await.code, 403);
 
-        let revision = listed["metadata"]["resourceVersion"].as_str().expect("a revision");
         // A namespace that comes between the list and the watch is not missed, and what is there already comes again.
         world.pod("globex", "g", "n1", json!({})).await;
         let path = format!("{all}?watch=1&allowWatchBookmarks=true&resourceVersion={revision}");
@@ -513,6 +523,28 @@ fn a_host_is_shown_the_services_beside_its_pods() {
             }
         };
         assert_eq!(told, expect("DELETED", "bank"));
+        world.stop().await;
+    });
+}
+
+#[test]
+fn what_a_host_tells_of_its_pods_is_kept_beside_them() {
+    runtime().block_on(async {
+        let world = World::new().await;
+        world.pod("acme", "a", "n1", json!({})).await;
+        let about = json!({"kind": "Pod", "namespace": shown("acme"), "name": "a"});
+        let event = json!({"metadata": {"name": "a.1"}, "involvedObject": about, "reason": "Pulled", "count": 1});
+        let events = format!("{}/events", place("acme"));
+        let told = world.ask("n1", Method::POST, &events, event.clone()).await;
+        assert_eq!((told.code, &told.body["metadata"]["namespace"]), (201, &json!(shown("acme"))), "{}", told.body);
+        let more = world.ask("n1", Method::PATCH, &format!("{events}/a.1"), json!({"count": 2})).await;
+        assert_eq!(more.code, 200, "{}", more.body);
+        let kept = world.there.get(&key("acme", "events", "a.1")).await.expect("it is there");
+        let kept = kept.object.decode(None).expect("an object");
+        assert_eq!(kept.str_at(&["involvedObject", "namespace"]), "default");
+        assert_eq!(kept.at(&["count"]), Some(&json!(2)));
+        assert_eq!(world.ask("n2", Method::POST, &events, event).await.code, 403, "it has no pods there");
+        assert_eq!(world.get("n1", &format!("{events}/a.1")).await.code, 403);
         world.stop().await;
     });
 }

@@ -11,15 +11,10 @@ use arktos_core::{GroupResource, Object, ObjectKey, Status};
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::identity::Identity;
 use crate::verbs::modify::Part;
 
 pub(crate) use tokens::token;
 
-/// What the name of a node's user begins with.
-const USER: &str = "system:node:";
-/// The group of nodes.
-const GROUP: &str = "system:nodes";
 /// Where nodes keep their heartbeats.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Marks pods that mirror what a node runs by itself.
@@ -44,17 +39,12 @@ const OWN_LABELS: [&str; 11] = [
 /// The domains whose labels it may set.
 const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
-/// The name of the node that somebody is, if they are one; empty where it cannot be told which.
-pub(crate) fn node_of(identity: &Identity) -> Option<&str> {
-    identity.user.strip_prefix(USER).filter(|_| identity.is_in(GROUP))
-}
-
 /// The node that makes a call, where it is restricted.
 ///
 /// # Errors
 /// 403 when it cannot be told which one it is.
 fn node<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, Status> {
-    match node_of(call.identity) {
+    match call.identity.node() {
         Some("") => {
             let why = format!("could not determine node from user {:?}", call.identity.user);
             Err(Status::forbidden(&call.kind.group_resource, &call.name, why))

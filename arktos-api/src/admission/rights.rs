@@ -52,6 +52,7 @@ impl cel::Authorizer for Rights {
             namespace: &asked.namespace,
             name: &asked.name,
             path: &asked.path,
+            ..Attributes::default()
         };
         match self.authorizer.decide(identity, &attributes) {
             Decision::Allow(reason) => (true, reason),

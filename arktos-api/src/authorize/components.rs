@@ -14,6 +14,8 @@ pub(super) struct Component {
     pub(super) rules: Vec<Value>,
     /// Subjects of the binding.
     pub(super) subjects: Vec<Value>,
+    /// Whether there is a binding.
+    pub(super) bound: bool,
 }
 
 /// All of them. A line that cannot be read is left out; a test reads every one.
@@ -32,7 +34,7 @@ pub(super) fn components() -> Vec<Component> {
 fn component(head: &'static str) -> Option<Component> {
     let mut words = head.split(' ');
     let name = words.next()?;
-    let (mut namespace, mut binding, mut subjects) = (None, name, Vec::new());
+    let (mut namespace, mut binding, mut subjects, mut bound) = (None, name, Vec::new(), false);
     while let Some(word) = words.next() {
         let kind = words.next()?;
         match word {
@@ -44,6 +46,10 @@ fn component(head: &'static str) -> Option<Component> {
             continue;
         }
         let whom = words.next()?;
+        bound = true;
+        if kind == "no" {
+            continue;
+        }
         let group = "rbac.authorization.k8s.io";
         subjects.push(match kind {
             "account" => json!({"kind": "ServiceAccount", "namespace": "kube-system", "name": whom}),
@@ -51,7 +57,7 @@ fn component(head: &'static str) -> Option<Component> {
             _ => json!({"kind": "Group", "apiGroup": group, "name": whom}),
         });
     }
-    Some(Component { name, namespace, binding, rules: Vec::new(), subjects })
+    Some(Component { name, namespace, binding, rules: Vec::new(), subjects, bound })
 }
 
 fn rule(line: &str) -> Option<Value> {

@@ -1,7 +1,9 @@
-//! What a node may read because pods that are bound to it name it, beside what roles give. (The Node authorizer)
+//! What a node may, beside what roles give: read what pods that are bound to it name, and at home, in `system`, what
+//! node agents need. (The Node authorizer)
 //!
 //! There is no graph: the pods of the node in the namespace that is asked about are read. What is asked for is one
-//! object, or the services of one namespace.
+//! object, or the services of one namespace, where it may tell Events as well. Admission (NodeRestriction) limits what
+//! is written.
 
 use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
 use arktos_store::select::{Field, FieldTest};
@@ -9,6 +11,12 @@ use arktos_store::{Engine, Selection, Within};
 use serde_json::Value;
 
 use super::Attributes;
+use super::static_roles::STATIC;
+
+/// Where nodes keep their heartbeats.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// The role that says what a node may at home where nothing more is said here.
+const ROLE: &str = "system:node";
 
 /// Where relations between nodes and objects are looked up.
 pub(crate) struct Nodes {
@@ -58,6 +66,10 @@ impl Nodes {
                 };
                 return shown.then_some(Ok(()));
             }
+            ("" | "events.k8s.io", "events") if *tenant != TenantName::system() => {
+                let tells = matches!(asked.verb, "create" | "patch") && asked.subresource.is_empty();
+                return (tells && self.any_pod(node, tenant, asked.namespace, |_| true)).then_some(Ok(()));
+            }
             ("", "serviceaccounts") if asked.verb == "get" && asked.subresource.is_empty() => "",
             ("", "serviceaccounts") => match asked {
                 asked if asked.verb != "create" || asked.name.is_empty() => {
@@ -66,22 +78,94 @@ impl Nodes {
                 asked if asked.subresource != "token" => "can only create token subresource of serviceaccount",
                 _ => "",
             },
+            _ if *tenant == TenantName::system() => return self.at_home(node, tenant, asked),
             _ => return None,
         };
+        Some(self.related(node, tenant, asked, refused))
+    }
+
+    /// Whether what is asked for is named to a node, where nothing else stands against it.
+    fn related(&self, node: &str, tenant: &TenantName, asked: &Attributes<'_>, refused: &str) -> Result<(), String> {
         let why = match refused {
             "" if asked.name.is_empty() => "No Object name found".to_owned(),
-            "" if self.is_named(node, tenant, asked) => return Some(Ok(())),
+            "" if self.is_named(node, tenant, asked) => return Ok(()),
             "" => format!("no relationship found between node '{node}' and this object"),
             refused => refused.to_owned(),
+        };
+        Err(why)
+    }
+
+    /// Whether a node may, for its own sake: it registers, sends its heartbeats, and reports on its pods.
+    fn at_home(&self, node: &str, tenant: &TenantName, asked: &Attributes<'_>) -> Option<Result<(), String>> {
+        let (whole, own) = (asked.subresource.is_empty(), asked.name == node || asked.verb == "create");
+        let owned = matches!(asked.verb, "get" | "create" | "update" | "patch" | "delete");
+        let why = match (asked.group, asked.resource, asked.verb) {
+            ("coordination.k8s.io", "leases", _) => match asked {
+                _ if !owned => "can only get, create, update, patch, or delete a node lease".to_owned(),
+                asked if asked.namespace != LEASE_NAMESPACE => {
+                    format!("can only access leases in the {LEASE_NAMESPACE:?} system namespace")
+                }
+                _ if !own => "can only access node lease with the same name as the requesting node".to_owned(),
+                _ => return Some(Ok(())),
+            },
+            ("storage.k8s.io", "csinodes", _) => match asked {
+                _ if !owned => "can only get, create, update, patch, or delete a CSINode".to_owned(),
+                _ if !whole => "cannot authorize CSINode subresources".to_owned(),
+                _ if !own => "can only access CSINode with the same name as the requesting node".to_owned(),
+                _ => return Some(Ok(())),
+            },
+            ("", "nodes", "get" | "list" | "watch") if whole => match asked.name {
+                name if name == node => return Some(Ok(())),
+                "" => format!("node '{node}' cannot read all nodes, only its own Node object"),
+                name => format!("node '{node}' cannot read '{name}', only its own Node object"),
+            },
+            ("", "pods", "list" | "watch") if whole && asked.node == node => return Some(Ok(())),
+            ("", "pods", "list" | "watch") if whole && asked.name.is_empty() => {
+                "can only list/watch pods with spec.nodeName field selector".to_owned()
+            }
+            ("", "pods", "get" | "list" | "watch") if whole => return Some(self.related(node, tenant, asked, "")),
+            ("resource.k8s.io", "resourceslices", verb) => match verb {
+                _ if !whole => "cannot authorize ResourceSlice subresources".to_owned(),
+                "create" => return Some(Ok(())),
+                "get" | "update" | "patch" | "delete" => return Some(self.related(node, tenant, asked, "")),
+                "list" | "watch" | "deletecollection" if asked.node == node => return Some(Ok(())),
+                "list" | "watch" | "deletecollection" => {
+                    "can only list/watch/deletecollection resourceslices with nodeName field selector".to_owned()
+                }
+                _ => "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, \
+                      patch, delete, deletecollection"
+                    .to_owned(),
+            },
+            ("storage.k8s.io", "volumeattachments", verb) => {
+                let refused = match verb {
+                    "get" if whole => "",
+                    "get" => "cannot get subresource",
+                    _ => "can only get individual resources of this type",
+                };
+                return Some(self.related(node, tenant, asked, refused));
+            }
+            _ => {
+                let role = STATIC.roles.get(ROLE)?;
+                return role.rules.iter().any(|rule| rule.allows(asked)).then_some(Ok(()));
+            }
         };
         Some(Err(why))
     }
 
     fn is_named(&self, node: &str, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
-        if asked.resource != "persistentvolumes" {
-            return self.any_pod(node, tenant, asked.namespace, |pod| self.names(pod, tenant, asked));
+        let on_it = |group: &str, path: &[&str]| {
+            let found = self.read(GroupResource::new(group, asked.resource), tenant, "", asked.name);
+            found.is_some_and(|object| object.str_at(path) == node)
+        };
+        match asked.resource {
+            "persistentvolumes" => {}
+            "pods" => return self.any_pod(node, tenant, asked.namespace, |pod| pod.name() == asked.name),
+            "resourceslices" => return on_it("resource.k8s.io", &["spec", "nodeName"]),
+            "volumeattachments" => return on_it("storage.k8s.io", &["spec", "nodeName"]),
+            _ => return self.any_pod(node, tenant, asked.namespace, |pod| self.names(pod, tenant, asked)),
         }
-        let Some(volume) = self.read("persistentvolumes", tenant, "", asked.name) else { return false };
+        let volume = self.read(GroupResource::core("persistentvolumes"), tenant, "", asked.name);
+        let Some(volume) = volume else { return false };
         let claim = |field: &str| volume.str_at(&["spec", "claimRef", field]);
         let (namespace, name) = (claim("namespace"), claim("name"));
         !name.is_empty() && self.any_pod(node, tenant, namespace, |pod| claims(pod).any(|claim| claim == name))
@@ -104,9 +188,10 @@ impl Nodes {
 
     /// Whether the volume that a claim is bound to gives its driver a secret on nodes.
     fn volume_names(&self, tenant: &TenantName, asked: &Attributes<'_>, claim: &str) -> bool {
-        let claim = self.read("persistentvolumeclaims", tenant, asked.namespace, claim);
+        let claim = self.read(GroupResource::core("persistentvolumeclaims"), tenant, asked.namespace, claim);
         let Some(claim) = claim.filter(|claim| !claim.str_at(&["spec", "volumeName"]).is_empty()) else { return false };
-        let volume = self.read("persistentvolumes", tenant, "", claim.str_at(&["spec", "volumeName"]));
+        let volume = claim.str_at(&["spec", "volumeName"]);
+        let volume = self.read(GroupResource::core("persistentvolumes"), tenant, "", volume);
         volume.is_some_and(|volume| {
             ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"].iter().any(|reference| {
                 let part = |field: &str| volume.str_at(&["spec", "csi", reference, field]);
@@ -127,11 +212,10 @@ impl Nodes {
         snapshot.select(&selection, None).any(|stored| stored.object.decode(None).is_ok_and(|pod| test(&pod)))
     }
 
-    fn read(&self, resource: &str, tenant: &TenantName, namespace: &str, name: &str) -> Option<Object> {
+    fn read(&self, resource: GroupResource, tenant: &TenantName, namespace: &str, name: &str) -> Option<Object> {
         if namespace.contains('/') || name.contains('/') {
             return None;
         }
-        let resource = GroupResource::core(resource);
         let key = match namespace {
             "" => ObjectKey::tenant_scoped(resource, tenant, name),
             namespace => ObjectKey::namespaced(resource, tenant, namespace, name),

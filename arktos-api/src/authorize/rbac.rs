@@ -244,7 +244,7 @@ impl Subject {
 }
 
 impl Rule {
-    fn allows(&self, asked: &Attributes<'_>) -> bool {
+    pub(super) fn allows(&self, asked: &Attributes<'_>) -> bool {
         let has = |list: &[String], value: &str| list.iter().any(|one| one == "*" || one == value);
         if !has(&self.verbs, asked.verb) {
             return false;

@@ -182,9 +182,13 @@ fn gathered() -> [(&'static str, Value); 6] {
 
 /// The cluster role bindings, by name, as bodies of ClusterRoleBinding objects.
 pub(crate) fn bindings_of_all() -> Vec<(&'static str, Value)> {
-    let bound = components().into_iter().filter(|it| it.namespace.is_none() && !it.subjects.is_empty()).map(|it| {
+    let bound = components().into_iter().filter(|it| it.namespace.is_none() && it.bound).map(|it| {
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": it.name});
-        (it.name, json!({"roleRef": role, "subjects": it.subjects}))
+        let mut binding = json!({"roleRef": role});
+        if !it.subjects.is_empty() {
+            binding["subjects"] = json!(it.subjects);
+        }
+        (it.name, binding)
     });
     to_groups().into_iter().chain(bound).collect()
 }

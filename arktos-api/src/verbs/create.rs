@@ -7,7 +7,7 @@ use arktos_store::{Change, Commit, CommitError, Durability, Expect, Stored};
 use serde_json::Value;
 
 use super::modify::Part;
-use super::{elsewhere, managers};
+use super::{elsewhere, managers, node_view};
 use crate::admission::{self, Review};
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault};
@@ -27,6 +27,9 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
         return elsewhere::create(call, delegate, body).await;
     }
     place(call, &mut body)?;
+    if let Some(stored) = node_view::tell(call, &body).await? {
+        return Ok(stored);
+    }
     if !body.str_at(&["metadata", "resourceVersion"]).is_empty() {
         return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
     }

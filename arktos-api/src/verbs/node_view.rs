@@ -1,11 +1,13 @@
-//! What nodes read of what others keep, because pods that are bound to them name it ([`NodeViews`]).
+//! What nodes read of what others keep, because pods that are bound to them name it, and the Events of those pods
+//! ([`NodeViews`]).
 
 use arktos_core::{FieldSelector, Object, Revision, Status, TenantName};
-use arktos_store::client::{Listing, WatchListStream};
+use arktos_store::client::{Listing, Patch, WatchListStream};
 use arktos_store::{Query, Stored};
 
+use super::modify::Part;
 use super::read;
-use crate::admission::node_restriction::{self, node_of};
+use crate::admission::node_restriction;
 use crate::call::Call;
 use crate::config::NodeViews;
 use crate::query::{ReadOptions, VersionMatch};
@@ -14,7 +16,7 @@ use crate::tokens::issue;
 /// Who answers, and which node asks; none where it is kept here, or somebody else asks.
 fn view<'a>(call: &'a Call<'_>) -> Option<(&'a dyn NodeViews, &'a str)> {
     let views = call.state.config.node_views.as_deref().filter(|_| call.tenant == Some(TenantName::system()))?;
-    let node = node_of(call.identity).filter(|node| !node.is_empty())?;
+    let node = call.identity.node().filter(|node| !node.is_empty())?;
     views.covers(&call.kind.storage_resource, &call.namespace).then_some((views, node))
 }
 
@@ -62,6 +64,29 @@ pub(crate) async fn token(call: &Call<'_>, request: &Object) -> Result<Option<Ob
     issue::placed(call, request)?;
     node_restriction::token(call, request)?;
     views.token(node, &call.key()?, request.clone()).await.map(Some)
+}
+
+/// An Event of a pod, kept where the pod is; none where it is to be kept here.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) async fn tell(call: &Call<'_>, event: &Object) -> Result<Option<Stored>, Status> {
+    let Some((views, node)) = view(call).filter(|_| is_event(call) && !call.options.dry_run) else { return Ok(None) };
+    views.tell(node, &call.namespace, call.to_admit(event.clone())).await.map(Some)
+}
+
+/// A patch of an Event of a pod, sent on; none where it is to be made here.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) async fn tell_more(call: &Call<'_>, part: Part<'_>, patch: &Patch) -> Result<Option<Stored>, Status> {
+    let sent_on = is_event(call) && call.kind.storage && part == Part::Whole && !call.options.dry_run;
+    let Some((views, node)) = view(call).filter(|_| sent_on) else { return Ok(None) };
+    views.tell_more(node, &call.key()?, patch.clone()).await.map(Some)
+}
+
+fn is_event(call: &Call<'_>) -> bool {
+    call.kind.storage_resource.as_str() == "events"
 }
 
 /// What is selected, as clients of the region say it.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::modify::{self, Changed, Part, Source};
-use super::{elsewhere, managers};
+use super::{elsewhere, managers, node_view};
 use crate::call::Call;
 use crate::query::{FieldValidation, cause};
 
@@ -24,6 +24,9 @@ pub(crate) async fn patch(
 ) -> Result<Changed, Status> {
     if let Some(changed) = elsewhere::send_on(call, part, patch).await? {
         return Ok(changed);
+    }
+    if let Some(stored) = node_view::tell_more(call, part, patch).await? {
+        return Ok(Changed { stored, created: false });
     }
     let warned: Mutex<Vec<String>> = Mutex::default();
     let make = |old: &Object| {

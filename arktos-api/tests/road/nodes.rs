@@ -22,6 +22,7 @@ async fn world_with(disabled: &[&str]) -> World {
                       umbra,uma,,system:masters,,umbra\n\
                       n1,system:node:n1,,\"system:nodes,system:masters\"\n\
                       weak,system:node:n1,,system:nodes\n\
+                      theirs,system:node:n1,,system:nodes,,acme\n\
                       lost,system:node:,,\"system:nodes,system:masters\"\n\
                       fake,system:node:n1,,\"system:masters\"\n";
         config.tokens = TokenTable::parse(tokens).unwrap();
@@ -495,4 +496,87 @@ async fn a_node_reads_what_its_pods_name_and_no_more() {
     // When the pod is gone, so is the right.
     assert_eq!(world.send("root", Method::DELETE, &format!("{PODS}/user?gracePeriodSeconds=0"), None).await.code, 200);
     refused(&get("secrets/vol").await, &unrelated("secrets"));
+}
+
+/// With nothing but its name and its group: what upstream's role `system:node` says, of its own objects.
+#[tokio::test]
+async fn a_node_needs_no_role_to_register_and_to_report() {
+    let world = world().await;
+    let get = |path: &str| {
+        let (world, path) = (world.clone(), path.to_owned());
+        async move { world.get("weak", &path).await }
+    };
+    let (csi, own_pods) = ("/apis/storage.k8s.io/v1/csinodes", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1");
+    let csi_node = |name: &str| json!({"metadata": {"name": name}, "spec": {"drivers": []}});
+    let lease = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": name}});
+    assert_eq!(world.delete("root", &format!("{NODES}/n1")).await.code, 200);
+    for (path, body) in [
+        (NODES, named("Node", "n1")),
+        (LEASES, lease("n1")),
+        (csi, csi_node("n1")),
+        (
+            "/api/v1/namespaces/default/events",
+            json!({
+                "metadata": {"name": "e"}, "involvedObject": {"kind": "Node", "name": "n1", "namespace": "default"},
+            }),
+        ),
+    ] {
+        let made = world.post("weak", path, body).await;
+        assert_eq!(made.code, 201, "{path}: {}", made.body);
+    }
+    let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    assert_eq!(world.patch("weak", &format!("{NODES}/n1/status"), ready).await.code, 200);
+    let phase = json!({"status": {"phase": "Running"}});
+    assert_eq!(world.patch("weak", &format!("{PODS}/on-n1/status"), phase).await.code, 200);
+    for path in [
+        &*format!("{NODES}/n1"),
+        &*format!("{NODES}?fieldSelector=metadata.name%3Dn1"),
+        &*format!("{LEASES}/n1"),
+        &*format!("{csi}/n1"),
+        own_pods,
+        &*format!("{PODS}/on-n1"),
+        "/apis/storage.k8s.io/v1/csidrivers",
+        "/apis/node.k8s.io/v1/runtimeclasses",
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+        "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dn1",
+    ] {
+        let answer = get(path).await;
+        assert_eq!(answer.code, 200, "{path}: {}", answer.body);
+    }
+
+    for (path, why) in [
+        (NODES.to_owned(), "node 'n1' cannot read all nodes, only its own Node object"),
+        (format!("{NODES}/n2"), "node 'n1' cannot read 'n2', only its own Node object"),
+        (LEASES.to_owned(), "can only get, create, update, patch, or delete a node lease"),
+        (format!("{LEASES}/n2"), "can only access node lease with the same name as the requesting node"),
+        (
+            LEASES.replace("kube-node-lease", "default") + "/n1",
+            "can only access leases in the \"kube-node-lease\" system namespace",
+        ),
+        (csi.to_owned(), "can only get, create, update, patch, or delete a CSINode"),
+        (format!("{csi}/n2"), "can only access CSINode with the same name as the requesting node"),
+        ("/api/v1/pods".to_owned(), "can only list/watch pods with spec.nodeName field selector"),
+        (own_pods.replace("n1", "n2"), "can only list/watch pods with spec.nodeName field selector"),
+        (format!("{PODS}/on-n2"), "no relationship found between node 'n1' and this object"),
+    ] {
+        let answer = get(&path).await;
+        assert_eq!(answer.code, 403, "{path}: {}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().ends_with(&format!(": {why}")), "{path}: {}", answer.body);
+    }
+    assert_eq!(world.delete("weak", &format!("{NODES}/n1")).await.code, 403);
+    for (token, path) in [
+        ("weak", "/api/v1/tenants/acme/pods?fieldSelector=spec.nodeName%3Dn1"),
+        ("weak", "/apis/coordination.k8s.io/v1/tenants/acme/namespaces/kube-node-lease/leases/n1"),
+        ("theirs", own_pods),
+        ("theirs", "/apis/storage.k8s.io/v1/csidrivers"),
+        ("theirs", &*format!("{NODES}/n1")),
+    ] {
+        assert_eq!(
+            world.get(token, path).await.code,
+            403,
+            "{token} {path}: it is at home in `system`, as a node of the region"
+        );
+    }
+    let binding = world.get("root", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:node").await.body;
+    assert_eq!((&binding["roleRef"]["name"], &binding["subjects"]), (&json!("system:node"), &Value::Null));
 }

@@ -21,7 +21,7 @@ use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
-use self::destination::{Destination, destination, discovered};
+use self::destination::{Destination, destination, discovered, of_pods};
 use crate::metrics::Metrics;
 
 /// Whatever a body can fail with, of a request or of an answer.
@@ -213,6 +213,8 @@ impl Gateway {
             _ => destination,
         };
         let backends = shared.directory.backends();
+        let destination =
+            if self.is_at_home(&destination, &parts, &backends) { Destination::Hosts } else { destination };
         let only_local = matches!(backends.partitions.as_slice(), [(_, Backend::Local(_))]);
         let of_the_region = matches!(destination, Destination::Hosts | Destination::Directory);
         let identity = if only_local && !of_the_region { None } else { Some((shared.identify)(&parts)?) };
@@ -256,6 +258,17 @@ impl Gateway {
             },
         };
         Ok(backend.send(Request::from_parts(parts, body), identity).await)
+    }
+
+    /// Whether a node, by its certificate, asks for what it has at its resource manager, and that is the only one.
+    fn is_at_home(&self, destination: &Destination, parts: &http::request::Parts, backends: &Backends) -> bool {
+        let is_node = |identity: &Identity| identity.is_system() && identity.node().is_some();
+        *destination == Destination::Identity
+            && backends.managers.len() == 1
+            && !self.0.directory.changes()
+            && of_pods(parts.uri.path())
+            && !parts.headers.contains_key(http::header::AUTHORIZATION)
+            && (self.0.identify)(parts).is_ok_and(|identity| is_node(&identity))
     }
 
     /// The partition that answers who asks about a tenant. Whether there is such a tenant, only the region's own are
@@ -486,6 +499,30 @@ mod tests {
                 assert_eq!(found, if at == partition { 200 } else { 404 }, "{name} at {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_node_is_at_home_at_the_only_resource_manager() {
+        let at_home = |gateway: &Gateway, identity: Identity, path: &str| {
+            let (mut parts, ()) = Request::get(path).body(()).expect("a request").into_parts();
+            parts.extensions.insert(identity);
+            let backends = gateway.0.directory.backends();
+            gateway.is_at_home(&destination(&Method::GET, parts.uri.path()), &parts, &backends)
+        };
+        let gateway = gateway();
+        let node = || Identity::user("system:node:n1", &["system:nodes"], &TenantName::system());
+        let pods = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
+        assert!(at_home(&gateway, node(), pods));
+        assert!(at_home(&gateway, node(), "/api/v1/namespaces/default-x/secrets/s"));
+        assert!(!at_home(&gateway, node(), "/apis/certificates.k8s.io/v1/certificatesigningrequests"));
+        assert!(!at_home(&gateway, node(), "/tenants/acme/api/v1/pods"));
+        assert!(!at_home(&gateway, Identity::user("n1", &["system:nodes"], &TenantName::system()), pods));
+        let acme = TenantName::new("acme").expect("a name");
+        assert!(!at_home(&gateway, Identity::user("system:node:n1", &["system:nodes"], &acme), pods));
+        let mut two = Backends::clone(&gateway.0.directory.backends());
+        two.managers.push(Backend::Local(server(4)));
+        let identify = gateway.0.identify.clone();
+        assert!(!at_home(&Gateway::new(Two(Arc::new(two)), identify), node(), pods));
     }
 
     #[test]

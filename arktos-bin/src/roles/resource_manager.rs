@@ -11,7 +11,7 @@ use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
 use arktos_sched::claim::asker::Asker;
 use arktos_sched::claim::review::ClaimReviewHandler;
 use arktos_store::aggregate::Aggregate;
-use arktos_store::client::{Listing, WatchListStream};
+use arktos_store::client::{Listing, Patch, WatchListStream};
 use arktos_store::{Engine, Query, Roster, Stored, Tasks};
 use async_trait::async_trait;
 
@@ -133,9 +133,11 @@ fn services(
     tasks: &Tasks,
 ) -> Result<(Engine, HostServices), StartError> {
     let RoleOptions { clock, random, .. } = options;
-    let kind = Catalog::builtin().storage(&GroupResource::core("pods"));
-    let place = kind.and_then(|kind| kind.field("spec.nodeName"));
-    let place = place.ok_or_else(|| StartError::Option("the catalog does not know the hosts of pods".to_owned()))?;
+    let kind = |resource: &str| Catalog::builtin().storage(&GroupResource::core(resource));
+    let place = kind("pods").and_then(|kind| kind.field("spec.nodeName"));
+    let (Some(place), Some(kind)) = (place, kind("services")) else {
+        return Err(StartError::Option("the catalog does not know the hosts of pods, or services".to_owned()));
+    };
     let (aggregate, driver) = Aggregate::following(
         [partitions.clone()],
         &Query::everywhere(GroupResource::core("services")),
@@ -145,7 +147,7 @@ fn services(
         random.clone(),
     );
     let engine = aggregate.engine().clone();
-    Ok((engine, HostServices::new((pods.clone(), place), (aggregate, driver), tasks, clock.clone())))
+    Ok((engine, HostServices::new((pods.clone(), place), (kind, aggregate, driver), tasks, clock.clone())))
 }
 
 /// Gives back what partitions had claimed that are removed from a roster. For ever.
@@ -181,6 +183,14 @@ impl NodeViews for Views {
 
     async fn token(&self, node: &str, account: &ObjectKey, request: Object) -> Result<Object, Status> {
         self.0.token(node, account, request).await
+    }
+
+    async fn tell(&self, node: &str, namespace: &str, event: Object) -> Result<Stored, Status> {
+        self.0.tell(node, namespace, event).await
+    }
+
+    async fn tell_more(&self, node: &str, event: &ObjectKey, patch: Patch) -> Result<Stored, Status> {
+        self.0.tell_more(node, event, patch).await
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_core::catalog::Kind;
 use arktos_core::{GroupResource, ObjectKey, Revision, Status, TenantName};
 use arktos_store::aggregate::Aggregate;
 use arktos_store::client::{Listing, WatchListEvent, WatchListStream};
@@ -32,6 +33,8 @@ pub struct HostServices {
     pods: Engine,
     place: usize,
     services: Aggregate,
+    /// What services can be selected by.
+    kind: Arc<Kind>,
     /// What keeps them current, until somebody asks, and what runs it from then on.
     driver: Mutex<Option<BoxFuture<'static, ()>>>,
     tasks: Tasks,
@@ -42,16 +45,16 @@ pub struct HostServices {
 type Inhabited = BTreeMap<String, (usize, String)>;
 
 impl HostServices {
-    /// Services beside the pods in an engine, whose headers have their host at `place`. `tasks` is given what keeps the
-    /// services current once somebody asks for them.
+    /// Services, of a kind, beside the pods in an engine, whose headers have their host at `place`. `tasks` is given what
+    /// keeps the services current once somebody asks for them.
     #[must_use]
     pub fn new(
         (pods, place): (Engine, usize),
-        (services, driver): (Aggregate, BoxFuture<'static, ()>),
+        (kind, services, driver): (Arc<Kind>, Aggregate, BoxFuture<'static, ()>),
         tasks: &Tasks,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { pods, place, services, driver: Mutex::new(Some(driver)), tasks: tasks.clone(), clock }
+        Self { pods, place, services, kind, driver: Mutex::new(Some(driver)), tasks: tasks.clone(), clock }
     }
 
     /// Those that a host is shown now.
@@ -59,7 +62,7 @@ impl HostServices {
     /// # Errors
     /// 503 while a partition of one of its pods was not heard of.
     pub async fn list(&self, host: &str, query: &Query) -> Result<Listing, Status> {
-        let selection = selection(query)?;
+        let selection = self.selection(query)?;
         let inhabited = self.inhabited(&self.pods.snapshot(), host);
         self.heard_of(&inhabited).await?;
         let snapshot = self.services.engine().latest().await.map_err(|error| fault(&error))?;
@@ -75,7 +78,7 @@ impl HostServices {
     /// # Errors
     /// As [`list`](Self::list), also in the stream.
     pub async fn watch(&self, host: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status> {
-        let selection = selection(query)?;
+        let selection = self.selection(query)?;
         let now = self.pods.snapshot();
         let inhabited = self.inhabited(&now, host);
         self.heard_of(&inhabited).await?;
@@ -98,6 +101,21 @@ impl HostServices {
         });
         let next = |mut changes: Changes| async move { changes.next().await.map(|next| (next, changes)) };
         Ok(stream::unfold(changes, next).boxed())
+    }
+
+    fn selection(&self, query: &Query) -> Result<Selection, Status> {
+        let mut selection = Selection::all(query.resource.clone(), Within::Tenant(TenantName::system()));
+        selection.labels = query.labels.clone();
+        for term in &query.fields.terms {
+            let field = match term.field.as_str() {
+                "metadata.name" => Some(Field::Name),
+                name => self.kind.field(name).map(Field::At),
+            };
+            let unknown = || Status::bad_request(format!("all services cannot be selected by {:?} here", term.field));
+            let field = field.ok_or_else(unknown)?;
+            selection.fields.push(FieldTest { field, value: term.value.clone(), equal: term.equal });
+        }
+        Ok(selection)
     }
 
     fn inhabited(&self, pods: &Snapshot, host: &str) -> Inhabited {
@@ -251,18 +269,6 @@ fn of(snapshot: &Snapshot, selection: &Selection, namespace: &str) -> Vec<Stored
     let within = Within::Namespace(TenantName::system(), namespace.to_owned());
     let there = snapshot.range(&selection.resource, &within, None);
     there.filter(|stored| selection.matches(&stored.path, &stored.object)).collect()
-}
-
-fn selection(query: &Query) -> Result<Selection, Status> {
-    let mut selection = Selection::all(query.resource.clone(), Within::Tenant(TenantName::system()));
-    selection.labels = query.labels.clone();
-    for term in &query.fields.terms {
-        if term.field != "metadata.name" {
-            return Err(Status::bad_request(format!("all services cannot be selected by {:?} here", term.field)));
-        }
-        selection.fields.push(FieldTest { field: Field::Name, value: term.value.clone(), equal: term.equal });
-    }
-    Ok(selection)
 }
 
 fn fault(error: &WatchError) -> Status {

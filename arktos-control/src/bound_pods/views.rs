@@ -1,4 +1,4 @@
-//! What hosts read of partitions because pods that are bound to them name it.
+//! What hosts read of partitions because pods that are bound to them name it, and the Events of these pods.
 //!
 //! A host asks under the namespace that it is shown. The question goes on to the partition that the namespace is of, in
 //! the host's name, so that the partition judges once more, by the pods it has bound to the host; the answer comes back
@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
-use arktos_store::client::{Listing, WatchListEvent, WatchListStream};
+use arktos_store::client::{Listing, Patch, WatchListEvent, WatchListStream};
 use arktos_store::{Client, Delivery, Engine, Query, Roster, Stored, Within};
 use futures::StreamExt;
 
@@ -20,9 +20,10 @@ const USER: &str = "system:node:";
 /// The group of hosts.
 const GROUP: &str = "system:nodes";
 
-/// What pods name, and hosts may ask for in the pods' namespaces.
-const NAMED: [&str; 6] = [
+/// What pods name, and hosts may ask for in the pods' namespaces; and what they tell there.
+const NAMED: [&str; 7] = [
     "configmaps",
+    "events",
     "persistentvolumeclaims",
     "resourceclaims.resource.k8s.io",
     "secrets",
@@ -122,6 +123,33 @@ impl HostViews {
         given.set(&["metadata", "namespace"], place.shown.as_str());
         given.remove(&["metadata", "tenant"]);
         Ok(given)
+    }
+
+    /// Keeps an Event of a pod, at the pod's partition.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn tell(&self, host: &str, namespace: &str, mut event: Object) -> Result<Stored, Status> {
+        let place = self.place(host, namespace)?;
+        for about in [&["metadata", "namespace"], &["involvedObject", "namespace"], &["related", "namespace"]] {
+            if event.str_at(about) == namespace {
+                event.set(about, place.namespace.as_str());
+            }
+        }
+        event.remove(&["metadata", "tenant"]);
+        let (name, events) = (event.name().to_owned(), GroupResource::core("events"));
+        let kept = place.client.create(&events, place.tenant.as_str(), &place.namespace, event).await;
+        place.shown(&kept.map_err(|status| told(status, &[&name]))?)
+    }
+
+    /// Patches an Event that was told there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn tell_more(&self, host: &str, event: &ObjectKey, patch: Patch) -> Result<Stored, Status> {
+        let place = self.place(host, event.path.namespace())?;
+        let patched = place.client.patch(&place.key(event), None, patch).await;
+        place.shown(&patched.map_err(|status| told(status, &[event.path.name()]))?)
     }
 
     /// The place that a query is about; none for one about all namespaces.

@@ -32,7 +32,10 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
         ("", "namespaces" | "tenants") => label_fault(name),
         ("", "services") => label_1035_fault(name),
         ("apps", "statefulsets") => label_fault(name),
-        ("rbac.authorization.k8s.io", _) | ("apiregistration.k8s.io", "apiservices") => path_segment_fault(name),
+        ("", "events")
+        | ("rbac.authorization.k8s.io", _)
+        | ("apiregistration.k8s.io", "apiservices")
+        | ("certificates.k8s.io", "certificatesigningrequests") => path_segment_fault(name),
         ("networking.k8s.io", "ipaddresses") => ip_fault(name),
         _ => subdomain_fault(name),
     };
@@ -236,5 +239,26 @@ fn validate_update(object: &Object, old: &Object, faults: &mut Faults) {
             );
             faults.forbidden("metadata.finalizers", &why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn what_agents_and_controllers_name_after_other_things_need_be_no_more_than_a_part_of_a_path() {
+        let catalog = Catalog::builtin();
+        let faults = |group: &str, resource: &str, name: &str| {
+            let kind = catalog.by_path(group, "v1", resource).expect("it is built in");
+            name_faults(&kind, name, false)
+        };
+        for (group, resource) in [("", "events"), ("certificates.k8s.io", "certificatesigningrequests")] {
+            assert!(faults(group, resource, "node-csr-Dx_4").is_empty());
+            assert_eq!(faults(group, resource, "a/b"), ["may not contain '/'"]);
+        }
+        assert_eq!(faults("events.k8s.io", "events", "Dx_4").len(), 1);
+        assert_eq!(faults("", "configmaps", "Dx_4").len(), 1);
     }
 }

@@ -65,6 +65,11 @@ pub(super) fn discovered(uri: &http::Uri) -> Option<&str> {
     (is_discovery && !matches!(tenant, "" | TenantName::ALL)).then_some(tenant)
 }
 
+/// Whether a path is about what a node has at its resource manager: pods, and what they name.
+pub(super) fn of_pods(path: &str) -> bool {
+    path.starts_with("/api/v1/") || path.starts_with("/apis/resource.k8s.io/")
+}
+
 fn of_hosts(group: &str, rest: &[&str]) -> bool {
     match (group, rest) {
         ("", ["nodes", ..]) | ("storage.k8s.io", ["csinodes", ..]) => true,
