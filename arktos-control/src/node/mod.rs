@@ -1,9 +1,10 @@
 //! The `nodelifecycle` controller of a resource manager: hosts that fall silent are marked, kept free of new pods, and
-//! their pods are told to leave, each in the partition it belongs to.
+//! their pods are told to leave, each in the partition it belongs to. Pods of a host that was deleted are removed.
 //!
 //! **Unreachable is not gone.** A host counts as silent only when the API itself gave complete lists, pass after pass,
 //! in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it does.
 
+mod gone;
 mod monitor;
 mod taints;
 
@@ -16,6 +17,7 @@ use arktos_core::{Object, ObjectPath, Status, Timestamp};
 use arktos_store::{Client, Clock, Outcome, Query, Roster, Stored};
 use futures::future::BoxFuture;
 
+use self::gone::Missing;
 use self::monitor::Monitor;
 use self::taints::{Readiness, keep_away, leaves_at, readiness, set_taints};
 use crate::events::tell_once;
@@ -32,6 +34,7 @@ pub(crate) struct Nodes {
     clock: Arc<dyn Clock>,
     partitions: Roster,
     resource_manager: Option<String>,
+    missing: Missing,
 }
 
 pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static, ()> {
@@ -39,9 +42,7 @@ pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static,
     let queue = queue(&setup.clock);
     let adds = queue.clone();
     nodes.handle(move |event| {
-        if event.after().is_some() {
-            adds.add(event.path().clone());
-        }
+        adds.add(event.path().clone());
     });
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
     let monitor = Monitor {
@@ -54,10 +55,11 @@ pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static,
         last_pass: None,
     };
     let resource_manager = setup.options.resource_manager.clone();
-    let controller = Nodes { client, clock, partitions, resource_manager };
+    let look = gone::look(client.clone(), clock.clone(), queue.clone());
+    let controller = Nodes { client, clock, partitions, resource_manager, missing: Missing::default() };
     let work = run(controller, queue, setup.options.workers, vec![synced(&nodes)]);
     Box::pin(async move {
-        futures::future::join(work, monitor.run()).await;
+        futures::future::join3(work, monitor.run(), look).await;
     })
 }
 
@@ -75,7 +77,8 @@ impl Reconcile for Nodes {
             changed
         })
         .await?;
-        let Some(stored) = found(self.client.get(&key).await)? else { return Ok(Outcome::Done) };
+        let Some(stored) = found(self.client.get(&key).await)? else { return self.leave(path).await };
+        self.missing.forget(path);
         let node = Node::from_encoded(&stored.object, None).map_err(unreadable)?;
         let silent =
             readiness(&node) != Readiness::Ready && Condition::find(&node.status.conditions, "Ready").is_some();

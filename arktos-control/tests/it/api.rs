@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arktos_core::catalog::Catalog;
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status};
 use arktos_store::client::{DeleteOptions, Listing, Patch, Propagation, WatchStream};
 use arktos_store::{Client, Clock, Delivery, Query, Random, Source, Stored};
@@ -75,7 +76,11 @@ impl Api {
         let place = (key.resource.clone(), key.path.clone());
         let before = state.objects.get(&place).cloned();
         let after = object.map(|object| {
-            let object = Encoded::encode(&Arc::new(object.type_meta()), &object, &[]).expect("encodes");
+            let object = match Catalog::builtin().storage(&key.resource) {
+                Some(kind) => kind.encode(&object),
+                None => Encoded::encode(&Arc::new(object.type_meta()), &object, &[]),
+            };
+            let object = object.expect("encodes");
             Stored { path: key.path.clone(), revision, object }
         });
         match &after {

@@ -259,6 +259,75 @@ fn pods_on_another_managers_host_of_the_same_name_are_left_alone() {
     assert!(!region.is_going(0, "a"));
 }
 
+/// Notes on a pod whose host it was bound to.
+fn bound_by(region: &Region, partition: usize, name: &str, manager: &str) {
+    let path = ObjectPath::new("acme", "default", name);
+    let pod = ObjectKey { resource: GroupResource::core("pods"), path };
+    let stored = block_on(region.partitions[partition].get(&pod)).expect("a pod");
+    let mut object = stored.object.decode(Some(stored.revision)).expect("decodes");
+    object.notes.insert("resource-manager".to_owned(), manager.to_owned());
+    object.set(&["metadata", "labels"], json!({"changed": "yes"}));
+    block_on(region.partitions[partition].update(&pod, None, object)).expect("updated");
+}
+
+#[test]
+fn the_pods_of_a_host_that_was_deleted_go_in_all_partitions_and_no_others() {
+    let mut region = Region::new(3);
+    for (partition, name, host, manager) in [
+        (0, "a", 1, "rm-0"),
+        (1, "b", 1, "rm-0"),
+        (0, "stays", 2, "rm-0"),
+        (1, "theirs", 1, "rm-1"),
+        (1, "back", 3, "rm-0"),
+    ] {
+        region.pod(partition, name, host, None);
+        bound_by(&region, partition, name, manager);
+    }
+    region.pod(0, "unknown", 1, None);
+    let is_there = |region: &Region, partition: usize, name: &str| {
+        find(&region.partitions[partition], "pods", &format!("acme/default/{name}")).is_some()
+            && !region.is_going(partition, name)
+    };
+    for host in [1, 3] {
+        block_on(region.manager.delete(&key("nodes", &format!("//node-{host}")), DeleteOptions::default()))
+            .expect("deleted");
+    }
+    region.pass(30, &[2]);
+    assert!(is_there(&region, 0, "a") && is_there(&region, 1, "b"), "it may register anew");
+    create(&region.manager, "nodes", "//node-3", "Node", json!({"metadata": {}, "spec": {}}));
+    region.report(3, "True");
+    region.partitions[1].fail("list", "pods", Status::failure(Reason::ServiceUnavailable, "away"));
+    region.pass(20, &[2, 3]);
+    assert!(!is_there(&region, 0, "a"));
+    assert!(is_there(&region, 1, "b"), "its partition does not answer");
+    region.partitions[1].heal();
+    region.pass(60, &[2, 3]);
+    assert!(!is_there(&region, 1, "b"));
+    for (partition, name) in [(0, "stays"), (1, "theirs"), (1, "back"), (0, "unknown")] {
+        assert!(is_there(&region, partition, name), "{name}");
+    }
+}
+
+#[test]
+fn a_host_that_was_deleted_while_nobody_looked_is_found_by_its_pods() {
+    let mut region = Region::new(1);
+    region.pod(0, "a", 9, None);
+    bound_by(&region, 0, "a", "rm-0");
+    create(&region.manager, "namespaces", "system//default-abc", "Namespace", json!({"metadata": {}}));
+    create(
+        &region.manager,
+        "pods",
+        "system/default-abc/a",
+        "Pod",
+        json!({"metadata": {}, "spec": {"nodeName": "node-9"}}),
+    );
+    region.pass(50, &[1]);
+    assert!(!region.is_going(0, "a"));
+    region.pass(60, &[1]);
+    let left = find(&region.partitions[0], "pods", "acme/default/a");
+    assert!(left.is_none_or(|pod| pod["metadata"].get("deletionTimestamp").is_some()));
+}
+
 #[test]
 fn pods_that_are_shown_here_are_nobodys_garbage() {
     let mut region = Region::new(1);

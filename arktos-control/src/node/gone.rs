@@ -1,0 +1,125 @@
+//! Hosts that are no more. Who deletes a host says that its pods are gone.
+//!
+//! That there is no such host is taken from the resource manager's own store alone, and counts when it is still so after
+//! a while: a host that registers anew in between keeps its pods.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arktos_core::catalog::Catalog;
+use arktos_core::typed::Condition;
+use arktos_core::{Object, ObjectPath, Status, Timestamp};
+use arktos_store::client::DeleteOptions;
+use arktos_store::{Client, Clock, Outcome, Query, Stored, WorkQueue};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::Nodes;
+use crate::kinds::{NODES, PODS};
+use crate::write::{amend, found};
+
+/// How long a host must be missing.
+const QUARANTINE: Duration = Duration::from_secs(40);
+/// How long after the start pods are looked for whose host went while nobody looked: they are shown here by then.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+
+/// Since when hosts are missing.
+#[derive(Default)]
+pub(super) struct Missing(Mutex<HashMap<ObjectPath, Timestamp>>);
+
+impl Missing {
+    fn for_how_long(&self, host: &ObjectPath, now: Timestamp) -> Duration {
+        now.since(*self.0.lock().entry(host.clone()).or_insert(now))
+    }
+
+    /// It is there again, or its pods are gone.
+    pub(super) fn forget(&self, host: &ObjectPath) {
+        self.0.lock().remove(host);
+    }
+}
+
+/// Looks once for hosts that pods are bound to here, and that are not there.
+pub(super) async fn look(client: Arc<dyn Client>, clock: Arc<dyn Clock>, queue: WorkQueue<ObjectPath>) {
+    let kind = Catalog::builtin().storage(&PODS.resource);
+    let Some(place) = kind.and_then(|kind| kind.field("spec.nodeName")) else { return };
+    loop {
+        clock.sleep(FIRST_LOOK).await;
+        match absent(&*client, place).await {
+            Ok(hosts) => {
+                for host in hosts {
+                    queue.add(host);
+                }
+                return;
+            }
+            Err(status) => tracing::debug!(%status, "pods of hosts that are gone cannot be looked for yet"),
+        }
+    }
+}
+
+async fn absent(client: &dyn Client, place: usize) -> Result<BTreeSet<ObjectPath>, Status> {
+    let hosts = client.list(&Query::everywhere(NODES.resource.clone())).await?;
+    let there: HashSet<&str> = hosts.items.iter().map(|host| host.path.name()).collect();
+    let pods = client.list(&Query::everywhere(PODS.resource.clone())).await?;
+    let named = pods.items.iter().map(|pod| pod.object.header().field(place));
+    let absent = named.filter(|host| !host.is_empty() && !there.contains(host));
+    Ok(absent.map(|host| ObjectPath::new("", "", host)).collect())
+}
+
+impl Nodes {
+    /// Sees to the pods of a host that is not there, in all partitions.
+    pub(super) async fn leave(&self, host: &ObjectPath) -> Result<Outcome, Status> {
+        let missing = self.missing.for_how_long(host, self.clock.now());
+        if let Some(wait) = QUARANTINE.checked_sub(missing).filter(|wait| !wait.is_zero()) {
+            return Ok(Outcome::After(wait));
+        }
+        let mut failure = None;
+        for (name, partition) in &self.partitions.now().present {
+            if let Err(status) = self.remove(&**partition, host.name()).await {
+                tracing::warn!(partition = name, %status, "the pods of a host that is gone could not be seen to");
+                failure = Some(status);
+            }
+        }
+        if let Some(status) = failure {
+            return Err(status); // that partition is visited again when it answers
+        }
+        self.missing.forget(host);
+        Ok(Outcome::Done)
+    }
+
+    async fn remove(&self, client: &dyn Client, host: &str) -> Result<(), Status> {
+        let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
+        for pod in client.list(&query).await?.items.iter().filter(|pod| self.was_bound_here(pod)) {
+            let (key, uid) = (PODS.key(&pod.path), pod.object.header().uid());
+            let now = self.clock.now();
+            amend(client, &key, Some("status"), |object| object.uid() == uid && fail(object, now)).await?;
+            found(client.delete(&key, DeleteOptions::default().uid(uid).grace_period_seconds(0)).await)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a pod was bound to a host of this resource manager: of nobody else's is it known here that it is gone.
+    fn was_bound_here(&self, pod: &Stored) -> bool {
+        let (ours, its) = (&self.resource_manager, pod.object.header().note("resource-manager"));
+        ours.is_none() || its == ours.as_deref()
+    }
+}
+
+/// Notes on a pod that has not ended what became of it.
+fn fail(pod: &mut Object, now: Timestamp) -> bool {
+    if matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed") {
+        return false;
+    }
+    let conditions = pod.at(&["status", "conditions"]).cloned().unwrap_or_default();
+    let mut conditions: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
+    let target = Condition {
+        reason: "DeletionByPodGC".to_owned(),
+        message: "PodGC: node no longer exists".to_owned(),
+        last_transition_time: Some(now),
+        ..Condition::new("DisruptionTarget", "True")
+    };
+    target.set(&mut conditions);
+    pod.set(&["status", "conditions"], json!(conditions));
+    pod.set(&["status", "phase"], "Failed");
+    true
+}
