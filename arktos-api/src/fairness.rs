@@ -8,6 +8,7 @@
 //! | how many share what there is | `lately` |
 //! | how much work is a request | `work` |
 //! | how many a second may a tenant make | `rates` |
+//! | does a connection stand behind others | `rank` |
 //! | how long does who is not known wait to be told so | `refusals` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
@@ -18,6 +19,7 @@
 mod lately;
 mod machine;
 mod pace;
+mod rank;
 mod rates;
 mod refusals;
 mod work;
@@ -37,10 +39,11 @@ use parking_lot::Mutex;
 use crate::identity::Identity;
 use machine::{Arrival, Machine, Ticket};
 
+pub use rank::PeerRank;
 pub(crate) use rates::{Rates, follow};
 pub use refusals::PeerRefusals;
 pub use work::is_large;
-pub(crate) use work::seats;
+pub(crate) use work::{seats, weight};
 
 /// Of so many requests that have their seats at once, one is asked how long it waits for the machine.
 const ASKED_ONE_OF: u32 = 8;
@@ -99,6 +102,24 @@ pub(crate) fn flow(identity: &Identity) -> Option<Flow> {
     Some(identity.tenant.as_ref().filter(|_| !unknown).map_or_else(nobody, |tenant| tenant.as_str().into()))
 }
 
+/// How somebody asks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asks<'a> {
+    /// How much of its share it takes.
+    pub(crate) weight: u32,
+    /// Whether the body is a large one.
+    pub(crate) large: bool,
+    /// Over which connection, where it is known.
+    pub(crate) connection: Option<&'a PeerRank>,
+}
+
+impl Asks<'_> {
+    /// Whether whoever asks stands behind others for a core.
+    fn is_behind(self) -> bool {
+        self.large || self.connection.is_some_and(PeerRank::is_behind)
+    }
+}
+
 /// Who works and who waits. Cloning it shares it.
 #[derive(Clone)]
 pub(crate) struct Turns(Arc<Shared>);
@@ -151,14 +172,17 @@ impl Turns {
         Self(Arc::new(Shared { config, clock, state: Mutex::new(state) }))
     }
 
-    /// Waits for seats. Who is behind others for a core, too, is not asked how long it waits for one.
+    /// Waits for seats, and says of the connection how it stands. Who is behind others for a core, too, is not asked
+    /// how long it waits for one.
     ///
     /// # Errors
     /// 429 when too many wait already, or the turn does not come in time.
-    pub(crate) async fn take(&self, flow: &Flow, seats: u32, behind: bool) -> Result<Permit, Status> {
+    pub(crate) async fn take(&self, flow: &Flow, seats: u32, asks: Asks<'_>) -> Result<Permit, Status> {
+        let behind = asks.is_behind();
         let arrival = {
             let mut state = self.0.state.lock();
-            state.machine.note(flow, self.0.clock.now());
+            let beyond = state.machine.note(flow, asks.weight, self.0.clock.now());
+            asks.connection.inspect(|connection| connection.note(flow, beyond));
             match state.machine.arrive(flow, seats) {
                 Arrival::Runs(seats) => Either::Left((seats, !behind && state.asks())),
                 Arrival::Refused => return Err(refused()),
@@ -329,8 +353,8 @@ mod tests {
     fn who_waits_is_told_when_seats_are_given_back() {
         let (turns, _) = turns();
         let flow: Flow = "acme".into();
-        let first = turns.take(&flow, 2, false).now_or_never().expect("at once").expect("a permit");
-        let mut second = Box::pin(turns.take(&flow, 1, false));
+        let first = turns.take(&flow, 2, Asks::default()).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1, Asks::default()));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
         let second = second.now_or_never().expect("at once").expect("a permit");
@@ -342,10 +366,10 @@ mod tests {
     fn who_stops_waiting_leaves_the_queue_and_seats_that_were_given_to_it_are_given_on() {
         let (turns, _) = turns();
         let flow: Flow = "acme".into();
-        let first = turns.take(&flow, 2, false).now_or_never().expect("at once").expect("a permit");
-        let mut second = Box::pin(turns.take(&flow, 1, false));
+        let first = turns.take(&flow, 2, Asks::default()).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1, Asks::default()));
         assert!(second.as_mut().now_or_never().is_none());
-        let mut third = Box::pin(turns.take(&flow, 2, false));
+        let mut third = Box::pin(turns.take(&flow, 2, Asks::default()));
         assert!(third.as_mut().now_or_never().is_none());
         drop(first); // the second has its turn, and does not know yet
         drop(second);
@@ -357,8 +381,8 @@ mod tests {
     fn whose_turn_does_not_come_in_time_is_refused() {
         let (turns, clock) = turns();
         let flow: Flow = "acme".into();
-        let _first = turns.take(&flow, 2, false).now_or_never().expect("at once").expect("a permit");
-        let mut second = Box::pin(turns.take(&flow, 1, false));
+        let _first = turns.take(&flow, 2, Asks::default()).now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(turns.take(&flow, 1, Asks::default()));
         assert!(second.as_mut().now_or_never().is_none());
         clock.advance(Duration::from_secs(16));
         let refused = second.now_or_never().expect("at once").map(drop).expect_err("refused");

@@ -88,7 +88,7 @@ pub use config::{
     TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
-pub use fairness::{Fairness, PeerRefusals, is_large};
+pub use fairness::{Fairness, PeerRank, PeerRefusals, is_large};
 pub use identity::{Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable};
 pub use request::resource_in;
 pub use server::ApiServer;

@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
-use crate::fairness::{self, PeerRefusals, Rates, Turns};
+use crate::fairness::{self, Asks, PeerRefusals, Rates, Turns};
 use crate::identity::{Identity, PeerCertificate};
 use crate::kinds::Kinds;
 use crate::lines::Lines;
@@ -201,7 +201,9 @@ impl State {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (mut info, behind) = (info?, fairness::is_large(&body));
+        let mut info = info?;
+        let (large, connection) = (fairness::is_large(&body), parts.extensions.get());
+        let asks = Asks { weight: 1, large, connection };
         compat::discover_tenant(self, &mut info, &query)?;
         // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
         let identity = match parts.extensions.get::<Identity>() {
@@ -210,7 +212,7 @@ impl State {
                 let certificate = parts.extensions.get::<PeerCertificate>();
                 match authenticate::authenticate(&self.config, &parts.headers, certificate).await {
                     Ok(identity) => identity,
-                    Err(status) => return Err(self.turned_away(status, parts.extensions.get(), behind).await),
+                    Err(status) => return Err(self.turned_away(status, parts.extensions.get(), asks).await),
                 }
             }
         };
@@ -236,7 +238,9 @@ impl State {
             Some(flow) => {
                 let _ = turn.flow.set(flow.clone()); // nobody else sets it, nor the seats
                 self.rates.take(&flow, self.config.clock.now())?;
-                let permit = self.turns.take(&flow, fairness::seats(self, &head), behind).await?;
+                let seats = fairness::seats(self, &head);
+                let asks = Asks { weight: fairness::weight(&head.method, seats), ..asks };
+                let permit = self.turns.take(&flow, seats, asks).await?;
                 let _ = turn.seats.set((permit.seats(), self.config.clock.now()));
                 Some(permit)
             }
@@ -256,13 +260,13 @@ impl State {
 
     /// The answer to somebody who is not known, when it is the turn of those: whoever tries one token after another is
     /// not served before tenants who wait, and less and less often.
-    async fn turned_away(&self, why: Status, refusals: Option<&PeerRefusals>, behind: bool) -> Status {
+    async fn turned_away(&self, why: Status, refusals: Option<&PeerRefusals>, asks: Asks<'_>) -> Status {
         let clock = &self.config.clock;
         let wait = refusals.map(|refusals| refusals.count(clock.now())).unwrap_or_default();
         if !wait.is_zero() {
             clock.sleep(wait).await;
         }
-        self.turns.take(&fairness::nobody(), 1, behind).await.err().unwrap_or(why)
+        self.turns.take(&fairness::nobody(), 1, asks).await.err().unwrap_or(why)
     }
 
     /// 403 for an impersonation, as upstream says it: about what was to be done in the other's name.

@@ -1,6 +1,8 @@
-//! Who has asked for anything lately: how many share what there is.
+//! Who has asked for anything lately, and for how much: how many share what there is, and who takes more than its share.
+//!
+//! How much is counted in reads of one object.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use arktos_core::Timestamp;
@@ -9,37 +11,64 @@ use super::Flow;
 
 /// Who has asked for nothing for so long, or at most for twice as long, does not count any more.
 const LATELY: Duration = Duration::from_millis(250);
+/// Who has asked for less lately is never beyond its share.
+const MUCH: u64 = 100;
 /// How far apart pieces of answers go out to one tenant, where others wait for the machine as well.
 const APART: Duration = Duration::from_millis(1);
 /// So many may go out together.
 const TOGETHER: u32 = 4;
 
-/// Who has asked lately, and how much of long answers has gone out to whom.
+/// Who has asked lately for how much, and how much of long answers has gone out to whom.
 #[derive(Default)]
 pub(super) struct Lately {
     since: Timestamp,
     /// Those who have asked since, and those before them.
-    now: HashSet<Flow>,
-    before: HashSet<Flow>,
+    now: Asked,
+    before: Asked,
     /// How many of those are not also among the ones before.
     new: usize,
     /// Until when pieces of answers are spoken for.
     sent: HashMap<Flow, Timestamp>,
 }
 
+#[derive(Default)]
+struct Asked {
+    of: HashMap<Flow, u64>,
+    all: u64,
+}
+
+impl Asked {
+    fn by(&self, flow: &Flow) -> u64 {
+        self.of.get(flow).copied().unwrap_or(0)
+    }
+}
+
 impl Lately {
-    /// Someone asks. Those who are nobody in particular are not counted: what there is is shared by tenants.
-    pub(super) fn note(&mut self, flow: &Flow, now: Timestamp) {
+    /// Someone asks for so much. Those who are nobody in particular are not counted: what there is is shared by tenants.
+    pub(super) fn note(&mut self, flow: &Flow, weight: u32, now: Timestamp) {
         self.go_on(now);
-        if !flow.is_empty() && !self.now.contains(flow) {
-            self.new += usize::from(!self.before.contains(flow));
-            self.now.insert(flow.clone());
+        if flow.is_empty() {
+            return;
         }
+        let weight = u64::from(weight);
+        self.now.all += weight;
+        if let Some(asked) = self.now.of.get_mut(flow) {
+            *asked += weight;
+        } else {
+            self.new += usize::from(!self.before.of.contains_key(flow));
+            self.now.of.insert(flow.clone(), weight);
+        }
+    }
+
+    /// Whether someone has asked for much, and for a quarter more than those who have asked have on average.
+    pub(super) fn is_beyond(&self, flow: &Flow) -> bool {
+        let (asked, count) = (self.now.by(flow) + self.before.by(flow), u64::from(self.count()));
+        count > 1 && asked >= MUCH && 4 * asked * count > 5 * (self.now.all + self.before.all)
     }
 
     /// How many have asked.
     pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.before.len() + self.new).unwrap_or(u32::MAX)
+        u32::try_from(self.before.of.len() + self.new).unwrap_or(u32::MAX)
     }
 
     /// How long one more piece of an answer to someone waits, so that they go out evenly.
@@ -55,8 +84,8 @@ impl Lately {
         if passed < LATELY {
             return;
         }
-        self.before = if passed < 2 * LATELY { std::mem::take(&mut self.now) } else { HashSet::new() };
-        self.now.clear();
+        let last = std::mem::take(&mut self.now);
+        self.before = if passed < 2 * LATELY { last } else { Asked::default() };
         (self.since, self.new) = (now, 0);
         self.sent.retain(|_, until| *until > now);
     }
@@ -77,7 +106,7 @@ mod tests {
         let mut lately = Lately::default();
         let (one, two): (Flow, Flow) = ("one".into(), "two".into());
         let mut at = |flow: &Flow, millis| {
-            lately.note(flow, after(millis));
+            lately.note(flow, 1, after(millis));
             lately.count()
         };
         assert_eq!([at(&one, 0), at(&one, 10), at(&two, 20)], [1, 1, 2]);
@@ -85,6 +114,25 @@ mod tests {
         assert_eq!(at(&one, 520), 1, "two has not asked for half a second");
         assert_eq!(at(&two, 5000), 1);
         assert_eq!(at(&"".into(), 5000), 1, "nobody in particular");
+    }
+
+    #[test]
+    fn who_asks_for_much_more_than_others_is_beyond_its_share_for_a_while() {
+        let mut lately = Lately::default();
+        let (noisy, quiet, other): (Flow, Flow, Flow) = ("noisy".into(), "quiet".into(), "other".into());
+        lately.note(&noisy, 1000, START);
+        assert!(!lately.is_beyond(&noisy), "nobody else is there");
+        lately.note(&quiet, 99, START);
+        assert!(lately.is_beyond(&noisy) && !lately.is_beyond(&quiet) && !lately.is_beyond(&other));
+        lately.note(&quiet, 601, after(260));
+        assert!(!lately.is_beyond(&noisy), "1000 is less than five quarters of 850");
+        lately.note(&other, 1, after(260));
+        assert!(lately.is_beyond(&noisy), "and more than those of 567");
+        lately.note(&other, 1, after(520));
+        assert!(!lately.is_beyond(&noisy) && lately.is_beyond(&quiet), "the one has long stopped");
+        lately.note(&other, 99, after(5000));
+        lately.note(&noisy, 1, after(5000));
+        assert!(!lately.is_beyond(&other), "it is little");
     }
 
     #[test]

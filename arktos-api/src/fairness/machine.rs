@@ -98,9 +98,10 @@ impl Machine {
         if self.pace.is_full() { most } else { most.min(self.pace.seats().div_ceil(self.lately.count().max(1))) }
     }
 
-    /// A flow asks for something.
-    pub(super) fn note(&mut self, flow: &Flow, now: Timestamp) {
-        self.lately.note(flow, now);
+    /// A flow asks for so much. Whether it has asked for more than its share lately.
+    pub(super) fn note(&mut self, flow: &Flow, weight: u32, now: Timestamp) -> bool {
+        self.lately.note(flow, weight, now);
+        self.lately.is_beyond(flow)
     }
 
     /// How long one more piece of a long answer to a flow waits.
@@ -368,8 +369,8 @@ mod tests {
         assert!(matches!(machine.arrive(&noisy, 8), Arrival::Waits(_)));
         assert!(machine.is_busy());
         let mut now = Timestamp::default();
-        machine.note(&noisy, now);
-        machine.note(&quiet, now);
+        machine.note(&noisy, 1, now);
+        machine.note(&quiet, 1, now);
         let mut hear = |machine: &mut Machine, waited| {
             now = now.later(Duration::from_secs(1));
             machine.hear(now, waited)

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use arktos_core::{Scope, TenantName};
 use arktos_store::Within;
+use http::Method;
 
 use crate::request::{ResourceInfo, TenantPart};
 use crate::resource::Verb;
@@ -13,6 +14,9 @@ use crate::server::{Head, State};
 const OBJECTS_A_SEAT: u32 = 100;
 /// The most seats that a request takes, as upstream has it.
 const MOST: u32 = 10;
+
+/// What a write is, beside a read of one object: about so much more of a core's time (BENCHMARKS.md, "The API").
+const WRITE: u32 = 8;
 
 /// Bodies from here on are large, in bytes: to read one takes about a millisecond.
 const LARGE: u64 = 64 << 10;
@@ -38,6 +42,11 @@ pub(crate) fn seats(state: &State, head: &Head) -> u32 {
     let limit = cut.filter(|_| head.query.get("resourceVersion") != "0").unwrap_or(u32::MAX);
     let most = limit.min(OBJECTS_A_SEAT * (MOST - 1));
     1 + (objects(state, head, resource, most) / OBJECTS_A_SEAT).min(MOST - 1)
+}
+
+/// How much of a tenant's share a request takes that has so many seats.
+pub(crate) fn weight(method: &Method, seats: u32) -> u32 {
+    if matches!(*method, Method::GET | Method::HEAD) { seats } else { seats * WRITE }
 }
 
 /// How many objects there are to read, counted up to a number.

@@ -1,11 +1,15 @@
-//! Requests with large bodies, worked on aside.
+//! What is worked on aside: requests with large bodies, and connections that stand behind others.
 //!
 //! Reading an object of a megabyte, checking it and refusing it keeps a thread busy for tens of milliseconds, and what
-//! else is ready on a worker of the runtime waits for that long. So threads of their own do it, to which the kernel
-//! gives a core when the workers leave one: everybody else's requests go first, and these go on.
+//! else is ready on a worker of the runtime waits for that long; so it does for the many requests of a tenant that asks
+//! for more than its share. So threads of their own do it, to which the kernel gives a core when the workers leave one:
+//! everybody else's requests go first, and these go on.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::num::NonZero;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::Poll;
 
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
@@ -16,7 +20,7 @@ use crate::cli::STACK;
 /// How far the threads stand behind others for the kernel's cores.
 const NICE: i32 = 10;
 
-/// The threads for large bodies. They are there once one has come, and end with this.
+/// The threads aside. They are there once something has come for them, and end with this.
 #[derive(Default)]
 pub(super) struct Aside(OnceLock<Option<Runtime>>);
 
@@ -34,6 +38,53 @@ impl Aside {
     }
 }
 
+impl Aside {
+    /// Sees a connection through: aside for as long as it stands behind others. It ends when this is dropped.
+    pub(super) async fn see_through<C, S>(&self, connection: C, stands_behind: S) -> C::Output
+    where
+        C: Future<Output: Send> + Send + 'static,
+        S: Fn() -> bool + Clone + Send + Sync + 'static,
+    {
+        let mut connection = Box::pin(connection);
+        loop {
+            if let Some(done) = as_it_stands(&mut connection, &stands_behind, false).await {
+                return done;
+            }
+            let stands_behind = stands_behind.clone();
+            let (moved, done) = self
+                .run(async move {
+                    let done = as_it_stands(&mut connection, &stands_behind, true).await;
+                    (connection, done)
+                })
+                .await;
+            if let Some(done) = done {
+                return done;
+            }
+            connection = moved;
+        }
+    }
+}
+
+/// Goes on with a connection until it has ended, or stands behind others and did not, or the other way round. What it
+/// waits for wakes whoever asked last, so it can be gone on with anywhere.
+async fn as_it_stands<C: Future>(
+    connection: &mut Pin<Box<C>>,
+    stands_behind: impl Fn() -> bool,
+    behind: bool,
+) -> Option<C::Output> {
+    poll_fn(|context| {
+        if stands_behind() != behind {
+            return Poll::Ready(None);
+        }
+        match connection.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if stands_behind() != behind => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 impl Drop for Aside {
     fn drop(&mut self) {
         if let Some(Some(runtime)) = self.0.take() {
@@ -42,13 +93,13 @@ impl Drop for Aside {
     }
 }
 
-/// As many threads as half of the cores, and one at the least; none where the system gives none.
+/// As many threads as there are cores; none where the system gives none.
 fn start() -> Option<Runtime> {
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_stack_size(STACK).thread_name("large bodies").enable_all();
+    builder.worker_threads(threads).thread_stack_size(STACK).thread_name("aside").enable_all();
     let started = builder.on_thread_start(stand_behind).build();
-    started.inspect_err(|error| tracing::warn!(%error, "no threads for large bodies")).ok()
+    started.inspect_err(|error| tracing::warn!(%error, "no threads to work aside")).ok()
 }
 
 /// Puts the calling thread behind others, where the system puts threads behind each other and not processes alone.
@@ -57,13 +108,16 @@ fn stand_behind() {
     if cfg!(target_os = "linux")
         && let Err(error) = behind()
     {
-        tracing::debug!(%error, "large bodies are worked on as all else is");
+        tracing::debug!(%error, "what stands behind is worked on as all else is");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     fn run<T>(test: impl Future<Output = T>) -> T {
         Builder::new_current_thread().build().expect("a runtime").block_on(test)
@@ -71,14 +125,32 @@ mod tests {
 
     #[test]
     fn what_is_done_aside_is_done_on_another_thread_which_stands_behind() {
-        let here = std::thread::current().id();
+        let here = thread::current().id();
         let nice = || getpriority_process(None).expect("a priority");
         let (before, aside) = (nice(), Aside::default());
-        let (there, behind) = run(aside.run(async move { (std::thread::current().id(), nice()) }));
+        let (there, behind) = run(aside.run(async move { (thread::current().id(), nice()) }));
         assert_ne!(here, there);
         if cfg!(target_os = "linux") {
             assert_eq!((behind, nice()), ((before + NICE).min(19), before));
         }
+    }
+
+    #[test]
+    fn a_connection_is_aside_for_as_long_as_it_stands_behind() {
+        let behind = Arc::new(AtomicBool::new(false));
+        let stands = behind.clone();
+        let connection = async move {
+            let mut threads = vec![thread::current().id()];
+            for next in [true, true, false] {
+                stands.store(next, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                threads.push(thread::current().id());
+            }
+            threads
+        };
+        let threads = run(Aside::default().see_through(connection, move || behind.load(Ordering::Relaxed)));
+        let here = thread::current().id();
+        assert_eq!(threads.iter().map(|thread| *thread == here).collect::<Vec<_>>(), [true, false, false, true]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use arktos_api::{PeerAddress, PeerCertificate, PeerRefusals, is_large};
+use arktos_api::{PeerAddress, PeerCertificate, PeerRank, PeerRefusals, is_large};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -65,8 +65,10 @@ where
         let Some((socket, slot)) = accepted else { continue };
         let (acceptor, stop) = (acceptor.clone(), stop.clone());
         let served = Served { service: service.clone(), aside: aside.clone() };
+        let (aside, rank) = (aside.clone(), PeerRank::default());
         connections.spawn(async move {
-            if let Err(error) = connection(socket, acceptor, served, stop).await {
+            let connection = connection(socket, acceptor, served, rank.clone(), stop);
+            if let Err(error) = aside.see_through(connection, move || rank.is_behind()).await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(slot);
@@ -104,12 +106,14 @@ struct Peer {
     address: PeerAddress,
     certificate: Option<PeerCertificate>,
     refusals: PeerRefusals,
+    rank: PeerRank,
 }
 
 async fn connection<S, B>(
     socket: TcpStream,
     acceptor: Option<TlsAcceptor>,
     served: Served<S>,
+    rank: PeerRank,
     stop: Stop,
 ) -> Result<(), ConnectionError>
 where
@@ -120,7 +124,7 @@ where
 {
     socket.set_nodelay(true)?;
     let address = PeerAddress(socket.peer_addr()?);
-    let peer = Peer { address, certificate: None, refusals: PeerRefusals::default() };
+    let peer = Peer { address, certificate: None, refusals: PeerRefusals::default(), rank };
     let Some(acceptor) = acceptor else { return exchange(socket, |_| Ok(()), peer, served, stop).await };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
@@ -146,9 +150,10 @@ where
 {
     let Served { service, aside } = served;
     let handler = service_fn(move |mut request: Request<Incoming>| {
-        let Peer { address, certificate, refusals } = peer.clone();
+        let Peer { address, certificate, refusals, rank } = peer.clone();
         request.extensions_mut().insert(address);
         request.extensions_mut().insert(refusals);
+        request.extensions_mut().insert(rank);
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate);
         }
