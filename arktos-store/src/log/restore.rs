@@ -22,7 +22,6 @@ pub(crate) fn make(disk: &dyn Disk, state: &Snapshot, written: &mut dyn FnMut(u6
     }
     let mut file = snapshot::Whole::new(disk.create(UNFINISHED)?);
     snapshot::write_to(&mut file, state, Default::default(), written)?;
-    file.sync()?;
     drop(file);
     disk.rename(UNFINISHED, &snapshot_name(state.group()))?;
     let mut segment = disk.create(&segment_name(1))?;

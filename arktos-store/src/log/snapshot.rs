@@ -13,14 +13,14 @@ use crate::engine::Snapshot;
 use crate::select::Within;
 use crate::storage::{OpenError, Restore};
 
-/// About how large the frames of a snapshot are.
+/// About how large the frames of a snapshot are. Each is flushed by itself: the sync of a commit waits behind what
+/// stands in the disk's queue.
 const FRAME: usize = 1 << 20;
 
 /// Writes a state as a snapshot. Gives back how many bytes it has.
 pub(super) fn write(disk: &dyn Disk, state: &Snapshot) -> io::Result<u64> {
     let mut out = Whole::new(disk.create(UNFINISHED)?);
     write_to(&mut out, state, Timestamp::default(), &mut |_| {})?;
-    out.sync()?;
     let bytes = out.at;
     drop(out);
     disk.rename(UNFINISHED, &snapshot_name(state.group()))?;
@@ -28,8 +28,8 @@ pub(super) fn write(disk: &dyn Disk, state: &Snapshot) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Writes a state, frame by frame, to anything that takes bytes. Says after each frame how many objects were written
-/// so far. `time` stands in every frame: a backup says when it was taken.
+/// Writes a state, frame by frame, to anything that takes bytes, and flushes each. Says after each frame how many
+/// objects were written so far. `time` stands in every frame: a backup says when it was taken.
 pub(crate) fn write_to(
     out: &mut dyn Write,
     state: &Snapshot,
@@ -79,6 +79,7 @@ impl Writer<'_> {
         let head = frame::Head { file: 0, number: self.number, durable: 0, time: self.time, last };
         frame::end(&mut self.buffer, head);
         self.out.write_all(&self.buffer)?;
+        self.out.flush()?;
         self.number += 1;
         frame::begin(&mut self.buffer);
         (self.written)(self.objects);
@@ -96,10 +97,6 @@ impl Whole {
     pub(super) fn new(file: Box<dyn DiskFile>) -> Self {
         Self { file, at: 0 }
     }
-
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.file.sync()
-    }
 }
 
 impl Write for Whole {
@@ -109,8 +106,9 @@ impl Write for Whole {
         Ok(bytes.len())
     }
 
+    /// Makes it durable.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.file.sync()
     }
 }
 

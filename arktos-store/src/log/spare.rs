@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use super::disk::{Disk, DiskFile, is_full};
 use super::header::{OLD, SPARE};
 
-/// How many zeros are written at a time.
+/// How many zeros are written at a time, and synced: the sync of a commit waits behind what stands in the disk's queue.
 const STRIDE: usize = 1 << 20;
 
 type Made = io::Result<(Box<dyn DiskFile>, u64)>;
@@ -109,8 +109,8 @@ fn fill(file: &mut dyn DiskFile, bytes: u64) -> io::Result<u64> {
     while at < size {
         let stride = usize::try_from(size - at).map_or(STRIDE, |rest| rest.min(STRIDE));
         file.write(at, zeros.get(..stride).unwrap_or_default())?;
+        file.sync()?;
         at += stride as u64;
     }
-    file.sync()?;
     Ok(size)
 }
