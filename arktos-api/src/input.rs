@@ -117,7 +117,27 @@ pub(crate) fn typed(
 pub(crate) fn new_object(call: &mut Call<'_>, body: &[u8], encoding: Encoding) -> Result<Object, Status> {
     let is_revision = call.kind.kind == "ControllerRevision";
     call.options.data_as_written = is_revision && encoding == Encoding::Json && !is_data_canonical(body);
-    object(call, body, encoding)
+    let is_job = call.kind.storage_resource.as_str() == "jobs.batch";
+    let new = object(call, body, encoding)?;
+    call.options.labels_of_template = is_job && !has_labels(body, encoding, &new);
+    Ok(new)
+}
+
+/// Whether a body has labels of its own. Where it cannot be told, those that are the template's are taken for its.
+fn has_labels(body: &[u8], encoding: Encoding, new: &Object) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Labels {
+        labels: Option<serde_json::Map<String, serde_json::Value>>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Only {
+        metadata: Option<Labels>,
+    }
+    if encoding != Encoding::Json {
+        return new.at(&["metadata", "labels"]) != new.at(&["spec", "template", "metadata", "labels"]);
+    }
+    let only: Only = serde_json::from_slice(body).unwrap_or(Only { metadata: None });
+    only.metadata.and_then(|metadata| metadata.labels).is_some_and(|labels| !labels.is_empty())
 }
 
 /// Whether the `data` of a JSON body is written as Go writes it: its keys sorted, without spaces.

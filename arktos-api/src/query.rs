@@ -163,6 +163,8 @@ pub(crate) struct WriteOptions {
     /// Whether the body is a controller's revision with data that Go would write otherwise
     /// ([`arktos_core::rules::DATA_AS_WRITTEN`]).
     pub(crate) data_as_written: bool,
+    /// Whether the body is a job without labels of its own ([`arktos_core::rules::LABELS_OF_TEMPLATE`]).
+    pub(crate) labels_of_template: bool,
 }
 
 /// The longest name of a manager.

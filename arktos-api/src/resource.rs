@@ -127,9 +127,9 @@ where
     };
     let request = ResourceRequest { head, resource, verb, bytes };
     let mut response = request.answer(&mut call).await?;
-    for warning in deprecated(&call.kind).into_iter().map(str::to_owned).chain(call.warnings.into_inner()) {
+    for warning in crate::warnings::shortened(deprecated(&call.kind), call.warnings.into_inner()) {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
-        if let Ok(value) = HeaderValue::from_str(&text) {
+        if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             response.headers_mut().append(http::header::WARNING, value);
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod evict;
 pub(crate) mod managers;
 pub(crate) mod modify;
 pub(crate) mod node_view;
+mod owners;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod scale;

@@ -30,12 +30,44 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
         _ => {}
     }
     if let Some(path) = template_path(resource)
-        && old.is_none_or(|old| old.fields.get("spec") != object.fields.get("spec"))
+        && warns_of_template(resource, old, object)
     {
         of_template(call, &format!("{}.", path.join(".")), object.at(path).and_then(Value::as_object));
     }
     if old.is_none() {
         of_name(call, resource, object.name());
+    }
+}
+
+/// How many characters all warnings of an answer have together, and one where there are more.
+const ALL_MAX: usize = 4096;
+const ONE_MAX: usize = 256;
+
+/// The warnings of an answer, and before them that of its kind: when they are too long together, the beginning of each
+/// of the first.
+pub(crate) fn shortened(of_kind: Option<&str>, told: Vec<String>) -> Vec<String> {
+    let warnings: Vec<String> = of_kind.map(str::to_owned).into_iter().chain(told).collect();
+    if warnings.iter().map(|warning| warning.chars().count()).sum::<usize>() <= ALL_MAX {
+        return warnings;
+    }
+    let mut written = 0;
+    let short = warnings.into_iter().map(|warning| warning.chars().take(ONE_MAX).collect::<String>());
+    short
+        .take_while(|warning| {
+            let fits = written < ALL_MAX;
+            written += warning.chars().count();
+            fits
+        })
+        .collect()
+}
+
+/// Whether a write is warned of what is in a template: a new one, and one whose owner asks for something else. Of a
+/// replication controller only the first.
+fn warns_of_template(resource: &str, old: Option<&Object>, object: &Object) -> bool {
+    match old {
+        None => true,
+        Some(_) if resource == "podtemplates" => true,
+        Some(old) => resource != "replicationcontrollers" && old.fields.get("spec") != object.fields.get("spec"),
     }
 }
 
@@ -69,10 +101,12 @@ fn of_name(call: &Call<'_>, resource: &str, name: &str) {
         }
         _ => return,
     };
-    if let Some(fault) = arktos_core::name::label_fault(name) {
+    let faults = arktos_core::name::label_faults(name);
+    if !faults.is_empty() {
         call.warn(format!(
             "metadata.name: this is used in {what}, which can result in surprising behavior; a DNS label is recommended: \
-             [{fault}]"
+             [{}]",
+            faults.join(" ")
         ));
     }
 }
@@ -117,12 +151,8 @@ fn volume(call: &Call<'_>, volume: &Object) {
 
 fn claim(call: &Call<'_>, claim: &Object) {
     annotated(call, claim, CLASS, CLASS_WAS);
-    let asked = claim.str_at(&["spec", "resources", "requests", "storage"]);
-    if arktos_core::Quantity::parse(asked).is_ok_and(|amount| amount.milli() % 1000 != 0) {
-        call.warn(format!(
-            "spec.resources.requests[storage]: fractional byte value \"{asked}\" is invalid, must be an integer"
-        ));
-    }
+    let told = pods::of_claim("spec", claim.at(&["spec"]).unwrap_or(&Value::Null));
+    told.into_iter().for_each(|warning| call.warn(warning));
 }
 
 fn ingress(call: &Call<'_>, ingress: &Object) {
@@ -134,6 +164,11 @@ fn ingress(call: &Call<'_>, ingress: &Object) {
 }
 
 fn stateful_set(call: &Call<'_>, set: &Object) {
+    let claims = set.at(&["spec", "volumeClaimTemplates"]).and_then(Value::as_array);
+    for (index, claim) in claims.into_iter().flatten().enumerate() {
+        let told = pods::of_claim(&format!("spec.volumeClaimTemplates[{index}]"), &claim["spec"]);
+        told.into_iter().for_each(|warning| call.warn(warning));
+    }
     if set.at(&["spec", "revisionHistoryLimit"]).and_then(Value::as_i64).is_some_and(|limit| limit < 0) {
         call.warn(
             "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended",

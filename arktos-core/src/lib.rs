@@ -38,6 +38,7 @@ pub mod custom;
 pub mod encoded;
 pub mod fields;
 pub mod header;
+mod image;
 pub mod key;
 pub mod kind;
 pub mod managed;

@@ -14,9 +14,18 @@ pub const SUBDOMAIN_LENGTH_MAX: usize = 253;
 /// Why a string is not a DNS label (RFC 1123), in the API's words; `None` when it is one.
 #[must_use]
 pub fn label_fault(name: &str) -> Option<String> {
-    if name.len() > LABEL_LENGTH_MAX {
-        return Some(format!("must be no more than {LABEL_LENGTH_MAX} bytes"));
-    }
+    label_faults(name).into_iter().next()
+}
+
+/// All that keeps a string from being a DNS label: its length, and its form.
+#[must_use]
+pub fn label_faults(name: &str) -> Vec<String> {
+    let long = name.len() > LABEL_LENGTH_MAX;
+    let long = long.then(|| format!("must be no more than {LABEL_LENGTH_MAX} characters"));
+    long.into_iter().chain(label_form_fault(name)).collect()
+}
+
+fn label_form_fault(name: &str) -> Option<String> {
     if is_label(name) {
         return None;
     }
@@ -34,9 +43,18 @@ pub fn label_fault(name: &str) -> Option<String> {
 /// Why a string is not a DNS subdomain (RFC 1123), in the API's words; `None` when it is one.
 #[must_use]
 pub fn subdomain_fault(name: &str) -> Option<String> {
-    if name.len() > SUBDOMAIN_LENGTH_MAX {
-        return Some(format!("must be no more than {SUBDOMAIN_LENGTH_MAX} characters"));
-    }
+    subdomain_faults(name).into_iter().next()
+}
+
+/// All that keeps a string from being a DNS subdomain: its length, and its form.
+#[must_use]
+pub fn subdomain_faults(name: &str) -> Vec<String> {
+    let long = name.len() > SUBDOMAIN_LENGTH_MAX;
+    let long = long.then(|| format!("must be no more than {SUBDOMAIN_LENGTH_MAX} characters"));
+    long.into_iter().chain(subdomain_form_fault(name)).collect()
+}
+
+fn subdomain_form_fault(name: &str) -> Option<String> {
     if !name.is_empty() && name.split('.').all(is_label) {
         return None;
     }
@@ -51,10 +69,17 @@ pub fn subdomain_fault(name: &str) -> Option<String> {
 /// Why a string cannot be one segment of a URL path, as which names of the laxest kinds (RBAC) are used.
 #[must_use]
 pub fn path_segment_fault(name: &str) -> Option<String> {
+    path_segment_faults(name).into_iter().next()
+}
+
+/// All that keeps a string from being one segment of a URL path.
+#[must_use]
+pub fn path_segment_faults(name: &str) -> Vec<String> {
     if name == "." || name == ".." {
-        return Some(format!("may not be '{name}'"));
+        return vec![format!("may not be '{name}'")];
     }
-    ["/", "%"].into_iter().find(|illegal| name.contains(illegal)).map(|illegal| format!("may not contain '{illegal}'"))
+    let illegal = ["/", "%"].into_iter().filter(|illegal| name.contains(illegal));
+    illegal.map(|illegal| format!("may not contain '{illegal}'")).collect()
 }
 
 fn is_label(text: &str) -> bool {

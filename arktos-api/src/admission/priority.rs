@@ -28,7 +28,7 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
         ));
     }
     let own = pod.str_at(&["spec", "preemptionPolicy"]);
-    if !own.is_empty() && own != policy {
+    if pod.at(&["spec", "preemptionPolicy"]).is_some_and(|own| !own.is_null()) && own != policy {
         return refuse(format!(
             "the string value of PreemptionPolicy ({own}) must not be provided in pod spec; priority admission \
              controller computed {policy} from the given PriorityClass name"

@@ -73,7 +73,13 @@ fn own_overhead(pod: &Object) -> Option<&Map<String, Value>> {
 fn class_of(call: &Call<'_>, pod: &Object) -> Result<Option<Object>, Status> {
     let name = pod.str_at(&["spec", "runtimeClassName"]);
     if name.is_empty() {
-        return Ok(None);
+        // What is there and says nothing cannot be looked up, and upstream says so in its own way.
+        let is_said = pod.at(&["spec", "runtimeClassName"]).is_some_and(Value::is_string);
+        return if is_said { Err(Status::unexplained("resource name may not be empty")) } else { Ok(None) };
+    }
+    let faults = arktos_core::name::path_segment_faults(name);
+    if !faults.is_empty() {
+        return Err(Status::unexplained(format!("invalid resource name {name:?}: [{}]", faults.join(" "))));
     }
     let snapshot = call.state.config.engine.snapshot();
     let of = |tenant: &TenantName| {

@@ -30,6 +30,17 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     if let Some(stored) = node_view::tell(call, &body).await? {
         return Ok(stored);
     }
+    super::owners::distinct(call, &mut body);
+    // What only the server says is gone before anybody is noted as its manager.
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        body.remove(&["metadata", field]);
+    }
+    if call.kind.storage_resource.as_str() == "limitranges"
+        && body.name().is_empty()
+        && body.str_at(&["metadata", "generateName"]).is_empty()
+    {
+        body.set(&["metadata", "name"], call.state.config.random.uid());
+    }
     if !body.str_at(&["metadata", "resourceVersion"]).is_empty() {
         return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
     }
@@ -39,6 +50,9 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     }
     if call.options.data_as_written {
         body.notes.insert(rules::DATA_AS_WRITTEN.to_owned(), "true".to_owned());
+    }
+    if call.options.labels_of_template {
+        body.notes.insert(rules::LABELS_OF_TEMPLATE.to_owned(), "true".to_owned());
     }
     if !generated {
         return create_one(call, body).await;
@@ -73,6 +87,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let mut allocation = Allocation::of_create(call, &mut object)?;
     let mut object = rules::admit_create(&admitted, object)?;
     managers::set(&mut object, managed);
+    crate::warnings::of_object(call, &object, None);
     let review = Review { part: Part::Whole, old: None, new: Some(&object) };
     admission::validate(call, &review).await?;
     // What a quota refuses must not have claimed a host.
@@ -80,7 +95,6 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     let key = call.key_of(object.name())?;
     crate::verbs::subresource::claim_at_creation(call, &key, &mut object, &mut commit).await?;
     commit.durability = durability(&key);
-    crate::warnings::of_object(call, &object, None);
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut object);

@@ -93,6 +93,11 @@ pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, n
         // Upstream has it as a default, so whoever writes the namespace sets it.
         crate::admission::namespace_label(new);
     }
+    const TEMPLATES: [&str; 3] = ["metadata", "annotations", "deprecated.daemonset.template.generation"];
+    if call.kind.storage_resource.as_str() == "daemonsets.apps" && part == Part::Whole && new.at(&TEMPLATES).is_none() {
+        // So is this count, whoever writes a daemon set.
+        new.set(&TEMPLATES, "0");
+    }
     let update = |live: Option<Live<'_>>, new: &Value| {
         as_manager(call, part, |writer| apply::update(writer, live, new, sent.as_ref()))
     };

@@ -76,6 +76,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'
         named_alike(call, &mut new)?;
         preconditions(call, &old, &new, sent)?;
         crate::forced::check_label(call, &old, &new)?;
+        super::owners::distinct(call, &mut new);
         let managed = managers::noted(call, part, Some(&mut seen), &mut new);
         match write(call, part, (&old, seen), (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
@@ -125,10 +126,11 @@ async fn admitted(
         Part::Other(name) => super::subresource::admit(call, name, &kind, before, new)?,
     };
     managers::settle(before, &mut new, managed);
-    admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
-    if part == Part::Whole && before.at(&["spec"]) != new.at(&["spec"]) {
+    let differs = |field: &str| before.at(&[field]) != new.at(&[field]);
+    if part == Part::Whole && (differs("spec") || differs("template")) {
         crate::warnings::of_object(call, &new, Some(before));
     }
+    admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
     Ok((new, allocation))
 }
 

@@ -1,6 +1,6 @@
 //! What pods and their templates are warned of.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use arktos_core::Quantity;
 use serde_json::{Map, Value};
@@ -24,13 +24,37 @@ pub(super) fn of_pod(at: &str, pod: &Map<String, Value>) -> Vec<String> {
         hidden_variables(&path, container, &mut told);
     }
     ports_twice(&spec, body, &mut told);
+    port_names(&spec, body, &mut told);
     if body["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
         told.push(format!(
             "{spec}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         ));
     }
     null_selectors(&spec, body, &mut told);
+    for (index, server) in items(&body["dnsConfig"]["nameservers"]).iter().enumerate() {
+        told.extend(long_address(&format!("{spec}.dnsConfig.nameservers[{index}]"), server));
+    }
+    for (index, alias) in items(&body["hostAliases"]).iter().enumerate() {
+        told.extend(long_address(&format!("{spec}.hostAliases[{index}].ip"), &alias["ip"]));
+    }
     told
+}
+
+/// The warnings of what a claim asks for.
+pub(super) fn of_claim(at: &str, claim: &Value) -> Vec<String> {
+    let mut told = Vec::new();
+    for list in ["requests", "limits"] {
+        fractional(&format!("{at}.resources.{list}"), &claim["resources"][list], &["storage"], &mut told);
+    }
+    told
+}
+
+/// The warning of an address that is not written in its one short form.
+fn long_address(at: &str, address: &Value) -> Option<String> {
+    let text = address.as_str()?;
+    let short = text.parse::<std::net::Ipv6Addr>().ok()?.to_string();
+    (short != text)
+        .then(|| format!("{at}: IPv6 address \"{text}\" should be in RFC 5952 canonical format (\"{short}\")"))
 }
 
 fn items(value: &Value) -> &[Value] {
@@ -131,7 +155,7 @@ fn old_annotations(at: &str, annotations: &Map<String, Value>, body: &Value, tol
 fn old_volumes(spec: &str, body: &Value, told: &mut Vec<String>) {
     const OLD: [(&str, &str, &str); 9] = [
         ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
-        ("gitRepo", "gitRepo", "deprecated in v1.11"),
+        ("gitRepo", "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
         ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
         ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
         ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
@@ -147,6 +171,8 @@ fn old_volumes(spec: &str, body: &Value, told: &mut Vec<String>) {
                 told.push(format!("{spec}.volumes[{index}].{shown}: {what}"));
             }
         }
+        let claim = &volume["ephemeral"]["volumeClaimTemplate"]["spec"];
+        told.extend(of_claim(&format!("{spec}.volumes[{index}].ephemeral.volumeClaimTemplate.spec"), claim));
     }
     for volume in volumes {
         let name = volume["name"].as_str().unwrap_or_default();
@@ -160,28 +186,53 @@ fn old_volumes(spec: &str, body: &Value, told: &mut Vec<String>) {
         }
         let why = format!("volume \"{name}\" (DownwardAPI): overlapping paths");
         overlaps(&volume["downwardAPI"]["items"], &why, told);
-        for source in items(&volume["projected"]["sources"]) {
-            if source.as_object().is_some_and(Map::is_empty) {
-                told.push(format!("volume \"{name}\" (Projected) has no sources provided"));
-            }
-        }
+        projected(name, &volume["projected"]["sources"], told);
     }
 }
 
 /// Files of one volume of which one's path leads through the other.
 fn overlaps(files: &Value, why: &str, told: &mut Vec<String>) {
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for file in items(files) {
-        let path = file["path"].as_str().unwrap_or_default().trim_end_matches('/');
-        let meets = |other: &&&str| {
-            !path.is_empty()
-                && !other.is_empty()
-                && (format!("{other}/").starts_with(path) || format!("{path}/").starts_with(**other))
-        };
-        if let Some(other) = seen.iter().find(meets) {
-            told.push(format!("{why}: \"{path}\" with \"{other}\""));
+    let files = items(files).iter().map(|file| (file["path"].as_str().unwrap_or_default(), String::new()));
+    collisions(files, why, told);
+}
+
+/// As `overlaps`, for what comes from several sources.
+fn projected(name: &str, sources: &Value, told: &mut Vec<String>) {
+    let mut files: Vec<(&str, String)> = Vec::new();
+    for source in items(sources) {
+        if source.as_object().is_some_and(Map::is_empty) {
+            told.push(format!("volume \"{name}\" (Projected) has no sources provided"));
         }
-        seen.insert(path);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, list) = if !source["configMap"]["items"].is_null() {
+            (format!("ConfigMap \"{}\"", text(&source["configMap"]["name"])), &source["configMap"]["items"])
+        } else if !source["secret"]["items"].is_null() {
+            (format!("Secret \"{}\"", text(&source["secret"]["name"])), &source["secret"]["items"])
+        } else {
+            ("DownwardAPI".to_owned(), &source["downwardAPI"]["items"])
+        };
+        files.extend(items(list).iter().map(|file| (file["path"].as_str().unwrap_or_default(), kind.clone())));
+        if let (true, Some(path)) = (list.is_null(), source["serviceAccountToken"]["path"].as_str()) {
+            files.push((path, "ServiceAccountToken".to_owned()));
+        }
+    }
+    collisions(files.into_iter(), &format!("volume \"{name}\" (Projected): overlapping paths"), told);
+}
+
+fn collisions<'a>(files: impl Iterator<Item = (&'a str, String)>, why: &str, told: &mut Vec<String>) {
+    let mut seen: Vec<(&str, String)> = Vec::new();
+    let shown = |(path, source): &(&str, String)| match source.as_str() {
+        "" => format!("\"{path}\""),
+        source => format!("\"{path}\" ({source})"),
+    };
+    for (path, source) in files {
+        let file = (path.trim_end_matches('/'), source);
+        let leads = |one: &str, other: &str| format!("{one}/").starts_with(&format!("{other}/"));
+        let meets = |other: &&(&str, String)| leads(other.0, file.0) || leads(file.0, other.0);
+        for other in seen.iter().filter(|other| !file.0.is_empty() && !other.0.is_empty()).filter(meets) {
+            told.push(format!("{why}: {} with {}", shown(&file), shown(other)));
+        }
+        seen.push(file);
     }
 }
 
@@ -203,8 +254,12 @@ fn named_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
 }
 
 fn fractional_bytes(at: &str, amounts: &Value, told: &mut Vec<String>) {
-    for resource in ["memory", "ephemeral-storage"] {
-        let Some(text) = amounts[resource].as_str() else { continue };
+    fractional(at, amounts, &["memory", "ephemeral-storage"], told);
+}
+
+fn fractional(at: &str, amounts: &Value, resources: &[&str], told: &mut Vec<String>) {
+    for resource in resources {
+        let Some(text) = amounts[*resource].as_str() else { continue };
         if Quantity::parse(text).is_ok_and(|amount| amount.milli() % 1000 != 0) {
             told.push(format!("{at}[{resource}]: fractional byte value \"{text}\" is invalid, must be an integer"));
         }
@@ -234,6 +289,15 @@ fn ports_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
             let key = (port["containerPort"].as_i64().unwrap_or_default(), text("protocol"));
             let (at, number, ip) =
                 (format!("{path}.ports[{index}]"), port["hostPort"].as_i64().unwrap_or_default(), text("hostIP"));
+            if number == 0 && !ip.is_empty() {
+                told.push(format!(
+                    "{at}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} \
+                     HostIP:{ip}}}",
+                    text("name"),
+                    key.0,
+                    key.1
+                ));
+            }
             let others = seen.entry(key).or_default();
             for (other, other_number, other_ip) in &*others {
                 let how = if number == *other_number && ip == *other_ip {
@@ -248,6 +312,23 @@ fn ports_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
                 told.push(format!("{at}: {how} port definition with {other}"));
             }
             others.push((at, number, ip));
+        }
+    }
+}
+
+fn port_names(spec: &str, body: &Value, told: &mut Vec<String>) {
+    let mut seen: HashMap<&str, String> = HashMap::new();
+    for (path, container) in containers(spec, body) {
+        for (index, port) in items(&container["ports"]).iter().enumerate() {
+            let (name, at) = (port["name"].as_str().unwrap_or_default(), format!("{path}.ports[{index}]"));
+            if let Some(other) = seen.get(name) {
+                told.push(format!(
+                    "{at}: duplicate port name \"{name}\" with {other}, services and probes that select ports by name \
+                     will use {other}"
+                ));
+            } else if !name.is_empty() {
+                seen.insert(name, at);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::fault::{Faults, Site};
 use super::functions;
 use super::table::{When, parse_when};
-use crate::name::{label_fault, path_segment_fault, subdomain_fault};
+use crate::name::{label_fault, label_faults, path_segment_faults, subdomain_fault, subdomain_faults};
 use crate::selector::{label_key_fault, label_value_fault};
 
 /// Something that must hold for a field.
@@ -100,10 +100,12 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
 
 fn form_of(word: &str) -> Option<fn(&str) -> Vec<String>> {
     Some(match word {
-        "label" => |text| label_fault(text).into_iter().collect(),
-        "subdomain" => |text| subdomain_fault(text).into_iter().collect(),
+        "label" => label_faults,
+        "subdomain" => subdomain_faults,
+        "config-key" => config_key_faults,
+        "descending" => descending_faults,
         "label1035" => |text| label_1035_fault(text).into_iter().collect(),
-        "segment" => |text| path_segment_fault(text).into_iter().collect(),
+        "segment" => path_segment_faults,
         "qualified" => qualified_name_faults,
         "label-value" => |text| label_value_fault(text).into_iter().collect(),
         "ip" => |text| ip_fault(text).into_iter().collect(),
@@ -130,7 +132,7 @@ pub(super) fn qualified_name_faults(text: &str) -> Vec<String> {
 /// Why a text is not a DNS label of RFC 1035, which services have for names.
 pub(crate) fn label_1035_fault(text: &str) -> Option<String> {
     if text.len() > crate::name::LABEL_LENGTH_MAX {
-        return Some(format!("must be no more than {} bytes", crate::name::LABEL_LENGTH_MAX));
+        return Some(format!("must be no more than {} characters", crate::name::LABEL_LENGTH_MAX));
     }
     (label_fault(text).is_some() || !text.starts_with(|first: char| first.is_ascii_lowercase())).then(|| {
         "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, \
@@ -166,7 +168,34 @@ pub(super) fn steps_up_faults(text: &str) -> Vec<String> {
     up.then(|| "must not contain '..'".to_owned()).into_iter().collect()
 }
 
-fn env_name_faults(text: &str) -> Vec<String> {
+/// A path that leads down from where it starts.
+pub(super) fn descending_faults(text: &str) -> Vec<String> {
+    let absolute = text.starts_with('/').then(|| "must be a relative path".to_owned());
+    absolute.into_iter().chain(steps_up_faults(text)).collect()
+}
+
+/// Why a text is not the key of a config map or a secret.
+pub(super) fn config_key_faults(key: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if key.len() > 253 {
+        faults.push("must be no more than 253 characters".to_owned());
+    }
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        faults.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+             'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+                .to_owned(),
+        );
+    }
+    if key == "." || key == ".." {
+        faults.push(format!("must not be '{key}'"));
+    } else if key.starts_with("..") {
+        faults.push("must not start with '..'".to_owned());
+    }
+    faults
+}
+
+pub(super) fn env_name_faults(text: &str) -> Vec<String> {
     let printable = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
     (!text.bytes().all(printable))
         .then(|| {
@@ -200,7 +229,7 @@ pub(super) fn port_name_faults(text: &str) -> Vec<String> {
     let bytes = text.as_bytes();
     let mut faults = Vec::new();
     if text.len() > 15 {
-        faults.push("must be no more than 15 characters long".to_owned());
+        faults.push("must be no more than 15 characters".to_owned());
     }
     if !bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-') || text.is_empty()
     {
@@ -248,6 +277,11 @@ impl Check {
             Self::On(_, check) => check.is_told_once(),
             _ => false,
         }
+    }
+
+    /// Whether the check looks at what the others have found, and comes after them.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::By(function) if function.is_last())
     }
 
     /// Checks a field.
@@ -322,7 +356,7 @@ impl Check {
                     invalid(&fault);
                 }
             }
-            (Self::Options(options), Value::String(text)) if !text.is_empty() && !options.contains(text) => {
+            (Self::Options(options), Value::String(text)) if !options.contains(text) => {
                 let options: Vec<&str> = options.iter().map(String::as_str).collect();
                 faults.not_supported(&site.path(), value, &options);
             }
@@ -343,8 +377,15 @@ fn immutable(site: &Site<'_>, faults: &mut Faults) {
     }
     let old = site.old.filter(|value| !value.is_null());
     let new = site.value.filter(|value| !value.is_null());
-    if old != new {
-        faults.invalid(&site.path(), new.unwrap_or(&Value::Null), "field is immutable");
+    if old == new {
+        return;
+    }
+    match new {
+        Some(selector) if site.field.ends_with("selector") && selector.is_object() => {
+            let shown = functions::shown_selector(selector);
+            faults.invalid_text(&site.path(), &shown, "field is immutable");
+        }
+        new => faults.invalid(&site.path(), new.unwrap_or(&Value::Null), "field is immutable"),
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::fault::is_empty;
 use crate::quantity::Quantity;
 
 /// A function that makes a default from the object that it stands in.
@@ -30,6 +29,7 @@ impl Function {
 const FUNCTIONS: &[Function] = &[
     Function { name: "pull_policy", make: pull_policy },
     Function { name: "requested_as_limited", make: requested_as_limited },
+    Function { name: "whole_limits", make: whole_limits },
     Function { name: "whole_requests", make: whole_requests },
     Function { name: "qos_class", make: |pod| Some(Value::from(qos_class(pod.get("spec")?.as_object()?))) },
     Function { name: "string_data", make: string_data },
@@ -74,13 +74,7 @@ fn pull_policy(container: &Map<String, Value>) -> Option<Value> {
 }
 
 fn pull_policy_of(image: Option<&Value>) -> Option<Value> {
-    let image = image.and_then(Value::as_str).unwrap_or_default();
-    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let latest = match last.split_once(':') {
-        Some((_, tag)) => tag == "latest",
-        None => digest.is_none(),
-    };
+    let latest = crate::image::tag(image.and_then(Value::as_str).unwrap_or_default()) == Some("latest");
     Some(Value::from(if latest { "Always" } else { "IfNotPresent" }))
 }
 
@@ -110,11 +104,35 @@ fn requested_as_limited(pod: &Map<String, Value>) -> Option<Value> {
     Some(spec)
 }
 
+/// What a pod as a whole may have of huge pages, where it says neither that nor what it asks for: what its containers
+/// may.
+fn whole_limits(pod: &Map<String, Value>) -> Option<Value> {
+    let spec = pod.get("spec")?.as_object()?;
+    let resources = spec.get("resources")?.as_object()?;
+    let amounts = |of: &str| match resources.get(of) {
+        None | Some(Value::Null) => Some(Map::new()),
+        Some(amounts) => amounts.as_object().cloned(),
+    };
+    let (mut limits, requests) = (amounts("limits")?, amounts("requests")?);
+    if limits.is_empty() && requests.is_empty() {
+        return None;
+    }
+    for (name, most) in crate::quota::of_containers(spec, "limits") {
+        if name.starts_with("hugepages-") && !requests.contains_key(&name) {
+            limits.entry(name).or_insert_with(|| Value::from(most.to_string()));
+        }
+    }
+    (!limits.is_empty()).then_some(Value::Object(limits))
+}
+
 /// What a pod as a whole may have, and does not ask for, it asks for as its containers do, or else all of it.
 fn whole_requests(pod: &Map<String, Value>) -> Option<Value> {
     let spec = pod.get("spec")?.as_object()?;
     let limits = spec.get("resources")?.get("limits")?.as_object().filter(|limits| !limits.is_empty())?;
-    let mut requests = spec["resources"]["requests"].as_object().cloned().unwrap_or_default();
+    let mut requests = match spec["resources"].get("requests") {
+        None | Some(Value::Null) => Map::new(),
+        Some(requests) => requests.as_object()?.clone(),
+    };
     let shared = |name: &str| matches!(name, "cpu" | "memory");
     for (name, asked) in crate::quota::of_containers(spec, "requests").into_iter().filter(|(name, _)| shared(name)) {
         requests.entry(name).or_insert_with(|| Value::from(asked.to_string()));
@@ -270,13 +288,10 @@ fn ip_modes(service: &Map<String, Value>) -> Option<Value> {
     Some(ingress)
 }
 
-/// A pod that says nothing has half a minute to end; one that says less than nothing has a second.
-fn grace(spec: &Map<String, Value>) -> Option<Value> {
-    match spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64) {
-        None => Some(Value::from(30)),
-        Some(seconds) if seconds < 0 => Some(Value::from(1)),
-        Some(_) => None,
-    }
+/// A pod that is given less than no time to end has a second. Templates say what they say.
+fn grace(pod: &Map<String, Value>) -> Option<Value> {
+    let seconds = pod.get("spec")?.get("terminationGracePeriodSeconds")?.as_i64()?;
+    (seconds < 0).then(|| Value::from(1))
 }
 
 /// A pod that waits behind gates says so.
@@ -303,7 +318,7 @@ pub(crate) fn qos_class(spec: &Map<String, Value>) -> &'static str {
             .filter(|(_, amount)| amount.milli() != 0)
             .collect()
     };
-    let whole = spec.get("resources").filter(|whole| ["requests", "limits"].iter().any(|of| !is_empty(&whole[*of])));
+    let whole = spec.get("resources").filter(|whole| whole.is_object());
     let lists = ["containers", "initContainers"].into_iter().filter(|_| whole.is_none());
     let containers = lists.filter_map(|field| spec.get(field)?.as_array()).flatten();
     let each = containers.map(|container| container.get("resources").unwrap_or(&Value::Null));

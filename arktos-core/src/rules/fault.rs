@@ -30,6 +30,8 @@ pub(crate) struct Site<'a> {
     pub(crate) root_kind: &'a str,
     /// The name of the whole object.
     pub(crate) root_name: &'a str,
+    /// The claims that each pod of a stateful set is given.
+    pub(crate) templates: &'a [Value],
     /// Whether this is an update of the object.
     pub(crate) updates: bool,
 }
@@ -97,12 +99,58 @@ pub(crate) fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// Whether a field stands below one that is not read because another one is set, and is not a volume's.
+fn below_unread(field: &str, refused: &[String]) -> bool {
+    let below = |at: &String| field.strip_prefix(at.as_str()).is_some_and(|rest| rest.starts_with('.'));
+    !field.ends_with(".serviceAccountToken") && refused.iter().any(below)
+}
+
 impl Faults {
     /// Of several things where one may be, the first is looked at: of the others, only that they are there is told.
     pub(crate) fn forget_below_refused(&mut self) {
-        let refused = |cause: &&StatusCause| cause.message.starts_with("Forbidden: may not specify more than 1 ");
-        let refused: Vec<String> = self.0.iter().filter(refused).map(|cause| format!("{}.", cause.field)).collect();
-        self.0.retain(|cause| !refused.iter().any(|at| cause.field.starts_with(at)));
+        const MORE: &str = "Forbidden: may not specify more than 1 ";
+        const PLAIN: &str = "Forbidden: may not be set for init containers without restartPolicy=Always";
+        const LATE: &str = "Forbidden: cannot be set for an Ephemeral Container";
+        const UNREAD: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+        self.forget_empty();
+        // Two fields are told of under names that are not theirs.
+        let at = |cause: &StatusCause| match cause.field.rsplit_once('.') {
+            Some((at, "cephFS")) => format!("{at}.cephfs"),
+            Some((at, "downwarAPI")) => format!("{at}.downwardAPI"),
+            _ => cause.field.clone(),
+        };
+        let is_unread = |cause: &StatusCause| UNREAD.iter().any(|field| cause.field.ends_with(field));
+        let refused = |cause: &&StatusCause| {
+            let (message, unread) = (cause.message.as_str(), is_unread(cause));
+            message.starts_with(MORE) || unread && (message == PLAIN || message == LATE)
+        };
+        let refused: Vec<String> = self.0.iter().filter(refused).map(at).collect();
+        if refused.is_empty() {
+            return;
+        }
+        let below = |field: &str| {
+            let below = |at: &String| field.strip_prefix(at.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            refused.iter().any(below)
+        };
+        // What the pod says of a source, and not the source of itself.
+        const OF_POD: &str = "Forbidden: must not be specified when serviceAccountName is not set";
+        let told = |message: &str| [MORE, PLAIN, LATE, OF_POD].iter().any(|told| message.starts_with(told));
+        let unread = |field: &String| below(field) || refused.contains(field);
+        self.0.retain(|cause| !unread(&cause.field) || told(&cause.message) && !below_unread(&cause.field, &refused));
+    }
+
+    /// What must be there and is not is not told to be none of those there are, too (but for one field, of which it
+    /// is).
+    fn forget_empty(&mut self) {
+        let missing: Vec<String> = self
+            .0
+            .iter()
+            .filter(|cause| cause.message.starts_with("Required value"))
+            .map(|cause| cause.field.clone())
+            .filter(|field| !field.starts_with("spec.metrics["))
+            .collect();
+        let empty = |cause: &StatusCause| cause.message.starts_with("Unsupported value: \"\":");
+        self.0.retain(|cause| !empty(cause) || !missing.contains(&cause.field));
     }
 
     fn add(&mut self, reason: &str, field: &str, message: String) {
@@ -122,7 +170,8 @@ impl Faults {
 
     /// As [`invalid`](Self::invalid), for a value that messages show in a form of its own.
     pub(crate) fn invalid_text(&mut self, field: &str, value: &str, why: &str) {
-        self.add("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"));
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        self.add("FieldValueInvalid", field, format!("Invalid value: {value}{why}"));
     }
 
     /// A value is there that must not be.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::disabled;
 use crate::catalog::Kind;
 use crate::custom;
 use crate::object::Object;
@@ -11,10 +12,11 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// The note on a job whose labels are as they are read, and not yet as they are stored: they are filled in from the
 /// labels that its template was given only afterwards. So the first write to it, whatever it says, changes it.
-const LABELS_AS_READ: &str = "labels-as-read";
+pub(super) const LABELS_AS_READ: &str = "labels-as-read";
 
 /// After what the rules files say of a creation.
 pub(super) fn created(kind: &Kind, object: &mut Object) {
+    disabled::drop_fields(kind, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => select_own_pods(object),
         ("", "PersistentVolumeClaim") => drop_unknown_source(object),
@@ -27,6 +29,7 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
 
 /// Before the new state of an object is compared with the old.
 pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
+    disabled::drop_fields(kind, new);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "DaemonSet") => count_templates(old, new),
         ("", "Service") => keep_allocations(old, new),
@@ -51,6 +54,7 @@ fn drop_unknown_source(claim: &mut Object) {
 
 /// A job selects its pods by its own uid, unless it brings a selector.
 fn select_own_pods(job: &mut Object) {
+    let shares = job.notes.remove(super::LABELS_OF_TEMPLATE).is_some();
     if job.at(&["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
         return;
     }
@@ -61,18 +65,21 @@ fn select_own_pods(job: &mut Object) {
         ("controller-uid", &uid),
         ("job-name", &name),
     ];
-    // The name is left out of labels that it is too long for.
-    let own = own.into_iter().filter(|(_, value)| value.len() <= crate::name::LABEL_LENGTH_MAX);
     if job.map_mut(&["metadata", "labels"]).is_empty() {
         job.remove(&["metadata", "labels"]);
         job.notes.insert(LABELS_AS_READ.to_owned(), String::new());
     }
     let labels = job.map_mut(&["spec", "template", "metadata", "labels"]);
     for (key, value) in own {
-        labels.insert(key.to_owned(), Value::from(value.as_str()));
+        labels.entry(key).or_insert_with(|| Value::from(value.as_str()));
+    }
+    let labels = Value::Object(labels.clone());
+    if shares && job.at(&["metadata", "labels"]).is_some() {
+        job.set(&["metadata", "labels"], labels);
     }
     job.map_mut(&["spec", "selector", "matchLabels"])
-        .insert("batch.kubernetes.io/controller-uid".to_owned(), Value::from(uid));
+        .entry("batch.kubernetes.io/controller-uid")
+        .or_insert_with(|| Value::from(uid));
 }
 
 /// What a pod shares with the pods that it is placed beside, or does not: its own labels' values become a part of the

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::check::{check_labels, ip_fault, label_1035_fault, qualified_name_faults};
 use super::fault::Faults;
 use crate::catalog::Kind;
-use crate::name::{label_fault, path_segment_fault, subdomain_fault};
+use crate::name::{label_fault, path_segment_fault, subdomain_fault, subdomain_faults};
 use crate::object::Object;
 
 /// The characters of generated names: no vowels, and no digits that look like letters.
@@ -28,6 +28,18 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
     let masked =
         if prefix && name.ends_with('-') { format!("{}a", name.trim_end_matches('-')) } else { name.to_owned() };
     let name = masked.as_str();
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        // Only what all objects are asked for.
+        ("policy", "PodDisruptionBudget") if !prefix => return crate::name::path_segment_faults(name),
+        ("policy", "PodDisruptionBudget") | ("", "ReplicationController") if prefix => {
+            return crate::name::path_segment_faults(name.trim_matches('.'));
+        }
+        ("", "ReplicationController") => {
+            let faults = subdomain_faults(name).into_iter();
+            return faults.map(|fault| fault.replace(" 253 characters", " 253 bytes")).collect();
+        }
+        _ => {}
+    }
     let fault = match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "namespaces" | "tenants") => label_fault(name),
         ("", "services") => label_1035_fault(name),
@@ -90,11 +102,15 @@ pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, fault
     let whole = usize::from(!CHECKS_ONLY_CHANGES.iter().any(|(group, name)| is(kind, group, name)));
     let (content, finalizers, changes) = if old.is_some() { (3 + whole, 1 + whole, 2) } else { (1, 1, 0) };
     for _ in 0..content {
-        if let Some(labels) = metadata.get("labels").and_then(Value::as_object) {
+        let own = !object.notes.contains_key(super::hooks::LABELS_AS_READ);
+        if let Some(labels) = metadata.get("labels").and_then(Value::as_object).filter(|_| own) {
             check_labels(faults, "metadata.labels", labels);
         }
         if let Some(annotations) = metadata.get("annotations").and_then(Value::as_object) {
             validate_annotations(annotations, faults);
+        }
+        if let Some(generation) = metadata.get("generation").filter(|number| number.as_i64().is_some_and(|n| n < 0)) {
+            faults.invalid("metadata.generation", generation, "must be greater than or equal to 0");
         }
         let owners = metadata.get("ownerReferences").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         validate_owners(owners, faults);
@@ -156,7 +172,8 @@ fn validate_annotations(annotations: &Map<String, Value>, faults: &mut Faults) {
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
 
 /// The groups whose kinds leave the names of finalizers to the machinery, as custom kinds do: any label's key is one.
-const ANY_FINALIZER: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+const ANY_FINALIZER: [&str; 5] =
+    ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "node.k8s.io", "policy"];
 
 fn validate_finalizers(kind: &Kind, metadata: &Map<String, Value>, faults: &mut Faults) {
     let any = !kind.builtin || ANY_FINALIZER.contains(&kind.group.as_str());

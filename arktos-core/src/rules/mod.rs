@@ -18,6 +18,7 @@
 mod check;
 pub mod convert;
 mod defaults;
+mod disabled;
 pub(crate) mod fault;
 mod functions;
 mod hooks;
@@ -68,6 +69,9 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
 
 /// The note on a revision of a controller whose data was not written as Go writes JSON: sorted, without spaces.
 pub const DATA_AS_WRITTEN: &str = "data-as-written";
+
+/// The note on a new job that has no labels of its own: it shares its template's, and what is added to them.
+pub const LABELS_OF_TEMPLATE: &str = "labels-of-template";
 
 /// Refuses what a patch has made of an object that cannot be patched. `old` is what the object was.
 ///

@@ -9,6 +9,7 @@
 //! data            derive by string_data                      a value that is made anew each time
 //! stringData      drop                                       a field that is not kept (`when`, too)
 //! status.phase    create "Pending"                           what creation sets, whatever was sent
+//! selector        unchecked                                  a field that nobody looks into
 //! spec.finalizers keep                                       what an update of the object cannot change
 //! rollingUpdate   default {} when type = "RollingUpdate"     a default that depends on another field
 //! ```
@@ -42,6 +43,8 @@ pub struct TypeRules {
     pub(super) kept: Vec<FieldPath>,
     /// Lists that differ from absent ones when they are empty.
     pub(crate) keeps_empty: Vec<&'static str>,
+    /// Fields that nobody looks into.
+    pub(super) unchecked: Vec<&'static str>,
     /// What must hold.
     pub(super) checks: Vec<(FieldPath, Check)>,
 }
@@ -103,6 +106,7 @@ static NONE: TypeRules = TypeRules {
     create: Vec::new(),
     kept: Vec::new(),
     keeps_empty: Vec::new(),
+    unchecked: Vec::new(),
     checks: Vec::new(),
 };
 
@@ -137,6 +141,7 @@ fn add(rules: &mut TypeRules, path: FieldPath, rule: &'static str) -> Option<()>
         "derive" | "drop" => rules.defaults.push(value_rule(path, rest.trim(), true)?),
         "create" => rules.create.push(value_rule(path, rest.trim(), true)?),
         "keep" => rules.kept.push(path),
+        "unchecked" => rules.unchecked.push(path.first()?),
         "keep-empty" => rules.keeps_empty.push(path.first()?),
         word => rules.checks.push((path, check::parse(word, rest.trim())?)),
     }

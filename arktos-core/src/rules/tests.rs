@@ -533,8 +533,9 @@ fn a_pod_as_a_whole_asks_for_no_less_than_its_containers() {
                    values: \"cpu\", \"hugepages-\", \"memory\""],
             ),
             (
-                whole(json!({"claims": [{"name": "a"}]})),
-                &["spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level"],
+                json!({"spec": {"resources": {"claims": [{"name": "a"}]},
+                    "resourceClaims": [{"name": "a", "resourceClaimName": "b"}]}}),
+                &["spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level"],
             ),
         ],
     );

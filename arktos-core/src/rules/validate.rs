@@ -38,8 +38,10 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
     }
     let Some(schema) = kind.schema.as_struct() else { return faults.0 };
     let again = false;
-    let walk =
-        Walk { kind: &kind.kind, name: object.name(), options: true, updates: old.is_some(), only_status, again };
+    let templates = object.at(&["spec", "volumeClaimTemplates"]).and_then(Value::as_array);
+    let templates = templates.filter(|_| kind.kind == "StatefulSet").map_or(&[][..], Vec::as_slice);
+    let (kind_name, name, updates) = (&kind.kind, object.name(), old.is_some());
+    let walk = Walk { kind: kind_name, name, templates, options: true, updates, only_status, again };
     walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
     let twice = CHECKED_TWICE.contains(&(&kind.group, &kind.kind));
     if twice && old.is_some() && !only_status && !faults.0.is_empty() {
@@ -50,6 +52,9 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
         faults.0.extend(known);
     }
     faults.forget_below_refused();
+    if kind.builtin && kind.kind == "StatefulSet" && !only_status {
+        super::functions::as_of_pods(templates, object.at(&["spec", "template"]), &mut faults);
+    }
     faults.0
 }
 
@@ -67,6 +72,8 @@ const CHECKED_TWICE: &[(&str, &str)] = &[
 struct Walk<'a> {
     kind: &'a str,
     name: &'a str,
+    /// The claims that each pod of a stateful set is given: volumes that its template does not name.
+    templates: &'a [Value],
     /// Whether values must be of those the schema lists. In a status they need not.
     options: bool,
     updates: bool,
@@ -96,7 +103,8 @@ impl Walk<'_> {
         let skipped = |field: Option<&&str>| {
             self.only_status && matches!(at, Path::Root) && field.is_none_or(|field| *field != "status")
         };
-        for (path, check) in rules.checks.iter().filter(|(path, _)| !skipped(path.first())) {
+        let checks = || rules.checks.iter().filter(|(path, _)| !skipped(path.first()));
+        for (path, check) in checks().filter(|(_, check)| !check.is_last()) {
             self.check(check, &Owner { map, old, at }, path, faults);
         }
         if schema.own {
@@ -124,7 +132,12 @@ impl Walk<'_> {
                     }
                 }
             }
-            walk.inner(&field.schema, value, old.and_then(|old| old.get(name)), &path, faults);
+            if !rules.unchecked.contains(&&**name) {
+                walk.inner(&field.schema, value, old.and_then(|old| old.get(name)), &path, faults);
+            }
+        }
+        for (path, check) in checks().filter(|(_, check)| check.is_last()) {
+            self.check(check, &Owner { map, old, at }, path, faults);
         }
     }
 
@@ -155,10 +168,10 @@ impl Walk<'_> {
         match rest.split_first() {
             None => {
                 let Owner { map, old: old_map, at } = *owner;
-                let Walk { kind: root_kind, name: root_name, .. } = *self;
+                let Walk { kind: root_kind, name: root_name, templates, .. } = *self;
                 // What an update adds is new: nothing of it was there before.
                 let updates = self.updates && old_map.is_some();
-                let site = Site { map, at, field, value, old, old_map, root_kind, root_name, updates };
+                let site = Site { map, at, field, value, old, old_map, root_kind, root_name, templates, updates };
                 check.run(&site, faults);
             }
             Some((&"[]", rest)) => {
@@ -201,7 +214,6 @@ impl Walk<'_> {
 fn options(schema: &Schema, value: &Value, at: &Path<'_>, faults: &mut Faults) {
     if let Value::String(text) = value
         && !schema.options.is_empty()
-        && !text.is_empty()
         && !schema.options.iter().any(|option| **option == **text)
     {
         let options: Vec<&str> = schema.options.iter().map(|option| &**option).collect();

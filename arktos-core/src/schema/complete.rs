@@ -45,13 +45,16 @@ pub(crate) enum Path<'a> {
     Field(&'a Path<'a>, &'a str),
     /// An item of the list at the parent.
     Item(&'a Path<'a>, usize),
+    /// The embedded struct (or none) that a field of what stands at the parent is in: only the Go decoder names it.
+    Embedded(&'a Path<'a>, &'a str),
 }
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Field(Path::Root, name) => f.write_str(name),
+            Self::Embedded(parent, _) => parent.fmt(f),
+            Self::Field(parent, name) if parent.is_root() => f.write_str(name),
             Self::Field(parent, name) => write!(f, "{parent}.{name}"),
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
@@ -59,9 +62,19 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Path<'_> {
+    /// Whether the path is that of the whole object.
+    fn is_root(&self) -> bool {
+        match self {
+            Self::Root => true,
+            Self::Embedded(parent, _) => parent.is_root(),
+            Self::Field(..) | Self::Item(..) => false,
+        }
+    }
+
     fn steps(&self) -> Vec<Step> {
         let (parent, step) = match self {
             Self::Root => return Vec::new(),
+            Self::Embedded(parent, _) => return parent.steps(),
             Self::Field(parent, name) => (parent, Step::Field((*name).to_owned())),
             Self::Item(parent, index) => (parent, Step::Item(*index)),
         };
@@ -74,9 +87,11 @@ impl Path<'_> {
     fn plain(&self) -> String {
         match self {
             Self::Root => String::new(),
-            Self::Field(Path::Root, name) => (*name).to_owned(),
-            Self::Field(parent, name) => format!("{}.{name}", parent.plain()),
-            Self::Item(parent, _) => parent.plain(),
+            Self::Embedded(parent, "") | Self::Item(parent, _) => parent.plain(),
+            Self::Field(parent, name) | Self::Embedded(parent, name) => match parent.plain() {
+                parent if parent.is_empty() => (*name).to_owned(),
+                parent => format!("{parent}.{name}"),
+            },
         }
     }
 }
@@ -156,7 +171,8 @@ impl Complete {
         for (name, value) in map.iter_mut() {
             let Some(field) = object.field(name) else { continue };
             if field.schema.holds_more() {
-                let path = Path::Field(path, &field.name);
+                let path = Path::Embedded(path, field.embedded);
+                let path = Path::Field(&path, &field.name);
                 self.inner(&field.schema, value, At { path: &path, owner: object, field })?;
             }
         }
@@ -174,7 +190,8 @@ impl Complete {
         if value.is_null() {
             return Ok(true);
         }
-        let path = Path::Field(path, &field.name);
+        let path = Path::Embedded(path, field.embedded);
+        let path = Path::Field(&path, &field.name);
         scalar(&field.schema, value, At { path: &path, owner, field })?;
         Ok(match &field.schema.shape {
             _ if owner.own => false,
@@ -287,7 +304,7 @@ fn scalar(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String> 
 /// Values that are written as text, yet are more than text.
 fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String> {
     match (&schema.shape, &*value) {
-        (Shape::Quantity, Value::String(_) | Value::Number(_)) => {
+        (Shape::Quantity, _) => {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let quantity = Quantity::parse(text.trim()).map_err(|error| error.to_string())?;
             *value = Value::from(quantity.to_string());
@@ -326,12 +343,7 @@ fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
         Shape::Int32 | Shape::Int64 if value.is_number() => format!("number {value}"),
         _ => json_kind(value).to_owned(),
     };
-    let mut path = at.path.plain();
-    if !at.field.embedded.is_empty()
-        && let Some(cut) = path.rfind(&*at.field.name)
-    {
-        path.insert_str(cut, &format!("{}.", at.field.embedded));
-    }
+    let path = at.path.plain();
     format!("json: cannot unmarshal {what} into Go struct field {}.{path} of type {go_type}", at.owner.short_name())
 }
 
@@ -374,11 +386,12 @@ fn go_type(schema: &Schema) -> String {
         Shape::Number => "float64".to_owned(),
         Shape::String => "string".to_owned(),
         Shape::Bytes => "[]uint8".to_owned(),
-        Shape::Time => "v1.Time".to_owned(),
-        Shape::MicroTime => "v1.MicroTime".to_owned(),
+        // A time is read from a text.
+        Shape::Time | Shape::MicroTime => "string".to_owned(),
         Shape::Quantity => "resource.Quantity".to_owned(),
         Shape::IntOrString => "intstr.IntOrString".to_owned(),
         Shape::List(items) => format!("[]{}", go_type(items)),
+        Shape::Map(values) if matches!(values.shape, Shape::Quantity) => "v1.ResourceList".to_owned(),
         Shape::Map(values) => format!("map[string]{}", go_type(values)),
         Shape::Struct(object) => go_struct(object.get()),
     }

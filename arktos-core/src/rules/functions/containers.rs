@@ -1,7 +1,10 @@
 //! Containers: environment, probes, resources and mounts.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
+use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Site, join};
 use super::Run;
 use crate::quantity::Quantity;
@@ -9,6 +12,7 @@ use crate::quantity::Quantity;
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("image", image),
     ("resize_policy", resize_policy),
+    ("resize_policies", resize_policies),
     ("restart_rules", restart_rules),
     ("claimed_devices", claimed_devices),
     ("sleeps", sleeps),
@@ -17,7 +21,6 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("header_names", header_names),
     ("exactly_one", exactly_one),
     ("never_for_readiness", never_for_readiness),
-    ("mount_paths", mount_paths),
     ("container_resources", container_resources),
     ("pod_resources", pod_resources),
     ("container_ports", container_ports),
@@ -29,7 +32,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
 
 fn image(site: &Site<'_>, faults: &mut Faults) {
     let image = site.value_text();
-    if image.trim() != image {
+    if site.root_kind == "Pod" && image.trim() != image {
         faults.invalid(&site.path(), &Value::from(image), "must not have leading or trailing whitespace");
     }
 }
@@ -64,33 +67,53 @@ fn port_faults(path: &str, port: &Value, faults: &mut Faults) {
     }
 }
 
-/// The ports of a pod's host: none is taken twice, and on the host's own network they are the containers' ports.
+/// The ports of a pod's host: none is taken twice, and on the host's own network they are the containers' ports. Init
+/// containers run one by one.
 fn host_ports(site: &Site<'_>, faults: &mut Faults) {
     let on_host = site.map.get("hostNetwork") == Some(&Value::Bool(true));
-    let mut taken: Vec<String> = Vec::new();
+    let is_pod = site.root_kind == "Pod";
     for list in ["initContainers", "containers"] {
+        let mut taken: Vec<String> = Vec::new();
         for (index, container) in site.list(list).iter().enumerate() {
+            // What is told of an init container has a path of its own.
+            let shown = if list == "containers" {
+                taken_by(&mut taken, container)
+            } else {
+                taken_by(&mut Vec::new(), container)
+            };
+            for (at, place) in shown {
+                let index = if list == "containers" { index } else { 0 };
+                let path = site.sub(&format!("{list}[{index}].ports[{at}].hostPort"));
+                faults.duplicate(&path, &Value::from(place));
+            }
             for (at, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
                 let host = port["hostPort"].as_i64().unwrap_or_default();
-                let path = |field: &str| site.sub(&format!("{list}[{index}].ports[{at}].{field}"));
-                if on_host && host != port["containerPort"].as_i64().unwrap_or_default() {
-                    let why = "must match `hostPort` when `hostNetwork` is true";
-                    faults.invalid(&path("containerPort"), &port["containerPort"], why);
+                let matches = host == port["containerPort"].as_i64().unwrap_or_default();
+                if on_host && list == "containers" && !matches && (is_pod || host != 0) {
+                    let why = "must match `containerPort` when `hostNetwork` is true";
+                    let path = site.sub(&format!("{list}[{index}].ports[{at}].hostPort"));
+                    faults.invalid(&path, &Value::from(host), why);
                 }
-                if host == 0 || list == "initContainers" {
-                    continue;
-                }
-                let text = |field: &str| port[field].as_str().unwrap_or_default();
-                let place = format!("{}/{}/{host}", text("protocol"), text("hostIP"));
-                if taken.contains(&place) {
-                    faults.duplicate(&path("hostPort"), &Value::from(place.as_str()));
-                }
-                taken.push(place);
             }
         }
     }
 }
 
+/// Takes a container's ports of its host; tells which were taken before.
+fn taken_by(taken: &mut Vec<String>, container: &Value) -> Vec<(usize, String)> {
+    let mut twice = Vec::new();
+    for (at, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+        let (host, text) = (port["hostPort"].as_i64().unwrap_or_default(), |field: &str| port[field].as_str());
+        let [protocol, address] = ["protocol", "hostIP"].map(|field| text(field).unwrap_or_default());
+        let place = format!("{protocol}/{address}/{host}");
+        if host != 0 && taken.contains(&place) {
+            twice.push((at, place));
+        } else if host != 0 {
+            taken.push(place);
+        }
+    }
+    twice
+}
 /// What runs to its end before the pod does is not looked after while it runs. Stands at the list.
 fn plain_init(site: &Site<'_>, faults: &mut Faults) {
     for (index, container) in site.items().iter().enumerate() {
@@ -175,6 +198,27 @@ fn resize_policy(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// What never runs again is not restarted for its resources, nor is what runs to its end. Stands at the pod's spec.
+fn resize_policies(site: &Site<'_>, faults: &mut Faults) {
+    for list in super::mounts::CONTAINERS {
+        for (index, container) in site.list(list).iter().enumerate() {
+            let path = site.sub(&format!("{list}[{index}].resizePolicy"));
+            let plain = list == "initContainers" && container["restartPolicy"] != "Always";
+            for (at, policy) in container["resizePolicy"].as_array().into_iter().flatten().enumerate() {
+                let how = &policy["restartPolicy"];
+                let sent = Value::from(how.as_str().unwrap_or_default());
+                if site.text("restartPolicy") == "Never" && how != "NotRequired" {
+                    faults.invalid(&path, &sent, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
+                }
+                if plain && how == "RestartContainer" {
+                    let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                    faults.invalid(&format!("{path}[{at}].restartPolicy"), how, why);
+                }
+            }
+        }
+    }
+}
+
 /// How many rules a container may have that say when it is started again, and how many exit codes each.
 const RESTART_RULES_MAX: usize = 20;
 const RESTART_CODES_MAX: usize = 255;
@@ -182,15 +226,19 @@ const RESTART_CODES_MAX: usize = 255;
 /// When a container is started again, other than its pod says. Stands at the container.
 fn restart_rules(site: &Site<'_>, faults: &mut Faults) {
     const POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
-    let (policy, rules) = (site.text("restartPolicy"), site.list("restartPolicyRules"));
-    if policy.is_empty() {
-        if !rules.is_empty() {
+    let rules = site.list("restartPolicyRules");
+    match site.map.get("restartPolicy").filter(|policy| !policy.is_null()) {
+        None if rules.is_empty() => return,
+        None => {
             faults.required(&site.sub("restartPolicy"), "must specify restartPolicy when restart rules are used");
+            if site.path().rsplit('.').next().is_some_and(|last| last.starts_with("initContainers[")) {
+                return;
+            }
         }
-        return;
-    }
-    if !POLICIES.contains(&policy) {
-        faults.not_supported(&site.sub("restartPolicy"), &Value::from(policy), &POLICIES);
+        Some(policy) if !policy.as_str().is_some_and(|policy| POLICIES.contains(&policy)) => {
+            faults.not_supported(&site.sub("restartPolicy"), policy, &POLICIES);
+        }
+        Some(_) => {}
     }
     let path = site.sub("restartPolicyRules");
     if rules.len() > RESTART_RULES_MAX {
@@ -219,27 +267,55 @@ fn restart_rules(site: &Site<'_>, faults: &mut Faults) {
 
 /// What containers claim of devices their pod claims. Stands at the pod's spec.
 fn claimed_devices(site: &Site<'_>, faults: &mut Faults) {
-    let mut known: Vec<&str> = site.list("resourceClaims").iter().filter_map(|claim| claim["name"].as_str()).collect();
-    known.sort_unstable();
-    let detail = match known.as_slice() {
+    let names = site.list("resourceClaims").iter().filter_map(|claim| claim["name"].as_str());
+    let known: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    for list in super::mounts::CONTAINERS {
+        for (index, container) in site.list(list).iter().enumerate() {
+            let at = site.sub(&format!("{list}[{index}].resources.claims"));
+            claim_faults(&at, &container["resources"]["claims"], &known, faults);
+        }
+    }
+    if let Some(whole) =
+        site.map.get("resources").filter(|_| site.map.get("os").is_none_or(|os| os["name"] != "windows"))
+    {
+        claim_faults(&site.sub("resources.claims"), &whole["claims"], &known, faults);
+    }
+}
+
+fn claim_faults(at: &str, claims: &Value, known: &BTreeSet<&str>, faults: &mut Faults) {
+    let detail = match known.iter().copied().collect::<Vec<_>>().as_slice() {
         [] => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
         known => format!("must be one of the names in pod.spec.resourceClaims: {}", known.join(", ")),
     };
-    for list in ["containers", "initContainers"] {
-        for (index, container) in site.list(list).iter().enumerate() {
-            let claims = container["resources"]["claims"].as_array().map_or(&[][..], Vec::as_slice);
-            for (at, claim) in claims.iter().enumerate() {
-                let path = site.sub(&format!("{list}[{index}].resources.claims[{at}]"));
-                let name = claim["name"].as_str().unwrap_or_default();
-                if name.is_empty() {
-                    faults.required(&path, "");
-                } else if claims.iter().take(at).any(|other| other["name"] == claim["name"]) {
-                    faults.duplicate(&path, &claim["name"]);
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for (index, claim) in claims.as_array().into_iter().flatten().enumerate() {
+        let path = format!("{at}[{index}]");
+        let [name, request] = ["name", "request"].map(|field| claim[field].as_str().unwrap_or_default());
+        if name.is_empty() {
+            faults.required(&path, "");
+            continue;
+        }
+        if taken.contains(name) {
+            faults.duplicate(&path, &claim["name"]);
+        } else {
+            let mut key = name.to_owned();
+            if !request.is_empty() {
+                for fault in crate::name::label_faults(request) {
+                    faults.invalid(&format!("{path}.request"), &claim["request"], &fault);
                 }
-                if !name.is_empty() && !known.contains(&name) {
-                    faults.not_found_text(&path, &claim["name"], &detail);
-                }
+                key = format!("{name}/{request}");
             }
+            let within = |other: &&String| other.split_once('/').is_some_and(|(other, _)| other == name);
+            if taken.contains(&key) {
+                faults.duplicate(&path, &Value::from(key.as_str()));
+            } else if request.is_empty() {
+                // All of a claim is more than the parts of it that were named before.
+                taken.iter().filter(within).for_each(|_| faults.duplicate(&path, &claim["name"]));
+            }
+            taken.insert(key);
+        }
+        if !known.contains(name) {
+            faults.not_found_text(&path, &claim["name"], &detail);
         }
     }
 }
@@ -261,39 +337,6 @@ fn sleeps(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn mount_paths(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, mount) in site.items().iter().enumerate() {
-        let path = mount["mountPath"].as_str().unwrap_or_default();
-        if !path.is_empty() && seen.contains(&path) {
-            let at = format!("{}[{index}].mountPath", site.path());
-            faults.invalid(&at, &Value::from(path), "must be unique");
-        }
-        seen.push(path);
-        for field in ["subPath", "subPathExpr"] {
-            let sub = mount[field].as_str().unwrap_or_default();
-            let at = format!("{}.{field}", site.path());
-            if sub.starts_with('/') {
-                faults.invalid(&at, &Value::from(sub), "must be a relative path");
-            }
-            for fault in super::super::check::steps_up_faults(sub) {
-                faults.invalid(&at, &Value::from(sub), &fault);
-            }
-        }
-        if mount["subPath"].as_str().is_some_and(|path| !path.is_empty())
-            && mount["subPathExpr"].as_str().is_some_and(|path| !path.is_empty())
-        {
-            let at = format!("{}[{index}].subPathExpr", site.path());
-            faults.invalid(&at, &mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive");
-        }
-        let how = &mount["mountPropagation"];
-        if how.as_str().is_some_and(|how| !matches!(how, "Bidirectional" | "HostToContainer" | "None")) {
-            let at = format!("{}.mountPropagation", site.path());
-            faults.not_supported(&at, how, &["Bidirectional", "HostToContainer", "None"]);
-        }
-    }
-}
-
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 fn is_huge(name: &str) -> bool {
@@ -311,10 +354,13 @@ fn container_resources(site: &Site<'_>, faults: &mut Faults) {
 
 /// What a pod as a whole asks for and may have: no less than its containers ask for, and no container may have more.
 fn pod_resources(site: &Site<'_>, faults: &mut Faults) {
+    if site.sets("resources") && site.map.get("os").is_some_and(|os| os["name"] == "windows") {
+        return faults.forbidden(&site.path(), "may not be set for a windows pod");
+    }
     requirements(site, whole_name_faults, faults);
     let Some(resources) = site.value.filter(|resources| resources.is_object()) else { return };
     if !resources["claims"].is_null() {
-        faults.forbidden(&site.sub("claims"), "claims cannot be set for Resources at pod-level");
+        faults.forbidden(&site.sub("claims"), "claims may not be set for Resources at pod-level");
     }
     let parse = |amount: &Value| amount.as_str().and_then(|text| Quantity::parse(text).ok());
     for (name, asked) in crate::quota::of_containers(site.map, "requests") {
@@ -322,6 +368,13 @@ fn pod_resources(site: &Site<'_>, faults: &mut Faults) {
         if parse(whole).is_some_and(|whole| whole < asked) {
             let why = format!("must be greater than or equal to aggregate container requests of {asked}");
             faults.invalid(&site.sub(&format!("requests[{name}]")), whole, &why);
+        }
+    }
+    for (name, most) in crate::quota::of_containers(site.map, "limits").iter().filter(|(name, _)| is_huge(name)) {
+        let whole = &resources["limits"][name];
+        if parse(whole).is_some_and(|whole| whole < *most) {
+            let why = format!("must be greater than or equal to aggregate container limits of {most}");
+            faults.invalid(&site.sub(&format!("limits[{name}]")), whole, &why);
         }
     }
     for (index, container) in site.list("containers").iter().enumerate() {
@@ -384,16 +437,24 @@ const OTHERS: [&str; 12] = [
 
 /// The faults of a resource's name; `contained` where it must be one that containers have.
 pub(super) fn resource_name_faults(path: &str, name: &str, contained: bool, faults: &mut Faults) {
-    let of_container = STANDARD.contains(&name) || is_huge(name);
-    if name.contains('/') || of_container {
-        return;
-    }
     let sent = Value::from(name);
-    if !OTHERS.contains(&name) {
+    let of_container = STANDARD.contains(&name) || is_huge(name);
+    let unnamed = qualified_name_faults(name);
+    if unnamed.is_empty() && !name.contains('/') && !of_container && !OTHERS.contains(&name) {
         faults.invalid(path, &sent, "must be a standard resource type or fully qualified");
     }
-    if contained {
+    for fault in unnamed {
+        faults.invalid(path, &sent, &fault);
+    }
+    if !contained {
+        return;
+    }
+    let native = !name.contains('/') || name.contains("kubernetes.io/");
+    let quota = format!("requests.{name}");
+    if !name.contains('/') && !of_container {
         faults.invalid(path, &sent, "must be a standard resource for containers");
+    } else if !native && (name.starts_with("requests.") || !qualified_name_faults(&quota).is_empty()) {
+        faults.invalid(path, &sent, "doesn't follow extended resource name standard");
     }
 }
 
@@ -406,7 +467,7 @@ fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
         faults.invalid(path, amount, "must be an integer");
     }
     if let Some(size) = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok())
-        && (quantity.value() <= 0 || size.value() == 0 || quantity.value() % size.value() != 0)
+        && (size.value() <= 0 || size.milli() % 1000 != 0 || quantity.value() % size.value() != 0)
     {
         let text = amount.as_str().unwrap_or_default();
         faults.invalid(path, amount, &format!("{text} is not positive integer multiple of {name}"));

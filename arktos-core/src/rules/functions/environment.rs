@@ -6,7 +6,7 @@ use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Site};
 use super::Run;
 use super::containers::set_fields;
-use crate::name::subdomain_fault;
+use crate::name::{subdomain_fault, subdomain_faults};
 
 pub(super) const CHECKS: &[(&str, Run)] =
     &[("env_source", env_source), ("env_from", env_from), ("field_sources", field_sources)];
@@ -34,7 +34,11 @@ fn env_from(site: &Site<'_>, faults: &mut Faults) {
             let path = format!("{}[{index}].{field}.name", site.path());
             match subdomain_fault(name) {
                 _ if name.is_empty() => faults.required(&path, ""),
-                Some(fault) => faults.invalid(&path, &Value::from(name), &fault),
+                Some(_) => {
+                    for fault in subdomain_faults(name) {
+                        faults.invalid(&path, &Value::from(name), &fault);
+                    }
+                }
                 None => {}
             }
         }
@@ -84,7 +88,7 @@ fn field_sources(site: &Site<'_>, faults: &mut Faults) {
         pod_field(&site.sub("fieldRef"), field, &ENVIRONMENT_FIELDS, faults);
     }
     if let Some(resource) = site.map.get("resourceFieldRef") {
-        resource_field(&site.sub("resourceFieldRef"), resource, faults);
+        resource_field(&site.sub("resourceFieldRef"), resource, false, faults);
     }
 }
 
@@ -92,10 +96,18 @@ fn field_sources(site: &Site<'_>, faults: &mut Faults) {
 pub(super) fn pod_field(at: &str, reference: &Value, allowed: &[&str], faults: &mut Faults) {
     let named = reference["fieldPath"].as_str().unwrap_or_default();
     let path = format!("{at}.fieldPath");
+    let version = reference["apiVersion"].as_str().unwrap_or("v1");
+    if version.is_empty() {
+        return faults.required(&format!("{at}.apiVersion"), "");
+    }
     if named.is_empty() {
         return faults.required(&path, "");
     }
     let sent = Value::from(named);
+    if version != "v1" {
+        let why = format!("error converting fieldPath: unsupported pod version: {version}");
+        return faults.invalid(&path, &sent, &why);
+    }
     let keyed = named.strip_suffix("']").and_then(|named| named.split_once("['"));
     if !POD_FIELDS.contains(&keyed.map_or(named, |(field, _)| field)) {
         let why = format!("error converting fieldPath: field label not supported: {named}");
@@ -119,8 +131,8 @@ fn key_faults(at: &str, key: &str, faults: &mut Faults) {
     }
 }
 
-/// The faults of a reference to what a container requests, or is limited to.
-pub(super) fn resource_field(at: &str, reference: &Value, faults: &mut Faults) {
+/// The faults of a reference to what a container requests, or is limited to. A file says of which container.
+pub(super) fn resource_field(at: &str, reference: &Value, of_file: bool, faults: &mut Faults) {
     const PLAIN: [&str; 6] = [
         "limits.cpu",
         "limits.ephemeral-storage",
@@ -131,12 +143,17 @@ pub(super) fn resource_field(at: &str, reference: &Value, faults: &mut Faults) {
     ];
     let resource = reference["resource"].as_str().unwrap_or_default();
     let path = format!("{at}.resource");
-    if resource.is_empty() {
-        return faults.required(&path, "");
-    }
+    let unnamed = of_file && reference["containerName"].as_str().is_none_or(str::is_empty);
     let huge = ["limits.hugepages-", "requests.hugepages-"].iter().any(|prefix| resource.starts_with(prefix));
+    if unnamed {
+        faults.required(&format!("{at}.containerName"), "");
+    } else if resource.is_empty() {
+        faults.required(&path, "");
+    } else if !PLAIN.contains(&resource) && !huge {
+        faults.not_supported(&path, &reference["resource"], &PLAIN);
+    }
     if !PLAIN.contains(&resource) && !huge {
-        return faults.not_supported(&path, &reference["resource"], &PLAIN);
+        return;
     }
     let units: &[&str] = match resource.split_once('.').map(|(_, resource)| resource) {
         Some("cpu") => &["1m", "1"],
@@ -149,6 +166,10 @@ pub(super) fn resource_field(at: &str, reference: &Value, faults: &mut Faults) {
             _ if resource.ends_with("memory") => {
                 "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the \
                  memory resource"
+            }
+            _ if huge => {
+                "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the \
+                 hugepages resource"
             }
             _ => {
                 "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the \

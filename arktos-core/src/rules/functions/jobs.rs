@@ -4,13 +4,17 @@ use serde_json::Value;
 
 use super::super::fault::{Faults, Site};
 use super::Run;
-use super::workloads::{NO_MATCH, selects, template_labels};
+use super::workloads::{NO_MATCH, is_evaluable, selects, shown_selector, template_labels};
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("indexed_job", indexed_job),
     ("exit_codes", exit_codes),
     ("failure_policy", failure_policy),
     ("job_restart", job_restart),
+    ("replacement", replacement),
+    ("managed_by", managed_by),
+    ("failure_action", failure_action),
+    ("exit_operator", exit_operator),
     ("needs_index", needs_index),
     ("failure_rule", failure_rule),
     ("generated_selector", generated_selector),
@@ -23,6 +27,8 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
 
 /// The most pods of an indexed job that run at once.
 const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+/// The most indexes of a job that may fail.
+const FAILED_INDEXES_MAX: i64 = 100_000;
 /// From how many completions on a job with a limit for each index has narrower limits, and these.
 const COMPLETIONS_SOFT_MAX: i64 = 100_000;
 const MANY_COMPLETIONS_MAX: i64 = 10_000;
@@ -42,6 +48,10 @@ fn indexed_job(site: &Site<'_>, faults: &mut Faults) {
     }
     many_completions(site, faults);
     if let Some(most) = number("maxFailedIndexes") {
+        if site.text("completionMode") == "Indexed" && most > FAILED_INDEXES_MAX {
+            let why = format!("must be less than or equal to {FAILED_INDEXES_MAX}");
+            faults.invalid(&site.sub("maxFailedIndexes"), &Value::from(most), &why);
+        }
         if number("backoffLimitPerIndex").is_none() {
             faults.required(&site.sub("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
         }
@@ -80,7 +90,8 @@ const FAILURE_RULES_MAX: usize = 20;
 fn exit_codes(site: &Site<'_>, faults: &mut Faults) {
     let (codes, path) = (site.list("values"), site.sub("values"));
     if codes.is_empty() {
-        return faults.invalid(&path, &Value::from(codes), "at least one value is required");
+        let sent = site.map.get("values").unwrap_or(&Value::Null);
+        return faults.invalid(&path, sent, "at least one value is required");
     }
     if codes.len() > EXIT_CODES_MAX {
         faults.too_many(&path, codes.len() as u64, EXIT_CODES_MAX as u64);
@@ -119,9 +130,6 @@ fn failure_policy(site: &Site<'_>, faults: &mut Faults) {
     for (index, rule) in rules.iter().enumerate() {
         named_by_rule(site, &format!("podFailurePolicy.rules[{index}]"), rule, faults);
     }
-    if let Some(replaces) = site.map.get("podReplacementPolicy").filter(|replaces| *replaces == "TerminatingOrFailed") {
-        faults.not_supported(&site.sub("podReplacementPolicy"), replaces, &["Failed"]);
-    }
 }
 
 /// What a rule of a failure policy names: a container of the template, a limit of the job.
@@ -142,6 +150,53 @@ fn named_by_rule(site: &Site<'_>, at: &str, rule: &Value, faults: &mut Faults) {
     }
 }
 
+/// Whoever looks after a job: a path that begins with a domain.
+fn managed_by(site: &Site<'_>, faults: &mut Faults) {
+    let Some(text) = site.value.and_then(Value::as_str) else { return };
+    let path = site.path();
+    if text.is_empty() {
+        return faults.required(&path, "");
+    }
+    let parts = text.split_once('/').filter(|(domain, rest)| !domain.is_empty() && !rest.is_empty());
+    let Some((domain, rest)) = parts else {
+        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        return faults.invalid(&path, &Value::from(text), why);
+    };
+    for fault in crate::name::subdomain_faults(domain) {
+        faults.invalid(&path, &Value::from(domain), &fault);
+    }
+    if !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte)) {
+        let why = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        faults.invalid(&path, &Value::from(rest), why);
+    }
+}
+
+/// When a pod that ends is replaced. Whoever looks at failures waits for them.
+fn replacement(site: &Site<'_>, faults: &mut Faults) {
+    let known: &[&str] = if site.sets("podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    if let Some(policy) = site.value.filter(|policy| !policy.as_str().is_some_and(|policy| known.contains(&policy))) {
+        faults.not_supported(&site.path(), policy, known);
+    }
+}
+
+/// What becomes of a job when a rule of its failure policy is met.
+fn failure_action(site: &Site<'_>, faults: &mut Faults) {
+    const KNOWN: [&str; 4] = ["Count", "FailIndex", "FailJob", "Ignore"];
+    match site.value_text() {
+        "" => faults.required(&site.path(), "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]"),
+        other if !KNOWN.contains(&other) => faults.not_supported(&site.path(), &Value::from(other), &KNOWN),
+        _ => {}
+    }
+}
+
+fn exit_operator(site: &Site<'_>, faults: &mut Faults) {
+    match site.value_text() {
+        "" => faults.required(&site.path(), "valid values: [\"In\" \"NotIn\"]"),
+        "In" | "NotIn" => {}
+        other => faults.not_supported(&site.path(), &Value::from(other), &["In", "NotIn"]),
+    }
+}
+
 fn job_restart(site: &Site<'_>, faults: &mut Faults) {
     match site.value_text() {
         "OnFailure" | "Never" => {}
@@ -151,10 +206,27 @@ fn job_restart(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn needs_index(site: &Site<'_>, faults: &mut Faults) {
-    if let Some(value) = site.value
-        && site.text("completionMode") != "Indexed"
+    const WHY: &str = "requires indexed completion mode";
+    let Some(value) = site.value.filter(|value| !value.is_null()) else { return };
+    let mode = site.text("completionMode");
+    if value.is_object() && mode != "Indexed" {
+        let rules = value["rules"].as_array().map_or(&[][..], Vec::as_slice).iter();
+        let shown = rules.map(|rule| {
+            format!(
+                "{{\"SucceededIndexes\":{},\"SucceededCount\":{}}}",
+                rule["succeededIndexes"], rule["succeededCount"]
+            )
+        });
+        let rules = if value["rules"].is_array() {
+            format!("[{}]", shown.collect::<Vec<_>>().join(","))
+        } else {
+            "null".to_owned()
+        };
+        faults.invalid_text(&site.path(), &format!("{{\"Rules\":{rules}}}"), WHY);
+    } else if !value.is_object() && matches!(site.map.get("completionMode"), None | Some(Value::Null))
+        || mode == "NonIndexed"
     {
-        faults.invalid(&site.path(), value, "requires indexed completion mode");
+        faults.invalid(&site.path(), value, WHY);
     }
 }
 
@@ -177,10 +249,25 @@ fn generated_selector(site: &Site<'_>, faults: &mut Faults) {
         && let Some(uid) = site.map.get("metadata").and_then(|metadata| metadata["uid"].as_str())
         && let Some(selector) = selector
     {
-        let own = serde_json::json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
-        let older = serde_json::json!({ "matchLabels": { "controller-uid": uid } });
-        if *selector != own && *selector != older {
-            faults.invalid("spec.selector", selector, "`selector` not auto-generated");
+        let name = site.root_name;
+        let own = serde_json::json!({
+            "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
+            "controller-uid": uid, "job-name": name,
+        });
+        let labels = template_labels(spec);
+        for key in ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"]
+        {
+            let (found, wanted) = (labels.and_then(|labels| labels.get(key)), &own[key]);
+            let path = format!("spec.template.metadata.labels[{key}]");
+            let why = format!("must be '{}'", wanted.as_str().unwrap_or_default());
+            match found {
+                None => faults.required(&path, &why),
+                Some(found) if found != wanted => faults.invalid(&path, found, &why),
+                Some(_) => {}
+            }
+        }
+        if is_evaluable(Some(selector)) && !selects(Some(selector), Some(&own)) {
+            faults.invalid_text("spec.selector", &shown_selector(selector), "`selector` not auto-generated");
         }
     }
 }
@@ -189,7 +276,7 @@ fn own_selector(site: &Site<'_>, faults: &mut Faults) {
     let Some(Value::Object(spec)) = site.map.get("spec") else { return };
     let labels = template_labels(spec);
     let selector = spec.get("selector");
-    if !selects(selector, labels) {
+    if is_evaluable(selector) && !selects(selector, labels) {
         faults.invalid("spec.template.metadata.labels", labels.unwrap_or(&Value::Null), NO_MATCH);
     }
 }

@@ -12,6 +12,7 @@ mod flows;
 mod job_status;
 mod jobs;
 mod limits;
+mod mounts;
 mod networking;
 mod placement;
 mod pod_updates;
@@ -21,8 +22,10 @@ mod scaling;
 mod schedules;
 mod security;
 mod services;
+mod stateful;
 mod storage;
 mod volumes;
+mod windows;
 mod workloads;
 
 use std::fmt;
@@ -30,6 +33,8 @@ use std::fmt;
 pub(super) use pod_updates::resize_faults;
 pub(super) use pods::namespace_finalizer_faults;
 pub use services::PORTS_MAX;
+pub(super) use stateful::as_of_pods;
+pub(super) use workloads::shown_selector;
 
 use super::fault::{Faults, Site};
 
@@ -62,6 +67,7 @@ const LISTS: &[&[(&str, Run)]] = &[
     job_status::CHECKS,
     jobs::CHECKS,
     limits::CHECKS,
+    mounts::CHECKS,
     networking::CHECKS,
     placement::CHECKS,
     pod_updates::CHECKS,
@@ -73,6 +79,7 @@ const LISTS: &[&[(&str, Run)]] = &[
     services::CHECKS,
     storage::CHECKS,
     volumes::CHECKS,
+    windows::CHECKS,
     workloads::CHECKS,
 ];
 
@@ -93,8 +100,13 @@ impl Function {
         self.name == "generated_selector"
     }
 
+    /// Whether the function looks at what the other checks have found.
+    pub(super) fn is_last(self) -> bool {
+        self.name == "mounts"
+    }
+
     /// Whether the function says which values the field may have, in place of the schema.
     pub(super) fn lists_options(self) -> bool {
-        matches!(self.name, "external_policy" | "management_policy" | "pod_os")
+        matches!(self.name, "external_policy" | "management_policy" | "preemption")
     }
 }

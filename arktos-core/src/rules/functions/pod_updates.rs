@@ -212,8 +212,17 @@ fn mirror_kept(site: &Site<'_>, faults: &mut Faults) {
 /// Containers that are added to a pod while it runs: they stay as they were added, and nothing relies on them.
 /// Stands at the pod's spec.
 fn ephemeral(site: &Site<'_>, faults: &mut Faults) {
-    const NOT_THEIRS: [&str; 7] =
-        ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources", "restartPolicy"];
+    const NOT_THEIRS: [&str; 9] = [
+        "ports",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+        "resources",
+        "resizePolicy",
+        "restartPolicy",
+        "restartPolicyRules",
+    ];
     const WHY: &str = "cannot be set for an Ephemeral Container";
     let list = site.list("ephemeralContainers");
     let named = |list: &str, name: &Value| site.list(list).iter().any(|container| container["name"] == *name);
@@ -225,7 +234,12 @@ fn ephemeral(site: &Site<'_>, faults: &mut Faults) {
             faults.not_found(&at("targetContainerName"), target);
         }
         for field in NOT_THEIRS {
-            if container.get(field).is_some_and(|value| !super::super::fault::is_empty(value)) {
+            let is_said = |value: &Value| {
+                !value.is_null() && *value != json!([]) && *value != json!({}) || {
+                    value.is_object() && field != "resources"
+                }
+            };
+            if container.get(field).is_some_and(is_said) {
                 faults.forbidden(&at(field), WHY);
             }
         }

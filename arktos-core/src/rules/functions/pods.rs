@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::check::{check_labels, parse_cidr, qualified_name_faults};
+use super::super::check::{check_labels, descending_faults, parse_cidr, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
 use crate::selector::label_value_fault;
@@ -11,9 +11,11 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("template_metadata", template_metadata),
     ("pod_annotations", pod_annotations),
     ("template_meta", template_meta),
-    ("pod_os", pod_os),
     ("container_names", container_names),
-    ("mounts", mounts),
+    ("host_name", host_name),
+    ("host_users", host_users),
+    ("own_claims", own_claims),
+    ("account_tokens", account_tokens),
     ("selector_operator", selector_operator),
     ("namespace_finalizer", namespace_finalizer),
     ("node_ranges", node_ranges),
@@ -43,16 +45,97 @@ fn pod_ranges(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// The claims of devices of a pod that mirrors one of its node's own. Stands at the pod.
+fn own_claims(site: &Site<'_>, faults: &mut Faults) {
+    let mirrored = site.map.get("metadata").is_some_and(|metadata| metadata["annotations"].get(MIRROR).is_some());
+    let claims = site.map.get("spec").and_then(|spec| spec["resourceClaims"].as_array());
+    for _ in claims.into_iter().flatten().filter(|_| mirrored) {
+        faults.forbidden("", "static pods do not support resource claims");
+    }
+}
+
+/// Whoever has no account has no token of one. Stands at the pod.
+fn account_tokens(site: &Site<'_>, faults: &mut Faults) {
+    let Some(spec) = site.map.get("spec") else { return };
+    if spec["serviceAccountName"].as_str().is_some_and(|name| !name.is_empty()) {
+        return;
+    }
+    for (index, volume) in spec["volumes"].as_array().into_iter().flatten().enumerate() {
+        for (at, source) in volume["projected"]["sources"].as_array().into_iter().flatten().enumerate() {
+            if source["serviceAccountToken"].is_object() {
+                let path = format!("spec.volumes[{index}].projected.sources[{at}].serviceAccountToken");
+                faults.forbidden(&path, "must not be specified when serviceAccountName is not set");
+            }
+        }
+    }
+}
+
+/// The name that a pod gives its host in place of its own. Stands at the spec.
+fn host_name(site: &Site<'_>, faults: &mut Faults) {
+    const LENGTH_MAX: usize = 64;
+    let Some(name) = site.map.get("hostnameOverride").and_then(Value::as_str) else { return };
+    let path = site.sub("hostnameOverride");
+    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+        if site.map.get(field) == Some(&Value::Bool(true)) {
+            faults.forbidden(&path, &format!("may not be specified when {field} is true"));
+        }
+    }
+    if name.len() > LENGTH_MAX {
+        faults.too_long(&path, LENGTH_MAX);
+    }
+    for fault in crate::name::subdomain_faults(name) {
+        faults.invalid(&path, &Value::from(name), &fault);
+    }
+}
+
+/// Whose users are not the host's shares little else with it. Stands at the spec.
+fn host_users(site: &Site<'_>, faults: &mut Faults) {
+    const WHY: &str = "when `hostUsers` is false";
+    let is = |field: &str, value: bool| site.map.get(field) == Some(&Value::Bool(value));
+    let own = is("hostUsers", false);
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if own && is(field, true) {
+            faults.forbidden(&site.sub(shown), WHY);
+        }
+    }
+    for list in super::mounts::CONTAINERS {
+        for (index, container) in site.list(list).iter().enumerate() {
+            let at = |field: &str| site.sub(&format!("{list}[{index}].{field}"));
+            if own && container["volumeDevices"].as_array().is_some_and(|devices| !devices.is_empty()) {
+                faults.forbidden(&at("volumeDevices"), WHY);
+            }
+            let mount = &container["securityContext"]["procMount"];
+            if !own && mount == "Unmasked" {
+                let path = at("securityContext.procMount");
+                faults.invalid(&path, mount, "`hostUsers` must be false to use `Unmasked`");
+            }
+        }
+    }
+}
+
 /// Stands at one of a pod's claims of devices.
 fn pod_claim(site: &Site<'_>, faults: &mut Faults) {
     let Some(claim) = site.value else { return };
-    let set = |field: &str| claim.get(field).is_some_and(|value| !value.is_null());
-    let why = match (set("resourceClaimName"), set("resourceClaimTemplateName")) {
-        (false, false) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
-        (true, true) => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
-        _ => return,
+    let names = ["resourceClaimName", "resourceClaimTemplateName"];
+    let set: Vec<&str> = names.into_iter().filter(|field| !claim[*field].is_null()).collect();
+    let why = match set.len() {
+        0 => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+        2 => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+        _ => "",
     };
-    faults.invalid(&site.path(), claim, why);
+    if !why.is_empty() {
+        let name = claim["name"].as_str().unwrap_or_default();
+        let [by_name, by_template] = names.map(|field| &claim[field]);
+        let name = Value::from(name);
+        let shown =
+            format!("{{\"Name\":{name},\"ResourceClaimName\":{by_name},\"ResourceClaimTemplateName\":{by_template}}}");
+        faults.invalid_text(&site.path(), &shown, why);
+    }
+    for field in set {
+        for fault in crate::name::subdomain_faults(claim[field].as_str().unwrap_or_default()) {
+            faults.invalid(&site.sub(field), &claim[field], &fault);
+        }
+    }
 }
 
 fn template_metadata(site: &Site<'_>, faults: &mut Faults) {
@@ -75,7 +158,7 @@ fn template_metadata(site: &Site<'_>, faults: &mut Faults) {
 }
 
 /// Keys of annotations are qualified names, without regard to case.
-fn annotation_keys(faults: &mut Faults, path: &str, annotations: &Map<String, Value>) {
+pub(super) fn annotation_keys(faults: &mut Faults, path: &str, annotations: &Map<String, Value>) {
     for key in annotations.keys() {
         for fault in qualified_name_faults(&key.to_lowercase()) {
             faults.invalid(path, &Value::from(key.as_str()), &fault);
@@ -86,6 +169,19 @@ fn annotation_keys(faults: &mut Faults, path: &str, annotations: &Map<String, Va
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const SECCOMP_OF_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+const ARMOR_OF_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
+
+/// What is wrong with a profile of system calls as annotations have it, each with what it is said of.
+fn seccomp_faults(profile: &str) -> Vec<(&str, String)> {
+    match profile.strip_prefix("localhost/") {
+        Some(local) => descending_faults(local).into_iter().map(|fault| (local, fault)).collect(),
+        None if matches!(profile, "runtime/default" | "docker/default" | "unconfined") => Vec::new(),
+        None => vec![(profile, "must be a valid seccomp profile".to_owned())],
+    }
+}
+
 /// Annotations that say something to the control plane. Stands at the pod.
 fn pod_annotations(site: &Site<'_>, faults: &mut Faults) {
     let annotations = site.map.get("metadata").and_then(|metadata| metadata["annotations"].as_object());
@@ -94,11 +190,27 @@ fn pod_annotations(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn own_annotations(faults: &mut Faults, path: &str, annotations: &Map<String, Value>, spec: Option<&Value>) {
+pub(super) fn own_annotations(faults: &mut Faults, path: &str, annotations: &Map<String, Value>, spec: Option<&Value>) {
     let unbound = spec.is_none_or(|spec| spec["nodeName"].as_str().is_none_or(str::is_empty));
     if let Some(value) = annotations.get(MIRROR).filter(|_| unbound) {
         let why = "must set spec.nodeName if mirror pod annotation is set";
         faults.invalid(&format!("{path}[{MIRROR}]"), value, why);
+    }
+    for (key, profile) in annotations {
+        let (text, at) = (profile.as_str().unwrap_or_default(), format!("{path}[{key}]"));
+        if key == SECCOMP_OF_POD || key.starts_with(SECCOMP_OF_CONTAINER) {
+            for fault in seccomp_faults(text) {
+                faults.invalid(&format!("{path}.{key}"), &Value::from(fault.0), &fault.1);
+            }
+        }
+        let Some(container) = key.strip_prefix(ARMOR_OF_CONTAINER) else { continue };
+        let lists = super::mounts::CONTAINERS.iter().filter_map(|list| spec?[*list].as_array()).flatten();
+        if !lists.into_iter().any(|known| known["name"] == container) {
+            faults.invalid(&at, &Value::from(container), "container not found");
+        }
+        if !matches!(text, "" | "runtime/default" | "unconfined") && !text.starts_with("localhost/") {
+            faults.invalid(&at, profile, &format!("invalid AppArmor profile name: {profile}"));
+        }
     }
     if let Some(cost) = annotations.get(DELETION_COST) {
         let text = cost.as_str().unwrap_or_default();
@@ -118,12 +230,14 @@ fn template_meta(site: &Site<'_>, faults: &mut Faults) {
     if let Some(annotations) = map("annotations") {
         annotation_keys(faults, &site.sub("annotations"), annotations);
     }
-}
-
-fn pod_os(site: &Site<'_>, faults: &mut Faults) {
-    let Some(name) = site.value.and_then(|os| os.get("name")) else { return };
-    if !matches!(name.as_str(), Some("linux" | "windows")) {
-        faults.not_supported(&site.path(), name, &["linux", "windows"]);
+    // What is left of it is told of by the names that it has within the API server.
+    for field in site.value.and_then(Value::as_object).into_iter().flat_map(|metadata| metadata.keys()) {
+        let shown = match field.as_str() {
+            "labels" | "annotations" => continue,
+            "uid" => "uID",
+            field => field,
+        };
+        faults.forbidden(&site.sub(shown), "cannot be set");
     }
 }
 
@@ -137,30 +251,6 @@ fn container_names(site: &Site<'_>, faults: &mut Faults) {
                 faults.duplicate(&site.sub(&format!("{list}[{index}].name")), name);
             }
             seen.push(name);
-        }
-    }
-}
-
-/// What containers mount are volumes of the pod.
-fn mounts(site: &Site<'_>, faults: &mut Faults) {
-    let volumes = site.list("volumes");
-    // A stateful set's claim templates are volumes of its pods, and templates do not see them.
-    let known = |name: &Value| site.root_kind == "StatefulSet" || volumes.iter().any(|volume| volume["name"] == *name);
-    for list in ["containers", "initContainers"] {
-        for (index, container) in site.list(list).iter().enumerate() {
-            for field in ["volumeMounts", "volumeDevices"] {
-                for (at, mount) in container[field].as_array().into_iter().flatten().enumerate() {
-                    if let Some(name) = mount.get("name").filter(|name| *name != "" && !known(name)) {
-                        faults.not_found(&site.sub(&format!("{list}[{index}].{field}[{at}].name")), name);
-                    }
-                }
-            }
-        }
-    }
-    for (index, volume) in volumes.iter().enumerate() {
-        let name = &volume["name"];
-        if volumes.iter().take(index).any(|other| other["name"] == *name) {
-            faults.duplicate(&site.sub(&format!("volumes[{index}].name")), name);
         }
     }
 }
@@ -250,6 +340,10 @@ fn dns_config(site: &Site<'_>, faults: &mut Faults) {
         site.value.and_then(|config| config[field].as_array()).cloned().unwrap_or_default()
     };
     let (servers, searches) = (list("nameservers"), list("searches"));
+    if site.text("dnsPolicy") == "None" && servers.is_empty() && site.sets("dnsConfig") {
+        let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+        return faults.required(&site.sub("nameservers"), why);
+    }
     if servers.len() > NAME_SERVERS_MAX {
         let why = format!("must not have more than {NAME_SERVERS_MAX} nameservers");
         faults.invalid(&site.sub("nameservers"), &Value::from(servers), &why);
@@ -264,11 +358,10 @@ fn dns_config(site: &Site<'_>, faults: &mut Faults) {
             format!("must not have more than {SEARCH_LENGTH_MAX} characters (including spaces) in the search list");
         faults.invalid(&site.sub("searches"), &Value::from(searches.clone()), &why);
     }
-    for (index, search) in texts.iter().enumerate() {
-        let name = if *search == "." { "" } else { search.strip_suffix('.').unwrap_or(search) };
-        // Underscores are let through in search paths.
-        if let Some(fault) = crate::name::subdomain_fault(&name.replace('_', "-")).filter(|_| *search != ".") {
-            faults.invalid(&site.sub(&format!("searches[{index}]")), &Value::from(*search), &fault);
+    for (index, search) in texts.iter().enumerate().filter(|(_, search)| **search != ".") {
+        let name = search.strip_suffix('.').unwrap_or(search);
+        for fault in search_faults(name) {
+            faults.invalid(&site.sub(&format!("searches[{index}]")), &Value::from(name), &fault);
         }
     }
     for (index, option) in list("options").iter().enumerate() {
@@ -276,6 +369,24 @@ fn dns_config(site: &Site<'_>, faults: &mut Faults) {
             faults.required(&site.sub(&format!("options[{index}]")), "must not be empty");
         }
     }
+}
+
+/// What keeps a text from being a path in which names are looked up: its labels may have underscores.
+fn search_faults(text: &str) -> Vec<String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        [bytes.first(), bytes.last()].iter().all(|end| end.is_some_and(|end| plain(*end)))
+            && bytes.iter().all(|byte| plain(*byte) || matches!(byte, b'-' | b'_'))
+    };
+    let long = (text.len() > 253).then(|| "must be no more than 253 characters".to_owned());
+    let form = (!text.split('.').all(label)).then(|| {
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must \
+         start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+         '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+            .to_owned()
+    });
+    long.into_iter().chain(form).collect()
 }
 
 /// The address ranges of a node's pods are given once.

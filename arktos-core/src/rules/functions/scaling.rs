@@ -4,16 +4,19 @@ use serde_json::Value;
 
 use super::super::fault::{Faults, Site};
 use super::Run;
+use crate::name::path_segment_faults;
 use crate::quantity::Quantity;
 
 pub(super) const CHECKS: &[(&str, Run)] =
-    &[("scale_bounds", scale_bounds), ("scale_group", scale_group), ("metric", metric)];
+    &[("scale_bounds", scale_bounds), ("scale_group", scale_group), ("metric", metric), ("policy_kind", policy_kind)];
 
 fn scale_bounds(site: &Site<'_>, faults: &mut Faults) {
     let number = |field: &str| site.map.get(field).and_then(Value::as_i64).unwrap_or_default();
     let (least, most) = (number("minReplicas"), number("maxReplicas"));
-    if most < 1 {
+    if most == 0 {
         faults.required(&site.sub("maxReplicas"), "must be set and greater than 0");
+    } else if most < 0 {
+        faults.invalid(&site.sub("maxReplicas"), &Value::from(most), "must be greater than or equal to 1");
     }
     if most < least {
         faults.invalid(&site.sub("maxReplicas"), &Value::from(most), "must be greater than or equal to `minReplicas`");
@@ -25,46 +28,54 @@ fn scale_bounds(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// What an autoscaler scales is of a group. What it measures need not be.
 fn scale_group(site: &Site<'_>, faults: &mut Faults) {
-    let version = site.value_text();
-    if version.split('/').count() > 2 {
+    group_faults(&site.path(), site.value_text(), true, faults);
+}
+
+fn group_faults(path: &str, version: &str, needed: bool, faults: &mut Faults) {
+    let parts = version.split('/').count();
+    if parts > 2 {
         let why = format!("unexpected GroupVersion string: {version}");
-        faults.invalid(&site.path(), &Value::from(version), &why);
-    } else if version.is_empty() {
-        faults.invalid(&site.path(), &Value::from(""), "apiVersion must specify API group");
+        faults.invalid(path, &Value::from(version), &why);
+    } else if needed && (parts < 2 || version.starts_with('/')) {
+        faults.invalid(path, &Value::from(version), "apiVersion must specify API group");
     }
 }
 
+/// In which order sources are looked for: the first is looked at, whatever the metric's type.
 const SOURCES: [(&str, &str); 5] = [
-    ("ContainerResource", "containerResource"),
-    ("External", "external"),
     ("Object", "object"),
+    ("External", "external"),
     ("Pods", "pods"),
     ("Resource", "resource"),
+    ("ContainerResource", "containerResource"),
 ];
 
 fn metric(site: &Site<'_>, faults: &mut Faults) {
+    const KINDS: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
     let kind = site.text("type");
     if kind.is_empty() {
         faults.required(&site.sub("type"), "must specify a metric source type");
     }
     let known = SOURCES.into_iter().find(|(known, _)| *known == kind);
-    let present: Vec<&str> = SOURCES.into_iter().map(|(_, field)| field).filter(|field| site.sets(field)).collect();
+    let present: Vec<_> = SOURCES.into_iter().filter(|(_, field)| site.sets(field)).collect();
+    if let Some((kind, field)) = present.first() {
+        metric_source(kind, site.map.get(*field).unwrap_or(&Value::Null), &site.sub(field), faults);
+    }
+    match known {
+        Some((_, field)) if !site.sets(field) => {
+            faults.required(&site.sub(field), "must populate information for the given metric source");
+        }
+        Some(_) => {}
+        // It is none of the known ones, and there is no source for it: two faults with the same words.
+        None => (0..2).for_each(|_| faults.not_supported(&site.sub("type"), &Value::from(kind), &KINDS)),
+    }
     if present.len() != 1 {
-        for field in present.into_iter().filter(|field| known.is_none_or(|(_, own)| own != *field)) {
+        for (_, field) in present.into_iter().filter(|(own, _)| *own != kind) {
             faults.forbidden(&site.sub(field), "must populate the given metric source only");
         }
     }
-    let Some((_, field)) = known else {
-        let kinds = SOURCES.map(|(kind, _)| kind);
-        // It is none of the known ones, and there is no source for it: two faults with the same words.
-        faults.not_supported(&site.sub("type"), &Value::from(kind), &kinds);
-        return faults.not_supported(&site.sub("type"), &Value::from(kind), &kinds);
-    };
-    let Some(source) = site.map.get(field) else {
-        return faults.required(&site.sub(field), "must populate information for the given metric source");
-    };
-    metric_source(kind, source, &site.sub(field), faults);
 }
 
 /// Where a metric comes from: what it is called, and what it is to be.
@@ -72,30 +83,51 @@ fn metric_source(kind: &str, source: &Value, path: &str, faults: &mut Faults) {
     let at = |part: &str| format!("{path}.{part}");
     let target = &source["target"];
     let sets = |field: &str| !target[field].is_null();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let segment = |path: &str, value: &Value, missing: &str, faults: &mut Faults| match text(value).as_str() {
+        "" => faults.required(path, missing),
+        name => {
+            for fault in path_segment_faults(name) {
+                faults.invalid(path, value, &fault);
+            }
+        }
+    };
     if kind == "Object" {
+        let object = &source["describedObject"];
         for field in ["kind", "name"] {
-            if source["describedObject"][field].as_str().is_none_or(str::is_empty) {
-                faults.required(&at(&format!("describedObject.{field}")), "");
+            segment(&at(&format!("describedObject.{field}")), &object[field], "", faults);
+        }
+        group_faults(&at("describedObject.apiVersion"), &text(&object["apiVersion"]), false, faults);
+    }
+    let by_resource = matches!(kind, "Resource" | "ContainerResource");
+    let name = text(&source["name"]);
+    if by_resource && name.is_empty() {
+        faults.required(&at("name"), "must specify a resource name");
+    } else if kind == "ContainerResource" {
+        super::containers::resource_name_faults(&at("name"), &name, true, faults);
+    }
+    if kind == "ContainerResource" {
+        match text(&source["container"]).as_str() {
+            "" => faults.required(&at("container"), "must specify a container"),
+            name => {
+                for fault in crate::name::label_faults(name) {
+                    faults.invalid(&at("container"), &source["container"], &fault);
+                }
             }
         }
     }
-    let by_resource = matches!(kind, "Resource" | "ContainerResource");
-    if by_resource {
-        if source["name"].as_str().is_none_or(str::is_empty) {
-            faults.required(&at("name"), "must specify a resource name");
-        }
-        if kind == "ContainerResource" && source["container"].as_str().is_none_or(str::is_empty) {
-            faults.required(&at("container"), "must specify a container");
-        }
-    } else if source["metric"]["name"].as_str().is_none_or(str::is_empty) {
-        faults.required(&at("metric.name"), "must specify a metric name");
+    if !by_resource {
+        segment(&at("metric.name"), &source["metric"]["name"], "must specify a metric name", faults);
     }
     metric_target(target, &at("target"), faults);
     match kind {
         "Pods" if !sets("averageValue") => {
             faults.required(&at("target.averageValue"), "must specify a positive target averageValue");
         }
-        "Object" | "External" if !sets("value") && !sets("averageValue") => {
+        "Object" if !sets("value") && !sets("averageValue") => {
+            faults.required(&at("target.averageValue"), "must set either a target value or averageValue");
+        }
+        "External" if !sets("value") && !sets("averageValue") => {
             let why = "must set either a target value for metric or a per-pod target";
             faults.required(&at("target.averageValue"), why);
         }
@@ -132,5 +164,12 @@ fn metric_target(target: &Value, path: &str, faults: &mut Faults) {
     }
     if target["averageUtilization"].as_i64().is_some_and(|percent| percent < 1) {
         faults.invalid(&format!("{path}.averageUtilization"), &target["averageUtilization"], "must be greater than 0");
+    }
+}
+
+/// What a policy counts.
+fn policy_kind(site: &Site<'_>, faults: &mut Faults) {
+    if !matches!(site.value_text(), "Percent" | "Pods") {
+        faults.not_supported(&site.path(), &Value::from(site.value_text()), &["Percent", "Pods"]);
     }
 }

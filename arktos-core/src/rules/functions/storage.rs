@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
-use super::super::check::qualified_name_faults;
+use super::super::check::{config_key_faults, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
 use crate::quantity::Quantity;
@@ -156,7 +156,7 @@ fn data_keys(site: &Site<'_>, faults: &mut Faults) {
         let encoded = site.root_kind == "Secret" || site.field == "binaryData";
         let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
         length += if encoded { (text.len() / 4 * 3).saturating_sub(padding) } else { text.len() };
-        for fault in key_faults(key) {
+        for fault in config_key_faults(key) {
             faults.invalid(&format!("{}[{key}]", site.path()), &Value::from(key.as_str()), &fault);
         }
         if site.field == "binaryData" && site.map.get("data").is_some_and(|data| data.get(key).is_some()) {
@@ -167,26 +167,6 @@ fn data_keys(site: &Site<'_>, faults: &mut Faults) {
         let path = if site.root_kind == "Secret" { "data" } else { "" };
         faults.too_long(path, DATA_MAX);
     }
-}
-
-fn key_faults(key: &str) -> Vec<String> {
-    let mut faults = Vec::new();
-    if key.len() > 253 {
-        faults.push("must be no more than 253 characters".to_owned());
-    }
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-        faults.push(
-            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
-             'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
-                .to_owned(),
-        );
-    }
-    if key == "." || key == ".." {
-        faults.push(format!("must not be '{key}'"));
-    } else if key.starts_with("..") {
-        faults.push("must not start with '..'".to_owned());
-    }
-    faults
 }
 
 fn secret_type(site: &Site<'_>, faults: &mut Faults) {
@@ -286,8 +266,10 @@ fn quota(site: &Site<'_>, faults: &mut Faults) {
         for fault in qualified_name_faults(name) {
             faults.invalid(&path, &sent, &fault);
         }
-        if !known {
+        if !known && name != "storage" && qualified_name_faults(name).is_empty() {
             faults.invalid(&path, &sent, "must be a standard resource type or fully qualified");
+        }
+        if !known {
             faults.invalid(&path, &sent, "must be a standard resource for quota");
         }
         let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) else { continue };
@@ -304,9 +286,37 @@ fn quota(site: &Site<'_>, faults: &mut Faults) {
         quota_scopes(site, scopes, hard, faults);
     }
     let expressions = site.map.get("scopeSelector").and_then(|selector| selector["matchExpressions"].as_array());
+    let path = site.sub("scopeSelector.matchExpressions");
+    let mut seen: Vec<&str> = Vec::new();
     for expression in expressions.into_iter().flatten() {
-        scope_expression(&site.sub("scopeSelector.matchExpressions"), expression, faults);
+        scope_expression(&path, expression, faults);
+        let scope = expression["scopeName"].as_str().unwrap_or_default();
+        for _ in hard.into_iter().flatten().filter(|(name, _)| !can_be_scoped(scope, name)) {
+            let shown = shown_scopes(expressions.map_or(&[][..], Vec::as_slice));
+            faults.invalid_text(&path, &shown, "unsupported scope applied to resource");
+        }
+        seen.push(scope);
     }
+    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+        if seen.contains(&one) && seen.contains(&other) {
+            let shown = site.map.get("scopes").unwrap_or(&Value::Null);
+            faults.invalid(&path, shown, "conflicting scopes");
+        }
+    }
+}
+
+/// What a quota selects by, as messages show it.
+fn shown_scopes(expressions: &[Value]) -> String {
+    let shown = expressions.iter().map(|one| {
+        let text = |field: &str| Value::from(one[field].as_str().unwrap_or_default());
+        format!(
+            "{{\"ScopeName\":{},\"Operator\":{},\"Values\":{}}}",
+            text("scopeName"),
+            text("operator"),
+            one["values"]
+        )
+    });
+    format!("{{\"MatchExpressions\":[{}]}}", shown.collect::<Vec<_>>().join(","))
 }
 
 /// What a quota's selector says of one scope. Upstream does not tell which of them.
@@ -314,11 +324,11 @@ fn scope_expression(path: &str, expression: &Value, faults: &mut Faults) {
     let (scope, operator) = (&expression["scopeName"], expression["operator"].as_str().unwrap_or_default());
     let name = scope.as_str().unwrap_or_default();
     if !SCOPES.contains(&name) {
-        faults.invalid(&format!("{path}.scopeName"), scope, "unsupported scope");
+        faults.invalid(&format!("{path}.scopeName"), &Value::from(name), "unsupported scope");
     }
     let plain = SCOPES.contains(&name) && !matches!(name, "PriorityClass" | "VolumeAttributesClass");
     if plain && operator != "Exists" {
-        let why = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, \
+        let why = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, \
                    ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
                    ResourceQuotaScopeCrossNamespacePodAffinity";
         faults.invalid(&format!("{path}.operator"), &Value::from(operator), why);
@@ -341,24 +351,32 @@ fn scope_expression(path: &str, expression: &Value, faults: &mut Faults) {
 fn quota_scopes(site: &Site<'_>, scopes: &[Value], hard: Option<&Map<String, Value>>, faults: &mut Faults) {
     let (path, sent) = (site.sub("scopes"), Value::Array(scopes.to_vec()));
     let has = |name: &str| scopes.iter().any(|scope| scope == name);
-    if scopes.iter().any(|scope| !SCOPES.contains(&scope.as_str().unwrap_or_default())) {
-        faults.invalid(&path, &sent, "unsupported scope");
+    for scope in scopes.iter().map(|scope| scope.as_str().unwrap_or_default()) {
+        if !SCOPES.contains(&scope) {
+            faults.invalid(&path, &sent, "unsupported scope");
+        }
+        for _ in hard.into_iter().flatten().filter(|(name, _)| !can_be_scoped(scope, name)) {
+            faults.invalid(&path, &sent, "unsupported scope applied to resource");
+        }
     }
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if has(one) && has(other) {
             faults.invalid(&path, &sent, "conflicting scopes");
         }
     }
-    let counts_pods = |name: &str| {
-        name == "pods"
-            || name == "count/pods"
-            || (!has("BestEffort")
-                && (matches!(name, "cpu" | "memory") || name.starts_with("requests.") || name.starts_with("limits.")))
-    };
-    let known = scopes.iter().filter(|scope| SCOPES.contains(&scope.as_str().unwrap_or_default())).count() > 0;
-    if known && hard.is_some_and(|hard| hard.keys().any(|name| !counts_pods(name))) {
-        faults.invalid(&path, &sent, "unsupported scope applied to resource");
-    }
+}
+
+/// Whether a quota with a scope can count a resource. Of what it does not know, it counts all the same.
+fn can_be_scoped(scope: &str, name: &str) -> bool {
+    const AMOUNTS: [&str; 6] = ["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+    let known = COUNTED.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+    !known
+        || match scope {
+            "BestEffort" => name == "pods",
+            "VolumeAttributesClass" => matches!(name, "persistentvolumeclaims" | "requests.storage"),
+            _ if SCOPES.contains(&scope) => name == "pods" || AMOUNTS.contains(&name),
+            _ => true,
+        }
 }
 
 /// A quota counts what it counted from the start, in whatever order it says so.

@@ -6,9 +6,12 @@ use super::super::check::steps_up_faults;
 use super::super::fault::{Faults, Site};
 use super::Run;
 use super::environment::{pod_field, resource_field};
+use crate::name::subdomain_faults;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("one_volume_source", one_volume_source),
+    ("image_reference", image_reference),
+    ("volume_details", volume_details),
     ("file_mode", file_mode),
     ("local_path", local_path),
     ("downward_files", downward_files),
@@ -57,14 +60,160 @@ const SOURCES: [&str; 31] = [
 ];
 
 fn one_volume_source(site: &Site<'_>, faults: &mut Faults) {
-    for source in SOURCES.iter().filter(|source| site.sets(source)).skip(1) {
-        faults.forbidden(&site.sub(source), "may not specify more than 1 volume type");
+    let mut set = SOURCES.iter().filter(|source| site.sets(source));
+    if set.next().is_none() {
+        faults.required(&site.path(), "must specify a volume type");
+    }
+    for source in set {
+        // Two fields have other names in messages than in the API.
+        let shown = match *source {
+            "cephfs" => "cephFS",
+            "downwardAPI" => "downwarAPI",
+            source => source,
+        };
+        faults.forbidden(&site.sub(shown), "may not specify more than 1 volume type");
+    }
+}
+
+/// What kinds of volumes ask for beside what stands in the rules files. Stands at the volume.
+fn volume_details(site: &Site<'_>, faults: &mut Faults) {
+    let name = site.text("name");
+    let source = |field: &str| site.map.get(field).filter(|source| source.is_object());
+    if let Some(disk) = source("iscsi")
+        && disk["initiatorName"].is_string()
+        && name.len() + 1 + disk["targetPortal"].as_str().map_or(0, str::len) > 64
+    {
+        let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
+                   iscsi.initiatorName is specified.";
+        faults.invalid(&site.sub("name"), &Value::from(name), why);
+    }
+    if source("ephemeral").is_some() && site.root_kind == "Pod" && !site.root_name.is_empty() && !name.is_empty() {
+        let claim = format!("{}-{name}", site.root_name);
+        for fault in subdomain_faults(&claim) {
+            faults.invalid(&site.sub("name"), &Value::from(name), &format!("PVC name \"{claim}\": {fault}"));
+        }
+    }
+    for (field, shown) in [("awsElasticBlockStore", "awsElasticBlockStore"), ("gcePersistentDisk", "persistentDisk")] {
+        let partition = source(field).map(|disk| &disk["partition"]);
+        let is_odd = |number: &&Value| number.as_i64().is_some_and(|number| !(0..=255).contains(&number));
+        if let Some(partition) = partition.filter(is_odd) {
+            let path = site.sub(&format!("{shown}.partition"));
+            faults.invalid(&path, partition, "must be between 1 and 255, inclusive");
+        }
+    }
+    if source("gcePersistentDisk").is_some_and(|disk| disk["pdName"].as_str().is_none_or(str::is_empty)) {
+        faults.required(&site.sub("persistentDisk.pdName"), "");
+    }
+    if let Some(flocker) = source("flocker") {
+        let text = |field: &str| flocker[field].as_str().unwrap_or_default();
+        let path = site.sub("flocker");
+        match (text("datasetName"), text("datasetUUID")) {
+            ("", "") => faults.required(&path, "one of datasetName and datasetUUID is required"),
+            ("", _) | (_, "") => {}
+            _ => {
+                let why = "datasetName and datasetUUID can not be specified simultaneously";
+                faults.invalid(&path, &json!("resource"), why);
+            }
+        }
+        if text("datasetName").contains('/') {
+            faults.invalid(&format!("{path}.datasetName"), &flocker["datasetName"], "must not contain '/'");
+        }
+    }
+    if let Some(quobyte) = source("quobyte") {
+        quobyte_faults(&site.sub("quobyte"), quobyte, faults);
+    }
+    if let Some(flex) = source("flexVolume") {
+        flex_faults(&site.sub("flexVolume.options"), &flex["options"], faults);
+    }
+    if let Some(disk) = source("azureDisk") {
+        azure_faults(&site.sub("azureDisk.diskURI"), disk, faults);
+    }
+    secret_names(site, faults);
+}
+
+/// Options of a driver are its own, and not Kubernetes's.
+fn flex_faults(at: &str, options: &Value, faults: &mut Faults) {
+    for key in options.as_object().into_iter().flat_map(|options| options.keys()) {
+        let domain = format!(".{}", key.split('/').next().unwrap_or(key).to_lowercase());
+        if domain.ends_with(".kubernetes.io") || domain.ends_with(".k8s.io") {
+            let why = "kubernetes.io and k8s.io namespaces are reserved";
+            faults.invalid(&format!("{at}[{key}]"), &Value::from(key.as_str()), why);
+        }
+    }
+}
+
+fn azure_faults(path: &str, disk: &Value, faults: &mut Faults) {
+    const MANAGED: &str =
+        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
+    const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
+    let uri = disk["diskURI"].as_str().unwrap_or_default();
+    let form = match disk["kind"].as_str() {
+        Some("Managed") if !uri.starts_with("/subscriptions/") => MANAGED,
+        Some(kind) if kind != "Managed" && !uri.starts_with("https://") => BLOB,
+        _ => return,
+    };
+    faults.not_supported(path, &Value::from(uri), &[form]);
+}
+
+/// Secrets that a volume's source names have names. Stands at the volume.
+fn secret_names(site: &Site<'_>, faults: &mut Faults) {
+    let source = |field: &str| site.map.get(field).filter(|source| source.is_object());
+    for (field, reference, path) in [
+        ("cinder", "secretRef", "cinder.secretRef.name"),
+        ("storageos", "secretRef", "storageos.secretRef.name"),
+        ("csi", "nodePublishSecretRef", "csi.nodePublishSecretRef.name"),
+    ] {
+        let Some(secret) = source(field).map(|source| &source[reference]).filter(|secret| secret.is_object()) else {
+            continue;
+        };
+        let name = secret["name"].as_str().unwrap_or_default();
+        if name.is_empty() {
+            faults.required(&site.sub(path), "");
+        } else if field == "csi" {
+            // Upstream says that the name is the volume's.
+            for fault in subdomain_faults(name) {
+                faults.invalid(&site.sub("csi.name"), &Value::from(name), &fault);
+            }
+        }
+    }
+}
+
+/// Templates may leave open which image a volume is of.
+fn image_reference(site: &Site<'_>, faults: &mut Faults) {
+    if site.root_kind == "Pod" && site.value_text().is_empty() {
+        faults.required(&site.path(), "");
+    }
+}
+
+fn quobyte_faults(at: &str, quobyte: &Value, faults: &mut Faults) {
+    const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
+    let text = |field: &str| quobyte[field].as_str().unwrap_or_default();
+    let registry = format!("{at}.registry");
+    if text("registry").is_empty() {
+        faults.required(&registry, PAIRS);
+    } else if text("tenant").len() >= 65 {
+        let why = "must be a UUID and may not exceed a length of 64 characters";
+        faults.required(&format!("{at}.tenant"), why);
+    } else {
+        // A port, and before it a name without colons, or an address in brackets.
+        let is_pair = |pair: &str| match pair.rsplit_once(':') {
+            Some((host, _)) if host.starts_with('[') => host.ends_with(']'),
+            Some((host, port)) => !host.contains([':', '[', ']']) && !port.contains(['[', ']']),
+            None => false,
+        };
+        for _ in text("registry").split(',').filter(|pair| !is_pair(pair)) {
+            faults.invalid(&registry, &quobyte["registry"], PAIRS);
+        }
+    }
+    if text("volume").is_empty() {
+        faults.required(&format!("{at}.volume"), "");
     }
 }
 
 /// As `one_volume_source`, for one of the sources that are projected into one volume.
 fn one_projection(site: &Site<'_>, faults: &mut Faults) {
-    if site.map.len() > 1 {
+    const SOURCES: [&str; 5] = ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle"];
+    if SOURCES.iter().filter(|source| site.sets(source)).count() > 1 {
         faults.forbidden(&site.path(), "may not specify more than 1 volume type per source");
     }
 }
@@ -78,7 +227,8 @@ fn projected_paths(site: &Site<'_>, faults: &mut Faults) {
                 let path = item["path"].as_str().unwrap_or_default();
                 if !path.is_empty() && seen.contains(&path) {
                     let shown = if name == "path" { &item["path"] } else { &source[kind][name] };
-                    faults.invalid(&site.path(), shown, "conflicting duplicate paths");
+                    let shown = Value::from(shown.as_str().unwrap_or_default());
+                    faults.invalid(&site.path(), &shown, "conflicting duplicate paths");
                 }
                 seen.push(path);
             }
@@ -113,7 +263,7 @@ fn path_faults(at: &str, path: &str, required: bool, faults: &mut Faults) {
     for fault in steps_up_faults(path) {
         faults.invalid(at, &sent, &fault);
     }
-    if path.starts_with("..") && !path.starts_with("../") && path != ".." {
+    if path.starts_with("..") && !path.starts_with("../") {
         faults.invalid(at, &sent, "must not start with '..'");
     }
 }
@@ -137,12 +287,7 @@ fn downward_files(site: &Site<'_>, faults: &mut Faults) {
         path_faults(&at("path"), file["path"].as_str().unwrap_or_default(), true, faults);
         match (&file["fieldRef"], &file["resourceFieldRef"]) {
             (Value::Null, Value::Null) => faults.required(path, "one of fieldRef and resourceFieldRef is required"),
-            (Value::Null, resource) => {
-                if resource["containerName"].as_str().is_none_or(str::is_empty) {
-                    faults.required(&at("resourceFieldRef.containerName"), "");
-                }
-                resource_field(&at("resourceFieldRef"), resource, faults);
-            }
+            (Value::Null, resource) => resource_field(&at("resourceFieldRef"), resource, true, faults),
             (field, resource) => {
                 pod_field(&at("fieldRef"), field, &FILE_FIELDS, faults);
                 if !resource.is_null() {
@@ -197,10 +342,15 @@ fn iscsi_name(site: &Site<'_>, faults: &mut Faults) {
         } else {
             "must be valid format starting with iqn, eui, or naa"
         };
-        faults.invalid(&site.path(), &Value::from(name), why);
+        faults.invalid(&iscsi_path(site), &Value::from(name), why);
     } else if !(is_iqn(name) || hex("eui", 16) || hex("naa", 32)) {
-        faults.invalid(&site.path(), &Value::from(name), "must be valid format");
+        faults.invalid(&iscsi_path(site), &Value::from(name), "must be valid format");
     }
+}
+
+/// Where a name stands, as messages have it.
+fn iscsi_path(site: &Site<'_>) -> String {
+    site.path().replace(".initiatorName", ".initiatorname")
 }
 
 /// `iqn.2001-04.com.example:disk`

@@ -2,18 +2,22 @@
 
 use serde_json::{Map, Value};
 
-use super::super::fault::{Faults, Site};
+use super::super::check::check_labels;
+use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
-use crate::selector::LabelSelectorSpec;
+use crate::selector::{LabelSelectorSpec, label_key_fault, label_value_fault};
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("selects_template", selects_template),
     ("map_selects_template", map_selects_template),
+    ("one_bound", one_bound),
     ("percent", percent),
     ("some_movement", some_movement),
     ("daemon_movement", daemon_movement),
     ("rollout", rollout),
     ("management_policy", management_policy),
+    ("stateful_template", stateful_template),
+    ("service_name", service_name),
     ("stateful_strategy", stateful_strategy),
     ("stateful_update", stateful_update),
     ("revision_data", revision_data),
@@ -42,6 +46,18 @@ fn selector_given(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// A budget says how many pods must be there, or how many may be missing. Stands at the spec.
+fn one_bound(site: &Site<'_>, faults: &mut Faults) {
+    let (Some(least), Some(most)) = (site.map.get("minAvailable"), site.map.get("maxUnavailable")) else { return };
+    let selector = site.map.get("selector").map_or_else(|| "null".to_owned(), shown_selector);
+    let policy = site.map.get("unhealthyPodEvictionPolicy").unwrap_or(&Value::Null);
+    let shown = format!(
+        "{{\"MinAvailable\":{least},\"Selector\":{selector},\"MaxUnavailable\":{most},\
+         \"UnhealthyPodEvictionPolicy\":{policy}}}"
+    );
+    faults.invalid_text(&site.path(), &shown, "minAvailable and maxUnavailable cannot be both set");
+}
+
 /// Whoever waits for progress waits longer than a pod takes to count as available.
 fn later_than_ready(site: &Site<'_>, faults: &mut Faults) {
     let ready = site.map.get("minReadySeconds").and_then(Value::as_i64).unwrap_or_default();
@@ -64,25 +80,55 @@ pub(super) fn selects(selector: Option<&Value>, labels: Option<&Value>) -> bool 
 }
 
 /// Whether a selector can be evaluated at all: its keys are names, its values labels, its operators known.
-fn is_evaluable(selector: Option<&Value>) -> bool {
-    let spec = selector.filter(|selector| !selector.is_null());
-    let spec = spec.map(|selector| serde_json::from_value::<LabelSelectorSpec>(selector.clone()));
-    spec.is_none_or(|spec| spec.is_ok_and(|spec| spec.selector().is_ok()))
+pub(super) fn is_evaluable(selector: Option<&Value>) -> bool {
+    let Some(selector) = selector.filter(|selector| !selector.is_null()) else { return true };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let is_key = |key: &str| label_key_fault(key).is_none();
+    let is_value = |value: &Value| label_value_fault(&text(value)).is_none();
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let wanted = selector["matchExpressions"].as_array().into_iter().flatten();
+    let spec = serde_json::from_value::<LabelSelectorSpec>(selector.clone());
+    spec.is_ok_and(|spec| spec.selector().is_ok())
+        && labels.into_iter().all(|(key, value)| is_key(key) && is_value(value))
+        && wanted.into_iter().all(|wanted| {
+            is_key(&text(&wanted["key"])) && wanted["values"].as_array().into_iter().flatten().all(is_value)
+        })
+}
+
+/// A selector of labels, as messages show it.
+pub(in crate::rules) fn shown_selector(selector: &Value) -> String {
+    let labels = selector.get("matchLabels").filter(|labels| !is_empty(labels));
+    let labels = labels.map(|labels| format!("\"matchLabels\":{labels}"));
+    let expressions = selector["matchExpressions"].as_array().filter(|list| !list.is_empty());
+    let expressions = expressions.map(|list| {
+        let shown = list.iter().map(|one| {
+            let text = |field: &str| Value::from(one[field].as_str().unwrap_or_default());
+            let values = one.get("values").filter(|values| !is_empty(values));
+            let values = values.map_or_else(String::new, |values| format!(",\"values\":{values}"));
+            format!("{{\"key\":{},\"operator\":{}{values}}}", text("key"), text("operator"))
+        });
+        format!("\"matchExpressions\":[{}]", shown.collect::<Vec<_>>().join(","))
+    });
+    let parts: Vec<String> = labels.into_iter().chain(expressions).collect();
+    format!("{{{}}}", parts.join(","))
 }
 
 /// A workload's selector selects the pods of its template. Stands at the spec.
 fn selects_template(site: &Site<'_>, faults: &mut Faults) {
     let labels = template_labels(site.map);
-    let selector = site.map.get("selector");
+    let selector = site.map.get("selector").filter(|selector| !selector.is_null());
     if !is_evaluable(selector) {
-        let shown = selector.unwrap_or(&Value::Null);
+        let shown = selector.map_or_else(|| "null".to_owned(), shown_selector);
         return match site.root_kind {
             "DaemonSet" => {}
-            "StatefulSet" => faults.invalid(&site.sub("selector"), shown, ""),
-            _ => faults.invalid(&site.sub("selector"), shown, "invalid label selector"),
+            "StatefulSet" => faults.invalid_text(&site.sub("selector"), &shown, ""),
+            _ => faults.invalid_text(&site.sub("selector"), &shown, "invalid label selector"),
         };
     }
-    if !selects(site.map.get("selector"), labels) {
+    let all =
+        selector.is_some_and(|selector| ["matchLabels", "matchExpressions"].iter().all(|of| is_empty(&selector[*of])));
+    let fits = selects(selector, labels) || all && site.root_kind == "StatefulSet";
+    if !fits {
         faults.invalid(&site.sub("template.metadata.labels"), labels.unwrap_or(&Value::Null), NO_MATCH);
     }
 }
@@ -109,7 +155,9 @@ fn percent(site: &Site<'_>, faults: &mut Faults) {
                                or '93%', regex used for validation is '[0-9]+%')";
                     faults.invalid(&site.path(), value, why);
                 }
-                Some(number) if number > 100 && !site.field.ends_with("maxSurge") => {
+                Some(number)
+                    if number > 100 && !(site.field.ends_with("maxSurge") && site.root_kind == "Deployment") =>
+                {
                     faults.invalid(&site.path(), value, "must not be greater than 100%");
                 }
                 Some(_) => {}
@@ -125,7 +173,8 @@ fn percent(site: &Site<'_>, faults: &mut Faults) {
 fn is_none(value: Option<&Value>) -> bool {
     match value {
         Some(Value::Number(number)) => number.as_i64() == Some(0),
-        Some(Value::String(text)) => text.trim_end_matches('%').parse::<u32>() == Ok(0),
+        // What is no number counts as none.
+        Some(Value::String(text)) => text.trim_end_matches('%').parse::<u32>().unwrap_or_default() == 0,
         _ => true,
     }
 }
@@ -177,13 +226,42 @@ fn management_policy(site: &Site<'_>, faults: &mut Faults) {
 
 fn stateful_strategy(site: &Site<'_>, faults: &mut Faults) {
     if strategy_type(site).is_some_and(|kind| !matches!(kind, "RollingUpdate" | "OnDelete")) {
-        let sent = site.map.get("updateStrategy").cloned().unwrap_or_default();
-        faults.invalid(&site.sub("updateStrategy"), &sent, "must be 'RollingUpdate' or 'OnDelete'");
+        let sent = site.map.get("updateStrategy").unwrap_or(&Value::Null);
+        let rolling = match &sent["rollingUpdate"] {
+            Value::Null => "null".to_owned(),
+            by => format!("{{\"Partition\":{},\"MaxUnavailable\":{}}}", by["partition"], by["maxUnavailable"]),
+        };
+        let shown = format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", sent["type"]);
+        faults.invalid_text(&site.sub("updateStrategy"), &shown, "must be 'RollingUpdate' or 'OnDelete'");
     }
     let rolling = site.map.get("updateStrategy").map(|strategy| &strategy["rollingUpdate"]);
     if let Some(rolling) = rolling.filter(|rolling| !rolling.is_null() && strategy_type(site) == Some("OnDelete")) {
         let why = "only allowed for updateStrategy 'RollingUpdate'";
-        faults.invalid(&site.sub("updateStrategy.rollingUpdate"), rolling, why);
+        let shown =
+            format!("{{\"Partition\":{},\"MaxUnavailable\":{}}}", rolling["partition"], rolling["maxUnavailable"]);
+        faults.invalid_text(&site.sub("updateStrategy.rollingUpdate"), &shown, why);
+    }
+}
+
+/// The name of the service that governs a stateful set. An update keeps it, whatever it is.
+fn service_name(site: &Site<'_>, faults: &mut Faults) {
+    let name = site.value_text();
+    for fault in crate::name::label_faults(name).into_iter().filter(|_| !site.updates && !name.is_empty()) {
+        faults.invalid(&site.path(), &Value::from(name), &fault);
+    }
+}
+
+/// Labels and annotations of a stateful set's template are looked at twice, and told of as if they were the template's
+/// own. Stands at the template.
+fn stateful_template(site: &Site<'_>, faults: &mut Faults) {
+    let Some(metadata) = site.value.and_then(|template| template["metadata"].as_object()) else { return };
+    if let Some(labels) = metadata.get("labels").and_then(Value::as_object) {
+        check_labels(faults, &site.sub("labels"), labels);
+    }
+    if let Some(annotations) = metadata.get("annotations").and_then(Value::as_object) {
+        let spec = site.value.map(|template| &template["spec"]);
+        super::pods::annotation_keys(faults, &site.sub("annotations"), annotations);
+        super::pods::own_annotations(faults, &site.sub("annotations"), annotations, spec);
     }
 }
 
@@ -213,6 +291,9 @@ fn stateful_update(site: &Site<'_>, faults: &mut Faults) {
 fn revision_data(site: &Site<'_>, faults: &mut Faults) {
     match (site.value.filter(|data| !data.is_null()), site.updates) {
         (None, _) => faults.required(&site.path(), "data is mandatory"),
+        (Some(data), false) if !data.is_object() => {
+            faults.required(&site.path(), "data must be a valid JSON object");
+        }
         (Some(data), true) if site.old != Some(data) => faults.invalid(&site.path(), data, "field is immutable"),
         _ => {}
     }
