@@ -1,7 +1,7 @@
 //! Hosts that are no more. Who deletes a host says that its pods are gone.
 //!
-//! That there is no such host is taken from the resource manager's own store alone, and counts when it is still so after
-//! a while: a host that registers anew in between keeps its pods.
+//! That there is no such host is taken from the resource manager's own store alone, and counts when it is still so
+//! after a while: a host that registers anew in between keeps its pods.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
