@@ -1,4 +1,5 @@
-//! Who has asked for anything lately, and for how much: how many share what there is, and who takes more than its share.
+//! Who has asked for anything lately, and for how much: how many share what there is, and who takes more than its
+//! share.
 //!
 //! How much is counted in reads of one object.
 
@@ -44,7 +45,7 @@ impl Asked {
 }
 
 impl Lately {
-    /// Someone asks for so much. Those who are nobody in particular are not counted: what there is is shared by tenants.
+    /// Someone asks for so much. Those who are nobody in particular are not counted: tenants share what there is.
     pub(super) fn note(&mut self, flow: &Flow, weight: u32, now: Timestamp) {
         self.go_on(now);
         if flow.is_empty() {
