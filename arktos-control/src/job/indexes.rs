@@ -35,6 +35,11 @@ impl Indexes {
         Self(self.0.range(..completions).copied().collect())
     }
 
+    /// How many indexes of the set are in another as well.
+    pub(super) fn shared_with(&self, other: &Self) -> usize {
+        self.0.intersection(&other.0).count()
+    }
+
     pub(super) fn contains(&self, index: usize) -> bool {
         self.0.contains(&index)
     }

@@ -4,6 +4,7 @@
 //! stays counted, as counts never fall, but one that ends and is gone before it was seen is run again.
 
 mod indexes;
+mod policy;
 mod status;
 mod ttl;
 
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use self::indexes::Indexes;
+use self::policy::{FailedPod, Verdict, enough};
 use self::status::Counts;
 use crate::events::Teller;
 use crate::kinds::JOBS;
@@ -38,6 +40,18 @@ const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// The first wait after a pod failed; it doubles with each one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
+
+/// Why jobs fail.
+const FAILURES: [&str; 5] =
+    ["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "MaxFailedIndexesExceeded", "FailedIndexes"];
+
+/// How much is left, after the last of so and so many failures, of the time until a failed pod is replaced.
+fn left_after(failures: usize, last: Timestamp, now: Timestamp) -> Option<Duration> {
+    let doubled = u32::try_from(failures.checked_sub(1)?).unwrap_or(u32::MAX).min(10);
+    let wait = BACKOFF_FIRST.saturating_mul(1 << doubled).min(BACKOFF_MAX);
+    let left = wait.saturating_sub(now.since(last));
+    (!left.is_zero()).then_some(left)
+}
 
 pub(crate) struct Jobs {
     client: Arc<dyn Client>,
@@ -121,13 +135,14 @@ impl Jobs {
     async fn advance(&self, work: &mut Work) -> Result<Outcome, Status> {
         let suspended = work.job.spec.suspend == Some(true);
         work.note_start(suspended);
-        if let Some((reason, message)) = work.failure() {
-            work.end("FailureTarget", "Failed", reason, &message);
+        // What was decided before stands. What has failed has not succeeded.
+        let decided = work.decided("SuccessCriteriaMet");
+        if let (None, Some((reason, message))) = (&decided, work.failure()) {
+            work.end("FailureTarget", "Failed", &reason, &message);
             return self.end_pods(work).await;
         }
-        if work.is_complete() {
-            let message = "Reached expected number of succeeded pods";
-            work.end("SuccessCriteriaMet", "Complete", "CompletionsReached", message);
+        if let Some((reason, message)) = decided.or_else(|| work.success()) {
+            work.end("SuccessCriteriaMet", "Complete", &reason, &message);
             return self.end_pods(work).await;
         }
         if suspended {
@@ -139,14 +154,19 @@ impl Jobs {
             let surplus: Vec<Arc<PodView>> = work.counts.least_useful().into_iter().take(active - wanted).collect();
             return self.control.delete(&work.stored, &surplus).await.map_or(Ok(work.next_look()), Err);
         }
-        if active < wanted {
-            if let Some(wait) = self.backoff(work) {
+        let there = active + if work.replaces_failed_only() { work.counts.going.len() } else { 0 };
+        if there < wanted {
+            let per_index = work.counts.failed_indexes.is_some();
+            if let Some(wait) = (!per_index).then(|| self.backoff(work)).flatten() {
                 return Ok(Outcome::After(wait));
             }
-            let pods = work.new_pods((wanted - active).min(BURST))?;
+            let (pods, wait) = work.new_pods((wanted - there).min(BURST))?;
             let (_, failure) = self.control.create(&work.stored, pods).await;
             if let Some(failure) = failure.filter(|failure| !is_terminating(failure)) {
                 return Err(failure);
+            }
+            if let Some(wait) = wait {
+                return Ok(Outcome::After(work.deadline_left().map_or(wait, |left| left.min(wait))));
             }
         }
         Ok(work.next_look())
@@ -159,16 +179,13 @@ impl Jobs {
 
     /// How long to wait before a failed pod is replaced.
     fn backoff(&self, work: &Work) -> Option<Duration> {
-        let failed = work.counts.failed_pods;
+        let failed = work.counts.failed_pods.len();
         let mut failures = self.failures.lock();
         let entry = failures.entry(work.stored.path.clone()).or_insert((0, work.now));
         if entry.0 != failed {
             *entry = (failed, work.now);
         }
-        let doubled = u32::try_from(failed.checked_sub(1)?).unwrap_or(u32::MAX).min(10);
-        let wait = BACKOFF_FIRST.saturating_mul(1 << doubled).min(BACKOFF_MAX);
-        let left = wait.saturating_sub(work.now.since(entry.1));
-        (!left.is_zero()).then_some(left)
+        left_after(failed, entry.1, work.now)
     }
 
     fn tell_changes(&self, work: &Work) {
@@ -180,7 +197,7 @@ impl Jobs {
         if new("Failed")
             && let Some(failed) = Condition::find(&work.status.conditions, "Failed")
         {
-            let reason = if failed.reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "BackoffLimitExceeded" };
+            let reason = FAILURES.into_iter().find(|reason| *reason == failed.reason).unwrap_or("BackoffLimitExceeded");
             self.events.warning(&work.stored, reason, failed.message.clone());
         }
         if new("Suspended") {
@@ -200,11 +217,31 @@ impl Work {
         self.job.spec.completions.map(|completions| usize::try_from(completions).unwrap_or(0))
     }
 
-    fn is_complete(&self) -> bool {
-        match self.completions() {
+    /// Whether a pod that is being deleted is replaced only when it is gone.
+    fn replaces_failed_only(&self) -> bool {
+        self.job.spec.pod_failure_policy.is_some() || self.job.spec.pod_replacement_policy.as_deref() == Some("Failed")
+    }
+
+    /// The reason and the message of a condition that holds.
+    fn decided(&self, kind: &str) -> Option<(String, String)> {
+        let said = Condition::find(&self.status.conditions, kind).filter(|said| said.status == "True")?;
+        Some((said.reason.clone(), said.message.clone()))
+    }
+
+    /// Why the job has succeeded, if it has.
+    fn success(&self) -> Option<(String, String)> {
+        if self.is_indexed()
+            && let completions = self.completions().unwrap_or(0)
+            && let Some(rule) = enough(self.job.spec.success_policy.as_ref(), completions, &self.counts.indexes)
+        {
+            return Some(("SuccessPolicy".to_owned(), rule));
+        }
+        let complete = match self.completions() {
             Some(completions) => self.counts.succeeded >= completions,
             None => self.counts.succeeded > 0 && self.counts.active.is_empty(),
-        }
+        };
+        let why = ("CompletionsReached".to_owned(), "Reached expected number of succeeded pods".to_owned());
+        complete.then_some(why)
     }
 
     /// How many pods are to be active.
@@ -233,10 +270,16 @@ impl Work {
     }
 
     /// Why the job has failed, if it has.
-    fn failure(&self) -> Option<(&'static str, String)> {
-        if let Some(target) = Condition::find(&self.status.conditions, "FailureTarget") {
-            let reason = if target.reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "BackoffLimitExceeded" };
-            return Some((reason, target.message.clone()));
+    fn failure(&self) -> Option<(String, String)> {
+        if let Some(decided) = self.decided("FailureTarget") {
+            return Some(decided);
+        }
+        let why = |reason: &str, message: &str| Some((reason.to_owned(), message.to_owned()));
+        if let Some(message) = self.counts.failed_pods.iter().find_map(|pod| match &pod.verdict {
+            Verdict::FailsJob(message) => Some(message),
+            _ => None,
+        }) {
+            return why("PodFailurePolicy", message);
         }
         let limit = usize::try_from(self.job.spec.backoff_limit.unwrap_or(6)).unwrap_or(usize::MAX);
         let restarts = self.job.spec.template.spec.restart_policy == "OnFailure" && {
@@ -244,10 +287,18 @@ impl Work {
             if limit == 0 { restarts > 0 } else { restarts >= limit }
         };
         if self.counts.failed > limit || restarts {
-            return Some(("BackoffLimitExceeded", "Job has reached the specified backoff limit".to_owned()));
+            return why("BackoffLimitExceeded", "Job has reached the specified backoff limit");
         }
         if self.deadline_left() == Some(Duration::ZERO) {
-            return Some(("DeadlineExceeded", "Job was active longer than specified deadline".to_owned()));
+            return why("DeadlineExceeded", "Job was active longer than specified deadline");
+        }
+        let failed = self.counts.failed_indexes.as_ref()?.len();
+        let most = self.job.spec.max_failed_indexes.and_then(|most| usize::try_from(most).ok());
+        if most.is_some_and(|most| failed > most) {
+            return why("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+        }
+        if failed > 0 && failed + self.counts.succeeded >= self.completions().unwrap_or(0) {
+            return why("FailedIndexes", "Job has failed indexes");
         }
         None
     }
@@ -264,7 +315,7 @@ impl Work {
     /// Notes that the job ends; that it has ended only when its last pod has.
     fn end(&mut self, target: &str, ended: &str, reason: &str, message: &str) {
         self.say(target, "True", reason, message);
-        if self.counts.active.is_empty() && self.counts.going == 0 {
+        if self.counts.active.is_empty() && self.counts.going.is_empty() {
             self.say(ended, "True", reason, message);
             self.status.start_time.get_or_insert(self.now); // one that was suspended has none
             if ended == "Complete" {
@@ -288,26 +339,39 @@ impl Work {
         condition.set(conditions);
     }
 
-    /// Pods to make, each for an index of its own where the job has indexes.
-    fn new_pods(&self, count: usize) -> Result<Vec<Object>, Status> {
+    /// Pods to make, each for an index of its own where the job has indexes; and how long until an index may be tried
+    /// again, where each has its own time.
+    fn new_pods(&self, count: usize) -> Result<(Vec<Object>, Option<Duration>), Status> {
         let object = tree(&self.stored)?;
         let template = object.at(&["spec", "template"]).cloned().unwrap_or_default();
         let owner = controller_reference(&JOBS, &self.stored);
         let name = self.stored.path.name();
         if !self.is_indexed() {
-            return Ok(vec![from_template(&template, name, &owner); count]);
+            return Ok((vec![from_template(&template, name, &owner); count], None));
         }
-        let taken: Indexes = self.counts.indexes.with(self.counts.active.iter().filter_map(|pod| index_of(pod)));
-        let free = (0..self.completions().unwrap_or(0)).filter(|index| !taken.contains(*index));
-        let indexed = |index: usize| {
+        let going = self.counts.going.iter().filter(|_| self.replaces_failed_only());
+        let busy = self.counts.active.iter().chain(going).filter_map(|pod| index_of(pod));
+        let taken: Indexes = self.counts.indexes.with(busy);
+        let failed = |index: &usize| self.counts.failed_indexes.as_ref().is_some_and(|failed| failed.contains(*index));
+        let free = (0..self.completions().unwrap_or(0)).filter(|index| !taken.contains(*index) && !failed(index));
+        let (mut pods, mut soonest) = (Vec::new(), None);
+        for index in free.take(count) {
+            let before = self.counts.last_failed(index);
             let mut pod = from_template(&template, &format!("{name}-{index}"), &owner);
+            if self.counts.failed_indexes.is_some() {
+                if let Some(wait) = before.and_then(|last| left_after(last.times(), last.ended, self.now)) {
+                    soonest = Some(soonest.map_or(wait, |known: Duration| known.min(wait)));
+                    continue;
+                }
+                FailedPod::note(before, &mut pod);
+            }
             pod.set(&["metadata", "labels", INDEX], index.to_string());
             pod.set(&["metadata", "annotations", INDEX], index.to_string());
             pod.set(&["spec", "hostname"], format!("{name}-{index}"));
             tell_containers(&mut pod);
-            pod
-        };
-        Ok(free.take(count).map(indexed).collect())
+            pods.push(pod);
+        }
+        Ok((pods, soonest))
     }
 }
 

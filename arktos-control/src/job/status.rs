@@ -6,6 +6,7 @@ use arktos_core::typed::{Condition, Job, JobStatus};
 
 use super::index_of;
 use super::indexes::Indexes;
+use super::policy::{FailedPod, Verdict};
 use crate::pod::{Phase, PodView};
 
 /// The pods of a job, counted. Counts of what has ended never fall: a pod that ended and was then deleted stays
@@ -13,14 +14,16 @@ use crate::pod::{Phase, PodView};
 pub(super) struct Counts {
     /// Those that run or wait, and are not being deleted.
     pub(super) active: Vec<Arc<PodView>>,
-    /// How many are being deleted and have not ended.
-    pub(super) going: usize,
+    /// Those that are being deleted and have not ended.
+    pub(super) going: Vec<Arc<PodView>>,
     pub(super) succeeded: usize,
     pub(super) failed: usize,
-    /// How many failed pods there still are.
-    pub(super) failed_pods: usize,
+    /// The failed pods that there still are.
+    pub(super) failed_pods: Vec<FailedPod>,
     /// The indexes that have succeeded, for a job that has indexes.
     pub(super) indexes: Indexes,
+    /// The indexes that have failed, for a job in which each may fail so and so often.
+    pub(super) failed_indexes: Option<Indexes>,
     indexed: bool,
 }
 
@@ -28,11 +31,23 @@ impl Counts {
     pub(super) fn of(job: &Job, pods: Vec<Arc<PodView>>) -> Self {
         let count = |phase: Phase| pods.iter().filter(|pod| pod.phase == phase).count();
         let before = |counted: i32| usize::try_from(counted).unwrap_or(0);
-        let (mut succeeded, failed_pods) = (count(Phase::Succeeded), count(Phase::Failed));
+        let mut succeeded = count(Phase::Succeeded);
+        let (policy, limit) = (job.spec.pod_failure_policy.as_ref(), job.spec.backoff_limit_per_index);
+        // A pod is read only where more than its phase matters.
+        let judged = policy.is_some() || limit.is_some();
+        let failed_pods = pods.iter().filter(|pod| pod.phase == Phase::Failed);
+        let failed_pods: Vec<FailedPod> =
+            failed_pods.map(|pod| if judged { FailedPod::of(pod, policy) } else { FailedPod::default() }).collect();
+        let failed = failed_pods.iter().filter(|pod| pod.verdict != Verdict::Ignored).count();
         let indexed = job.spec.completion_mode.as_deref() == Some("Indexed");
-        let mut indexes = Indexes::default();
+        let (mut indexes, mut failed_indexes) = (Indexes::default(), None);
         if indexed {
             let completions = usize::try_from(job.spec.completions.unwrap_or(0)).unwrap_or(0);
+            failed_indexes = limit.map(|limit| {
+                let failed = failed_pods.iter().filter(|pod| pod.ends_index(before(limit)));
+                let known = Indexes::read(job.status.failed_indexes.as_deref().unwrap_or_default());
+                known.with(failed.filter_map(|pod| pod.index)).below(completions)
+            });
             let ended = pods.iter().filter(|pod| pod.phase == Phase::Succeeded).filter_map(|pod| index_of(pod));
             indexes = Indexes::read(&job.status.completed_indexes).with(ended).below(completions);
             succeeded = indexes.len();
@@ -41,13 +56,19 @@ impl Counts {
         }
         Self {
             active: pods.iter().filter(|pod| pod.is_active()).cloned().collect(),
-            going: pods.iter().filter(|pod| pod.is_terminating() && !pod.is_finished()).count(),
+            going: pods.iter().filter(|pod| pod.is_terminating() && !pod.is_finished()).cloned().collect(),
             succeeded,
-            failed: failed_pods.max(before(job.status.failed)),
+            failed: failed.max(before(job.status.failed)),
             failed_pods,
             indexes,
+            failed_indexes,
             indexed,
         }
+    }
+
+    /// The pod of an index that failed last.
+    pub(super) fn last_failed(&self, index: usize) -> Option<&FailedPod> {
+        self.failed_pods.iter().filter(|pod| pod.index == Some(index)).max_by_key(|pod| pod.times())
     }
 
     /// How often containers of active pods were restarted.
@@ -68,11 +89,12 @@ impl Counts {
         let size = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         status.active = size(self.active.len());
         status.ready = Some(size(self.active.iter().filter(|pod| pod.is_ready()).count()));
-        status.terminating = Some(size(self.going));
+        status.terminating = Some(size(self.going.len()));
         status.succeeded = size(self.succeeded);
         status.failed = size(self.failed);
         if self.indexed {
             status.completed_indexes = self.indexes.to_string();
+            status.failed_indexes = self.failed_indexes.as_ref().map(ToString::to_string);
         }
         status.uncounted_terminated_pods.get_or_insert_default();
     }

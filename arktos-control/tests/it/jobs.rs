@@ -148,3 +148,98 @@ fn a_finished_job_goes_after_its_time() {
     assert_eq!(world.find("jobs.batch", SUM), None);
     assert_eq!(world.names("pods"), Vec::<String>::new());
 }
+
+fn indexed(completions: i32, more: &Value) -> Value {
+    let mut job = job(completions, json!(completions));
+    job["spec"]["completionMode"] = json!("Indexed");
+    for (field, value) in more.as_object().expect("fields") {
+        job["spec"][field] = value.clone();
+    }
+    job
+}
+
+/// Ends the pod that works on an index, with a code.
+fn exit(world: &mut World, index: usize, code: i64) {
+    let index = json!(index.to_string());
+    let of = |pod: &Value| pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == index;
+    let pods = world.list("pods", Within::Everywhere);
+    let pod = pods.iter().find(|pod| of(pod) && pod["status"]["phase"] == "Running").map(path_of).expect("a pod");
+    world.set_pod(&pod, if code == 0 { "Succeeded" } else { "Failed" }, false);
+    world.edit_status("pods", &pod, |pod| {
+        pod["status"]["containerStatuses"] = json!([{"name": "sum", "image": "sum", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"terminated": {"exitCode": code}}}]);
+    });
+    world.run_pods();
+}
+
+#[test]
+fn an_index_fails_for_itself_and_so_many_failed_ones_end_the_job() {
+    let mut world = world(indexed(4, &json!({"backoffLimit": 100, "backoffLimitPerIndex": 1, "maxFailedIndexes": 1})));
+    exit(&mut world, 0, 1);
+    assert_eq!(running(&world).len(), 3, "after a while");
+    world.pass(10);
+    world.run_pods();
+    let pods = world.list("pods", Within::Everywhere);
+    let noted = |pod: &&Value| pod["metadata"]["annotations"]["batch.kubernetes.io/job-index-failure-count"] == "1";
+    assert_eq!(pods.iter().filter(noted).count(), 1);
+    exit(&mut world, 0, 1);
+    world.pass(60);
+    world.run_pods();
+    assert_eq!(running(&world).len(), 3, "it is not tried again");
+    exit(&mut world, 2, 0);
+    let status = world.get("jobs.batch", SUM)["status"].clone();
+    assert_eq!((&status["failedIndexes"], &status["completedIndexes"]), (&json!("0"), &json!("2")));
+    exit(&mut world, 1, 1);
+    world.pass(10);
+    world.run_pods();
+    exit(&mut world, 1, 1);
+    let found = world.get("jobs.batch", SUM);
+    assert_eq!(found["status"]["failedIndexes"], "0,1");
+    assert_eq!(condition(&found, "Failed")["reason"], "MaxFailedIndexesExceeded");
+    assert_eq!(running(&world).len(), 0);
+}
+
+#[test]
+fn a_job_of_which_all_indexes_have_ended_has_failed_when_one_has() {
+    let mut world = world(indexed(2, &json!({"backoffLimitPerIndex": 0})));
+    exit(&mut world, 0, 0);
+    exit(&mut world, 1, 1);
+    let found = world.get("jobs.batch", SUM);
+    assert_eq!(condition(&found, "Failed")["reason"], "FailedIndexes");
+    assert_eq!(world.events("FailedIndexes"), ["Job has failed indexes"]);
+}
+
+#[test]
+fn a_policy_says_what_failed_pods_mean() {
+    let rule = |action: &str, code: i32| json!({"action": action, "onExitCodes": {"operator": "In", "values": [code]}});
+    let policy = json!({"rules": [rule("Ignore", 7), rule("FailIndex", 8), rule("FailJob", 9)]});
+    let more = json!({"backoffLimit": 100, "backoffLimitPerIndex": 1, "podFailurePolicy": policy});
+    let mut world = world(indexed(3, &more));
+    exit(&mut world, 0, 7);
+    exit(&mut world, 1, 8);
+    let status = world.get("jobs.batch", SUM)["status"].clone();
+    assert_eq!((&status["failed"], &status["failedIndexes"]), (&json!(1), &json!("1")), "one was ignored");
+    exit(&mut world, 2, 9);
+    let failed = condition(&world.get("jobs.batch", SUM), "Failed");
+    assert_eq!(failed["reason"], "PodFailurePolicy");
+    let message = failed["message"].as_str().expect("a message");
+    assert!(message.ends_with("failed with exit code 9 matching FailJob rule at index 2"), "{message}");
+}
+
+#[test]
+fn a_job_has_succeeded_when_its_policy_says_that_enough_has() {
+    let mut world =
+        world(indexed(3, &json!({"successPolicy": {"rules": [{"succeededIndexes": "0,2", "succeededCount": 1}]}})));
+    exit(&mut world, 1, 0);
+    assert_eq!(condition(&world.get("jobs.batch", SUM), "SuccessCriteriaMet"), Value::Null);
+    exit(&mut world, 2, 0);
+    let found = world.get("jobs.batch", SUM);
+    for kind in ["SuccessCriteriaMet", "Complete"] {
+        let condition = condition(&found, kind);
+        assert_eq!(
+            (&condition["reason"], &condition["message"]),
+            (&json!("SuccessPolicy"), &json!("Matched rules at index 0"))
+        );
+    }
+    assert_eq!((&found["status"]["completedIndexes"], running(&world).len()), (&json!("1,2"), 0));
+}

@@ -74,6 +74,10 @@ record! {
         completion_mode: Option<String>,
         /// Whether it is held.
         suspend: Option<bool>,
+        /// What failed pods mean, by how they failed.
+        pod_failure_policy: Option<PodFailurePolicy>,
+        /// When enough indexes have succeeded, though not all.
+        success_policy: Option<SuccessPolicy>,
         /// When a failed pod is replaced.
         pod_replacement_policy: Option<String>,
         /// Who looks after it, when that is not the job controller.
@@ -81,6 +85,68 @@ record! {
     } always {
         /// What the pods are made from.
         template: PodTemplate,
+    }
+}
+
+record! {
+    /// What failed pods mean: the first rule that a pod matches says.
+    pub struct PodFailurePolicy {
+        /// The rules.
+        rules: Vec<PodFailureRule>,
+    }
+}
+
+record! {
+    /// What some failed pods mean.
+    pub struct PodFailureRule {
+        /// `FailJob`, `FailIndex`, `Ignore` or `Count`.
+        action: String,
+        /// Pods of which a container ended with one of some codes.
+        on_exit_codes: Option<ExitCodes>,
+        /// Pods with one of some conditions.
+        on_pod_conditions: Vec<PodConditionPattern>,
+    }
+}
+
+record! {
+    /// Codes that containers end with, other than 0.
+    pub struct ExitCodes {
+        /// The container; any without one.
+        container_name: Option<String>,
+        /// `In` or `NotIn`.
+        operator: String,
+        /// The codes.
+        values: Vec<i32>,
+    }
+}
+
+record! {
+    /// A condition of a pod.
+    pub struct PodConditionPattern {
+        /// Its status.
+        status: String,
+    } always {
+        /// Its type.
+        #[serde(rename = "type")]
+        kind: String,
+    }
+}
+
+record! {
+    /// When enough indexes of a job have succeeded: one of the rules holds.
+    pub struct SuccessPolicy {
+        /// The rules.
+        rules: Vec<SuccessRule>,
+    }
+}
+
+record! {
+    /// Which, or how many, indexes are enough.
+    pub struct SuccessRule {
+        /// All of these, or as many of them as the count says.
+        succeeded_indexes: Option<String>,
+        /// How many.
+        succeeded_count: Option<i32>,
     }
 }
 

@@ -63,7 +63,10 @@ pub use directory::{
     TenantPlacementStatus,
 };
 pub use event::{Event, EventSeries, EventSource};
-pub use job::{CronJob, CronJobSpec, CronJobStatus, Job, JobSpec, JobStatus};
+pub use job::{
+    CronJob, CronJobSpec, CronJobStatus, ExitCodes, Job, JobSpec, JobStatus, PodConditionPattern, PodFailurePolicy,
+    PodFailureRule, SuccessPolicy, SuccessRule,
+};
 pub use node::{AttachedAddress, ContainerImage, Node, NodeSpec, NodeStatus, NodeSystemInfo, Taint};
 pub use placement::{
     Affinity, LabelSelectorSpec, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinity,
