@@ -17,7 +17,7 @@ use futures::future::{Either, select};
 use futures::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 
-use crate::admission::service;
+use crate::admission::service::{self, Place};
 use crate::call::Call;
 use crate::config::{Caller, WebhookTarget};
 use crate::verbs::watch::Frame;
@@ -131,7 +131,8 @@ impl Converter {
         if let Some(url) = client["url"].as_str() {
             return Ok(WebhookTarget { url: url.to_owned(), address: None, ca_bundle, timeout: TIMEOUT });
         }
-        let (url, address) = service::locate(&self.engine.snapshot(), self.tenant.as_ref(), &client["service"])?;
+        let Place { url, address } = service::locate(&self.engine.snapshot(), self.tenant.as_ref(), &client["service"]);
+        let address = address.map_err(|why| format!("Post {url:?}: {why}"))?;
         Ok(WebhookTarget { url, address, ca_bundle, timeout: TIMEOUT })
     }
 

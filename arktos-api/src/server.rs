@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arktos_core::{GroupResource, Reason, Status};
+use arktos_core::{GroupResource, Reason, Status, time};
 use arktos_store::Client;
 use futures::future::{BoxFuture, Either, join, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -137,10 +137,15 @@ impl ApiServer {
             Record::begin(audit, &clock, &Origin { id: &id, uri: &parts.uri, agent, source, trace })
         });
         let turn = Turn::default();
-        let handled = std::pin::pin!(self.0.handle(parts, (info, query), body, record.clone(), &turn));
-        let answer = match select(handled, clock.sleep(TIMEOUT)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(timed_out()),
+        let answer = match time_limit(&query) {
+            Ok(limit) => {
+                let handled = std::pin::pin!(self.0.handle(parts, (info, query), body, record.clone(), &turn));
+                match select(handled, clock.sleep(limit)).await {
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(_) => Err(timed_out()),
+                }
+            }
+            Err(refused) => Err(refused),
         };
         let (mut response, failure) = match answer {
             Ok(response) => (response, None),
@@ -180,6 +185,16 @@ fn enter(
         TenantPart::All => None,
     };
     record.asked(who, acts_as, info, verb.unwrap_or(&method), tenant);
+}
+
+/// How long a request may take: as long as it says, within bounds. A watch has other words for that.
+fn time_limit(query: &QueryMap) -> Result<Duration, Status> {
+    let Some(asked) = query.find("timeout").filter(|asked| !asked.is_empty() && !query.flag("watch")) else {
+        return Ok(TIMEOUT);
+    };
+    let asked = time::parse_duration(asked)
+        .map_err(|why| Status::bad_request(format!("invalid timeout specified in the request URL - {why}")))?;
+    Ok(if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) })
 }
 
 fn timed_out() -> Status {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, parse_duration};
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -188,8 +188,7 @@ fn forward(at: Timestamp, next: Timestamp) -> Timestamp {
 
 fn descriptor(word: &str) -> Result<Schedule, String> {
     if let Some(text) = word.strip_prefix("every ") {
-        let why = || format!("failed to parse duration @every {text}: time: invalid duration \"{text}\"");
-        let pause = duration(text).ok_or_else(why)?;
+        let pause = parse_duration(text).map_err(|why| format!("failed to parse duration @every {text}: {why}"))?;
         // Whole seconds, and one at least.
         return Ok(Schedule(Form::Every(Duration::from_secs(pause.as_secs().max(1)))));
     }
@@ -202,29 +201,6 @@ fn descriptor(word: &str) -> Result<Schedule, String> {
         _ => return Err(format!("unrecognized descriptor: @{word}")),
     };
     Schedule::parse(fields)
-}
-
-/// A duration as Go writes it: `1h30m`, `1.5h`, `300ms`.
-fn duration(text: &str) -> Option<Duration> {
-    let (mut left, mut seconds) = (text, 0.0);
-    while !left.is_empty() {
-        let unit = left.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (number, rest) = left.split_at(unit);
-        let end = rest.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(rest.len());
-        let (unit, rest) = rest.split_at(end);
-        let scale = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        left = rest;
-    }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
 /// The values of one range, a bit each, and whether it is all of them.
@@ -309,7 +285,7 @@ mod tests {
             ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
             ("@often", "unrecognized descriptor: @often"),
             ("@every fortnight", "failed to parse duration @every fortnight: time: invalid duration \"fortnight\""),
-            ("@every 3h5", "failed to parse duration @every 3h5: time: invalid duration \"3h5\""),
+            ("@every 3h5", "failed to parse duration @every 3h5: time: missing unit in duration \"3h5\""),
         ] {
             assert_eq!(Schedule::parse(bad), Err(why.to_owned()), "{bad}");
         }

@@ -86,9 +86,63 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// How long something takes, as Go writes it: `1h30m`, `1.5h`, `300ms`. What is less than nothing is nothing.
+///
+/// # Errors
+/// What Go says of a text that is not a duration.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let invalid = || format!("time: invalid duration {text:?}");
+    let mut left = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let mut seconds = 0.0;
+    if left == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if left.is_empty() {
+        return Err(invalid());
+    }
+    let of_number = |letter: char| letter.is_ascii_digit() || letter == '.';
+    while !left.is_empty() {
+        let (number, rest) = left.split_at(left.find(|letter| !of_number(letter)).unwrap_or(left.len()));
+        let number: f64 = number.parse().map_err(|_| invalid())?;
+        let (unit, rest) = rest.split_at(rest.find(of_number).unwrap_or(rest.len()));
+        seconds += number
+            * match unit {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" | "μs" => 1e-6,
+                "ns" => 1e-9,
+                "" => return Err(format!("time: missing unit in duration {text:?}")),
+                _ => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
+            };
+        left = rest;
+    }
+    if text.starts_with('-') {
+        return Ok(Duration::ZERO);
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| invalid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, millis) in [("1h30m", 5_400_000), ("1.5s", 1500), (".5s", 500), ("0", 0), ("-3s", 0), ("+2ms", 2)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for (text, why) in [
+            ("", "invalid duration \"\""),
+            ("invalid", "invalid duration \"invalid\""),
+            ("1.2.3s", "invalid duration \"1.2.3s\""),
+            ("5", "missing unit in duration \"5\""),
+            ("5x", "unknown unit \"x\" in duration \"5x\""),
+        ] {
+            assert_eq!(parse_duration(text), Err(format!("time: {why}")), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_written_with_whole_seconds() {

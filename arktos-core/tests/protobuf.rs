@@ -102,6 +102,13 @@ fn round_trip(value: &Value) -> Value {
 }
 
 #[test]
+fn the_port_of_a_hosts_agent_is_written_as_the_api_writes_it() {
+    let status = json!({"daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}});
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status});
+    assert_eq!(round_trip(&node)["status"], status);
+}
+
+#[test]
 fn values_with_a_form_of_their_own_survive() {
     let value = json!({
         "apiVersion": "v1", "kind": "Pod",

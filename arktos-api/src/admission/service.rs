@@ -6,32 +6,36 @@ use arktos_core::{GroupResource, Object, ObjectKey, TenantName};
 use arktos_store::{Snapshot, Within};
 use serde_json::Value;
 
-/// The URL of a service's port, and the address of one of its ready endpoints.
-///
-/// # Errors
-/// A sentence that says what of it is not there.
-pub(crate) fn locate(
-    snapshot: &Snapshot,
-    tenant: Option<&TenantName>,
-    reference: &Value,
-) -> Result<(String, Option<SocketAddr>), String> {
+/// A service's port, or what says that it cannot be found.
+pub(crate) struct Place {
+    /// Its URL.
+    pub(crate) url: String,
+    /// The address of one of its ready endpoints, where the URL does not say it; or what of it is not there.
+    pub(crate) address: Result<Option<SocketAddr>, String>,
+}
+
+/// Where the port of a service is.
+pub(crate) fn locate(snapshot: &Snapshot, tenant: Option<&TenantName>, reference: &Value) -> Place {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     let (name, namespace) = (text("name"), text("namespace"));
     let port = reference["port"].as_i64().unwrap_or(443);
     let path = text("path").trim_start_matches('/');
-    let missing = || format!("service {name:?} not found");
+    let at = |host: &str| format!("https://{host}:{port}/{path}");
+    let place = |address| Place { url: at(&format!("{name}.{namespace}.svc")), address };
+    let missing = || place(Err(format!("service {name:?} not found")));
     if name.is_empty() || name.contains('/') || namespace.contains('/') {
-        return Err(missing());
+        return missing();
     }
-    let tenant = tenant.ok_or_else(missing)?;
+    let Some(tenant) = tenant else { return missing() };
     let key = ObjectKey::namespaced(GroupResource::core("services"), tenant, namespace, name);
-    let service = snapshot.get(&key).and_then(|stored| stored.object.decode(None).ok()).ok_or_else(missing)?;
+    let service = snapshot.get(&key).and_then(|stored| stored.object.decode(None).ok());
+    let Some(service) = service else { return missing() };
+    if service.str_at(&["spec", "type"]) == "ExternalName" {
+        return Place { url: at(service.str_at(&["spec", "externalName"])), address: Ok(None) };
+    }
     let ports = service.at(&["spec", "ports"]).and_then(Value::as_array);
     let known = ports.into_iter().flatten().find(|known| known["port"].as_i64() == Some(port));
-    if service.str_at(&["spec", "type"]) == "ExternalName" {
-        return Ok((format!("https://{}:{port}/{path}", service.str_at(&["spec", "externalName"])), None));
-    }
-    let known = known.ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
+    let Some(known) = known else { return place(Err(format!("no service port {port} found for service {name:?}"))) };
     let slices = GroupResource::new("discovery.k8s.io", "endpointslices");
     let within = Within::Namespace(tenant.clone(), namespace.to_owned());
     let slices = snapshot.range(&slices, &within, None);
@@ -39,8 +43,7 @@ pub(crate) fn locate(
         .filter(|stored| stored.object.header().label("kubernetes.io/service-name") == Some(name))
         .filter_map(|stored| stored.object.decode(None).ok())
         .find_map(|slice| ready(&slice, known["name"].as_str().unwrap_or_default()));
-    let address = address.ok_or_else(|| format!("no endpoints available for service {name:?}"))?;
-    Ok((format!("https://{name}.{namespace}.svc:{port}/{path}"), Some(address)))
+    place(address.map(Some).ok_or_else(|| format!("no endpoints available for service {name:?}")))
 }
 
 /// The address of a ready endpoint, at the port of a name.

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::policies::{GROUP, is_exempt, read};
 use super::request::Request;
-use super::{Review, objects, service};
+use super::service::{self, Place};
+use super::{Review, objects};
 use crate::call::Call;
 use crate::config::WebhookTarget;
 
@@ -180,14 +181,15 @@ async fn reviewed(request: &Request<'_>, webhook: &Value) -> Result<Answer, Stri
     }
     let review = json!({"apiVersion": version, "kind": "AdmissionReview", "request": said});
     let seconds = webhook["timeoutSeconds"].as_i64().unwrap_or(TIMEOUT).clamp(1, 30);
-    let target = target(request, webhook, Duration::from_secs(seconds.unsigned_abs()))?;
+    let uncalled = |why: String| format!("failed to call webhook: {why}");
+    let target = target(request, webhook, Duration::from_secs(seconds.unsigned_abs())).map_err(uncalled)?;
     let caller = config.webhooks.as_ref().ok_or("this server is not set up to call webhooks")?;
     let called = caller.call(&target, Bytes::from(review.to_string()));
     let bytes = match select(called, config.clock.sleep(target.timeout)).await {
-        Either::Left((answer, _)) => answer?,
-        Either::Right(_) => return Err(format!("Post \"{}\": context deadline exceeded", target.url)),
+        Either::Left((answer, _)) => answer.map_err(uncalled)?,
+        Either::Right(_) => return Err(uncalled(format!("Post \"{}\": context deadline exceeded", target.url))),
     };
-    answer(&bytes, &version, &uid)
+    answer(&bytes, &version, &uid).map_err(|why| format!("received invalid webhook response: {why}"))
 }
 
 fn answer(bytes: &[u8], version: &str, uid: &str) -> Result<Answer, String> {
@@ -223,15 +225,22 @@ fn answer(bytes: &[u8], version: &str, uid: &str) -> Result<Answer, String> {
     })
 }
 
+/// A webhook's URL, with how long it has.
+fn in_time(url: &str, timeout: Duration) -> String {
+    format!("{url}?timeout={}s", timeout.as_secs())
+}
+
 /// Where a webhook is.
 fn target(request: &Request<'_>, webhook: &Value, timeout: Duration) -> Result<WebhookTarget, String> {
     let client = &webhook["clientConfig"];
     let ca_bundle = STANDARD.decode(client["caBundle"].as_str().unwrap_or_default()).unwrap_or_default();
     if let Some(url) = client["url"].as_str() {
-        return Ok(WebhookTarget { url: url.to_owned(), address: None, ca_bundle, timeout });
+        return Ok(WebhookTarget { url: in_time(url, timeout), address: None, ca_bundle, timeout });
     }
     let snapshot = request.call.state.config.engine.snapshot();
-    let (url, address) = service::locate(&snapshot, request.call.tenant.as_ref(), &client["service"])?;
+    let Place { url, address } = service::locate(&snapshot, request.call.tenant.as_ref(), &client["service"]);
+    let url = in_time(&url, timeout);
+    let address = address.map_err(|why| format!("Post {url:?}: {why}"))?;
     Ok(WebhookTarget { url, address, ca_bundle, timeout })
 }
 

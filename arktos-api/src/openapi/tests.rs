@@ -111,3 +111,22 @@ fn old_clients_get_version_2_in_protobuf() {
     assert!(!whole.to_string().contains("#/components/"));
     assert_eq!(ask("text/html").expect_err("no such form").code, 406);
 }
+
+#[test]
+fn version_2_says_nothing_that_its_clients_misread() {
+    let schema = |fields: Value| {
+        let mut all = json!({"type": "object", "x-kubernetes-group-version-kind": []});
+        all.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
+        let document = json!({"components": {"schemas": {"a": all}}}).to_string();
+        v2::document(std::iter::once(document.as_bytes()))["definitions"]["a"].clone()
+    };
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"x": {}}});
+    let whole = schema(open.clone());
+    assert_eq!(whole, json!({"type": "object", "x-kubernetes-group-version-kind": []}));
+    let text = json!({"type": "string"});
+    let inner =
+        json!({"open": open, "null": {"type": "string", "nullable": true}, "any": {"type": "array"}, "text": text});
+    let told = schema(json!({"properties": inner, "required": ["null", "text"]}));
+    let wanted = json!({"open": {"x-kubernetes-preserve-unknown-fields": true}, "null": {}, "any": {}, "text": text});
+    assert_eq!((&told["properties"], &told["required"]), (&wanted, &json!(["text"])));
+}

@@ -74,9 +74,43 @@ fn parameters(parameters: &Value) -> Vec<Value> {
     flat.collect()
 }
 
+/// Leaves out what clients of v2 misread: they take the fields that they are told of for all there are, and know
+/// neither `null` nor lists of anything.
+fn say_less(fields: &mut Map<String, Value>) {
+    let is_set = |fields: &Value, word: &str| fields[word] == true;
+    let open = fields.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+    let nullable = fields.get("nullable") == Some(&Value::Bool(true));
+    if open && fields.contains_key("x-kubernetes-group-version-kind") {
+        let said = ["type", "x-kubernetes-group-version-kind", "x-kubernetes-selectable-fields"];
+        fields.retain(|name, _| said.contains(&name.as_str()));
+        return;
+    }
+    if nullable || open {
+        fields.remove("items");
+        fields.remove("properties");
+    }
+    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+    if nullable || open && kind == "object" || kind == "array" && !fields.contains_key("items") {
+        fields.remove("type");
+    }
+    let known = fields.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let nullable: Vec<String> =
+        known.filter(|(_, one)| is_set(one, "nullable")).map(|(name, _)| name.clone()).collect();
+    if let Some(Value::Array(required)) = fields.get_mut("required") {
+        required.retain(|name| !nullable.iter().any(|other| name == other));
+        if required.is_empty() {
+            fields.remove("required");
+        }
+    }
+    if fields.get("additionalProperties").is_some_and(|values| is_set(values, "nullable")) {
+        fields.remove("required");
+    }
+}
+
 /// A schema: other references, nothing wrapped, no alternatives.
 fn schema(written: Value) -> Value {
     let Value::Object(mut fields) = written else { return written };
+    say_less(&mut fields);
     if fields.remove("oneOf").is_some() && !fields.contains_key("type") {
         fields.insert("type".to_owned(), Value::from("string"));
     }

@@ -128,3 +128,14 @@ async fn who_takes_any_state_gets_all_of_it() {
         assert_eq!(page["metadata"]["continue"].is_string(), count < 3, "{path} {version}");
     }
 }
+
+#[tokio::test]
+async fn a_request_may_say_how_long_it_is_to_take() {
+    let world = World::new().await;
+    for good in ["3m", "1.5s", "0", ""] {
+        assert_eq!(world.get("acme", &format!("{MAPS}?timeout={good}")).await.code, 200, "{good}");
+    }
+    let bad = world.get("acme", &format!("{MAPS}?timeout=invalid")).await;
+    let why = r#"invalid timeout specified in the request URL - time: invalid duration "invalid""#;
+    assert_eq!((bad.code, bad.body["message"].as_str().unwrap()), (400, why));
+}

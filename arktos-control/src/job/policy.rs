@@ -168,8 +168,14 @@ mod tests {
             "containerStatuses": [ended(0), ended(3)],
             "conditions": [{"type": "DisruptionTarget", "status": "True"}],
         });
-        let codes = |action: &str, operator: &str, values: Value| json!({"action": action, "onExitCodes": {"operator": operator, "values": values}});
-        let disrupted = |action: &str| json!({"action": action, "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]});
+        let codes = |action: &str, operator: &str, values: Value| {
+            let codes = json!({"operator": operator, "values": values});
+            json!({"action": action, "onExitCodes": codes})
+        };
+        let disrupted = |action: &str| {
+            let conditions = json!([{"type": "DisruptionTarget", "status": "True"}]);
+            json!({"action": action, "onPodConditions": conditions})
+        };
         for (rules, wanted) in [
             (json!([codes("Ignore", "In", json!([1])), codes("FailIndex", "In", json!([2, 3]))]), Verdict::FailsIndex),
             (json!([codes("FailJob", "NotIn", json!([3])), disrupted("Ignore")]), Verdict::Ignored),

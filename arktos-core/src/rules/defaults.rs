@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::quantity::Quantity;
+use crate::schema::builtin::is_zero;
 
 /// A function that makes a default from the object that it stands in.
 #[derive(Clone, Copy)]
@@ -47,7 +48,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
     Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },
     Function { name: "gated", make: gated },
-    Function { name: "target_port", make: |port| Some(port.get("port").cloned().unwrap_or_else(|| Value::from(0))) },
+    Function { name: "target_port", make: target_port },
     Function { name: "grace", make: grace },
     Function { name: "ip_modes", make: ip_modes },
     Function { name: "host_ports", make: host_ports },
@@ -66,6 +67,12 @@ const FUNCTIONS: &[Function] = &[
 /// A function by the name that the rules files know it by.
 pub(super) fn function(name: &str) -> Option<Function> {
     FUNCTIONS.iter().find(|function| function.name == name).copied()
+}
+
+/// A service's port leads to the same one of the pods, unless another is named; neither nought nor no name is one.
+fn target_port(port: &Map<String, Value>) -> Option<Value> {
+    let named = port.get("targetPort").is_some_and(|target| !is_zero(target));
+    (!named).then(|| port.get("port").cloned().unwrap_or_else(|| Value::from(0)))
 }
 
 /// Images without a tag, or with `latest`, are pulled every time.

@@ -182,6 +182,9 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
         .into_iter()
         .map(|(field, schema)| {
             let of = |names: &[&str]| names.contains(&field.as_str());
+            let holds_its_own = schema.reference.as_deref().is_some_and(|reference| {
+                reference.strip_prefix(name).is_some_and(|rest| matches!(rest, "OrArray" | "OrBool"))
+            });
             let schema = build(schema);
             let drops_zero = of(&facts.zero);
             let absent = match &schema.default {
@@ -198,6 +201,7 @@ fn build_struct(name: &'static str, raw: &RawValue) -> Struct {
                 schema,
                 drops_zero,
                 absent,
+                holds_its_own,
             }
         })
         .collect();

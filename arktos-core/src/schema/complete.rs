@@ -43,6 +43,8 @@ pub(crate) enum Path<'a> {
     Root,
     /// A field of what stands at the parent.
     Field(&'a Path<'a>, &'a str),
+    /// A value of the map at the parent.
+    Key(&'a Path<'a>, &'a str),
     /// An item of the list at the parent.
     Item(&'a Path<'a>, usize),
     /// The embedded struct (or none) that a field of what stands at the parent is in: only the Go decoder names it.
@@ -54,8 +56,8 @@ impl fmt::Display for Path<'_> {
         match self {
             Self::Root => Ok(()),
             Self::Embedded(parent, _) => parent.fmt(f),
-            Self::Field(parent, name) if parent.is_root() => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Field(parent, name) | Self::Key(parent, name) if parent.is_root() => f.write_str(name),
+            Self::Field(parent, name) | Self::Key(parent, name) => write!(f, "{parent}.{name}"),
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
@@ -67,7 +69,7 @@ impl Path<'_> {
         match self {
             Self::Root => true,
             Self::Embedded(parent, _) => parent.is_root(),
-            Self::Field(..) | Self::Item(..) => false,
+            Self::Field(..) | Self::Key(..) | Self::Item(..) => false,
         }
     }
 
@@ -75,7 +77,7 @@ impl Path<'_> {
         let (parent, step) = match self {
             Self::Root => return Vec::new(),
             Self::Embedded(parent, _) => return parent.steps(),
-            Self::Field(parent, name) => (parent, Step::Field((*name).to_owned())),
+            Self::Field(parent, name) | Self::Key(parent, name) => (parent, Step::Field((*name).to_owned())),
             Self::Item(parent, index) => (parent, Step::Item(*index)),
         };
         let mut steps = parent.steps();
@@ -83,11 +85,11 @@ impl Path<'_> {
         steps
     }
 
-    /// The path without the indices of lists, as the Go decoder prints it.
+    /// The path without the indices of lists and the keys of maps, as the Go decoder prints it.
     fn plain(&self) -> String {
         match self {
             Self::Root => String::new(),
-            Self::Embedded(parent, "") | Self::Item(parent, _) => parent.plain(),
+            Self::Embedded(parent, "") | Self::Item(parent, _) | Self::Key(parent, _) => parent.plain(),
             Self::Field(parent, name) | Self::Embedded(parent, name) => match parent.plain() {
                 parent if parent.is_empty() => (*name).to_owned(),
                 parent => format!("{parent}.{name}"),
@@ -170,7 +172,9 @@ impl Complete {
         }
         for (name, value) in map.iter_mut() {
             let Some(field) = object.field(name) else { continue };
-            if field.schema.holds_more() {
+            if field.holds_its_own {
+                self.its_own(object, value, &Path::Field(path, &field.name))?;
+            } else if field.schema.holds_more() {
                 let path = Path::Embedded(path, field.embedded);
                 let path = Path::Field(&path, &field.name);
                 self.inner(&field.schema, value, At { path: &path, owner: object, field })?;
@@ -235,7 +239,7 @@ impl Complete {
             }
             (Shape::Map(values), Value::Object(map)) => {
                 for (name, item) in map.iter_mut() {
-                    let path = Path::Field(at.path, name);
+                    let path = Path::Key(at.path, name);
                     // The Go decoder names the map's field, not the key, in its messages.
                     scalar(values, item, at)?;
                     fill_null(values, item);
@@ -245,6 +249,19 @@ impl Complete {
                     self.inner(values, item, At { path: &path, ..at })?;
                 }
                 Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Walks objects of the type that the field belongs to. Upstream reads them apart: what is unknown goes without a
+    /// word.
+    fn its_own(&self, owner: &Struct, value: &mut Value, path: &Path<'_>) -> Result<(), String> {
+        let mut apart = Self::new(self.extra);
+        match value {
+            Value::Object(map) => apart.object(owner, map, path),
+            Value::Array(items) => {
+                items.iter_mut().filter_map(Value::as_object_mut).try_for_each(|map| apart.object(owner, map, path))
             }
             _ => Ok(()),
         }

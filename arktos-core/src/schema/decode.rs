@@ -221,6 +221,32 @@ mod tests {
     }
 
     #[test]
+    fn a_port_of_a_service_leads_to_itself_where_nothing_is_named() {
+        for target in ["", r#","targetPort":0"#, r#","targetPort":"""#] {
+            let body = format!(r#"{{"spec":{{"ports":[{{"port":80{target}}}]}}}}"#);
+            let service = read_one(("", "services"), &body).expect("reads").object;
+            assert_eq!(service.fields["spec"]["ports"][0]["targetPort"], 80, "{target}");
+        }
+    }
+
+    #[test]
+    fn schemas_of_items_and_of_values_are_read_apart() {
+        let read = |schema: &str| {
+            let body = format!(r#"{{"spec":{{"versions":[{{"schema":{{"openAPIV3Schema":{schema}}}}}]}}}}"#);
+            read_one(("apiextensions.k8s.io", "customresourcedefinitions"), &body)
+        };
+        let inner = r#"{"$schema":"","type":"string","nullable":false,"format":"","bogus":1}"#;
+        let schema = format!(r#"{{"items":{{"additionalProperties":{inner},"type":"object"}},"type":"array"}}"#);
+        let decoded = read(&schema).expect("reads");
+        assert!(decoded.faults.list.is_empty());
+        let schema = &decoded.object.fields["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_eq!(schema["items"]["additionalProperties"], json!({"type": "string"}));
+        let status = read(r#"{"items":{"properties":{"a":{"description":1}}}}"#).map(drop).expect_err("refused");
+        let place = "JSONSchemaProps.spec.versions.schema.openAPIV3Schema.items.properties.description of type string";
+        assert!(status.message.ends_with(place), "{}", status.message);
+    }
+
+    #[test]
     fn unknown_fields_are_named_as_a_tree_with_sorted_names_is_read() {
         let kind = Catalog::builtin().by_path("", "v1", "configmaps").expect("a built-in kind");
         let value = json!({"nosuch": 1, "metadata": {"odd": 1, "name": "a"}, "Data": {}});

@@ -125,6 +125,8 @@ pub struct Field {
     pub nullable: bool,
     /// What is written when the field is absent: the schema's default, or `null`. Nothing for most fields.
     pub absent: Option<Value>,
+    /// Whether it may hold objects of the type that it is a field of, among other things: a schema's `items`.
+    pub holds_its_own: bool,
     /// The name of the field's type in messages, when it has one of its own.
     pub go_type: &'static str,
     /// The embedded struct that the upstream type has the field in, as messages name it.
@@ -152,6 +154,7 @@ impl Field {
             drops_zero: false,
             nullable: true,
             absent: None,
+            holds_its_own: false,
             go_type: "",
             embedded: "",
         }

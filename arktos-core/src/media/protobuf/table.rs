@@ -213,6 +213,7 @@ fn json_name(message: &str, field: &'static str) -> Cow<'static, str> {
     match (message, field) {
         ("JSONSchemaProps", "ref") => "$ref".into(),
         ("JSONSchemaProps", "schema") => "$schema".into(),
+        ("DaemonEndpoint", "Port") => "Port".into(), // the one name that begins with a capital letter
         ("JSONSchemaProps", _) if field.starts_with("xKubernetes") => {
             let mut out = String::with_capacity(field.len() + 6);
             for letter in field.chars() {
