@@ -173,11 +173,12 @@ pub(crate) fn impersonate(
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
     let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(text).collect();
     let uid = headers.get("impersonate-uid").and_then(text);
+    let extra = extra(headers);
     let Some(user) = headers.get("impersonate-user").and_then(text).filter(|user| !user.is_empty()) else {
-        return if groups.is_empty() && uid.is_none() {
+        return if groups.is_empty() && uid.is_none() && extra.is_empty() {
             Ok(identity)
         } else {
-            Err(Status::bad_request(nameless(&groups, uid.as_deref().unwrap_or(""))))
+            Err(Status::bad_request(nameless(&groups, uid.as_deref().unwrap_or(""), &extra)))
         };
     };
     let mut asked = Vec::new();
@@ -192,7 +193,6 @@ pub(crate) fn impersonate(
         let attributes = Attributes { verb: "impersonate", group, resource, namespace, name, ..Attributes::default() };
         authorizer.check(&identity, &Attributes { tenant: identity.tenant.as_ref(), ..attributes })?;
     }
-    let extra = extra(headers);
     for (key, values) in &extra {
         for value in values {
             let group = "authentication.k8s.io";
@@ -226,15 +226,13 @@ fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
 }
 
 /// What upstream says of an impersonation that names no user: its own type, written out.
-fn nameless(groups: &[String], uid: &str) -> String {
-    let groups = match groups {
-        [] => "[]string(nil)".to_owned(),
-        groups => {
-            format!("[]string{{{}}}", groups.iter().map(|group| format!("{group:?}")).collect::<Vec<_>>().join(", "))
-        }
-    };
+fn nameless(groups: &[String], uid: &str, extra: &BTreeMap<String, Vec<String>>) -> String {
+    let list = |values: &[String]| values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
+    let groups = if groups.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", list(groups)) };
+    let all: Vec<String> = extra.iter().map(|(key, values)| format!("{key:?}:[]string{{{}}}", list(values))).collect();
+    let extra = if all.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", all.join(", ")) };
     format!(
-        "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string(nil)}} \
-         without impersonating a user name"
+        "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{groups}, \
+         Extra:map[string][]string{extra}}} without impersonating a user name"
     )
 }

@@ -10,13 +10,14 @@ use std::sync::{Arc, OnceLock};
 
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::status::StatusDetails;
-use arktos_core::{Reason, Scope, Status};
+use arktos_core::{Reason, Scope, Status, TypeMeta};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, Method, Response, StatusCode};
+use serde_json::Value;
 
 use crate::body::Body;
-use crate::negotiate::{self, Clause, Endpoint, JSON};
+use crate::negotiate::{self, Clause, Encoding, Endpoint, JSON};
 
 /// Which part of the catalog a client is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,28 +65,12 @@ struct Documents {
     /// By path, without the slash at its end.
     plain: HashMap<String, Bytes>,
     /// The aggregated forms of `/api` and `/apis`.
-    aggregated: HashMap<(&'static str, AggregatedVersion), Aggregated>,
+    aggregated: HashMap<&'static str, Aggregated>,
 }
 
 struct Aggregated {
     body: Bytes,
     etag: String,
-}
-
-/// The versions of aggregated discovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum AggregatedVersion {
-    V2,
-    V2beta1,
-}
-
-impl AggregatedVersion {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::V2beta1 => "v2beta1",
-        }
-    }
 }
 
 impl Discovery {
@@ -121,15 +106,20 @@ impl Discovery {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let mine = matches!(
             segments.as_slice(),
-            ["" | "api" | "apis" | "version"] | ["api", _] | ["apis", _] | ["apis", _, _]
+            ["" | "api" | "apis" | "version" | "index.html"] | ["api", _] | ["apis", _] | ["apis", _, _]
         );
         if !mine {
             return None;
         }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Some(Err(method_not_allowed()));
+        // What lists groups answers whatever the method is.
+        if matches!(segments.as_slice(), ["" | "apis" | "index.html"] | ["apis", _]) || *method == Method::GET {
+            return Some(self.document(view, path, &segments, headers));
         }
-        Some(self.document(view, path, &segments, headers))
+        let found = self.document(view, path, &segments, &HeaderMap::new());
+        Some(
+            found
+                .and_then(|found| if found.status() == StatusCode::OK { Err(method_not_allowed()) } else { Ok(found) }),
+        )
     }
 
     fn document(
@@ -141,14 +131,14 @@ impl Discovery {
     ) -> Result<Response<Body>, Status> {
         let documents = self.documents(view);
         if let ["api" | "apis"] = segments
-            && let Some((name, version)) = wanted_aggregate(segments[0], headers)
-            && let Some(aggregated) = documents.aggregated.get(&(name, version))
+            && let Some(name) = wanted_aggregate(segments[0], headers)
+            && let Some(aggregated) = documents.aggregated.get(name)
         {
-            return Ok(aggregated_response(aggregated, version, headers));
+            return Ok(aggregated_response(aggregated, headers));
         }
+        let path = if path == "/index.html" { "/" } else { path };
         if let Some(body) = documents.plain.get(path) {
-            check_json(headers)?;
-            return Ok(response(StatusCode::OK, JSON, body.clone()));
+            return written(body, segments, headers);
         }
         match segments {
             ["apis", group, ..] if !documents.plain.contains_key(&format!("/apis/{group}")) => Ok(page_not_found()),
@@ -181,20 +171,23 @@ pub fn method_not_allowed() -> Status {
     Status::failure(Reason::MethodNotAllowed, message).with_details(StatusDetails::default())
 }
 
+/// The media type of aggregated discovery.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
 /// Which aggregated document a request for `/api` or `/apis` wants before the plain one, if any.
-fn wanted_aggregate(name: &str, headers: &HeaderMap) -> Option<(&'static str, AggregatedVersion)> {
+fn wanted_aggregate(name: &str, headers: &HeaderMap) -> Option<&'static str> {
     let header = negotiate::header_text(headers, http::header::ACCEPT);
-    let version = negotiate::clauses(&header).iter().find_map(|clause| match form(clause) {
-        Form::Plain => Some(None),
-        Form::Aggregated(version) => Some(Some(version)),
+    let aggregated = negotiate::clauses(&header).iter().find_map(|clause| match form(clause) {
+        Form::Plain => Some(false),
+        Form::Aggregated => Some(true),
         Form::Unknown => None,
     });
-    Some((if name == "api" { "api" } else { "apis" }, version??))
+    aggregated?.then_some(if name == "api" { "api" } else { "apis" })
 }
 
 enum Form {
     Plain,
-    Aggregated(AggregatedVersion),
+    Aggregated,
     Unknown,
 }
 
@@ -205,27 +198,20 @@ fn form(clause: &Clause<'_>) -> Form {
     }
     match (clause.get("g"), clause.get("v"), clause.get("as")) {
         (None, None, None) => Form::Plain,
-        (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => {
-            Form::Aggregated(AggregatedVersion::V2)
-        }
-        (Some("apidiscovery.k8s.io"), Some("v2beta1"), Some("APIGroupDiscoveryList")) => {
-            Form::Aggregated(AggregatedVersion::V2beta1)
-        }
+        (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => Form::Aggregated,
         _ => Form::Unknown,
     }
 }
 
-fn aggregated_response(document: &Aggregated, version: AggregatedVersion, headers: &HeaderMap) -> Response<Body> {
+fn aggregated_response(document: &Aggregated, headers: &HeaderMap) -> Response<Body> {
     let known = negotiate::header_text(headers, IF_NONE_MATCH);
     let unchanged = known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == document.etag);
-    let version = version.name();
-    let content_type = format!("{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
     let mut answer = if unchanged {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        response(StatusCode::OK, &content_type, document.body.clone())
+        response(StatusCode::OK, AGGREGATED, document.body.clone())
     };
     if let Ok(etag) = http::HeaderValue::try_from(&document.etag) {
         answer.headers_mut().insert(ETAG, etag);
@@ -235,14 +221,25 @@ fn aggregated_response(document: &Aggregated, version: AggregatedVersion, header
     answer
 }
 
-/// Discovery speaks JSON.
-fn check_json(headers: &HeaderMap) -> Result<(), Status> {
-    let header = negotiate::header_text(headers, http::header::ACCEPT);
-    if header.is_empty() || negotiate::clauses(&header).iter().any(|clause| matches!(form(clause), Form::Plain)) {
-        return Ok(());
-    }
-    // Whoever does not take JSON is told what there is; whoever takes everything in a form unknown here, too.
-    negotiate::accept(headers, Endpoint::default()).map(|_| ())
+/// A document in what the client takes: JSON, YAML (of which JSON is a part) or protobuf.
+fn written(body: &Bytes, segments: &[&str], headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let endpoint = Endpoint { protobuf: true, ..Endpoint::default() };
+    let encoding = match segments {
+        ["" | "index.html"] => Encoding::Json,
+        ["version"] => negotiate::produces(headers, &[JSON]).map(|()| Encoding::Json)?,
+        ["apis"] | ["apis", _] => negotiate::negotiated(headers, endpoint)?.encoding,
+        _ => negotiate::accept(headers, endpoint)?.encoding,
+    };
+    let body = match encoding {
+        Encoding::Json | Encoding::Yaml => body.clone(),
+        Encoding::Protobuf => {
+            let value: Value = serde_json::from_slice(body).map_err(Status::internal)?;
+            let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+            let types = TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
+            arktos_core::media::protobuf::encode(&types, &value).map_err(Status::internal)?.into()
+        }
+    };
+    Ok(response(StatusCode::OK, encoding.content_type(), body))
 }
 
 pub(crate) fn response(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use arktos_core::media::{protobuf, yaml};
+use arktos_core::media::{go_json_fault, go_kind, protobuf, yaml};
 use arktos_core::schema::{self, Decoded, Schema};
 use arktos_core::{Dialect, Object, Reason, Status, TypeMeta};
 use arktos_store::Clock;
@@ -157,6 +157,50 @@ fn is_data_canonical(body: &[u8]) -> bool {
     serde_json::from_str::<serde_json::Value>(written).is_ok_and(|value| escaped(value.to_string()) == written)
 }
 
+/// Reads the body of a deletion.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub(crate) fn delete_options(body: &[u8], encoding: Encoding) -> Result<Object, Status> {
+    /// What upstream's reader of these knows beside them.
+    const KNOWN: [&str; 5] = ["Status", "APIVersions", "APIGroupList", "APIGroup", "APIResourceList"];
+    let refused = |why: String| Status::bad_request(why);
+    let value = match encoding {
+        Encoding::Json => serde_json::from_slice(body).map_err(|_| {
+            let fault = go_json_fault(body).unwrap_or_else(|| "invalid JSON".to_owned());
+            refused(format!("couldn't get version/kind; json parse error: {fault}"))
+        })?,
+        Encoding::Yaml => yaml::parse(body).map_err(|fault| refused(fault.to_string()))?,
+        Encoding::Protobuf => protobuf::decode(body).map_err(|fault| refused(fault.to_string()))?.1,
+    };
+    let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+    let other = |field: &str| value.get(field).is_some_and(|value| !value.is_string() && !value.is_null());
+    if !value.is_object() || other("apiVersion") || other("kind") {
+        return Err(refused(no_type(&value)));
+    }
+    let TypeMeta { api_version, kind } = type_of(&value);
+    if !kind.is_empty() && kind != "DeleteOptions" {
+        let version = if api_version.is_empty() { "meta.k8s.io/v1" } else { &api_version };
+        return Err(refused(if KNOWN.contains(&kind.as_str()) && version == "v1" {
+            format!("converting (v1.{kind}) to (v1.DeleteOptions): unknown conversion")
+        } else {
+            format!(
+                "no kind {kind:?} is registered for version {version:?} in scheme \
+                 \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+            )
+        }));
+    }
+    let types = TypeMeta { api_version: "v1".to_owned(), kind: "DeleteOptions".to_owned() };
+    let options = schema::builtin("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        .ok_or_else(|| Status::internal("DeleteOptions are not known"))?;
+    // Kinds say their version in many ways here, and all mean the same.
+    let decoded = schema::decode_as(&options, &types, value, Dialect::Arktos).map_err(|refusal| {
+        let why = refusal.message.split_once("cannot be handled as a DeleteOptions: ");
+        refused(why.map_or(refusal.message.as_str(), |(_, why)| why).to_owned())
+    })?;
+    Ok(decoded.object)
+}
+
 fn read(
     call: &Call<'_>,
     schema: &Schema,
@@ -171,14 +215,23 @@ fn read(
             Err(negotiate::unknown_format(&[negotiate::JSON, negotiate::YAML]))
         }
         Encoding::Json => {
+            // Nothing is an object with nothing in it.
+            let body = if !is_custom(call, wanted) && body.trim_ascii() == b"null" { b"{}" } else { body };
             let found = json_type(wanted, body)?;
             check_named(call, wanted, &found, body)?;
             check_type(call, wanted, &found)?;
             schema::read_as(schema, wanted, body, dialect)
         }
         Encoding::Yaml => {
-            let unreadable = |why: &dyn std::fmt::Display| unrecognized(wanted, &format!("yaml: {why}"));
-            let value = yaml::parse(body).map_err(|error| unreadable(&error))?;
+            let unreadable = |why: &dyn std::fmt::Display| {
+                let why = why.to_string();
+                unrecognized(wanted, why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why), body)
+            };
+            let value = match yaml::parse(body).map_err(|error| unreadable(&error))? {
+                Value::Null => Value::Object(serde_json::Map::new()),
+                value @ Value::Object(_) => value,
+                other => return Err(unrecognized(wanted, &no_type(&other), body)),
+            };
             check_named(call, wanted, &type_of(&value), value.to_string().as_bytes())?;
             check_type(call, wanted, &type_of(&value))?;
             let mut decoded = schema::decode_as(schema, wanted, value, dialect)?;
@@ -193,7 +246,8 @@ fn read(
             Ok(decoded)
         }
         Encoding::Protobuf => {
-            let (found, value) = protobuf::decode(body).map_err(|error| unrecognized(wanted, &error.to_string()))?;
+            let (found, value) =
+                protobuf::decode(body).map_err(|error| unrecognized(wanted, &error.to_string(), body))?;
             check_type(call, wanted, &found)?;
             schema::decode_as(schema, wanted, value, dialect)
         }
@@ -216,36 +270,74 @@ fn json_type(wanted: &TypeMeta, body: &[u8]) -> Result<TypeMeta, Status> {
             api_version: only.api_version.unwrap_or_default().into_owned(),
             kind: only.kind.unwrap_or_default().into_owned(),
         }),
-        Ok(_) => Err(unreadable_json(wanted, body, false)),
-        Err(error) => Err(unreadable_json(wanted, body, error.is_eof())),
+        _ => match serde_json::from_slice::<Value>(body) {
+            // What stands twice is told later; the last one counts.
+            Ok(value) if value.is_object() && [value.get("apiVersion"), value.get("kind")].iter().all(is_text) => {
+                Ok(type_of(&value))
+            }
+            _ => Err(unreadable_json(wanted, body)),
+        },
     }
 }
 
-fn unreadable_json(wanted: &TypeMeta, body: &[u8], breaks_off: bool) -> Status {
+#[allow(clippy::ref_option)] // as an iterator hands it
+fn is_text(value: &Option<&Value>) -> bool {
+    value.is_none_or(|value| value.is_string() || value.is_null())
+}
+
+/// Why a value that is no object has neither version nor kind.
+pub(crate) fn no_version(value: &Value) -> String {
     const SHAPE: &str =
         r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-    let not_an_object = |what: &str| format!("json: cannot unmarshal {what} into Go value of type {SHAPE}");
+    let found = go_kind(value);
+    format!("couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {SHAPE}")
+}
+
+fn unreadable_json(wanted: &TypeMeta, body: &[u8]) -> Status {
     let why = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Array(_)) => not_an_object("array"),
-        Ok(Value::String(_)) => not_an_object("string"),
-        Ok(Value::Number(_)) => not_an_object("number"),
-        Ok(Value::Bool(_)) => not_an_object("bool"),
-        _ if breaks_off => "unexpected end of JSON input".to_owned(),
-        _ => arktos_core::media::go_json_fault(body).unwrap_or_else(|| "invalid JSON".to_owned()),
+        Ok(value) => no_type(&value),
+        Err(_) => {
+            let fault = go_json_fault(body).unwrap_or_else(|| "invalid JSON".to_owned());
+            format!("couldn't get version/kind; json parse error: {fault}")
+        }
     };
-    let shown: String = if body.starts_with(b"{") {
-        String::from_utf8_lossy(&body[..body.len().min(128)]).into_owned()
-    } else {
-        body.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
-    };
-    unrecognized(wanted, &format!("couldn't get version/kind; json parse error: {why} ({shown})"))
+    unrecognized(wanted, &why, body)
 }
 
-fn unrecognized(wanted: &TypeMeta, why: &str) -> Status {
-    Status::bad_request(format!("the object provided is unrecognized (must be of type {}): {why}", wanted.kind))
+/// Why a value does not say version and kind.
+pub(crate) fn no_type(value: &Value) -> String {
+    let Value::Object(fields) = value else { return no_version(value) };
+    let other = |field: &&str| fields.get(*field).is_some_and(|value| !value.is_string() && !value.is_null());
+    let field = ["apiVersion", "kind"].into_iter().find(other).unwrap_or_default();
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type \
+         string",
+        go_kind(fields.get(field).unwrap_or(&Value::Null))
+    )
 }
 
-fn type_of(value: &Value) -> TypeMeta {
+/// The beginning of a body, as a refusal shows it: as text where it is an object, and else in hexadecimal.
+fn shown(body: &[u8]) -> String {
+    const MOST: usize = 30;
+    let start = &body[..body.len().min(MOST)];
+    let more = if body.len() > MOST { " ..." } else { "" };
+    match start {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => format!("{}{more}", String::from_utf8_lossy(start)),
+        _ => start.iter().map(|byte| format!("{byte:02x}")).chain([more.to_owned()]).collect(),
+    }
+}
+
+fn unrecognized(wanted: &TypeMeta, why: &str, body: &[u8]) -> Status {
+    let shown = shown(body);
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {why} ({shown})",
+        wanted.kind
+    ))
+}
+
+/// What a body says that it is; empty where it does not.
+pub(crate) fn type_of(value: &Value) -> TypeMeta {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
     TypeMeta { api_version: text("apiVersion"), kind: text("kind") }
 }
@@ -262,8 +354,7 @@ fn check_named(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta, body: &[u8]
     }
     if found.kind.is_empty() {
         let text = String::from_utf8_lossy(body);
-        let shown: String = text.chars().take(128).collect();
-        return Err(unrecognized(wanted, &format!("Object 'Kind' is missing in '{text}' ({shown})")));
+        return Err(unrecognized(wanted, &format!("Object 'Kind' is missing in '{text}'"), body));
     }
     if found.api_version == wanted.api_version && found.kind != wanted.kind {
         let name = serde_json::from_slice::<Value>(body).ok();
@@ -284,10 +375,19 @@ fn check_named(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta, body: &[u8]
 
 /// Refuses a body that is another kind's.
 fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<(), Status> {
+    let Some(why) = unlike(call, wanted, found) else { return Ok(()) };
+    let kind = if found.kind.is_empty() { &wanted.kind } else { &found.kind };
+    let version = if found.api_version.is_empty() { wanted.version() } else { found.version() };
+    let text = format!("{kind} in version {version:?} cannot be handled as a {}: {why}", wanted.kind);
+    Err(Status::bad_request(text))
+}
+
+/// Why a type cannot be read as another one; absent where it can.
+pub(crate) fn unlike(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Option<String> {
     let same = |one: &str, other: &str| one.is_empty() || one == other;
     let versions = same(&found.api_version, &wanted.api_version) || crate::compat::reads(call, found, wanted);
     if versions && same(&found.kind, &wanted.kind) {
-        return Ok(());
+        return None;
     }
     let catalog = call.state.kinds.builtin();
     let kind = if found.kind.is_empty() { &wanted.kind } else { &found.kind };
@@ -297,19 +397,16 @@ fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<()
     };
     let item = TypeMeta { kind: kind.strip_suffix("List").unwrap_or(kind).to_owned(), ..found.clone() };
     let known = catalog.schema(&found).is_some() || catalog.schema(&item).is_some();
-    let (version, wanted_kind) = (found.version(), &wanted.kind);
-    let why = if known {
+    Some(if known {
         let group = match wanted.group() {
             "" => "core",
             group => group.split('.').next().unwrap_or(group),
         };
-        format!("converting ({version}.{kind}) to ({group}.{wanted_kind}): unknown conversion")
+        format!("converting ({}.{kind}) to ({group}.{}): unknown conversion", found.version(), wanted.kind)
     } else {
         format!(
             "no kind {kind:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
             found.api_version
         )
-    };
-    let text = format!("{kind} in version {version:?} cannot be handled as a {wanted_kind}: {why}");
-    Err(Status::bad_request(text))
+    })
 }

@@ -124,6 +124,8 @@ pub struct Endpoint {
     pub list: bool,
     /// Whether this request is a watch.
     pub watch: bool,
+    /// Whether it is the deletion of a list, which cannot be watched.
+    pub deletes: bool,
     /// Whether protobuf can be written. Where it cannot, JSON is taken if the client takes that as well.
     pub protobuf: bool,
 }
@@ -140,17 +142,35 @@ impl Endpoint {
 /// # Errors
 /// 406, when nothing that the client accepts can be had.
 pub fn accept(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accept, Status> {
+    let mut available = OBJECT_TYPES.to_vec();
+    if endpoint.list && !endpoint.deletes {
+        available.extend(STREAM_TYPES);
+    }
+    produces(headers, &available)?;
+    negotiated(headers, endpoint)
+}
+
+/// Refuses what takes none of the media types that a route has, whatever their parameters.
+///
+/// # Errors
+/// 406.
+pub(crate) fn produces(headers: &HeaderMap, available: &[&str]) -> Result<(), Status> {
+    let header = header_text(headers, ACCEPT);
+    if header.is_empty() || header.split(',').map(media_type).any(|one| one == "*/*" || available.contains(&one)) {
+        return Ok(());
+    }
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+    Err(not_acceptable(message).with_details(StatusDetails::default()))
+}
+
+/// As [`accept`], where no route has had its say.
+///
+/// # Errors
+/// 406.
+pub(crate) fn negotiated(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accept, Status> {
     let header = header_text(headers, ACCEPT);
     if header.is_empty() {
         return Ok(Accept::JSON);
-    }
-    if !header.split(',').map(media_type).any(|wanted| wanted == "*/*" || OBJECT_TYPES.contains(&wanted)) {
-        let mut available = OBJECT_TYPES.to_vec();
-        if endpoint.list {
-            available.extend(STREAM_TYPES);
-        }
-        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
-        return Err(not_acceptable(message).with_details(StatusDetails::default()));
     }
     for clause in clauses(&header) {
         let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
@@ -182,16 +202,17 @@ fn has_message(form: Form, endpoint: Endpoint) -> bool {
 pub fn accept_error(headers: &HeaderMap) -> Encoding {
     let header = header_text(headers, ACCEPT);
     let clauses = clauses(&header);
-    let readable = [Encoding::Json, Encoding::Yaml];
+    let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
     clauses
         .iter()
-        .find_map(|clause| readable.into_iter().find(|encoding| clause.takes(encoding.content_type())))
+        .filter(|clause| form(clause, Encoding::Json, Endpoint::default()) == Some(Form::Object))
+        .find_map(|clause| encodings.into_iter().find(|encoding| clause.takes(encoding.content_type())))
         .unwrap_or(Encoding::Json)
 }
 
 /// The form that a clause asks for, when it can be had.
 fn form(clause: &Clause<'_>, encoding: Encoding, endpoint: Endpoint) -> Option<Form> {
-    if clause.get("stream").is_some_and(|stream| !stream.is_empty() && (stream != "watch" || !endpoint.list)) {
+    if clause.get("stream").is_some_and(|stream| stream != "watch") {
         return None;
     }
     if clause.get("as").is_none() && clause.get("g").is_none() && clause.get("v").is_none() {
@@ -218,7 +239,7 @@ fn form(clause: &Clause<'_>, encoding: Encoding, endpoint: Endpoint) -> Option<F
 pub fn request_encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
     let header = header_text(headers, CONTENT_TYPE);
     match media_type(&header) {
-        "" => Ok(Encoding::Json),
+        "" if header.is_empty() => Ok(Encoding::Json),
         given => Encoding::of(&given.to_ascii_lowercase()).ok_or_else(|| unknown_format(&OBJECT_TYPES)),
     }
 }
@@ -295,17 +316,26 @@ impl<'a> Clause<'a> {
 
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let (main, sub) = parts.next().and_then(|whole| whole.split_once('/'))?;
-        let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
-        let quality = parameters.iter().find(|(name, _)| *name == "q").and_then(|(_, value)| value.parse().ok());
-        Some(Self { main: main.trim(), sub: sub.trim(), quality: quality.unwrap_or(1.0), parameters })
+        let whole = parts.next()?;
+        let (main, sub) = if whole == "*" { ("*", "*") } else { whole.split_once('/')? };
+        if sub.is_empty() || sub.contains('/') {
+            return None;
+        }
+        let given = parts.filter_map(|part| part.split_once('='));
+        let parameters: Vec<(&str, &str)> = given
+            .map(|(name, value)| (name.trim(), value.trim()))
+            .filter(|(_, value)| !value.is_empty() && !value.contains('='))
+            .collect();
+        let quality = parameters.iter().rfind(|(name, _)| *name == "q");
+        // Upstream takes what weighs nothing, last.
+        let quality = quality.map_or(1.0, |(_, value)| value.parse().unwrap_or(0.0));
+        Some(Self { main: main.trim(), sub: sub.trim(), quality, parameters })
     }
 }
 
 /// What an `Accept` header asks for, the most wanted first; what weighs the same, in the order it was written in.
 pub(crate) fn clauses(header: &str) -> Vec<Clause<'_>> {
     let mut clauses: Vec<Clause<'_>> = header.split(',').filter_map(Clause::parse).collect();
-    clauses.retain(|clause| clause.quality > 0.0);
     clauses.sort_by(|one, other| {
         let wide = |clause: &Clause<'_>| (clause.main == "*", clause.sub == "*");
         other.quality.total_cmp(&one.quality).then_with(|| wide(one).cmp(&wide(other)))

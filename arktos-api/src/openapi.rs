@@ -16,12 +16,12 @@ use arktos_core::Status;
 use arktos_core::catalog::{Catalog, Kind};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::body::Body;
-use crate::discovery::{View, method_not_allowed, page_not_found, response};
+use crate::discovery::{View, page_not_found, response};
 use crate::negotiate::{self, Endpoint, JSON};
 
 const ROOT: &str = "/openapi/v3";
@@ -84,7 +84,6 @@ impl OpenApi {
     pub fn answer(
         &self,
         view: View,
-        method: &Method,
         path: &str,
         query: Option<&str>,
         headers: &HeaderMap,
@@ -93,12 +92,10 @@ impl OpenApi {
         if !rest.is_empty() && !rest.starts_with('/') {
             return None;
         }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Some(Err(method_not_allowed()));
-        }
-        match rest.trim_end_matches('/') {
+        match rest {
             "/v2" => return Some(self.v2(view, headers)),
             "/v3" => {}
+            "/v3/" => return Some(Ok(empty(StatusCode::NOT_FOUND))),
             _ if rest.starts_with("/v3/") => {}
             _ => return Some(Ok(page_not_found())),
         }

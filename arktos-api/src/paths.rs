@@ -42,7 +42,7 @@ pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Statu
     };
     let told = state.kinds.described_to(tenant, compat::serves(state, &head.info));
     let discovered = told.discovery.answer(view, &head.method, path, &head.headers);
-    let described = || told.openapi.answer(view, &head.method, path, head.raw_query.as_deref(), &head.headers);
+    let described = || told.openapi.answer(view, path, head.raw_query.as_deref(), &head.headers);
     discovered.or_else(described).unwrap_or_else(|| Ok(nothing_there()))
 }
 
@@ -112,8 +112,8 @@ fn health(state: &State, head: &Head, path: &str) -> Option<Result<Response<Body
     if !matches!(name, "healthz" | "livez" | "readyz") {
         return None;
     }
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Some(Err(method_not_allowed()));
+    if head.path.ends_with('/') {
+        return Some(Ok(nothing_there()));
     }
     Some(Ok(match check {
         Some(check) if checks(name).any(|known| known == check) => one_check(state, check),

@@ -1,5 +1,7 @@
 //! Query parameters, and the options they stand for.
 
+use std::num::IntErrorKind;
+
 use arktos_core::{FieldSelector, LabelSelector, Reason, Status, StatusCause};
 
 use crate::request::percent_decode;
@@ -9,13 +11,13 @@ use crate::request::percent_decode;
 pub(crate) struct QueryMap(Vec<(String, String)>);
 
 impl QueryMap {
-    /// Reads a query. What is not UTF-8 is dropped.
+    /// Reads a query. What is not UTF-8, or has a semicolon, is dropped.
     pub(crate) fn parse(query: &str) -> Self {
         let pair = |part: &str| {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             Some((percent_decode(key, true)?.into_owned(), percent_decode(value, true)?.into_owned()))
         };
-        Self(query.split('&').filter(|part| !part.is_empty()).filter_map(pair).collect())
+        Self(query.split('&').filter(|part| !part.is_empty() && !part.contains(';')).filter_map(pair).collect())
     }
 
     /// The first value of a key; empty when there is none.
@@ -37,9 +39,14 @@ impl QueryMap {
     }
 
     pub(crate) fn int(&self, key: &str) -> Result<Option<i64>, Status> {
-        let Some(text) = self.find(key).filter(|text| !text.is_empty()) else { return Ok(None) };
-        let fault = || Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
-        text.parse().map(Some).map_err(|_| fault())
+        let Some(text) = self.find(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|fault: std::num::ParseIntError| {
+            let why = match fault.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+        })
     }
 }
 
@@ -251,7 +258,7 @@ fn check_manager(manager: &str, faults: &mut Vec<StatusCause>) {
 
 /// Reads the values of `dryRun`.
 pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, faults: &mut Vec<StatusCause>) -> bool {
-    let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
+    let values: Vec<&str> = values.collect();
     if values.iter().any(|value| *value != "All") {
         let list = values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(",");
         faults.push(unsupported("dryRun", &format!("[{list}]"), &["All"]));

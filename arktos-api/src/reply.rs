@@ -148,6 +148,9 @@ impl View {
         if self.accept.encoding == Encoding::Protobuf {
             return self.in_protobuf(page.items(None), &page.meta()).await;
         }
+        if self.is_partial() && page.items(None).next().is_none() {
+            return self.items(&[], &page.meta()).await;
+        }
         let mut writer = ListWriter { view: self.clone(), page, last: None, rows: 0, part: Part::Head, table: None };
         let mut first = Vec::with_capacity(CHUNK);
         if !writer.fill(&mut first) {
@@ -187,6 +190,12 @@ impl View {
             return self.in_protobuf(items.iter().cloned(), meta).await;
         }
         self.open(&mut out, meta);
+        if items.is_empty() && self.is_partial() {
+            // Upstream has no list where there is nothing to list.
+            out.pop();
+            out.extend_from_slice(b"null}");
+            return respond(200, self.accept, out);
+        }
         for (at, item) in items.iter().enumerate() {
             self.item(&mut out, item, at);
         }
@@ -220,6 +229,10 @@ impl View {
             list.push(&serde_json::from_slice(&text).unwrap_or_default())?;
         }
         Ok(list.finish())
+    }
+
+    fn is_partial(&self) -> bool {
+        matches!(self.accept.form, Form::Metadata(_) | Form::MetadataList(_))
     }
 
     fn list_types(&self) -> TypeMeta {

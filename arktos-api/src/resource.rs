@@ -126,7 +126,12 @@ where
         record: head.record.clone(),
     };
     let request = ResourceRequest { head, resource, verb, bytes };
-    let mut response = request.answer(&mut call).await?;
+    // Whoever is refused is warned all the same.
+    let mut response = request.answer(&mut call).await.unwrap_or_else(|refusal| {
+        let mut response = reply::status(&refusal, negotiate::accept_error(&head.headers));
+        response.extensions_mut().insert(refusal);
+        response
+    });
     for warning in crate::warnings::shortened(deprecated(&call.kind), call.warnings.into_inner()) {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
         if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
@@ -172,11 +177,8 @@ fn authorize(
     verb: Option<Verb>,
     tenant: Option<&TenantName>,
 ) -> Result<(), Status> {
-    let method = head.method.as_str().to_ascii_lowercase();
-    let verb: &str = match verb {
-        Some(verb) => verb.name(),
-        None => &method,
-    };
+    // What no verb stands for is asked for as none.
+    let verb = verb.map_or("", Verb::name);
     let answer =
         state.authorize(&head.identity, tenant, verb, &resource.selected(verb, head.query.get("fieldSelector")));
     answer.map_err(|status| compat::refused(state, &head.info, tenant, status))
@@ -194,11 +196,22 @@ fn allowed(kind: &Kind, resource: &ResourceInfo, verb: Option<Verb>, method: &Me
             return Err(if kind.builtin { not_found() } else { missing() });
         };
         let verb = verb.ok_or_else(method_not_allowed)?;
+        if *method == Method::HEAD {
+            return Err(method_not_allowed());
+        }
         let has = |name: &str| subresource.verbs.iter().any(|known| known == name);
         return if has(verb.name()) { Ok(verb) } else { Err(method_not_allowed()) };
     }
     let all_namespaces = kind.scope == Scope::Namespace && resource.namespace.is_empty();
     if all_namespaces && !resource.name.is_empty() {
+        return Err(not_found());
+    }
+    let here: &[&str] = match (all_namespaces, resource.name.is_empty()) {
+        (true, _) => &["list", "watch"],
+        (false, true) => &["list", "watch", "create", "deletecollection"],
+        (false, false) => &["get", "update", "patch", "delete"],
+    };
+    if !here.iter().any(|verb| kind.can(verb)) {
         return Err(not_found());
     }
     let verb = verb.filter(|_| *method != Method::HEAD).ok_or_else(method_not_allowed)?;
@@ -286,6 +299,10 @@ impl ResourceRequest<'_> {
 
     async fn get(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_object(call)?;
+        if !self.head.query.get("export").is_empty() && self.head.query.flag("export") {
+            let text = "the export parameter, deprecated since v1.14, is no longer supported";
+            return Err(Status::bad_request(text));
+        }
         let stored = read::get(call, self.head.query.get("resourceVersion")).await?;
         Self::answered(call, &view, 200, stored).await
     }
@@ -399,7 +416,14 @@ impl ResourceRequest<'_> {
         if form == PatchType::Apply {
             return self.apply(call, part).await;
         }
-        let asked = self.asked_patch(call)?;
+        self.write_options(call, "PatchOptions", false)?;
+        let asked = match self.asked_patch(call) {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                call.found().await?; // who is not there cannot be patched, however
+                return Err(refusal);
+            }
+        };
         let view = self.view_of_object(call)?;
         let changed = patch::patch(call, part, &asked.0, &asked.1).await?;
         Self::answered(call, &view, 200, changed.stored).await
@@ -413,20 +437,9 @@ impl ResourceRequest<'_> {
         Self::answered(call, &view, if changed.created { 201 } else { 200 }, changed.stored).await
     }
 
-    /// The patch, and what is wrong with how it is written.
-    fn asked_patch(&self, call: &mut Call<'_>) -> Result<(Patch, Vec<String>), Status> {
+    fn asked_patch(&self, call: &Call<'_>) -> Result<(Patch, Vec<String>), Status> {
         let form = negotiate::patch_type(&self.head.headers, call.kind.builtin)?;
-        self.write_options(call, "PatchOptions", false)?;
-        let (value, repeated) = arktos_core::schema::read_json(&self.bytes).map_err(|fault| {
-            let why = arktos_core::media::go_json_fault(&self.bytes).unwrap_or_else(|| fault.to_string());
-            Status::bad_request(if form == PatchType::Strategic { why } else { format!("error decoding patch: {why}") })
-        })?;
-        let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
-        Ok(match form {
-            PatchType::Json => (Patch::Json(value), Vec::new()),
-            PatchType::Merge => (Patch::Merge(value), repeated),
-            _ => (Patch::Strategic(value), repeated),
-        })
+        patch::asked(call, form, &self.bytes)
     }
 
     async fn scale(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
@@ -439,6 +452,7 @@ impl ResourceRequest<'_> {
                 scale::apply(call, &patch::read_config(call, &self.bytes)?).await?
             }
             Verb::Patch => {
+                self.write_options(call, "PatchOptions", false)?;
                 let asked = self.asked_patch(call)?;
                 call.options.scale = true;
                 scale::patch(call, &asked.0).await?
@@ -481,26 +495,7 @@ impl ResourceRequest<'_> {
             return Ok(None);
         }
         let encoding = negotiate::request_encoding(&self.head.headers)?;
-        let value = match encoding {
-            negotiate::Encoding::Json => serde_json::from_slice(&self.bytes).ok(),
-            negotiate::Encoding::Yaml => arktos_core::media::yaml::parse(&self.bytes).ok(),
-            negotiate::Encoding::Protobuf => {
-                arktos_core::media::protobuf::decode(&self.bytes).ok().map(|(_, value)| value)
-            }
-        };
-        let unreadable = || Status::bad_request("the body of a delete must be DeleteOptions");
-        let object = value.and_then(Object::from_value).ok_or_else(unreadable)?;
-        match object.str_at(&["kind"]) {
-            "" | "DeleteOptions" => Ok(Some(object)),
-            other => {
-                let version = object.type_meta().version().to_owned();
-                let text = format!(
-                    "{other} in version {version:?} cannot be handled as a DeleteOptions: converting \
-                     ({version}.{other}) to (v1.DeleteOptions): unknown conversion"
-                );
-                Err(Status::bad_request(text))
-            }
-        }
+        input::delete_options(&self.bytes, encoding).map(Some)
     }
 
     async fn delete(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
@@ -521,7 +516,8 @@ impl ResourceRequest<'_> {
         if call.kind.scope != Scope::Region {
             call.one_tenant()?; // writing to all tenants at once is more than anybody can mean
         }
-        let view = self.view_of_list(call, false)?;
+        let endpoint = Endpoint { forms: true, list: true, deletes: true, ..Endpoint::of(&call.kind) };
+        let view = self.view(call, endpoint)?;
         let body = self.delete_body()?;
         let asked = delete::options(body.as_ref(), &self.head.query)?;
         call.options.dry_run = asked.dry;

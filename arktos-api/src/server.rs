@@ -148,7 +148,10 @@ impl ApiServer {
             Err(refused) => Err(refused),
         };
         let (mut response, failure) = match answer {
-            Ok(response) => (response, None),
+            Ok(mut response) => {
+                let failure = response.extensions_mut().remove::<Status>();
+                (response, failure)
+            }
             Err(status) => (reply::status(&status, encoding), Some(status)),
         };
         if let Some(record) = record {

@@ -188,7 +188,9 @@ impl Table {
             0 => b"null",
             _ => b"]",
         });
-        let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
+        // A dry run has no revision.
+        let unstored = meta.revision == Revision::ZERO;
+        let mut metadata = if unstored { json!({}) } else { json!({"resourceVersion": meta.revision.to_string()}) };
         if !meta.continue_token.is_empty() {
             metadata["continue"] = Value::from(meta.continue_token.as_str());
         }

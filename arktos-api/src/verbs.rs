@@ -14,4 +14,5 @@ pub(crate) mod read;
 pub(crate) mod scale;
 pub(crate) mod settle;
 pub(crate) mod subresource;
+mod unreadable;
 pub(crate) mod watch;

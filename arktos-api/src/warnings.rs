@@ -1,5 +1,7 @@
 //! What a client is warned of though its object is taken: fields that are on their way out, or do not do what they say.
 
+use std::collections::BTreeSet;
+
 use arktos_core::Object;
 use serde_json::{Map, Value};
 
@@ -12,20 +14,26 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
     let resource = call.kind.storage_resource.as_str();
     match resource {
         "services" => service(call, object),
-        "csidrivers.storage.k8s.io" => csi_driver(call, object),
-        "endpointslices.discovery.k8s.io" if object.str_at(&["addressType"]) == "FQDN" => {
+        "csidrivers.storage.k8s.io" => {
+            let tokens = |object: &Object| object.at(&["spec", "tokenRequests"]).cloned();
+            if old.is_none_or(|old| tokens(old) != tokens(object)) {
+                csi_driver(call, object);
+            }
+        }
+        "endpointslices.discovery.k8s.io" if old.is_none() && object.str_at(&["addressType"]) == "FQDN" => {
             call.warn("spec.addressType: FQDN endpoints are deprecated");
         }
         "pods" if old.is_none() => of_template(call, "", Some(&object.fields)),
         "ingresses.networking.k8s.io" if old.is_none() => ingress(call, object),
         "persistentvolumes" => volume(call, object),
         "persistentvolumeclaims" => claim(call, object),
-        "serviceaccounts" => annotated(
-            call,
-            object,
-            "kubernetes.io/enforce-mountable-secrets",
-            "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets",
-        ),
+        "serviceaccounts" => {
+            let key = "kubernetes.io/enforce-mountable-secrets";
+            if old.is_none_or(|old| old.at(&["metadata", "annotations", key]).is_none()) {
+                let what = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+                annotated(call, object, key, what);
+            }
+        }
         "statefulsets.apps" => stateful_set(call, object),
         _ => {}
     }
@@ -36,6 +44,29 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
     }
     if old.is_none() {
         of_name(call, resource, object.name());
+    }
+    if !call.kind.builtin {
+        of_finalizers(call, object, old);
+    }
+}
+
+/// Finalizers of custom objects that are new and might be somebody else's as well.
+fn of_finalizers(call: &Call<'_>, object: &Object, old: Option<&Object>) {
+    const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+    let all = |object: &Object| -> BTreeSet<String> {
+        let finalizers = object.at(&["metadata", "finalizers"]).and_then(Value::as_array);
+        finalizers.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let before = old.map(all).unwrap_or_default();
+    for finalizer in all(object).difference(&before) {
+        if finalizer.contains('/') || STANDARD.contains(&finalizer.as_str()) {
+            continue;
+        }
+        let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
+        call.warn(format!(
+            "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name{path} to avoid accidental \
+             conflicts with other finalizer writers"
+        ));
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Aggregated, AggregatedVersion, Documents, View};
+use super::{Aggregated, Documents, View};
 
 /// The version of Kubernetes whose API this is.
 const KUBERNETES: (&str, &str, &str) = ("1", "36", "2");
@@ -67,11 +67,8 @@ pub(super) fn build(catalog: &Catalog, view: View, address: &str, tenanted: bool
     plain.insert("/".to_owned(), root);
     plain.insert("/version".to_owned(), version());
     let mut aggregated = HashMap::new();
-    for version in [AggregatedVersion::V2, AggregatedVersion::V2beta1] {
-        let core = groups.iter().filter(|group| group.name.is_empty());
-        aggregated.insert(("api", version), aggregate(version, core));
-        aggregated.insert(("apis", version), aggregate(version, named()));
-    }
+    aggregated.insert("api", aggregate(groups.iter().filter(|group| group.name.is_empty())));
+    aggregated.insert("apis", aggregate(named()));
     Documents { plain: plain.into_iter().map(|(path, body)| (path, bytes(&body))).collect(), aggregated }
 }
 
@@ -191,7 +188,7 @@ fn subresource(kind: &Kind, part: &Subresource) -> Value {
     entry
 }
 
-fn aggregate<'a>(version: AggregatedVersion, groups: impl Iterator<Item = &'a Shown<'a>>) -> Aggregated {
+fn aggregate<'a>(groups: impl Iterator<Item = &'a Shown<'a>>) -> Aggregated {
     let items: Vec<Value> = groups
         .map(|group| {
             let versions = group.versions.iter().map(|(version, kinds)| {
@@ -205,7 +202,7 @@ fn aggregate<'a>(version: AggregatedVersion, groups: impl Iterator<Item = &'a Sh
         .collect();
     let body = bytes(&json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": format!("apidiscovery.k8s.io/{}", version.name()),
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
     }));

@@ -4,7 +4,7 @@ use super::*;
 
 fn get(path: &str, query: Option<&str>) -> Response<Body> {
     let openapi = OpenApi::of(&Catalog::builtin());
-    openapi.answer(View::Region, &Method::GET, path, query, &HeaderMap::new()).expect("mine").expect("answered")
+    openapi.answer(View::Region, path, query, &HeaderMap::new()).expect("mine").expect("answered")
 }
 
 fn json(response: Response<Body>) -> Value {
@@ -13,7 +13,7 @@ fn json(response: Response<Body>) -> Value {
 
 fn index(view: View) -> Value {
     let openapi = OpenApi::of(&Catalog::builtin());
-    json(openapi.answer(view, &Method::GET, "/openapi/v3", None, &HeaderMap::new()).expect("mine").expect("answered"))
+    json(openapi.answer(view, "/openapi/v3", None, &HeaderMap::new()).expect("mine").expect("answered"))
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn schemas_say_how_lists_are_merged() {
 #[test]
 fn tenants_are_not_told_of_the_region() {
     let openapi = OpenApi::of(&Catalog::builtin());
-    let core = openapi.answer(View::Tenant, &Method::GET, "/openapi/v3/api/v1", None, &HeaderMap::new());
+    let core = openapi.answer(View::Tenant, "/openapi/v3/api/v1", None, &HeaderMap::new());
     let core = json(core.expect("mine").expect("answered"));
     assert!(core["paths"].get("/api/v1/nodes").is_none() && core["paths"].get("/api/v1/tenants").is_none());
     assert!(core["paths"].get("/api/v1/namespaces/{name}").is_some());
@@ -95,7 +95,7 @@ fn old_clients_get_version_2_in_protobuf() {
     let openapi = OpenApi::of(&Catalog::builtin());
     let ask = |accept: &str| {
         let headers = HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().expect("a header value"))]);
-        openapi.answer(View::Tenant, &Method::GET, "/openapi/v2", None, &headers).expect("mine")
+        openapi.answer(View::Tenant, "/openapi/v2", None, &headers).expect("mine")
     };
     let old = ask(V2_ASKED).expect("answered");
     assert_eq!(old.headers()[http::header::CONTENT_TYPE], V2_ANSWERED);

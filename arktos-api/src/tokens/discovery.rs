@@ -20,29 +20,29 @@ pub(crate) fn answer(state: &State, head: &Head) -> Option<Result<Response<Body>
         "/.well-known/openid-configuration" => false,
         _ => return None,
     };
-    if !matches!(head.method, Method::GET | Method::HEAD) {
+    if head.method != Method::GET {
         return Some(Err(method_not_allowed()));
+    }
+    let kind = if keys { "application/jwk-set+json" } else { "application/json" };
+    if let Err(refusal) = crate::negotiate::produces(&head.headers, &[kind]) {
+        return Some(Err(refusal));
     }
     let tenant = match &head.info.tenant {
         TenantPart::Named(tenant) => tenant.clone(),
         TenantPart::Own | TenantPart::All => head.identity.tenant.clone().unwrap_or_else(TenantName::system),
     };
-    let (kind, document) = if keys {
+    let document = if keys {
         let life = super::life(&state.config.engine, tenant);
-        (
-            "application/jwk-set+json",
-            life.map_or_else(|| json!({"keys": []}), |life| state.config.token_keys.public(&life)),
-        )
+        life.map_or_else(|| json!({"keys": []}), |life| state.config.token_keys.public(&life))
     } else {
         let place = if tenant.is_system() { String::new() } else { format!("/tenants/{tenant}") };
-        let document = json!({
+        json!({
             "issuer": state.config.issuer,
             "jwks_uri": format!("https://{}{place}/openid/v1/jwks", state.config.advertise),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],
-        });
-        ("application/json", document)
+        })
     };
     let mut response = Response::new(Body::full(document.to_string()));
     let headers = response.headers_mut();

@@ -74,7 +74,7 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
 async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Status> {
     crate::forced::check_write(call, object.name(), false)?;
     let now = call.state.config.clock.now();
-    let managed = managers::noted(call, Part::Whole, None, &mut object);
+    let managed = managers::noted(call, Part::Whole, None, &mut object)?;
     stamp(call, &mut object, now);
     rules::refuse_as_sent(&call.kind, &object)?;
     let admitted = call.admitted_kind();

@@ -77,7 +77,7 @@ pub(crate) struct Asked {
 /// # Errors
 /// 400 and 422 in upstream's words.
 pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<Asked, Status> {
-    let text = |path: &[&str]| body.map(|body| body.str_at(path)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |path: &[&str]| body?.at(path)?.as_str().map(str::to_owned);
     let mut faults: Vec<StatusCause> = Vec::new();
     let (policy, orphan, grace, dry) = match body {
         Some(body) => {
@@ -93,7 +93,7 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<Asked, 
             (text(&["propagationPolicy"]), orphan, body.int_at(&["gracePeriodSeconds"]), dry)
         }
         None => {
-            let policy = Some(query.get("propagationPolicy")).filter(|text| !text.is_empty()).map(str::to_owned);
+            let policy = query.find("propagationPolicy").map(str::to_owned);
             let orphan = query.find("orphanDependents").map(|_| query.flag("orphanDependents"));
             let dry = dry_run(query.all("dryRun"), &mut faults);
             (policy, orphan, query.int("gracePeriodSeconds")?, dry)

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::modify::Part;
 use crate::call::Call;
+use crate::query::cause;
 
 /// The object as the other versions of its resource show it.
 struct Others<'a>(&'a Call<'a>);
@@ -83,12 +84,64 @@ fn as_manager<T>(call: &Call<'_>, part: Part<'_>, act: impl FnOnce(&Writer<'_>) 
 /// The `managedFields` of an object that is written by an update (or created, where there is no old one); they are
 /// taken out of the new one, so that nothing that comes after can change them. Those of an applied one are made. The
 /// old one, which has its own apart, is as it was when this returns.
-pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, new: &mut Object) -> Option<Managed> {
-    let sent = new.remove(&["metadata", "managedFields"]);
+///
+/// # Errors
+/// 422 when what was sent names managers as none may be named.
+pub(crate) fn noted(
+    call: &Call<'_>,
+    part: Part<'_>,
+    old: Option<&mut Object>,
+    new: &mut Object,
+) -> Result<Option<Managed>, Status> {
+    // Of custom kinds, what is there and empty is as good as absent.
+    let says = |sent: &Value| call.kind.builtin || sent.as_array().is_none_or(|entries| !entries.is_empty());
+    let sent = new.remove(&["metadata", "managedFields"]).filter(says);
     new.managed = None;
     if call.options.applies {
-        return sent.as_ref().map(Managed::of);
+        return Ok(sent.as_ref().map(Managed::of));
     }
+    let name = new.name().to_owned();
+    let managed = updated(call, part, old, new, sent.as_ref());
+    if sent.is_some()
+        && let Some(managed) = &managed
+    {
+        check_names(call, &name, &managed.tree())?;
+    }
+    Ok(managed)
+}
+
+/// Refuses managers that are named as none may be.
+fn check_names(call: &Call<'_>, name: &str, entries: &Value) -> Result<(), Status> {
+    const MANAGER_MAX: usize = 128;
+    const SUBRESOURCE_MAX: usize = 256;
+    let mut causes = Vec::new();
+    for (at, entry) in entries.as_array().into_iter().flatten().enumerate() {
+        let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or("");
+        for (field, max) in [("manager", MANAGER_MAX), ("subresource", SUBRESOURCE_MAX)] {
+            if text(field).len() > max {
+                let why = format!("Too long: may not be more than {max} bytes");
+                causes.push(cause("FieldValueTooLong", &format!("metadata.managedFields[{at}].{field}"), &why));
+            }
+        }
+        let manager = text("manager");
+        for (place, letter) in manager.chars().enumerate().filter(|(_, letter)| letter.is_control()) {
+            let why = format!(
+                "Invalid value: {manager:?}: invalid character U+{:04X} (at position {place})",
+                u32::from(letter)
+            );
+            causes.push(cause("FieldValueInvalid", &format!("metadata.managedFields[{at}].manager"), &why));
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&call.kind.group, &call.kind.kind, name, causes)) }
+}
+
+fn updated(
+    call: &Call<'_>,
+    part: Part<'_>,
+    old: Option<&mut Object>,
+    new: &mut Object,
+    sent: Option<&Value>,
+) -> Option<Managed> {
     if call.kind.storage_resource.as_str() == "namespaces" {
         // Upstream has it as a default, so whoever writes the namespace sets it.
         crate::admission::namespace_label(new);
@@ -98,9 +151,8 @@ pub(crate) fn noted(call: &Call<'_>, part: Part<'_>, old: Option<&mut Object>, n
         // So is this count, whoever writes a daemon set.
         new.set(&TEMPLATES, "0");
     }
-    let update = |live: Option<Live<'_>>, new: &Value| {
-        as_manager(call, part, |writer| apply::update(writer, live, new, sent.as_ref()))
-    };
+    let update =
+        |live: Option<Live<'_>>, new: &Value| as_manager(call, part, |writer| apply::update(writer, live, new, sent));
     as_value(new, |new| match old {
         Some(old) => {
             let managed = old.managed.take();

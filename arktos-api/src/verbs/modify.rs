@@ -1,7 +1,7 @@
 //! Update, and what every change of an object shares: preconditions, what stays, the no-op, the last finalizer.
 
 use arktos_core::encoded::SHARED;
-use arktos_core::{Managed, Object, Reason, Status, StatusCause, rules};
+use arktos_core::{Managed, Object, Reason, Status, rules};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
 
@@ -77,7 +77,7 @@ pub(crate) async fn modify(call: &Call<'_>, part: Part<'_>, mut source: Source<'
         preconditions(call, &old, &new, sent)?;
         crate::forced::check_label(call, &old, &new)?;
         super::owners::distinct(call, &mut new);
-        let managed = managers::noted(call, part, Some(&mut seen), &mut new);
+        let managed = managers::noted(call, part, Some(&mut seen), &mut new)?;
         match write(call, part, (&old, seen), (new, managed), expect).await? {
             Some(stored) => return Ok(Changed { stored, created: false }),
             None if once => return Err(modified(call)),
@@ -126,8 +126,7 @@ async fn admitted(
         Part::Other(name) => super::subresource::admit(call, name, &kind, before, new)?,
     };
     managers::settle(before, &mut new, managed);
-    let differs = |field: &str| before.at(&[field]) != new.at(&[field]);
-    if part == Part::Whole && (differs("spec") || differs("template")) {
+    if part == Part::Whole {
         crate::warnings::of_object(call, &new, Some(before));
     }
     admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
@@ -235,21 +234,21 @@ fn carry(old: &Object, new: &mut Object) {
 }
 
 fn named_alike(call: &Call<'_>, new: &mut Object) -> Result<(), Status> {
+    create::place(call, new)?;
     match new.name() {
         "" => {
             let text = format!(
                 "the name of the object ({} based on URL) was undeterminable: name must be provided",
                 call.name
             );
-            return Err(Status::bad_request(text));
+            Err(Status::bad_request(text))
         }
         name if name != call.name => {
             let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
-            return Err(Status::bad_request(text));
+            Err(Status::bad_request(text))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    create::place(call, new)
 }
 
 fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Result<(), Status> {
@@ -265,13 +264,8 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
     }
     match arktos_core::Revision::parse(revision) {
         None => {
-            let why = format!("Invalid value: {revision:?}: strconv.ParseUint: parsing {revision:?}: invalid syntax");
-            let cause = StatusCause {
-                reason: "FieldValueInvalid".to_owned(),
-                message: why,
-                field: "metadata.resourceVersion".to_owned(),
-            };
-            Err(Status::invalid(&call.kind.group, &call.kind.kind, &call.name, vec![cause]))
+            let why = format!("strconv.ParseUint: parsing {revision:?}: invalid syntax");
+            Err(Status::unexplained(why))
         }
         Some(arktos_core::Revision::ZERO) if call.kind.allows_unconditional_update() => Ok(()),
         Some(revision) if revision == old.revision => Ok(()),
@@ -307,12 +301,12 @@ async fn created_by_update(call: &Call<'_>, part: Part<'_>, source: &Source<'_>)
 
 /// Creates what was applied where there was nothing. Who may patch may not therefore create.
 async fn created_by_apply(call: &Call<'_>, mut object: Object) -> Result<Changed, Status> {
-    named_alike(call, &mut object)?;
     let uid = object.uid();
     if !uid.is_empty() {
         let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
         return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
     }
+    named_alike(call, &mut object)?;
     crate::resource::authorize_one(call, Verb::Create)?;
     super::create::create(call, object).await.map(|stored| Changed { stored, created: true })
 }

@@ -1,6 +1,6 @@
 //! Patch: a change that is described, made on whatever the object is now.
 
-use arktos_core::media::yaml;
+use arktos_core::media::{go_json_fault, yaml};
 use arktos_core::schema::{self, Schema};
 use arktos_core::{Dialect, Object, Reason, Status, merge, rules};
 use arktos_store::client::Patch;
@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::modify::{self, Changed, Part, Source};
+use super::unreadable::Outcome;
 use super::{elsewhere, managers, node_view};
 use crate::call::Call;
-use crate::query::{FieldValidation, cause};
+use crate::negotiate::PatchType;
+use crate::query::FieldValidation;
 
 /// Patches an object, or a part of it. `faults` is what is wrong with how the patch is written.
 ///
@@ -31,12 +33,18 @@ pub(crate) async fn patch(
     let warned: Mutex<Vec<String>> = Mutex::default();
     let make = |old: &Object| {
         let made = |mut value: Value| {
-            apply(&call.kind.schema, call.kind.builtin, &mut value, patch)?;
+            match patch {
+                Patch::Merge(patch) if call.options.field_validation == FieldValidation::Ignore => {
+                    merge::merge_patch_unchecked(&mut value, patch.clone())?;
+                }
+                _ => apply(&call.kind.schema, call.kind.builtin, &mut value, patch)?,
+            }
             Ok(value)
         };
         // What is refused is shown whole.
-        let shown = || made(old.clone().into_value()).map(|value| value.to_string());
-        read(call, old, made(patched(old, patch))?, faults, &warned, &shown)
+        let whole = || made(old.clone().into_value());
+        let outcome = Outcome { patch, whole: &whole };
+        read(call, old, made(patched(old, patch))?, faults, &warned, &outcome)
     };
     let changed = modify::modify(call, part, Source::Made(&make)).await;
     call.warnings.lock().append(&mut warned.lock());
@@ -67,6 +75,31 @@ fn concerns_managers(patch: &Value, pointers: bool) -> bool {
         Value::String(text) => text.contains(MANAGED_FIELDS) || (pointers && matches!(text.as_str(), "" | "/metadata")),
         _ => false,
     }
+}
+
+/// Reads a patch; with it comes what is wrong with how it is written.
+///
+/// # Errors
+/// 400.
+pub(crate) fn asked(call: &Call<'_>, form: PatchType, bytes: &[u8]) -> Result<(Patch, Vec<String>), Status> {
+    let ignored = call.options.field_validation == FieldValidation::Ignore;
+    let (value, repeated) = schema::read_json(bytes).map_err(|fault| {
+        let why = go_json_fault(bytes).unwrap_or_else(|| fault.to_string());
+        Status::bad_request(match form {
+            PatchType::Merge if ignored => "Invalid JSON Patch".to_owned(),
+            PatchType::Json | PatchType::Merge if !ignored => format!("error decoding patch: {why}"),
+            _ => why,
+        })
+    })?;
+    if form == PatchType::Json {
+        let faults = if ignored { Vec::new() } else { merge::json_patch_faults(&value, &repeated)? };
+        return Ok((Patch::Json(value), faults));
+    }
+    let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
+    Ok(match form {
+        PatchType::Merge => (Patch::Merge(value), repeated),
+        _ => (Patch::Strategic(value), repeated),
+    })
 }
 
 /// Reads an applied configuration: YAML, of which JSON is a part.
@@ -103,9 +136,8 @@ pub(crate) fn read_config(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status
 }
 
 /// What is wrong with how a configuration is written: keys that stand twice.
-fn repeated(bytes: &[u8]) -> Option<String> {
-    let lines = yaml::repeated_keys(bytes).ok().filter(|lines| !lines.is_empty())?;
-    Some(format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", lines.join("\n  ")))
+fn repeated(bytes: &[u8]) -> Vec<String> {
+    yaml::repeated_keys(bytes).unwrap_or_default()
 }
 
 /// Applies a configuration to an object, or a part of it, and creates it where it is not there.
@@ -118,21 +150,32 @@ pub(crate) async fn apply_config(
     config: &Value,
     bytes: &[u8],
 ) -> Result<Changed, Status> {
-    let fault = if call.options.field_validation == FieldValidation::Ignore { None } else { repeated(bytes) };
+    let ignored = call.options.field_validation == FieldValidation::Ignore;
+    let repeated = if ignored { Vec::new() } else { repeated(bytes) };
+    let has_nulls = has_null(config);
     let make = |old: Option<&Object>| {
         let value = managers::applied(call, part, old, config, call.options.force)?;
-        if let (Some(fault), FieldValidation::Strict) = (&fault, call.options.field_validation) {
+        if call.options.field_validation == FieldValidation::Strict && !repeated.is_empty() {
+            let fault = format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", repeated.join("\n  "));
             return Err(Status::bad_request(format!("error strict decoding YAML: {fault}")));
         }
-        let mut decoded = schema::decode(&call.kind, value, Dialect::Region)?;
+        let decode = if has_nulls { schema::decode_applied } else { schema::decode };
+        let mut decoded = decode(&call.kind, value, Dialect::Region)?;
         decoded.object.notes = old.map(|old| old.notes.clone()).unwrap_or_default();
         Ok(decoded.object)
     };
     let changed = modify::modify(call, part, Source::Applied(&make)).await?;
-    if let Some(fault) = fault {
-        call.warn(fault);
-    }
+    repeated.into_iter().for_each(|fault| call.warn(fault));
     Ok(changed)
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
 }
 
 /// Applies a patch to a tree.
@@ -152,23 +195,24 @@ pub(crate) fn apply(schema: &Schema, builtin: bool, value: &mut Value, patch: &P
     }
 }
 
-/// Reads what a patch has made, as a body would be read. `shown` is what it has made, as a refusal shows it.
+/// Reads what a patch has made, as a body would be read.
 fn read(
     call: &Call<'_>,
     old: &Object,
     value: Value,
     faults: &[String],
     warned: &Mutex<Vec<String>>,
-    shown: &dyn Fn() -> Result<String, Status>,
+    outcome: &Outcome<'_>,
 ) -> Result<Object, Status> {
-    let decoded = schema::decode(&call.kind, value, Dialect::Region)?;
+    outcome.check_kind(call, old, &value)?;
+    let decoded = schema::decode(&call.kind, value, Dialect::Region)
+        .map_err(|refusal| outcome.refused(&call.kind.type_meta, &refusal))?;
     rules::refuse_patched(&call.kind, old, &decoded.object)?;
     let faults: Vec<String> = faults.iter().cloned().chain(decoded.faults.list).collect();
     warned.lock().clear();
     match call.options.field_validation {
         FieldValidation::Strict if !faults.is_empty() => {
-            let why = format!("Invalid value: {:?}: strict decoding error: {}", shown()?, faults.join(", "));
-            Err(Status::invalid("", "", "", vec![cause("FieldValueInvalid", "patch", &why)]))
+            Err(outcome.refusal(&format!("strict decoding error: {}", faults.join(", "))))
         }
         FieldValidation::Warn => {
             warned.lock().extend(faults);

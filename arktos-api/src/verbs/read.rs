@@ -4,6 +4,8 @@ use arktos_core::{ObjectPath, Reason, Revision, Scope, Status, StatusCause};
 use arktos_store::select::{Field, FieldTest};
 use arktos_store::token::{Continue, TokenError};
 use arktos_store::{Selection, Snapshot, Stored, WatchError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::{Either, select};
 
 use super::node_view;
@@ -219,8 +221,9 @@ fn too_large(wanted: Revision, current: Revision) -> Status {
 
 /// What a client is told of a `resourceVersion` that is none.
 pub(crate) fn invalid_version(text: &str, reason: Reason) -> Status {
-    let fault =
-        format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if is_number { "value out of range" } else { "invalid syntax" };
+    let fault = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}");
     match reason {
         Reason::InternalError => Status::unexplained(fault),
         _ => Status::failure(reason, format!("invalid resource version: {fault}")),
@@ -280,8 +283,39 @@ fn open(call: &Call<'_>, token: &str, selection: &Selection) -> Result<Continue,
             "The provided continue parameter is too old to display a consistent list result. You must start a new \
              list without the continue parameter.",
         ),
+        TokenError::Malformed => match foreign(token) {
+            Some(why) => Status::bad_request(format!("invalid continue token: continue key is not valid: {why}")),
+            None => Status::bad_request(format!("invalid continue token: {error}")),
+        },
         other => Status::bad_request(format!("invalid continue token: {other}")),
     })
+}
+
+/// What upstream says of a token that it could not read either.
+fn foreign(token: &str) -> Option<String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let broken = token.bytes().position(|byte| !is_letter(byte));
+    if let Some(at) = broken.or_else(|| (token.len() % 4 == 1).then(|| token.len() - 1)) {
+        return Some(format!("illegal base64 data at input byte {at}"));
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    if let Some(fault) = arktos_core::media::go_json_fault(&bytes) {
+        return Some(fault);
+    }
+    let said: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    match said.get("v").and_then(serde_json::Value::as_str).unwrap_or("") {
+        version @ "meta.k8s.io/v1" => {
+            if said.get("rv").and_then(serde_json::Value::as_i64).unwrap_or(0) == 0 {
+                return Some(format!("incorrect encoded start resourceVersion (version {version})"));
+            }
+            let start = said.get("start").and_then(serde_json::Value::as_str).unwrap_or("");
+            if start.is_empty() {
+                return Some(format!("encoded start key empty (version {version})"));
+            }
+            start.split('/').any(|step| matches!(step, "." | "..")).then(|| start.to_owned())
+        }
+        version => Some(format!("server does not recognize this encoded version {version}")),
+    }
 }
 
 /// 410 with a token that goes on at the newest state.

@@ -314,6 +314,24 @@ fn ports_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
             others.push((at, number, ip));
         }
     }
+    port_names_twice(spec, body, told);
+}
+
+fn port_names_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
+    let mut seen: HashMap<&str, String> = HashMap::new();
+    for (path, container) in containers(spec, body) {
+        for (index, port) in items(&container["ports"]).iter().enumerate() {
+            let Some(name) = port["name"].as_str().filter(|name| !name.is_empty()) else { continue };
+            let at = format!("{path}.ports[{index}]");
+            match seen.get(name) {
+                Some(other) => told.push(format!(
+                    "{at}: duplicate port name {name:?} with {other}, services and probes that select ports by name \
+                     will use {other}"
+                )),
+                None => drop(seen.insert(name, at)),
+            }
+        }
+    }
 }
 
 fn port_names(spec: &str, body: &Value, told: &mut Vec<String>) {

@@ -10,6 +10,7 @@ use super::structural::{Structural, texts};
 use super::{definition, shape_of};
 use crate::catalog::{Column, Kind, SelectableField, Subresource};
 use crate::kind::{Scope, TypeMeta};
+use crate::media::go_printed;
 use crate::object::Object;
 use crate::rules::fault::Faults;
 use crate::schema::{Schema, Shape, StructRef};
@@ -73,11 +74,42 @@ impl ScalePath {
         Some(Self { text: text.to_owned(), fields })
     }
 
+    /// The value that it leads to; nothing where that is not there. A value that has no fields and stands in the way is
+    /// an error.
+    fn reached<'a>(&self, value: &'a Value) -> Result<Option<&'a Value>, &'a Value> {
+        let mut at = value;
+        for field in &self.fields {
+            match at {
+                Value::Null => return Ok(None),
+                Value::Object(fields) => match fields.get(field) {
+                    Some(value) => at = value,
+                    None => return Ok(None),
+                },
+                other => return Err(other),
+            }
+        }
+        Ok(Some(at))
+    }
+
     /// The value that it leads to.
     #[must_use]
     pub fn find<'a>(&self, value: &'a Value) -> Option<&'a Value> {
         self.fields.iter().try_fold(value, |value, field| value.get(field))
     }
+}
+
+/// What upstream says of a value that is not what is looked for.
+fn accessor_error(path: &str, value: &Value, expected: &str) -> String {
+    let found = match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    };
+    format!("{path} accessor error: {} is of the type {found}, expected {expected}", go_printed(value))
 }
 
 impl Scale {
@@ -94,14 +126,22 @@ impl Scale {
     /// What stands where the scale looks must be what it looks for.
     pub(super) fn validate(&self, whole: &Value, faults: &mut Faults) {
         for path in [&self.wanted, &self.found] {
-            let Some(value) = path.find(whole) else { continue };
+            let value = match path.reached(whole) {
+                Ok(Some(value)) => value,
+                Ok(None) => continue,
+                Err(other) => {
+                    let expected = "map[string]interface{}";
+                    faults.invalid(&path.text, &0.into(), &accessor_error(&path.text, other, expected));
+                    continue;
+                }
+            };
             match value.as_i64() {
                 Some(count) if count < 0 => faults.invalid(&path.text, value, "should be a non-negative integer"),
                 Some(count) if count > i64::from(i32::MAX) => {
                     faults.invalid(&path.text, value, &format!("should be less than or equal to {}", i32::MAX));
                 }
                 Some(_) => {}
-                None => faults.invalid(&path.text, &0.into(), "is of the type other than int64"),
+                None => faults.invalid(&path.text, &0.into(), &accessor_error(&path.text, value, "int64")),
             }
         }
         if let Some(path) = &self.selector

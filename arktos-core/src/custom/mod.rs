@@ -44,6 +44,6 @@ pub use structural::Structural;
 pub(crate) use check::validate;
 pub(crate) use definition::{prepare_create, prepare_update, validate as validate_definition};
 pub(crate) use kinds::to_stored;
-pub(crate) use read::{complete, decode, drop_unknown};
+pub(crate) use read::{complete, decode, decode_applied, drop_unknown};
 pub(crate) use schema_faults::faults_of as schema_faults;
 pub(crate) use shape::shape_of;

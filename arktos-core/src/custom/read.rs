@@ -14,10 +14,31 @@ use crate::status::Status;
 pub(crate) fn decode(
     schema: &Structural,
     type_meta: &TypeMeta,
-    mut value: Value,
+    value: Value,
     dialect: Dialect,
 ) -> Result<Decoded, Status> {
+    decode_with(schema, type_meta, value, dialect, false)
+}
+
+/// As [`decode`], of what an apply has made: nulls that no value may be stay, for validation to find.
+pub(crate) fn decode_applied(
+    schema: &Structural,
+    type_meta: &TypeMeta,
+    value: Value,
+    dialect: Dialect,
+) -> Result<Decoded, Status> {
+    decode_with(schema, type_meta, value, dialect, true)
+}
+
+fn decode_with(
+    schema: &Structural,
+    type_meta: &TypeMeta,
+    mut value: Value,
+    dialect: Dialect,
+    keeps_nulls: bool,
+) -> Result<Decoded, Status> {
     let mut list = Vec::new();
+    crate::media::yaml::make_whole(&mut value);
     match value.get_mut("metadata") {
         Some(metadata) if metadata.is_null() => {}
         Some(metadata) => {
@@ -39,7 +60,9 @@ pub(crate) fn decode(
     if let Some(why) = wrong {
         return Err(schema::cannot_be_handled(type_meta, &why));
     }
-    prune::drop_nulls(schema, &mut value);
+    if !keeps_nulls {
+        prune::drop_nulls(schema, &mut value);
+    }
     fill::fill(schema, &mut value);
     let list = list.into_iter().map(|path| format!("unknown field \"{path}\"")).collect();
     let mut object = Object::from_value(value).ok_or_else(|| Status::bad_request("the body is not an object"))?;

@@ -112,11 +112,13 @@ impl FieldSet {
     #[must_use]
     pub fn paths(&self) -> Vec<FieldPath> {
         fn walk(set: &FieldSet, at: &mut Vec<Element>, paths: &mut Vec<FieldPath>) {
+            for (step, _) in set.nodes.iter().filter(|(_, node)| node.member) {
+                at.push(step.clone());
+                paths.push(FieldPath(at.clone()));
+                at.pop();
+            }
             for (step, node) in &set.nodes {
                 at.push(step.clone());
-                if node.member {
-                    paths.push(FieldPath(at.clone()));
-                }
                 walk(&node.below, at, paths);
                 at.pop();
             }

@@ -33,10 +33,37 @@ impl Scanner<'_> {
 
     fn invalid(&self, place: &str) -> String {
         match self.peek() {
+            // What is begun is ended with a space.
+            None if ["in literal", "in numeric", "in exponent", "after decimal", "in string escape", "in \\u"]
+                .iter()
+                .any(|begun| place.starts_with(begun)) =>
+            {
+                format!("invalid character ' ' {place}")
+            }
             None => "unexpected end of JSON input".to_owned(),
             Some(b'\'') => format!(r"invalid character '\'' {place}"),
             Some(b'"') => format!("invalid character '\"' {place}"),
-            Some(byte) => format!("invalid character '{}' {place}", char::from(byte).escape_default()),
+            Some(byte @ (0x20..0x7f | 0xa1..=0xac | 0xae..)) => {
+                let shown = char::from(byte);
+                format!(
+                    "invalid character '{}' {place}",
+                    if shown == '\\' { "\\\\".to_owned() } else { shown.to_string() }
+                )
+            }
+            Some(byte) => {
+                let shown = match byte {
+                    b'\n' => "\\n".to_owned(),
+                    b'\r' => "\\r".to_owned(),
+                    b'\t' => "\\t".to_owned(),
+                    0x07 => "\\a".to_owned(),
+                    0x08 => "\\b".to_owned(),
+                    0x0b => "\\v".to_owned(),
+                    0x0c => "\\f".to_owned(),
+                    0x80.. => format!("\\u{byte:04x}"),
+                    _ => format!("\\x{byte:02x}"),
+                };
+                format!("invalid character '{shown}' {place}")
+            }
         }
     }
 
@@ -192,7 +219,10 @@ mod tests {
             ("{} x", "invalid character 'x' after top-level value"),
             ("trux", "invalid character 'x' in literal true (expecting 'e')"),
             ("hello", "invalid character 'h' looking for beginning of value"),
-            ("-", "unexpected end of JSON input"),
+            ("-", "invalid character ' ' in numeric literal"),
+            ("tru", "invalid character ' ' in literal true (expecting 'e')"),
+            ("\"a", "unexpected end of JSON input"),
+            ("\0", "invalid character '\\x00' looking for beginning of value"),
             ("1.x", "invalid character 'x' after decimal point in numeric literal"),
         ] {
             assert_eq!(go_json_fault(text.as_bytes()).as_deref(), Some(told), "{text}");

@@ -20,14 +20,22 @@ const MAX_ALIASED: usize = 50_000;
 #[error("error converting YAML to JSON: yaml: {0}")]
 pub struct YamlError(String);
 
-/// Reads one document. Of a key that stands twice in a map the last one counts. An empty document is `null`.
+/// Reads the first document. Of a key that stands twice in a map the last one counts. An empty document is `null`.
 ///
 /// # Errors
-/// When the text is not YAML, holds several documents, or is beyond the limits.
+/// When the text is not YAML, or is beyond the limits.
 pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
-    let value =
-        serde_saphyr::from_slice_with_options(bytes, options()).map_err(|error| YamlError(error.to_string()))?;
-    Ok(whole_numbers(value))
+    Ok(whole_numbers(first(bytes)?))
+}
+
+/// The first document of a stream.
+fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
+    let fault = match serde_saphyr::from_slice_with_options(bytes, options()) {
+        Ok(value) => return Ok(value),
+        Err(fault) => fault,
+    };
+    let all: Option<Vec<T>> = serde_saphyr::from_slice_multiple_with_options(bytes, options()).ok();
+    all.and_then(|all| all.into_iter().next()).ok_or_else(|| YamlError(fault.to_string()))
 }
 
 /// The keys that stand twice in their map, in the API's words, such as `line 7: key "a" already set in map`.
@@ -35,8 +43,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
 /// # Errors
 /// As [`parse`].
 pub fn repeated_keys(bytes: &[u8]) -> Result<Vec<String>, YamlError> {
-    let tree: Tree =
-        serde_saphyr::from_slice_with_options(bytes, options()).map_err(|error| YamlError(error.to_string()))?;
+    let tree: Tree = first(bytes)?;
     let mut repeated = Vec::new();
     tree.repeated(&mut repeated);
     Ok(repeated)
@@ -165,6 +172,16 @@ fn whole_numbers(value: Value) -> Value {
     }
 }
 
+/// As [`whole_numbers`], in place.
+pub(crate) fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => *number = whole(number.clone()),
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(fields) => fields.values_mut().for_each(make_whole),
+        _ => {}
+    }
+}
+
 /// A number without a fraction as an integer.
 #[allow(clippy::cast_possible_truncation)] // checked to be whole and small
 pub(super) fn whole(number: Number) -> Number {
@@ -250,7 +267,7 @@ mod tests {
     fn streams_have_many_documents() {
         let documents = parse_all(b"a: 1\n---\n---\n# nothing\n---\nb: 2\n").expect("a stream");
         assert_eq!(documents, [json!({"a": 1}), json!({"b": 2})]);
-        assert!(parse(b"a: 1\n---\nb: 2\n").is_err());
+        assert_eq!(parse(b"a: 1\n---\nb: 2\n").expect("a stream"), json!({"a": 1}));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::strategic::{Fault, no_key};
+use crate::media::go_printed;
 
 /// Where the items of a list stand, by what tells them apart.
 #[derive(Default)]
@@ -50,7 +51,9 @@ pub(super) fn kind_of_items(old: &[Value], patch: &[Value]) -> Result<Option<boo
         }
         let kind = std::mem::discriminant(item);
         if *first.get_or_insert((kind, item.is_object())) != (kind, item.is_object()) {
-            return Err(Fault::Other("list element types are not identical".to_owned()));
+            let lists = Value::Array(vec![Value::from(old), Value::from(patch)]);
+            let lists = go_printed(&lists);
+            return Err(Fault::Other(format!("list element types are not identical: {lists}")));
         }
     }
     Ok(first.map(|(_, is_object)| is_object))

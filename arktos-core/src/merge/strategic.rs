@@ -14,9 +14,10 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::merge_patch::{GO_MAP, go_type};
+use super::merge_patch::GO_MAP;
 use super::order::{Keys, identity, kind_of_items, order};
 use super::{MergeSchema, Strategy};
+use crate::media::{go_kind, go_printed};
 use crate::status::{Reason, Status, StatusDetails};
 
 const PATCH: &str = "$patch";
@@ -34,7 +35,7 @@ pub fn strategic<S: MergeSchema>(schema: &S, document: &mut Value, patch: Value)
         Value::Object(fields) => fields,
         Value::Null => return Ok(()),
         other => {
-            let found = go_type(&other);
+            let found = go_kind(&other);
             let message = format!("json: cannot unmarshal {found} into Go value of type {GO_MAP}");
             return Err(Status::bad_request(message));
         }
@@ -76,7 +77,7 @@ const BAD_ORDER: Fault = Fault::Directive("invalid patch format of setElementOrd
 const BAD_DELETE: Fault = Fault::Directive("invalid patch format of primitive list");
 
 pub(super) fn no_key(item: &Value, key: &str) -> Fault {
-    Fault::Other(format!("map: {item} does not contain declared merge key: {key}"))
+    Fault::Other(format!("map: {} does not contain declared merge key: {key}", go_printed(item)))
 }
 
 fn merge_map<S: MergeSchema>(
@@ -88,7 +89,7 @@ fn merge_map<S: MergeSchema>(
         match directive.as_str() {
             Some("replace") => *target = patch,
             Some("delete") => target.clear(),
-            _ => return Err(Fault::Other(format!("unknown patch type: {directive}"))),
+            _ => return Err(Fault::Other(format!("unknown patch type: {}", go_printed(&directive)))),
         }
         return Ok(());
     }
@@ -181,13 +182,13 @@ fn set_orders<S: MergeSchema>(
 }
 
 fn as_list(value: &Value) -> Result<&Vec<Value>, Fault> {
-    value.as_array().ok_or_else(|| Fault::Other(format!("expected a list, but received {}", go_type(value))))
+    value.as_array().ok_or_else(|| Fault::Other(format!("expected a list, but received {}", go_kind(value))))
 }
 
 fn into_list(value: Value) -> Result<Vec<Value>, Fault> {
     match value {
         Value::Array(items) => Ok(items),
-        other => Err(Fault::Other(format!("expected a list, but received {}", go_type(&other)))),
+        other => Err(Fault::Other(format!("expected a list, but received {}", go_kind(&other)))),
     }
 }
 
@@ -196,11 +197,17 @@ fn check_order(patch: &[Value], wanted: &[Value], key: Option<&str>) -> Result<(
     if patch.is_empty() || wanted.is_empty() {
         return Ok(());
     }
+    let all = wanted;
     let mut wanted = wanted.iter();
     for item in patch.iter().filter(|item| item.get(PATCH).is_none()) {
         let id = identity(item, key).ok_or_else(|| no_key(item, key.unwrap_or_default()))?;
         if !wanted.any(|other| identity(other, key).as_ref() == Some(&id)) {
-            return Err(Fault::Other(format!("the order in patch list doesn't match {SET_ORDER} list: {item}")));
+            let shown = |list: &[Value]| go_printed(&Value::from(list));
+            return Err(Fault::Other(format!(
+                "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
+                shown(patch),
+                shown(all)
+            )));
         }
     }
     Ok(())
@@ -256,7 +263,13 @@ fn apply_item_directives(mut old: Vec<Value>, patch: Vec<Value>, key: &str) -> R
                 Some("merge") => {
                     return Err(Fault::Other("merging lists cannot yet be specified in the patch".to_owned()));
                 }
-                _ => return Err(Fault::Other(format!("unknown patch type: {directive} in map: {item}"))),
+                _ => {
+                    return Err(Fault::Other(format!(
+                        "unknown patch type: {} in map: {}",
+                        go_printed(directive),
+                        go_printed(&item)
+                    )));
+                }
             },
         }
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{MAX_OPERATIONS, json_patch, merge_patch, strategic};
+use super::{MAX_OPERATIONS, json_patch, json_patch_faults, merge_patch, merge_patch_unchecked, strategic};
 use crate::schema::builtin;
 
 fn patched(kind: &str, mut document: Value, patch: Value) -> Value {
@@ -145,13 +145,56 @@ fn bodies_of_the_wrong_form_are_refused_in_upstreams_words() {
     let error = merge_patch(&mut document, json!([])).expect_err("refused");
     assert_eq!(error.message, format!("error decoding patch: json: cannot unmarshal array into {go_map}"));
     assert_eq!(merge_patch(&mut document, Value::Null).expect_err("refused").message, "Invalid JSON Patch");
-    let error = json_patch(&mut document, json!({})).expect_err("refused");
+    let error = json_patch_faults(&json!({}), &[]).expect_err("refused");
     assert_eq!(
         error.message,
         "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
     );
+    let error = json_patch_faults(&json!([{"op": 1}]), &[]).expect_err("refused");
+    assert_eq!(
+        error.message,
+        "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string"
+    );
+    let error = json_patch(&mut document, json!({})).expect_err("refused");
+    assert_eq!(error.message, "json: cannot unmarshal object into Go value of type jsonpatch.Patch");
     let many = Value::Array(vec![json!({"op": "test", "path": "/x"}); MAX_OPERATIONS + 1]);
     assert_eq!(json_patch(&mut document, many).expect_err("refused").code, 413);
+}
+
+#[test]
+fn operations_with_members_of_their_own_are_noticed() {
+    let patch = json!([null, {"op": "add", "path": "/a", "value": 1, "OP": "add"}]);
+    let faults = json_patch_faults(&patch, &["[1].value".to_owned()]).expect("a patch");
+    assert_eq!(faults, ["json patch unknown field \"[1].OP\"", "json patch duplicate field \"[1].value\""]);
+    assert_eq!(json_patch_faults(&Value::Null, &[]), Ok(Vec::new()));
+}
+
+#[test]
+fn json_patches_differ_from_the_rfc_where_upstream_does() {
+    let mut document = json!({"list": [1], "map": {}});
+    let patch = json!([
+        {"op": "replace", "path": "/map/new", "value": 1},
+        {"op": "copy", "from": "/map/none", "path": "/map/copied"},
+        {"op": "add", "path": "ignored/first", "value": true},
+        {"op": "add", "path": "/", "value": "unnamed"},
+        {"op": "test", "path": "/map/copied"},
+        {"op": "replace", "path": "/list/00", "value": 2},
+    ]);
+    json_patch(&mut document, patch).expect("the patch applies");
+    assert_eq!(document, json!({"list": [2], "map": {"new": 1, "copied": null}, "first": true, "": "unnamed"}));
+    json_patch(&mut document, Value::Null).expect("nothing to do");
+    json_patch(&mut document, json!([{"op": "replace", "path": "", "value": []}])).expect("the patch applies");
+    assert_eq!(document, json!([]));
+}
+
+#[test]
+fn a_merge_patch_leaves_no_null_in_the_lists_it_brings() {
+    let mut document = json!({"list": [1], "map": {}});
+    let lists = json!({"list": [null, {"a": null, "b": 1}], "new": [{"a": null}], "map": [{"a": null}]});
+    merge_patch(&mut document, lists).expect("the patch applies");
+    assert_eq!(document, json!({"list": [null, {"b": 1}], "new": [{}], "map": [{"a": null}]}));
+    merge_patch_unchecked(&mut document, json!([{"a": null}])).expect("the patch applies");
+    assert_eq!(document, json!([{}]));
 }
 
 #[test]
@@ -202,17 +245,20 @@ fn operations_that_do_not_apply_are_refused() {
         json!({"path": "/a"}),
         json!({"op": "add", "path": "", "value": 1}),
         json!({"op": "add", "path": "a", "value": 1}),
+        json!({"op": "replace", "path": "", "value": 1}),
+        json!({"op": "replace", "path": "/list/2", "value": 1}),
+        json!({"op": "test", "path": "/list/0", "value": 1.0}),
+        json!(null),
         json!({"op": "add", "path": "/none/a", "value": 1}),
         json!({"op": "add", "path": "/list/3", "value": 1}),
         json!({"op": "add", "path": "/list/x", "value": 1}),
         json!({"op": "remove", "path": "/list/2"}),
         json!({"op": "remove", "path": "/list/-3"}),
         json!({"op": "remove", "path": "/none"}),
-        json!({"op": "replace", "path": "/none", "value": 1}),
         json!({"op": "test", "path": "/list/0", "value": 2}),
         json!({"op": "move", "path": "/b"}),
         json!({"op": "move", "from": "/none", "path": "/b"}),
-        json!({"op": "copy", "from": "/none", "path": "/b"}),
+        json!({"op": "copy", "from": "/none/a", "path": "/b"}),
     ] {
         let mut document = json!({"list": [1, 2]});
         let error = json_patch(&mut document, json!([operation])).expect_err("refused");

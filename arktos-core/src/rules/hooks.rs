@@ -144,6 +144,18 @@ fn keep_allocations(old: &Object, new: &mut Object) {
     if has_node_ports(&before) && !has_node_ports(&now) {
         drop_external(old, new);
     }
+    let allocates = ["spec", "allocateLoadBalancerNodePorts"];
+    if before == "LoadBalancer" && now != "LoadBalancer" && old.at(&allocates) == new.at(&allocates) {
+        new.remove(&allocates);
+    }
+    let is_reached = |service: &Object, kind: &str| {
+        let addresses = service.at(&["spec", "externalIPs"]).is_some_and(|value| !is_empty(value));
+        has_node_ports(kind) || kind == "ClusterIP" && addresses
+    };
+    let policy = ["spec", "externalTrafficPolicy"];
+    if is_reached(old, &before) && !is_reached(new, &now) && old.at(&policy) == new.at(&policy) {
+        new.remove(&policy);
+    }
     if now == "ExternalName" {
         drop_internal(old, new);
         return;
@@ -207,7 +219,6 @@ fn keep_node_ports(old: &Object, new: &mut Object) {
 
 /// A service that is no longer reached from outside keeps nothing that only served that.
 fn drop_external(old: &Object, new: &mut Object) {
-    let has_addresses = new.at(&["spec", "externalIPs"]).is_some_and(|value| !is_empty(value));
     let same = |field: &str, new: &Object| new.at(&["spec", field]) == old.at(&["spec", field]);
     let ports_same = |new: &Object| {
         let ports = |object: &Object| -> Vec<Option<Value>> {
@@ -217,10 +228,8 @@ fn drop_external(old: &Object, new: &mut Object) {
         ports(old) == ports(new)
     };
     let drop_ports = ports_same(new);
-    for field in ["externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts"] {
-        if same(field, new) && !(field == "externalTrafficPolicy" && has_addresses) {
-            new.remove(&["spec", field]);
-        }
+    if same("healthCheckNodePort", new) {
+        new.remove(&["spec", "healthCheckNodePort"]);
     }
     if drop_ports && let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) {
         for port in ports.iter_mut().filter_map(Value::as_object_mut) {

@@ -145,6 +145,13 @@ pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
         fields.insert("status".to_owned(), status);
     }
     new.fields = fields;
+    let class = ["status", "qosClass"];
+    if kind.kind == "Pod" && kind.builtin && new.str_at(&class).is_empty() {
+        // Node agents of old leave it out.
+        if let Some(known) = old.at(&class) {
+            new.set(&class, known.clone());
+        }
+    }
     let kept = if kind.builtin {
         STATUS_KEEPS.iter().find(|(group, name, _)| is(kind, group, name)).map_or(&[][..], |(_, _, fields)| fields)
     } else {

@@ -201,7 +201,9 @@ impl Complete {
             _ if owner.own => false,
             Shape::List(_) | Shape::Map(_) => {
                 let droppable = field.absent.as_ref().is_none_or(Value::is_null);
-                droppable && is_zero(value) && !table::of(owner).keeps_empty.contains(&&*field.name)
+                // There and empty, `managedFields` asks for forgetting all managers.
+                let asks = &*field.name == "managedFields" && value.is_array();
+                droppable && is_zero(value) && !asks && !table::of(owner).keeps_empty.contains(&&*field.name)
             }
             // What is written anyway when it is absent may be absent until defaults are set. A number or a truth that
             // stands for something else than its absence stays.

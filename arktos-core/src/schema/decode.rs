@@ -64,6 +64,9 @@ pub fn read_as(schema: &Schema, type_meta: &TypeMeta, bytes: &[u8], dialect: Dia
         json::read(bytes, known, dialect.into()).map_err(|fault| cannot_be_handled(type_meta, &fault.to_string()))?;
     let mut decoded = decode_as(schema, type_meta, value, dialect)?;
     decoded.faults.list.splice(0..0, faults);
+    // Who is unknown twice is unknown.
+    let mut seen = std::collections::HashSet::new();
+    decoded.faults.list.retain(|fault| !fault.starts_with("unknown field") || seen.insert(fault.clone()));
     Ok(decoded)
 }
 
@@ -74,6 +77,17 @@ pub fn read_as(schema: &Schema, type_meta: &TypeMeta, bytes: &[u8], dialect: Dia
 /// As [`read`].
 pub fn decode(kind: &Kind, value: Value, dialect: Dialect) -> Result<Decoded, Status> {
     decode_as(&kind.schema, &kind.type_meta, value, dialect)
+}
+
+/// As [`decode`], for what an apply has made.
+///
+/// # Errors
+/// As [`read`].
+pub fn decode_applied(kind: &Kind, value: Value, dialect: Dialect) -> Result<Decoded, Status> {
+    match kind.schema.structural() {
+        Some(structural) => custom::decode_applied(structural, &kind.type_meta, value, dialect),
+        None => decode(kind, value, dialect),
+    }
 }
 
 /// As [`decode`], for a type that need not be a kind's.

@@ -20,7 +20,7 @@ mod places;
 
 pub use builtin::{builtin, builtin_type};
 pub(crate) use complete::Path;
-pub use decode::{Decoded, Faults, complete, decode, decode_as, read, read_as};
+pub use decode::{Decoded, Faults, complete, decode, decode_applied, decode_as, read, read_as};
 pub(crate) use decode::{cannot_be_handled, metadata};
 pub use json::{JsonFault, read_json};
 pub use model::{Field, ListKind, Merge, Schema, Shape, Struct, StructRef};

@@ -1,6 +1,6 @@
 //! Conflicts, as clients are told of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::managers::Manager;
 use crate::fields::{FieldPath, FieldSet};
@@ -19,15 +19,15 @@ impl Conflicts {
 
     /// The refusal: 409.
     pub(super) fn refusal(&self) -> Status {
-        let paths: Vec<(String, FieldPath)> = self
-            .0
-            .iter()
-            .flat_map(|(manager, set)| set.paths().into_iter().map(|path| (manager.shown(), path)))
-            .collect();
+        // As upstream sorts them: those that apply before those that update.
+        let mut all: Vec<(&Manager, &FieldSet)> = self.0.iter().collect();
+        all.sort_by_key(|(manager, _)| (&manager.name, !manager.applies, &manager.api_version, &manager.subresource));
+        let paths: Vec<(String, FieldPath)> =
+            all.iter().flat_map(|(manager, set)| set.paths().into_iter().map(|path| (manager.shown(), path))).collect();
         let message = match paths.as_slice() {
             [(manager, path)] => format!("Apply failed with 1 conflict: conflict with {manager}: {path}"),
             paths => {
-                let by_manager: Vec<String> = self.0.iter().map(|(manager, set)| told(manager, set)).collect();
+                let by_manager: Vec<String> = all.iter().map(|(manager, set)| told(manager, set)).collect();
                 format!("Apply failed with {} conflicts: {}", paths.len(), by_manager.join("\n"))
             }
         };
@@ -42,7 +42,6 @@ impl Conflicts {
 }
 
 fn told(manager: &Manager, set: &FieldSet) -> String {
-    let paths: BTreeSet<String> = set.paths().iter().map(|path| format!("- {path}")).collect();
-    let paths: Vec<String> = paths.into_iter().collect();
+    let paths: Vec<String> = set.paths().iter().map(|path| format!("- {path}")).collect();
     format!("conflicts with {}:\n{}", manager.shown(), paths.join("\n"))
 }

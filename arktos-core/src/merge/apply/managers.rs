@@ -95,7 +95,7 @@ impl Managers {
             api_version: &owned.api_version,
             fields_type: "FieldsV1",
             fields_v1: set,
-            manager: Some(Name(Cow::Borrowed(&manager.name))),
+            manager: Some(manager.name.as_str()).filter(|name| !name.is_empty()).map(|name| Name(Cow::Borrowed(name))),
             operation: if manager.applies { "Apply" } else { "Update" },
             subresource: Some(manager.subresource.as_str()).filter(|name| !name.is_empty()),
             time: owned.time.as_deref(),
@@ -152,8 +152,11 @@ fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
     entry.get(field).and_then(Value::as_str).unwrap_or("")
 }
 
-/// Whether `managedFields` is the one that asks for forgetting all managers.
+/// Whether `managedFields` asks for forgetting all managers: it is there and empty, or its one item says nothing.
 pub(super) fn is_reset(entries: Option<&Value>) -> bool {
-    let Some([Value::Object(one)]) = entries.and_then(Value::as_array).map(Vec::as_slice) else { return false };
-    one.values().all(crate::schema::builtin::is_zero)
+    match entries.and_then(Value::as_array).map(Vec::as_slice) {
+        Some([]) => true,
+        Some([Value::Object(one)]) => one.values().all(crate::schema::builtin::is_zero),
+        _ => false,
+    }
 }

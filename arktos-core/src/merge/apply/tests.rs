@@ -189,6 +189,28 @@ fn conflicts_are_told_by_manager() {
 }
 
 #[test]
+fn who_applies_is_told_of_before_who_updates_under_the_same_name() {
+    let mut map = World::of("", "configmaps");
+    map.apply("alice", json!({"data": {"x": "1"}}));
+    map.patch("alice", "", json!({"data": {"a": "1"}}));
+    let status = map.try_apply("bob", "", json!({"data": {"a": "2", "x": "2"}}), false).expect_err("conflict");
+    assert!(
+        status.message.ends_with("\"alice\":\n- .data.x\nconflicts with \"alice\" using v1:\n- .data.a"),
+        "{status}"
+    );
+}
+
+#[test]
+fn what_loses_all_that_it_held_is_empty() {
+    let mut world = own(ListKind::Atomic, false);
+    world.apply("alice", json!({"object": {"x": 1}}));
+    world.apply("bob", json!({"object": {"y": 1}}));
+    world.apply("alice", json!({"object": {}}));
+    world.apply("bob", json!({"any": 1}));
+    assert_eq!(world.live.as_ref().expect("an object")["object"], json!({}));
+}
+
+#[test]
 fn updates_own_what_they_change_and_release_what_they_remove() {
     let mut map = World::of("", "configmaps");
     map.update("maker", json!({"data": {"a": "1", "b": "1"}}));

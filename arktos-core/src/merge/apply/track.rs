@@ -22,6 +22,9 @@ use crate::status::Status;
 /// Who owns what an object had before anybody applied to it, where nobody kept track.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
+/// The subresource whose writers have no time.
+const SCALE: &str = "scale";
+
 /// What nobody owns.
 static NOBODYS: LazyLock<FieldSet> = LazyLock::new(|| {
     let meta = [
@@ -81,8 +84,16 @@ impl Writer<'_> {
         }
     }
 
-    fn owned(&self, set: FieldSet) -> Owned {
-        Owned { set, api_version: self.api_version.to_owned(), time: Some(self.now.to_owned()) }
+    /// What this writer owns now. Of a scale nobody notes when it was written: what was known of that stays.
+    fn owned(&self, set: FieldSet, before: Option<String>) -> Owned {
+        let time = if self.subresource == SCALE { before } else { Some(self.now.to_owned()) };
+        Owned { set, api_version: self.api_version.to_owned(), time }
+    }
+
+    /// Whether upstream can make nothing of the version that an entry is of; and then it makes nothing of any entry.
+    fn is_lost(&self, live: &Value, api_version: &str) -> bool {
+        let known = || api_version == self.api_version || self.versions.at(live, api_version).is_some();
+        api_version.matches('/').count() > 1 || !self.fixed && !known()
     }
 
     /// What a write changes, of what it can change.
@@ -135,6 +146,7 @@ pub(super) fn update(
     }
     if sent.is_none()
         && writer.fixed
+        && writer.subresource != SCALE
         && let Some(renewed) = renewed(writer, kept, &change)
     {
         return Some(renewed);
@@ -150,6 +162,18 @@ pub(super) fn update(
     // What nobody kept track of so far is not begun to be tracked by an update.
     if managers.0.is_empty() && !is_new {
         return None;
+    }
+    if sent.is_some() {
+        if managers.0.values().any(|owned| writer.is_lost(live, &owned.api_version)) {
+            return None;
+        }
+        writer.reconciled(live, &mut managers);
+        managers.0.retain(|_, owned| !owned.set.is_empty());
+    }
+    // Nor is it where a scale is written that is nobody's.
+    let is_anyones = || managers.0.values().any(|owned| !owned.set.intersection(&change.written).is_empty());
+    if writer.subresource == SCALE && !is_anyones() {
+        return kept.cloned();
     }
     if !change.is_empty() {
         updated(writer, live, new, &mut managers, change, writer.manager(false));
@@ -178,9 +202,9 @@ fn updated(writer: &Writer<'_>, live: &Value, new: &Value, managers: &mut Manage
     if change.written.is_empty() {
         return;
     }
-    let mut set = managers.0.remove(&manager).map_or_else(FieldSet::default, |before| before.set);
+    let (mut set, time) = managers.0.remove(&manager).map_or_else(Default::default, |before| (before.set, before.time));
     set.extend(change.written);
-    managers.0.insert(manager, writer.owned(set));
+    managers.0.insert(manager, writer.owned(set, time));
 }
 
 /// Takes what is written from those who own it. With an `applying` manager, which keeps what it has, and unless it is
@@ -267,7 +291,7 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
     settle(writer, &live, &new, &change, &mut managers, Some((&applying, force))).map_err(Refusal::Conflicts)?;
     if let Some(owned) = managers.0.get_mut(&applying) {
         owned.set.remove(&NOBODYS);
-        if new != live {
+        if new != live && writer.subresource != SCALE {
             owned.time = Some(writer.now.to_owned());
         }
     }
@@ -301,9 +325,10 @@ fn checked(writer: &Writer<'_>, config: &Value) -> Result<(), Status> {
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
     Err(Status::unexplained(format!(
-        "failed to create typed patch object ({}/{}; {}, Kind={}): {faults}",
+        "failed to create typed patch object ({}/{}; {}{}, Kind={}): {faults}",
         meta("namespace"),
         meta("name"),
+        if writer.api_version.contains('/') { "" } else { "/" },
         writer.api_version,
         text("kind")
     )))

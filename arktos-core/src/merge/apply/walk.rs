@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::types::{Form, Type};
 use crate::fields::{Element, FieldSet};
+use crate::media::{go_kind, go_printed, go_spelled};
 use crate::schema::Shape;
 
 /// Every field and item that a value mentions.
@@ -53,7 +54,14 @@ fn check(ty: Type<'_>, value: &Value, path: &str, faults: &mut Vec<String>) {
         return;
     }
     if let Some(wanted) = expected(ty, value) {
-        faults.push(format!("{path}: expected {wanted}, got {value}"));
+        let got = match (wanted, value) {
+            ("string", value) => format!("&value.valueUnstructured{{Value:{}}}", go_spelled(value)),
+            ("numeric (int or float)", Value::Array(_)) => "[]interface {}".to_owned(),
+            ("numeric (int or float)", Value::Object(_)) => "map[string]interface {}".to_owned(),
+            ("numeric (int or float)", value) => go_kind(value).to_owned(),
+            (_, value) => format!("&{{{}}}", go_printed(value)),
+        };
+        faults.push(format!("{path}: expected {wanted}, got {got}"));
         return;
     }
     match value {
@@ -101,7 +109,7 @@ fn check_list(ty: Type<'_>, list: &[Value], path: &str, faults: &mut Vec<String>
 
 /// What was expected, when the value is something else.
 fn expected(ty: Type<'_>, value: &Value) -> Option<&'static str> {
-    let Type::Known(schema, _) = ty else { return None };
+    let Type::Known(schema, own) = ty else { return None };
     let (fits, wanted) = match schema.shape {
         Shape::Any => (true, ""),
         Shape::Struct(_) | Shape::Map(_) => (value.is_object(), "map"),
@@ -109,28 +117,42 @@ fn expected(ty: Type<'_>, value: &Value) -> Option<&'static str> {
         Shape::Boolean => (value.is_boolean(), "boolean"),
         Shape::Int32 | Shape::Int64 | Shape::Number => (value.is_number(), "numeric (int or float)"),
         Shape::String | Shape::Bytes | Shape::Time | Shape::MicroTime => (value.is_string(), "string"),
+        Shape::IntOrString if own => (true, ""),
         Shape::Quantity | Shape::IntOrString => (!value.is_object() && !value.is_array(), "any scalar"),
     };
     (!fits).then_some(wanted)
 }
 
-/// The value without the fields and items of a set. What has nothing left is `null`.
+/// What is left of a value from which something was taken: where that is nothing, it is empty.
+fn emptied(was: &Value, left: Value) -> Value {
+    match (was, left) {
+        (Value::Object(_), Value::Null) => Value::Object(Map::new()),
+        (Value::Array(_), Value::Null) => Value::Array(Vec::new()),
+        (_, left) => left,
+    }
+}
+
+/// The value without the fields and items of a set. What has nothing left is `null`, unless something was taken from
+/// within what it held: then it is empty.
 pub(super) fn without(ty: Type<'_>, value: &Value, gone: &FieldSet) -> Value {
     match (ty.form(value), value) {
         (Form::Object(ty), Value::Object(map)) => {
-            let mut kept = Map::new();
+            let (mut kept, mut within) = (Map::new(), false);
             for (name, value) in map {
                 let step = Element::field(name);
                 if gone.has(&step) {
                     continue;
                 }
                 let value = match gone.below(&step) {
-                    Some(below) => without(ty.field(name).unwrap_or(Type::Whole), value, below),
+                    Some(below) => {
+                        within = true;
+                        emptied(value, without(ty.field(name).unwrap_or(Type::Whole), value, below))
+                    }
                     None => value.clone(),
                 };
                 kept.insert(name.clone(), value);
             }
-            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
+            if kept.is_empty() && !within { Value::Null } else { Value::Object(kept) }
         }
         (Form::List(items), Value::Array(list)) => {
             let kept: Vec<Value> = list
@@ -138,7 +160,7 @@ pub(super) fn without(ty: Type<'_>, value: &Value, gone: &FieldSet) -> Value {
                 .filter_map(|item| match items.element(item) {
                     Ok(element) if gone.has(&element) => None,
                     Ok(element) => Some(match gone.below(&element) {
-                        Some(below) => without(items.item(), item, below),
+                        Some(below) => emptied(item, without(items.item(), item, below)),
                         None => item.clone(),
                     }),
                     Err(_) => Some(item.clone()),

@@ -1,0 +1,83 @@
+//! How Go prints values: messages that show values show them so.
+
+use serde_json::{Number, Value};
+
+/// A value as `%v` prints it.
+#[must_use]
+pub fn go_printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(number) => plain(number),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let fields = sorted(fields.iter().map(|(name, value)| (name, go_printed(value))));
+            format!(
+                "map[{}]",
+                fields.iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>().join(" ")
+            )
+        }
+    }
+}
+
+/// A value as `%#v` prints it.
+#[must_use]
+pub fn go_spelled(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(go_spelled).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(fields) => {
+            let fields = sorted(fields.iter().map(|(name, value)| (name, go_spelled(value))));
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+            format!("map[string]interface {{}}{{{}}}", fields.join(", "))
+        }
+        other => go_printed(other),
+    }
+}
+
+/// What the Go decoder calls a value in its messages.
+#[must_use]
+pub const fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn sorted<'a>(fields: impl Iterator<Item = (&'a String, String)>) -> Vec<(&'a String, String)> {
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort();
+    fields
+}
+
+/// A number without a fraction has no point.
+fn plain(number: &Number) -> String {
+    let text = number.to_string();
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_printed_as_go_prints_them() {
+        let value = json!({"b": [1, "x", null, 1.5, 2.0], "a": {"c": true}, "e": {}, "f": []});
+        assert_eq!(go_printed(&value), "map[a:map[c:true] b:[1 x <nil> 1.5 2] e:map[] f:[]]");
+        assert_eq!(
+            go_spelled(&json!({"b": [1, "x", null], "a": {}})),
+            "map[string]interface {}{\"a\":map[string]interface {}{}, \
+             \"b\":[]interface {}{1, \"x\", interface {}(nil)}}"
+        );
+    }
+}
