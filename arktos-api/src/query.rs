@@ -98,6 +98,20 @@ impl ReadOptions {
         if causes.is_empty() { Ok(options) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes)) }
     }
 
+    /// The same, of one object alone where there is a name.
+    ///
+    /// # Errors
+    /// 400 for a name that is none.
+    pub(crate) fn of(self, name: &str, query: &QueryMap) -> Result<Self, Status> {
+        if name.is_empty() {
+            return Ok(self);
+        }
+        let others = query.find("fieldSelector").filter(|text| !text.is_empty());
+        let text = others.map_or_else(|| format!("metadata.name={name}"), |all| format!("metadata.name={name},{all}"));
+        let fields = FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.0))?;
+        Ok(Self { fields, ..self })
+    }
+
     fn watch_faults(&self, asked: &str) -> Vec<StatusCause> {
         let mut faults = Vec::new();
         if self.send_initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {

@@ -40,6 +40,8 @@ pub(crate) struct ResourceInfo {
     pub(crate) subresource: String,
     /// What follows the subresource, as a proxy would pass it on.
     pub(crate) rest: Vec<String>,
+    /// Whether the path is one of the old ones on which things are watched.
+    pub(crate) watched: bool,
     /// The node whose objects alone are asked for, by a field selector.
     pub(crate) node: String,
 }
@@ -74,14 +76,24 @@ impl RequestInfo {
     /// # Errors
     /// 404 or 400 for a path that can name nothing.
     pub(crate) fn parse(path: &str) -> Result<Self, Status> {
-        let segments = segments(path)?;
+        let (mut segments, mut illegal) = (segments(path)?, Vec::new());
+        for segment in &mut segments {
+            if is_illegal(segment) {
+                illegal.push(std::mem::replace(segment, Cow::Borrowed(ILLEGAL)));
+            }
+        }
         let parts: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        match parts.as_slice() {
+        let info = match parts.as_slice() {
             ["tenants", tenant, rest @ ..] => {
                 let info = Self { tenant: tenant_part(tenant)?, ..Self::plain(rest) };
-                Ok(Self { resource: info.api_path(rest).map(resource).transpose()?, ..info })
+                Self { resource: info.api_path(rest).map(resource).transpose()?, ..info }
             }
-            rest => Self::arktos(rest),
+            rest => Self::arktos(rest)?,
+        };
+        match illegal.as_slice() {
+            [] => Ok(info),
+            [one] if info.resource.is_some_and(|resource| resource.name == ILLEGAL) => Err(bad_name(one)),
+            _ => Err(not_found()),
         }
     }
 
@@ -135,6 +147,11 @@ struct ApiPath<'a> {
 
 fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
     let (namespace, rest) = match api.rest {
+        ["watch", inner, ..] if !matches!(*inner, "watch" | "proxy") => {
+            let watched = resource(ApiPath { rest: &api.rest[1..], ..api })?;
+            let is_part = !watched.subresource.is_empty();
+            return if is_part { Err(not_found()) } else { Ok(ResourceInfo { watched: true, ..watched }) };
+        }
         ["watch" | "proxy", _, ..] => return Err(not_found()),
         ["namespaces", name] | ["namespaces", name, "status" | "finalize"] => (*name, api.rest),
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
@@ -176,12 +193,25 @@ fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Status> {
 }
 
 fn segment(raw: &str) -> Result<Cow<'_, str>, Status> {
-    let text = percent_decode(raw, false).ok_or_else(|| Status::bad_request("the path is not valid UTF-8"))?;
-    let illegal = text.is_empty()
-        || text == "."
-        || text == ".."
-        || text.bytes().any(|byte| matches!(byte, b'/' | b'%' | b'\\' | 0));
-    if illegal { Err(not_found()) } else { Ok(text) }
+    percent_decode(raw, false).ok_or_else(|| Status::bad_request("the path is not valid UTF-8"))
+}
+
+/// What stands for a segment that may not be one.
+const ILLEGAL: &str = "\0";
+
+fn is_illegal(text: &str) -> bool {
+    matches!(text, "" | "." | "..") || text.bytes().any(|byte| matches!(byte, b'/' | b'%' | b'\\' | 0))
+}
+
+/// The refusal of a path that ends in a name that may be none.
+fn bad_name(name: &str) -> Status {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('/') => "may not contain '/'".to_owned(),
+        _ if name.contains('%') => "may not contain '%'".to_owned(),
+        _ => return not_found(),
+    };
+    Status::bad_request(format!("Name parameter invalid: {name:?}: {why}"))
 }
 
 /// Decodes `%xx` once (and, in queries, `+`). Absent when the result is not UTF-8.
@@ -278,7 +308,7 @@ mod tests {
     #[test]
     fn paths_that_hide_something_name_nothing() {
         for path in [
-            "/api/v1/watch/pods",
+            "/api/v1/watch/watch/pods",
             "/api/v1/proxy/namespaces/x/pods/y",
             "/api/v1/namespaces/a%2fb/pods",
             "/api/v1/namespaces/a%252fb/pods",
@@ -292,6 +322,28 @@ mod tests {
             assert!(RequestInfo::parse(path).is_err(), "{path}");
         }
         assert!(RequestInfo::parse("/api/v1/namespaces/%ff/pods").is_err_and(|status| status.code == 400));
+    }
+
+    #[test]
+    fn a_name_that_may_be_none_is_told_apart_from_nothing() {
+        for (path, why) in [
+            ("/api/v1/namespaces/x/pods/..", "\"..\": may not be '..'"),
+            ("/api/v1/namespaces/x/pods/a%252fb", "\"a%2fb\": may not contain '%'"),
+            ("/apis/apps/v1/namespaces/x/deployments/a%2fb/scale", "\"a/b\": may not contain '/'"),
+        ] {
+            let refusal = RequestInfo::parse(path).expect_err(path);
+            assert_eq!((refusal.code, refusal.message), (400, format!("Name parameter invalid: {why}")));
+        }
+    }
+
+    #[test]
+    fn old_paths_are_watched() {
+        let pods = info("/api/v1/watch/namespaces/x/pods").resource.expect("a resource");
+        assert!(pods.watched);
+        assert_eq!((pods.namespace.as_str(), pods.resource.as_str(), pods.name.as_str()), ("x", "pods", ""));
+        let one = info("/apis/apps/v1/watch/namespaces/x/deployments/a").resource.expect("a resource");
+        assert_eq!((one.watched, one.name.as_str()), (true, "a"));
+        assert!(!info("/api/v1/namespaces/watch/pods").resource.expect("a resource").watched);
     }
 
     #[test]

@@ -84,7 +84,11 @@ where
     B: http_body::Body + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let verb = Verb::of(&head.method, !resource.name.is_empty(), &head.query);
+    let verb = match head.method {
+        _ if !resource.watched => Verb::of(&head.method, !resource.name.is_empty(), &head.query),
+        Method::GET => Some(Verb::Watch),
+        _ => None,
+    };
     let tenant = tenant_of(head)?;
     authorize(state, head, resource, verb, tenant.as_ref())?;
     if let Some(record) = &head.record {
@@ -327,7 +331,7 @@ impl ResourceRequest<'_> {
 
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, true)?;
-        let options = ReadOptions::parse(&self.head.query, true)?;
+        let options = ReadOptions::parse(&self.head.query, true)?.of(&self.resource.name, &self.head.query)?;
         let state = (call.state.config.clone(), call.state.authorizer.clone());
         let (credentials, resource) =
             (self.head.credentials.clone(), self.resource.selected("watch", self.head.query.get("fieldSelector")));
@@ -581,7 +585,6 @@ pub(crate) fn authorize_one(call: &Call<'_>, verb: Verb) -> Result<(), Status> {
         namespace: call.namespace.clone().into_owned(),
         resource: call.kind.resource.clone(),
         name: call.name.clone().into_owned(),
-        subresource: String::new(),
         ..ResourceInfo::default()
     };
     call.state.authorize(call.identity, call.tenant.as_ref(), verb.name(), &info)

@@ -161,7 +161,8 @@ async fn paths_and_methods_that_nothing_is_at() {
     for (method, path, code) in [
         (Method::GET, "/api/v1/nosuch", 404),
         (Method::GET, "/apis/none.example.com/v1/things", 404),
-        (Method::GET, "/api/v1/watch/pods", 404),
+        (Method::GET, "/api/v1/watch/nosuch?timeoutSeconds=1", 404),
+        (Method::POST, "/api/v1/watch/pods", 405),
         (Method::GET, "/api/v1/namespaces/default%2fx/configmaps", 404),
         (Method::PUT, MAPS, 405),
         (Method::POST, "/api/v1/namespaces/default/configmaps/x", 405),
