@@ -74,6 +74,9 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         "persistentvolumes" if plugins.runs("StorageObjectInUseProtection") => {
             defaults::finalizer(object, "kubernetes.io/pv-protection");
         }
+        "volumeattributesclasses.storage.k8s.io" if plugins.runs("StorageObjectInUseProtection") => {
+            defaults::finalizer(object, "kubernetes.io/vac-protection");
+        }
         "ingresses.networking.k8s.io" if plugins.runs("DefaultIngressClass") => defaults::ingress_class(call, object),
         "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object, true)?,
         certificates::RESOURCE => defaults::requester(call, object),

@@ -3,11 +3,12 @@
 use arktos_core::{Object, Status, TenantName};
 use serde_json::{Value, json};
 
+mod valid;
+
 use crate::authorize::{Attributes, Decision};
 use crate::call::Call;
 use crate::config::ApiConfig;
 use crate::identity::Identity;
-use crate::query::cause;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
@@ -29,7 +30,8 @@ pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object
         "selfsubjectreviews" => who_am_i(call, review),
         "tokenreviews" => token(call, review).await,
         "selfsubjectaccessreviews" => {
-            let decision = decide(call, call.identity, &review)?;
+            valid::check(AUTHORIZATION, &review, false, None)?;
+            let decision = decide(call, call.identity, &review);
             Ok(decided(review, &decision))
         }
         "subjectaccessreviews" => subject(call, review),
@@ -87,7 +89,10 @@ async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     let status = match known {
         Ok(identity) if audiences.is_empty() => json!({"authenticated": true, "user": user_info(&identity)}),
         Ok(identity) => json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences}),
-        Err(_) => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
+        Err(why) => {
+            let why = if why.starts_with(crate::tokens::check::OTHER_AUDIENCES) { why.as_str() } else { "unknown" };
+            json!({"user": {}, "error": format!("[invalid bearer token, {why}]")})
+        }
     };
     review.fields.insert("status".to_owned(), status);
     Ok(review)
@@ -105,56 +110,38 @@ async fn elsewhere(config: &ApiConfig, token: &str, audiences: Vec<String>) -> O
 }
 
 fn subject(call: &Call<'_>, review: Object) -> Result<Object, Status> {
-    let identity = asked_about(call, &review)?;
-    let decision = decide(call, &identity, &review)?;
+    valid::check(AUTHORIZATION, &review, true, None)?;
+    let decision = decide(call, &asked_about(call, &review), &review);
     Ok(decided(review, &decision))
 }
 
 fn local(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
-    let namespace = review.str_at(&["spec", "resourceAttributes", "namespace"]).to_owned();
-    if namespace != call.namespace {
-        let fault = format!("Invalid value: {namespace:?}: must match metadata.namespace");
-        return Err(invalid(cause("FieldValueInvalid", "spec.resourceAttributes.namespace", &fault)));
-    }
+    valid::check(AUTHORIZATION, &review, true, Some(&call.namespace))?;
     review.set(&["metadata", "namespace"], call.namespace.as_ref());
-    subject(call, review)
+    let decision = decide(call, &asked_about(call, &review), &review);
+    Ok(decided(review, &decision))
 }
 
-fn asked_about(call: &Call<'_>, review: &Object) -> Result<Identity, Status> {
+fn asked_about(call: &Call<'_>, review: &Object) -> Identity {
     let list = |value: Option<&Value>| -> Vec<String> {
         let values = value.and_then(Value::as_array).into_iter().flatten();
         values.filter_map(|one| one.as_str().map(str::to_owned)).collect()
     };
     let user = review.str_at(&["spec", "user"]);
     let groups = list(review.at(&["spec", "groups"]));
-    if user.is_empty() && groups.is_empty() {
-        let fault = "Invalid value: \"\": at least one of user or group must be specified";
-        return Err(invalid(cause("FieldValueInvalid", "spec.user", fault)));
-    }
     let tenant = call.tenant.clone();
-    Ok(Identity { user: user.to_owned(), groups, tenant, ..Identity::default() })
+    Identity { user: user.to_owned(), groups, tenant, ..Identity::default() }
 }
 
-/// Upstream leaves the kind out of these.
-fn invalid(cause: arktos_core::StatusCause) -> Status {
-    Status::invalid(AUTHORIZATION, "", "", vec![cause])
-}
-
-fn decide(call: &Call<'_>, identity: &Identity, review: &Object) -> Result<Decision, Status> {
+fn decide(call: &Call<'_>, identity: &Identity, review: &Object) -> Decision {
     let tenant: Option<&TenantName> = call.tenant.as_ref();
     let text = |path: &[&str]| review.str_at(path).to_owned();
     let path = text(&["spec", "nonResourceAttributes", "path"]);
     let of = |field: &str| text(&["spec", "resourceAttributes", field]);
-    let is_path = review.at(&["spec", "nonResourceAttributes"]).is_some();
-    let is_resource = review.at(&["spec", "resourceAttributes"]).is_some();
-    if is_path == is_resource {
-        let fault = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        return Err(invalid(cause("FieldValueInvalid", "spec.resourceAttributes", fault)));
-    }
-    if is_path {
+    if review.at(&["spec", "nonResourceAttributes"]).is_some() {
         let verb = text(&["spec", "nonResourceAttributes", "verb"]);
         let asked = Attributes { verb: &verb, path: &path, tenant, ..Attributes::default() };
-        return Ok(call.state.authorizer.decide(identity, &asked));
+        return call.state.authorizer.decide(identity, &asked);
     }
     let (verb, group, version, resource) = (of("verb"), of("group"), of("version"), of("resource"));
     let (subresource, namespace, name) = (of("subresource"), of("namespace"), of("name"));
@@ -169,7 +156,7 @@ fn decide(call: &Call<'_>, identity: &Identity, review: &Object) -> Result<Decis
         name: &name,
         ..Attributes::default()
     };
-    Ok(call.state.authorizer.decide(identity, &asked))
+    call.state.authorizer.decide(identity, &asked)
 }
 
 fn decided(mut review: Object, decision: &Decision) -> Object {

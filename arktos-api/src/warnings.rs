@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use arktos_core::Object;
+use arktos_core::rules::addresses::{cidr_warnings, ip_warning};
+use base64::Engine as _;
 use serde_json::{Map, Value};
 
 use crate::call::Call;
@@ -12,6 +14,7 @@ mod pods;
 /// Warns of what a new object says, or of what a changed one does: `old` is what it was.
 pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) {
     let resource = call.kind.storage_resource.as_str();
+    let changed = old.is_none_or(|old| old.fields.get("spec") != object.fields.get("spec"));
     match resource {
         "services" => service(call, object),
         "csidrivers.storage.k8s.io" => {
@@ -34,7 +37,9 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
                 annotated(call, object, key, what);
             }
         }
-        "statefulsets.apps" => stateful_set(call, object),
+        "nodes" => node(call, object),
+        "secrets" => secret(call, object),
+        "statefulsets.apps" if changed => stateful_set(call, object),
         _ => {}
     }
     if let Some(path) = template_path(resource)
@@ -97,7 +102,7 @@ pub(crate) fn shortened(of_kind: Option<&str>, told: Vec<String>) -> Vec<String>
 fn warns_of_template(resource: &str, old: Option<&Object>, object: &Object) -> bool {
     match old {
         None => true,
-        Some(_) if resource == "podtemplates" => true,
+        Some(old) if resource == "podtemplates" => old.fields.get("template") != object.fields.get("template"),
         Some(old) => resource != "replicationcontrollers" && old.fields.get("spec") != object.fields.get("spec"),
     }
 }
@@ -186,6 +191,28 @@ fn claim(call: &Call<'_>, claim: &Object) {
     told.into_iter().for_each(|warning| call.warn(warning));
 }
 
+fn node(call: &Call<'_>, node: &Object) {
+    if !node.str_at(&["spec", "externalID"]).is_empty() {
+        call.warn("spec.externalID: this field is deprecated, and is unused by Kubernetes");
+    }
+}
+
+/// Certificates and keys that are none. What is in those that are, nobody looks at here.
+fn secret(call: &Call<'_>, secret: &Object) {
+    if secret.str_at(&["type"]) != "kubernetes.io/tls" {
+        return;
+    }
+    let has_block = |key: &str| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(secret.str_at(&["data", key]));
+        bytes.is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains("-----BEGIN "))
+    };
+    for (key, what) in [("tls.crt", "certificate"), ("tls.key", "key")] {
+        if !has_block(key) {
+            return call.warn(format!("tls: failed to find any PEM data in {what} input"));
+        }
+    }
+}
+
 fn ingress(call: &Call<'_>, ingress: &Object) {
     if ingress.at(&["metadata", "annotations", "kubernetes.io/ingress.class"]).is_some() {
         call.warn(
@@ -212,8 +239,49 @@ fn is_empty(value: Option<&Value>) -> bool {
 }
 
 fn service(call: &Call<'_>, service: &Object) {
-    if !is_empty(service.at(&["spec", "externalIPs"])) {
+    let annotations = ["service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"];
+    if service.at(&["metadata", "annotations", annotations[0]]).is_some() {
+        call.warn(format!("annotation {} is deprecated, please use {} instead", annotations[0], annotations[1]));
+    }
+    let text = |field: &str| service.str_at(&["spec", field]);
+    let addresses = |field: &str| {
+        let list = service.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten();
+        let texts = list.enumerate().map(|(index, item)| (index, item.as_str().unwrap_or_default().to_owned()));
+        texts.filter_map(|(index, text)| ip_warning(&format!("spec.{field}[{index}]"), &text)).collect::<Vec<_>>()
+    };
+    let headless = text("type") == "ClusterIP" && text("clusterIP") == "None";
+    let (external, by_name) = (!is_empty(service.at(&["spec", "externalIPs"])), text("type") == "ExternalName");
+    if !headless && !by_name {
+        addresses("clusterIPs").into_iter().for_each(|warning| call.warn(warning));
+    }
+    if headless {
+        for (field, name, set) in [
+            ("loadBalancerIP", "loadBalancerIP", !text("loadBalancerIP").is_empty()),
+            ("externalIPs", "externalIPs", external),
+            ("sessionAffinity", "SessionAffinity", text("sessionAffinity") != "None"),
+        ] {
+            if set && service.at(&["spec", field]).is_some() {
+                call.warn(format!("spec.{name} is ignored for headless services"));
+            }
+        }
+    }
+    addresses("externalIPs").into_iter().for_each(|warning| call.warn(warning));
+    if external && !headless && !by_name {
         call.warn("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+    }
+    if let Some(warning) = ip_warning("spec.loadBalancerIP", text("loadBalancerIP")) {
+        call.warn(warning);
+    }
+    let ranges = service.at(&["spec", "loadBalancerSourceRanges"]).and_then(Value::as_array);
+    for (index, range) in ranges.into_iter().flatten().enumerate() {
+        let at = format!("spec.loadBalancerSourceRanges[{index}]");
+        cidr_warnings(&at, range.as_str().unwrap_or_default()).into_iter().for_each(|warning| call.warn(warning));
+    }
+    if by_name && external {
+        call.warn("spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    }
+    if !by_name && !text("externalName").is_empty() {
+        call.warn("spec.externalName is ignored when spec.type is not \"ExternalName\"");
     }
     if service.str_at(&["spec", "trafficDistribution"]) == "PreferClose" {
         call.warn("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::age::human_duration;
-use super::row::{Cells, NONE, Row, UNSET, cells, selector, text};
+use super::row::{Cells, NONE, Row, UNSET, cells, printed_selector, text};
 
 pub fn role_binding(row: &Row<'_>) -> Cells {
     let subjects = |kind: &str| {
@@ -71,7 +71,7 @@ pub fn policy_binding(row: &Row<'_>) -> Cells {
     let parameter = row.at("/spec/paramRef").map_or_else(
         || UNSET.to_owned(),
         |parameter| match (text(parameter, "/namespace"), text(parameter, "/name")) {
-            ("", "") => selector(parameter.get("selector")),
+            ("", "") => parameter.get("selector").map_or_else(|| UNSET.to_owned(), printed_selector),
             // Whether it has a namespace cannot be seen from here.
             ("", name) => format!("*/{name}"),
             (namespace, name) => format!("{namespace}/{name}"),

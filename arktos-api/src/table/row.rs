@@ -171,6 +171,23 @@ pub fn selector_text(selector: Option<&Value>) -> String {
     terms.into_iter().map(|(_, term)| term).collect::<Vec<_>>().join(",")
 }
 
+/// A label selector as Go prints its type.
+pub fn printed_selector(selector: &Value) -> String {
+    let labels = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or(""))).collect();
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten();
+    let expressions = expressions.map(|expression| {
+        let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
+        let values = values.filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+        let (key, operator) = (text(expression, "/key"), text(expression, "/operator"));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    });
+    let expressions: String = expressions.collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+}
+
 /// As [`selector_text`], with a word for nothing.
 pub fn selector(selector: Option<&Value>) -> String {
     Some(selector_text(selector)).filter(|text| !text.is_empty()).unwrap_or_else(|| NONE.to_owned())

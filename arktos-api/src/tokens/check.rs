@@ -12,6 +12,9 @@ use crate::identity::Identity;
 /// How far the clocks of who signs and who checks may differ, in seconds.
 const LEEWAY: i64 = 60;
 
+/// How the sentence begins that tells of a token for somebody else: the one that who asks for a review is told.
+pub(crate) const OTHER_AUDIENCES: &str = "token audiences ";
+
 /// A token that counts.
 pub(crate) struct Checked {
     /// Whose it is.
@@ -36,7 +39,13 @@ pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Re
     let said: Vec<&str> = claims["aud"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let audiences: Vec<String> = wanted.iter().filter(|wanted| said.contains(&wanted.as_str())).cloned().collect();
     if audiences.is_empty() {
-        return Err(format!("it is for other audiences: {said:?}"));
+        let list = |all: &[&str]| all.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(" ");
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        return Err(format!(
+            "{OTHER_AUDIENCES}[{}] is invalid for the target audiences [{}]",
+            list(&said),
+            list(&wanted)
+        ));
     }
     let now = config.clock.now().as_micros() / 1_000_000;
     let moment = |claim: &str| claims[claim].as_i64();

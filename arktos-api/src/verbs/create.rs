@@ -41,7 +41,8 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
     {
         body.set(&["metadata", "name"], call.state.config.random.uid());
     }
-    if !body.str_at(&["metadata", "resourceVersion"]).is_empty() {
+    // What is not stored may say one.
+    if !call.options.dry_run && !body.str_at(&["metadata", "resourceVersion"]).is_empty() {
         return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
     }
     let generated = body.name().is_empty() && !body.str_at(&["metadata", "generateName"]).is_empty();

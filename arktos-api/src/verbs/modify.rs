@@ -255,7 +255,11 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
     let uid = new.uid();
     let found = old.object.header().uid();
     if sent && !uid.is_empty() && uid != found {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+             UID in precondition: {uid}, UID in object meta: {found}",
+            stored_at(call)
+        );
         return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
     }
     let revision = new.str_at(&["metadata", "resourceVersion"]);
@@ -271,6 +275,26 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
         Some(revision) if revision == old.revision => Ok(()),
         Some(_) => Err(modified(call)),
     }
+}
+
+/// Where upstream keeps an object, as it says of one that is not the one that was meant.
+fn stored_at(call: &Call<'_>) -> String {
+    let of = &call.kind.storage_resource;
+    let (group, resource) = (of.group(), of.resource());
+    let kept = match resource {
+        "endpoints" | "services" if group.is_empty() => {
+            format!("services/{}", if resource == "services" { "specs" } else { resource })
+        }
+        "ingresses" if call.kind.builtin => "ingress".to_owned(),
+        "nodes" if group.is_empty() => "minions".to_owned(),
+        "replicationcontrollers" if group.is_empty() => "controllers".to_owned(),
+        _ if !call.kind.builtin || matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io") => {
+            format!("{group}/{resource}")
+        }
+        _ => resource.to_owned(),
+    };
+    let namespace = if call.namespace.is_empty() { String::new() } else { format!("{}/", call.namespace) };
+    format!("/registry/{kept}/{namespace}{}", call.name)
 }
 
 /// 409 for a write against a state that has moved on.

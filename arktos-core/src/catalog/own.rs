@@ -193,7 +193,10 @@ mod tests {
             (json!({"type": "array"}), "properties[spec].items"),
             (json!({}), "properties[spec].type"),
             (json!({"type": "text"}), "properties[spec].type"),
-            (json!({"type": "object", "additionalProperties": false}), "properties[spec].additionalProperties"),
+            (
+                json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false}),
+                "properties[spec].additionalProperties",
+            ),
             (json!({"type": "integer", "default": "x"}), "properties[spec].default"),
         ] {
             let kind = Kind::custom("example.org", "v1", "Recipe", "recipes", Scope::Tenant);

@@ -78,7 +78,7 @@ impl Rule {
             None => {}
         }
         let held = match &self.program {
-            Some(program) => program.resolve(&scope).map_err(|error| error.to_string()),
+            Some(program) => program.resolve(&scope).map_err(|error| told(&error.to_string())),
             None => Err("the rule does not compile".to_owned()),
         };
         match held {
@@ -87,7 +87,8 @@ impl Rule {
             Ok(_) => at.invalid(at.path, "evaluated to non-bool", faults),
             Err(why) => {
                 let said = if self.message.is_empty() { &self.text } else { &self.message };
-                at.invalid(at.path, &format!("{why} evaluating rule: {said}"), faults);
+                let shown = super::check::type_of(at.value);
+                faults.invalid(at.path, &shown.into(), &format!("{why} evaluating rule: {said}"));
             }
         }
     }
@@ -98,7 +99,7 @@ impl Rule {
         match self.reason.as_str() {
             "FieldValueForbidden" => faults.forbidden(path, message),
             "FieldValueRequired" => faults.required(path, message),
-            "FieldValueDuplicate" => faults.duplicate(path, at.value),
+            "FieldValueDuplicate" => faults.duplicate_bare(path),
             _ => at.invalid(path, message, faults),
         }
     }
@@ -119,6 +120,25 @@ impl At<'_> {
             faults.invalid(path, self.value, why);
         }
     }
+}
+
+/// What went wrong with a rule, in the words of the library that upstream has.
+fn told(why: &str) -> String {
+    let inner = |begin: &str| why.strip_prefix(begin);
+    if let Some(number) = inner("Index out of bounds: ") {
+        let number = number.trim_start_matches(|letter: char| !letter.is_ascii_digit() && letter != '-');
+        return format!("index out of bounds: {}", number.trim_end_matches(')'));
+    }
+    if let Some(key) = inner("No such key: ") {
+        return format!("no such key: {key}");
+    }
+    if inner("Division by zero").is_some() {
+        return "division by zero".to_owned();
+    }
+    if inner("Remainder by zero").is_some() {
+        return "modulus by zero".to_owned();
+    }
+    why.to_owned()
 }
 
 fn optional(value: OptionalValue) -> CelValue {

@@ -36,11 +36,17 @@ pub(crate) fn validate(schema: &Structural, kind: &Kind, object: &Object, old: O
     if !schema.ruled {
         return;
     }
-    let blocks = ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
+    let blocks = [
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    ];
     if faults.0[begin..].iter().any(|fault| blocks.contains(&fault.reason.as_str())) {
         let why = "some validation rules were not checked because the object was invalid; correct the existing errors \
                    to complete validation";
-        faults.invalid(NOWHERE, &Value::from("null"), why);
+        faults.invalid(NOWHERE, &Value::Null, why);
         return;
     }
     cel::validate(schema, &whole, before.as_ref(), faults);
@@ -179,13 +185,15 @@ fn number(schema: &Structural, given: &Number, path: &str, faults: &mut Faults) 
     {
         faults.invalid(path, &shown, &format!("{path} in body should be a multiple of {factor}"));
     }
-    if let Some((most, exclusive)) = limits.maximum
+    // Whole numbers are compared with the whole parts of limits.
+    let limit = |limit: f64| if given.is_f64() { limit } else { limit.trunc() };
+    if let Some((most, exclusive)) = limits.maximum.map(|(most, exclusive)| (limit(most), exclusive))
         && (float > most || exclusive && float >= most)
     {
         let or_equal = if exclusive { "" } else { " or equal to" };
         faults.invalid(path, &shown, &format!("{path} in body should be less than{or_equal} {most}"));
     }
-    if let Some((least, exclusive)) = limits.minimum
+    if let Some((least, exclusive)) = limits.minimum.map(|(least, exclusive)| (limit(least), exclusive))
         && (float < least || exclusive && float <= least)
     {
         let or_equal = if exclusive { "" } else { " or equal to" };
@@ -305,8 +313,14 @@ fn embedded_types(schema: &Structural, value: &Value, path: &str, faults: &mut F
         Value::Object(map) => {
             if schema.embedded && !path.is_empty() {
                 for name in ["apiVersion", "kind"] {
-                    if map.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
-                        faults.required(&joined(path, name), "must not be empty");
+                    let path = joined(path, name);
+                    match map.get(name).and_then(Value::as_str) {
+                        None => faults.required(&path, ""),
+                        Some("") => faults.invalid(&path, &"".into(), "must not be empty"),
+                        Some(said) if name == "apiVersion" && said.matches('/').count() > 1 => {
+                            faults.invalid(&path, &said.into(), &format!("unexpected GroupVersion string: {said}"));
+                        }
+                        Some(_) => {}
                     }
                 }
             }
@@ -340,6 +354,11 @@ fn repetitions(schema: &Structural, value: &Value, path: &str, faults: &mut Faul
         Value::Array(list) => {
             let mut seen: Vec<Value> = Vec::new();
             for (index, item) in list.iter().enumerate() {
+                if schema.list == ListKind::Map && !item.is_object() && !item.is_null() {
+                    let why = "must be an object for an array of list-type map";
+                    faults.invalid(&format!("{path}[{index}]"), item, why);
+                    continue;
+                }
                 let told = match schema.list {
                     ListKind::Set => item.clone(),
                     ListKind::Map => {
@@ -464,6 +483,6 @@ mod tests {
             "x-kubernetes-validations": [{"rule": "self.n > 1"}]});
         let told = told(&schema, json!({"n": "x"}), None);
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[1].starts_with("<nil>: Invalid value: \"null\": some validation rules were not checked"));
+        assert!(told[1].starts_with("<nil>: Invalid value: null: some validation rules were not checked"));
     }
 }

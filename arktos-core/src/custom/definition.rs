@@ -10,7 +10,7 @@ use super::structural::{Structural, texts};
 use crate::name::subdomain_fault;
 use crate::object::Object;
 use crate::rules::fault::Faults;
-use crate::rules::label_1035_fault;
+use crate::rules::{label_1035_fault, service_path_faults};
 
 /// The note in which a definition's selectable fields are kept, in the order in which it came to know them.
 const SELECTABLE: &str = "selectable-fields";
@@ -133,7 +133,7 @@ fn scope(definition: &Object, faults: &mut Faults) {
 fn names(definition: &Object, faults: &mut Faults) {
     let name = |field: &str| definition.str_at(&["spec", "names", field]);
     for (field, required, mixed) in
-        [("plural", true, false), ("singular", false, false), ("kind", true, true), ("listKind", true, true)]
+        [("plural", true, false), ("singular", true, false), ("kind", true, true), ("listKind", true, true)]
     {
         let (path, said) = (format!("spec.names.{field}"), name(field));
         if said.is_empty() {
@@ -214,16 +214,15 @@ fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) 
         let why = "must have exactly one version marked as storage version";
         faults.invalid_text("spec.versions", &internal_versions(versions, &alike), why);
     }
-    if let Some(first) = versions.first().and_then(|version| version["name"].as_str())
+    if let Some(first) = versions.first().and_then(|version| version["name"].as_str()).filter(|name| !name.is_empty())
         && let Some(fault) = label_1035_fault(first)
     {
         faults.invalid("spec.version", &first.into(), &fault);
     }
-    for (index, version) in versions.iter().enumerate() {
-        if versions[..index].iter().any(|other| other["name"] == version["name"]) {
-            faults.invalid("spec.versions", &version["name"], "must contain unique version names");
-            break;
-        }
+    let twice = |index: usize| versions[..index].iter().any(|other| other["name"] == versions[index]["name"]);
+    if (0..versions.len()).any(twice) {
+        let shown = internal_versions(versions, &alike);
+        faults.invalid_text("spec.versions", &shown, "must contain unique version names");
     }
 }
 
@@ -239,17 +238,14 @@ fn deprecation_warning(version: &Value, at: &str, faults: &mut Faults) {
         faults.invalid(&field, &said.into(), "can only be set for deprecated versions");
     }
     if said.trim().is_empty() {
-        faults.invalid(&field, &said.into(), "must not be empty");
+        faults.invalid(&field, &said.into(), "must not be an empty string");
     }
     if said.len() > 256 {
         faults.invalid(&field, &said.into(), "must be <= 256 characters long");
     }
-    if said.chars().any(char::is_control) {
-        faults.invalid(
-            &field,
-            &said.into(),
-            "must only contain printable UTF-8 characters; non-printable characters found",
-        );
+    if let Some((at, _)) = said.char_indices().find(|(_, letter)| letter.is_control()) {
+        let why = format!("must only contain printable UTF-8 characters; non-printable character found at index {at}");
+        faults.invalid(&field, &said.into(), &why);
     }
 }
 
@@ -295,7 +291,7 @@ fn subresources(version: &Value, at: &str, faults: &mut Faults) {
         if simple(said).is_none() {
             faults.invalid(&path, &said.into(), "must be a simple json path starting with .");
         } else if below.is_empty() && !said.starts_with(".spec.") && !said.starts_with(".status.") {
-            faults.invalid(&path, &said.into(), "should be a json path under either .status or .spec");
+            faults.invalid(&path, &said.into(), "should be a json path under either .spec or .status");
         } else if !said.starts_with(&format!("{below}.")) {
             faults.invalid(&path, &said.into(), &format!("should be a json path under {below}"));
         }
@@ -347,7 +343,7 @@ const SELECTABLE_MAX: usize = 8;
 fn selectable_fields(version: &Value, at: &str, faults: &mut Faults) {
     let fields = version.get("selectableFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if fields.len() > SELECTABLE_MAX {
-        faults.too_many(&format!("{at}.selectableFields"), fields.len() as u64, SELECTABLE_MAX as u64);
+        return faults.too_many(&format!("{at}.selectableFields"), fields.len() as u64, SELECTABLE_MAX as u64);
     }
     let schema = Structural::compile(version.pointer("/schema/openAPIV3Schema").unwrap_or(&json!({})));
     let mut seen: Vec<&str> = Vec::new();
@@ -358,15 +354,21 @@ fn selectable_fields(version: &Value, at: &str, faults: &mut Faults) {
             faults.required(&at, "");
             continue;
         }
+        if said.contains('[') {
+            faults.invalid(&at, &said.into(), "is an invalid path: array notation is not allowed");
+            continue;
+        }
         let Some(path) = simple(said) else {
-            faults.invalid(&at, &said.into(), "is an invalid path: must be a simple json path starting with .");
+            let why = if said.starts_with('.') {
+                "is an invalid path: must be a simple json path starting with .".to_owned()
+            } else {
+                format!("is an invalid path: expected [ or . but got: {}", said.split('.').next().unwrap_or_default())
+            };
+            faults.invalid(&at, &said.into(), &why);
             continue;
         };
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         match schema.at(&names) {
-            _ if names.first() == Some(&"metadata") => {
-                faults.invalid(&at, &said.into(), "must not point to fields in metadata");
-            }
             None => faults.invalid(&at, &said.into(), "is an invalid path: does not refer to a valid field"),
             Some(found) if !matches!(&*found.type_name, "string" | "boolean" | "integer") => {
                 let why = "must point to a field of type string, boolean or integer. Enum string fields and strings \
@@ -397,6 +399,14 @@ fn conversion(definition: &Object, faults: &mut Faults) {
             }
             let reviews = texts(at(&["webhook", "conversionReviewVersions"]));
             let field = "spec.conversion.conversionReviewVersions";
+            for (index, version) in reviews.iter().enumerate() {
+                let (at, sent) = (format!("{field}[{index}]"), Value::from(&**version));
+                if reviews[..index].contains(version) {
+                    faults.invalid(&at, &sent, "duplicate version");
+                } else if let Some(fault) = label_1035_fault(version) {
+                    faults.invalid(&at, &sent, &fault);
+                }
+            }
             if reviews.is_empty() {
                 faults.required(field, "");
             } else if !reviews.iter().any(|version| matches!(&**version, "v1" | "v1beta1")) {
@@ -416,13 +426,25 @@ fn client_config(client: &Value, faults: &mut Faults) {
         (Some(_), Some(_)) | (None, None) => faults.required(at, "exactly one of url or service is required"),
         (Some(url), None) if !url.starts_with("https://") => {
             let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-            faults.invalid(&format!("{at}.url"), &url.into(), why);
+            let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+            faults.invalid(&format!("{at}.url"), &scheme.into(), why);
         }
         (Some(_), None) => {}
         (None, Some(service)) => {
             for field in ["name", "namespace"] {
                 if service.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
                     faults.required(&format!("{at}.service.{field}"), "");
+                }
+            }
+            if let Some(path) = service.get("path").and_then(Value::as_str) {
+                for fault in service_path_faults(path) {
+                    faults.invalid(&format!("{at}.service.path"), &path.into(), &fault);
+                }
+            }
+            if let Some(port) = service.get("port").filter(|port| port.as_i64().is_some()) {
+                for fault in crate::rules::port_faults(port) {
+                    let why = format!("port is not valid: {fault}");
+                    faults.invalid(&format!("{at}.service.port"), port, &why);
                 }
             }
         }

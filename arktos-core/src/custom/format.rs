@@ -1,10 +1,11 @@
 //! Formats of texts.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine as _;
 
-use crate::name::subdomain_fault;
+use crate::name::{label_fault, subdomain_fault};
+use crate::rules::addresses::parse_ip;
 use crate::time::Timestamp;
 
 /// A format that is checked. Names that nobody knows are ignored, as upstream does.
@@ -18,8 +19,10 @@ const FORMATS: &[Format] = &[
     Format { name: "bsonobjectid", fits: |text| text.len() == 24 && hexadecimal(text) },
     Format { name: "uri", fits: uri },
     Format { name: "email", fits: email },
-    Format { name: "hostname", fits: |text| subdomain_fault(&text.to_lowercase()).is_none() },
-    Format { name: "ipv4", fits: |text| text.parse::<Ipv4Addr>().is_ok() },
+    Format { name: "hostname", fits: hostname },
+    Format { name: "ipv4", fits: |text| parse_ip(text).is_some_and(|address| address.is_ipv4()) },
+    Format { name: "k8s-short-name", fits: |text| label_fault(text).is_none() },
+    Format { name: "k8s-long-name", fits: |text| subdomain_fault(text).is_none() },
     Format { name: "ipv6", fits: |text| text.parse::<Ipv6Addr>().is_ok() },
     Format { name: "cidr", fits: cidr },
     Format { name: "mac", fits: mac },
@@ -67,7 +70,15 @@ fn uri(text: &str) -> bool {
     let named = !scheme.is_empty()
         && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    (named || text.starts_with('/')) && !text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)
+    let escaped = text.split('%').skip(1).all(|rest| rest.get(..2).is_some_and(hexadecimal));
+    (named || text.starts_with('/')) && escaped && !text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)
+}
+
+/// A name of labels, the last of which has two letters at least.
+fn hostname(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let last = text.rsplit('.').next().unwrap_or_default();
+    subdomain_fault(&text).is_none() && (!text.contains('.') || last.len() > 1)
 }
 
 fn email(text: &str) -> bool {
@@ -98,7 +109,9 @@ fn mac(text: &str) -> bool {
 fn uuid(text: &str, version: Option<u8>) -> bool {
     let plain = text.replace('-', "");
     let fits = plain.len() == 32 && hexadecimal(&plain);
-    fits && version.is_none_or(|version| plain.as_bytes()[12] == version)
+    // What came after the third version says of which variant it is.
+    let variant = || matches!(plain.as_bytes()[16].to_ascii_lowercase(), b'8' | b'9' | b'a' | b'b');
+    fits && version.is_none_or(|version| plain.as_bytes()[12] == version && (version < b'4' || variant()))
 }
 
 fn digits(text: &str) -> String {

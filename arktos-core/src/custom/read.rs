@@ -52,9 +52,10 @@ fn decode_with(
     let mut wrong = None;
     prune::embedded(schema, &mut value, &mut |path, map| {
         let Some(metadata) = map.get_mut("metadata").filter(|metadata| metadata.is_object()) else { return };
+        let sent = metadata.to_string();
         match schema::metadata(metadata, Dialect::Plain) {
             Ok(unknown) => list.extend(unknown.into_iter().map(|name| format!("{path}.metadata.{name}"))),
-            Err(why) => wrong = Some(why),
+            Err(why) => wrong = Some(format!("{path}.metadata: Invalid value: {sent}: {why}")),
         }
     });
     if let Some(why) = wrong {

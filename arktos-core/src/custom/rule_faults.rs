@@ -176,7 +176,7 @@ impl Walk<'_> {
         }
         let path = text("fieldPath");
         if !path.is_empty() && !field_path_leads(schema, path) {
-            let why = "fieldPath must be a valid path: does not refer to a valid field";
+            let why = "must be a valid path";
             faults.invalid(&format!("{at}.fieldPath"), &path.into(), why);
         }
     }

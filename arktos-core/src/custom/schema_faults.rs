@@ -128,8 +128,8 @@ impl Node<'_> {
             faults.invalid(&self.child("x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
         }
         let pattern = text(map, "pattern");
-        if let Err(error) = Regex::new(pattern) {
-            let why = format!("must be a valid regular expression, but isn't: {error}");
+        if Regex::new(pattern).is_err() {
+            let why = format!("must be a valid regular expression, but isn't: {}", regex_fault(pattern));
             faults.invalid(&self.child("pattern"), &pattern.into(), &why);
         }
     }
@@ -143,7 +143,8 @@ impl Node<'_> {
         }
         let known = ["", "array", "boolean", "integer", "null", "number", "object", "string"];
         if !known.contains(&type_name) {
-            faults.not_supported(&self.child("type"), &type_name.into(), &known[1..]);
+            let told = ["array", "boolean", "integer", "number", "object", "string"];
+            faults.not_supported(&self.child("type"), &type_name.into(), &told);
         }
         if type_name.is_empty() && !either && !flag(map, "x-kubernetes-preserve-unknown-fields") {
             let what = match self.level {
@@ -179,7 +180,7 @@ impl Node<'_> {
                 self.wrong_type(type_name, "must be array if x-kubernetes-list-type is specified", faults);
             }
             if !["atomic", "map", "set"].contains(&list) {
-                faults.not_supported(&self.child("x-kubernetes-list-type"), &list.into(), &["atomic", "map", "set"]);
+                faults.not_supported(&self.child("x-kubernetes-list-type"), &list.into(), &["atomic", "set", "map"]);
             }
         }
         let keys = texts(map.get("x-kubernetes-list-map-keys"));
@@ -214,10 +215,19 @@ impl Node<'_> {
             faults.invalid(&self.child("items.type"), &text(items, "type").into(), why);
         }
         let required = texts(items.get("required"));
-        for (index, key) in keys.iter().enumerate() {
+        let sent = Value::from(keys.iter().map(ToString::to_string).collect::<Vec<_>>());
+        if items.get("nullable") == Some(&Value::Bool(true)) {
+            faults.forbidden(&self.child("items.nullable"), "cannot be nullable when x-kubernetes-list-type is map");
+        }
+        if keys.iter().enumerate().any(|(index, key)| keys[..index].contains(key)) {
+            faults.invalid(&at, &sent, "must not contain duplicate entries");
+        }
+        if text(items, "type") != "object" {
+            return;
+        }
+        for key in keys {
             let Some(field) = below(items, "properties").and_then(|fields| fields.get(&**key)) else {
-                let why = "entries must all be names of item properties";
-                faults.invalid(&format!("{at}[{index}]"), &(&**key).into(), why);
+                faults.invalid(&at, &sent, "entries must all be names of item properties");
                 continue;
             };
             let field_at = self.child(&format!("items.properties[{key}]"));
@@ -235,9 +245,6 @@ impl Node<'_> {
                            required property";
                 faults.required(&format!("{field_at}.default"), why);
             }
-            if keys[..index].contains(key) {
-                faults.duplicate(&format!("{at}[{index}]"), &(&**key).into());
-            }
         }
     }
 
@@ -246,13 +253,13 @@ impl Node<'_> {
         let Some(items) = below(self.map, "items") else { return };
         match text(items, "type") {
             "array" if !matches!(text(items, "x-kubernetes-list-type"), "" | "atomic") => {
-                let why = "forbidden as the type of the items of a list with x-kubernetes-list-type=set must be atomic";
-                faults.forbidden(&self.child("items.x-kubernetes-list-type"), why);
+                let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
+                let said = text(items, "x-kubernetes-list-type");
+                faults.invalid(&self.child("items.x-kubernetes-list-type"), &said.into(), why);
             }
             "object" if text(items, "x-kubernetes-map-type") != "atomic" => {
                 let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
-                let said = text(items, "x-kubernetes-map-type");
-                faults.invalid(&self.child("items.x-kubernetes-map-type"), &said.into(), why);
+                faults.invalid(&self.child("items.x-kubernetes-map-type"), &Value::Null, why);
             }
             _ => {}
         }
@@ -275,8 +282,7 @@ impl Node<'_> {
         let at = self.child("additionalProperties");
         let named = below(map, "properties").is_some_and(|fields| !fields.is_empty());
         match map.get("additionalProperties") {
-            Some(Value::Bool(false)) => faults.forbidden(&at, "additionalProperties cannot be set to false"),
-            Some(Value::Bool(true) | Value::Object(_)) if named => {
+            Some(Value::Bool(_) | Value::Object(_)) if named => {
                 faults.forbidden(&at, "additionalProperties and properties are mutual exclusive");
             }
             Some(Value::Bool(true) | Value::Object(_)) if self.level == Level::Root => {
@@ -294,9 +300,8 @@ impl Node<'_> {
         }
         let schema = Structural::compile(&Value::Object(self.map.clone()));
         let mut pruned = default.clone();
-        if let Some(first) = prune::prune(&schema, &mut pruned, false).first() {
-            let why = format!("must not have unknown fields: {first}");
-            return faults.invalid(&at, default, &why);
+        if !prune::prune(&schema, &mut pruned, false).is_empty() {
+            return faults.invalid(&at, default, "must not have unknown fields");
         }
         default_faults(&schema, default, &at, faults);
     }
@@ -331,12 +336,21 @@ impl Node<'_> {
             "x-kubernetes-list-type",
             "x-kubernetes-list-map-keys",
             "x-kubernetes-map-type",
+            "x-kubernetes-validations",
         ] {
             // How an integer or a text is said the long way is the exception.
             let allowed = keyword == "type" && either;
             let said = map.get(keyword).is_some_and(|value| !value.is_null() && *value != Value::Bool(false));
             if said && !allowed {
-                faults.forbidden(&format!("{at}.{keyword}"), "must be empty to be structural");
+                let why = match keyword {
+                    "default" | "additionalProperties" => "must be undefined to be structural",
+                    "nullable"
+                    | "x-kubernetes-preserve-unknown-fields"
+                    | "x-kubernetes-embedded-resource"
+                    | "x-kubernetes-int-or-string" => "must be false to be structural",
+                    _ => "must be empty to be structural",
+                };
+                faults.forbidden(&format!("{at}.{keyword}"), why);
             }
         }
         for (name, schema) in below(map, "properties").into_iter().flatten() {
@@ -368,6 +382,40 @@ impl Node<'_> {
         if let Some(not) = below(map, "not") {
             self.nested(not, of, &format!("{at}.not"), faults);
         }
+    }
+}
+
+/// What is wrong with a pattern, in the words of the library that upstream has, as far as it is one of the usual
+/// faults.
+fn regex_fault(pattern: &str) -> String {
+    let begin = "error parsing regexp: ";
+    let odd = ["(?=", "(?!", "(?<=", "(?<!"].into_iter().find(|odd| pattern.contains(odd));
+    if let Some(odd) = odd {
+        return format!("{begin}invalid or unsupported Perl syntax: `{}`", &odd[..3]);
+    }
+    let (mut depth, mut class, mut escaped) = (0_i32, None, false);
+    for (at, letter) in pattern.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '[' if class.is_none() => class = Some(at),
+            ']' if class.is_some_and(|begin| at > begin + 1) => class = None,
+            '(' if class.is_none() => depth += 1,
+            ')' if class.is_none() => depth -= 1,
+            '*' | '+' | '?' if at == 0 => {
+                return format!("{begin}missing argument to repetition operator: `{letter}`");
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return format!("{begin}unexpected ): `{pattern}`");
+        }
+    }
+    match class {
+        Some(at) => format!("{begin}missing closing ]: `{}`", pattern.get(at..).unwrap_or_default()),
+        None if escaped => format!("{begin}trailing backslash at end of expression: ``"),
+        None if depth > 0 => format!("{begin}missing closing ): `{pattern}`"),
+        None => format!("{begin}invalid escape sequence: `{pattern}`"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::addresses::{canonical_cidr_faults, cidr_faults, ip_faults};
 use super::fault::{Faults, Site};
 use super::functions;
 use super::table::{When, parse_when};
@@ -15,10 +16,14 @@ use crate::selector::{label_key_fault, label_value_fault};
 pub(super) enum Check {
     /// It is there, and not empty; with what is said when it is not.
     Required(Option<&'static str>),
+    /// It is there, even if empty; with what is said when it is not.
+    Present(Option<&'static str>),
     /// It is not there.
     Forbidden(&'static str),
     /// It is one of these, listed in this order.
     Options(Vec<String>),
+    /// As `Options`, and an empty text is none of them.
+    FullOptions(Vec<String>),
     /// It is at least this.
     Min(i64),
     /// It is at most this.
@@ -39,6 +44,8 @@ pub(super) enum Check {
     Form(fn(&str) -> Vec<String>),
     /// As `Form`, and it is not empty either.
     FullForm(fn(&str) -> Vec<String>),
+    /// As `Form`, and where it is there, it is not empty.
+    SetForm(fn(&str) -> Vec<String>),
     /// It is the number or the name of a port.
     Port,
     /// Nothing: another rule says which values there are, so the schema's list does not count.
@@ -67,8 +74,10 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
     let number = || rest.parse::<i64>().ok();
     Some(match word {
         "required" => Check::Required((!rest.is_empty()).then_some(rest)),
+        "present" => Check::Present((!rest.is_empty()).then_some(rest)),
         "forbidden" => Check::Forbidden(rest),
         "options" => Check::Options(serde_json::from_str(rest).ok()?),
+        "options!" => Check::FullOptions(serde_json::from_str(rest).ok()?),
         "min" => Check::Min(number()?),
         "max" => Check::Max(number()?),
         "range" => {
@@ -91,9 +100,10 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
         "immutable" => Check::Immutable,
         "unique" => Check::Unique((!rest.is_empty()).then_some(rest)),
         "check" => Check::By(functions::function(rest)?),
-        form => match form.strip_suffix('!') {
-            Some(form) => Check::FullForm(form_of(form)?),
-            None => Check::Form(form_of(form)?),
+        form => match (form.strip_suffix('!'), form.strip_suffix('?')) {
+            (Some(form), _) => Check::FullForm(form_of(form)?),
+            (_, Some(form)) => Check::SetForm(form_of(form)?),
+            _ => Check::Form(form_of(form)?),
         },
     })
 }
@@ -108,12 +118,13 @@ fn form_of(word: &str) -> Option<fn(&str) -> Vec<String>> {
         "segment" => path_segment_faults,
         "qualified" => qualified_name_faults,
         "label-value" => |text| label_value_fault(text).into_iter().collect(),
-        "ip" => |text| ip_fault(text).into_iter().collect(),
+        "ip" => ip_faults,
         "absolute" => {
             |text| (!text.starts_with('/')).then(|| "must be an absolute path".to_owned()).into_iter().collect()
         }
         "port-name" => port_name_faults,
-        "cidr" => |text| cidr_fault(text).into_iter().collect(),
+        "cidr" => cidr_faults,
+        "canonical-cidr" => canonical_cidr_faults,
         "no-dots" => |text| label_fault(text).into_iter().collect(),
         "no-steps-up" => steps_up_faults,
         "domain-path" => domain_path_faults,
@@ -123,7 +134,8 @@ fn form_of(word: &str) -> Option<fn(&str) -> Vec<String>> {
 }
 
 /// Why a text is not a qualified name (`[prefix/]name`): an empty name has two faults.
-pub(super) fn qualified_name_faults(text: &str) -> Vec<String> {
+#[must_use]
+pub fn qualified_name_faults(text: &str) -> Vec<String> {
     let Some(fault) = label_key_fault(text) else { return Vec::new() };
     let second = (fault == "name part must be non-empty").then(|| label_key_fault("!")).flatten();
     std::iter::once(fault).chain(second).collect()
@@ -140,26 +152,6 @@ pub(crate) fn label_1035_fault(text: &str) -> Option<String> {
          '[a-z]([-a-z0-9]*[a-z0-9])?')"
             .to_owned()
     })
-}
-
-/// Why a text is not an IP address.
-pub(super) fn ip_fault(text: &str) -> Option<String> {
-    text.parse::<std::net::IpAddr>()
-        .is_err()
-        .then(|| "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned())
-}
-
-/// Why a text is not a range of IP addresses.
-pub(super) fn cidr_fault(text: &str) -> Option<String> {
-    parse_cidr(text).is_none().then(|| "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned())
-}
-
-/// The address and the length of the prefix of a range of IP addresses.
-pub(super) fn parse_cidr(text: &str) -> Option<(std::net::IpAddr, u8)> {
-    let (address, length) = text.split_once('/')?;
-    let address: std::net::IpAddr = address.parse().ok()?;
-    let length: u8 = length.parse().ok()?;
-    (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
 }
 
 /// Paths must not lead out of where they start.
@@ -214,7 +206,7 @@ fn domain_path_faults(text: &str) -> Vec<String> {
 }
 
 /// Why a value is not the number or the name of a port.
-pub(super) fn port_faults(value: &Value) -> Vec<String> {
+pub(crate) fn port_faults(value: &Value) -> Vec<String> {
     match value {
         Value::Number(number) if !number.as_i64().is_some_and(|number| (1..=65535).contains(&number)) => {
             vec!["must be between 1 and 65535, inclusive".to_owned()]
@@ -263,7 +255,7 @@ impl Check {
     /// Whether the check says which values there are, in place of the schema.
     pub(super) fn lists_options(&self) -> bool {
         match self {
-            Self::Open | Self::Options(_) | Self::ItemOptions(_) => true,
+            Self::Open | Self::Options(_) | Self::FullOptions(_) | Self::ItemOptions(_) => true,
             Self::By(function) => function.lists_options(),
             Self::On(_, check) => check.lists_options(),
             _ => false,
@@ -294,6 +286,9 @@ impl Check {
                 }
             }
             Self::Required(detail) if absent => faults.required(&site.path(), detail.unwrap_or_default()),
+            Self::Present(detail) if site.value.is_none_or(Value::is_null) => {
+                faults.required(&site.path(), detail.unwrap_or_default());
+            }
             Self::Forbidden(detail) if !absent => faults.forbidden(&site.path(), detail),
             Self::Immutable => immutable(site, faults),
             Self::Fixed(why) => fixed(site, why, faults),
@@ -313,6 +308,8 @@ impl Check {
     }
 
     fn value(&self, site: &Site<'_>, value: &Value, faults: &mut Faults) {
+        // An empty text is as good as none, but not as an item of a list.
+        let item = site.field.ends_with(']');
         let mut invalid = |why: &str| faults.invalid(&site.path(), value, why);
         match (self, value) {
             (Self::Min(low), Value::Number(number)) if number.as_i64() < Some(*low) => {
@@ -351,12 +348,17 @@ impl Check {
             (Self::Most(most), Value::Array(items)) if items.len() as u64 > *most => {
                 faults.too_many(&site.path(), items.len() as u64, *most);
             }
-            (Self::Form(form), Value::String(text)) if !text.is_empty() => {
+            (Self::Form(form), Value::String(text)) if item || !text.is_empty() => {
                 for fault in form(text) {
                     invalid(&fault);
                 }
             }
-            (Self::Options(options), Value::String(text)) if !options.contains(text) => {
+            (Self::SetForm(form), Value::String(text)) => {
+                for fault in form(text) {
+                    invalid(&fault);
+                }
+            }
+            (Self::Options(options) | Self::FullOptions(options), Value::String(text)) if !options.contains(text) => {
                 let options: Vec<&str> = options.iter().map(String::as_str).collect();
                 faults.not_supported(&site.path(), value, &options);
             }
@@ -385,7 +387,11 @@ fn immutable(site: &Site<'_>, faults: &mut Faults) {
             let shown = functions::shown_selector(selector);
             faults.invalid_text(&site.path(), &shown, "field is immutable");
         }
-        new => faults.invalid(&site.path(), new.unwrap_or(&Value::Null), "field is immutable"),
+        new => {
+            // A text that is gone is empty, as upstream has it.
+            let gone = if old.is_some_and(Value::is_string) { Value::from("") } else { Value::Null };
+            faults.invalid(&site.path(), new.unwrap_or(&gone), "field is immutable");
+        }
     }
 }
 

@@ -42,6 +42,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "volume_source", make: volume_source },
     Function { name: "claim_templates", make: claim_templates },
     Function { name: "pod_cidrs", make: |spec| Some(json!([spec.get("podCIDR")?])) },
+    Function { name: "pod_cidr", make: |spec| spec.get("podCIDRs")?.get(0).filter(|range| **range != "").cloned() },
     Function { name: "pod_ips", make: |status| Some(json!([{ "ip": status.get("podIP")? }])) },
     Function { name: "data_source", make: data_source },
     Function { name: "data_source_ref", make: data_source_ref },

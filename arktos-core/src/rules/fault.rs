@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use crate::schema::Path;
 use crate::status::StatusCause;
 
-/// The faults found so far.
+/// The faults found so far; and those that are told alone, found before the rest is looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(pub(crate) Vec<StatusCause>);
+pub(crate) struct Faults(pub(crate) Vec<StatusCause>, pub(crate) Vec<StatusCause>);
 
 /// A field that is being checked.
 pub(crate) struct Site<'a> {
@@ -109,6 +109,7 @@ impl Faults {
     /// Of several things where one may be, the first is looked at: of the others, only that they are there is told.
     pub(crate) fn forget_below_refused(&mut self) {
         const MORE: &str = "Forbidden: may not specify more than 1 ";
+        const INLINE: &str = "Forbidden: must specify exactly one of inlineVolume";
         const PLAIN: &str = "Forbidden: may not be set for init containers without restartPolicy=Always";
         const LATE: &str = "Forbidden: cannot be set for an Ephemeral Container";
         const UNREAD: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
@@ -122,7 +123,8 @@ impl Faults {
         let is_unread = |cause: &StatusCause| UNREAD.iter().any(|field| cause.field.ends_with(field));
         let refused = |cause: &&StatusCause| {
             let (message, unread) = (cause.message.as_str(), is_unread(cause));
-            message.starts_with(MORE) || unread && (message == PLAIN || message == LATE)
+            [MORE, INLINE].iter().any(|begin| message.starts_with(begin))
+                || unread && (message == PLAIN || message == LATE)
         };
         let refused: Vec<String> = self.0.iter().filter(refused).map(at).collect();
         if refused.is_empty() {
@@ -134,20 +136,20 @@ impl Faults {
         };
         // What the pod says of a source, and not the source of itself.
         const OF_POD: &str = "Forbidden: must not be specified when serviceAccountName is not set";
-        let told = |message: &str| [MORE, PLAIN, LATE, OF_POD].iter().any(|told| message.starts_with(told));
+        let told = |message: &str| [MORE, INLINE, PLAIN, LATE, OF_POD].iter().any(|told| message.starts_with(told));
         let unread = |field: &String| below(field) || refused.contains(field);
         self.0.retain(|cause| !unread(&cause.field) || told(&cause.message) && !below_unread(&cause.field, &refused));
     }
 
-    /// What must be there and is not is not told to be none of those there are, too (but for one field, of which it
-    /// is).
+    /// What must be there and is not is not told to be none of those there are, too (but for two fields, of which
+    /// it is).
     fn forget_empty(&mut self) {
         let missing: Vec<String> = self
             .0
             .iter()
             .filter(|cause| cause.message.starts_with("Required value"))
             .map(|cause| cause.field.clone())
-            .filter(|field| !field.starts_with("spec.metrics["))
+            .filter(|field| !field.starts_with("spec.metrics[") && !field.ends_with(".azureDisk.diskURI"))
             .collect();
         let empty = |cause: &StatusCause| cause.message.starts_with("Unsupported value: \"\":");
         self.0.retain(|cause| !empty(cause) || !missing.contains(&cause.field));
@@ -189,6 +191,11 @@ impl Faults {
         self.add("FieldValueDuplicate", field, format!("Duplicate value: {value}"));
     }
 
+    /// As [`duplicate`](Self::duplicate), for a value that messages do not show.
+    pub(crate) fn duplicate_bare(&mut self, field: &str) {
+        self.add("FieldValueDuplicate", field, "Duplicate value".to_owned());
+    }
+
     /// As [`invalid`](Self::invalid), for a value that messages do not show.
     pub(crate) fn invalid_bare(&mut self, field: &str, why: &str) {
         self.add("FieldValueInvalid", field, format!("Invalid value: {why}"));
@@ -208,7 +215,8 @@ impl Faults {
 
     /// A text is too long.
     pub(crate) fn too_long(&mut self, field: &str, most: usize) {
-        self.add("FieldValueTooLong", field, format!("Too long: may not be more than {most} bytes"));
+        let bytes = if most == 1 { "byte" } else { "bytes" };
+        self.add("FieldValueTooLong", field, format!("Too long: may not be more than {most} {bytes}"));
     }
 
     /// A value is of the wrong type.

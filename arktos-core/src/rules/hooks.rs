@@ -22,6 +22,7 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
         ("", "PersistentVolumeClaim") => drop_unknown_source(object),
         ("", "Pod") => select_by_own_labels(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
+        ("resource.k8s.io", "ResourceSlice") => date_taints(object),
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
         _ => {}
     }
@@ -42,6 +43,17 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
 pub(super) fn written(kind: &Kind, object: &mut Object) {
     if (kind.group.as_str(), kind.kind.as_str()) == ("batch", "Job") {
         object.notes.remove(LABELS_AS_READ);
+    }
+}
+
+/// Taints of devices say since when they are there.
+fn date_taints(slice: &mut Object) {
+    let now = slice.at(&["metadata", "creationTimestamp"]).cloned().unwrap_or_default();
+    for device in items_at(slice, &["devices"]) {
+        let taints = device.get_mut("taints").and_then(Value::as_array_mut);
+        for taint in taints.into_iter().flatten().filter_map(Value::as_object_mut) {
+            taint.entry("timeAdded").or_insert_with(|| now.clone());
+        }
     }
 }
 
@@ -144,17 +156,20 @@ fn keep_allocations(old: &Object, new: &mut Object) {
     if has_node_ports(&before) && !has_node_ports(&now) {
         drop_external(old, new);
     }
-    let allocates = ["spec", "allocateLoadBalancerNodePorts"];
-    if before == "LoadBalancer" && now != "LoadBalancer" && old.at(&allocates) == new.at(&allocates) {
-        new.remove(&allocates);
+    let same = |field: &str, new: &Object| new.at(&["spec", field]) == old.at(&["spec", field]);
+    if before == "LoadBalancer" && now != "LoadBalancer" {
+        for field in ["loadBalancerClass", "allocateLoadBalancerNodePorts"] {
+            if same(field, new) {
+                new.remove(&["spec", field]);
+            }
+        }
     }
     let is_reached = |service: &Object, kind: &str| {
         let addresses = service.at(&["spec", "externalIPs"]).is_some_and(|value| !is_empty(value));
         has_node_ports(kind) || kind == "ClusterIP" && addresses
     };
-    let policy = ["spec", "externalTrafficPolicy"];
-    if is_reached(old, &before) && !is_reached(new, &now) && old.at(&policy) == new.at(&policy) {
-        new.remove(&policy);
+    if is_reached(old, &before) && !is_reached(new, &now) && same("externalTrafficPolicy", new) {
+        new.remove(&["spec", "externalTrafficPolicy"]);
     }
     if now == "ExternalName" {
         drop_internal(old, new);
@@ -208,8 +223,10 @@ fn keep_node_ports(old: &Object, new: &mut Object) {
     let same = |a: &Value, b: &Value| a.get("port") == b.get("port") && a.get("protocol") == b.get("protocol");
     let before = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
+    let asked: Vec<Value> = ports.iter().filter_map(|port| port.get("nodePort").cloned()).collect();
     for port in ports {
         let known = before.iter().find(|known| same(known, port)).and_then(|known| known.get("nodePort")).cloned();
+        let known = known.filter(|known| !asked.contains(known));
         let Some(port) = port.as_object_mut() else { continue };
         if let Some(known) = known.filter(|_| !port.contains_key("nodePort")) {
             port.insert("nodePort".to_owned(), known);

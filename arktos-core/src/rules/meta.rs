@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::check::{check_labels, ip_fault, label_1035_fault, qualified_name_faults};
+use super::addresses::canonical_ip_faults;
+use super::check::{check_labels, qualified_name_faults};
 use super::fault::Faults;
 use crate::catalog::Kind;
 use crate::name::{label_fault, path_segment_fault, subdomain_fault, subdomain_faults};
@@ -41,14 +42,13 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
         _ => {}
     }
     let fault = match (kind.group.as_str(), kind.resource.as_str()) {
-        ("", "namespaces" | "tenants") => label_fault(name),
-        ("", "services") => label_1035_fault(name),
+        ("", "namespaces" | "services" | "tenants") => label_fault(name),
         ("apps", "statefulsets") => label_fault(name),
         ("", "events")
         | ("rbac.authorization.k8s.io", _)
         | ("apiregistration.k8s.io", "apiservices")
         | ("certificates.k8s.io", "certificatesigningrequests") => path_segment_fault(name),
-        ("networking.k8s.io", "ipaddresses") => ip_fault(name),
+        ("networking.k8s.io", "ipaddresses") => canonical_ip_faults(name).into_iter().next(),
         _ => subdomain_fault(name),
     };
     // The jobs that a cron job makes are named after it, with a time behind the name.
@@ -99,8 +99,15 @@ pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, fault
         validate_name(kind, object, faults);
     }
     // An update is checked by the machinery and by the kind's own rules, and each tells what it finds.
-    let whole = usize::from(!CHECKS_ONLY_CHANGES.iter().any(|(group, name)| is(kind, group, name)));
-    let (content, finalizers, changes) = if old.is_some() { (3 + whole, 1 + whole, 2) } else { (1, 1, 0) };
+    let any = |kinds: &[(&str, &str)]| kinds.iter().any(|(group, name)| is(kind, group, name));
+    let (content, finalizers, changes) = match old {
+        None => (1, 1, 0),
+        Some(_) if is(kind, "", "Event") => (2, 0, 1),
+        Some(_) if is(kind, "", "PersistentVolume") => (4, 2, 1),
+        Some(_) if any(CHECKS_ONLY_CHANGES) => (3, 1, 2),
+        Some(_) if any(CHECKS_ONLY_THE_WHOLE) => (3, 1, 1),
+        Some(_) => (4, 2, 2),
+    };
     for _ in 0..content {
         let own = !object.notes.contains_key(super::hooks::LABELS_AS_READ);
         if let Some(labels) = metadata.get("labels").and_then(Value::as_object).filter(|_| own) {
@@ -130,9 +137,21 @@ const CHECKS_ONLY_CHANGES: &[(&str, &str)] = &[
     ("autoscaling", ""),
     ("batch", "CronJob"),
     ("coordination.k8s.io", ""),
-    ("discovery.k8s.io", ""),
-    ("networking.k8s.io", ""),
+    ("", "Service"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("networking.k8s.io", "ServiceCIDR"),
     ("policy", ""),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("storage.k8s.io", "CSIDriver"),
+];
+
+/// The kinds whose own rules look at the whole of it, and not at what an update changes.
+const CHECKS_ONLY_THE_WHOLE: &[(&str, &str)] = &[
+    ("admissionregistration.k8s.io", ""),
+    ("discovery.k8s.io", ""),
+    ("flowcontrol.apiserver.k8s.io", ""),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "VolumeAttachment"),
 ];
 
 fn is(kind: &Kind, group: &str, name: &str) -> bool {
@@ -172,11 +191,17 @@ fn validate_annotations(annotations: &Map<String, Value>, faults: &mut Faults) {
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
 
 /// The groups whose kinds leave the names of finalizers to the machinery, as custom kinds do: any label's key is one.
-const ANY_FINALIZER: [&str; 5] =
-    ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "node.k8s.io", "policy"];
+const ANY_FINALIZER: [&str; 6] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "policy",
+];
 
 fn validate_finalizers(kind: &Kind, metadata: &Map<String, Value>, faults: &mut Faults) {
-    let any = !kind.builtin || ANY_FINALIZER.contains(&kind.group.as_str());
+    let any = !kind.builtin || ANY_FINALIZER.contains(&kind.group.as_str()) || is(kind, "", "Event");
     let finalizers = metadata.get("finalizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, finalizer) in finalizers.iter().enumerate() {
         let path = format!("metadata.finalizers[{index}]");

@@ -15,6 +15,7 @@
 //! server sets or keeps, validation. What comes out can be encoded. The rules themselves are data: `table` reads
 //! them.
 
+pub mod addresses;
 mod check;
 pub mod convert;
 mod defaults;
@@ -36,9 +37,11 @@ use crate::object::Object;
 use crate::schema;
 use crate::status::{Status, StatusCause};
 
-pub(crate) use check::label_1035_fault;
+pub use check::qualified_name_faults;
+pub(crate) use check::{label_1035_fault, port_faults};
 pub(crate) use defaults::qos_class;
 pub use functions::PORTS_MAX;
+pub(crate) use functions::service_path_faults;
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
 pub use validate::{validate, validate_status};
 

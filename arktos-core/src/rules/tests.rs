@@ -1,5 +1,4 @@
-//! What becomes of objects that are made and changed, a table an area: the object, changes of it one by one (JSON merge
-//! patches of what it was at first), and what is said of each.
+//! What becomes of objects that are made and changed: tables of JSON merge patches, and of what is said of each.
 
 use std::sync::Arc;
 
@@ -222,7 +221,10 @@ fn effects_of_taints_are_listed_as_upstream_lists_them() {
     let odd = "Unsupported value: \"Odd\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"";
     check_created(
         &json!({"apiVersion": "v1", "kind": "Node"}),
-        &[(json!({"spec": {"taints": [{"key": "a", "effect": "Odd"}]}}), &[&*format!("spec.taints[0].effect: {odd}")])],
+        &[(
+            json!({"spec": {"taints": [{"key": "a", "effect": "Odd"}]}}),
+            &[&*format!("metadata.taints[0].effect: {odd}")],
+        )],
     );
     check_created(
         &pod(&json!({})),

@@ -43,6 +43,9 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
     let (kind_name, name, updates) = (&kind.kind, object.name(), old.is_some());
     let walk = Walk { kind: kind_name, name, templates, options: true, updates, only_status, again };
     walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
+    if !faults.1.is_empty() {
+        return faults.1;
+    }
     let twice = CHECKED_TWICE.contains(&(&kind.group, &kind.kind));
     if twice && old.is_some() && !only_status && !faults.0.is_empty() {
         let mut alone = Faults::default();

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::builtin::is_zero;
 use super::model::{Field, Schema, Shape, Struct};
+use super::moment;
 use crate::quantity::Quantity;
 use crate::rules::table;
 use crate::time::Timestamp;
@@ -331,17 +332,24 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
         }
         (Shape::Time | Shape::MicroTime, Value::String(text)) => {
             let micros = matches!(schema.shape, Shape::MicroTime);
-            let layout = if micros { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
-            let moment = Timestamp::parse(text).ok_or_else(|| {
-                format!("parsing time \"{text}\" as \"{layout}\": cannot parse \"{text}\" as \"2006\"")
-            })?;
+            if let Some(fault) = moment::fault(text, micros) {
+                return Err(fault);
+            }
+            let moment = Timestamp::parse(text).ok_or_else(|| format!("parsing time \"{text}\": day out of range"))?;
             *value = Value::from(if micros { moment.to_micro_string() } else { moment.to_string() });
             Ok(())
         }
         (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text) {
             Ok(_) => Ok(()),
-            Err(base64::DecodeError::InvalidByte(at, _)) => Err(format!("illegal base64 data at input byte {at}")),
-            Err(_) => Err(format!("illegal base64 data at input byte {}", text.len() / 4 * 4)),
+            Err(fault) => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+                let at = match (text.bytes().position(|byte| !plain(byte) && byte != b'='), fault) {
+                    (Some(at), _) => at,
+                    (None, base64::DecodeError::InvalidByte(at, _)) => at,
+                    (None, _) => text.len() / 4 * 4,
+                };
+                Err(format!("illegal base64 data at input byte {at}"))
+            }
         },
         _ => Err(mismatch(schema, value, at)),
     }
@@ -356,10 +364,19 @@ fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
         Shape::List(items) if !at.field.go_type.is_empty() && matches!(items.shape, Shape::String) => {
             format!("[]{}", at.field.go_type)
         }
+        // Moments, and what is a number or a text, are read as the simpler type that they are made of.
+        Shape::Time | Shape::MicroTime => "string".to_owned(),
+        Shape::IntOrString => "int32".to_owned(),
+        Shape::Map(values) if matches!(values.shape, Shape::Quantity) && at.owner.name.contains(".api.core.") => {
+            "v1.ResourceList".to_owned()
+        }
+        Shape::Map(values) if at.owner.name.contains(".api.resource.") && &*at.field.name != "matchLabels" => {
+            format!("map[v1.QualifiedName]{}", go_type(values))
+        }
         _ => go_type(schema),
     };
     let what = match &schema.shape {
-        Shape::Int32 | Shape::Int64 if value.is_number() => format!("number {value}"),
+        Shape::Int32 | Shape::Int64 | Shape::IntOrString if value.is_number() => format!("number {value}"),
         _ => json_kind(value).to_owned(),
     };
     let path = at.path.plain();

@@ -16,6 +16,7 @@ mod complete;
 mod decode;
 mod json;
 mod model;
+mod moment;
 mod places;
 
 pub use builtin::{builtin, builtin_type};

@@ -15,7 +15,6 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("precedence", precedence),
     ("distinguisher", distinguisher),
     ("some_rules", some_rules),
-    ("flow_namespace", flow_namespace),
     ("api_service", api_service),
 ];
 
@@ -128,14 +127,6 @@ fn distinguisher(site: &Site<'_>, faults: &mut Faults) {
 fn some_rules(site: &Site<'_>, faults: &mut Faults) {
     if !site.has("resourceRules") && !site.has("nonResourceRules") {
         faults.required(&site.path(), "at least one of resourceRules and nonResourceRules has to be non-empty");
-    }
-}
-
-fn flow_namespace(site: &Site<'_>, faults: &mut Faults) {
-    let name = site.value_text();
-    if let Some(fault) = crate::name::label_fault(name).filter(|_| name != "*") {
-        let why = format!("each member of this list must be '*' or a DNS-1123 label; {fault}");
-        faults.invalid(&site.path(), &Value::from(name), &why);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::fault::{Faults, Site};
+use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
 use crate::cel::{Expression, Type};
 use crate::name::subdomain_fault;
@@ -13,8 +13,6 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("webhook_timeout", webhook_timeout),
     ("review_versions", review_versions),
     ("client_config", client_config),
-    ("service_port", service_port),
-    ("service_path", service_path),
     ("rule_resources", rule_resources),
     ("rule_versions", rule_versions),
     ("actions", actions),
@@ -27,6 +25,8 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("message_expression", message_expression),
     ("policy_expression", policy_expression),
     ("audit_expression", audit_expression),
+    ("audit_key", audit_key),
+    ("mutating_operations", mutating_operations),
     ("some_validation", some_validation),
     ("apply_expression", apply_expression),
     ("patch_expression", patch_expression),
@@ -77,7 +77,23 @@ fn client_config(site: &Site<'_>, faults: &mut Faults) {
     const FORM: &str = "desired format: https://host[/path]";
     match (site.sets("url"), site.sets("service")) {
         (true, false) => {}
-        (false, true) => return,
+        (false, true) => {
+            // Upstream takes the one for the other.
+            for (field, told) in [("name", "namespace"), ("namespace", "name")] {
+                if site.map.get("service").is_none_or(|service| is_empty(&service[field])) {
+                    faults.required(&site.sub(&format!("service.{told}")), "");
+                }
+            }
+            let (path, port) = site.map.get("service").map_or((None, None), |of| (of["path"].as_str(), of.get("port")));
+            for fault in service_path_faults(path.unwrap_or_default()) {
+                faults.invalid(&site.sub("service.path"), &path.into(), &fault);
+            }
+            if let Some(port) = port.filter(|port| !port.as_i64().is_some_and(|port| (1..=65535).contains(&port))) {
+                let why = "port is not valid: must be between 1 and 65535, inclusive";
+                faults.invalid(&site.sub("service.port"), port, why);
+            }
+            return;
+        }
         _ => return faults.required(&site.path(), "exactly one of url or service is required"),
     }
     let (path, url) = (site.sub("url"), site.text("url"));
@@ -103,34 +119,27 @@ fn client_config(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// The path at which a service is called: its segments are names.
-fn service_path(site: &Site<'_>, faults: &mut Faults) {
-    let (path, sent) = (site.value_text(), Value::from(site.value_text()));
+/// Why a text is not the path at which a service is called.
+pub(crate) fn service_path_faults(path: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     if matches!(path, "" | "/") {
-        return;
+        return faults;
     }
     if path == "//" {
-        return faults.invalid(&site.path(), &sent, "segment[0] may not be empty");
+        return vec!["segment[0] may not be empty".to_owned()];
     }
     if !path.starts_with('/') {
-        faults.invalid(&site.path(), &sent, "must start with a '/'");
+        faults.push("must start with a '/'".to_owned());
     }
     let inner = path.get(1..).unwrap_or_default();
     for (index, step) in inner.strip_suffix('/').unwrap_or(inner).split('/').enumerate() {
         if step.is_empty() {
-            faults.invalid(&site.path(), &sent, &format!("segment[{index}] may not be empty"));
+            faults.push(format!("segment[{index}] may not be empty"));
         } else if let Some(fault) = subdomain_fault(step) {
-            faults.invalid(&site.path(), &sent, &format!("segment[{index}]: {fault}"));
+            faults.push(format!("segment[{index}]: {fault}"));
         }
     }
-}
-
-fn service_port(site: &Site<'_>, faults: &mut Faults) {
-    if let Some(value) = site.value
-        && !value.as_i64().is_some_and(|port| (1..=65535).contains(&port))
-    {
-        faults.invalid(&site.path(), value, "port is not valid: must be between 1 and 65535, inclusive");
-    }
+    faults
 }
 
 /// The versions of what a rule is about have names.
@@ -191,7 +200,11 @@ fn actions(site: &Site<'_>, faults: &mut Faults) {
 fn param_ref(site: &Site<'_>, faults: &mut Faults) {
     match (site.has("name"), site.sets("selector")) {
         (false, false) => faults.required(&site.path(), "one of name or selector must be specified"),
-        (true, true) => faults.forbidden(&site.sub("name"), "name and selector are mutually exclusive"),
+        (true, true) => {
+            for field in ["name", "selector"] {
+                faults.forbidden(&site.sub(field), "name and selector are mutually exclusive");
+            }
+        }
         _ => {}
     }
 }
@@ -247,6 +260,24 @@ fn audit_expression(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// What a policy enters in the audit log has the policy's name before its own.
+fn audit_key(site: &Site<'_>, faults: &mut Faults) {
+    let whole = format!("{}/{}", site.root_name, site.value_text());
+    for fault in qualified_name_faults(&whole) {
+        faults.invalid(&site.path(), &json!(whole), &fault);
+    }
+}
+
+/// What is changed is made or updated. Stands at rules; upstream does not tell which of them.
+fn mutating_operations(site: &Site<'_>, faults: &mut Faults) {
+    const KNOWN: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
+    for operation in site.items().iter().flat_map(|rule| rule["operations"].as_array().into_iter().flatten()) {
+        if !KNOWN.contains(&operation.as_str().unwrap_or_default()) {
+            faults.not_supported(&site.sub("operations"), operation, &KNOWN);
+        }
+    }
+}
+
 fn message_expression(site: &Site<'_>, faults: &mut Faults) {
     if site.value.is_some() && site.value_text().trim().is_empty() && !site.value_text().is_empty() {
         faults.invalid(&site.path(), &Value::from(site.value_text()), "must be non-empty if specified");
@@ -263,6 +294,12 @@ fn patch_expression(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn device_expression(site: &Site<'_>, faults: &mut Faults) {
+    if site.value_text().is_empty() {
+        let why = "compilation failed: ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {'[', '{', \
+                   '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, \
+                   IDENTIFIER}";
+        return faults.invalid(&site.path(), &json!(""), why);
+    }
     expression(site, &["device"], &Type::Bool, faults);
 }
 
@@ -336,7 +373,7 @@ fn param_version(site: &Site<'_>, faults: &mut Faults) {
 
 /// What every event with an `eventTime` says, in either form; messages have the field names of the older one.
 fn new_event(site: &Site<'_>, faults: &mut Faults) {
-    if !site.has("eventTime") || site.updates {
+    if !site.has("eventTime") {
         return;
     }
     let older = site.sets("involvedObject");
@@ -404,7 +441,7 @@ fn event_namespace(site: &Site<'_>, faults: &mut Faults) {
         "" => own.is_empty() || own == "default" || (!old && own == "kube-system"),
         about => !old || own.is_empty() || own == about,
     };
-    if !fits && !site.updates {
+    if !fits {
         faults.invalid("involvedObject.namespace", &Value::from(about), "does not match event.namespace");
     }
 }

@@ -7,8 +7,57 @@ use super::super::fault::{Faults, Site};
 use super::Run;
 use crate::name::label_fault;
 
-pub(super) const CHECKS: &[(&str, Run)] =
-    &[("signer", signer), ("signing_request", signing_request), ("certificate_life", certificate_life)];
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("signer", signer),
+    ("signing_request", signing_request),
+    ("certificate_life", certificate_life),
+    ("request_conditions", request_conditions),
+    ("certificate", certificate),
+];
+
+/// What has become of a request. Stands at the conditions: those that decide it stay.
+fn request_conditions(site: &Site<'_>, faults: &mut Faults) {
+    const DECIDE: [&str; 3] = ["Approved", "Denied", "Failed"];
+    let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    let mut seen: Vec<String> = Vec::new();
+    for (index, condition) in site.items().iter().enumerate() {
+        let at = |field: &str| format!("{}[{index}].{field}", site.path());
+        let (kind, status) = (text(condition, "type"), text(condition, "status"));
+        if kind.is_empty() {
+            faults.required(&at("type"), "");
+        }
+        let known: &[&str] = if DECIDE.contains(&&*kind) { &["True"] } else { &["False", "True", "Unknown"] };
+        if status.is_empty() {
+            faults.required(&at("status"), "");
+        } else if !known.contains(&&*status) {
+            faults.not_supported(&at("status"), &condition["status"], known);
+        }
+        let other = if kind == "Approved" { "Denied" } else { "Approved" };
+        if matches!(&*kind, "Approved" | "Denied") && seen.iter().any(|known| known == other) {
+            let why = "Approved and Denied conditions are mutually exclusive";
+            faults.invalid(&site.path(), &condition["type"], why);
+        }
+        if seen.contains(&kind) {
+            faults.duplicate(&at("type"), &condition["type"]);
+        }
+        seen.push(kind);
+    }
+    let before = site.old.and_then(Value::as_array).filter(|_| site.updates).map_or(&[][..], Vec::as_slice);
+    for kind in DECIDE {
+        let had = before.iter().filter(|condition| condition["type"] == kind).count();
+        if had > seen.iter().filter(|seen| **seen == kind).count() {
+            faults.forbidden(&site.path(), &format!("updates may not remove a condition of type {kind:?}"));
+        }
+    }
+}
+
+fn certificate(site: &Site<'_>, faults: &mut Faults) {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(site.value_text()).unwrap_or_default();
+    if !bytes.is_empty() && !String::from_utf8_lossy(&bytes).contains("-----BEGIN ") {
+        let why = "must contain at least one CERTIFICATE PEM block";
+        faults.invalid(&site.path(), &Value::from("<certificate data>"), why);
+    }
+}
 
 fn signer(site: &Site<'_>, faults: &mut Faults) {
     let (name, path) = (site.value_text(), site.path());

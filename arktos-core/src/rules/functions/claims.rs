@@ -12,6 +12,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("access_alone", access_alone),
     ("claim_update", claim_update),
     ("data_source", data_source),
+    ("same_source", same_source),
     ("claim_status", claim_status),
     ("request_kept", request_kept),
 ];
@@ -80,6 +81,16 @@ fn data_source(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// Who says where a claim's content comes from in both ways says the same. Stands at the spec.
+fn same_source(site: &Site<'_>, faults: &mut Faults) {
+    let [old, new] = ["dataSource", "dataSourceRef"].map(|field| site.map.get(field).filter(|one| one.is_object()));
+    let (Some(old), Some(new)) = (old, new) else { return };
+    let differs = |field: &str| old[field].as_str().unwrap_or_default() != new[field].as_str().unwrap_or_default();
+    if ["apiGroup", "kind", "name"].into_iter().any(differs) {
+        faults.invalid(&site.path(), &site.sub("dataSource").into(), "must match dataSourceRef");
+    }
+}
+
 /// How large a claim's volume is. Stands at the capacity of the status.
 fn claim_status(site: &Site<'_>, faults: &mut Faults) {
     for (name, amount) in site.value.and_then(Value::as_object).into_iter().flatten() {
@@ -102,10 +113,8 @@ fn request_kept(site: &Site<'_>, faults: &mut Faults) {
     let asked = "/resources/requests/storage";
     let (before, after) = (amount(old, "spec", asked), amount(site.map, "spec", asked));
     let has = amount(old, "status", "/capacity/storage");
-    if let (Some(before), Some(after), Some(has)) = (before, after, has)
-        && after < before
-        && after <= has
-    {
+    let [before, after, has] = [before, after, has].map(|amount| amount.unwrap_or_else(|| Quantity::from_value(0)));
+    if after < before && after <= has {
         faults.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
     }
 }

@@ -52,10 +52,9 @@ fn one_device(site: &Site<'_>, faults: &mut Faults) {
             faults.required(&site.path(), "exactly one of `exactly` or `firstAvailable` is required");
         }
         (true, true) => {
-            let sent = Value::Object(site.map.clone());
             faults.invalid(
                 &site.path(),
-                &sent,
+                &Value::Null,
                 "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
             );
         }

@@ -1,5 +1,7 @@
 //! Drivers of volumes: what they are called, what nodes say of them, and what they attach.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::super::check::qualified_name_faults;
@@ -13,11 +15,13 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("token_life", token_life),
     ("attach_source", attach_source),
     ("node_drivers", node_drivers),
+    ("secret_tokens", secret_tokens),
+    ("topology_terms", topology_terms),
 ];
 
 /// The longest name of a driver, and the longest that a driver calls a node by, in characters.
 const DRIVER_NAME_MAX: usize = 63;
-const NODE_ID_MAX: usize = 192;
+const NODE_ID_MAX: usize = 256;
 
 /// The name of a driver of the container storage interface.
 fn driver_name(site: &Site<'_>, faults: &mut Faults) {
@@ -37,7 +41,7 @@ fn secret_reference(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn driver_name_faults(path: &str, name: &str, faults: &mut Faults) {
+pub(super) fn driver_name_faults(path: &str, name: &str, faults: &mut Faults) {
     if name.is_empty() {
         return faults.required(path, "");
     }
@@ -102,10 +106,10 @@ fn node_drivers(site: &Site<'_>, faults: &mut Faults) {
         }
     }
     let mut seen: Vec<&str> = Vec::new();
-    // Upstream does not tell which driver it is.
-    for driver in site.items() {
+    for (index, driver) in site.items().iter().enumerate() {
         let name = driver["name"].as_str().unwrap_or_default();
-        let at = |field: &str| format!("{}.{field}", site.path());
+        let path = format!("{}[{index}]", site.path());
+        let at = |field: &str| format!("{path}.{field}");
         driver_name_faults(&at("name"), name, faults);
         let node = driver["nodeID"].as_str().unwrap_or_default();
         if node.is_empty() {
@@ -123,7 +127,42 @@ fn node_drivers(site: &Site<'_>, faults: &mut Faults) {
             faults.duplicate(&at("name"), &driver["name"]);
         }
         seen.push(name);
-        topology_keys(&site.path(), driver, faults);
+        topology_keys(&path, driver, faults);
+    }
+}
+
+/// Tokens among a driver's secrets are those that it asks for. Stands at the driver's spec.
+fn secret_tokens(site: &Site<'_>, faults: &mut Faults) {
+    if site.map.get("serviceAccountTokenInSecrets") == Some(&Value::Bool(true)) && !site.has("tokenRequests") {
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        faults.invalid(&site.sub("serviceAccountTokenInSecrets"), &Value::Bool(true), why);
+    }
+}
+
+/// Terms, the keys of one of them, and the values of a key differ from one another. Stands at the terms.
+fn topology_terms(site: &Site<'_>, faults: &mut Faults) {
+    // Upstream begins with as many terms that say nothing as there are terms.
+    let mut terms: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new(); site.items().len()];
+    for (index, term) in site.items().iter().enumerate() {
+        let at = format!("{}[{index}].matchLabelExpressions", site.path());
+        let mut keys: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (index, expression) in term["matchLabelExpressions"].as_array().into_iter().flatten().enumerate() {
+            let (at, key) = (format!("{at}[{index}]"), expression["key"].as_str().unwrap_or_default());
+            let mut values = BTreeSet::new();
+            for (index, value) in expression["values"].as_array().into_iter().flatten().enumerate() {
+                if !values.insert(value.as_str().unwrap_or_default()) {
+                    faults.duplicate(&format!("{at}.values[{index}]"), value);
+                }
+            }
+            if keys.contains_key(key) {
+                faults.duplicate(&format!("{at}.key"), &Value::from(key));
+            }
+            keys.insert(key, values);
+        }
+        for _ in terms.iter().filter(|term| **term == keys) {
+            faults.duplicate(&at, &Value::from(""));
+        }
+        terms.push(keys);
     }
 }
 

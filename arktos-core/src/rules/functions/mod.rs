@@ -22,6 +22,8 @@ mod scaling;
 mod schedules;
 mod security;
 mod services;
+mod slices;
+mod sources;
 mod stateful;
 mod storage;
 mod volumes;
@@ -30,6 +32,7 @@ mod workloads;
 
 use std::fmt;
 
+pub(crate) use admission::service_path_faults;
 pub(super) use pod_updates::resize_faults;
 pub(super) use pods::namespace_finalizer_faults;
 pub use services::PORTS_MAX;
@@ -77,6 +80,8 @@ const LISTS: &[&[(&str, Run)]] = &[
     schedules::CHECKS,
     security::CHECKS,
     services::CHECKS,
+    slices::CHECKS,
+    sources::CHECKS,
     storage::CHECKS,
     volumes::CHECKS,
     windows::CHECKS,

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::super::check::{ip_fault, parse_cidr, port_faults, port_name_faults};
-use super::super::fault::{Faults, Site};
+use super::super::addresses::{canonical_cidr_faults, canonical_ip_faults, cidr_faults, parse_cidr};
+use super::super::check::{port_faults, port_name_faults};
+use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
 use crate::name::{label_fault, subdomain_fault};
 use crate::selector::label_value_fault;
@@ -13,8 +14,9 @@ use crate::selector::label_value_fault;
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("ingress_rules", ingress_rules),
     ("host", host),
+    ("tls_host", tls_host),
     ("ingress_path", ingress_path),
-    ("backend", backend),
+    ("status_host", status_host),
     ("one_class", one_class),
     ("hints", hints),
     ("peer", peer),
@@ -40,7 +42,10 @@ fn service_ranges(site: &Site<'_>, faults: &mut Faults) {
     match old.map(Vec::len) {
         Some(count) if count == new.len() => return kept(count),
         Some(1) if new.len() == 2 => kept(1),
-        Some(_) => return faults.invalid(&path, &Value::from(new), "field is immutable"),
+        Some(_) => {
+            let shown = site.value.filter(|_| !new.is_empty()).unwrap_or(&Value::Null);
+            return faults.invalid(&path, shown, "field is immutable");
+        }
         None => {}
     }
     if new.is_empty() {
@@ -53,10 +58,9 @@ fn service_ranges(site: &Site<'_>, faults: &mut Faults) {
     }
     let families: Vec<Option<bool>> =
         new.iter().map(|range| parse_cidr(range.as_str().unwrap_or_default()).map(|(ip, _)| ip.is_ipv4())).collect();
-    for (index, (range, family)) in new.iter().zip(&families).enumerate() {
-        if family.is_none() {
-            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            faults.invalid(&format!("{path}[{index}]"), range, why);
+    for (index, range) in new.iter().enumerate() {
+        for fault in canonical_cidr_faults(range.as_str().unwrap_or_default()) {
+            faults.invalid(&format!("{path}[{index}]"), range, &fault);
         }
     }
     if let [Some(first), Some(second)] = families.as_slice()
@@ -84,13 +88,20 @@ fn ingress_rules(site: &Site<'_>, faults: &mut Faults) {
     if !site.has("rules") && !site.sets("defaultBackend") {
         faults.invalid(&site.path(), &Value::Null, "either `defaultBackend` or `rules` must be specified");
     }
+    if let Some(backend) = site.map.get("defaultBackend").filter(|backend| backend.is_object()) {
+        backend_faults(&site.sub("defaultBackend"), backend, faults);
+    }
 }
 
 fn host(site: &Site<'_>, faults: &mut Faults) {
-    let host = site.value_text();
-    if host.is_empty() {
-        return;
+    if !site.value_text().is_empty() {
+        tls_host(site, faults);
     }
+}
+
+/// As `host`; it may not be empty.
+fn tls_host(site: &Site<'_>, faults: &mut Faults) {
+    let host = site.value_text();
     let sent = Value::from(host);
     if host.parse::<IpAddr>().is_ok() {
         return faults.invalid(&site.path(), &sent, "must be a DNS name, not an IP address");
@@ -108,44 +119,75 @@ fn host(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// Stands at what a path of an ingress leads to.
 fn ingress_path(site: &Site<'_>, faults: &mut Faults) {
-    let path = site.value_text();
+    let (at, path) = (site.sub("path"), site.text("path"));
     let sent = Value::from(path);
-    match site.text("pathType") {
+    let Some(kind) = site.map.get("pathType").and_then(Value::as_str) else {
+        return faults.required(&site.sub("pathType"), "pathType must be specified");
+    };
+    match kind {
         "Exact" | "Prefix" => {
             if !path.starts_with('/') {
-                faults.invalid(&site.path(), &sent, "must be an absolute path");
-                return;
+                faults.invalid(&at, &sent, "must be an absolute path");
             }
             for part in ["//", "/./", "/../", "%2f", "%2F"] {
                 if path.contains(part) {
-                    faults.invalid(&site.path(), &sent, &format!("must not contain '{part}'"));
+                    faults.invalid(&at, &sent, &format!("must not contain '{part}'"));
                 }
             }
             for end in ["/..", "/."] {
                 if path.ends_with(end) {
-                    faults.invalid(&site.path(), &sent, &format!("cannot end with '{end}'"));
+                    faults.invalid(&at, &sent, &format!("cannot end with '{end}'"));
                 }
             }
         }
-        "ImplementationSpecific" if !path.is_empty() && !path.starts_with('/') => {
-            faults.invalid(&site.path(), &sent, "must be an absolute path");
+        "ImplementationSpecific" => {
+            if !path.is_empty() && !path.starts_with('/') {
+                faults.invalid(&at, &sent, "must be an absolute path");
+            }
         }
-        _ => {}
+        other => {
+            let known = ["Exact", "ImplementationSpecific", "Prefix"];
+            faults.not_supported(&site.sub("pathType"), &Value::from(other), &known);
+        }
+    }
+    let nothing = json!({});
+    backend_faults(&site.sub("backend"), site.map.get("backend").unwrap_or(&nothing), faults);
+}
+
+/// Where a load balancer is: no address, but a name.
+fn status_host(site: &Site<'_>, faults: &mut Faults) {
+    let host = site.value_text();
+    if host.is_empty() {
+        return;
+    }
+    if let Some(fault) = subdomain_fault(host) {
+        faults.invalid(&site.path(), &Value::from(host), &fault);
+    }
+    if host.parse::<IpAddr>().is_ok() {
+        faults.invalid(&site.path(), &Value::from(host), "must be a DNS name, not an IP address");
     }
 }
 
-fn backend(site: &Site<'_>, faults: &mut Faults) {
-    let path = site.path();
-    let mut invalid = |why: &str| faults.invalid(&path, &json!(""), why);
-    match (site.map.get("service"), site.sets("resource")) {
-        (Some(_), true) => invalid("cannot set both resource and service backends"),
-        (None, false) => invalid("resource or service backend is required"),
-        (Some(service), false) => {
+fn backend_faults(path: &str, backend: &Value, faults: &mut Faults) {
+    let mut invalid = |why: &str| faults.invalid(path, &json!(""), why);
+    let resource = Some(&backend["resource"]).filter(|resource| !resource.is_null());
+    match (Some(&backend["service"]).filter(|service| !service.is_null()), resource) {
+        (Some(_), Some(_)) => invalid("cannot set both resource and service backends"),
+        (None, None) => invalid("resource or service backend is required"),
+        (Some(service), None) => {
+            let named = service["name"].as_str().unwrap_or_default();
+            if named.is_empty() {
+                faults.required(&format!("{path}.service.name"), "");
+            } else if let Some(fault) = label_fault(named) {
+                faults.invalid(&format!("{path}.service.name"), &service["name"], &fault);
+            }
+            let mut invalid = |why: &str| faults.invalid(path, &json!(""), why);
             let number = service["port"]["number"].as_i64().unwrap_or_default();
             let name = service["port"]["name"].as_str().unwrap_or_default();
             match (name.is_empty(), number == 0) {
-                (true, true) => faults.required(&path, "port name or number is required"),
+                (true, true) => faults.required(path, "port name or number is required"),
                 (false, false) => invalid("cannot set both port name & port number"),
                 (false, true) => {
                     for fault in port_name_faults(name) {
@@ -159,7 +201,11 @@ fn backend(site: &Site<'_>, faults: &mut Faults) {
                 }
             }
         }
-        (None, true) => {}
+        (None, Some(resource)) => {
+            for field in ["kind", "name"].into_iter().filter(|field| is_empty(&resource[*field])) {
+                faults.required(&format!("{path}.resource.{field}"), "");
+            }
+        }
     }
 }
 
@@ -209,12 +255,13 @@ fn peer(site: &Site<'_>, faults: &mut Faults) {
 
 fn within_block(site: &Site<'_>, faults: &mut Faults) {
     let Some((block, length)) = parse_cidr(site.text("cidr")) else { return };
+    // What is odd of a range is told, and it is looked at all the same.
     for (index, except) in site.items().iter().enumerate() {
         let path = format!("{}[{index}]", site.path());
-        let Some((address, inner)) = except.as_str().and_then(parse_cidr) else {
-            faults.invalid(&path, except, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
-            continue;
-        };
+        for fault in cidr_faults(except.as_str().unwrap_or_default()) {
+            faults.invalid(&path, except, &fault);
+        }
+        let Some((address, inner)) = except.as_str().and_then(parse_cidr) else { continue };
         if inner <= length || !same_prefix(block, address, length) {
             faults.invalid(&path, except, "must be a strict subset of `cidr`");
         }
@@ -254,6 +301,10 @@ fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
             let text = address.as_str().unwrap_or_default();
             match family {
                 "FQDN" => {
+                    if text.is_empty() {
+                        faults.required(&path, "");
+                        continue;
+                    }
                     let fault = label_fault(text).and_then(|_| subdomain_fault(text));
                     fault.into_iter().for_each(|fault| faults.invalid(&path, address, &fault));
                 }
@@ -267,7 +318,7 @@ fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn address_faults(text: &str, family: &str) -> Vec<String> {
-    let Ok(address) = text.parse::<IpAddr>() else { return ip_fault(text).into_iter().collect() };
+    let Ok(address) = text.parse::<IpAddr>() else { return canonical_ip_faults(text) };
     let mut faults: Vec<String> = special_address_fault(address).map(str::to_owned).into_iter().collect();
     let fits = if family == "IPv4" { address.is_ipv4() } else { address.to_canonical().is_ipv6() };
     if !fits {

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::check::{ip_fault, qualified_name_faults};
+use super::super::addresses::ip_faults;
+use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Site};
 use super::Run;
 use super::pods::MIRROR;
@@ -276,7 +277,7 @@ fn pod_status(site: &Site<'_>, faults: &mut Faults) {
     for field in ["podIPs", "hostIPs"] {
         for (index, address) in items(field).iter().enumerate() {
             let text = address["ip"].as_str().unwrap_or_default();
-            if let Some(fault) = ip_fault(text) {
+            for fault in ip_faults(text) {
                 faults.invalid(&site.sub(&format!("{field}[{index}]")), &json!(text), &fault);
             }
         }

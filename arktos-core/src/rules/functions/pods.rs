@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::check::{check_labels, descending_faults, parse_cidr, qualified_name_faults};
+use super::super::addresses::{cidr_faults, parse_cidr};
+use super::super::check::{check_labels, descending_faults, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
 use crate::selector::label_value_fault;
@@ -34,9 +35,10 @@ fn pod_ranges(site: &Site<'_>, faults: &mut Faults) {
     let ranges = site.items();
     let families: Vec<Option<bool>> =
         ranges.iter().map(|range| Some(parse_cidr(range.as_str().unwrap_or_default())?.0.is_ipv4())).collect();
-    for (index, (range, _)) in ranges.iter().zip(&families).enumerate().filter(|(_, (_, family))| family.is_none()) {
-        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        faults.invalid(&format!("{}[{index}]", site.path()), range, why);
+    for (index, range) in ranges.iter().enumerate() {
+        for fault in cidr_faults(range.as_str().unwrap_or_default()) {
+            faults.invalid(&format!("{}[{index}]", site.path()), range, &fault);
+        }
     }
     let alike = matches!(families.as_slice(), [Some(first), Some(second)] if first == second);
     if alike || ranges.len() > 2 {
@@ -231,9 +233,10 @@ fn template_meta(site: &Site<'_>, faults: &mut Faults) {
         annotation_keys(faults, &site.sub("annotations"), annotations);
     }
     // What is left of it is told of by the names that it has within the API server.
-    for field in site.value.and_then(Value::as_object).into_iter().flat_map(|metadata| metadata.keys()) {
+    for (field, value) in site.value.and_then(Value::as_object).into_iter().flatten() {
         let shown = match field.as_str() {
             "labels" | "annotations" => continue,
+            field if field != "deletionGracePeriodSeconds" && super::super::fault::is_empty(value) => continue,
             "uid" => "uID",
             field => field,
         };
@@ -289,12 +292,35 @@ pub(in crate::rules) fn namespace_finalizer_faults(path: &str, name: &str, fault
 }
 
 /// Taints of a node differ in key or effect.
+/// Stands at a node, whose taints upstream looks for in `metadata`, and at an update twice.
 fn node_taints(site: &Site<'_>, faults: &mut Faults) {
+    for _ in 0..if site.updates { 2 } else { 1 } {
+        taints(site, faults);
+    }
+}
+
+fn taints(site: &Site<'_>, faults: &mut Faults) {
+    let taints = site.map.get("spec").and_then(|spec| spec["taints"].as_array()).map_or(&[][..], Vec::as_slice);
     let mut seen: Vec<(&Value, &Value)> = Vec::new();
-    for (index, taint) in site.items().iter().enumerate() {
+    for (index, taint) in taints.iter().enumerate() {
+        let at = |field: &str| format!("metadata.taints[{index}]{field}");
+        let text = |field: &str| taint[field].as_str().unwrap_or_default();
+        for fault in qualified_name_faults(text("key")) {
+            faults.invalid(&at(".key"), &Value::from(text("key")), &fault);
+        }
+        if let Some(fault) = label_value_fault(text("value")) {
+            faults.invalid(&at(".value"), &taint["value"], &fault);
+        }
+        match text("effect") {
+            "" => faults.required(&at(".effect"), ""),
+            "NoSchedule" | "PreferNoSchedule" | "NoExecute" => {}
+            _ => {
+                let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+                faults.not_supported(&at(".effect"), &taint["effect"], &known);
+            }
+        }
         let pair = (&taint["key"], &taint["effect"]);
         if seen.contains(&pair) {
-            let text = |field: &str| taint[field].as_str().unwrap_or_default();
             let shown = format!(
                 "{{\"Key\":{:?},\"Value\":{:?},\"Effect\":{:?},\"TimeAdded\":{}}}: taints must be unique by key and \
                  effect pair",
@@ -303,7 +329,7 @@ fn node_taints(site: &Site<'_>, faults: &mut Faults) {
                 text("effect"),
                 taint["timeAdded"]
             );
-            faults.duplicate_text(&format!("{}[{index}]", site.path()), &shown);
+            faults.duplicate_text(&at(""), &shown);
         }
         seen.push(pair);
     }
@@ -391,6 +417,10 @@ fn search_faults(text: &str) -> Vec<String> {
 
 /// The address ranges of a node's pods are given once.
 fn node_ranges(site: &Site<'_>, faults: &mut Faults) {
+    let named = |node: Option<&Value>| node.map(|spec| spec["externalID"].clone()).unwrap_or_default();
+    if site.updates && named(site.map.get("spec")) != named(site.old_map.and_then(|old| old.get("spec"))) {
+        faults.forbidden("spec.externalID", "may not be updated");
+    }
     let ranges = |node: Option<&Value>| {
         node.and_then(|spec| spec.get("podCIDRs")).and_then(Value::as_array).cloned().unwrap_or_default()
     };

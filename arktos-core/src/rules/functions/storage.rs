@@ -11,12 +11,6 @@ use super::Run;
 use crate::quantity::Quantity;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
-    ("storage_capacity", storage_capacity),
-    ("volume_source", volume_source),
-    ("volume_source_kept", volume_source_kept),
-    ("volume_mode_kept", volume_mode_kept),
-    ("volume_nodes_kept", volume_nodes_kept),
-    ("recycled_root", recycled_root),
     ("data_keys", data_keys),
     ("secret_type", secret_type),
     ("immutable_data", immutable_data),
@@ -36,116 +30,6 @@ pub(super) fn not_positive(amount: &Value) -> bool {
     amount.as_str().and_then(|text| Quantity::parse(text).ok()).is_none_or(|amount| amount <= Quantity::from_value(0))
 }
 
-fn storage_capacity(site: &Site<'_>, faults: &mut Faults) {
-    let Some(storage) = site.value.and_then(|capacity| capacity.get("storage")) else {
-        let shown = site.value.cloned().unwrap_or_else(|| Value::Object(Map::new()));
-        return faults.not_supported(&site.path(), &shown, &["storage"]);
-    };
-    if not_positive(storage) {
-        faults.invalid(&format!("{}[storage]", site.path()), storage, "must be greater than zero");
-    }
-}
-
-/// What a volume's spec says beside where the volume is.
-const VOLUME_FIELDS: [&str; 9] = [
-    "accessModes",
-    "capacity",
-    "claimRef",
-    "mountOptions",
-    "nodeAffinity",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "volumeAttributesClassName",
-    "volumeMode",
-];
-
-/// Where a volume can be, in the order in which it is looked for: the first is the one that counts.
-const VOLUME_SOURCES: [&str; 22] = [
-    "hostPath",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "glusterfs",
-    "flocker",
-    "nfs",
-    "rbd",
-    "quobyte",
-    "cephfs",
-    "iscsi",
-    "cinder",
-    "fc",
-    "flexVolume",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "scaleIO",
-    "local",
-    "storageos",
-    "csi",
-];
-
-fn sources(volume: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    let fields = volume.get("spec").and_then(Value::as_object).into_iter().flatten();
-    fields.filter(|(field, _)| !VOLUME_FIELDS.contains(&field.as_str())).collect()
-}
-
-fn volume_source(site: &Site<'_>, faults: &mut Faults) {
-    let sources = sources(site.map);
-    if sources.is_empty() {
-        faults.required("spec", "must specify a volume type");
-    }
-    let known = VOLUME_SOURCES.iter().filter(|known| sources.iter().any(|(field, _)| field == *known));
-    for field in known.skip(1) {
-        faults.forbidden(&format!("spec.{field}"), "may not specify more than 1 volume type");
-    }
-    let spec = site.map.get("spec");
-    if let Some(class) = spec.and_then(|spec| spec["volumeAttributesClassName"].as_str()) {
-        if class.is_empty() {
-            faults.required("spec.volumeAttributesClassName", "an empty string is disallowed");
-        }
-        if spec.is_some_and(|spec| spec["csi"].is_null()) {
-            faults.required("spec.csi", "has to be specified when using volumeAttributesClassName");
-        }
-    }
-}
-
-fn volume_source_kept(site: &Site<'_>, faults: &mut Faults) {
-    if let Some(old) = site.old_map
-        && sources(old) != sources(site.map)
-    {
-        let why = "spec.persistentvolumesource is immutable after creation\n";
-        faults.forbidden("spec.persistentvolumesource", why);
-    }
-}
-
-/// Where a volume can be used is said once.
-fn volume_nodes_kept(site: &Site<'_>, faults: &mut Faults) {
-    let affinity = |volume: &Map<String, Value>| volume.get("spec").map(|spec| spec["nodeAffinity"].clone());
-    let before = site.old_map.and_then(affinity).filter(|affinity| !affinity.is_null());
-    if before.is_some() && before != affinity(site.map) {
-        let why = "field is immutable, except for updating from beta label to GA";
-        faults.invalid("nodeAffinity", &affinity(site.map).unwrap_or_default(), why);
-    }
-}
-
-fn volume_mode_kept(site: &Site<'_>, faults: &mut Faults) {
-    let mode = |volume: &Map<String, Value>| volume.get("spec").and_then(|spec| spec.get("volumeMode")).cloned();
-    if let Some(old) = site.old_map
-        && mode(old) != mode(site.map)
-    {
-        faults.invalid("volumeMode", &mode(site.map).unwrap_or_default(), "field is immutable");
-    }
-}
-
-fn recycled_root(site: &Site<'_>, faults: &mut Faults) {
-    let Some(spec) = site.map.get("spec") else { return };
-    if spec["hostPath"]["path"] == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
-        let why = "may not be 'recycle' for a hostPath mount of '/'";
-        faults.forbidden("spec.persistentVolumeReclaimPolicy", why);
-    }
-}
-
 /// The most that a secret or a config map may hold, in bytes.
 const DATA_MAX: usize = 1024 * 1024;
 
@@ -160,7 +44,11 @@ fn data_keys(site: &Site<'_>, faults: &mut Faults) {
             faults.invalid(&format!("{}[{key}]", site.path()), &Value::from(key.as_str()), &fault);
         }
         if site.field == "binaryData" && site.map.get("data").is_some_and(|data| data.get(key).is_some()) {
-            faults.invalid(&format!("data[{key}]"), &Value::from(key.as_str()), "duplicate of key present in data");
+            faults.invalid(
+                &format!("data[{key}]"),
+                &Value::from(key.as_str()),
+                "duplicate of key present in binaryData",
+            );
         }
     }
     if length > DATA_MAX {
@@ -187,7 +75,9 @@ fn secret_type(site: &Site<'_>, faults: &mut Faults) {
         }
         _ => &[],
     };
-    for key in needed.iter().filter(|key| !has(key)) {
+    // A key for a shell is looked at, the others need only be there.
+    let empty = |key: &str| key == "ssh-privatekey" && site.map.get("data").is_some_and(|data| data[key] == "");
+    for key in needed.iter().filter(|key| !has(key) || empty(key)) {
         faults.required(&format!("data[{key}]"), "");
     }
     for key in needed.iter().filter(|key| key.starts_with(".docker")) {

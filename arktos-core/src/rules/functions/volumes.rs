@@ -330,11 +330,6 @@ fn iscsi_name(site: &Site<'_>, faults: &mut Faults) {
     if name.is_empty() {
         return;
     }
-    let hex = |prefix: &str, length: usize| {
-        name.strip_prefix(prefix).is_some_and(|rest| {
-            rest.len() == length + 1 && rest.bytes().skip(1).all(|byte| byte.is_ascii_alphanumeric())
-        })
-    };
     if !["iqn", "eui", "naa"].iter().any(|prefix| name.starts_with(prefix)) {
         // Volumes and what pods mount of them are told in different words.
         let why = if site.root_kind == "PersistentVolume" {
@@ -343,9 +338,19 @@ fn iscsi_name(site: &Site<'_>, faults: &mut Faults) {
             "must be valid format starting with iqn, eui, or naa"
         };
         faults.invalid(&iscsi_path(site), &Value::from(name), why);
-    } else if !(is_iqn(name) || hex("eui", 16) || hex("naa", 32)) {
+    } else if !is_iscsi_name(name) {
         faults.invalid(&iscsi_path(site), &Value::from(name), "must be valid format");
     }
+}
+
+/// Whether a text names an iSCSI disk, or who asks for it.
+pub(super) fn is_iscsi_name(name: &str) -> bool {
+    let hex = |prefix: &str, length: usize| {
+        name.strip_prefix(prefix).is_some_and(|rest| {
+            rest.len() == length + 1 && rest.bytes().skip(1).all(|byte| byte.is_ascii_alphanumeric())
+        })
+    };
+    is_iqn(name) || hex("eui", 16) || hex("naa", 32)
 }
 
 /// Where a name stands, as messages have it.
