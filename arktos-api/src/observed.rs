@@ -37,8 +37,11 @@ impl Asked {
         query: &QueryMap,
         resource: Option<&ResourceInfo>,
     ) -> Self {
-        let named = resource.is_none_or(|resource| !resource.name.is_empty());
-        let verb = resource::Verb::of(method, named, query).map_or("other", resource::Verb::name);
+        let verb = match resource {
+            Some(resource) => resource::Verb::on(resource, method, query),
+            None => resource::Verb::of(method, true, query),
+        };
+        let verb = verb.map_or("other", resource::Verb::name);
         let Some(asked) = resource else { return Self { verb, kind: None, custom: false, subresource: String::new() } };
         let kind = config.catalog.by_path(&asked.group, &asked.version, &asked.resource);
         let known = kind.as_ref().is_some_and(|kind| kind.subresource(&asked.subresource).is_some());

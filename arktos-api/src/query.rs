@@ -101,15 +101,18 @@ impl ReadOptions {
     /// The same, of one object alone where there is a name.
     ///
     /// # Errors
-    /// 400 for a name that is none.
-    pub(crate) fn of(self, name: &str, query: &QueryMap) -> Result<Self, Status> {
+    /// 400 for fields that are not those of an object of this name.
+    pub(crate) fn of(self, name: &str) -> Result<Self, Status> {
         if name.is_empty() {
             return Ok(self);
         }
-        let others = query.find("fieldSelector").filter(|text| !text.is_empty());
-        let text = others.map_or_else(|| format!("metadata.name={name}"), |all| format!("metadata.name={name},{all}"));
-        let fields = FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.0))?;
-        Ok(Self { fields, ..self })
+        if self.fields.terms.is_empty() {
+            return Ok(Self { fields: FieldSelector::equal("metadata.name", name), ..self });
+        }
+        if self.fields.required("metadata.name") != Some(name) {
+            return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        }
+        Ok(self)
     }
 
     fn watch_faults(&self, asked: &str) -> Vec<StatusCause> {

@@ -56,6 +56,15 @@ impl Verb {
         })
     }
 
+    /// What a request for a resource asks: on the old paths of watches, for nothing else.
+    pub(crate) fn on(resource: &ResourceInfo, method: &Method, query: &QueryMap) -> Option<Self> {
+        match *method {
+            _ if !resource.watched => Self::of(method, !resource.name.is_empty(), query),
+            Method::GET => Some(Self::Watch),
+            _ => None,
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Get => "get",
@@ -84,11 +93,7 @@ where
     B: http_body::Body + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let verb = match head.method {
-        _ if !resource.watched => Verb::of(&head.method, !resource.name.is_empty(), &head.query),
-        Method::GET => Some(Verb::Watch),
-        _ => None,
-    };
+    let verb = Verb::on(resource, &head.method, &head.query);
     let tenant = tenant_of(head)?;
     authorize(state, head, resource, verb, tenant.as_ref())?;
     if let Some(record) = &head.record {
@@ -331,7 +336,7 @@ impl ResourceRequest<'_> {
 
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, true)?;
-        let options = ReadOptions::parse(&self.head.query, true)?.of(&self.resource.name, &self.head.query)?;
+        let options = ReadOptions::parse(&self.head.query, true)?.of(&self.resource.name)?;
         let state = (call.state.config.clone(), call.state.authorizer.clone());
         let (credentials, resource) =
             (self.head.credentials.clone(), self.resource.selected("watch", self.head.query.get("fieldSelector")));

@@ -179,8 +179,8 @@ fn enter(
     method: &http::Method,
     query: &QueryMap,
 ) {
-    let named = info.resource.as_ref().map(|resource| !resource.name.is_empty());
-    let verb = named.and_then(|named| resource::Verb::of(method, named, query)).map(resource::Verb::name);
+    let resource = info.resource.as_ref();
+    let verb = resource.and_then(|asked| resource::Verb::on(asked, method, query)).map(resource::Verb::name);
     let method = method.as_str().to_ascii_lowercase();
     let tenant = match &info.tenant {
         TenantPart::Named(tenant) => Some(tenant),
@@ -296,7 +296,7 @@ impl State {
     ) -> Option<Status> {
         let resource = info.resource.as_ref()?;
         let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
-        let verb = resource::Verb::of(&parts.method, !resource.name.is_empty(), &query)?.name();
+        let verb = resource::Verb::on(resource, &parts.method, &query)?.name();
         let verb = format!("impersonate-on:user-info:{verb}");
         self.authorize(identity, identity.tenant.as_ref(), &verb, resource).err()
     }

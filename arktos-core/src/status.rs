@@ -1,5 +1,6 @@
 //! What a client is told when a request fails: the API's `Status` object.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -225,19 +226,19 @@ impl Status {
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<StatusCause>) -> Self {
         let full_kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let mut faults: Vec<String> = Vec::with_capacity(causes.len());
+        let (mut faults, mut told) = (Vec::with_capacity(causes.len()), HashSet::with_capacity(causes.len()));
         for cause in &causes {
             let fault = match cause.field.as_str() {
                 "" => cause.message.clone(),
                 field => format!("{field}: {}", cause.message),
             };
             // What is told twice as a cause is said once.
-            if !faults.contains(&fault) {
+            if told.insert(fault.clone()) {
                 faults.push(fault);
             }
         }
-        let summary = match faults.as_slice() {
-            [one] => one.clone(),
+        let summary: String = match faults.as_slice() {
+            [one] => String::clone(one),
             many => format!("[{}]", many.join(", ")),
         };
         Self::failure(Reason::Invalid, format!("{full_kind} \"{name}\" is invalid: {summary}")).with_details(

@@ -65,6 +65,7 @@ pub(crate) fn write(call: &Call<'_>, part: Part<'_>, old: Option<&Object>, new: 
         "nodes" => write.node(),
         "persistentvolumeclaims" => write.volume_claim(),
         "leases.coordination.k8s.io" => write.lease(),
+        "resourceslices.resource.k8s.io" => write.resource_slice(),
         "csinodes.storage.k8s.io" => {
             write.own_name("can only access CSINode with the same name as the requesting node")
         }
@@ -315,6 +316,19 @@ impl Write<'_> {
             return Err(format!("can only access leases in the {LEASE_NAMESPACE:?} system namespace").into());
         }
         self.own_name("can only access node lease with the same name as the requesting node")
+    }
+
+    /// The devices of another node, or of all, are not its own to publish.
+    fn resource_slice(&self) -> Result<(), Fault> {
+        let (slice, what) = match (self.old, self.new) {
+            (None, Some(new)) => (new, "create"),
+            (Some(old), None) => (old, "delete"),
+            _ => return Ok(()), // whose they are does not change
+        };
+        if slice.str_at(&["spec", "nodeName"]) == self.node {
+            return Ok(());
+        }
+        Err(format!("can only {what} ResourceSlice with the same NodeName as the requesting node").into())
     }
 
     fn own_name(&self, why: &str) -> Result<(), Fault> {

@@ -33,6 +33,9 @@ impl PeerRank {
 
     /// A request has come, of someone who asks for more than its share, or does not.
     pub(crate) fn note(&self, flow: &Flow, beyond: bool) {
+        if flow.is_empty() {
+            return; // who is nobody in particular shares it with nobody
+        }
         let Rank { first, shared, behind } = &*self.0;
         if first.get_or_init(|| flow.clone()) != flow {
             shared.store(true, Ordering::Relaxed);
@@ -59,6 +62,9 @@ mod tests {
     #[test]
     fn a_connection_that_tenants_share_stands_behind_nobody() {
         let rank = PeerRank::default();
+        rank.note(&"noisy".into(), true);
+        rank.note(&"".into(), false);
+        assert!(rank.is_behind(), "a token that does not count is no tenant's");
         rank.note(&"noisy".into(), true);
         rank.note(&"quiet".into(), false);
         rank.note(&"noisy".into(), true);

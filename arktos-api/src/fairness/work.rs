@@ -30,7 +30,7 @@ pub fn is_large(body: &impl http_body::Body) -> bool {
 /// The seats that a request takes: one, and for what reads many objects one more for every hundred.
 pub(crate) fn seats(state: &State, head: &Head) -> u32 {
     let Some(resource) = &head.info.resource else { return 1 };
-    let verb = Verb::of(&head.method, !resource.name.is_empty(), &head.query);
+    let verb = Verb::on(resource, &head.method, &head.query);
     let reads_many = matches!(verb, Some(Verb::List | Verb::Watch | Verb::DeleteCollection));
     // A watch that goes on from where another one ended reads nothing first.
     let goes_on = verb == Some(Verb::Watch) && !matches!(head.query.get("resourceVersion"), "" | "0");

@@ -114,8 +114,12 @@ pub(crate) fn noted(
 fn check_names(call: &Call<'_>, name: &str, entries: &Value) -> Result<(), Status> {
     const MANAGER_MAX: usize = 128;
     const SUBRESOURCE_MAX: usize = 256;
+    const CAUSES_MAX: usize = 100;
     let mut causes = Vec::new();
     for (at, entry) in entries.as_array().into_iter().flatten().enumerate() {
+        if causes.len() >= CAUSES_MAX {
+            break;
+        }
         let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or("");
         for (field, max) in [("manager", MANAGER_MAX), ("subresource", SUBRESOURCE_MAX)] {
             if text(field).len() > max {
@@ -123,8 +127,9 @@ fn check_names(call: &Call<'_>, name: &str, entries: &Value) -> Result<(), Statu
                 causes.push(cause("FieldValueTooLong", &format!("metadata.managedFields[{at}].{field}"), &why));
             }
         }
-        let manager = text("manager");
-        for (place, letter) in manager.chars().enumerate().filter(|(_, letter)| letter.is_control()) {
+        // What is too long is not told letter by letter as well.
+        let manager = Some(text("manager")).filter(|manager| manager.len() <= MANAGER_MAX).unwrap_or_default();
+        for (place, letter) in manager.char_indices().filter(|(_, letter)| letter.is_control()) {
             let why = format!(
                 "Invalid value: {manager:?}: invalid character U+{:04X} (at position {place})",
                 u32::from(letter)

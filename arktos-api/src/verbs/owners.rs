@@ -1,5 +1,7 @@
 //! Owners that an object names more than once.
 
+use std::collections::HashSet;
+
 use arktos_core::Object;
 use serde_json::Value;
 
@@ -8,12 +10,16 @@ use crate::call::Call;
 /// Keeps one of the owners that are alike, and warns of the others.
 pub(super) fn distinct(call: &Call<'_>, object: &mut Object) {
     let Some(owners) = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array) else { return };
+    if owners.len() < 2 {
+        return;
+    }
     let (mut kept, mut twice): (Vec<Value>, Vec<String>) = (Vec::with_capacity(owners.len()), Vec::new());
+    let mut seen = HashSet::new();
     for owner in owners {
-        if kept.contains(owner) {
-            twice.push(owner["uid"].as_str().unwrap_or_default().to_owned());
-        } else {
+        if seen.insert(owner) {
             kept.push(owner.clone());
+        } else {
+            twice.push(owner["uid"].as_str().unwrap_or_default().to_owned());
         }
     }
     if !twice.is_empty() {

@@ -1,9 +1,12 @@
 //! What pods and their templates are warned of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arktos_core::Quantity;
 use serde_json::{Map, Value};
+
+/// How many warnings are looked for: fewer fit into an answer.
+const TOLD_MAX: usize = 1000;
 
 /// The warnings of a pod's spec and metadata, which stand below a path.
 pub(super) fn of_pod(at: &str, pod: &Map<String, Value>) -> Vec<String> {
@@ -220,27 +223,38 @@ fn projected(name: &str, sources: &Value, told: &mut Vec<String>) {
 }
 
 fn collisions<'a>(files: impl Iterator<Item = (&'a str, String)>, why: &str, told: &mut Vec<String>) {
-    let mut seen: Vec<(&str, String)> = Vec::new();
+    let mut all: Vec<(&str, String)> = Vec::new();
+    let mut seen: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let shown = |(path, source): &(&str, String)| match source.as_str() {
         "" => format!("\"{path}\""),
         source => format!("\"{path}\" ({source})"),
     };
     for (path, source) in files {
         let file = (path.trim_end_matches('/'), source);
-        let leads = |one: &str, other: &str| format!("{one}/").starts_with(&format!("{other}/"));
-        let meets = |other: &&(&str, String)| leads(other.0, file.0) || leads(file.0, other.0);
-        for other in seen.iter().filter(|other| !file.0.is_empty() && !other.0.is_empty()).filter(meets) {
+        if file.0.is_empty() {
+            continue;
+        }
+        let begin = format!("{}/", file.0);
+        let below = seen.range(begin.as_str()..).take_while(|(other, _)| other.starts_with(&begin)).map(|(_, at)| at);
+        let above = file.0.match_indices('/').filter_map(|(at, _)| seen.get(file.0.get(..at)?));
+        let mut met: Vec<usize> = below.chain(above).chain(seen.get(file.0)).flatten().copied().collect();
+        met.sort_unstable();
+        for other in met.into_iter().filter_map(|at| all.get(at)) {
+            if told.len() >= TOLD_MAX {
+                return;
+            }
             told.push(format!("{why}: {} with {}", shown(&file), shown(other)));
         }
-        seen.push(file);
+        seen.entry(file.0).or_default().push(all.len());
+        all.push(file);
     }
 }
 
 fn named_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
     for (list, field) in [("hostAliases", "ip"), ("imagePullSecrets", "name")] {
-        let all = items(&body[list]);
-        for (index, item) in all.iter().enumerate() {
-            if all.iter().take(index).any(|other| other[field] == item[field]) {
+        let mut seen = HashSet::new();
+        for (index, item) in items(&body[list]).iter().enumerate() {
+            if !seen.insert(&item[field]) {
                 let value = item[field].as_str().unwrap_or_default();
                 told.push(format!("{spec}.{list}[{index}].{field}: duplicate {field} \"{value}\""));
             }
@@ -309,6 +323,9 @@ fn ports_twice(spec: &str, body: &Value, told: &mut Vec<String>) {
                 } else {
                     continue;
                 };
+                if told.len() >= TOLD_MAX {
+                    return;
+                }
                 told.push(format!("{at}: {how} port definition with {other}"));
             }
             others.push((at, number, ip));
@@ -368,5 +385,32 @@ fn null_selectors(spec: &str, body: &Value, told: &mut Vec<String>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let mut told = Vec::new();
+        collisions(paths.into_iter().map(|path| (path, String::new())), "overlap", &mut told);
+        told
+    }
+
+    #[test]
+    fn files_at_one_path_and_below_one_another_collide_and_others_do_not() {
+        let wanted = ["\"a/b\" with \"a\"", "\"a\" with \"a\"", "\"a\" with \"a/b\"", "\"a/b/c\" with \"a\""];
+        let all = told(["a", "ab", "a/b", "", "a/", "a/b/c"]);
+        assert_eq!(all.len(), 6);
+        for (wanted, told) in wanted.iter().zip(&all) {
+            assert_eq!(told, &format!("overlap: {wanted}"));
+        }
+        assert!(told(["a", "b/a", "a-b", "a.b"]).is_empty());
+    }
+
+    #[test]
+    fn of_many_collisions_no_more_are_told_than_fit() {
+        assert_eq!(told(std::iter::repeat_n("a", 100_000)).len(), TOLD_MAX);
     }
 }

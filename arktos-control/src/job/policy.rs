@@ -43,7 +43,11 @@ impl FailedPod {
     pub(super) fn of(pod: &PodView, policy: Option<&PodFailurePolicy>) -> Self {
         let index = index_of(pod);
         let Ok(object) = pod.object().decode_apart(None) else { return Self { index, ..Self::default() } };
-        let noted = |key: &str| object.str_at(&["metadata", "annotations", key]).parse().unwrap_or(0);
+        let noted = |key: &str| {
+            // Whoever writes the pod may have written anything.
+            let noted: u16 = object.str_at(&["metadata", "annotations", key]).parse().unwrap_or(0);
+            usize::from(noted)
+        };
         Self {
             index,
             verdict: policy.map(|policy| judge(policy, &object)).unwrap_or_default(),

@@ -90,6 +90,9 @@ impl Nodes {
     async fn remove(&self, client: &dyn Client, host: &str) -> Result<(), Status> {
         let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
         for pod in client.list(&query).await?.items.iter().filter(|pod| self.was_bound_here(pod)) {
+            if found(self.client.get(&NODES.key(&ObjectPath::new("", "", host))).await)?.is_some() {
+                return Ok(()); // it is back, and keeps what is left
+            }
             let (key, uid) = (PODS.key(&pod.path), pod.object.header().uid());
             let now = self.clock.now();
             amend(client, &key, Some("status"), |object| object.uid() == uid && fail(object, now)).await?;

@@ -12,6 +12,9 @@ const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const NODE_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const NODE_SERVER: &str = "kubernetes.io/kubelet-serving";
 
+/// What certificates begin with.
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----\n";
+
 /// A signer whose certificates say in words what they are for; so do requests to it: a user and groups, in lines.
 #[derive(Debug)]
 pub struct Echo;
@@ -31,7 +34,7 @@ impl CertificateSigner for Echo {
         }
         let lasts = certificate.ends.since(certificate.begins).as_secs();
         let Certificate { user, tenant, groups, serves, .. } = certificate;
-        Ok(format!("{user} of {tenant:?} in {groups:?}, serves {serves}, for {lasts} s"))
+        Ok(format!("{BEGIN}{user} of {tenant:?} in {groups:?}, serves {serves}, for {lasts} s"))
     }
 }
 
@@ -59,7 +62,8 @@ fn decide(world: &mut World, path: &str, kind: &str) {
 
 fn certificate(world: &World, path: &str) -> String {
     let encoded = world.get(REQUESTS, path)["status"]["certificate"].as_str().unwrap_or_default().to_owned();
-    String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("text")
+    let text = String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("text");
+    text.strip_prefix(BEGIN).unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -5,20 +5,40 @@ use serde_json::{Map, Value};
 use crate::catalog::Kind;
 use crate::object::Object;
 
-/// Takes away what a client says of features that are switched off.
-pub(super) fn drop_fields(kind: &Kind, object: &mut Object) {
+const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+const UNAVAILABLE: [&str; 4] = ["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"];
+
+/// Where a kind has a pod's spec; absent where it has none.
+fn place(kind: &Kind) -> Option<&'static [&'static str]> {
     if !kind.builtin {
-        return;
+        return None;
     }
-    let at: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
+    Some(match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => &["spec"],
         ("", "PodTemplate") => &["template", "spec"],
         ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => &["spec", "template", "spec"],
         ("batch", "CronJob") => &["spec", "jobTemplate", "spec", "template", "spec"],
-        _ => return,
-    };
+        _ => return None,
+    })
+}
+
+/// Whether a stored object says something of features that are switched off: it may keep it, as upstream has it.
+pub(super) fn is_in_use(kind: &Kind, object: &Object) -> bool {
+    let Some(spec) = place(kind).and_then(|at| object.at(at)) else { return false };
+    let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    let stops = |container: &Value| !container["lifecycle"]["stopSignal"].is_null();
+    let trusts = |source: &Value| source.get("clusterTrustBundle").or(source.get("podCertificate")).is_some();
+    !spec["schedulingGroup"].is_null()
+        || CONTAINERS.iter().any(|name| list(spec, name).iter().any(stops))
+        || list(spec, "volumes").iter().any(|volume| list(&volume["projected"], "sources").iter().any(trusts))
+        || kind.kind == "StatefulSet" && object.at(&UNAVAILABLE).is_some()
+}
+
+/// Takes away what a client says of features that are switched off.
+pub(super) fn drop_fields(kind: &Kind, object: &mut Object) {
+    let Some(at) = place(kind) else { return };
     if kind.kind == "StatefulSet" {
-        object.remove(&["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]);
+        object.remove(&UNAVAILABLE);
     }
     let Some((first, rest)) = at.split_first() else { return };
     let mut spec = object.fields.get_mut(*first);
@@ -32,7 +52,7 @@ pub(super) fn drop_fields(kind: &Kind, object: &mut Object) {
 
 fn drop_of_pod(spec: &mut Value) {
     remove(spec, "schedulingGroup");
-    for list in ["containers", "initContainers", "ephemeralContainers"] {
+    for list in CONTAINERS {
         for container in items(spec, list) {
             let Some(lifecycle) = container.get_mut("lifecycle") else { continue };
             if lifecycle.get("stopSignal").is_some() {

@@ -1,12 +1,16 @@
 //! Faults of fields, in the API's words.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::schema::Path;
 use crate::status::StatusCause;
+
+/// How many faults are told of. An object of megabytes can have a million, which nobody reads.
+const FAULTS_MAX: usize = 1000;
 
 /// The faults found so far; and those that are told alone, found before the rest is looked at.
 #[derive(Debug, Default)]
@@ -144,7 +148,7 @@ impl Faults {
     /// What must be there and is not is not told to be none of those there are, too (but for two fields, of which
     /// it is).
     fn forget_empty(&mut self) {
-        let missing: Vec<String> = self
+        let missing: HashSet<String> = self
             .0
             .iter()
             .filter(|cause| cause.message.starts_with("Required value"))
@@ -155,7 +159,15 @@ impl Faults {
         self.0.retain(|cause| !empty(cause) || !missing.contains(&cause.field));
     }
 
+    /// Whether no more are told of.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= FAULTS_MAX
+    }
+
     fn add(&mut self, reason: &str, field: &str, message: String) {
+        if self.is_full() {
+            return;
+        }
         self.0.push(StatusCause { reason: reason.to_owned(), message, field: field.to_owned() });
     }
 

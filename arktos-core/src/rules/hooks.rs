@@ -30,7 +30,9 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
 
 /// Before the new state of an object is compared with the old.
 pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
-    disabled::drop_fields(kind, new);
+    if !disabled::is_in_use(kind, old) {
+        disabled::drop_fields(kind, new);
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "DaemonSet") => count_templates(old, new),
         ("", "Service") => keep_allocations(old, new),
@@ -66,7 +68,9 @@ fn drop_unknown_source(claim: &mut Object) {
 
 /// A job selects its pods by its own uid, unless it brings a selector.
 fn select_own_pods(job: &mut Object) {
-    let shares = job.notes.remove(super::LABELS_OF_TEMPLATE).is_some();
+    let noted = job.notes.remove(super::LABELS_OF_TEMPLATE).is_some();
+    // Admission may have labelled the one or the other since.
+    let shares = noted && job.at(&["metadata", "labels"]) == job.at(&["spec", "template", "metadata", "labels"]);
     if job.at(&["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
         return;
     }

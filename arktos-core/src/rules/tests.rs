@@ -21,7 +21,7 @@ fn read(kind: &Kind, object: &Value) -> Object {
     schema::read(kind, object.to_string().as_bytes(), Dialect::Plain).expect("fits its type").object
 }
 
-fn created(object: &Value) -> Result<Object, Status> {
+pub(super) fn created(object: &Value) -> Result<Object, Status> {
     let kind = kind_of(object);
     let mut new = read(&kind, object);
     if new.name().is_empty() {
@@ -32,16 +32,16 @@ fn created(object: &Value) -> Result<Object, Status> {
     admit_create(&kind, new)
 }
 
-type Admit = fn(&Kind, &Object, Object) -> Result<Object, Status>;
+pub(super) type Admit = fn(&Kind, &Object, Object) -> Result<Object, Status>;
 
-fn changed(admit: Admit, old: &Object, patch: &Value) -> Result<Object, Status> {
+pub(super) fn changed(admit: Admit, old: &Object, patch: &Value) -> Result<Object, Status> {
     let mut new = old.clone().into_value();
     json_patch::merge(&mut new, patch);
     let kind = kind_of(&new);
     admit(&kind, old, read(&kind, &new))
 }
 
-fn told(result: Result<Object, Status>) -> Vec<String> {
+pub(super) fn told(result: Result<Object, Status>) -> Vec<String> {
     let Err(status) = result else { return Vec::new() };
     let causes = status.details.unwrap_or_default().causes;
     causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()

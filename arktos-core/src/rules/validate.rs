@@ -1,6 +1,7 @@
 //! One walk over an object that checks what its types and the rules files say.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
@@ -43,6 +44,9 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
     let (kind_name, name, updates) = (&kind.kind, object.name(), old.is_some());
     let walk = Walk { kind: kind_name, name, templates, options: true, updates, only_status, again };
     walk.object(schema, &object.fields, old.map(|old| &old.fields), &Path::Root, &mut faults);
+    if let Some(old) = old {
+        walk.forgive(schema, old, &mut faults);
+    }
     if !faults.1.is_empty() {
         return faults.1;
     }
@@ -93,7 +97,38 @@ struct Owner<'a> {
     at: &'a Path<'a>,
 }
 
+/// What is refused of new values alone, by its words: objects from before the rule, or from elsewhere, keep theirs.
+const MAY_STAY: [&str; 7] = [
+    "must not have leading 0s",
+    "IPv4-mapped IPv6 address",
+    "must not have bits set beyond the prefix length",
+    "must be in canonical form",
+    "a valid label must",
+    "non-sidecar initContainers",
+    "\"MountOption\"",
+];
+
+/// Whether a fault is one of those. A label's value may stay in what a pod requires of its host.
+fn may_stay(fault: &StatusCause) -> bool {
+    let labels = fault.message.contains("a valid label must");
+    MAY_STAY.iter().any(|words| fault.message.contains(words)) && (!labels || fault.field.contains("nodeAffinity"))
+}
+
 impl Walk<'_> {
+    /// Takes back what is as wrong in the old object. Messages hold the values, so these are what it goes by, as
+    /// upstream does.
+    fn forgive(&self, schema: &Struct, old: &Object, faults: &mut Faults) {
+        if !faults.0.iter().chain(&faults.1).any(may_stay) {
+            return;
+        }
+        let mut before = Faults::default();
+        Walk { updates: false, ..*self }.object(schema, &old.fields, None, &Path::Root, &mut before);
+        let known: HashSet<&str> = before.0.iter().chain(&before.1).map(|fault| &*fault.message).collect();
+        for told in [&mut faults.0, &mut faults.1] {
+            told.retain(|fault| !may_stay(fault) || !known.contains(&*fault.message));
+        }
+    }
+
     fn object(
         &self,
         schema: &Struct,
@@ -221,5 +256,52 @@ fn options(schema: &Schema, value: &Value, at: &Path<'_>, faults: &mut Faults) {
     {
         let options: Vec<&str> = schema.options.iter().map(|option| &**option).collect();
         faults.not_supported(&at.to_string(), value, &options);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::admit_update;
+    use super::super::tests::{changed, created, told};
+
+    fn pod() -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a", "image": "b"}]}})
+    }
+
+    #[test]
+    fn what_new_values_alone_are_refused_for_may_stay() {
+        let ports = json!([{"port": 80}]);
+        let service = json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer", "ports": ports}});
+        let mut service = created(&service).expect("a good service");
+        service.set(&["spec", "loadBalancerSourceRanges"], json!(["10.0.0.1/24"]));
+        let patched = |patch: &Value| told(changed(admit_update, &service, patch));
+        assert_eq!(patched(&json!({"metadata": {"labels": {"a": "b"}}})), Vec::<String>::new());
+        let other = patched(&json!({"spec": {"loadBalancerSourceRanges": ["10.0.0.1/24", "10.0.0.2/24"]}}));
+        assert!(matches!(other.as_slice(), [one] if one.starts_with("spec.LoadBalancerSourceRanges[1]")), "{other:?}");
+    }
+
+    #[test]
+    fn what_a_stored_pod_says_of_a_feature_that_is_off_stays() {
+        let mut old = created(&pod()).expect("a good pod");
+        let signalled = json!([{"name": "a", "image": "b", "lifecycle": {"stopSignal": "SIGUSR1"}}]);
+        let dropped = changed(admit_update, &old, &json!({"spec": {"containers": signalled}})).expect("as before");
+        assert_eq!(dropped.at(&["spec"]), old.at(&["spec"]));
+        let mut spec = old.at(&["spec"]).cloned().expect("a spec");
+        spec["containers"][0]["lifecycle"] = signalled[0]["lifecycle"].clone();
+        old.set(&["spec"], spec.clone());
+        let new = changed(admit_update, &old, &json!({"metadata": {"labels": {"a": "b"}}})).expect("a good change");
+        assert_eq!(new.at(&["spec"]), Some(&spec));
+    }
+
+    #[test]
+    fn of_many_faults_no_more_are_told_than_somebody_reads() {
+        let mut many = pod();
+        many["spec"]["volumes"] = vec![json!({}); 5000].into();
+        assert_eq!(told(created(&many)).len(), 1000);
+        let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "a",
+            "allowedTopologies": vec![json!({}); 3000]});
+        assert_eq!(told(created(&class)).len(), 1000);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::builtin::is_zero;
+use super::json::FAULTS_MAX;
 use super::model::{Field, Schema, Shape, Struct};
 use super::moment;
 use crate::quantity::Quantity;
@@ -223,8 +224,10 @@ impl Complete {
             .cloned()
             .collect();
         for name in unknown {
-            let at = Path::Field(path, &name);
-            self.unknown.push((at.steps(), format!("unknown field \"{at}\"")));
+            if self.unknown.len() < FAULTS_MAX {
+                let at = Path::Field(path, &name);
+                self.unknown.push((at.steps(), format!("unknown field \"{at}\"")));
+            }
             map.remove(&name);
         }
     }

@@ -8,6 +8,9 @@ use serde_json::{Map, Number, Value};
 use super::complete::{Extra, Path};
 use super::model::Schema;
 
+/// How many fields are told of that are unknown or stand twice, as many as upstream's reader tells of.
+pub(super) const FAULTS_MAX: usize = 100;
+
 /// Why bytes are not JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -117,11 +120,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let known =
                 object.is_none_or(|object| object.open || object.field(&name).is_some() || extra.knows(object, &name));
             if !known {
-                faults.push(format!("unknown field \"{path}\""));
+                if faults.len() < FAULTS_MAX {
+                    faults.push(format!("unknown field \"{path}\""));
+                }
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }
-            if map.contains_key(&name) {
+            if faults.len() < FAULTS_MAX && map.contains_key(&name) {
                 faults.push(format!("duplicate field \"{path}\""));
             }
             let schema = schema.and_then(|schema| schema.field(&name));

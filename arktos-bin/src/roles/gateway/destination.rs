@@ -38,6 +38,11 @@ pub(super) fn destination(method: &Method, path: &str) -> Destination {
         ["apis", group, _version, rest @ ..] => (*group, rest),
         _ => return Destination::Identity,
     };
+    // The old paths of watches are about the same.
+    let rest = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() && method == Method::GET => rest,
+        rest => rest,
+    };
     match rest {
         ["tenants"] if method == Method::POST => Destination::NewTenant,
         ["tenants"] => Destination::AllTenants,
@@ -123,6 +128,9 @@ mod tests {
                 tenant("acme"),
             ),
             (Method::GET, "/tenants/acme/api/v1/nodes", tenant("acme")),
+            (Method::GET, "/api/v1/watch/nodes", Destination::Hosts),
+            (Method::GET, "/api/v1/watch/tenants", Destination::AllTenants),
+            (Method::GET, "/api/v1/watch/pods", Destination::Identity),
             (Method::POST, "/apis/region.arktos.io/v1/claimreviews", Destination::Hosts),
             (Method::GET, "/apis/region.arktos.io/v1/tenantpartitions/tp-1", Destination::Directory),
             (Method::GET, "/apis/region.arktos.io/v1/tenantquotas", Destination::AllTenants),

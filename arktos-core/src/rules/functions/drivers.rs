@@ -142,7 +142,7 @@ fn secret_tokens(site: &Site<'_>, faults: &mut Faults) {
 /// Terms, the keys of one of them, and the values of a key differ from one another. Stands at the terms.
 fn topology_terms(site: &Site<'_>, faults: &mut Faults) {
     // Upstream begins with as many terms that say nothing as there are terms.
-    let mut terms: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new(); site.items().len()];
+    let mut terms = BTreeMap::from([(BTreeMap::new(), site.items().len())]);
     for (index, term) in site.items().iter().enumerate() {
         let at = format!("{}[{index}].matchLabelExpressions", site.path());
         let mut keys: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -159,10 +159,14 @@ fn topology_terms(site: &Site<'_>, faults: &mut Faults) {
             }
             keys.insert(key, values);
         }
-        for _ in terms.iter().filter(|term| **term == keys) {
+        let known = terms.entry(keys).or_default();
+        for _ in 0..*known {
+            if faults.is_full() {
+                return;
+            }
             faults.duplicate(&at, &Value::from(""));
         }
-        terms.push(keys);
+        *known += 1;
     }
 }
 

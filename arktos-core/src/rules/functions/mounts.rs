@@ -31,9 +31,10 @@ fn mounts(site: &Site<'_>, faults: &mut Faults) {
 /// The volumes that can be mounted, by name. A name that stands twice counts where it is first right.
 fn volumes<'a>(site: &'a Site<'_>, faults: &mut Faults) -> HashMap<&'a str, Option<&'a Value>> {
     let mut known = HashMap::new();
-    let templates: Vec<&str> = site.templates.iter().filter_map(|claim| claim["metadata"]["name"].as_str()).collect();
+    let templates: HashSet<&str> =
+        site.templates.iter().filter_map(|claim| claim["metadata"]["name"].as_str()).collect();
     let list = site.list("volumes");
-    let created: Vec<String> = list
+    let created: HashSet<String> = list
         .iter()
         .filter(|volume| volume["ephemeral"].is_object())
         .map(|volume| format!("{}-{}", site.root_name, volume["name"].as_str().unwrap_or_default()))
@@ -45,11 +46,11 @@ fn volumes<'a>(site: &'a Site<'_>, faults: &mut Faults) -> HashMap<&'a str, Opti
         let wrong = faults.0.iter().any(|fault| about(&fault.field));
         if known.contains_key(name) {
             faults.duplicate(&format!("{at}.name"), &Value::from(name));
-        } else if !wrong && !templates.contains(&name) {
+        } else if !wrong && !templates.contains(name) {
             known.insert(name, Some(volume));
         }
         let claim = &volume["persistentVolumeClaim"]["claimName"];
-        if site.root_kind == "Pod" && claim.as_str().is_some_and(|claim| created.iter().any(|own| own == claim)) {
+        if site.root_kind == "Pod" && claim.as_str().is_some_and(|claim| created.contains(claim)) {
             let why = "must not reference a PVC that gets created for an ephemeral volume";
             faults.invalid(&format!("{at}.persistentVolumeClaim.claimName"), claim, why);
         }

@@ -62,12 +62,11 @@ fn preemption(site: &Site<'_>, faults: &mut Faults) {
 
 /// Tolerations of a class differ in more than how long they last. Stands at the list.
 fn tolerated_twice(site: &Site<'_>, faults: &mut Faults) {
-    let text = |toleration: &Value, field: &str| Value::from(toleration[field].as_str().unwrap_or_default());
-    let parts = |toleration: &Value| ["key", "operator", "value", "effect"].map(|field| text(toleration, field));
-    let items = site.items();
-    for (index, one) in items.iter().enumerate() {
-        if items.iter().take(index).any(|other| parts(other) == parts(one)) {
-            let [key, operator, value, effect] = parts(one);
+    let mut seen = HashSet::new();
+    for (index, one) in site.items().iter().enumerate() {
+        let parts = ["key", "operator", "value", "effect"].map(|field| one[field].as_str().unwrap_or_default());
+        if !seen.insert(parts) {
+            let [key, operator, value, effect] = parts.map(Value::from);
             let shown = format!(
                 "{{\"Key\":{key},\"Operator\":{operator},\"Value\":{value},\"Effect\":{effect},\
                  \"TolerationSeconds\":{}}}",
