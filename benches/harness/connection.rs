@@ -59,7 +59,10 @@ impl Client {
             .method(method)
             .uri(format!("https://127.0.0.1{path}"))
             .header(header::CONTENT_TYPE, kind)
-            .header(header::ACCEPT, "application/json");
+            .header(
+                header::ACCEPT,
+                if path.ends_with("/jwks") { "application/jwk-set+json" } else { "application/json" },
+            );
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
