@@ -11,6 +11,7 @@ use super::builtin::is_zero;
 use super::json::FAULTS_MAX;
 use super::model::{Field, Schema, Shape, Struct};
 use super::moment;
+use crate::media::go_kind;
 use crate::quantity::Quantity;
 use crate::rules::table;
 use crate::time::Timestamp;
@@ -139,11 +140,11 @@ impl Complete {
             (Some(object), Value::Object(map)) => self.object(object, map, &Path::Root),
             (None, Value::Object(_)) => Ok(()),
             (Some(object), value) => {
-                Err(format!("json: cannot unmarshal {} into Go value of type {}", json_kind(value), go_struct(object)))
+                Err(format!("json: cannot unmarshal {} into Go value of type {}", go_kind(value), go_struct(object)))
             }
             (None, value) => Err(format!(
                 "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-                json_kind(value)
+                go_kind(value)
             )),
         }
     }
@@ -360,7 +361,7 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
 
 fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
     if at.owner.own {
-        return format!("{} in body must be of type {}: \"{}\"", at.path, json_type(schema), json_kind(value));
+        return format!("{} in body must be of type {}: \"{}\"", at.path, json_type(schema), go_kind(value));
     }
     let go_type = match &schema.shape {
         Shape::String if !at.field.go_type.is_empty() => at.field.go_type.to_owned(),
@@ -380,21 +381,10 @@ fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
     };
     let what = match &schema.shape {
         Shape::Int32 | Shape::Int64 | Shape::IntOrString if value.is_number() => format!("number {value}"),
-        _ => json_kind(value).to_owned(),
+        _ => go_kind(value).to_owned(),
     };
     let path = at.path.plain();
     format!("json: cannot unmarshal {what} into Go struct field {}.{path} of type {go_type}", at.owner.short_name())
-}
-
-fn json_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// A type as schemas name it.

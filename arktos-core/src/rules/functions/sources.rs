@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
 use super::storage::not_positive;
-use super::volumes::is_iscsi_name;
+use super::volumes::{azure_faults, flex_faults, flocker_faults, is_iscsi_name, quobyte_faults};
 use crate::name::{label_fault, subdomain_fault};
 use crate::quantity::Quantity;
 
@@ -167,7 +167,6 @@ fn source_faults(kind: &str, source: &Value, site: &Site<'_>, faults: &mut Fault
         "azureDisk" => &["diskName", "diskURI"],
         "scaleIO" => &["gateway", "system", "volumeName"],
         "storageos" => &["volumeName"],
-        "quobyte" => &["volume"],
         _ => &[],
     };
     for field in needed.iter().filter(|field| is_empty(&source[**field])) {
@@ -189,8 +188,8 @@ fn source_faults(kind: &str, source: &Value, site: &Site<'_>, faults: &mut Fault
                 faults.invalid(&path, namespace, &fault);
             }
         }
-        "flocker" => flocker(&at, source, faults),
-        "quobyte" => quobyte(&at, source, faults),
+        "flocker" => flocker_faults(&at, source, faults),
+        "quobyte" => quobyte_faults(&at, source, faults),
         "cinder" | "storageos" => {
             for field in ["volumeName", "volumeNamespace"].into_iter().filter(|field| !text(field).is_empty()) {
                 if let Some(fault) = label_fault(text(field)) {
@@ -199,9 +198,9 @@ fn source_faults(kind: &str, source: &Value, site: &Site<'_>, faults: &mut Fault
             }
             secret(&at, source, &["name", "namespace"], faults);
         }
-        "flexVolume" => options(&at, source, faults),
+        "flexVolume" => flex_faults(&format!("{at}.options"), &source["options"], faults),
         "azureFile" if source["secretNamespace"] == "" => faults.required(&format!("{at}.secretNamespace"), ""),
-        "azureDisk" => azure_disk(&at, source, faults),
+        "azureDisk" => azure_faults(&format!("{at}.diskURI"), source, faults),
         "iscsi" => iscsi(&at, source, site, faults),
         "local" if !site.sets("nodeAffinity") => {
             faults.required(&site.sub("nodeAffinity"), "Local volume requires node affinity");
@@ -214,58 +213,6 @@ fn secret(at: &str, source: &Value, fields: &[&str], faults: &mut Faults) {
     let secret = &source["secretRef"];
     for field in fields.iter().filter(|field| secret.is_object() && is_empty(&secret[**field])) {
         faults.required(&format!("{at}.secretRef.{field}"), "");
-    }
-}
-
-fn flocker(at: &str, source: &Value, faults: &mut Faults) {
-    let name = &source["datasetName"];
-    match (is_empty(name), is_empty(&source["datasetUUID"])) {
-        (true, true) => faults.required(at, "one of datasetName and datasetUUID is required"),
-        (false, false) => {
-            let why = "datasetName and datasetUUID can not be specified simultaneously";
-            faults.invalid(at, &Value::from("resource"), why);
-        }
-        _ => {}
-    }
-    if name.as_str().is_some_and(|name| name.contains('/')) {
-        faults.invalid(&format!("{at}.datasetName"), name, "must not contain '/'");
-    }
-}
-
-fn quobyte(at: &str, source: &Value, faults: &mut Faults) {
-    const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
-    let (path, registry) = (format!("{at}.registry"), source["registry"].as_str().unwrap_or_default());
-    if registry.is_empty() {
-        faults.required(&path, PAIRS);
-    } else if source["tenant"].as_str().is_some_and(|tenant| tenant.len() >= 65) {
-        let why = "must be a UUID and may not exceed a length of 64 characters";
-        faults.required(&format!("{at}.tenant"), why);
-    } else {
-        let is_pair = |pair: &&str| pair.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':'));
-        for _ in registry.split(',').filter(|pair| !is_pair(pair)) {
-            faults.invalid(&path, &source["registry"], PAIRS);
-        }
-    }
-}
-
-fn options(at: &str, source: &Value, faults: &mut Faults) {
-    for key in source["options"].as_object().into_iter().flat_map(Map::keys) {
-        let domain = format!(".{}", key.split('/').next().unwrap_or_default().to_lowercase());
-        if domain.ends_with(".kubernetes.io") || domain.ends_with(".k8s.io") {
-            let why = "kubernetes.io and k8s.io namespaces are reserved";
-            faults.invalid(&format!("{at}.options[{key}]"), &Value::from(key.as_str()), why);
-        }
-    }
-}
-
-fn azure_disk(at: &str, source: &Value, faults: &mut Faults) {
-    const MANAGED: &str =
-        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
-    const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
-    let uri = source["diskURI"].as_str().unwrap_or_default();
-    let (begins, form) = if source["kind"] == "Managed" { ("/subscriptions/", MANAGED) } else { ("https://", BLOB) };
-    if source["kind"].is_string() && !uri.starts_with(begins) {
-        faults.not_supported(&format!("{at}.diskURI"), &Value::from(uri), &[form]);
     }
 }
 

@@ -105,19 +105,7 @@ fn volume_details(site: &Site<'_>, faults: &mut Faults) {
         faults.required(&site.sub("persistentDisk.pdName"), "");
     }
     if let Some(flocker) = source("flocker") {
-        let text = |field: &str| flocker[field].as_str().unwrap_or_default();
-        let path = site.sub("flocker");
-        match (text("datasetName"), text("datasetUUID")) {
-            ("", "") => faults.required(&path, "one of datasetName and datasetUUID is required"),
-            ("", _) | (_, "") => {}
-            _ => {
-                let why = "datasetName and datasetUUID can not be specified simultaneously";
-                faults.invalid(&path, &json!("resource"), why);
-            }
-        }
-        if text("datasetName").contains('/') {
-            faults.invalid(&format!("{path}.datasetName"), &flocker["datasetName"], "must not contain '/'");
-        }
+        flocker_faults(&site.sub("flocker"), flocker, faults);
     }
     if let Some(quobyte) = source("quobyte") {
         quobyte_faults(&site.sub("quobyte"), quobyte, faults);
@@ -131,8 +119,24 @@ fn volume_details(site: &Site<'_>, faults: &mut Faults) {
     secret_names(site, faults);
 }
 
+/// A data set is named in one way.
+pub(super) fn flocker_faults(path: &str, flocker: &Value, faults: &mut Faults) {
+    let text = |field: &str| flocker[field].as_str().unwrap_or_default();
+    match (text("datasetName"), text("datasetUUID")) {
+        ("", "") => faults.required(path, "one of datasetName and datasetUUID is required"),
+        ("", _) | (_, "") => {}
+        _ => {
+            let why = "datasetName and datasetUUID can not be specified simultaneously";
+            faults.invalid(path, &json!("resource"), why);
+        }
+    }
+    if text("datasetName").contains('/') {
+        faults.invalid(&format!("{path}.datasetName"), &flocker["datasetName"], "must not contain '/'");
+    }
+}
+
 /// Options of a driver are its own, and not Kubernetes's.
-fn flex_faults(at: &str, options: &Value, faults: &mut Faults) {
+pub(super) fn flex_faults(at: &str, options: &Value, faults: &mut Faults) {
     for key in options.as_object().into_iter().flat_map(|options| options.keys()) {
         let domain = format!(".{}", key.split('/').next().unwrap_or(key).to_lowercase());
         if domain.ends_with(".kubernetes.io") || domain.ends_with(".k8s.io") {
@@ -142,7 +146,7 @@ fn flex_faults(at: &str, options: &Value, faults: &mut Faults) {
     }
 }
 
-fn azure_faults(path: &str, disk: &Value, faults: &mut Faults) {
+pub(super) fn azure_faults(path: &str, disk: &Value, faults: &mut Faults) {
     const MANAGED: &str =
         "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
     const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
@@ -185,7 +189,7 @@ fn image_reference(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn quobyte_faults(at: &str, quobyte: &Value, faults: &mut Faults) {
+pub(super) fn quobyte_faults(at: &str, quobyte: &Value, faults: &mut Faults) {
     const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
     let text = |field: &str| quobyte[field].as_str().unwrap_or_default();
     let registry = format!("{at}.registry");
