@@ -30,7 +30,7 @@ pub(crate) fn validate(schema: &Structural, kind: &Kind, object: &Object, old: O
             repetitions(schema, before, "", &mut had);
         }
         if had.0.is_empty() {
-            faults.0.append(&mut repeated.0);
+            faults.extend(repeated);
         }
     }
     if !schema.ruled {
@@ -267,7 +267,7 @@ fn alternatives(limits: &Limits, given: &Value, old: Option<&Value>, path: &str,
     let fail = |faults: &mut Faults, all: Vec<Faults>| {
         // The alternative that comes nearest says what it lacks.
         if let Some(nearest) = all.into_iter().min_by_key(|found| found.0.len()) {
-            faults.0.extend(nearest.0);
+            faults.extend(nearest);
         }
     };
     if !limits.any_of.is_empty() {
@@ -296,7 +296,7 @@ fn alternatives(limits: &Limits, given: &Value, old: Option<&Value>, path: &str,
         let valid = all.iter().filter(|found| found.0.is_empty()).count();
         if valid < all.len() {
             let none = if valid == 0 { ". None validated" } else { "" };
-            all.into_iter().for_each(|found| faults.0.extend(found.0));
+            all.into_iter().for_each(|found| faults.extend(found));
             nowhere(faults, &format!("validate all the schemas (allOf){none}"));
         }
     }

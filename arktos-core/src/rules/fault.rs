@@ -11,6 +11,8 @@ use crate::status::StatusCause;
 
 /// How many faults are told of. An object of megabytes can have a million, which nobody reads.
 const FAULTS_MAX: usize = 1000;
+/// How much is said of them, in bytes: each can show a value of megabytes.
+const SAID_MAX: usize = 4 << 20;
 
 /// The faults found so far; and those that are told alone, found before the rest is looked at.
 #[derive(Debug, Default)]
@@ -161,56 +163,67 @@ impl Faults {
 
     /// Whether no more are told of.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= FAULTS_MAX
+        self.0.len() >= FAULTS_MAX || self.0.iter().map(|cause| cause.message.len()).sum::<usize>() >= SAID_MAX
     }
 
-    fn add(&mut self, reason: &str, field: &str, message: String) {
+    /// Adds the faults that were found by themselves.
+    pub(crate) fn extend(&mut self, found: Self) {
+        for cause in found.0 {
+            if self.is_full() {
+                return;
+            }
+            self.0.push(cause);
+        }
+    }
+
+    /// The message is not even written where it is not told.
+    fn add(&mut self, reason: &str, field: &str, message: fmt::Arguments<'_>) {
         if self.is_full() {
             return;
         }
-        self.0.push(StatusCause { reason: reason.to_owned(), message, field: field.to_owned() });
+        self.0.push(StatusCause { reason: reason.to_owned(), message: message.to_string(), field: field.to_owned() });
     }
 
     /// A value that must be there is not.
     pub(crate) fn required(&mut self, field: &str, detail: &str) {
         let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-        self.add("FieldValueRequired", field, format!("Required value{detail}"));
+        self.add("FieldValueRequired", field, format_args!("Required value{detail}"));
     }
 
     /// A value is not as it must be.
     pub(crate) fn invalid(&mut self, field: &str, value: &Value, why: &str) {
-        self.add("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"));
+        self.add("FieldValueInvalid", field, format_args!("Invalid value: {value}: {why}"));
     }
 
     /// As [`invalid`](Self::invalid), for a value that messages show in a form of its own.
     pub(crate) fn invalid_text(&mut self, field: &str, value: &str, why: &str) {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        self.add("FieldValueInvalid", field, format!("Invalid value: {value}{why}"));
+        self.add("FieldValueInvalid", field, format_args!("Invalid value: {value}{why}"));
     }
 
     /// A value is there that must not be.
     pub(crate) fn forbidden(&mut self, field: &str, why: &str) {
-        self.add("FieldValueForbidden", field, format!("Forbidden: {why}"));
+        self.add("FieldValueForbidden", field, format_args!("Forbidden: {why}"));
     }
 
     /// A value stands twice.
     pub(crate) fn duplicate(&mut self, field: &str, value: &Value) {
-        self.add("FieldValueDuplicate", field, format!("Duplicate value: {value}"));
+        self.add("FieldValueDuplicate", field, format_args!("Duplicate value: {value}"));
     }
 
     /// As [`duplicate`](Self::duplicate), for a value that messages show in a form of its own.
     pub(crate) fn duplicate_text(&mut self, field: &str, value: &str) {
-        self.add("FieldValueDuplicate", field, format!("Duplicate value: {value}"));
+        self.add("FieldValueDuplicate", field, format_args!("Duplicate value: {value}"));
     }
 
     /// As [`duplicate`](Self::duplicate), for a value that messages do not show.
     pub(crate) fn duplicate_bare(&mut self, field: &str) {
-        self.add("FieldValueDuplicate", field, "Duplicate value".to_owned());
+        self.add("FieldValueDuplicate", field, format_args!("Duplicate value"));
     }
 
     /// As [`invalid`](Self::invalid), for a value that messages do not show.
     pub(crate) fn invalid_bare(&mut self, field: &str, why: &str) {
-        self.add("FieldValueInvalid", field, format!("Invalid value: {why}"));
+        self.add("FieldValueInvalid", field, format_args!("Invalid value: {why}"));
     }
 
     /// A value is none of those there are.
@@ -221,33 +234,57 @@ impl Faults {
     /// As [`not_supported`](Self::not_supported), for a value that messages show in a form of its own.
     pub(crate) fn not_supported_text(&mut self, field: &str, value: &str, options: &[&str]) {
         let options: Vec<String> = options.iter().map(|option| format!("\"{option}\"")).collect();
-        let message = format!("Unsupported value: {value}: supported values: {}", options.join(", "));
-        self.add("FieldValueNotSupported", field, message);
+        let options = options.join(", ");
+        self.add(
+            "FieldValueNotSupported",
+            field,
+            format_args!("Unsupported value: {value}: supported values: {options}"),
+        );
     }
 
     /// A text is too long.
     pub(crate) fn too_long(&mut self, field: &str, most: usize) {
         let bytes = if most == 1 { "byte" } else { "bytes" };
-        self.add("FieldValueTooLong", field, format!("Too long: may not be more than {most} {bytes}"));
+        self.add("FieldValueTooLong", field, format_args!("Too long: may not be more than {most} {bytes}"));
     }
 
     /// A value is of the wrong type.
     pub(crate) fn wrong_type(&mut self, field: &str, value: &Value, why: &str) {
-        self.add("FieldValueTypeInvalid", field, format!("Invalid value: {value}: {why}"));
+        self.add("FieldValueTypeInvalid", field, format_args!("Invalid value: {value}: {why}"));
     }
 
     /// There are more items than there may be.
     pub(crate) fn too_many(&mut self, field: &str, found: u64, most: u64) {
-        self.add("FieldValueTooMany", field, format!("Too many: {found}: must have at most {most} items"));
+        self.add("FieldValueTooMany", field, format_args!("Too many: {found}: must have at most {most} items"));
     }
 
     /// As [`not_found`](Self::not_found), with what there is.
     pub(crate) fn not_found_text(&mut self, field: &str, value: &Value, detail: &str) {
-        self.add("FieldValueNotFound", field, format!("Not found: {value}: {detail}"));
+        self.add("FieldValueNotFound", field, format_args!("Not found: {value}: {detail}"));
     }
 
     /// What a value names is not there.
     pub(crate) fn not_found(&mut self, field: &str, value: &Value) {
-        self.add("FieldValueNotFound", field, format!("Not found: {value}"));
+        self.add("FieldValueNotFound", field, format_args!("Not found: {value}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_is_bounded_in_number_and_in_length() {
+        let of = |value: Value| {
+            let mut faults = Faults::default();
+            (0..2 * FAULTS_MAX).for_each(|_| faults.invalid("spec", &value, "is wrong"));
+            let mut again = Faults::default();
+            (0..3).for_each(|_| again.extend(Faults(faults.0.clone(), Vec::new())));
+            assert_eq!(again.0.len(), faults.0.len());
+            faults.0.len()
+        };
+        assert_eq!(of("short".into()), FAULTS_MAX);
+        assert_eq!(of("x".repeat(SAID_MAX / 4).into()), 4);
+        assert_eq!(of("x".repeat(2 * SAID_MAX).into()), 1);
     }
 }

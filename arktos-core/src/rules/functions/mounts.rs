@@ -39,14 +39,13 @@ fn volumes<'a>(site: &'a Site<'_>, faults: &mut Faults) -> HashMap<&'a str, Opti
         .filter(|volume| volume["ephemeral"].is_object())
         .map(|volume| format!("{}-{}", site.root_name, volume["name"].as_str().unwrap_or_default()))
         .collect();
+    let wrong = items_at_fault(&site.sub("volumes"), faults);
     for (index, volume) in list.iter().enumerate() {
         let name = volume["name"].as_str().unwrap_or_default();
         let at = site.sub(&format!("volumes[{index}]"));
-        let about = |field: &str| field.strip_prefix(&at).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        let wrong = faults.0.iter().any(|fault| about(&fault.field));
         if known.contains_key(name) {
             faults.duplicate(&format!("{at}.name"), &Value::from(name));
-        } else if !wrong && !templates.contains(name) {
+        } else if !wrong.contains(&index) && !templates.contains(name) {
             known.insert(name, Some(volume));
         }
         let claim = &volume["persistentVolumeClaim"]["claimName"];
@@ -57,6 +56,17 @@ fn volumes<'a>(site: &'a Site<'_>, faults: &mut Faults) -> HashMap<&'a str, Opti
     }
     known.extend(templates.into_iter().map(|name| (name, None)));
     known
+}
+
+/// Which items of a list have faults already.
+fn items_at_fault(list: &str, faults: &Faults) -> HashSet<usize> {
+    let index = |field: &str| field.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?.0.parse().ok();
+    faults.0.iter().filter_map(|fault| index(&fault.field)).collect()
+}
+
+/// What a field says in all items of a list.
+fn texts<'a>(list: &'a [Value], field: &str) -> HashSet<&'a str> {
+    list.iter().map(|item| text(item, field)).collect()
 }
 
 fn text<'a>(of: &'a Value, field: &str) -> &'a str {
@@ -72,6 +82,7 @@ fn paths(
     faults: &mut Faults,
 ) {
     let mut seen = HashSet::new();
+    let (device_names, device_paths) = (texts(devices, "name"), texts(devices, "devicePath"));
     let list = format!("{at}.volumeMounts");
     for (index, mount) in mounts.iter().enumerate() {
         let (name, path) = (text(mount, "name"), text(mount, "mountPath"));
@@ -82,10 +93,10 @@ fn paths(
         if !seen.insert(path) {
             faults.invalid(&at("mountPath"), &Value::from(path), "must be unique");
         }
-        if devices.iter().any(|device| text(device, "name") == name) {
+        if device_names.contains(name) {
             faults.invalid(&at("name"), &Value::from(name), "must not already exist in volumeDevices");
         }
-        if devices.iter().any(|device| text(device, "devicePath") == path) {
+        if device_paths.contains(path) {
             let why = "must not already exist as a path in volumeDevices";
             faults.invalid(&at("mountPath"), &Value::from(path), why);
         }
@@ -136,6 +147,7 @@ fn read_only(list: &str, mount: &Value, faults: &mut Faults) {
 /// Volumes that are given to a container as devices are claims.
 fn devices(at: &str, devices: &[Value], mounts: &[Value], known: &HashMap<&str, Option<&Value>>, faults: &mut Faults) {
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    let (mounted, mount_paths) = (texts(mounts, "name"), texts(mounts, "mountPath"));
     for (index, device) in devices.iter().enumerate() {
         let (name, path) = (text(device, "name"), text(device, "devicePath"));
         let at = |field: &str| format!("{at}.volumeDevices[{index}].{field}");
@@ -161,10 +173,10 @@ fn devices(at: &str, devices: &[Value], mounts: &[Value], known: &HashMap<&str, 
         } else {
             wrong("devicePath", path, "can not contain backsteps ('..')");
         }
-        if mounts.iter().any(|mount| text(mount, "name") == name) {
+        if mounted.contains(name) {
             wrong("name", name, "must not already exist in volumeMounts");
         }
-        if mounts.iter().any(|mount| text(mount, "mountPath") == path) {
+        if mount_paths.contains(path) {
             wrong("devicePath", path, "must not already exist as a path in volumeMounts");
         }
         if !name.is_empty() {
@@ -175,6 +187,9 @@ fn devices(at: &str, devices: &[Value], mounts: &[Value], known: &HashMap<&str, 
 
 /// Files that variables come from are in empty directories of the pod.
 fn file_keys(site: &Site<'_>, faults: &mut Faults) {
+    // The last of a name counts.
+    let volumes: HashMap<&str, &Value> =
+        site.list("volumes").iter().map(|volume| (text(volume, "name"), volume)).collect();
     for list in CONTAINERS {
         for (index, container) in site.list(list).iter().enumerate() {
             for (at, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
@@ -184,7 +199,7 @@ fn file_keys(site: &Site<'_>, faults: &mut Faults) {
                 }
                 let name = text(source, "volumeName");
                 let path = site.sub(&format!("{list}[{index}].env[{at}].valueFrom.fileKeyRef.volumeName"));
-                match site.list("volumes").iter().rfind(|volume| text(volume, "name") == name) {
+                match volumes.get(name) {
                     None => faults.not_found(&path, &Value::from(name)),
                     Some(volume) if volume["emptyDir"].is_null() => {
                         faults.invalid(&path, &Value::from(name), "referenced volume must be of type emptyDir");
