@@ -20,7 +20,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::compat::{self, Links};
 use crate::fairness::yield_once;
-use crate::lines::{Lines, Said};
+use crate::lines::{Gathered, Lines, Said};
 use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
@@ -282,41 +282,36 @@ impl View {
         lines: &Arc<Lines>,
     ) -> Response<Body> {
         let (view, mut frames, lines) = (self.clone(), frames.fuse(), lines.clone());
-        // What follows a piece is as long, more often than not: it is not moved while it grows.
-        let (mut first, mut usual) = (true, 0);
+        let mut first = true;
         let pieces = stream::poll_fn(move |context| {
-            let mut out = Vec::new();
-            while out.len() < CHUNK {
+            let mut out = Gathered::default();
+            while out.len() < CHUNK && !out.ends_group() {
                 let frame = match frames.poll_next_unpin(context) {
                     Poll::Ready(Some(frame)) => frame,
-                    Poll::Ready(None) if out.is_empty() => return Poll::Ready(None),
-                    Poll::Pending if out.is_empty() => return Poll::Pending,
+                    Poll::Ready(None) if out.len() == 0 => return Poll::Ready(None),
+                    Poll::Pending if out.len() == 0 => return Poll::Pending,
                     Poll::Ready(None) | Poll::Pending => break,
                 };
-                if out.is_empty() {
-                    out.reserve(usual);
-                }
                 view.frame(&mut out, &frame, &mut first, &lines);
             }
-            usual = (out.len() + out.len() / 8).min(2 * CHUNK);
-            Poll::Ready(Some(Bytes::from(out)))
+            Poll::Ready(Some(lines.piece(out)))
         });
         let in_protobuf = self.accept.encoding == Encoding::Protobuf;
         let content_type = if in_protobuf { PROTOBUF_STREAM } else { Encoding::Json.content_type() };
         with_type(200, content_type, Body::stream(pieces))
     }
 
-    fn frame(&self, out: &mut Vec<u8>, frame: &Frame, first: &mut bool, lines: &Lines) {
+    fn frame(&self, out: &mut Gathered, frame: &Frame, first: &mut bool, lines: &Lines) {
         let (event, stored) = match frame {
             Frame::Delivery(Delivery::Added(stored)) => ("ADDED", stored),
             Frame::Delivery(Delivery::Modified(stored)) => ("MODIFIED", stored),
             Frame::Delivery(Delivery::Deleted(stored)) => ("DELETED", stored),
             Frame::Delivery(Delivery::Bookmark(revision)) => {
-                return self.line(out, |out| self.bookmark(out, *revision, false));
+                return self.line(out.own(), |out| self.bookmark(out, *revision, false));
             }
-            Frame::InitialEnd(revision) => return self.line(out, |out| self.bookmark(out, *revision, true)),
+            Frame::InitialEnd(revision) => return self.line(out.own(), |out| self.bookmark(out, *revision, true)),
             Frame::Fault(status) => {
-                return self.line(out, |out| {
+                return self.line(out.own(), |out| {
                     out.extend_from_slice(br#"{"type":"ERROR","object":"#);
                     out.extend_from_slice(&serde_json::to_vec(status).unwrap_or_default());
                     out.extend_from_slice(b"}\n");
@@ -326,7 +321,7 @@ impl View {
         let mut write = |out: &mut Vec<u8>| self.line(out, |out| self.event(out, event, stored, first));
         // A table says how old an object is, and links are not for everybody.
         if self.links.is_some() || matches!(self.accept.form, Form::Table(_)) {
-            return write(out);
+            return write(out.own());
         }
         let Self { kind, accept, dialect, .. } = self;
         lines.write(out, Said { event, stored, kind, accept: *accept, dialect: *dialect }, write);
