@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use arktos_core::catalog::{Catalog, Kind};
+use arktos_core::media::to_yaml;
 use arktos_core::status::StatusDetails;
 use arktos_core::{Reason, Scope, Status, TypeMeta};
 use bytes::Bytes;
@@ -154,7 +155,7 @@ impl Discovery {
 /// 404 for a path that belongs to nobody: a page, not a Status, as upstream has it.
 #[must_use]
 pub fn page_not_found() -> Response<Body> {
-    response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n")
+    crate::reply::text(404, "404 page not found\n")
 }
 
 /// 404 for a resource or version that a known group does not have.
@@ -221,7 +222,7 @@ fn aggregated_response(document: &Aggregated, headers: &HeaderMap) -> Response<B
     answer
 }
 
-/// A document in what the client takes: JSON, YAML (of which JSON is a part) or protobuf.
+/// A document in what the client takes.
 fn written(body: &Bytes, segments: &[&str], headers: &HeaderMap) -> Result<Response<Body>, Status> {
     let endpoint = Endpoint { protobuf: true, ..Endpoint::default() };
     let encoding = match segments {
@@ -231,7 +232,8 @@ fn written(body: &Bytes, segments: &[&str], headers: &HeaderMap) -> Result<Respo
         _ => negotiate::accept(headers, endpoint)?.encoding,
     };
     let body = match encoding {
-        Encoding::Json | Encoding::Yaml => body.clone(),
+        Encoding::Json => body.clone(),
+        Encoding::Yaml => to_yaml(&serde_json::from_slice(body).map_err(Status::internal)?).into(),
         Encoding::Protobuf => {
             let value: Value = serde_json::from_slice(body).map_err(Status::internal)?;
             let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
@@ -248,6 +250,7 @@ pub(crate) fn response(status: StatusCode, content_type: &str, body: impl Into<B
     if let Ok(content_type) = http::HeaderValue::try_from(content_type) {
         answer.headers_mut().insert(CONTENT_TYPE, content_type);
     }
+    answer.headers_mut().insert(CACHE_CONTROL, http::HeaderValue::from_static("no-cache, private"));
     answer
 }
 

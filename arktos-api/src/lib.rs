@@ -41,6 +41,7 @@
 
 mod admission;
 mod allocate;
+mod allowed;
 pub mod audit;
 mod authenticate;
 mod authorize;

@@ -126,6 +126,8 @@ pub struct Endpoint {
     pub watch: bool,
     /// Whether it is the deletion of a list, which cannot be watched.
     pub deletes: bool,
+    /// Whether it is of a custom kind, which no route has its say about.
+    pub custom: bool,
     /// Whether protobuf can be written. Where it cannot, JSON is taken if the client takes that as well.
     pub protobuf: bool,
 }
@@ -133,7 +135,8 @@ pub struct Endpoint {
 impl Endpoint {
     /// What can be had of a kind's objects at least.
     pub(crate) fn of(kind: &Kind) -> Self {
-        Self { protobuf: arktos_core::media::protobuf::knows(&kind.type_meta), ..Self::default() }
+        let protobuf = arktos_core::media::protobuf::knows(&kind.type_meta);
+        Self { protobuf, custom: !kind.builtin, ..Self::default() }
     }
 }
 
@@ -146,7 +149,9 @@ pub fn accept(headers: &HeaderMap, endpoint: Endpoint) -> Result<Accept, Status>
     if endpoint.list && !endpoint.deletes {
         available.extend(STREAM_TYPES);
     }
-    produces(headers, &available)?;
+    if !endpoint.custom {
+        produces(headers, &available)?;
+    }
     negotiated(headers, endpoint)
 }
 
@@ -180,7 +185,7 @@ pub(crate) fn negotiated(headers: &HeaderMap, endpoint: Endpoint) -> Result<Acce
                     continue;
                 }
                 if endpoint.watch && encoding == Encoding::Yaml {
-                    return Err(only_these());
+                    return Err(only(&STREAM_TYPES));
                 }
                 return Ok(Accept { encoding, form, pretty: clause.get("pretty") == Some("1") });
             }
@@ -358,7 +363,11 @@ fn not_acceptable(message: impl Into<String>) -> Status {
 }
 
 fn only_these() -> Status {
-    not_acceptable(format!("only the following media types are accepted: {}", OBJECT_TYPES.join(", ")))
+    only(&OBJECT_TYPES)
+}
+
+fn only(accepted: &[&str]) -> Status {
+    not_acceptable(format!("only the following media types are accepted: {}", accepted.join(", ")))
 }
 
 /// 415 for a body that is written otherwise.

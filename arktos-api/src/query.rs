@@ -98,6 +98,16 @@ impl ReadOptions {
         if causes.is_empty() { Ok(options) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes)) }
     }
 
+    /// Whether a watch is told where what there is from the start ends: whoever asks for that, and whoever does not
+    /// know to ask and begins with what there is.
+    pub(crate) fn marks_end(&self) -> bool {
+        let begins = match self.send_initial_events {
+            Some(asked) => asked,
+            None => self.version_match.is_none() && matches!(self.version.as_str(), "" | "0"),
+        };
+        begins && self.bookmarks
+    }
+
     /// The same, of one object alone where there is a name.
     ///
     /// # Errors

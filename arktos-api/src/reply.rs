@@ -7,12 +7,13 @@ use std::task::Poll;
 
 use arktos_core::catalog::Kind;
 use arktos_core::media::protobuf::{self, ProtobufError};
+use arktos_core::media::to_yaml;
 use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, TypeMeta, rules};
 use arktos_store::{Clock, Delivery, Stored};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, Stream};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -40,6 +41,9 @@ pub(crate) struct View {
     pub(crate) links: Option<Links>,
     pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// The annotation of the bookmark after which come changes.
+const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 /// About how many bytes stand before an object's own.
 const HEAD: usize = 256;
@@ -357,18 +361,18 @@ impl View {
     fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, initial_end: bool) {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            metadata["annotations"] = json!({ INITIAL_END: "true" });
         }
         let (kind, api_version) = match self.accept.form {
             Form::Metadata(version) | Form::MetadataList(version) => ("PartialObjectMetadata", version.api_version()),
-            Form::Table(version) => ("Table", version.api_version()),
+            Form::Table(version) => {
+                out.extend_from_slice(br#"{"type":"BOOKMARK","object":"#);
+                self.table(version).write_bookmark(out, revision, &self.kind.type_meta, &metadata);
+                return out.extend_from_slice(b"}\n");
+            }
             Form::Object => (self.kind.kind.as_str(), self.kind.type_meta.api_version.as_str()),
         };
-        let mut object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        if matches!(self.accept.form, Form::Table(_)) {
-            object["columnDefinitions"] = Value::Null;
-            object["rows"] = json!([]);
-        }
+        let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         let _ = writeln!(out, r#"{{"type":"BOOKMARK","object":{object}}}"#);
     }
 }
@@ -444,7 +448,7 @@ pub(crate) fn respond(code: u16, accept: Accept, bytes: Vec<u8>) -> Response<Bod
     }
     let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let (encoding, bytes) = match accept.encoding {
-        Encoding::Yaml => (Encoding::Yaml, bytes), // JSON is YAML
+        Encoding::Yaml => (Encoding::Yaml, to_yaml(&value).into_bytes()),
         Encoding::Protobuf => match in_protobuf(&value) {
             Some(bytes) => (Encoding::Protobuf, bytes),
             None => (Encoding::Json, bytes),
@@ -485,9 +489,19 @@ pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
     response
 }
 
+/// Success, and nothing to say.
+pub(crate) fn nothing() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
 /// Plain text.
 pub(crate) fn text(code: u16, text: impl Into<String>) -> Response<Body> {
-    with_type(code, "text/plain; charset=utf-8", Body::full(text.into()))
+    let mut response = with_type(code, "text/plain; charset=utf-8", Body::full(text.into()));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn with_type(code: u16, content_type: &'static str, body: Body) -> Response<Body> {

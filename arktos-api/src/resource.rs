@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, Method, Response};
 
+use crate::allowed::allowed;
 use crate::authenticate::unauthorized;
 use crate::body::Body;
 use crate::call::Call;
@@ -25,7 +26,7 @@ use crate::server::{Head, State};
 use crate::standing::Standing;
 use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
-use crate::verbs::{create, delete, evict, node_view, patch, read, scale, subresource, watch};
+use crate::verbs::{connect, create, delete, evict, node_view, patch, read, scale, subresource, watch};
 use crate::{compat, input, paths, reviews};
 
 /// What a request does to a resource.
@@ -116,7 +117,10 @@ where
     {
         return Err(not_found());
     }
-    let verb = allowed(&kind, resource, verb, &head.method)?;
+    let verb = match allowed(&kind, resource, verb, &head.method)? {
+        Ok(verb) => verb,
+        Err(nothing) => return Ok(nothing),
+    };
     let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
     let bytes = if writes { input::bytes(body, &*state.config.clock).await? } else { Bytes::new() };
     if let Some(record) = &head.record {
@@ -126,7 +130,8 @@ where
         state,
         identity: &head.identity,
         namespace: if kind.scope == Scope::Namespace { resource.namespace.as_str().into() } else { Cow::Borrowed("") },
-        name: resource.name.as_str().into(),
+        // What is posted is named by itself.
+        name: if verb == Verb::Create && resource.subresource.is_empty() { "" } else { &*resource.name }.into(),
         tenant,
         kind,
         options: WriteOptions::default(),
@@ -193,46 +198,6 @@ fn authorize(
     answer.map_err(|status| compat::refused(state, &head.info, tenant, status))
 }
 
-/// Whether the kind, or its subresource, has the verb.
-fn allowed(kind: &Kind, resource: &ResourceInfo, verb: Option<Verb>, method: &Method) -> Result<Verb, Status> {
-    if kind.scope != Scope::Namespace && !resource.namespace.is_empty() && resource.resource != "namespaces" {
-        return Err(not_found());
-    }
-    if !resource.subresource.is_empty() {
-        let Some(subresource) = kind.subresource(&resource.subresource) else {
-            // Of a custom kind, upstream says that the object is not there.
-            let missing = || Status::not_found(&kind.group_resource, &resource.name);
-            return Err(if kind.builtin { not_found() } else { missing() });
-        };
-        let verb = verb.ok_or_else(method_not_allowed)?;
-        if *method == Method::HEAD {
-            return Err(method_not_allowed());
-        }
-        let has = |name: &str| subresource.verbs.iter().any(|known| known == name);
-        return if has(verb.name()) { Ok(verb) } else { Err(method_not_allowed()) };
-    }
-    let all_namespaces = kind.scope == Scope::Namespace && resource.namespace.is_empty();
-    if all_namespaces && !resource.name.is_empty() {
-        return Err(not_found());
-    }
-    let here: &[&str] = match (all_namespaces, resource.name.is_empty()) {
-        (true, _) => &["list", "watch"],
-        (false, true) => &["list", "watch", "create", "deletecollection"],
-        (false, false) => &["get", "update", "patch", "delete"],
-    };
-    if !here.iter().any(|verb| kind.can(verb)) {
-        return Err(not_found());
-    }
-    let verb = verb.filter(|_| *method != Method::HEAD).ok_or_else(method_not_allowed)?;
-    let misplaced = match verb {
-        Verb::Create => !resource.name.is_empty() || all_namespaces,
-        Verb::Update | Verb::Patch => resource.name.is_empty(),
-        Verb::DeleteCollection => all_namespaces,
-        _ => false,
-    };
-    if misplaced || !kind.can(verb.name()) { Err(method_not_allowed()) } else { Ok(verb) }
-}
-
 /// A request for a resource, authorized and read.
 struct ResourceRequest<'a> {
     head: &'a Head,
@@ -264,12 +229,7 @@ impl ResourceRequest<'_> {
                 self.patch(call, Part::Other(&self.resource.subresource)).await
             }
             ("binding" | "eviction" | "token", Verb::Create) => self.act(call).await,
-            _ => {
-                call.found().await?;
-                let text =
-                    format!("{} cannot be reached from here: there is nothing that runs", self.resource.subresource);
-                Err(Status::failure(Reason::NotImplemented, text))
-            }
+            _ => connect::connect(call, &self.resource.subresource, &self.head.query).await,
         }
     }
 
@@ -389,6 +349,7 @@ impl ResourceRequest<'_> {
     async fn bind_by_body(&self, call: &Call<'_>, mut body: Object) -> Result<Response<Body>, Status> {
         create::place(call, &mut body)?;
         let name = body.name().to_owned();
+        body.remove(&["metadata", "uid"]); // of what is made anew only the revision counts
         let pods = self.pods(call, name.into())?;
         let done = subresource::bind(&pods, body).await?;
         Ok(reply::status(&done, negotiate::accept_error(&self.head.headers)))
@@ -488,6 +449,9 @@ impl ResourceRequest<'_> {
         self.write_options(call, "CreateOptions", false)?;
         let types = call.kind.subresource(&self.resource.subresource).map(|subresource| subresource.kind.clone());
         let mut body = self.typed_body(call, &types.ok_or_else(not_found)?)?;
+        if !body.namespace().is_empty() && body.namespace() != call.namespace {
+            return Err(create::elsewhere());
+        }
         let done = match self.resource.subresource.as_str() {
             "binding" => {
                 body.remove(&["metadata", "tenant"]);
@@ -533,12 +497,12 @@ impl ResourceRequest<'_> {
         delete::warn(call, &asked.options);
         let selected = ReadOptions::parse(&self.head.query, false)?;
         let page = read::list(call, &selected).await?;
-        let (items, revision) = (page.items(None).collect(), page.revision);
+        let (items, meta) = (page.items(None).collect(), page.meta());
         let mut items = delete::delete_all(call, items, &asked.options).await?;
         if let Some(converter) = Converter::to(call, &call.kind) {
             items = converter.stored(items).await?;
         }
-        Ok(view.items(&items, &ListMeta { revision, ..ListMeta::default() }).await)
+        Ok(view.items(&items, &meta).await)
     }
 }
 

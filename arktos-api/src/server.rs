@@ -28,7 +28,7 @@ use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
 use crate::standing::Credentials;
 use crate::trace::TraceParent;
-use crate::{authenticate, bootstrap, compat, paths, reply, resource};
+use crate::{authenticate, bootstrap, compat, input, paths, reply, resource};
 
 /// How long a request may take that is no watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -271,6 +271,8 @@ impl State {
                 if let Some(record) = &head.record {
                     record.allowed();
                 }
+                // Nobody looks at it, but who still sends may not hear an answer that is cut off.
+                let _ = input::bytes(body, &*self.config.clock).await;
                 paths::handle(self, &head)
             }
         }

@@ -160,24 +160,48 @@ impl Table {
     /// One row; `index` counts them from 0.
     pub fn row(&self, out: &mut Vec<u8>, index: usize, stored: &Stored, object: &WriteObject<'_>) {
         out.push(if index == 0 { b'[' } else { b',' });
-        let row = Row::new(stored, self.now);
-        let cells = match (self.printer, &self.own) {
-            (Some(printer), _) => printer(&row),
-            (None, Some(kind)) => kind.columns.iter().map(|column| row.cell(column)).collect(),
-            (None, None) => vec![row.name(), Value::from(row.text("/metadata/creationTimestamp"))],
-        };
-        out.extend_from_slice(br#"{"cells":"#);
-        out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
-        if self.shows_conditions {
-            pod::write_conditions(&row, out);
-        }
-        out.extend_from_slice(br#","object":"#);
+        self.cells(out, &Row::new(stored, self.now));
         match self.include {
             Include::None => out.extend_from_slice(b"null"),
             Include::Metadata => write_partial(out, stored, self.version, self.dialect),
             Include::Object => object(stored, out),
         }
         out.push(b'}');
+    }
+
+    /// The table of a bookmark: a row of an object that has no more than this metadata, which has a revision.
+    pub fn write_bookmark(&self, out: &mut Vec<u8>, revision: Revision, kind: &TypeMeta, metadata: &Value) {
+        self.open(out, false);
+        out.push(b'[');
+        self.cells(out, &Row::of(json!({ "metadata": metadata }), self.now));
+        // Whoever wants no objects is told where the first ones end all the same.
+        let types = match self.include {
+            Include::None if metadata.get("annotations").is_none() => None,
+            Include::None | Include::Metadata => Some(&partial_type(self.version)),
+            Include::Object => Some(kind),
+        };
+        let object = types.map_or(
+            Value::Null,
+            |types| json!({"kind": types.kind, "apiVersion": types.api_version, "metadata": metadata}),
+        );
+        out.extend_from_slice(object.to_string().as_bytes());
+        out.push(b'}');
+        self.close(out, 1, &ListMeta { revision, ..ListMeta::default() });
+    }
+
+    /// The beginning of a row, up to its object.
+    fn cells(&self, out: &mut Vec<u8>, row: &Row<'_>) {
+        let cells = match (self.printer, &self.own) {
+            (Some(printer), _) => printer(row),
+            (None, Some(kind)) => kind.columns.iter().map(|column| row.cell(column)).collect(),
+            (None, None) => vec![row.name(), Value::from(row.text("/metadata/creationTimestamp"))],
+        };
+        out.extend_from_slice(br#"{"cells":"#);
+        out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
+        if self.shows_conditions {
+            pod::write_conditions(row, out);
+        }
+        out.extend_from_slice(br#","object":"#);
     }
 
     /// The end of a table of so many rows.

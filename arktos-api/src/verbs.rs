@@ -1,6 +1,7 @@
 //! The verbs, on (identity, place, object): HTTP and the in-process client share them.
 
 pub(crate) mod clear;
+pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod delete;
 mod elsewhere;

@@ -9,9 +9,14 @@ const LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.i
 
 /// A host, if its labels are to be its pods' as well: the plugin runs, and the host is known here.
 pub(crate) fn host(call: &Call<'_>, name: &str) -> Option<Stored> {
+    if call.state.config.admission.runs("PodTopologyLabels") { known_host(call, name) } else { None }
+}
+
+/// A host, if it is known here.
+pub(crate) fn known_host(call: &Call<'_>, name: &str) -> Option<Stored> {
     let config = &call.state.config;
     let nodes = GroupResource::core("nodes");
-    if name.is_empty() || name.contains('/') || !config.admission.runs("PodTopologyLabels") {
+    if name.is_empty() || name.contains('/') {
         return None;
     }
     let engine = config.delegates.get(&nodes).map_or(&config.engine, |delegate| &delegate.engine);

@@ -94,6 +94,10 @@ pub fn node(row: &Row<'_>) -> Cells {
         found.map_or(NONE, |address| text(address, "/address"))
     };
     let info = |field: &str| row.text_or(&format!("/status/nodeInfo/{field}"), "<unknown>").to_owned();
+    let kernel = match row.text("/status/nodeInfo/architecture") {
+        "" => info("kernelVersion"),
+        machine => format!("{} ({machine})", info("kernelVersion")),
+    };
     cells![
         row.name(),
         status,
@@ -103,7 +107,7 @@ pub fn node(row: &Row<'_>) -> Cells {
         address("InternalIP"),
         address("ExternalIP"),
         info("osImage"),
-        info("kernelVersion"),
+        kernel,
         info("containerRuntimeVersion"),
     ]
 }

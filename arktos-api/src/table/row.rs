@@ -34,6 +34,11 @@ impl<'a> Row<'a> {
         Self { now, name: stored.path.name(), object: stored.object.parse().unwrap_or_default() }
     }
 
+    /// An object that has no name.
+    pub fn of(object: Value, now: Timestamp) -> Self {
+        Self { now, name: "", object }
+    }
+
     pub fn name(&self) -> Value {
         Value::from(self.name)
     }

@@ -71,12 +71,12 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
 pub(crate) fn placed(call: &Call<'_>, request: &Object) -> Result<(), Status> {
     let (name, namespace) = (request.name(), request.namespace());
     if !name.is_empty() && name != call.name {
-        let text = format!("must be equal to the name of the service account ({:?}): {name:?}", call.name);
-        return Err(Status::bad_request(text));
+        let text = format!("Invalid value: {name:?}: must match the service account name if specified");
+        let causes = vec![cause("FieldValueInvalid", "metadata.name", &text)];
+        return Err(Status::invalid(GROUP, "TokenRequest", &call.name, causes));
     }
     if !namespace.is_empty() && namespace != call.namespace {
-        let text = "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Status::bad_request(text));
+        return Err(crate::verbs::create::elsewhere());
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ fn bound(
     let Some(reference) = reference.filter(|reference| reference.is_object()) else { return Ok(None) };
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     let (kind, name, uid) = (text("kind"), text("name"), text("uid"));
-    let known = BINDABLE.into_iter().find(|(known, _)| *known == kind && text("apiVersion") == "v1");
+    let known = BINDABLE.into_iter().find(|(known, _)| *known == kind && !text("apiVersion").contains('/'));
     let Some((_, resource)) = known else {
         let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
         return Err(Status::bad_request(format!("cannot bind token to object of type {group}/{version}, Kind={kind}")));

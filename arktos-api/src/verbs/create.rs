@@ -161,10 +161,14 @@ pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
     if namespace.is_empty() {
         body.set(&["metadata", "namespace"], call.namespace.as_ref());
     } else if namespace != call.namespace {
-        let text = "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Status::bad_request(text));
+        return Err(elsewhere());
     }
     Ok(())
+}
+
+/// 400 for a body of another namespace.
+pub(crate) fn elsewhere() -> Status {
+    Status::bad_request("the namespace of the provided object does not match the namespace sent on the request")
 }
 
 /// The tenant that a body says must be the one that is asked.

@@ -134,7 +134,7 @@ fn budget_of(call: &Call<'_>, pod: &Stored) -> Result<Option<Stored>, Status> {
     }
     if found.len() > 1 {
         let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-        return Err(Status::internal(why));
+        return Err(Status::unexplained(why));
     }
     Ok(found.pop())
 }

@@ -37,6 +37,9 @@ fn reach(call: &Call<'_>, part: Part<'_>) -> Reach {
     let kind = &*call.kind;
     match part {
         Part::Whole if call.options.scale && kind.builtin => Reach::Only(&[&["spec", "replicas"]]),
+        // What is asked to be signed is nobody's to change.
+        Part::Whole if is_signing_request(kind) => Reach::AllBut(FieldSet::of(&[&["spec"], &["status"]])),
+        Part::Other("approval") => Reach::AllBut(FieldSet::of(&[&["spec"], &["status", "certificate"]])),
         Part::Whole if kind.subresource("status").is_some() => Reach::AllBut(FieldSet::of(&[&["status"]])),
         Part::Whole => Reach::AllBut(FieldSet::default()),
         Part::Other("ephemeralcontainers") => Reach::Only(&[&["spec", "ephemeralContainers"]]),
@@ -47,16 +50,26 @@ fn reach(call: &Call<'_>, part: Part<'_>) -> Reach {
     }
 }
 
+fn is_signing_request(kind: &Kind) -> bool {
+    kind.builtin && kind.kind == "CertificateSigningRequest"
+}
+
 fn reset_by_status(kind: &Kind) -> FieldSet {
     let whole_metadata = !kind.builtin
         || matches!(
             kind.group.as_str(),
-            "apiextensions.k8s.io" | "apiregistration.k8s.io" | "flowcontrol.apiserver.k8s.io" | "resource.k8s.io"
-        );
+            "admissionregistration.k8s.io"
+                | "apiregistration.k8s.io"
+                | "flowcontrol.apiserver.k8s.io"
+                | "resource.k8s.io"
+                | "storage.k8s.io"
+        )
+        || kind.kind == "ServiceCIDR";
     match kind.kind.as_str() {
         _ if whole_metadata => FieldSet::of(&[&["spec"], &["metadata"]]),
         "Pod" => FieldSet::of(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
         "Deployment" => FieldSet::of(&[&["spec"], &["metadata", "labels"]]),
+        "CertificateSigningRequest" => FieldSet::of(&[&["spec"], &["status", "conditions"]]),
         _ => FieldSet::of(&[&["spec"]]),
     }
 }
@@ -158,6 +171,12 @@ fn updated(
     }
     let update =
         |live: Option<Live<'_>>, new: &Value| as_manager(call, part, |writer| apply::update(writer, live, new, sent));
+    if let (true, Some(old)) = (call.options.scale, old.as_deref()) {
+        // A scale of none says nothing of how many.
+        let (live, new) = (super::scale::said(call, old), super::scale::said(call, new));
+        let live = Live { object: &live.into_value(), managed: old.managed.as_ref() };
+        return update(Some(live), &new.into_value());
+    }
     as_value(new, |new| match old {
         Some(old) => {
             let managed = old.managed.take();

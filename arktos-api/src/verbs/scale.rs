@@ -49,6 +49,10 @@ fn wanted_path<'a>(call: &'a Call<'_>) -> Vec<&'a str> {
 /// # Errors
 /// As an update.
 pub(crate) async fn update(call: &Call<'_>, scale: Object) -> Result<Object, Status> {
+    named(call, scale.name())?;
+    if !scale.namespace().is_empty() && scale.namespace() != call.namespace {
+        return Err(super::create::elsewhere());
+    }
     let make = |old: &Object| scaled(call, old, &scale, scale.str_at(&["metadata", "resourceVersion"]));
     write(call, &make).await
 }
@@ -114,9 +118,17 @@ async fn write(
     Ok(shown(call, &modify::decoded(call, changed.stored).await?))
 }
 
-/// The object with the replicas of a scale.
-fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Result<Object, Status> {
-    let name = scale.name();
+/// The object as far as a scale says something of it: no replicas are not said.
+pub(super) fn said(call: &Call<'_>, object: &Object) -> Object {
+    let (mut said, path) = (object.clone(), wanted_path(call));
+    said.managed = None;
+    if said.int_at(&path) == Some(0) {
+        said.remove(&path);
+    }
+    said
+}
+
+fn named(call: &Call<'_>, name: &str) -> Result<(), Status> {
     if name.is_empty() {
         let text =
             format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
@@ -126,6 +138,13 @@ fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Resu
         let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
         return Err(Status::bad_request(text));
     }
+    Ok(())
+}
+
+/// The object with the replicas of a scale.
+fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Result<Object, Status> {
+    let name = scale.name();
+    named(call, name)?;
     let replicas = scale.int_at(&["spec", "replicas"]).unwrap_or(0);
     if replicas < 0 && custom_scale(call).is_none() {
         let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");

@@ -36,6 +36,7 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
     match name {
         "finalize" => {
             take(&["spec", "finalizers"]);
+            take(&["metadata"]);
             if merged.at(&["spec"]).is_none() {
                 merged.set(&["spec"], json!({}));
             }
@@ -45,7 +46,7 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
         "approval" => {
             take(&["status", "conditions"]);
             take(&["metadata"]);
-            rules::admit_status(kind, old, merged)
+            rules::admit_approval(kind, old, merged)
         }
         "ephemeralcontainers" => {
             take(&["spec", "ephemeralContainers"]);
@@ -120,8 +121,15 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
     }
     let node = binding.str_at(&["target", "name"]).to_owned();
-    if node.is_empty() || !matches!(binding.str_at(&["target", "kind"]), "" | "Node") {
-        return Err(Status::unexplained("the target of a binding must be a Node with a name"));
+    let kind = binding.str_at(&["target", "kind"]);
+    let not_a_node = (!matches!(kind, "" | "Node"))
+        .then(|| format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""));
+    let nameless = node.is_empty().then(|| "target.name: Required value".to_owned());
+    match (not_a_node, nameless) {
+        (Some(one), Some(other)) => return Err(Status::unexplained(format!("[{one}, {other}]"))),
+        (Some(one), None) | (None, Some(one)) => return Err(Status::unexplained(one)),
+        (None, None) if call.name.is_empty() => return Err(Status::bad_request("Name parameter required.")),
+        (None, None) => {}
     }
     let mut take = |annotation| match binding.map_mut(&["metadata"]).get_mut("annotations") {
         Some(Value::Object(annotations)) => annotations.remove(annotation)?.as_str().map(str::to_owned),
@@ -172,13 +180,13 @@ pub(crate) async fn bind(call: &Call<'_>, mut binding: Object) -> Result<Status,
 fn bindable(call: &Call<'_>, stored: &Stored, pod: &mut Opened<'_>, binding: &Object) -> Result<(), Status> {
     let (name, header, uid) = (&call.name, stored.object.header(), binding.uid());
     if !uid.is_empty() && uid != header.uid() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", header.uid());
-        return Err(conflict(call, why));
+        let why = format!("UID in precondition: {uid}, UID in object meta: {}", header.uid());
+        return Err(failed_precondition(call, &why));
     }
     let (expected, revision) = (binding.str_at(&["metadata", "resourceVersion"]), stored.revision.to_string());
     if !expected.is_empty() && expected != revision {
-        let why = "Precondition failed: ResourceVersion in precondition";
-        return Err(conflict(call, format!("{why}: {expected}, ResourceVersion in object meta: {revision}")));
+        let why = format!("ResourceVersion in precondition: {expected}, ResourceVersion in object meta: {revision}");
+        return Err(failed_precondition(call, &why));
     }
     let generation = binding.int_at(&["metadata", "generation"]).filter(|generation| *generation != 0);
     if generation.is_some() && generation != pod.get("metadata", "generation").and_then(|it| it.as_i64()) {
@@ -196,6 +204,16 @@ fn bindable(call: &Call<'_>, stored: &Stored, pod: &mut Opened<'_>, binding: &Ob
         return Err(conflict(call, format!("pod {name} has non-empty .spec.schedulingGates")));
     }
     Ok(())
+}
+
+fn failed_precondition(call: &Call<'_>, why: &str) -> Status {
+    let (namespace, name) = (&call.namespace, &call.name);
+    let place = if call.options.dry_run { "" } else { "/registry" };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {place}/pods/{namespace}/{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: {why}"
+    );
+    Status::conflict(&call.kind.group_resource, name, why)
 }
 
 fn conflict(call: &Call<'_>, why: String) -> Status {

@@ -64,7 +64,7 @@ pub(crate) async fn watch(
         source: None,
         ready: VecDeque::new(),
         bookmarks: options.bookmarks,
-        marks_end: options.send_initial_events == Some(true) && options.bookmarks,
+        marks_end: options.marks_end(),
         end: clock.sleep(lasts),
         tick: clock.sleep(BOOKMARK_EVERY),
         asks_at: clock.now().later(BOOKMARK_EVERY),
@@ -92,7 +92,13 @@ async fn open(
     let at_state = match wanted {
         None => Some(engine.latest().await.map_err(|error| read_fault(&error))?),
         Some(Revision::ZERO) => Some(engine.snapshot()),
-        Some(wanted) if from_state => Some(read::not_older_than(call, wanted).await?),
+        Some(wanted) if from_state => match read::not_older_than(call, wanted).await {
+            Err(status) if status.is(Reason::Timeout) => {
+                watcher.ready.push_back(Frame::Fault(Box::new(status)));
+                return Ok(());
+            }
+            state => Some(state?),
+        },
         Some(_) => None,
     };
     let effective = Effective::of(call, &selection);

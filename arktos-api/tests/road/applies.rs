@@ -87,6 +87,13 @@ async fn a_scale_is_written_and_applied_by_managers_of_its_own() {
     let body = world.get("acme", &format!("{DEPLOYMENTS}/a")).await.body;
     assert_eq!(manager(&body, "scaler"), &Value::Null);
     assert_eq!(manager(&body, "applier")["subresource"], "scale");
+    // A scale of none says nothing of how many, so that is nobody's any more.
+    let path = format!("{DEPLOYMENTS}/a/scale?fieldManager=scaler");
+    for replicas in [0, 5] {
+        world.patch("acme", &path, json!({"spec": {"replicas": replicas}})).await;
+        let body = world.get("acme", &format!("{DEPLOYMENTS}/a")).await.body;
+        assert_eq!((&body["spec"]["replicas"], manager(&body, "scaler")), (&json!(replicas), &Value::Null));
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod observed;
 mod offered;
 mod old_clients;
 mod services;
+mod subresources;
 mod tenant_scope;
 mod tenants;
 mod validations;

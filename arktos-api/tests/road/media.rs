@@ -36,6 +36,27 @@ async fn yaml_and_protobuf_bodies_make_the_same_object_as_json() {
     assert_eq!(world.get("acme", &format!("{MAPS}/p")).await.body["data"], json!({"a": "1"}));
 }
 
+#[tokio::test]
+async fn answers_in_yaml_are_blocks() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    for (path, text) in [
+        (format!("{MAPS}/a"), "apiVersion: v1\ndata:\n  a: \"1\"\nkind: ConfigMap\nmetadata:\n"),
+        (
+            format!("{MAPS}/none"),
+            "apiVersion: v1\ncode: 404\ndetails:\n  kind: configmaps\n  name: none\nkind: Status\n",
+        ),
+        ("/apis/apps".to_owned(), "apiVersion: v1\nkind: APIGroup\nname: apps\npreferredVersion:\n"),
+    ] {
+        let request =
+            Request::builder().uri(&path).header("authorization", "Bearer acme").header("accept", "application/yaml");
+        let response = world.api.clone().oneshot(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+        assert_eq!(response.headers()["cache-control"], "no-cache, private");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(bytes.starts_with(text.as_bytes()), "{path}: {}", String::from_utf8_lossy(&bytes));
+    }
+}
+
 /// The answer to a GET in protobuf alone.
 async fn in_protobuf(world: &World, path: &str, accept: &str) -> Response<arktos_api::Body> {
     let request = Request::builder().uri(path).header("authorization", "Bearer acme").header("accept", accept);

@@ -48,6 +48,28 @@ async fn the_initial_state_ends_with_a_bookmark_that_says_so() {
 }
 
 #[tokio::test]
+async fn who_begins_with_what_there_is_is_told_where_it_ends() {
+    let world = World::new().await;
+    world.post("acme", MAPS, map("a")).await;
+    let mut events = world.watch("acme", &format!("{MAPS}?watch=1&resourceVersion=0&allowWatchBookmarks=true")).await;
+    assert_eq!(events.short().await, "ADDED a");
+    let mark = events.next().await.unwrap();
+    assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let far = "watch=1&resourceVersion=999999&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let (path, clock) = (format!("{MAPS}?{far}"), world.clone());
+    let passes = tokio::spawn(async move {
+        loop {
+            tokio::task::yield_now().await;
+            clock.advance(1);
+        }
+    });
+    let mut events = world.watch("acme", &path).await;
+    passes.abort();
+    let fault = events.next().await.unwrap();
+    assert_eq!((&fault["type"], &fault["object"]["code"]), (&json!("ERROR"), &json!(504)));
+}
+
+#[tokio::test]
 async fn quiet_watches_are_told_how_far_they_have_come() {
     let world = World::new().await;
     let made = world.post("acme", MAPS, map("a")).await.body;

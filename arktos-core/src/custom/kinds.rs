@@ -384,6 +384,7 @@ pub(crate) fn to_stored(kind: &Kind, object: &mut Object) {
         return;
     };
     super::drop_unknown(schema, object);
+    super::complete(schema, object);
     object.set(&["apiVersion"], TypeMeta::new(&kind.group, version, &kind.kind).api_version);
 }
 

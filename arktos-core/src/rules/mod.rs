@@ -150,10 +150,32 @@ pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
 ///
 /// # Errors
 /// As [`admit_create`].
-pub fn admit_status(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
+pub fn admit_status(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
+    admit_reported(kind, old, new, functions::decision_faults)
+}
+
+/// As [`admit_status`], for who decides on a request: that is no other's to say.
+///
+/// # Errors
+/// As [`admit_create`].
+pub fn admit_approval(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
+    admit_reported(kind, old, new, |_, _, _| {})
+}
+
+fn admit_reported(
+    kind: &Kind,
+    old: &Object,
+    mut new: Object,
+    more: fn(&Object, &Object, &mut fault::Faults),
+) -> Result<Object, Status> {
     schema::complete(kind, &mut new)?;
     prepare_status_update(kind, old, &mut new);
-    let causes = validate_status(kind, &new, old);
+    let mut causes = validate_status(kind, &new, old);
+    if kind.builtin && kind.kind == "CertificateSigningRequest" {
+        let mut faults = fault::Faults::default();
+        more(old, &new, &mut faults);
+        causes.extend(faults.0);
+    }
     refuse(kind, new, causes)
 }
 

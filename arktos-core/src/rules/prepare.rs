@@ -72,9 +72,10 @@ const MADE_BY_UPDATE: &[(&str, &str)] = &[
 const STATUS_KEEPS: &[(&str, &str, &[&str])] = &[
     ("apps", "Deployment", &["labels"]),
     ("", "Pod", &["ownerReferences"]),
-    ("apiextensions.k8s.io", "", RESET),
+    ("admissionregistration.k8s.io", "", RESET),
     ("apiregistration.k8s.io", "", RESET),
     ("flowcontrol.apiserver.k8s.io", "", RESET),
+    ("networking.k8s.io", "ServiceCIDR", RESET),
     ("resource.k8s.io", "", RESET),
     ("storage.k8s.io", "", RESET),
 ];
@@ -152,6 +153,9 @@ pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
             new.set(&class, known.clone());
         }
     }
+    if kind.kind == "Pod" && kind.builtin {
+        keep_observed(old, new);
+    }
     let kept = if kind.builtin {
         STATUS_KEEPS.iter().find(|(group, name, _)| is(kind, group, name)).map_or(&[][..], |(_, _, fields)| fields)
     } else {
@@ -164,6 +168,32 @@ pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
     meta::prepare_update(old, new.meta_mut());
     if let Some(generation) = old.at(&["metadata", "generation"]) {
         new.set(&["metadata", "generation"], generation.clone());
+    }
+}
+
+/// What a pod's state was observed of stays known when who reports it leaves that out, of each condition as well.
+fn keep_observed(old: &Object, new: &mut Object) {
+    const OBSERVED: &str = "observedGeneration";
+    if new.int_at(&["status", OBSERVED]).unwrap_or(0) == 0
+        && let Some(known) = old.int_at(&["status", OBSERVED]).filter(|known| *known != 0)
+    {
+        new.set(&["status", OBSERVED], known);
+    }
+    let before = old.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    if before.iter().all(|condition| condition.get(OBSERVED).is_none()) {
+        return;
+    }
+    let status = new.map_mut(&["status"]);
+    let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) else { return };
+    let mut before: Vec<&Value> = before.iter().collect();
+    for condition in conditions {
+        let Some(at) = before.iter().position(|known| known["type"] == condition["type"]) else { continue };
+        let known = before.remove(at);
+        if condition[OBSERVED].as_i64().unwrap_or(0) == 0
+            && let (Some(observed), Some(fields)) = (known.get(OBSERVED), condition.as_object_mut())
+        {
+            fields.insert(OBSERVED.to_owned(), observed.clone());
+        }
     }
 }
 

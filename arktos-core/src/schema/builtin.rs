@@ -259,6 +259,9 @@ fn build(raw: RawSchema) -> Schema {
 
 /// Whether a type says of itself that it is replaced as a whole; a field of the type may say otherwise.
 fn is_atomic(name: &str) -> bool {
+    if name == "io.k8s.apimachinery.pkg.runtime.RawExtension" {
+        return true; // an object of a type that nobody here has to know
+    }
     #[derive(Deserialize)]
     struct Only {
         #[serde(rename = "x-kubernetes-map-type")]

@@ -171,7 +171,12 @@ pub(super) fn update(
         managers.0.retain(|_, owned| !owned.set.is_empty());
     }
     // Nor is it where a scale is written that is nobody's.
-    let is_anyones = || managers.0.values().any(|owned| !owned.set.intersection(&change.written).is_empty());
+    let is_anyones = || {
+        let touched = |owned: &Owned| {
+            [&change.written, &change.removed].iter().any(|set| !owned.set.intersection(set).is_empty())
+        };
+        managers.0.values().any(touched)
+    };
     if writer.subresource == SCALE && !is_anyones() {
         return kept.cloned();
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::super::fault::{Faults, Site};
 use super::Run;
 use crate::name::label_fault;
+use crate::object::Object;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("signer", signer),
@@ -47,6 +48,19 @@ fn request_conditions(site: &Site<'_>, faults: &mut Faults) {
         let had = before.iter().filter(|condition| condition["type"] == kind).count();
         if had > seen.iter().filter(|seen| **seen == kind).count() {
             faults.forbidden(&site.path(), &format!("updates may not remove a condition of type {kind:?}"));
+        }
+    }
+}
+
+/// Refuses decisions on a request from who only reports on it.
+pub(in super::super) fn decision_faults(old: &Object, new: &Object, faults: &mut Faults) {
+    let of = |object: &Object, kind: &str| {
+        let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
+        conditions.into_iter().flatten().filter(|condition| condition["type"] == kind).count()
+    };
+    for kind in ["Approved", "Denied"] {
+        if of(new, kind) > of(old, kind) {
+            faults.forbidden("status.conditions", &format!("updates may not add a condition of type {kind:?}"));
         }
     }
 }
@@ -99,5 +113,27 @@ fn signing_request(site: &Site<'_>, faults: &mut Faults) {
 fn certificate_life(site: &Site<'_>, faults: &mut Faults) {
     if let Some(seconds) = site.value.filter(|seconds| seconds.as_i64().is_some_and(|seconds| seconds < 600)) {
         faults.invalid(&site.path(), seconds, "may not specify a duration less than 600 seconds (10 minutes)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_reports_decides_nothing() {
+        let with = |kinds: &[&str]| {
+            let conditions: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+            Object::from_value(json!({"status": {"conditions": conditions}})).expect("an object")
+        };
+        for (before, after, faults) in
+            [(&[][..], &["Denied"][..], 1), (&["Denied"], &["Denied", "Failed"], 0), (&[], &["Failed"], 0)]
+        {
+            let mut found = Faults::default();
+            decision_faults(&with(before), &with(after), &mut found);
+            assert_eq!(found.0.len(), faults, "{after:?}");
+        }
     }
 }

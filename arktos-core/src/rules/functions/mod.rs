@@ -33,6 +33,7 @@ mod workloads;
 use std::fmt;
 
 pub(crate) use admission::service_path_faults;
+pub(super) use certificates::decision_faults;
 pub(super) use pod_updates::resize_faults;
 pub(super) use pods::namespace_finalizer_faults;
 pub use services::PORTS_MAX;
