@@ -113,7 +113,12 @@ impl Discovery {
             return None;
         }
         // What lists groups answers whatever the method is.
-        if matches!(segments.as_slice(), ["" | "apis" | "index.html"] | ["apis", _]) || *method == Method::GET {
+        let lists = match segments.as_slice() {
+            ["" | "apis" | "index.html"] | ["apis", _] => true,
+            ["apis", group, _] => is_defined(group),
+            _ => false,
+        };
+        if lists || *method == Method::GET {
             return Some(self.document(view, path, &segments, headers));
         }
         let found = self.document(view, path, &segments, &HeaderMap::new());
@@ -150,6 +155,11 @@ impl Discovery {
     fn documents(&self, view: View) -> &Documents {
         self.views[view as usize].get_or_init(|| documents::build(&self.catalog, view, &self.address, self.tenanted))
     }
+}
+
+/// Whether a group is that of definitions alone, which have no routes of their own.
+fn is_defined(group: &str) -> bool {
+    Catalog::builtin().group(group).is_none()
 }
 
 /// 404 for a path that belongs to nobody: a page, not a Status, as upstream has it.
@@ -229,6 +239,7 @@ fn written(body: &Bytes, segments: &[&str], headers: &HeaderMap) -> Result<Respo
         ["" | "index.html"] => Encoding::Json,
         ["version"] => negotiate::produces(headers, &[JSON]).map(|()| Encoding::Json)?,
         ["apis"] | ["apis", _] => negotiate::negotiated(headers, endpoint)?.encoding,
+        ["apis", group, _] if is_defined(group) => negotiate::negotiated(headers, endpoint)?.encoding,
         _ => negotiate::accept(headers, endpoint)?.encoding,
     };
     let body = match encoding {

@@ -229,7 +229,7 @@ impl ResourceRequest<'_> {
                 self.patch(call, Part::Other(&self.resource.subresource)).await
             }
             ("binding" | "eviction" | "token", Verb::Create) => self.act(call).await,
-            _ => connect::connect(call, &self.resource.subresource, &self.head.query).await,
+            _ => connect::connect(call, &self.resource.subresource, (&self.head.query, &self.head.headers)).await,
         }
     }
 

@@ -268,9 +268,7 @@ impl State {
             Some(resource) => resource::handle(self, &head, resource, body).await,
             None => {
                 self.authorize_path(&head)?;
-                if let Some(record) = &head.record {
-                    record.allowed();
-                }
+                head.record.iter().for_each(|record| record.allowed());
                 // Nobody looks at it, but who still sends may not hear an answer that is cut off.
                 let _ = input::bytes(body, &*self.config.clock).await;
                 paths::handle(self, &head)

@@ -173,7 +173,7 @@ impl Table {
     pub fn write_bookmark(&self, out: &mut Vec<u8>, revision: Revision, kind: &TypeMeta, metadata: &Value) {
         self.open(out, false);
         out.push(b'[');
-        self.cells(out, &Row::of(json!({ "metadata": metadata }), self.now));
+        self.cells(out, &Row::of(json!({"metadata": {"name": ""}}), self.now));
         // Whoever wants no objects is told where the first ones end all the same.
         let types = match self.include {
             Include::None if metadata.get("annotations").is_none() => None,

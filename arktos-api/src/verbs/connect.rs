@@ -4,12 +4,13 @@
 use std::net::IpAddr;
 
 use arktos_core::{GroupResource, Object, Reason, Status, Timestamp};
-use http::Response;
+use http::{HeaderMap, Response};
 use serde_json::Value;
 
 use crate::admission::topology;
 use crate::body::Body;
 use crate::call::Call;
+use crate::negotiate::{self, Endpoint, JSON, PROTOBUF, YAML};
 use crate::query::{QueryMap, cause};
 use crate::reply;
 
@@ -20,10 +21,13 @@ use crate::reply;
 pub(crate) async fn connect(
     call: &mut Call<'_>,
     subresource: &str,
-    query: &QueryMap,
+    (query, headers): (&QueryMap, &HeaderMap),
 ) -> Result<Response<Body>, Status> {
     match subresource {
-        "log" => log_options(call, query)?,
+        "log" => {
+            negotiate::produces(headers, &["text/plain", JSON, YAML, PROTOBUF])?;
+            log_options(call, query)?;
+        }
         "portforward" => ports(query)?,
         "proxy" => {
             let name = proxied(&call.name).map(str::to_owned);
@@ -44,7 +48,10 @@ pub(crate) async fn connect(
             }
             let host = pod.str_at(&["spec", "nodeName"]);
             match (host, subresource) {
-                ("", "log") => return Ok(reply::nothing()),
+                ("", "log") => {
+                    negotiate::negotiated(headers, Endpoint { protobuf: true, ..Endpoint::default() })?;
+                    return Ok(reply::nothing());
+                }
                 ("", _) => {
                     return Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.name())));
                 }

@@ -84,6 +84,10 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
+    let name = config.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
+    if !name.is_empty() {
+        named(call, name)?;
+    }
     let types = &call.kind.type_meta;
     let mut parent = json!({"apiVersion": types.api_version, "kind": types.kind});
     parent["metadata"] = config.get("metadata").cloned().unwrap_or_else(|| json!({}));
