@@ -255,7 +255,9 @@ impl Allocation {
         }
         if self.both {
             object.set(&["spec", "ipFamilyPolicy"], "RequireDualStack");
-            object.set(&["spec", "ipFamilies"], json!(["IPv4", "IPv6"]));
+            let first = object.at(&["spec", "ipFamilies"]).and_then(|families| families.get(0));
+            let turned = first.is_some_and(|family| family == "IPv6");
+            object.set(&["spec", "ipFamilies"], if turned { json!(["IPv6", "IPv4"]) } else { json!(["IPv4", "IPv6"]) });
         }
         if let Some(port) = self.health.as_ref().and_then(|pick| pick.value.parse::<i64>().ok()) {
             object.set(&["spec", "healthCheckNodePort"], port);
@@ -381,16 +383,18 @@ fn families(service: &mut Object) -> bool {
         service.set(&["spec", "clusterIPs"], json!([address]));
     }
     let selects = service.at(&["spec", "selector"]).and_then(Value::as_object).is_some_and(|labels| !labels.is_empty());
-    let policy = service.str_at(&["spec", "ipFamilyPolicy"]).to_owned();
-    if address == "None" && !selects && matches!(policy.as_str(), "" | "RequireDualStack") {
+    let policy = service.at(&["spec", "ipFamilyPolicy"]).and_then(Value::as_str).map(str::to_owned);
+    if address == "None" && !selects && policy.as_ref().is_none_or(|policy| policy == "RequireDualStack") {
         service.remove(&["spec", "ipFamilyPolicy"]);
-        service.remove(&["spec", "ipFamilies"]);
         return true;
     }
-    if policy.is_empty() {
+    if policy.is_none() {
         service.set(&["spec", "ipFamilyPolicy"], "SingleStack");
     }
-    if service.at(&["spec", "ipFamilies"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
+    // An address of the other family is told of; it says nothing of what the service is to have.
+    let addresses = service.at(&["spec", "clusterIPs"]).and_then(Value::as_array).into_iter().flatten();
+    let foreign = addresses.filter_map(Value::as_str).any(|address| address.contains(':'));
+    if !foreign && service.at(&["spec", "ipFamilies"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
         service.set(&["spec", "ipFamilies"], json!(["IPv4"]));
     }
     false

@@ -337,7 +337,7 @@ impl ResourceRequest<'_> {
             return Ok(view.value(201, handler.create(call.identity, body).await?));
         }
         if answered {
-            return Ok(view.value(201, reviews::answer(call, body).await?));
+            return Ok(view.value(201, reviews::answer_noted(call, body).await?));
         }
         if call.kind.resource == "bindings" {
             return self.bind_by_body(call, body).await;

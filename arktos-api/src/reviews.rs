@@ -9,6 +9,8 @@ use crate::authorize::{Attributes, Decision};
 use crate::call::Call;
 use crate::config::ApiConfig;
 use crate::identity::Identity;
+use crate::verbs::managers;
+use crate::verbs::modify::Part;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
@@ -39,6 +41,19 @@ pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object
         "selfsubjectrulesreviews" => rules(call, review),
         _ => Err(crate::request::not_found()),
     }
+}
+
+/// As [`answer`], and says whose the question's fields are.
+///
+/// # Errors
+/// As [`answer`].
+pub(crate) async fn answer_noted(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+    let managed = managers::noted(call, Part::Whole, None, &mut review)?;
+    let mut answer = answer(call, review).await?;
+    if let Some(managed) = managed {
+        answer.set(&["metadata", "managedFields"], managed.tree());
+    }
+    Ok(answer)
 }
 
 fn user_info(identity: &Identity) -> Value {

@@ -23,6 +23,7 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
                 csi_driver(call, object);
             }
         }
+        "endpoints" => endpoint_addresses(call, object),
         "endpointslices.discovery.k8s.io" if old.is_none() && object.str_at(&["addressType"]) == "FQDN" => {
             call.warn("spec.addressType: FQDN endpoints are deprecated");
         }
@@ -52,6 +53,20 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
     }
     if !call.kind.builtin {
         of_finalizers(call, object, old);
+    }
+}
+
+/// Addresses of endpoints that are not in their usual form.
+fn endpoint_addresses(call: &Call<'_>, endpoints: &Object) {
+    let subsets = endpoints.at(&["subsets"]).and_then(Value::as_array).into_iter().flatten();
+    for (index, subset) in subsets.enumerate() {
+        for list in ["addresses", "notReadyAddresses"] {
+            for (place, address) in subset[list].as_array().into_iter().flatten().enumerate() {
+                let at = format!("subsets[{index}].{list}[{place}].ip");
+                let warning = ip_warning(&at, address["ip"].as_str().unwrap_or_default());
+                warning.into_iter().for_each(|warning| call.warn(warning));
+            }
+        }
     }
 }
 

@@ -82,7 +82,9 @@ impl Quantity {
             nanos = -nanos;
         }
         let kept = text == "0" || is_kept(&parts, &suffix, &digits, scale);
-        Ok(Self { nanos, format, text: kept.then(|| text.into()) })
+        let kept = kept.then(|| text.into());
+        let large = nanos.abs() >= LIMIT && format != Format::BinarySi;
+        Ok(Self { nanos, format, text: kept.or_else(|| large.then(|| large_text(&parts, &digits, scale, format))) })
     }
 
     /// A whole number, written in decimal.
@@ -155,7 +157,7 @@ impl Quantity {
     #[must_use]
     pub fn rounded_to_milli(&self) -> Self {
         let milli = NANO / 1000;
-        if self.nanos % milli == 0 {
+        if self.nanos % milli == 0 || self.nanos.abs() >= LIMIT {
             return self.clone();
         }
         Self { nanos: div_away(self.nanos, milli) * milli, format: self.format, text: None }
@@ -294,6 +296,24 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// An amount that is larger than any that is reckoned with, in its canonical form.
+fn large_text(parts: &Parts<'_>, digits: &[u8], scale: i64, format: Format) -> Box<str> {
+    let zeros = digits.iter().rev().take_while(|digit| **digit == 0).count();
+    let digits: String =
+        digits[..digits.len() - zeros].iter().skip_while(|digit| **digit == 0).map(u8::to_string).collect();
+    let scale = scale.saturating_add(i64::try_from(zeros).unwrap_or(0));
+    let exponent = scale.div_euclid(3) * 3;
+    let more = "0".repeat(usize::try_from(scale - exponent).unwrap_or(0));
+    let suffix = match (format, exponent) {
+        (_, 0) => String::new(),
+        (Format::DecimalSi, 3..=18) => {
+            ["k", "M", "G", "T", "P", "E"][usize::try_from(exponent / 3 - 1).unwrap_or(0)].to_owned()
+        }
+        _ => format!("e{exponent}"),
+    };
+    format!("{}{digits}{more}{suffix}", if parts.negative { "-" } else { "" }).into()
+}
+
 fn cut(text: &str, belongs: impl Fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(|byte| !belongs(byte)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
@@ -401,6 +421,17 @@ mod tests {
 
     fn canonical(text: &str) -> String {
         Quantity::parse(text).expect(text).to_string()
+    }
+
+    #[test]
+    fn amounts_beyond_all_bounds_keep_their_size_in_text() {
+        for (text, expected) in [("1e400", "10e399"), ("-1e400", "-10e399")] {
+            let large = Quantity::parse(text).expect(text);
+            assert_eq!(
+                (large.to_string(), large.rounded_to_milli().to_string()),
+                (expected.to_owned(), expected.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -75,6 +75,10 @@ fn invocations<'a>(
                 continue;
             }
         }
+        if let Some(why) = unknown_params(request.call, policy) {
+            unasked.push(Unasked { policy, binding: None, why });
+            continue;
+        }
         for binding in bindings {
             let params = match fits(request, binding.at(&["spec", "matchResources"])) {
                 Ok(true) => params(request.call, policy, binding),
@@ -90,12 +94,30 @@ fn invocations<'a>(
     (asked, unasked)
 }
 
+/// The kind of what a policy is parametrized by.
+fn param_kind(policy: &Object) -> Option<TypeMeta> {
+    let types = policy.at(&["spec", "paramKind"])?;
+    let text = |field: &str| types[field].as_str().unwrap_or_default().to_owned();
+    Some(TypeMeta { api_version: text("apiVersion"), kind: text("kind") })
+}
+
+/// Why a policy cannot be parametrized: nobody knows the kind.
+fn unknown_params(call: &Call<'_>, policy: &Object) -> Option<String> {
+    let types = param_kind(policy)?;
+    let told = call.state.kinds.described(call.tenant.as_ref());
+    let known = told.catalog.kinds().any(|kind| *kind.type_meta == types);
+    (!known).then(|| {
+        let core = if types.api_version.contains('/') { "" } else { "/" };
+        let (version, kind) = (types.api_version, types.kind);
+        format!("failed to find resource referenced by paramKind: '{core}{version}, Kind={kind}'")
+    })
+}
+
 /// The objects that a binding parametrizes its policy by; one `None` where there are to be none.
 fn params(call: &Call<'_>, policy: &Object, binding: &Object) -> Result<Vec<Option<Object>>, String> {
-    let Some(types) = policy.at(&["spec", "paramKind"]) else { return Ok(vec![None]) };
+    let Some(types) = param_kind(policy) else { return Ok(vec![None]) };
     let Some(reference) = binding.at(&["spec", "paramRef"]) else { return Ok(vec![None]) };
     let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
-    let types = TypeMeta { api_version: text(types, "apiVersion"), kind: text(types, "kind") };
     let told = call.state.kinds.described(call.tenant.as_ref());
     let kind = told.catalog.kinds().find(|kind| *kind.type_meta == types);
     let kind = kind.ok_or_else(|| format!("paramKind kind `{}, Kind={}` not known", types.api_version, types.kind))?;
@@ -151,16 +173,32 @@ fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
     names
 }
 
-fn set_variables(request: &Request<'_>, policy: &Object, names: &mut Names) {
-    let mut variables = json!({});
+/// Lets the names stand for a policy's variables; gives back those that come to nothing, and why.
+fn set_variables(request: &Request<'_>, policy: &Object, names: &mut Names) -> Vec<(String, String)> {
+    let (mut variables, mut failed) = (json!({}), Vec::new());
     names.set("variables", &variables);
     for variable in policy.at(&["spec", "variables"]).and_then(Value::as_array).into_iter().flatten() {
         let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        if let Ok(value) = request.call.state.expressions.evaluate(text("expression"), names) {
-            variables[text("name")] = value;
-            names.set("variables", &variables);
+        match request.call.state.expressions.evaluate(text("expression"), names) {
+            Ok(value) => {
+                variables[text("name")] = value;
+                names.set("variables", &variables);
+            }
+            Err(why) => failed.push((text("name").to_owned(), through_variables(&failed, why))),
         }
     }
+    failed
+}
+
+/// Why an expression comes to nothing that uses a variable which does.
+fn through_variables(failed: &[(String, String)], why: String) -> String {
+    for (name, inner) in failed {
+        if let Some(begin) = why.strip_suffix(&format!("no such key: {name}")) {
+            let inner = inner.split_once("' resulted in error: ").map_or(inner.as_str(), |(_, inner)| inner);
+            return format!("{begin}composited variable \"{name}\" fails to evaluate: {inner}");
+        }
+    }
+    why
 }
 
 fn ignores_faults(policy: &Object) -> bool {
@@ -275,13 +313,13 @@ fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
             return verdict;
         }
     }
-    set_variables(request, policy, &mut names);
+    let failed = set_variables(request, policy, &mut names);
     let list = |field: &str| policy.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten();
     for (at, validation) in list("validations").enumerate() {
         match expressions.evaluate(validation["expression"].as_str().unwrap_or_default(), &names) {
             Ok(Value::Bool(true)) => {}
             Ok(_) => verdict.findings.push(failed_validation(request, validation, &names, at)),
-            Err(why) => verdict.findings.extend(fault(why, at)),
+            Err(why) => verdict.findings.extend(fault(through_variables(&failed, why), at)),
         }
     }
     for note in list("auditAnnotations") {
@@ -295,7 +333,7 @@ fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
                 format!("valueExpression {:?} resulted in neither a string nor null", text("valueExpression")),
                 0,
             )),
-            Err(why) => verdict.findings.extend(fault(why, 0)),
+            Err(why) => verdict.findings.extend(fault(through_variables(&failed, why), 0)),
         }
     }
     verdict

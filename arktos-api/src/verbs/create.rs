@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Scope, Status, Timestamp, rules};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Revision, Scope, Status, Timestamp, rules};
 use arktos_store::{Change, Commit, CommitError, Durability, Expect, Stored};
 use serde_json::Value;
 
@@ -75,6 +75,8 @@ pub(crate) async fn create(call: &Call<'_>, mut body: Object) -> Result<Stored, 
 async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Status> {
     crate::forced::check_write(call, object.name(), false)?;
     let now = call.state.config.clock.now();
+    // What is not stored keeps the revision that it says.
+    let said = object.str_at(&["metadata", "resourceVersion"]).parse().map_or(Revision::ZERO, Revision);
     let managed = managers::noted(call, Part::Whole, None, &mut object)?;
     stamp(call, &mut object, now);
     rules::refuse_as_sent(&call.kind, &object)?;
@@ -106,7 +108,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
             let snapshot = call.engine().snapshot();
             return match snapshot.get(&key) {
                 Some(found) => Err(exists(call, &key, &found)),
-                None => Ok(Stored { path: key.path, revision: arktos_core::Revision::ZERO, object: encoded }),
+                None => Ok(Stored { path: key.path, revision: said, object: encoded }),
             };
         }
         let change = Change::Put { object: encoded.clone(), expires: expiry(&key, now) };

@@ -112,6 +112,9 @@ async fn admitted(
     commit: &mut Commit,
 ) -> Result<(Object, Allocation), Status> {
     let kind = call.admitted_kind();
+    if part == Part::Whole {
+        rules::refuse_changed_as_sent(&call.kind, before, &new)?;
+    }
     let mut new = call.to_admit(new);
     new.notes.clone_from(&before.notes);
     carry(before, &mut new);

@@ -128,7 +128,7 @@ async fn what_policies_note_and_which_validations_failed_is_entered_beside_the_r
         "validations": [{"expression": "true"}, {"expression": "!has(object.data.secret)", "message": "no secrets"}],
         "auditAnnotations": [
             {"key": "size", "valueExpression": "string(size(object.data))"},
-            {"key": "odd", "valueExpression": "size(object.data) > 1 ? 'many' : null"},
+            {"key": "odd", "valueExpression": "size(object.data) > 1 ? 'many' : ''"},
         ],
     });
     let policy = json!({"metadata": {"name": "watchful"}, "spec": spec});

@@ -125,3 +125,114 @@ async fn other_kinds_are_refused_for_what_no_schema_says() {
     let why = "Forbidden: may only be used when `type` is 'LoadBalancer'";
     refused("/api/v1/namespaces/default/services", service, "spec.loadBalancerClass", why).await;
 }
+
+#[tokio::test]
+async fn more_kinds_are_refused_for_what_no_schema_says() {
+    let named = |mut object: Value| {
+        object["metadata"]["name"] = json!("a");
+        object
+    };
+    let networking = "/apis/networking.k8s.io/v1";
+    let policies = format!("{networking}/namespaces/default/networkpolicies");
+    let slices = "/apis/resource.k8s.io/v1/resourceslices";
+    let pool = |generation: i64| json!({"name": "p", "generation": generation, "resourceSliceCount": 1});
+    for (path, object, field, why) in [
+        (
+            policies.as_str(),
+            json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress", "Ingress"]}}),
+            "spec.policyTypes",
+            "Invalid value: [\"Ingress\",\"Egress\",\"Ingress\"]: may not specify more than two policyTypes",
+        ),
+        (
+            policies.as_str(),
+            json!({"spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 80, "endPort": 70000}]}]}}),
+            "spec.ingress[0].ports[0].endPort",
+            "Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ),
+        (
+            &format!("{networking}/ingressclasses"),
+            json!({"spec": {"controller": "a.b/c", "parameters": {"kind": "K", "name": "n", "namespace": ""}}}),
+            "spec.parameters.namespace",
+            "Forbidden: `parameters.scope` is set to 'Cluster'",
+        ),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "a/b"}}),
+            "roleRef.name",
+            "Invalid value: \"a/b\": may not contain '/'",
+        ),
+        (
+            "/apis/storage.k8s.io/v1/csidrivers",
+            json!({"spec": {"nodeAllocatableUpdatePeriodSeconds": 1}}),
+            "spec.nodeAllocatableUpdatePeriodSeconds",
+            "Invalid value: 1: must be greater than or equal to 10 seconds",
+        ),
+        (
+            "/api/v1/namespaces/default/services",
+            json!({"spec": {"ports": [{"port": 80}], "externalIPs": ["0.0.0.0"]}}),
+            "spec.externalIPs[0]",
+            "Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)",
+        ),
+        (
+            "/apis/resource.k8s.io/v1/deviceclasses",
+            json!({"spec": {"extendedResourceName": "gpu"}}),
+            "spec.extendedResourceName",
+            "Invalid value: \"gpu\": must be a valid extended resource name",
+        ),
+        (
+            slices,
+            json!({"spec": {"driver": "a.b", "pool": pool(-1), "allNodes": true}}),
+            "spec.pool.generation",
+            "Invalid value: -1: must be greater than or equal to zero",
+        ),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            json!({"addressType": "IPv4", "endpoints": [], "ports": [{"port": 80}, {"port": 81}]}),
+            "ports[1].name",
+            "Duplicate value: \"\"",
+        ),
+    ] {
+        refused(path, named(object), field, why).await;
+    }
+}
+
+#[tokio::test]
+async fn policies_are_refused_whose_expressions_do_not_fit() {
+    let policy = |expression: &str| {
+        json!({"metadata": {"name": "a"}, "spec": {
+            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"],
+                "resources": ["pods"]}]},
+            "variables": [{"name": "n", "expression": "size(object.metadata.name)"}],
+            "validations": [{"expression": expression}]}})
+    };
+    for (expression, why) in [
+        (
+            "variables.n == 'a'",
+            "compilation failed: ERROR: <input>:1:13: found no matching overload for '_==_' applied to '(int, string)'\n \
+             | variables.n == 'a'\n | ............^",
+        ),
+        ("object.spec", "must evaluate to bool but got dyn"),
+        (
+            "params.x == 1",
+            "compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x \
+             == 1\n | ^",
+        ),
+    ] {
+        let path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+        let why = format!("Invalid value: {}: {why}", json!(expression));
+        refused(path, policy(expression), "spec.validations[0].expression", &why).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_the_newer_form_stays_as_it_was_made() {
+    let world = World::new().await;
+    let path = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let event = json!({"metadata": {"name": "e"}, "eventTime": "2024-01-01T00:00:00.000000Z", "type": "Normal",
+        "reason": "r", "action": "a", "reportingController": "c", "reportingInstance": "i",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    let answer = world.post("acme", path, event.clone()).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    let answer = world.put("acme", &format!("{path}/e"), with(event, "/action", json!("b"))).await;
+    assert_eq!(answer.body["details"]["causes"][0]["message"], "Invalid value: \"b\": field is immutable");
+}

@@ -1,66 +1,7 @@
-//! What an expression tells without being evaluated: names that nobody knows, and the type it comes to.
-
-use std::fmt;
+//! The names in an expression that nobody knows.
 
 use kube_cel::cel::IdedExpr;
-use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
-
-/// The type of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Type {
-    /// One that only evaluation tells.
-    Dyn,
-    /// A truth.
-    Bool,
-    /// A signed integer.
-    Int,
-    /// An unsigned integer.
-    Uint,
-    /// A floating point number.
-    Double,
-    /// A text.
-    String,
-    /// Bytes.
-    Bytes,
-    /// Nothing.
-    Null,
-    /// A list of values of a type.
-    List(Box<Type>),
-    /// A map.
-    Map,
-    /// A message.
-    Message(String),
-}
-
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dyn => "dyn",
-            Self::Bool => "bool",
-            Self::Int => "int",
-            Self::Uint => "uint",
-            Self::Double => "double",
-            Self::String => "string",
-            Self::Bytes => "bytes",
-            Self::Null => "null_type",
-            Self::List(of) => return write!(f, "list({of})"),
-            Self::Map => "map(dyn, dyn)",
-            Self::Message(name) => name,
-        })
-    }
-}
-
-impl Type {
-    /// Whether a value of this type may turn out to be one of the other.
-    #[must_use]
-    pub fn may_be(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Dyn, _) | (_, Self::Dyn) => true,
-            (Self::List(one), Self::List(other)) => one.may_be(other),
-            (one, other) => one == other,
-        }
-    }
-}
+use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr};
 
 /// Names that stand for types, wherever they stand.
 const TYPES: [&str; 13] = [
@@ -166,60 +107,5 @@ impl Names {
             self.expression(part);
         }
         self.known.truncate(before);
-    }
-}
-
-/// The type of what an expression comes to, as far as the text alone tells.
-pub(super) fn type_of(tree: &IdedExpr) -> Type {
-    match &tree.expr {
-        Expr::Unspecified | Expr::Ident(_) => Type::Dyn,
-        Expr::Literal(literal) => match literal {
-            LiteralValue::Boolean(_) => Type::Bool,
-            LiteralValue::Bytes(_) => Type::Bytes,
-            LiteralValue::Double(_) => Type::Double,
-            LiteralValue::Int(_) => Type::Int,
-            LiteralValue::Null => Type::Null,
-            LiteralValue::String(_) => Type::String,
-            LiteralValue::UInt(_) => Type::Uint,
-        },
-        Expr::List(list) => {
-            let mut types = list.elements.iter().map(type_of);
-            let first = types.next().unwrap_or(Type::Dyn);
-            let same = types.all(|one| one == first);
-            Type::List(Box::new(if same { first } else { Type::Dyn }))
-        }
-        Expr::Map(_) => Type::Map,
-        Expr::Select(select) if select.test => Type::Bool,
-        Expr::Select(_) => Type::Dyn,
-        Expr::Struct(message) => Type::Message(message.type_name.trim_start_matches('.').to_owned()),
-        Expr::Comprehension(all) => match type_of(&all.result) {
-            // What it comes to is what was gathered.
-            Type::Dyn => match type_of(&all.accu_init) {
-                Type::List(_) => Type::List(Box::new(Type::Dyn)),
-                other => other,
-            },
-            other => other,
-        },
-        Expr::Call(call) => type_of_call(call),
-    }
-}
-
-fn type_of_call(call: &CallExpr) -> Type {
-    let same = |one: Type, other: Type| if one == other { one } else { Type::Dyn };
-    match (call.func_name.as_str(), call.args.as_slice()) {
-        ("_?_:_", [_, one, other]) => same(type_of(one), type_of(other)),
-        ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [one, other]) => same(type_of(one), type_of(other)),
-        ("-_", [one]) => type_of(one),
-        (
-            "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "_&&_" | "_||_" | "!_" | "@in" | "startsWith"
-            | "endsWith" | "contains" | "matches" | "bool",
-            _,
-        ) => Type::Bool,
-        ("size" | "int", _) => Type::Int,
-        ("uint", _) => Type::Uint,
-        ("double", _) => Type::Double,
-        ("string" | "lowerAscii" | "upperAscii" | "replace" | "trim" | "join", _) => Type::String,
-        ("bytes", _) => Type::Bytes,
-        _ => Type::Dyn,
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! | question | where |
 //! |---|---|
-//! | is a text an expression, and of what type | [`Expression::compile`], [`Expression::type_of_result`] |
+//! | is a text an expression | [`Expression::compile`] |
+//! | of what type is it, and does all in it fit | `checker`, `types`; which functions there are: `declared` |
 //! | what does it come to | [`Expression::evaluate`] |
 //! | is it too deep to be read at all | `depth` |
 //! | which names it may use | `check` |
@@ -17,8 +18,11 @@
 
 mod authorizer;
 mod check;
+mod checker;
+mod declared;
 pub(crate) mod depth;
 pub(crate) mod tree;
+pub(crate) mod types;
 mod value;
 
 use std::sync::Arc;
@@ -28,7 +32,7 @@ use serde_json::Value;
 
 use authorizer::Stage;
 pub use authorizer::{Authorizer, Question};
-pub use check::Type;
+pub(crate) use checker::{Environment, Variables};
 use tree::{LENGTH_MAX, Tree};
 
 /// How many turns the loops of one evaluation may take, all together.
@@ -38,7 +42,6 @@ const TURNS: u32 = 10_000;
 pub struct Expression {
     source: String,
     tree: Tree,
-    result: Type,
 }
 
 /// Why a text is no expression, in the API's words.
@@ -78,38 +81,18 @@ impl Expression {
     /// # Errors
     /// [`CompileError`] for what is no expression, and for names that nobody knows.
     pub fn compile(source: &str, names: &[&str]) -> Result<Self, CompileError> {
-        if source.len() > LENGTH_MAX {
-            return Err(CompileError(format!("ERROR: <input>:1:1: expression is longer than {LENGTH_MAX} bytes")));
-        }
-        if depth::is_too_deep(source) {
-            return Err(CompileError(format!("ERROR: <input>:1:1: {}", depth::TOO_DEEP)));
-        }
-        let fault = |faults: Vec<(isize, isize, String)>| {
-            let faults: Vec<String> =
-                faults.into_iter().map(|(line, column, why)| shown(source, line, column, &why)).collect();
-            CompileError(faults.join("\n"))
-        };
-        let tree = tree::parse(source).map_err(|errors| {
-            fault(errors.errors.into_iter().map(|error| (error.pos.0, error.pos.1, error.msg)).collect())
-        })?;
+        let tree = read(source)?;
         let unknown = check::unknown_names(&tree, source, names);
         if !unknown.is_empty() {
-            return Err(fault(unknown));
+            return Err(told(source, unknown));
         }
-        let result = check::type_of(&tree);
-        Ok(Self { source: source.to_owned(), tree: Tree::of(tree), result })
+        Ok(Self { source: source.to_owned(), tree: Tree::of(tree) })
     }
 
     /// The text.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
-    }
-
-    /// The type of what it comes to, where the text alone tells it.
-    #[must_use]
-    pub fn type_of_result(&self) -> &Type {
-        &self.result
     }
 
     /// What the expression comes to.
@@ -123,10 +106,88 @@ impl Expression {
             for (name, value) in &scope.variables {
                 context.add_variable_from_value(name.as_str(), value.clone());
             }
-            let value = self.tree.resolve(&context).map_err(|error| error.to_string())?;
+            let value = self.tree.resolve(&context).map_err(|error| told_fault(&error.to_string()))?;
             value::from_cel(&value)
         })
     }
+}
+
+/// The type of an expression in an environment, in which all must fit.
+///
+/// # Errors
+/// [`CompileError`] for what is no expression, and for each part of it that does not fit.
+pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result<types::Type<'a>, CompileError> {
+    let tree = read(source)?;
+    checker::check(&tree, environment).map_err(|faults| {
+        let mut places: Vec<(isize, isize, String)> = Vec::with_capacity(faults.len());
+        // The parser says where the parts stand only when something is wrong: so something is.
+        let odd = tree::parse(&format!("{source}\n)")).err();
+        let info = odd.and_then(|errors| errors.errors.into_iter().find_map(|error| error.source_info));
+        for (part, why) in faults {
+            let at = info.as_ref().and_then(|info| info.offset_for(part)).map_or(0, |(start, _)| start as usize);
+            let before: Vec<char> = source.chars().take(at).collect();
+            let line = before.iter().filter(|one| **one == '\n').count() + 1;
+            let column = before.iter().rev().take_while(|one| **one != '\n').count() + 1;
+            let number = |number: usize| isize::try_from(number).unwrap_or(isize::MAX);
+            places.push((number(line), number(column), why));
+        }
+        places.sort_by_key(|(line, column, _)| (*line, *column));
+        told(source, places)
+    })
+}
+
+fn read(source: &str) -> Result<kube_cel::cel::IdedExpr, CompileError> {
+    if source.len() > LENGTH_MAX {
+        return Err(CompileError(format!("ERROR: <input>:1:1: expression is longer than {LENGTH_MAX} bytes")));
+    }
+    if depth::is_too_deep(source) {
+        return Err(CompileError(format!("ERROR: <input>:1:1: {}", depth::TOO_DEEP)));
+    }
+    tree::parse(source).map_err(|errors| {
+        told(source, errors.errors.into_iter().map(|error| (error.pos.0, error.pos.1, error.msg)).collect())
+    })
+}
+
+fn told(source: &str, faults: Vec<(isize, isize, String)>) -> CompileError {
+    let faults: Vec<String> = faults.into_iter().map(|(line, column, why)| shown(source, line, column, &why)).collect();
+    CompileError(faults.join("\n"))
+}
+
+/// What went wrong with a rule, in the words of the library that upstream has.
+pub(crate) fn told_fault(why: &str) -> String {
+    let why = match why.strip_prefix("Error executing function '").and_then(|rest| rest.split_once("': ")) {
+        Some((_, inner)) => inner,
+        None => why,
+    };
+    let inner = |begin: &str| why.strip_prefix(begin);
+    for begin in ["start index ", "end index ", "index "] {
+        if let Some((number, _)) = inner(begin).and_then(|rest| rest.split_once(" out of range")) {
+            return format!("index out of range: {number}");
+        }
+    }
+    if inner("No such overload").is_some() {
+        return "no such overload".to_owned();
+    }
+    if inner("Overflow from binary operator").is_some() {
+        return "integer overflow".to_owned();
+    }
+    if why == "quantity is not an integer" {
+        return "cannot convert value to integer".to_owned();
+    }
+    if let Some(number) = inner("Index out of bounds: ") {
+        let number = number.trim_start_matches(|letter: char| !letter.is_ascii_digit() && letter != '-');
+        return format!("index out of bounds: {}", number.trim_end_matches(')'));
+    }
+    if let Some(key) = inner("No such key: ") {
+        return format!("no such key: {key}");
+    }
+    if inner("Division by zero").is_some() {
+        return "division by zero".to_owned();
+    }
+    if inner("Remainder by zero").is_some() {
+        return "modulus by zero".to_owned();
+    }
+    why.to_owned()
 }
 
 /// A fault as the API shows it: where, why, and the line with a mark below it.
@@ -198,20 +259,69 @@ mod tests {
         assert!(fault.contains("cost limit exceeded"), "{fault}");
     }
 
+    fn typed(source: &str) -> Result<String, String> {
+        let of = [("n".to_owned(), types::Type::Int), ("l".to_owned(), types::Type::list(types::Type::String))];
+        let variables = Variables::from(of);
+        let environment = Environment::of_request(false, true, true).with_variables(&variables);
+        type_of(source, &environment).map(|found| found.name()).map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn the_text_alone_tells_some_types() {
+    fn expressions_have_the_types_that_the_language_gives_them() {
         for (source, shown) in [
             ("1", "int"),
-            ("'x'", "string"),
             ("Object{}", "Object"),
-            ("[JSONPatch{}]", "list(JSONPatch)"),
-            ("[1, 2]", "list(int)"),
+            ("[JSONPatch{op: 'add', path: '/a', value: 1}]", "list(JSONPatch)"),
             ("object.a == 1 || true", "bool"),
             ("object.list.exists(a, a == 1)", "bool"),
             ("true ? 1 : 2", "int"),
             ("object.a", "dyn"),
+            ("[1, 2].map(n, string(n))", "list(string)"),
+            ("{'a': 1}.map(k, k).size() + variables.n", "int"),
+            ("variables.l.filter(l, l.startsWith('a'))[0]", "string"),
+            ("request.userInfo.extra['a']", "list(string)"),
+            ("object.?metadata.?name.orValue('x')", "dyn"),
+            ("quantity('1Gi').add(1).isGreaterThan(quantity('1'))", "bool"),
+            ("authorizer.group('').resource('pods').check('get').allowed()", "bool"),
+            ("authorizer.requestResource.check('get').reason()", "string"),
+            ("format.named('uuid').value().validate('x').hasValue()", "bool"),
+            ("[]", "list(dyn)"),
+            ("timestamp(object.t) - timestamp('2020-01-01T00:00:00Z')", "google.protobuf.Duration"),
+            ("namespaceObject.metadata.labels['a']", "string"),
+            ("type(1) == int", "bool"),
         ] {
-            assert_eq!(compiled(source).type_of_result().to_string(), shown, "{source}");
+            assert_eq!(typed(source).as_deref(), Ok(shown), "{source}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_in_an_expression_is_said_with_its_place() {
+        for (source, whys) in [
+            ("'a' == 1", vec![(5, "found no matching overload for '_==_' applied to '(string, int)'")]),
+            ("true && 1", vec![(9, "expected type 'bool' but found 'int'")]),
+            ("[1, 'a'].size() == 1", vec![(5, "expected type 'int' but found 'string'")]),
+            ("object.foo()", vec![(11, "undeclared reference to 'foo' (in container '')")]),
+            ("request.foo == 'x'", vec![(8, "undefined field 'foo'")]),
+            ("variables.zz == 1", vec![(10, "undefined field 'zz'")]),
+            ("'a'.matches('(')", vec![(13, "invalid matches argument")]),
+            ("duration('x') == duration('1h')", vec![(10, "invalid duration argument")]),
+            ("'a'.size().b", vec![(11, "type 'int' does not support field selection")]),
+            (
+                "x + size(1)",
+                vec![
+                    (1, "undeclared reference to 'x' (in container '')"),
+                    (9, "found no matching overload for 'size' applied to '(int)'"),
+                ],
+            ),
+        ] {
+            let told: Vec<String> = whys.iter().map(|(at, why)| shown(source, 1, *at, why)).collect();
+            assert_eq!(typed(source), Err(format!("compilation failed: {}", told.join("\n"))), "{source}");
+        }
+    }
+
+    #[test]
+    fn types_do_not_grow_without_end() {
+        let source = format!("[1]{}", ".map(a, {a: a})".repeat(40));
+        assert!(typed(&source).is_ok());
     }
 }

@@ -8,7 +8,7 @@ use kube_cel::KubeCelExt;
 use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, MapEntryExpr, MapExpr};
 use kube_cel::cel::extractors::This;
 use kube_cel::cel::parser::{ParseErrors, Parser};
-use kube_cel::cel::{Context, ExecutionError, IdedExpr, ResolveResult, Value as CelValue};
+use kube_cel::cel::{Context, ExecutionError, FunctionContext, IdedExpr, ResolveResult, Value as CelValue};
 
 /// The longest expression that is read, in bytes.
 pub(crate) const LENGTH_MAX: usize = 64 * 1024;
@@ -36,6 +36,7 @@ fn functions() -> Context<'static> {
     super::authorizer::add_functions(&mut context);
     context.add_function("dyn", |This(value): This<CelValue>| -> ResolveResult { Ok(value) });
     context.add_function("type", |This(value): This<CelValue>| -> ResolveResult { Ok(text(type_name(&value))) });
+    context.add_function("string", string);
     context.add_function("size", |This(value): This<CelValue>| -> ResolveResult { size(&value) });
     for name in ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type"] {
         context.add_variable_from_value(name, text(name));
@@ -58,6 +59,14 @@ pub(super) fn spend(turns: u32) -> Result<bool, ExecutionError> {
 
 fn text(text: &str) -> CelValue {
     CelValue::String(Arc::new(text.to_owned()))
+}
+
+/// As the crate has it, and for truths.
+fn string(context: &FunctionContext, This(value): This<CelValue>) -> ResolveResult {
+    match value {
+        CelValue::Bool(truth) => Ok(text(if truth { "true" } else { "false" })),
+        other => kube_cel::cel::functions::string(context, This(other)),
+    }
 }
 
 fn size(value: &CelValue) -> ResolveResult {
@@ -190,6 +199,11 @@ mod tests {
         for source in ["Kind{field: 1}.field == 1", "[1].all(x, Kind{f: x}.f == x)", "{'a': Kind{}}.a == {}"] {
             assert_eq!(comes_to(source, 100), Ok(CelValue::Bool(true)), "{source}");
         }
+    }
+
+    #[test]
+    fn truths_are_texts_too() {
+        assert_eq!(comes_to("string(1 == 1) + string(2)", 100), Ok(text("true2")));
     }
 
     #[test]

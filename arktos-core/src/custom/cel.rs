@@ -78,7 +78,7 @@ impl Rule {
             None => {}
         }
         let held = match &self.program {
-            Some(program) => program.resolve(&scope).map_err(|error| told(&error.to_string())),
+            Some(program) => program.resolve(&scope).map_err(|error| crate::cel::told_fault(&error.to_string())),
             None => Err("the rule does not compile".to_owned()),
         };
         match held {
@@ -120,25 +120,6 @@ impl At<'_> {
             faults.invalid(path, self.value, why);
         }
     }
-}
-
-/// What went wrong with a rule, in the words of the library that upstream has.
-fn told(why: &str) -> String {
-    let inner = |begin: &str| why.strip_prefix(begin);
-    if let Some(number) = inner("Index out of bounds: ") {
-        let number = number.trim_start_matches(|letter: char| !letter.is_ascii_digit() && letter != '-');
-        return format!("index out of bounds: {}", number.trim_end_matches(')'));
-    }
-    if let Some(key) = inner("No such key: ") {
-        return format!("no such key: {key}");
-    }
-    if inner("Division by zero").is_some() {
-        return "division by zero".to_owned();
-    }
-    if inner("Remainder by zero").is_some() {
-        return "modulus by zero".to_owned();
-    }
-    why.to_owned()
 }
 
 fn optional(value: OptionalValue) -> CelValue {

@@ -7,6 +7,7 @@
 use kube_cel::cel::common::ast::{ComprehensionExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::structural::{Structural, Values};
+use crate::cel::types::Type;
 
 /// The size of what has no limit: a request's.
 const REQUEST: u64 = 3 << 20;
@@ -24,6 +25,38 @@ fn smallest(schema: &Structural) -> u64 {
         "array" => 3,
         "boolean" => 5,
         _ => 2,
+    }
+}
+
+/// The type of what a schema describes; of a whole object, where `root`.
+pub(crate) fn cel_type(schema: &Structural, root: bool) -> Type<'_> {
+    match Kind::of(schema, root) {
+        Kind::Null => Type::Null,
+        Kind::Bool => Type::Bool,
+        Kind::Int => Type::Int,
+        Kind::Uint => Type::Uint,
+        Kind::Double => Type::Double,
+        Kind::Text => Type::String,
+        Kind::Bytes => Type::Bytes,
+        Kind::Timestamp => Type::Timestamp,
+        Kind::Duration => Type::Duration,
+        Kind::List(of) => Type::list(of.map_or(Type::Dyn, |of| cel_type(of, false))),
+        Kind::Map(Some(of)) => Type::map(Type::String, cel_type(of, false)),
+        Kind::Object(schema, whole) => Type::Object(schema, whole),
+        Kind::Map(None) | Kind::Any => Type::Dyn,
+    }
+}
+
+/// The type of a field of what a schema describes; of a whole object, where `whole`.
+pub(crate) fn cel_field<'a>(schema: &'a Structural, whole: bool, field: &str) -> Option<Type<'a>> {
+    let found = schema.properties.iter().find(|(name, _)| super::cel::escaped(name) == field);
+    match (found, field) {
+        (Some((_, schema)), name) if !(whole && matches!(name, "metadata" | "apiVersion" | "kind")) => {
+            Some(cel_type(schema, false))
+        }
+        (_, "apiVersion" | "kind") if whole => Some(Type::String),
+        (_, "metadata") if whole => Some(Type::Dyn),
+        _ => None,
     }
 }
 

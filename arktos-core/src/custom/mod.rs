@@ -41,6 +41,7 @@ pub use names::{
 };
 pub use structural::Structural;
 
+pub(crate) use cel_types::cel_field;
 pub(crate) use check::validate;
 pub(crate) use definition::{prepare_create, prepare_update, validate as validate_definition};
 pub(crate) use kinds::to_stored;

@@ -1,11 +1,13 @@
 //! Whether the rules of a schema may be taken: what is said beside them, whether they can be read, what they may cost.
 
-use crate::cel::tree::Tree;
 use serde_json::Value;
 
-use super::cel_types::{Kind, Seen, count};
+use super::cel_types::{Seen, cel_type, count};
 use super::schema_faults::field_path_leads;
 use super::structural::{Structural, Values};
+use crate::cel::tree::Tree;
+use crate::cel::types::Type;
+use crate::cel::{self, Environment};
 use crate::rules::fault::Faults;
 use crate::schema::ListKind;
 
@@ -108,22 +110,23 @@ impl Walk<'_> {
             return;
         }
         let seen = Seen { schema: compiled, root: place.root, optional: rule["optionalOldSelf"] == true };
-        match seen.compile(source) {
-            Err(why) => {
-                let why = format!("compilation failed: {why}");
-                self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), &why);
-            }
-            Ok(typed) if !matches!(typed.kind, Kind::Bool | Kind::Any) => {
+        let own = cel_type(compiled, place.root);
+        let old = if seen.optional { Type::optional(own.clone()) } else { own.clone() };
+        let environment = Environment::default().with("self", own).with("oldSelf", old);
+        match cel::type_of(source, &environment) {
+            Err(why) => self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), &why.to_string()),
+            Ok(found) if !matches!(found, Type::Bool | Type::Dyn) => {
                 let why = "cel expression must evaluate to a bool";
                 self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), why);
             }
-            Ok(typed) => {
+            Ok(_) => {
                 let compares = Tree::read(source).is_some_and(|tree| tree.has_variable("oldSelf"));
                 if compares && !place.correlates {
                     let why = "oldSelf cannot be used on the uncorrelatable portion of the schema";
                     self.faults.invalid(&format!("{at}.rule"), &source.into(), why);
                 }
-                let cost = typed.cost.saturating_mul(place.times);
+                let once = seen.compile(source).map_or(0, |typed| typed.cost);
+                let cost = once.saturating_mul(place.times);
                 self.total = self.total.saturating_add(cost);
                 if cost > RULE_BUDGET && !self.known.iter().any(|known| known == source) {
                     let why = over_budget("estimated rule cost", cost, RULE_BUDGET);
@@ -135,12 +138,12 @@ impl Walk<'_> {
         if message.trim().is_empty() {
             return;
         }
-        match seen.compile(message) {
+        match cel::type_of(message, &environment) {
             Err(why) => {
-                let why = format!("messageExpression compilation failed: {why}");
+                let why = format!("messageExpression {why}");
                 self.faults.invalid_text(&format!("{at}.messageExpression"), &shown(rule), &why);
             }
-            Ok(typed) if !matches!(typed.kind, Kind::Text | Kind::Any) => {
+            Ok(found) if !matches!(found, Type::String | Type::Dyn) => {
                 let why = "messageExpression must evaluate to a string";
                 self.faults.invalid_text(&format!("{at}.messageExpression"), &shown(rule), why);
             }
@@ -161,9 +164,9 @@ impl Walk<'_> {
         }
         let message = text("message");
         if !message.is_empty() && message.trim().is_empty() {
-            faults.invalid(&format!("{at}.message"), &message.into(), "message must be non-empty if specified");
+            faults.invalid(&format!("{at}.message"), &message.into(), "must be non-empty if specified");
         } else if message.trim().contains('\n') {
-            faults.invalid(&format!("{at}.message"), &message.into(), "message must not contain line breaks");
+            faults.invalid(&format!("{at}.message"), &message.into(), "must not contain line breaks");
         }
         let expression = text("messageExpression");
         if !expression.is_empty() && expression.trim().is_empty() {
@@ -171,10 +174,19 @@ impl Walk<'_> {
             faults.required(&format!("{at}.messageExpression"), why);
         }
         let reasons = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
-        if !text("reason").is_empty() && !reasons.contains(&text("reason")) {
+        if rule.get("reason").is_some_and(Value::is_string) && !reasons.contains(&text("reason")) {
             faults.not_supported(&format!("{at}.reason"), &text("reason").into(), &reasons);
         }
+        if rule["optionalOldSelf"].is_boolean()
+            && !Tree::read(text("rule")).is_some_and(|tree| tree.has_variable("oldSelf"))
+        {
+            let why = "may not be set if oldSelf is not used in rule";
+            faults.invalid(&format!("{at}.optionalOldSelf"), &rule["optionalOldSelf"], why);
+        }
         let path = text("fieldPath");
+        if path.contains('\n') {
+            faults.invalid(&format!("{at}.fieldPath"), &path.into(), "must not contain line breaks");
+        }
         if !path.is_empty() && !field_path_leads(schema, path) {
             let why = "must be a valid path";
             faults.invalid(&format!("{at}.fieldPath"), &path.into(), why);

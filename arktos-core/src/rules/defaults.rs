@@ -261,10 +261,11 @@ fn data_source_ref(spec: &Map<String, Value>) -> Option<Value> {
 
 /// And the other way round, where the older form can say it.
 fn data_source(spec: &Map<String, Value>) -> Option<Value> {
-    let mut source = spec.get("dataSourceRef").filter(|source| is_data_source(source))?.as_object()?.clone();
+    let mut source = spec.get("dataSourceRef")?.as_object()?.clone();
     source.entry("apiGroup").or_insert(Value::Null);
-    let elsewhere = source.remove("namespace").is_some();
-    (!elsewhere).then_some(Value::Object(source))
+    let elsewhere = source.remove("namespace").is_some_and(|namespace| namespace != "");
+    let fits = source.values().all(|value| value.is_string() || value.is_null());
+    (fits && !elsewhere).then_some(Value::Object(source))
 }
 
 /// Whether the older form of a data source knows this one: another claim, or a snapshot.

@@ -36,6 +36,13 @@ pub(super) fn is_in_use(kind: &Kind, object: &Object) -> bool {
 
 /// Takes away what a client says of features that are switched off.
 pub(super) fn drop_fields(kind: &Kind, object: &mut Object) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("resource.k8s.io", "ResourceSlice") => drop_of_devices(object),
+        ("storage.k8s.io", "CSIDriver") => {
+            object.remove(&["spec", "preventPodSchedulingIfMissing"]);
+        }
+        _ => {}
+    }
     let Some(at) = place(kind) else { return };
     if kind.kind == "StatefulSet" {
         object.remove(&UNAVAILABLE);
@@ -47,6 +54,17 @@ pub(super) fn drop_fields(kind: &Kind, object: &mut Object) {
     }
     if let Some(spec) = spec {
         drop_of_pod(spec);
+    }
+}
+
+/// Attributes of devices are single values.
+fn drop_of_devices(slice: &mut Object) {
+    let Some(spec) = slice.fields.get_mut("spec") else { return };
+    for device in items(spec, "devices") {
+        let attributes = device.get_mut("attributes").and_then(Value::as_object_mut);
+        for attribute in attributes.into_iter().flat_map(Map::values_mut) {
+            ["bools", "ints", "strings", "versions"].iter().for_each(|field| remove(attribute, field));
+        }
     }
 }
 

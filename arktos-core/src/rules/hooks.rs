@@ -19,8 +19,9 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
     disabled::drop_fields(kind, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => select_own_pods(object),
-        ("", "PersistentVolumeClaim") => drop_unknown_source(object),
+        ("", "PersistentVolumeClaim") => settle_source(object),
         ("", "Pod") => select_by_own_labels(object),
+        ("", "ServiceAccount") => only_name_secrets(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
         ("resource.k8s.io", "ResourceSlice") => date_taints(object),
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
@@ -36,6 +37,8 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "DaemonSet") => count_templates(old, new),
         ("", "Service") => keep_allocations(old, new),
+        ("", "ServiceAccount") => only_name_secrets(new),
+        ("", "PersistentVolumeClaim") if !has_source(old) => settle_source(new),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_update(old, new),
         _ => {}
     }
@@ -59,9 +62,32 @@ fn date_taints(slice: &mut Object) {
     }
 }
 
-/// A data source that the older form does not know is as good as none.
-fn drop_unknown_source(claim: &mut Object) {
-    if claim.at(&["spec", "dataSource"]).is_some_and(|source| !super::defaults::is_data_source(source)) {
+/// Of the secrets of an account only the names are kept.
+fn only_name_secrets(account: &mut Object) {
+    let secrets = account.fields.get_mut("secrets").and_then(Value::as_array_mut);
+    for secret in secrets.into_iter().flatten().filter_map(Value::as_object_mut) {
+        secret.retain(|field, _| field == "name");
+    }
+}
+
+fn has_source(claim: &Object) -> bool {
+    ["dataSource", "dataSourceRef"].iter().any(|field| claim.at(&["spec", field]).is_some())
+}
+
+/// A source in another namespace is as good as none, and so is one in the older form that this form does not know. What
+/// is said in one form is said in both.
+fn settle_source(claim: &mut Object) {
+    if !claim.str_at(&["spec", "dataSourceRef", "namespace"]).is_empty() {
+        claim.remove(&["spec", "dataSourceRef"]);
+    }
+    let Some(older) = claim.at(&["spec", "dataSource"]).filter(|_| claim.at(&["spec", "dataSourceRef"]).is_none())
+    else {
+        return;
+    };
+    if super::defaults::is_data_source(older) {
+        let older = older.clone();
+        claim.set(&["spec", "dataSourceRef"], older);
+    } else {
         claim.remove(&["spec", "dataSource"]);
     }
 }

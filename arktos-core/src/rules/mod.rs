@@ -146,6 +146,24 @@ pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
     Err(Status::invalid(kind.storage_resource.group(), &kind.kind, object.name(), causes))
 }
 
+/// As [`refuse_as_sent`], for the new state of an object: Events of the newer form stay as they were made.
+/// `old` is as it is stored.
+///
+/// # Errors
+/// 422 with a cause for each fault.
+pub fn refuse_changed_as_sent(kind: &Kind, old: &Object, new: &Object) -> Result<(), Status> {
+    if !kind.builtin || kind.is_old() || (&*kind.group, &*kind.kind) != ("events.k8s.io", "Event") {
+        return Ok(());
+    }
+    let old = convert::from_storage(kind, old.clone());
+    let mut causes = validate(kind, new, Some(&old));
+    causes.retain(|cause| !cause.field.starts_with("metadata"));
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(kind.storage_resource.group(), &kind.kind, old.name(), causes))
+}
+
 /// As [`admit_update`], for a write to `status`: everything but the status and a few fields of `metadata` stays.
 ///
 /// # Errors

@@ -206,6 +206,12 @@ impl TypeRules {
         }
     }
 
+    /// Whether a field is never kept.
+    pub(crate) fn drops(&self, field: &str) -> bool {
+        let drops = |rule: &ValueRule| matches!(rule.source, Source::Nothing) && rule.when.is_none();
+        self.defaults.iter().any(|rule| drops(rule) && rule.path == [field])
+    }
+
     /// Sets what creation sets.
     pub(super) fn set_created(&self, map: &mut Map<String, Value>) {
         for rule in &self.create {

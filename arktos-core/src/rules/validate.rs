@@ -58,6 +58,10 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
         let known = alone.0.into_iter().filter(|fault| faults.0.contains(fault)).collect::<Vec<_>>();
         faults.0.extend(known);
     }
+    if old.is_some() && (&*kind.group, &*kind.kind) == ("resource.k8s.io", "ResourceClaim") {
+        // What it asks for cannot change, and is not looked at again.
+        faults.0.retain(|fault| !fault.field.starts_with("spec.") && !fault.field.starts_with("spec["));
+    }
     faults.forget_below_refused();
     if kind.builtin && kind.kind == "StatefulSet" && !only_status {
         super::functions::as_of_pods(templates, object.at(&["spec", "template"]), &mut faults);

@@ -155,6 +155,11 @@ impl Complete {
         for (name, value) in map.iter_mut() {
             match object.field(name) {
                 Some(field) if self.drop_field(object, field, value, path)? => dropped.push(field),
+                // What is not kept must be of its type all the same.
+                Some(field) if table::of(object).drops(&field.name) => {
+                    let path = Path::Field(path, &field.name);
+                    self.inner(&field.schema, value, At { path: &path, owner: object, field })?;
+                }
                 Some(_) => {}
                 None => unknown = true,
             }
@@ -355,6 +360,17 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
                 Err(format!("illegal base64 data at input byte {at}"))
             }
         },
+        // A list of numbers is as good as the text that stands for them.
+        (Shape::Bytes, Value::Array(numbers)) => {
+            let byte = |number: &Value| number.as_u64().and_then(|number| u8::try_from(number).ok());
+            match numbers.iter().map(byte).collect::<Option<Vec<u8>>>() {
+                Some(bytes) => {
+                    *value = Value::from(base64::engine::general_purpose::STANDARD.encode(bytes));
+                    Ok(())
+                }
+                None => Err(mismatch(schema, value, at)),
+            }
+        }
         _ => Err(mismatch(schema, value, at)),
     }
 }
@@ -366,7 +382,11 @@ fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
     let go_type = match &schema.shape {
         Shape::String if !at.field.go_type.is_empty() => at.field.go_type.to_owned(),
         Shape::List(items) if !at.field.go_type.is_empty() && matches!(items.shape, Shape::String) => {
-            format!("[]{}", at.field.go_type)
+            let of_map = matches!(at.field.schema.shape, Shape::Map(_));
+            format!("{}{}", if of_map { "" } else { "[]" }, at.field.go_type)
+        }
+        Shape::Map(values) if !at.field.go_type.is_empty() && matches!(values.shape, Shape::List(_)) => {
+            format!("map[string]{}", at.field.go_type)
         }
         // Moments, and what is a number or a text, are read as the simpler type that they are made of.
         Shape::Time | Shape::MicroTime => "string".to_owned(),
@@ -375,7 +395,12 @@ fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
             "v1.ResourceList".to_owned()
         }
         Shape::Map(values) if at.owner.name.contains(".api.resource.") && &*at.field.name != "matchLabels" => {
-            format!("map[v1.QualifiedName]{}", go_type(values))
+            let key = match (at.owner.short_name(), &*at.field.name) {
+                (_, "counters") => "string",
+                (_, "nodeAllocatableResourceMappings") => "v1.ResourceName",
+                _ => "v1.QualifiedName",
+            };
+            format!("map[{key}]{}", go_type(values))
         }
         _ => go_type(schema),
     };

@@ -1,16 +1,19 @@
 //! Access control: roles, bindings, priorities and the rules of flow control.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::super::check::{label_1035_fault, port_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
+use crate::selector::{LabelSelectorSpec, label_key_fault, label_value_fault};
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("resource_rule", resource_rule),
     ("role_kind", role_kind),
     ("role_kept", role_kept),
     ("subject", subject),
+    ("role_selector", role_selector),
     ("priority", priority),
     ("precedence", precedence),
     ("distinguisher", distinguisher),
@@ -46,6 +49,19 @@ fn role_kind(site: &Site<'_>, faults: &mut Faults) {
     let kinds: &[&str] = if namespaced(site) { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     if !kinds.contains(&site.value_text()) {
         faults.not_supported(&site.path(), &Value::from(site.value_text()), kinds);
+    }
+}
+
+/// What cannot be selected by is told as a whole, too.
+fn role_selector(site: &Site<'_>, faults: &mut Faults) {
+    let Some(selector) = site.value.and_then(|selector| LabelSelectorSpec::deserialize(selector).ok()) else { return };
+    let odd = |key: &str, values: &[String]| {
+        label_key_fault(key).is_some() || values.iter().any(|value| label_value_fault(value).is_some())
+    };
+    let labels = selector.match_labels.iter().any(|(key, value)| odd(key, std::slice::from_ref(value)));
+    let expressions = selector.match_expressions.iter().any(|one| odd(&one.key, &one.values));
+    if labels || expressions || selector.selector().is_err() {
+        faults.invalid(&site.path(), &Value::Null, "invalid label selector.");
     }
 }
 
@@ -161,12 +177,13 @@ fn api_service(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn served_by(spec: &Value, faults: &mut Faults) {
-    let bundle = spec["caBundle"].as_str().map_or(0, str::len);
+    let bundle = spec["caBundle"].as_str().unwrap_or_default();
+    let bundle = bundle.len() / 4 * 3 - bundle.bytes().rev().take_while(|byte| *byte == b'=').count().min(2);
     let unverified = spec["insecureSkipTLSVerify"] == true;
     let service = &spec["service"];
     if service.is_null() {
         if bundle > 0 {
-            let shown = Value::from(format!("{} bytes", bundle / 4 * 3));
+            let shown = Value::from(format!("{bundle} bytes"));
             faults.invalid("spec.caBundle", &shown, "local APIServices may not have a caBundle");
         }
         if unverified {

@@ -1,10 +1,11 @@
 //! Webhooks, admission policies and events.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
-use crate::cel::{Expression, Type};
+use crate::cel::types::Type;
+use crate::cel::{self, Environment, Variables};
 use crate::name::subdomain_fault;
 use crate::rules::check::{label_1035_fault, qualified_name_faults};
 
@@ -21,15 +22,12 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("identifier", identifier),
     ("param_version", param_version),
     ("match_condition", match_condition),
+    ("policy_expressions", policy_expressions),
     ("validation", validation),
     ("message_expression", message_expression),
-    ("policy_expression", policy_expression),
-    ("audit_expression", audit_expression),
     ("audit_key", audit_key),
     ("mutating_operations", mutating_operations),
     ("some_validation", some_validation),
-    ("apply_expression", apply_expression),
-    ("patch_expression", patch_expression),
     ("device_expression", device_expression),
     ("new_event", new_event),
     ("event", event),
@@ -209,52 +207,76 @@ fn param_ref(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// The names that an expression about a request may use.
-const REQUEST: &[&str] = &["object", "oldObject", "request", "authorizer"];
-/// And in a policy.
-const POLICY: &[&str] =
-    &["object", "oldObject", "request", "authorizer", "params", "namespaceObject", "variables", "Object", "JSONPatch"];
-
-/// An expression that must come to a value of a type.
-fn expression(site: &Site<'_>, names: &[&str], wanted: &Type, faults: &mut Faults) {
-    let source = site.value_text();
-    if source.trim().is_empty() {
+/// An expression that must come to a value of one of some types.
+fn expression(path: &str, source: &Value, environment: &Environment<'_>, wanted: &[&str], faults: &mut Faults) {
+    let text = source.as_str().unwrap_or_default();
+    if text.trim().is_empty() {
         return;
     }
-    let sent = Value::from(source);
-    match Expression::compile(source, names) {
-        Err(fault) => faults.invalid(&site.path(), &sent, &fault.to_string()),
-        Ok(compiled) if !compiled.type_of_result().may_be(wanted) => {
-            let why = format!("must evaluate to {wanted} but got {}", compiled.type_of_result());
-            faults.invalid(&site.path(), &sent, &why);
-        }
-        Ok(_) => {}
-    }
+    let why = match cel::type_of(text, environment) {
+        Err(fault) => fault.to_string(),
+        Ok(found) if wanted.contains(&found.name().as_str()) => return,
+        Ok(found) => match wanted {
+            [wanted] => format!("must evaluate to {wanted} but got {}", found.name()),
+            wanted => format!("must evaluate to one of [{}] but got {}", wanted.join(" "), found.name()),
+        },
+    };
+    faults.invalid(path, source, &why);
 }
 
+/// Upon what a webhook is asked. What a policy asks for first is looked at with the rest of the policy.
 fn match_condition(site: &Site<'_>, faults: &mut Faults) {
-    let names = if site.root_kind.ends_with("WebhookConfiguration") { REQUEST } else { POLICY };
-    expression(site, names, &Type::Bool, faults);
-}
-
-fn policy_expression(site: &Site<'_>, faults: &mut Faults) {
-    expression(site, POLICY, &Type::Dyn, faults);
-}
-
-/// What a policy enters in the audit log: a text, or nothing.
-fn audit_expression(site: &Site<'_>, faults: &mut Faults) {
-    let source = site.value_text();
-    if source.trim().is_empty() {
-        return;
+    if let Some(source) = site.value.filter(|_| site.root_kind.ends_with("WebhookConfiguration")) {
+        expression(&site.path(), source, &Environment::of_request(false, true, false), &["bool"], faults);
     }
-    let sent = Value::from(source);
-    match Expression::compile(source, POLICY) {
-        Err(fault) => faults.invalid(&site.path(), &sent, &fault.to_string()),
-        Ok(compiled) => {
-            let found = compiled.type_of_result();
-            if ![Type::String, Type::Null].iter().any(|wanted| found.may_be(wanted)) {
-                let why = format!("must evaluate to one of [string null_type] but got {found}");
-                faults.invalid(&site.path(), &sent, &why);
+}
+
+/// The expressions of a policy: each knows the variables, and a variable those before it. Stands at the spec.
+fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
+    let params = site.sets("paramKind");
+    let of_request = |authorizer, patches| Environment::of_request(params, authorizer, patches);
+    let has_variables = site.has("variables");
+    for (index, condition) in site.list("matchConditions").iter().enumerate() {
+        let path = site.sub(&format!("matchConditions[{index}].expression"));
+        expression(&path, &condition["expression"], &of_request(true, false), &["bool"], faults);
+    }
+    let mut variables = Variables::new();
+    for (index, variable) in site.list("variables").iter().enumerate() {
+        let source = variable["expression"].as_str().unwrap_or_default();
+        if source.trim().is_empty() {
+            continue;
+        }
+        let found = match cel::type_of(source, &of_request(true, false).with_variables(&variables)) {
+            Ok(found) => Environment::as_variable(&found),
+            Err(fault) => {
+                let path = site.sub(&format!("variables[{index}].expression"));
+                faults.invalid(&path, &variable["expression"], &fault.to_string());
+                Type::Dyn
+            }
+        };
+        variables.insert(variable["name"].as_str().unwrap_or_default().to_owned(), found);
+    }
+    let told = |authorizer, patches| match of_request(authorizer, patches) {
+        plain if !has_variables => plain,
+        plain => plain.with_variables(&variables),
+    };
+    for (index, validation) in site.list("validations").iter().enumerate() {
+        let path = |field: &str| site.sub(&format!("validations[{index}].{field}"));
+        expression(&path("expression"), &validation["expression"], &told(true, false), &["bool"], faults);
+        let message = &validation["messageExpression"];
+        expression(&path("messageExpression"), message, &told(false, false), &["string"], faults);
+    }
+    for (index, annotation) in site.list("auditAnnotations").iter().enumerate() {
+        let path = site.sub(&format!("auditAnnotations[{index}].valueExpression"));
+        expression(&path, &annotation["valueExpression"], &told(true, false), &["string", "null_type"], faults);
+    }
+    for (index, mutation) in site.list("mutations").iter().enumerate() {
+        for (kind, field, wanted) in
+            [("ApplyConfiguration", "applyConfiguration", "Object"), ("JSONPatch", "jsonPatch", "list(JSONPatch)")]
+        {
+            if mutation["patchType"] == kind {
+                let path = site.sub(&format!("mutations[{index}].{field}.expression"));
+                expression(&path, &mutation[field]["expression"], &told(true, true), &[wanted], faults);
             }
         }
     }
@@ -282,15 +304,6 @@ fn message_expression(site: &Site<'_>, faults: &mut Faults) {
     if site.value.is_some() && site.value_text().trim().is_empty() && !site.value_text().is_empty() {
         faults.invalid(&site.path(), &Value::from(site.value_text()), "must be non-empty if specified");
     }
-    expression(site, POLICY, &Type::String, faults);
-}
-
-fn apply_expression(site: &Site<'_>, faults: &mut Faults) {
-    expression(site, POLICY, &Type::Message("Object".to_owned()), faults);
-}
-
-fn patch_expression(site: &Site<'_>, faults: &mut Faults) {
-    expression(site, POLICY, &Type::List(Box::new(Type::Message("JSONPatch".to_owned()))), faults);
 }
 
 fn device_expression(site: &Site<'_>, faults: &mut Faults) {
@@ -300,7 +313,13 @@ fn device_expression(site: &Site<'_>, faults: &mut Faults) {
                    IDENTIFIER}";
         return faults.invalid(&site.path(), &json!(""), why);
     }
-    expression(site, &["device"], &Type::Bool, faults);
+    let environment = Environment::default().with("device", Type::Dyn);
+    let why = match cel::type_of(site.value_text(), &environment) {
+        Err(fault) => fault.to_string(),
+        Ok(Type::Bool | Type::Dyn) => return,
+        Ok(found) => format!("must evaluate to bool or the unknown type, not {}", found.name()),
+    };
+    faults.invalid(&site.path(), &json!(site.value_text()), &why);
 }
 
 /// What a policy asks for, and what it says when it is not so.
@@ -308,9 +327,6 @@ fn validation(site: &Site<'_>, faults: &mut Faults) {
     let text = site.text("expression");
     if text.trim().is_empty() {
         faults.required(&site.sub("expression"), "expression is not specified");
-    } else {
-        let inner = Site { value: site.map.get("expression"), field: "expression".into(), ..*site };
-        expression(&inner, POLICY, &Type::Bool, faults);
     }
     let message = site.text("message");
     if !message.is_empty() && message.trim().is_empty() {
@@ -349,7 +365,7 @@ fn identifier(site: &Site<'_>, faults: &mut Faults) {
     let fine = name.chars().all(letter) && !name.starts_with(|first: char| first.is_ascii_digit());
     let reserved = matches!(name, "true" | "false" | "null" | "in");
     if !name.is_empty() && (!fine || reserved) {
-        faults.invalid(&site.path(), &json!(name), "name is not a valid CEL identifier");
+        faults.invalid(&site.path(), &json!(name), "must be a valid CEL identifier");
     }
 }
 
@@ -402,8 +418,8 @@ const NEW_CONTROLLER: (&str, &str) = ("reportingController", "reportingControlle
 
 /// What an event of the newer form must say, and must leave to the older one.
 fn event(site: &Site<'_>, faults: &mut Faults) {
-    if site.updates {
-        return;
+    if let Some(old) = site.old_map.filter(|_| site.updates) {
+        return event_kept(site, old, faults);
     }
     let mut invalid = |field: &str, why: &str| faults.invalid(field, &json!(""), why);
     let kind = site.text("type");
@@ -426,6 +442,37 @@ fn event(site: &Site<'_>, faults: &mut Faults) {
         }
         if series["lastObservedTime"].is_null() {
             faults.required("series.lastObservedTime", "");
+        }
+    }
+}
+
+/// An event of the newer form stays as it was made, but for its series.
+fn event_kept(site: &Site<'_>, old: &Map<String, Value>, faults: &mut Faults) {
+    for (field, old_name) in [
+        ("regarding", "involvedObject"),
+        ("reason", "reason"),
+        ("note", "message"),
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("reason", "reason"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ] {
+        let same = |map: &Map<String, Value>| map.get(field).filter(|value| !is_empty(value)).cloned();
+        let (before, after) = (same(old), same(site.map));
+        if before != after {
+            let gone = match before {
+                Some(Value::String(_)) if !field.ends_with("stamp") && field != "eventTime" => json!(""),
+                Some(Value::Number(_)) => json!(0),
+                _ => Value::Null,
+            };
+            faults.invalid(old_name, &after.unwrap_or(gone), "field is immutable");
         }
     }
 }

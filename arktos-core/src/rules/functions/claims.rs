@@ -28,7 +28,7 @@ fn storage_request(site: &Site<'_>, faults: &mut Faults) {
 
 fn access_alone(site: &Site<'_>, faults: &mut Faults) {
     let modes = site.items();
-    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+    if modes.iter().any(|mode| *mode != modes[0]) && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
         faults.forbidden(&site.path(), "may not use ReadWriteOncePod with other access modes");
     }
 }
@@ -87,7 +87,7 @@ fn same_source(site: &Site<'_>, faults: &mut Faults) {
     let (Some(old), Some(new)) = (old, new) else { return };
     let differs = |field: &str| old[field].as_str().unwrap_or_default() != new[field].as_str().unwrap_or_default();
     if ["apiGroup", "kind", "name"].into_iter().any(differs) {
-        faults.invalid(&site.path(), &site.sub("dataSource").into(), "must match dataSourceRef");
+        faults.invalid_text(&site.path(), "{}", "must match dataSourceRef");
     }
 }
 

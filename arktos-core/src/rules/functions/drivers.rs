@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("attach_source", attach_source),
     ("node_drivers", node_drivers),
     ("secret_tokens", secret_tokens),
+    ("allocatable_period", allocatable_period),
     ("topology_terms", topology_terms),
 ];
 
@@ -128,6 +129,13 @@ fn node_drivers(site: &Site<'_>, faults: &mut Faults) {
         }
         seen.push(name);
         topology_keys(&path, driver, faults);
+    }
+}
+
+/// How often a driver says anew how much it can attach.
+fn allocatable_period(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(seconds) = site.value.filter(|value| value.as_i64().is_some_and(|seconds| seconds < 10)) {
+        faults.invalid(&site.path(), seconds, "must be greater than or equal to 10 seconds");
     }
 }
 

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::super::addresses::{canonical_cidr_faults, canonical_ip_faults, cidr_faults, parse_cidr};
+use super::super::addresses::{
+    canonical_cidr_faults, canonical_ip_faults, cidr_faults, ip_faults, parse_cidr, parse_ip,
+};
 use super::super::check::{port_faults, port_name_faults};
 use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
-use crate::name::{label_fault, subdomain_fault};
+use crate::name::{label_fault, path_segment_faults, subdomain_fault};
 use crate::selector::label_value_fault;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
@@ -22,6 +24,9 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("peer", peer),
     ("within_block", within_block),
     ("end_port", end_port),
+    ("policy_count", policy_count),
+    ("parameters_namespace", parameters_namespace),
+    ("port_names", port_names),
     ("endpoint_addresses", endpoint_addresses),
     ("service_ranges", service_ranges),
     ("endpoint_subset", endpoint_subset),
@@ -94,18 +99,18 @@ fn ingress_rules(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn host(site: &Site<'_>, faults: &mut Faults) {
-    if !site.value_text().is_empty() {
+    let host = site.value_text();
+    if host.parse::<IpAddr>().is_ok() {
+        faults.invalid(&site.path(), &Value::from(host), "must be a DNS name, not an IP address");
+    } else if !host.is_empty() {
         tls_host(site, faults);
     }
 }
 
-/// As `host`; it may not be empty.
+/// As `host`; it may not be empty, and may look like an address.
 fn tls_host(site: &Site<'_>, faults: &mut Faults) {
     let host = site.value_text();
     let sent = Value::from(host);
-    if host.parse::<IpAddr>().is_ok() {
-        return faults.invalid(&site.path(), &sent, "must be a DNS name, not an IP address");
-    }
     if host.contains('*') {
         if host.strip_prefix("*.").is_none_or(|rest| subdomain_fault(rest).is_some()) {
             let why = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
@@ -202,8 +207,17 @@ fn backend_faults(path: &str, backend: &Value, faults: &mut Faults) {
             }
         }
         (None, Some(resource)) => {
-            for field in ["kind", "name"].into_iter().filter(|field| is_empty(&resource[*field])) {
-                faults.required(&format!("{path}.resource.{field}"), "");
+            if let Some(fault) = resource["apiGroup"].as_str().and_then(subdomain_fault) {
+                faults.invalid(&format!("{path}.resource.apiGroup"), &resource["apiGroup"], &fault);
+            }
+            for field in ["kind", "name"] {
+                let at = format!("{path}.resource.{field}");
+                if is_empty(&resource[field]) {
+                    faults.required(&at, "");
+                }
+                for fault in path_segment_faults(resource[field].as_str().unwrap_or_default()) {
+                    faults.invalid(&at, &resource[field], &fault);
+                }
             }
         }
     }
@@ -277,16 +291,50 @@ fn same_prefix(a: IpAddr, b: IpAddr, length: u8) -> bool {
     a.is_ipv4() == b.is_ipv4() && bits(a) & mask == bits(b) & mask
 }
 
+/// A policy is about what comes in, what goes out, or both.
+fn policy_count(site: &Site<'_>, faults: &mut Faults) {
+    if site.items().len() > 2 {
+        faults.invalid(&site.path(), &Value::from(site.items()), "may not specify more than two policyTypes");
+    }
+}
+
+/// Where the parameters of a class are: in a namespace that is named, or in none.
+fn parameters_namespace(site: &Site<'_>, faults: &mut Faults) {
+    let named = site.value.filter(|name| name.is_string());
+    match (site.text("scope"), named) {
+        ("Namespace", None) => faults.required(&site.path(), "`parameters.scope` is set to 'Namespace'"),
+        ("Namespace", Some(name)) => {
+            let fault = label_fault(site.value_text());
+            fault.into_iter().for_each(|fault| faults.invalid(&site.path(), name, &fault));
+        }
+        ("Cluster", Some(_)) => faults.forbidden(&site.path(), "`parameters.scope` is set to 'Cluster'"),
+        _ => {}
+    }
+}
+
+/// The ports of a slice differ in their names; one may have none. Stands at the ports.
+fn port_names(site: &Site<'_>, faults: &mut Faults) {
+    let mut seen = std::collections::HashSet::new();
+    for (index, port) in site.items().iter().enumerate() {
+        let name = port["name"].as_str().unwrap_or_default();
+        if !seen.insert(name) {
+            faults.duplicate(&format!("{}[{index}].name", site.path()), &Value::from(name));
+        }
+    }
+}
+
 fn end_port(site: &Site<'_>, faults: &mut Faults) {
     let Some(end) = site.map.get("endPort") else { return };
     let path = site.sub("endPort");
     match site.map.get("port") {
         None => faults.invalid(&path, end, "may not be specified when `port` is not specified"),
         Some(Value::String(_)) => faults.invalid(&path, end, "may not be specified when `port` is non-numeric"),
-        Some(port) if port.as_i64() > end.as_i64() => {
-            faults.invalid(&path, port, "must be greater than or equal to `port`");
+        Some(port) => {
+            if port.as_i64() > end.as_i64() {
+                faults.invalid(&path, port, "must be greater than or equal to `port`");
+            }
+            port_faults(end).iter().for_each(|fault| faults.invalid(&path, end, fault));
         }
-        Some(_) => {}
     }
 }
 
@@ -309,7 +357,18 @@ fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
                     fault.into_iter().for_each(|fault| faults.invalid(&path, address, &fault));
                 }
                 "IPv4" | "IPv6" => {
-                    address_faults(text, family).iter().for_each(|why| faults.invalid(&path, address, why));
+                    let odd = if family == "IPv4" { ip_faults(text) } else { canonical_ip_faults(text) };
+                    if !odd.is_empty() {
+                        odd.iter().for_each(|why| faults.invalid(&path, address, why));
+                        continue;
+                    }
+                    let parsed = parse_ip(text);
+                    if parsed.is_some_and(|parsed| parsed.is_ipv4() != (family == "IPv4")) {
+                        let whole = format!("endpoints[{index}].addresses");
+                        faults.invalid(&whole, address, &format!("must be an {family} address"));
+                    }
+                    let special = parsed.and_then(special_address_fault);
+                    special.into_iter().for_each(|why| faults.invalid(&path, address, &why));
                 }
                 _ => {}
             }
@@ -317,32 +376,28 @@ fn endpoint_addresses(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-fn address_faults(text: &str, family: &str) -> Vec<String> {
-    let Ok(address) = text.parse::<IpAddr>() else { return canonical_ip_faults(text) };
-    let mut faults: Vec<String> = special_address_fault(address).map(str::to_owned).into_iter().collect();
-    let fits = if family == "IPv4" { address.is_ipv4() } else { address.to_canonical().is_ipv6() };
-    if !fits {
-        faults.push(format!("must be an {family} address"));
-    }
-    faults
-}
-
 /// Why traffic cannot be sent to an address from elsewhere.
-pub(super) fn special_address_fault(address: IpAddr) -> Option<&'static str> {
+pub(super) fn special_address_fault(address: IpAddr) -> Option<String> {
     let address = address.to_canonical(); // `::ffff:127.0.0.1` is this host, too
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
     if address.is_unspecified() {
-        Some("may not be unspecified (0.0.0.0 or ::)")
-    } else if address.is_loopback() {
+        return Some(format!("may not be unspecified ({address})"));
+    }
+    let near = match address {
+        IpAddr::V4(address) => address.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(address) => address.segments()[0] & 0xff0f == 0xff02,
+    };
+    let why = if address.is_loopback() {
         Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
     } else if link_local {
         Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-    } else if address.is_multicast() {
-        Some("may not be in the multicast range (224.0.0.0/4, ff00::/10)")
+    } else if near {
+        Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
     } else {
         None
-    }
+    };
+    why.map(str::to_owned)
 }

@@ -114,7 +114,7 @@ fn external_ip(site: &Site<'_>, faults: &mut Faults) {
     let text = site.value_text();
     let mut why = ip_faults(text);
     if why.is_empty() {
-        why.extend(parse_ip(text).and_then(special_address_fault).map(str::to_owned));
+        why.extend(parse_ip(text).and_then(special_address_fault));
     }
     why.iter().for_each(|fault| faults.invalid(&site.path(), &Value::from(text), fault));
 }
@@ -125,7 +125,7 @@ fn endpoint_ip(site: &Site<'_>, faults: &mut Faults) {
     let mut why = ip_faults(text);
     match parse_ip(text) {
         None => why.push("must be a valid IP address".to_owned()),
-        Some(address) => why.extend(special_address_fault(address).map(str::to_owned)),
+        Some(address) => why.extend(special_address_fault(address)),
     }
     why.iter().for_each(|fault| faults.invalid(&site.path(), &Value::from(text), fault));
 }
@@ -195,7 +195,8 @@ fn cluster_ips(site: &Site<'_>, faults: &mut Faults) {
     let (all, alone) = (site.list("clusterIPs"), site.text("clusterIP"));
     if site.text("type") == "ExternalName" {
         for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            if site.has(field) || field == "clusterIPs" && !alone.is_empty() {
+            let said = site.has(field) || field == "ipFamilyPolicy" && site.sets(field);
+            if said || field == "clusterIPs" && !alone.is_empty() {
                 faults.forbidden(&site.sub(field), "may not be set for ExternalName services");
             }
         }

@@ -10,8 +10,13 @@ use crate::name::{label_fault, subdomain_fault};
 use crate::quantity::Quantity;
 use crate::selector::label_value_fault;
 
-pub(super) const CHECKS: &[(&str, Run)] =
-    &[("slice", slice), ("attribute_name", attribute_name), ("opaque_parameters", opaque_parameters)];
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("slice", slice),
+    ("attribute_name", attribute_name),
+    ("opaque_parameters", opaque_parameters),
+    ("pool_generation", pool_generation),
+    ("extended_resource", extended_resource),
+];
 
 /// How many devices a slice has at most; and of such as say more of themselves than their names and attributes.
 const DEVICES_MAX: usize = 128;
@@ -58,6 +63,22 @@ fn slice(site: &Site<'_>, faults: &mut Faults) {
     }
     for (index, set) in site.list("sharedCounters").iter().enumerate() {
         counters(&site.sub(&format!("sharedCounters[{index}]")), set, "name", faults);
+    }
+}
+
+fn pool_generation(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(generation) = site.value.filter(|value| value.as_i64().is_some_and(|value| value < 0)) {
+        faults.invalid(&site.path(), generation, "must be greater than or equal to zero");
+    }
+}
+
+/// What pods may ask for in place of a claim: a resource of somebody's own.
+fn extended_resource(site: &Site<'_>, faults: &mut Faults) {
+    let Some(name) = site.value.and_then(Value::as_str) else { return };
+    let domain = name.split_once('/').map(|(domain, _)| domain);
+    let own = domain.is_some_and(|domain| domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io"));
+    if !own || name.starts_with("requests.") || !qualified_name_faults(&format!("requests.{name}")).is_empty() {
+        faults.invalid(&site.path(), &name.into(), "must be a valid extended resource name");
     }
 }
 
@@ -236,17 +257,34 @@ fn request_policy(at: &str, most: &Quantity, policy: &Value, faults: &mut Faults
                 }
             }
             let step = Some(&range["step"]).filter(|step| !step.is_null()).map(amount);
-            for value in std::iter::once(&default).chain(&max) {
-                let steps = step.as_ref().map(|step| (step, step.value())).filter(|(_, each)| *each != 0);
-                if let Some((step, each)) = steps
-                    && value.value().wrapping_sub(min.value()).wrapping_rem(each) != 0
-                {
-                    let why = format!("value is not a multiple of a given step ({step}) from ({min})");
-                    tell(path("step"), value, &why);
-                }
+            if let Some(step) = &step {
+                step_faults(&path("step"), step, &min, [Some(&default), max.as_ref()], most, faults);
             }
         }
         (true, true) => {}
+    }
+}
+
+/// What is asked for goes up in steps: of those at least one must fit, and the ends of the range must be at one.
+fn step_faults(
+    path: &str,
+    step: &Quantity,
+    min: &Quantity,
+    ends: [Option<&Quantity>; 2],
+    most: &Quantity,
+    faults: &mut Faults,
+) {
+    let one = min.plus(step);
+    if one > *most {
+        let why = format!("one step {one} is larger than capacity value: {most}");
+        faults.invalid(path, &step.to_string().into(), &why);
+    }
+    let each = step.value();
+    for value in ends.into_iter().flatten().filter(|_| each != 0) {
+        if value.value().wrapping_sub(min.value()).wrapping_rem(each) != 0 {
+            let why = format!("value is not a multiple of a given step ({step}) from ({min})");
+            faults.invalid(path, &value.to_string().into(), &why);
+        }
     }
 }
 

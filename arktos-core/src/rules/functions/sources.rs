@@ -138,7 +138,8 @@ fn capacity(site: &Site<'_>, faults: &mut Faults) {
         faults.required(&path, "");
     }
     if !amounts.contains_key("storage") || amounts.len() > 1 {
-        faults.not_supported(&path, &Value::Object(amounts.clone()), &["storage"]);
+        let sent = site.map.get("capacity").unwrap_or(&Value::Null);
+        faults.not_supported(&path, sent, &["storage"]);
     }
     for (name, amount) in amounts {
         let path = format!("{path}[{name}]");
