@@ -85,6 +85,24 @@ fn organizations(request: &str) -> Option<Vec<String>> {
     Some(organizations.filter_map(|value| value.as_str().ok().map(str::to_owned)).collect())
 }
 
+/// The common name that a request (PEM, in base64) is for.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn common_name(request: &str) -> Result<String, &'static str> {
+    const TYPE: &str = "PEM block type must be CERTIFICATE REQUEST";
+    let pem = STANDARD.decode(request).map_err(|_| TYPE)?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).map_err(|_| TYPE)?;
+    if pem.label != "CERTIFICATE REQUEST" {
+        return Err(TYPE);
+    }
+    let read = X509CertificationRequest::from_der(&pem.contents);
+    let (_, request) = read.map_err(|_| "x509: malformed certificate request")?;
+    // Of several the first one counts, as it does for who signs.
+    let name = request.certification_request_info.subject.iter_common_name().next();
+    Ok(name.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned())
+}
+
 /// Whether who makes a call may do this for the signer of a request, by its name or all of its domain.
 fn signer(call: &Call<'_>, request: &Object, verb: &str) -> Result<(), Status> {
     let signer = request.str_at(&["spec", "signerName"]);

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use arktos_core::{GroupResource, Object, ObjectKey, Status};
 use serde_json::Value;
 
+use super::certificates::common_name;
 use crate::call::Call;
 use crate::verbs::modify::Part;
 
@@ -36,6 +37,8 @@ const OWN_LABELS: [&str; 11] = [
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
 ];
+/// Who signs for nodes.
+const NODE_SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
 /// The domains whose labels it may set.
 const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
@@ -66,6 +69,7 @@ pub(crate) fn write(call: &Call<'_>, part: Part<'_>, old: Option<&Object>, new: 
         "persistentvolumeclaims" => write.volume_claim(),
         "leases.coordination.k8s.io" => write.lease(),
         "resourceslices.resource.k8s.io" => write.resource_slice(),
+        super::certificates::RESOURCE => write.certificate_request(),
         "csinodes.storage.k8s.io" => {
             write.own_name("can only access CSINode with the same name as the requesting node")
         }
@@ -329,6 +333,21 @@ impl Write<'_> {
             return Ok(());
         }
         Err(format!("can only {what} ResourceSlice with the same NodeName as the requesting node").into())
+    }
+
+    /// A node asks for certificates of a node in its own name alone.
+    fn certificate_request(&self) -> Result<(), Fault> {
+        let (Part::Whole, None, Some(request)) = (self.part, self.old, self.new) else { return Ok(()) };
+        if !NODE_SIGNERS.contains(&request.str_at(&["spec", "signerName"])) {
+            return Ok(());
+        }
+        let asked = common_name(request.str_at(&["spec", "request"]));
+        let asked = asked.map_err(|why| Fault::Forbidden(format!("unable to parse csr: {why}")))?;
+        let own = format!("system:node:{}", self.node);
+        if asked == own {
+            return Ok(());
+        }
+        Err(format!("can only create a node CSR with CN={own}").into())
     }
 
     fn own_name(&self, why: &str) -> Result<(), Fault> {

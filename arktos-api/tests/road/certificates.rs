@@ -1,11 +1,12 @@
-//! What nobody may ask a certificate for (CertificateSubjectRestriction).
+//! What nobody may ask a certificate for (CertificateSubjectRestriction), and what a node may not (NodeRestriction).
 
+use arktos_api::TokenTable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
 
-use crate::World;
+use crate::{Answer, World};
 
 const PATH: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
@@ -34,4 +35,51 @@ async fn no_client_certificate_is_asked_for_those_who_may_everything() {
         assert_eq!(world.post(token, PATH, request("dev", "dev", CLIENT)).await.code, 201);
         assert_eq!(world.post(token, PATH, request("own", "system:masters", "example.com/own")).await.code, 201);
     }
+}
+
+/// A server with a node, who may do anything that is not kept from nodes, and once more without rights.
+async fn nodes(disabled: &[&str]) -> World {
+    World::with(|config| {
+        let tokens = "root,admin,,system:masters\n\
+                      n1,system:node:n1,,\"system:nodes,system:masters\"\n\
+                      weak,system:node:n1,,system:nodes\n";
+        config.tokens = TokenTable::parse(tokens).unwrap();
+        config.admission.disabled.extend(disabled.iter().map(|name| (*name).to_owned()));
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_node_asks_for_certificates_in_its_own_name_alone() {
+    let world = nodes(&[]).await;
+    let refused = |answer: &Answer, why: &str| {
+        assert_eq!(answer.code, 403, "{}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().ends_with(why), "{}", answer.body);
+    };
+    let request = |user: &str, signer: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+        let made = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let usage = if signer.ends_with("serving") { "server auth" } else { "client auth" };
+        json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+            "metadata": {"generateName": "csr-"}, "spec": {
+            "request": STANDARD.encode(&made), "signerName": signer, "usages": ["digital signature", usage]}})
+    };
+    for signer in ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"] {
+        for who in ["n1", "weak"] {
+            let own = world.post(who, PATH, request("system:node:n1", signer)).await;
+            assert_eq!(own.code, 201, "{}", own.body);
+            let other = world.post(who, PATH, request("system:node:n2", signer)).await;
+            refused(&other, "can only create a node CSR with CN=system:node:n1");
+        }
+        let asked = world.post("root", PATH, request("system:node:n2", signer)).await;
+        assert_eq!(asked.code, 201, "who is no node is not restricted: {}", asked.body);
+    }
+    let other = world.post("n1", PATH, request("alice", "kubernetes.io/kube-apiserver-client")).await;
+    assert_eq!(other.code, 201, "another signer's are looked at by whoever approves them: {}", other.body);
+    let plain = nodes(&["NodeRestriction"]).await;
+    let kubelet = "kubernetes.io/kube-apiserver-client-kubelet";
+    assert_eq!(plain.post("n1", PATH, request("system:node:n2", kubelet)).await.code, 201);
 }
