@@ -8,19 +8,8 @@ use arktos_core::{Encoded, Object, ObjectPath, Timestamp};
 use arktos_store::{Delivery, Stored};
 use serde_json::Value;
 
-use super::report;
+use super::{report, times};
 
-/// Whether a container of a pod says which command it runs.
-fn runs_command(pod: &Object) -> bool {
-    let containers = pod.at(&["spec", "containers"]).and_then(Value::as_array);
-    let says = |container: &Value| container["command"].as_array().is_some_and(|command| !command.is_empty());
-    containers.is_some_and(|containers| containers.iter().any(says))
-}
-
-/// How long a pod takes to stop when nothing says otherwise.
-const STOP_DEFAULT: Duration = Duration::from_millis(200);
-/// How long the pods of Jobs run.
-const JOB_RUN: Duration = Duration::from_secs(1);
 /// Addresses of one host: a /24 without its network, gateway and broadcast addresses.
 const ADDRESSES: std::ops::RangeInclusive<u8> = 2..=254;
 
@@ -39,6 +28,8 @@ struct Pod {
     uid: Box<str>,
     /// As it was last seen, for as long as there is something left to report of it: a host has many pods that just run.
     object: Option<Encoded>,
+    /// The generation that was reported of it.
+    generation: i64,
     stage: Stage,
     address: Option<u8>,
     next: Option<Timestamp>,
@@ -166,8 +157,12 @@ impl Host {
             Some(pod) if *pod.uid != *header.uid() => self.forget(path),
             // It stops already, or is told nothing that a host acts on.
             Some(pod) if pod.stage == Stage::Stopping || header.deletion().is_none() => {
-                if pod.object.is_some() {
+                let changed = pod.stage.lasts() && times::generation(stored) != pod.generation;
+                if changed || pod.object.is_some() {
                     pod.object = Some(stored.object.clone());
+                }
+                if changed {
+                    self.schedule(path, Some(now));
                 }
                 return;
             }
@@ -175,18 +170,19 @@ impl Host {
         }
         let Ok(object) = stored.object.decode(None) else { return };
         let (stage, next) = match object.str_at(&["status", "phase"]) {
-            _ if header.deletion().is_some() => (Stage::Stopping, Some(now.later(stop_time(&object)))),
+            _ if header.deletion().is_some() => (Stage::Stopping, Some(now.later(times::stop_time(&object)))),
             // Not seen before: a new pod, or one from before the host started.
-            "Running" => (Stage::Running, run_time(&object, self.commands_end).map(|run| now.later(run))),
+            "Running" if times::observed(&object) != report::generation(&object) => (Stage::Running, Some(now)),
+            "Running" => (Stage::Running, self.end(&object, now)),
             "Succeeded" | "Failed" => (Stage::Finished, None),
             _ => (Stage::Starting, Some(now.later(self.start_delay))),
         };
         let address = self.pods.get(path).and_then(|pod| pod.address);
         let address = address.or_else(|| self.claim_address(&object, stage));
         let reports = stage == Stage::Starting || (stage == Stage::Running && next.is_some());
+        let (uid, generation) = (header.uid().into(), times::observed(&object));
         let object = reports.then(|| stored.object.clone());
-        self.pods
-            .insert(path.clone(), Pod { uid: header.uid().into(), object, stage, address, next: None, untaken: None });
+        self.pods.insert(path.clone(), Pod { uid, object, generation, stage, address, next: None, untaken: None });
         self.schedule(path, next);
     }
 
@@ -222,41 +218,68 @@ impl Host {
         let address = self.address();
         let pod = self.pods.get_mut(path)?;
         pod.next = None;
+        let untaken = pod.untaken.take();
+        let (stage, given, reported) = (pod.stage, pod.address, pod.generation);
         let object = pod.object.as_ref().and_then(|object| object.decode(None).ok());
-        let runs_until = object.as_ref().and_then(|pod| run_time(pod, self.commands_end)).map(|run| now.later(run));
-        if let Some(action) = pod.untaken.take() {
-            let ends = runs_until.filter(|_| pod.stage == Stage::Running);
-            self.schedule(path, ends);
+        if let Some(action) = untaken {
+            let behind = |pod: &Object| stage.lasts() && report::generation(pod) != reported;
+            let next = object.and_then(|pod| if behind(&pod) { Some(now) } else { self.end(&pod, now) });
+            self.schedule(path, next.filter(|_| stage.lasts()));
             return Some(action);
         }
-        if pod.stage == Stage::Stopping {
+        if stage == Stage::Stopping {
             return Some(Action::Remove { path: path.clone(), uid: pod.uid.to_string() });
         }
         let object = object?;
-        let (stage, next, patch) = match pod.stage {
+        let changed = report::generation(&object) != reported;
+        let (stage, next, patch) = match stage {
             Stage::Starting if report::is_unpullable(&object) => {
-                (Stage::Unpullable, None, report::unpullable(&object, address))
+                (Stage::Unpullable, times::deadline(&object, now), report::unpullable(&object, address, now))
             }
             Stage::Starting => {
-                let Some(last) = pod.address else {
+                let Some(last) = given else {
                     // Every address is taken: try again when a pod may have gone.
                     self.schedule_retry(path, now);
                     return None;
                 };
                 let patch = report::running(&object, address, self.pod_address(last), now);
-                (Stage::Running, runs_until, patch)
+                (Stage::Running, self.end(&object, now), patch)
             }
-            Stage::Running => (Stage::Finished, None, report::finished(&object, now)),
-            Stage::Finished | Stage::Unpullable | Stage::Stopping => return None,
+            Stage::Running if changed => {
+                let since = times::started(&object).unwrap_or(now);
+                (Stage::Running, self.end(&object, since), report::followed(&object, now))
+            }
+            Stage::Unpullable if changed => {
+                // It may have another image now.
+                self.pods.get_mut(path)?.stage = Stage::Starting;
+                self.schedule(path, Some(now.later(self.start_delay)));
+                return None;
+            }
+            Stage::Running if self.ends_by_itself(&object) => (Stage::Finished, None, report::finished(&object, now)),
+            Stage::Running | Stage::Unpullable => (Stage::Finished, None, report::overdue(&object, now)),
+            Stage::Finished | Stage::Stopping => return None,
         };
         if let Some(pod) = self.pods.get_mut(path) {
             pod.stage = stage;
+            pod.generation = report::generation(&object);
             if next.is_none() {
                 pod.object = None;
             }
         }
         self.schedule(path, next);
         Some(Action::Report { path: path.clone(), patch })
+    }
+
+    /// When a pod ends that has run since some moment: by itself, or because it may not be there for longer.
+    fn end(&self, pod: &Object, since: Timestamp) -> Option<Timestamp> {
+        let by_itself = times::run_time(pod, self.commands_end).map(|run| since.later(run));
+        by_itself.into_iter().chain(times::deadline(pod, since)).min()
+    }
+
+    /// Whether a pod ends by itself before it has to.
+    fn ends_by_itself(&self, pod: &Object) -> bool {
+        let run = times::run_time(pod, self.commands_end);
+        run.is_some_and(|run| times::active_time(pod).is_none_or(|longest| run <= longest))
     }
 
     fn schedule_retry(&mut self, path: &ObjectPath, now: Timestamp) {
@@ -269,40 +292,11 @@ impl Host {
     }
 }
 
-/// How long a pod runs before it ends by itself; `None` for ever.
-fn run_time(pod: &Object, commands_end: bool) -> Option<Duration> {
-    if let Some(told) = annotated_seconds(pod, "hollow.arktos.io/run-seconds") {
-        return Some(told);
+impl Stage {
+    /// Whether a pod stays in it, and may be changed meanwhile.
+    fn lasts(self) -> bool {
+        matches!(self, Self::Running | Self::Unpullable)
     }
-    let owners = pod.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
-    let of_job = owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "Job"));
-    let once = || pod.str_at(&["spec", "restartPolicy"]) == "Never" && runs_command(pod);
-    (of_job || commands_end && once()).then(|| asleep(pod).unwrap_or(JOB_RUN))
-}
-
-/// How long a pod sleeps whose containers do nothing else: `command: ["sleep", "300"]`.
-fn asleep(pod: &Object) -> Option<Duration> {
-    let containers = pod.at(&["spec", "containers"])?.as_array()?;
-    let times = containers.iter().filter_map(|container| {
-        let words = ["command", "args"].iter().filter_map(|field| container[field].as_array()).flatten();
-        match words.map(Value::as_str).collect::<Option<Vec<_>>>()?[..] {
-            ["sleep" | "/bin/sleep", time] => time.parse().ok().map(Duration::from_secs),
-            _ => None,
-        }
-    });
-    times.max()
-}
-
-/// How long a pod takes to stop: its own word, within its grace.
-fn stop_time(pod: &Object) -> Duration {
-    let grace = pod.int_at(&["metadata", "deletionGracePeriodSeconds"]).unwrap_or(30);
-    let told = annotated_seconds(pod, "hollow.arktos.io/stop-seconds").unwrap_or(STOP_DEFAULT);
-    told.min(Duration::from_secs(u64::try_from(grace).unwrap_or(0)))
-}
-
-fn annotated_seconds(pod: &Object, annotation: &str) -> Option<Duration> {
-    let seconds: f64 = pod.str_at(&["metadata", "annotations", annotation]).parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
 }
 
 #[cfg(test)]
@@ -405,6 +399,89 @@ mod tests {
         let actions = host.wake(at(2));
         assert_eq!(reported(&actions)["phase"], "Failed");
         assert_eq!(reported(&actions)["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
+    }
+
+    /// The pod as its host's report leaves it.
+    fn followed(base: &Value, patch: &Value, more: Value) -> Stored {
+        let mut fields = json!({"status": patch});
+        merge(&mut fields, base.clone());
+        merge(&mut fields, more);
+        fields["status"]["phase"] = patch["phase"].clone();
+        pod("web", fields)
+    }
+
+    #[test]
+    fn a_change_of_a_pod_that_runs_is_followed_once() {
+        let mut host = Host::new("h-8".to_owned(), 8, Duration::ZERO);
+        let first = json!({"metadata": {"generation": 1},
+            "status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}});
+        let actions = host.observe(&Delivery::Added(pod("web", first.clone())), START);
+        let status = reported(&actions).clone();
+        let scheduled = json!({"type": "PodScheduled", "observedGeneration": 1});
+        assert_eq!(status["conditions"].as_array().and_then(|all| all.last()), Some(&scheduled));
+        let first = json!({"metadata": {"generation": 1}});
+        assert_eq!(
+            (&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]),
+            (&json!(1), &json!(1))
+        );
+        let echo = Delivery::Modified(followed(&first, &status, json!({})));
+        assert_eq!(host.observe(&echo, at(1)), [], "its own report is no change");
+
+        let resources = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
+        let changed = Delivery::Modified(followed(
+            &first,
+            &status,
+            json!({"metadata": {"generation": 2}, "spec": {
+                "containers": [{"name": "main", "image": "app:1", "resources": resources}, {"name": "more", "image": "b:1"}],
+                "ephemeralContainers": [{"name": "debug", "image": "tools:1"}],
+            }}),
+        ));
+        let actions = host.observe(&changed, at(2));
+        let now = reported(&actions);
+        assert_eq!((&now["observedGeneration"], &now["conditions"][0]["observedGeneration"]), (&json!(2), &json!(2)));
+        let main = &now["containerStatuses"][0];
+        assert_eq!((&main["resources"], &main["allocatedResources"]), (&resources, &json!({"cpu": "1"})));
+        assert_eq!((&main["restartCount"], &main["state"]), (&json!(0), &status["containerStatuses"][0]["state"]));
+        assert!(now["ephemeralContainerStatuses"][0]["state"]["running"].is_object(), "{now}");
+        assert_eq!(host.observe(&changed, at(3)), [], "it is reported already");
+
+        let image =
+            json!({"metadata": {"generation": 3}, "spec": {"containers": [{"name": "main", "image": "app:2"}]}});
+        let actions = host.observe(&Delivery::Modified(followed(&first, &status, image)), at(4));
+        let main = &reported(&actions)["containerStatuses"][0];
+        assert_eq!((&main["image"], &main["restartCount"]), (&json!("app:2"), &json!(1)));
+        assert_eq!(host.next_wake(), None);
+    }
+
+    #[test]
+    fn a_pod_ends_when_it_has_been_there_for_as_long_as_it_may() {
+        let mut host = Host::new("h-9".to_owned(), 9, Duration::ZERO);
+        let first = json!({"metadata": {"generation": 1}});
+        let actions = host.observe(&Delivery::Added(pod("web", first.clone())), START);
+        let status = reported(&actions).clone();
+        let limited = json!({"metadata": {"generation": 2}, "spec": {"activeDeadlineSeconds": 5}});
+        let actions = host.observe(&Delivery::Modified(followed(&first, &status, limited)), at(2));
+        assert_eq!(reported(&actions)["observedGeneration"], 2);
+        assert_eq!(host.wake(at(4)), []);
+        let actions = host.wake(at(5));
+        assert_eq!(
+            (&reported(&actions)["phase"], &reported(&actions)["reason"]),
+            (&json!("Failed"), &json!("DeadlineExceeded"))
+        );
+        let late = json!({"spec": {"activeDeadlineSeconds": 5, "containers": [{"name": "c", "image": "app:404"}]}});
+        let actions = host.observe(&Delivery::Added(pod("late", late)), START);
+        assert_eq!(reported(&actions)["phase"], "Pending");
+        assert_eq!(reported(&host.wake(at(5)))["reason"], "DeadlineExceeded");
+    }
+
+    #[test]
+    fn a_pod_that_was_changed_while_its_host_was_away_is_followed() {
+        let mut host = Host::new("h-10".to_owned(), 10, Duration::ZERO);
+        let behind = json!({"metadata": {"generation": 3}, "status": {"phase": "Running", "observedGeneration": 2}});
+        let actions = host.resync(&[pod("old", behind)], START);
+        assert_eq!(reported(&actions)["observedGeneration"], 3);
+        let told = json!({"metadata": {"generation": 3}, "status": {"phase": "Running", "observedGeneration": 3}});
+        assert_eq!(host.observe(&Delivery::Modified(pod("old", told)), START), []);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Hollow hosts: node agents that run nothing and report everything.
 //!
 //! Each registers its Node, renews its Lease, watches the pods bound to it at its resource manager, and plays their
-//! lives: pending, running with an address, ready, ended, gone. [`Host`](host::Host) is the plain state machine of one;
+//! lives: pending, running with an address, ready, changed meanwhile, ended, gone. [`Host`](host::Host) is the plain state machine of one;
 //! [`agent`] drives it over a client.
 //!
 //! A pod's annotations steer the play: `hollow.arktos.io/run-seconds` ends it after that time, `hollow.arktos.io/exit-code`
@@ -14,6 +14,7 @@ pub mod host;
 mod node;
 pub use node::LEASE_NAMESPACE;
 mod report;
+mod times;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,19 @@ pub fn is_unpullable(pod: &Object) -> bool {
     containers(pod, "containers").iter().any(unpullable_image)
 }
 
+/// The generation of a pod; zero where it has none.
+pub fn generation(pod: &Object) -> i64 {
+    pod.int_at(&["metadata", "generation"]).unwrap_or(0)
+}
+
+/// A status, of the generation of the pod that it is of.
+fn of_generation(pod: &Object, mut status: Value) -> Value {
+    if generation(pod) > 0 {
+        status["observedGeneration"] = Value::from(generation(pod));
+    }
+    json!({ "status": status })
+}
+
 /// The pod runs and is ready.
 pub fn running(pod: &Object, host: Ipv4Addr, address: Ipv4Addr, now: Timestamp) -> Value {
     let state = json!({"running": {"startedAt": now.to_string()}});
@@ -20,41 +33,96 @@ pub fn running(pod: &Object, host: Ipv4Addr, address: Ipv4Addr, now: Timestamp) 
     let mut status = json!({
         "phase": "Running", "hostIP": host.to_string(), "hostIPs": [{"ip": host.to_string()}],
         "podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}],
-        "startTime": now.to_string(), "conditions": conditions(true, now, None), "containerStatuses": statuses,
+        "startTime": now.to_string(), "conditions": conditions(pod, true, now, None), "containerStatuses": statuses,
     });
     if !containers(pod, "initContainers").is_empty() {
         status["initContainerStatuses"] = container_statuses(pod, "initContainers", true, |_| done.clone());
     }
-    json!({ "status": status })
+    if !containers(pod, "ephemeralContainers").is_empty() {
+        status["ephemeralContainerStatuses"] = container_statuses(pod, "ephemeralContainers", false, |_| state.clone());
+    }
+    of_generation(pod, status)
+}
+
+/// The pod runs on, as it was changed meanwhile: containers of another image were started anew, others run with what
+/// they are given now, and those that came to it run.
+pub fn followed(pod: &Object, now: Timestamp) -> Value {
+    let of = |condition: &Value| json!({"type": condition["type"], "observedGeneration": generation(pod)});
+    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
+    let mut status = json!({
+        "conditions": conditions.into_iter().flatten().map(of).collect::<Vec<_>>(),
+        "containerStatuses": kept_statuses(pod, "containers", "containerStatuses", true, now),
+    });
+    if !containers(pod, "ephemeralContainers").is_empty() {
+        let statuses = kept_statuses(pod, "ephemeralContainers", "ephemeralContainerStatuses", false, now);
+        status["ephemeralContainerStatuses"] = statuses;
+    }
+    of_generation(pod, status)
+}
+
+/// What is said of containers that run: of those that ran before with the same image, since when they did.
+fn kept_statuses(pod: &Object, field: &str, reported: &str, ready: bool, now: Timestamp) -> Value {
+    let state = json!({"running": {"startedAt": now.to_string()}});
+    let mut statuses = container_statuses(pod, field, ready, |_| state.clone());
+    for status in statuses.as_array_mut().into_iter().flatten() {
+        let mut known = pod.at(&["status", reported]).and_then(Value::as_array).into_iter().flatten();
+        let Some(before) = known.find(|before| before["name"] == status["name"]) else { continue };
+        let restarts = before["restartCount"].as_i64().unwrap_or(0);
+        let runs_on = before["image"] == status["image"] && before["state"]["running"].is_object();
+        status["restartCount"] = Value::from(if runs_on { restarts } else { restarts + 1 });
+        if runs_on {
+            status["state"] = before["state"].clone();
+        }
+    }
+    statuses
 }
 
 /// The pod has ended: well, or as its annotation says.
 pub fn finished(pod: &Object, now: Timestamp) -> Value {
     let told = pod.str_at(&["metadata", "annotations", "hollow.arktos.io/exit-code"]);
     let code: i64 = told.parse().unwrap_or(0);
-    let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    let mut status = ended(pod, code, now);
+    status["phase"] = Value::from(phase);
+    of_generation(pod, status)
+}
+
+/// The pod was stopped because it was there for longer than it may be.
+pub fn overdue(pod: &Object, now: Timestamp) -> Value {
+    const STOPPED: i64 = 137;
+    let mut status = ended(pod, STOPPED, now);
+    status["phase"] = Value::from("Failed");
+    status["reason"] = Value::from("DeadlineExceeded");
+    status["message"] = Value::from("Pod was active on the node longer than the specified deadline");
+    of_generation(pod, status)
+}
+
+fn ended(pod: &Object, code: i64, now: Timestamp) -> Value {
+    let (reason, why) = if code == 0 { ("Completed", "PodCompleted") } else { ("Error", "PodFailed") };
     let started = pod.str_at(&["status", "startTime"]);
     let started = if started.is_empty() { now.to_string() } else { started.to_owned() };
     let state = json!({"terminated": {
         "exitCode": code, "reason": reason, "startedAt": started, "finishedAt": now.to_string(),
     }});
-    json!({"status": {
-        "phase": phase,
-        "conditions": conditions(false, now, Some(if code == 0 { "PodCompleted" } else { "PodFailed" })),
+    json!({
+        "conditions": conditions(pod, false, now, Some(why)),
         "containerStatuses": container_statuses(pod, "containers", false, |_| state.clone()),
-    }})
+    })
 }
 
 /// The pod waits for an image that cannot be pulled.
-pub fn unpullable(pod: &Object, host: Ipv4Addr) -> Value {
+pub fn unpullable(pod: &Object, host: Ipv4Addr, now: Timestamp) -> Value {
     let state = |container: &Value| {
         let reason = if unpullable_image(container) { "ImagePullBackOff" } else { "ContainerCreating" };
         json!({"waiting": {"reason": reason}})
     };
-    json!({"status": {
-        "phase": "Pending", "hostIP": host.to_string(), "hostIPs": [{"ip": host.to_string()}],
+    let started = pod.str_at(&["status", "startTime"]);
+    let started = if started.is_empty() { now.to_string() } else { started.to_owned() };
+    let status = json!({
+        "phase": "Pending", "hostIP": host.to_string(), "hostIPs": [{"ip": host.to_string()}], "startTime": started,
         "containerStatuses": container_statuses(pod, "containers", false, state),
-    }})
+    });
+    of_generation(pod, status)
 }
 
 fn unpullable_image(container: &Value) -> bool {
@@ -74,17 +142,23 @@ fn container_statuses(pod: &Object, field: &str, ready: bool, state: impl Fn(&Va
             "name": name, "image": image, "imageID": "", "restartCount": 0, "ready": ready, "started": running,
             "state": state,
         });
-        if ready || status["state"].get("terminated").is_some() {
+        if running || status["state"].get("terminated").is_some() {
             let identity = format!("hollow://{}/{}", pod.uid(), name.as_str().unwrap_or_default());
             status["containerID"] = Value::from(identity);
             status["imageID"] = Value::from(format!("hollow://{}", image.as_str().unwrap_or_default()));
+        }
+        if running && let Some(resources) = container["resources"].as_object().filter(|given| !given.is_empty()) {
+            status["resources"] = Value::from(resources.clone());
+            if let Some(requests) = resources.get("requests") {
+                status["allocatedResources"] = requests.clone();
+            }
         }
         status
     };
     containers(pod, field).iter().map(status).collect()
 }
 
-fn conditions(ready: bool, now: Timestamp, reason: Option<&str>) -> Value {
+fn conditions(pod: &Object, ready: bool, now: Timestamp, reason: Option<&str>) -> Value {
     let condition = |kind: &str, holds: bool| {
         let mut condition = json!({
             "type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now.to_string(),
@@ -92,12 +166,20 @@ fn conditions(ready: bool, now: Timestamp, reason: Option<&str>) -> Value {
         if let Some(reason) = reason {
             condition["reason"] = Value::from(reason);
         }
+        if generation(pod) > 0 {
+            condition["observedGeneration"] = Value::from(generation(pod));
+        }
         condition
     };
-    json!([
+    let mut conditions = vec![
         condition("PodReadyToStartContainers", ready),
         condition("Initialized", true),
         condition("Ready", ready),
         condition("ContainersReady", ready),
-    ])
+    ];
+    let known = pod.at(&["status", "conditions"]).and_then(Value::as_array);
+    if generation(pod) > 0 && known.is_some_and(|known| known.iter().any(|of| of["type"] == "PodScheduled")) {
+        conditions.push(json!({"type": "PodScheduled", "observedGeneration": generation(pod)}));
+    }
+    Value::from(conditions)
 }
