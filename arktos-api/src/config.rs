@@ -334,8 +334,8 @@ pub trait NodeViews: Send + Sync + 'static {
     /// Keeps an Event that a node tells, as it is stored.
     async fn tell(&self, node: &str, namespace: &str, event: Object) -> Result<Stored, Status>;
 
-    /// Patches an Event that a node has told.
-    async fn tell_more(&self, node: &str, event: &ObjectKey, patch: Patch) -> Result<Stored, Status>;
+    /// Patches an Event that a node has told, or the status of a volume's claim.
+    async fn tell_more(&self, node: &str, of: &ObjectKey, patch: Patch) -> Result<Stored, Status>;
 }
 
 /// A resource that is answered and not stored, such as a review of claims.

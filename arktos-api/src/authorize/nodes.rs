@@ -1,7 +1,7 @@
 //! What a node may, beside what roles give: read what pods that are bound to it name, and at home, in `system`, what
 //! node agents need. (The Node authorizer)
 //!
-//! There is no graph: the pods of the node in the namespace that is asked about are read. What is asked for is one
+//! There is no graph: the pods of the node are read, of one namespace where that is enough. What is asked for is one
 //! object, or the services of one namespace, where it may tell Events as well. Admission (NodeRestriction) limits what
 //! is written.
 
@@ -70,6 +70,11 @@ impl Nodes {
                 let tells = matches!(asked.verb, "create" | "patch") && asked.subresource.is_empty();
                 return (tells && self.any_pod(node, tenant, asked.namespace, |_| true)).then_some(Ok(()));
             }
+            ("storage.k8s.io", "volumeattachments") => match asked {
+                asked if asked.verb != "get" => "can only get individual resources of this type",
+                asked if !asked.subresource.is_empty() => "cannot get subresource",
+                _ => "",
+            },
             ("", "serviceaccounts") if asked.verb == "get" && asked.subresource.is_empty() => "",
             ("", "serviceaccounts") => match asked {
                 asked if asked.verb != "create" || asked.name.is_empty() => {
@@ -136,14 +141,6 @@ impl Nodes {
                       patch, delete, deletecollection"
                     .to_owned(),
             },
-            ("storage.k8s.io", "volumeattachments", verb) => {
-                let refused = match verb {
-                    "get" if whole => "",
-                    "get" => "cannot get subresource",
-                    _ => "can only get individual resources of this type",
-                };
-                return Some(self.related(node, tenant, asked, refused));
-            }
             _ => {
                 let role = STATIC.roles.get(ROLE)?;
                 return role.rules.iter().any(|rule| rule.allows(asked)).then_some(Ok(()));
@@ -158,11 +155,20 @@ impl Nodes {
             found.is_some_and(|object| object.str_at(path) == node)
         };
         match asked.resource {
+            // Whose they are is for their partition to say, which the question goes on to.
+            "persistentvolumes" | "volumeattachments" if self.narrows => return self.has_claims(node, tenant),
             "persistentvolumes" => {}
+            "secrets" => {
+                return self.any_pod(node, tenant, asked.namespace, |pod| names(pod, asked))
+                    || match self.narrows {
+                        true => self.is_elsewhere(tenant, asked.namespace) && self.has_claims(node, tenant),
+                        false => self.volume_names(node, tenant, asked),
+                    };
+            }
             "pods" => return self.any_pod(node, tenant, asked.namespace, |pod| pod.name() == asked.name),
             "resourceslices" => return on_it("resource.k8s.io", &["spec", "nodeName"]),
             "volumeattachments" => return on_it("storage.k8s.io", &["spec", "nodeName"]),
-            _ => return self.any_pod(node, tenant, asked.namespace, |pod| self.names(pod, tenant, asked)),
+            _ => return self.any_pod(node, tenant, asked.namespace, |pod| names(pod, asked)),
         }
         let volume = self.read(GroupResource::core("persistentvolumes"), tenant, "", asked.name);
         let Some(volume) = volume else { return false };
@@ -171,41 +177,38 @@ impl Nodes {
         !name.is_empty() && self.any_pod(node, tenant, namespace, |pod| claims(pod).any(|claim| claim == name))
     }
 
-    fn names(&self, pod: &Object, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
-        let name = asked.name;
-        match asked.resource {
-            "serviceaccounts" => pod.str_at(&["spec", "serviceAccountName"]) == name,
-            "persistentvolumeclaims" => claims(pod).any(|claim| claim == name),
-            "resourceclaims" => device_claims(pod).any(|claim| claim == name),
-            "configmaps" => named(pod, "configMap", "name", "configMapRef", "configMapKeyRef").any(|map| map == name),
-            _ => {
-                named(pod, "secret", "secretName", "secretRef", "secretKeyRef").any(|secret| secret == name)
-                    || items(pod, &["spec", "imagePullSecrets"]).any(|secret| secret["name"] == name)
-                    || claims(pod).any(|claim| self.volume_names(tenant, asked, &claim))
-            }
-        }
-    }
-
-    /// Whether the volume that a claim is bound to gives its driver a secret on nodes.
-    fn volume_names(&self, tenant: &TenantName, asked: &Attributes<'_>, claim: &str) -> bool {
-        let claim = self.read(GroupResource::core("persistentvolumeclaims"), tenant, asked.namespace, claim);
-        let Some(claim) = claim.filter(|claim| !claim.str_at(&["spec", "volumeName"]).is_empty()) else { return false };
-        let volume = claim.str_at(&["spec", "volumeName"]);
-        let volume = self.read(GroupResource::core("persistentvolumes"), tenant, "", volume);
-        volume.is_some_and(|volume| {
-            ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"].iter().any(|reference| {
-                let part = |field: &str| volume.str_at(&["spec", "csi", reference, field]);
-                (part("namespace"), part("name")) == (asked.namespace, asked.name)
-            })
+    /// Whether a volume that a claim of a pod of a node is bound to takes a secret on nodes, in whatever namespace.
+    fn volume_names(&self, node: &str, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
+        let claims_with = |claim: &str, namespace: &str| {
+            let claim = self.read(GroupResource::core("persistentvolumeclaims"), tenant, namespace, claim)?;
+            let volume = claim.str_at(&["spec", "volumeName"]);
+            let volume = Some(volume).filter(|volume| !volume.is_empty());
+            let volume = self.read(GroupResource::core("persistentvolumes"), tenant, "", volume?)?;
+            Some(takes(&volume, asked.namespace, asked.name))
+        };
+        self.any_pod_in(node, Within::Tenant(tenant.clone()), |pod| {
+            let namespace = pod.str_at(&["metadata", "namespace"]);
+            claims(pod).any(|claim| claims_with(&claim, namespace) == Some(true))
         })
     }
 
+    /// Whether a namespace is none of those that are kept here.
+    fn is_elsewhere(&self, tenant: &TenantName, namespace: &str) -> bool {
+        self.read(GroupResource::core("namespaces"), tenant, "", namespace).is_none()
+    }
+
+    /// Whether a node has a pod with a claim.
+    fn has_claims(&self, node: &str, tenant: &TenantName) -> bool {
+        self.any_pod_in(node, Within::Tenant(tenant.clone()), |pod| claims(pod).next().is_some())
+    }
+
     /// Whether something holds for a pod of a node, of those in a namespace.
-    fn any_pod(&self, node: &str, tenant: &TenantName, namespace: &str, mut test: impl FnMut(&Object) -> bool) -> bool {
-        if namespace.is_empty() {
-            return false;
-        }
-        let within = Within::Namespace(tenant.clone(), namespace.to_owned());
+    fn any_pod(&self, node: &str, tenant: &TenantName, namespace: &str, test: impl FnMut(&Object) -> bool) -> bool {
+        let within = || Within::Namespace(tenant.clone(), namespace.to_owned());
+        !namespace.is_empty() && self.any_pod_in(node, within(), test)
+    }
+
+    fn any_pod_in(&self, node: &str, within: Within, mut test: impl FnMut(&Object) -> bool) -> bool {
         let on_it = FieldTest { field: Field::At(self.place), value: node.to_owned(), equal: true };
         let selection = Selection::all(GroupResource::core("pods"), within).field(on_it);
         let snapshot = self.pods.snapshot();
@@ -224,8 +227,38 @@ impl Nodes {
     }
 }
 
+/// Whether a pod names what is asked for.
+fn names(pod: &Object, asked: &Attributes<'_>) -> bool {
+    let name = asked.name;
+    match asked.resource {
+        "serviceaccounts" => pod.str_at(&["spec", "serviceAccountName"]) == name,
+        "persistentvolumeclaims" => claims(pod).any(|claim| claim == name),
+        "resourceclaims" => device_claims(pod).any(|claim| claim == name),
+        "configmaps" => named(pod, "configMap", "name", "configMapRef", "configMapKeyRef").any(|map| map == name),
+        _ => {
+            named(pod, "secret", "secretName", "secretRef", "secretKeyRef").any(|secret| secret == name)
+                || items(pod, &["spec", "imagePullSecrets"]).any(|secret| secret["name"] == name)
+        }
+    }
+}
+
 fn items<'a>(object: &'a Object, path: &[&str]) -> impl Iterator<Item = &'a Value> + use<'a> {
     object.at(path).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Whether a volume takes a secret on nodes: for its driver, or for the storage behind it.
+fn takes(volume: &Object, namespace: &str, name: &str) -> bool {
+    let references = ["secretRef", "nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"];
+    let home = volume.str_at(&["spec", "claimRef", "namespace"]);
+    let sources = volume.at(&["spec"]).and_then(Value::as_object).into_iter().flat_map(serde_json::Map::values);
+    sources.filter(|source| source.is_object()).any(|source| {
+        let is_it = |of: &Value, secret: &Value| {
+            let of = of.as_str().filter(|of| !of.is_empty()).unwrap_or(home);
+            of == namespace && secret.as_str() == Some(name)
+        };
+        references.iter().any(|reference| is_it(&source[*reference]["namespace"], &source[*reference]["name"]))
+            || is_it(&source["secretNamespace"], &source["secretName"])
+    })
 }
 
 /// The claims of volumes that a pod has, those that are made for it among them.

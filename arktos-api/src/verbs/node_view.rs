@@ -75,12 +75,14 @@ pub(crate) async fn tell(call: &Call<'_>, event: &Object) -> Result<Option<Store
     views.tell(node, &call.namespace, call.to_admit(event.clone())).await.map(Some)
 }
 
-/// A patch of an Event of a pod, sent on; none where it is to be made here.
+/// A patch of an Event of a pod, or of the status of a volume's claim, sent on; none where it is to be made here.
 ///
 /// # Errors
 /// As [`get`].
 pub(crate) async fn tell_more(call: &Call<'_>, part: Part<'_>, patch: &Patch) -> Result<Option<Stored>, Status> {
-    let sent_on = is_event(call) && call.kind.storage && part == Part::Whole && !call.options.dry_run;
+    let is_claim = call.kind.storage_resource.as_str() == "persistentvolumeclaims";
+    let told = is_event(call) && part == Part::Whole || is_claim && part == Part::Status;
+    let sent_on = told && call.kind.storage && !call.options.dry_run;
     let Some((views, node)) = view(call).filter(|_| sent_on) else { return Ok(None) };
     views.tell_more(node, &call.key()?, patch.clone()).await.map(Some)
 }

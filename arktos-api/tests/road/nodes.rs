@@ -460,6 +460,24 @@ async fn a_node_reads_what_its_pods_name_and_no_more() {
     }
     assert_eq!(get("persistentvolumeclaims/c").await.code, 200);
     assert_eq!(world.get("weak", "/api/v1/persistentvolumes/v").await.code, 200);
+    // A volume's secret may be in another namespace.
+    assert_eq!(world.post("root", "/api/v1/namespaces", named("Namespace", "keys")).await.code, 201);
+    assert_eq!(world.post("root", "/api/v1/namespaces/keys/secrets", named("Secret", "stage")).await.code, 201);
+    let stage = json!({"metadata": {"name": "v2"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "claimRef": {"namespace": "default", "name": "c"},
+        "csi": {"driver": "a.example", "volumeHandle": "h", "nodeStageSecretRef": {"namespace": "keys", "name": "stage"}},
+    }});
+    assert_eq!(world.post("root", "/api/v1/persistentvolumes", stage).await.code, 201);
+    assert_eq!(world.get("weak", "/api/v1/namespaces/keys/secrets/stage").await.code, 403, "no claim is bound to it");
+    let claim = json!({"metadata": {"name": "c2"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeName": "v2",
+    }});
+    assert_eq!(world.post("root", &format!("{place}/persistentvolumeclaims"), claim).await.code, 201);
+    let mut second = on("n1", "second");
+    second["spec"]["volumes"] = json!([{"name": "d", "persistentVolumeClaim": {"claimName": "c2"}}]);
+    assert_eq!(world.post("root", PODS, second).await.code, 201);
+    assert_eq!(world.get("weak", "/api/v1/namespaces/keys/secrets/stage").await.code, 200);
+    assert_eq!(world.get("weak", "/api/v1/namespaces/keys/secrets/other").await.code, 403);
     refused(&get("secrets/other").await, &unrelated("secrets"));
     refused(&get("configmaps/pull").await, &unrelated("configmaps"));
     assert_eq!(get("serviceaccounts/vol").await.code, 200);

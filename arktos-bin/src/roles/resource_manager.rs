@@ -189,8 +189,8 @@ impl NodeViews for Views {
         self.0.tell(node, namespace, event).await
     }
 
-    async fn tell_more(&self, node: &str, event: &ObjectKey, patch: Patch) -> Result<Stored, Status> {
-        self.0.tell_more(node, event, patch).await
+    async fn tell_more(&self, node: &str, of: &ObjectKey, patch: Patch) -> Result<Stored, Status> {
+        self.0.tell_more(node, of, patch).await
     }
 }
 

@@ -4,15 +4,17 @@
 //! namespaces that stand for (partition, tenant, namespace), one to one ([`projection`]). What hosts write of a pod goes
 //! to the partition it came from ([`Origins`]). The pods themselves are read from an engine that an aggregator keeps.
 //! What the pods name (secrets, config maps, accounts' tokens) stays where it is, and is asked for there in the host's
-//! name ([`HostViews`]); of services, those in the namespaces of its pods are shown to a host as one list
-//! ([`HostServices`]).
+//! name ([`HostViews`]), and so are the volumes that their claims are bound to; of services, those in the namespaces of
+//! its pods are shown to a host as one list ([`HostServices`]).
 
 mod origins;
 mod project;
 mod services;
 mod views;
+mod volumes;
 
 pub use origins::Origins;
 pub use project::{Origin, projected_namespace, projection};
 pub use services::HostServices;
 pub use views::HostViews;
+pub use volumes::projected_volume;

@@ -35,10 +35,30 @@ impl Origin {
 /// own name, for people, and ends with 130 bits of a hash over all three, which make it unique.
 #[must_use]
 pub fn projected_namespace(partition: &str, tenant: &str, namespace: &str) -> String {
-    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let digest = Sha256::digest(format!("{partition}/{tenant}/{namespace}"));
     let mut text: String = namespace.chars().take(63 - 1 - HASH_LENGTH).collect();
     text.push('-');
+    text.push_str(&hash(&format!("{partition}/{tenant}/{namespace}")));
+    text
+}
+
+/// The namespace of a tenant of a partition that a projected one stands for, where it is one of that tenant's and short
+/// enough to be there whole.
+pub(super) fn original_namespace<'a>(projected: &'a str, partition: &str, tenant: &str) -> Option<&'a str> {
+    let (namespace, _) = projected.rsplit_once('-')?;
+    (projected_namespace(partition, tenant, namespace) == projected).then_some(namespace)
+}
+
+/// Whether a namespace looks as projected ones do.
+pub(super) fn is_projected(namespace: &str) -> bool {
+    let hash = namespace.rsplit_once('-').map_or("", |(_, hash)| hash);
+    hash.len() == HASH_LENGTH && hash.bytes().all(|byte| DIGITS.contains(&byte))
+}
+
+const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// 130 bits of a hash, as a part of a name.
+pub(super) fn hash(of: &str) -> String {
+    let (digest, mut text) = (Sha256::digest(of), String::with_capacity(HASH_LENGTH));
     for place in 0..HASH_LENGTH {
         let (byte, shift) = (place * 5 / 8, place * 5 % 8);
         let pair = u16::from_be_bytes([digest[byte], digest[byte + 1]]);
@@ -78,7 +98,12 @@ mod tests {
         assert_eq!(projected.len(), names.len());
         for name in projected {
             assert_eq!(arktos_core::name::label_fault(&name), None, "{name}");
+            assert!(is_projected(&name));
         }
+        let shown = projected_namespace("tp-1", "acme", "a-b");
+        assert_eq!(original_namespace(&shown, "tp-1", "acme"), Some("a-b"));
+        assert_eq!(original_namespace(&shown, "tp-2", "acme"), None);
+        assert!(!is_projected("kube-system"));
     }
 
     #[test]

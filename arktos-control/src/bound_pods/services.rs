@@ -131,7 +131,8 @@ impl HostServices {
         found
     }
 
-    fn pods_on(&self, host: &str) -> Selection {
+    /// The pods of a host.
+    pub(super) fn pods_on(&self, host: &str) -> Selection {
         let on_it = FieldTest { field: Field::At(self.place), value: host.to_owned(), equal: true };
         Selection::all(GroupResource::core("pods"), Within::Tenant(TenantName::system())).field(on_it)
     }

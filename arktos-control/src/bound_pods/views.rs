@@ -5,6 +5,7 @@
 //! as hosts see it. Nothing is kept here. Revisions are the partition's own: what a host lists and watches in one
 //! namespace is of one partition.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
@@ -12,8 +13,9 @@ use arktos_store::client::{Listing, Patch, WatchListEvent, WatchListStream};
 use arktos_store::{Client, Delivery, Engine, Query, Roster, Stored, Within};
 use futures::StreamExt;
 
+use super::project::{is_projected, original_namespace};
 use super::services::HostServices;
-use super::{Origin, projection};
+use super::{Origin, projection, volumes};
 
 /// What the name of a host's user begins with.
 const USER: &str = "system:node:";
@@ -30,6 +32,13 @@ const NAMED: [&str; 7] = [
     "serviceaccounts",
     "services",
 ];
+
+/// What is of no namespace, and hosts may ask for because a claim of theirs is bound to it.
+const VOLUMES: [&str; 2] = ["persistentvolumes", ATTACHMENTS];
+const ATTACHMENTS: &str = "volumeattachments.storage.k8s.io";
+/// What is answered to who asks for more than one of these.
+const ONE_BY_ONE: &str = "can only get individual resources of this type";
+const CLAIMS: &str = "persistentvolumeclaims";
 
 /// Answers hosts for what their pods name. Whoever asks it has judged whether the host may.
 pub struct HostViews {
@@ -55,11 +64,12 @@ impl HostViews {
     }
 
     /// Whether hosts are answered here for a resource in a namespace (in all, where it is empty): for what pods name
-    /// in namespaces that have any, and for all services.
+    /// in namespaces that have any, for the volumes of their claims and the secrets of these, and for all services.
     #[must_use]
     pub fn covers(&self, resource: &GroupResource, namespace: &str) -> bool {
         match namespace {
-            "" => resource.as_str() == "services",
+            "" => resource.as_str() == "services" || VOLUMES.contains(&resource.as_str()),
+            namespace if resource.as_str() == "secrets" && is_projected(namespace) => true,
             namespace => NAMED.contains(&resource.as_str()) && self.origin(namespace).is_some(),
         }
     }
@@ -69,9 +79,46 @@ impl HostViews {
     /// # Errors
     /// What the partition answers; 503 where it cannot be reached.
     pub async fn get(&self, host: &str, key: &ObjectKey) -> Result<Stored, Status> {
+        match key.resource.as_str() {
+            ATTACHMENTS => return self.attachment(host, key).await,
+            of if VOLUMES.contains(&of) => return self.volume(host, key).await,
+            _ => {}
+        }
         let place = self.place(host, key.path.namespace())?;
         let found = place.client.get(&place.key(key)).await;
         place.shown(&found.map_err(|status| told(status, &[key.path.name()]))?)
+    }
+
+    /// A volume, of the tenant of a pod of the host.
+    async fn volume(&self, host: &str, key: &ObjectKey) -> Result<Stored, Status> {
+        let shown = key.path.name();
+        let found = self.homes(host).into_iter().find_map(|(partition, tenant)| {
+            let name = volumes::original_volume(shown, &partition, tenant.as_str())?;
+            Some((partition, ObjectKey::tenant_scoped(key.resource.clone(), &tenant, name)))
+        });
+        let (partition, volume) = found.ok_or_else(|| unrelated(host, key))?;
+        let found = self.client(host, &partition)?.get(&volume).await;
+        let found = found.map_err(|status| told(status, &[volume.path.name()]))?;
+        volumes::volume(&partition, &found).ok_or_else(unshown)
+    }
+
+    /// An attachment of a volume to the host. Its name does not say whose it is: all whose pods the host has are asked.
+    async fn attachment(&self, host: &str, key: &ObjectKey) -> Result<Stored, Status> {
+        let mut refused = unrelated(host, key);
+        for (partition, tenant) in self.homes(host) {
+            let asked = ObjectKey::tenant_scoped(key.resource.clone(), &tenant, key.path.name());
+            let found = match self.client(host, &partition) {
+                Ok(client) => client.get(&asked).await.map_err(|status| told(status, &[asked.path.name()])),
+                Err(status) => Err(status),
+            };
+            match found {
+                Ok(found) => return volumes::attachment(&partition, &found).ok_or_else(unshown),
+                // Whoever cannot be asked may have it.
+                Err(status) if status.is(Reason::ServiceUnavailable) => refused = status,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
     }
 
     /// What a query selects in one namespace, as its partition has it now; or of all services.
@@ -79,7 +126,12 @@ impl HostViews {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn list(&self, host: &str, query: &Query) -> Result<Listing, Status> {
-        let Some(place) = self.place_of(host, query)? else { return self.services.list(host, query).await };
+        let Some(place) = self.place_of(host, query)? else {
+            if VOLUMES.contains(&query.resource.as_str()) {
+                return Err(Status::forbidden(&query.resource, "", ONE_BY_ONE));
+            }
+            return self.services.list(host, query).await;
+        };
         let listing = place.client.list(&place.query(query)?).await.map_err(|status| told(status, &[]))?;
         let items = listing.items.iter().map(|stored| place.shown(stored));
         Ok(Listing::new(listing.revision, items.collect::<Result<_, _>>()?))
@@ -90,7 +142,12 @@ impl HostViews {
     /// # Errors
     /// As [`get`](Self::get), also in the stream.
     pub async fn watch(&self, host: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status> {
-        let Some(place) = self.place_of(host, query)? else { return self.services.watch(host, query, after).await };
+        let Some(place) = self.place_of(host, query)? else {
+            if VOLUMES.contains(&query.resource.as_str()) {
+                return Err(Status::forbidden(&query.resource, "", ONE_BY_ONE));
+            }
+            return self.services.watch(host, query, after).await;
+        };
         let (query, client) = (place.query(query)?, &place.client);
         let events = match after {
             None => client.watch_list(&query).await,
@@ -142,14 +199,15 @@ impl HostViews {
         place.shown(&kept.map_err(|status| told(status, &[&name]))?)
     }
 
-    /// Patches an Event that was told there.
+    /// Patches an Event that was told there, or the status of a volume's claim.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn tell_more(&self, host: &str, event: &ObjectKey, patch: Patch) -> Result<Stored, Status> {
-        let place = self.place(host, event.path.namespace())?;
-        let patched = place.client.patch(&place.key(event), None, patch).await;
-        place.shown(&patched.map_err(|status| told(status, &[event.path.name()]))?)
+    pub async fn tell_more(&self, host: &str, of: &ObjectKey, patch: Patch) -> Result<Stored, Status> {
+        let place = self.place(host, of.path.namespace())?;
+        let part = (of.resource.as_str() == CLAIMS).then_some("status");
+        let patched = place.client.patch(&place.key(of), part, patch).await;
+        place.shown(&patched.map_err(|status| told(status, &[of.path.name()]))?)
     }
 
     /// The place that a query is about; none for one about all namespaces.
@@ -162,18 +220,38 @@ impl HostViews {
     }
 
     fn place(&self, host: &str, namespace: &str) -> Result<Place, Status> {
-        let origin = self.origin(namespace).ok_or_else(|| unavailable("no pod is bound here in this namespace"))?;
+        let shown = namespace.to_owned();
+        if let Some(Origin { partition, key }) = self.origin(namespace) {
+            let tenant = TenantName::new(key.path.tenant()).map_err(Status::internal)?;
+            let (namespace, client) = (key.path.namespace().to_owned(), self.client(host, &partition)?);
+            return Ok(Place { partition, tenant, namespace, shown, client });
+        }
+        // There may be a secret for a volume in it, though no pod is.
+        for (partition, tenant) in self.homes(host) {
+            if let Some(namespace) = original_namespace(namespace, &partition, tenant.as_str()) {
+                let (namespace, client) = (namespace.to_owned(), self.client(host, &partition)?);
+                return Ok(Place { partition, tenant, namespace, shown, client });
+            }
+        }
+        Err(unavailable("no pod is bound here in this namespace"))
+    }
+
+    /// A partition, as a host asks it.
+    fn client(&self, host: &str, partition: &str) -> Result<Arc<dyn Client>, Status> {
         let members = self.partitions.now();
-        let client = members.find(&origin.partition).and_then(|client| {
-            let user = format!("{USER}{host}");
-            client.acting_as(&user, &[GROUP])
+        let client = members.find(partition).and_then(|client| client.acting_as(&format!("{USER}{host}"), &[GROUP]));
+        client.ok_or_else(|| unavailable(format!("the partition {partition} of this namespace cannot be asked yet")))
+    }
+
+    /// The tenants whose pods a host has, with their partitions.
+    fn homes(&self, host: &str) -> BTreeSet<(String, TenantName)> {
+        let (selection, snapshot) = (self.services.pods_on(host), self.pods.snapshot());
+        let origins = snapshot.select(&selection, None).filter_map(|pod| {
+            let key = ObjectKey { resource: selection.resource.clone(), path: pod.path };
+            let origin = Origin::of(&key, pod.object.header())?;
+            Some((origin.partition, TenantName::new(origin.key.path.tenant()).ok()?))
         });
-        let client = client.ok_or_else(|| {
-            unavailable(format!("the partition {} of this namespace cannot be asked yet", origin.partition))
-        })?;
-        let tenant = TenantName::new(origin.key.path.tenant()).map_err(Status::internal)?;
-        let (namespace, shown) = (origin.key.path.namespace().to_owned(), namespace.to_owned());
-        Ok(Place { partition: origin.partition, tenant, namespace, shown, client })
+        origins.collect()
     }
 
     /// Where a namespace comes from that has pods.
@@ -205,7 +283,11 @@ impl Place {
     }
 
     fn shown(&self, stored: &Stored) -> Result<Stored, Status> {
-        projection(&self.partition, stored).ok_or_else(|| Status::internal("the object cannot be shown to a host"))
+        let shown = match stored.object.header().type_meta().kind.as_str() {
+            "PersistentVolumeClaim" => volumes::claim(&self.partition, stored),
+            _ => projection(&self.partition, stored),
+        };
+        shown.ok_or_else(unshown)
     }
 
     fn event(&self, event: WatchListEvent) -> Result<WatchListEvent, Status> {
@@ -217,6 +299,16 @@ impl Place {
             bookmark @ Delivery::Bookmark(_) => bookmark,
         }))
     }
+}
+
+fn unshown() -> Status {
+    Status::internal("the object cannot be shown to a host")
+}
+
+/// 403, in the words in which it is said of what is there.
+fn unrelated(host: &str, key: &ObjectKey) -> Status {
+    let why = format!("no relationship found between node '{host}' and this object");
+    Status::forbidden(&key.resource, key.path.name(), why)
 }
 
 /// What a host is told when a partition refuses: a host takes a 404 for a deletion, so that is what the partition says
