@@ -25,7 +25,10 @@ pub(crate) async fn authenticate(
         let checked = crate::tokens::check::check(config, token, &[]);
         checked.map(|checked| checked.identity).map_err(|why| {
             let _ = why; // which of several reasons it is, is not the client's to know
-            unauthorized()
+            match crate::tokens::check::claimed_tenant(token) {
+                Some(tenant) => not_here(&tenant, "the token"),
+                None => unauthorized(),
+            }
         })
     };
     let own = identify(&config.tokens, config.anonymous_auth, headers, certificate, &of_account);
@@ -33,7 +36,19 @@ pub(crate) async fn authenticate(
         (Err(refused), Some(token)) => elsewhere(config, token).await.ok_or(refused),
         (own, _) => own,
     }?;
-    if counts(config, &identity) { Ok(identity) } else { Err(unauthorized()) }
+    match &identity.tenant {
+        Some(tenant) if !counts(config, &identity) => Err(not_here(tenant, "the certificate")),
+        _ => Ok(identity),
+    }
+}
+
+/// 401 for what may count elsewhere in the region. Whether there is such a tenant here is not told.
+fn not_here(tenant: &TenantName, what: &str) -> Status {
+    let text = format!(
+        "Unauthorized: {what} does not count in this partition for the tenant \"{tenant}\". It may where the tenant is, to \
+         which a gateway of the region sends it"
+    );
+    Status::failure(Reason::Unauthorized, text)
 }
 
 /// Whether a credential that was given out for one tenant, and not for whoever has the name, is that tenant's still.
@@ -83,6 +98,14 @@ fn identify(
         return if is_gateway(&peer) { forwarded(headers, anonymous_auth) } else { Ok(peer) };
     }
     if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) }
+}
+
+impl PeerCertificate {
+    /// The tenant that it is for, `system` for the region's own; none where it cannot be read.
+    #[must_use]
+    pub fn tenant(&self) -> Option<TenantName> {
+        self.identity(from_certificate).ok()?.tenant
+    }
 }
 
 fn is_gateway(peer: &Identity) -> bool {

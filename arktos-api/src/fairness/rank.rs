@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arktos_core::TenantName;
+
 use super::Flow;
 
 /// How a connection stands. Put into its requests' extensions by whoever owns the connection, and by nobody else;
@@ -29,6 +31,18 @@ impl PeerRank {
     /// Whether the connection stands behind others, by the last of its requests.
     pub fn is_behind(&self) -> bool {
         self.0.behind.load(Ordering::Relaxed)
+    }
+
+    /// The tenant whose requests come over the connection; none where none have come, or several tenants' have.
+    pub fn whose(&self) -> Option<&str> {
+        self.0.first.get().filter(|_| !self.0.shared.load(Ordering::Relaxed)).map(|flow| &**flow)
+    }
+
+    /// Another server has answered a request of a tenant's that came over the connection.
+    pub fn answered_elsewhere(&self, tenant: &TenantName) {
+        if **self.0.first.get_or_init(|| tenant.as_str().into()) != *tenant.as_str() {
+            self.0.shared.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A request has come, of someone who asks for more than its share, or does not.
@@ -57,6 +71,20 @@ mod tests {
             rank.is_behind()
         };
         assert_eq!([after(false), after(true), after(true), after(false)], [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_connection_is_of_the_tenant_whose_requests_come_over_it() {
+        let (rank, umbra) = (PeerRank::default(), TenantName::new("umbra").expect("a name"));
+        rank.note(&"".into(), false);
+        assert_eq!(rank.whose(), None);
+        rank.note(&"acme".into(), false);
+        assert_eq!(rank.whose(), Some("acme"));
+        rank.answered_elsewhere(&umbra);
+        assert_eq!(rank.whose(), None);
+        let rank = PeerRank::default();
+        rank.answered_elsewhere(&umbra);
+        assert_eq!(rank.whose(), Some("umbra"));
     }
 
     #[test]

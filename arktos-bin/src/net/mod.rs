@@ -15,6 +15,8 @@ mod gathered;
 #[cfg(feature = "net")]
 mod giving_way;
 #[cfg(feature = "net")]
+mod holders;
+#[cfg(feature = "net")]
 pub mod https;
 pub mod kubeconfig;
 #[cfg(feature = "net")]

@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arktos_api::{PeerAddress, PeerCertificate, PeerRank, PeerRefusals, is_large};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,10 +25,13 @@ use tokio_rustls::TlsAcceptor;
 use super::aside::Aside;
 use super::gathered::gathered;
 use super::giving_way::GivingWay;
+use super::holders::{Holders, Place, refusal};
 use super::prompt::Prompt;
 
 /// The most connections one listener holds at a time; further clients wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 20_000;
+/// The most of them that one tenant holds, as do all those together who have not said who they are.
+const CONNECTIONS_OF_ONE: usize = CONNECTIONS_MAX / 4;
 /// How long a client may take to say who it is and what it wants.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection of HTTP/1.1 may take to send the head of its next request, idle or not, before it is closed.
@@ -45,8 +49,23 @@ pub type Stop = watch::Receiver<bool>;
 /// Accepts connections and serves each with a clone of `service`, until `stop` says so; then lets open requests end.
 ///
 /// With `tls`, the certificate a client proved to have is put into each request as [`PeerCertificate`].
-pub async fn serve<S, B>(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, service: S, mut stop: Stop)
+pub async fn serve<S, B>(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, service: S, stop: Stop)
 where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    serve_within(CONNECTIONS_OF_ONE, listener, tls, service, stop).await;
+}
+
+async fn serve_within<S, B>(
+    of_one: usize,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    service: S,
+    mut stop: Stop,
+) where
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
@@ -54,7 +73,7 @@ where
 {
     let acceptor = tls.map(TlsAcceptor::from);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let aside = Arc::new(Aside::default());
+    let (aside, holders) = (Arc::new(Aside::default()), Holders::new(of_one));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -64,7 +83,7 @@ where
         };
         let Some((socket, slot)) = accepted else { continue };
         let (acceptor, stop) = (acceptor.clone(), stop.clone());
-        let served = Served { service: service.clone(), aside: aside.clone() };
+        let served = Served { service: service.clone(), aside: aside.clone(), holders: holders.clone() };
         let (aside, rank) = (aside.clone(), PeerRank::default());
         connections.spawn(async move {
             let connection = connection(socket, acceptor, served, rank.clone(), stop);
@@ -98,6 +117,7 @@ type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 struct Served<S> {
     service: S,
     aside: Arc<Aside>,
+    holders: Arc<Holders>,
 }
 
 /// Who is at the other end of a connection, as each of its requests says.
@@ -125,12 +145,16 @@ where
     socket.set_nodelay(true)?;
     let address = PeerAddress(socket.peer_addr()?);
     let peer = Peer { address, certificate: None, refusals: PeerRefusals::default(), rank };
-    let Some(acceptor) = acceptor else { return exchange(socket, |_| Ok(()), peer, served, stop).await };
+    let Some(acceptor) = acceptor else {
+        // On loopback alone: nobody is kept apart from anybody else there.
+        return exchange(socket, |_| Ok(()), peer, served, None, stop).await;
+    };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.map(|certificate| PeerCertificate::new(certificate.to_vec()));
+    let place = Some(Arc::new(served.holders.enter(certificate.as_ref())));
     let (io, turns) = gathered(stream);
-    exchange(io, |context| turns.over(context), Peer { certificate, ..peer }, served, stop).await
+    exchange(io, |context| turns.over(context), Peer { certificate, ..peer }, served, place, stop).await
 }
 
 /// Speaks HTTP on a connection. `turn_over` is called whenever there is nothing more to do for the moment.
@@ -139,6 +163,7 @@ async fn exchange<I, S, B>(
     turn_over: impl Fn(&mut Context<'_>) -> std::io::Result<()>,
     peer: Peer,
     served: Served<S>,
+    place: Option<Arc<Place>>,
     mut stop: Stop,
 ) -> Result<(), ConnectionError>
 where
@@ -148,26 +173,8 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Served { service, aside } = served;
-    let handler = service_fn(move |mut request: Request<Incoming>| {
-        let Peer { address, certificate, refusals, rank } = peer.clone();
-        request.extensions_mut().insert(address);
-        request.extensions_mut().insert(refusals);
-        request.extensions_mut().insert(rank);
-        if let Some(certificate) = certificate {
-            request.extensions_mut().insert(certificate);
-        }
-        let aside = is_large(request.body()).then(|| aside.clone());
-        let mut service = service.clone();
-        async move {
-            match poll_fn(|context| service.poll_ready(context)).await {
-                Ok(()) => match aside {
-                    Some(aside) => aside.run(service.call(request)).await,
-                    None => service.call(request).await,
-                },
-            }
-        }
-    });
+    let taken = place.clone();
+    let handler = service_fn(move |request| handled(request, peer.clone(), &served, taken.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder
@@ -180,13 +187,23 @@ where
     let connection = builder.serve_connection(TokioIo::new(io), handler);
     let (mut connection, mut stopping) = (pin!(connection), pin!(stopped(&mut stop)));
     let mut stops = false;
+    let mut full = pin!(full(place.as_deref()));
     poll_fn(|context| {
         if !stops && stopping.as_mut().poll(context).is_ready() {
             stops = true;
             connection.as_mut().graceful_shutdown();
         }
-        let polled = connection.as_mut().poll(context);
+        let mut polled = connection.as_mut().poll(context);
+        // Who has no place is told why, if they ask.
+        if !stops && polled.is_pending() && place.as_ref().is_some_and(|place| place.is_over()) {
+            stops = true;
+            connection.as_mut().graceful_shutdown();
+            polled = connection.as_mut().poll(context);
+        }
         if polled.is_pending() {
+            if full.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
             turn_over(context)?;
         }
         polled
@@ -194,7 +211,126 @@ where
     .await
 }
 
+/// Completes when a connection that there is no place for has had its time; what it still reads, watches among it, is
+/// cut off then.
+async fn full(place: Option<&Place>) {
+    let is_full = |_: &mut Context<'_>| match place.is_some_and(Place::is_full) {
+        true => Poll::Ready(()),
+        false => Poll::Pending, // it is asked whenever the connection goes on
+    };
+    poll_fn(is_full).await;
+    tokio::time::sleep(HANDSHAKE_TIMEOUT).await;
+}
+
+/// Answers a request that came over a connection with a place, or without one that it needs.
+fn handled<S, B>(
+    mut request: Request<Incoming>,
+    peer: Peer,
+    served: &Served<S>,
+    place: Option<Arc<Place>>,
+) -> impl Future<Output = Result<Response<Either<Full<Bytes>, B>>, Infallible>> + Send + use<S, B>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    let Peer { address, certificate, refusals, rank } = peer;
+    let (refused, of) = (place.as_ref().is_some_and(|place| place.asked()), rank.clone());
+    request.extensions_mut().insert(address);
+    request.extensions_mut().insert(refusals);
+    request.extensions_mut().insert(rank);
+    if let Some(certificate) = certificate {
+        request.extensions_mut().insert(certificate);
+    }
+    let aside = is_large(request.body()).then(|| served.aside.clone());
+    let mut service = served.service.clone();
+    async move {
+        if refused {
+            return Ok(refusal().map(Either::Left));
+        }
+        let Ok(()) = poll_fn(|context| service.poll_ready(context)).await;
+        let Ok(response) = match aside {
+            Some(aside) => aside.run(service.call(request)).await,
+            None => service.call(request).await,
+        };
+        if let Some(place) = place {
+            place.answered(&of);
+        }
+        Ok(response.map(Either::Right))
+    }
+}
+
 /// Completes when told to stop.
 pub async fn stopped(stop: &mut Stop) {
     let _ = stop.wait_for(|stop| *stop).await; // a sender that is gone means stop, too
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::kubeconfig::Kubeconfig;
+    use crate::net::pki::{Authority, Subject};
+    use crate::net::route::Protocols::All;
+    use crate::net::tls;
+    use arktos_core::TenantName;
+    use http_body_util::Empty;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+
+    /// Answers everybody, and says of those with a token that they are of `acme`, as where tokens are checked.
+    async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.headers().contains_key(http::header::AUTHORIZATION)
+            && let Some(rank) = request.extensions().get::<PeerRank>()
+        {
+            rank.answered_elsewhere(&TenantName::new("acme").expect("a name"));
+        }
+        Ok(Response::new(Full::from("well")))
+    }
+
+    #[tokio::test]
+    async fn a_tenant_holds_a_part_of_the_connections_and_is_told_so() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("an authority");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let credential = authority.server("test", &[address.ip()], &[]).expect("a certificate");
+        let config = tls::server(&credential, authority.certificate()).expect("usable");
+        let (stop, stopped) = watch::channel(false);
+        let service = tower::service_fn(answer);
+        let serving = tokio::spawn(serve_within(2, listener, Some(config), service, stopped));
+        // Each client has a connection of its own, and keeps it.
+        let ask = |tenant: Option<&str>, token: bool| {
+            let subject = |tenant: &str| Subject { user: "u".to_owned(), tenant: Some(tenant.to_owned()), group: None };
+            let credential = tenant.map(|tenant| authority.client(&subject(tenant)).expect("a certificate"));
+            let (server, trusted) = (format!("https://{address}"), authority.certificate().to_owned());
+            let config = Kubeconfig { server: server.clone(), authority: trusted, credential, token: None };
+            let route = crate::net::route::Route::fixed(&config, config.shown().expect("usable"), All).expect("usable");
+            let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(route);
+            async move {
+                let mut request = Request::get(server).body(Empty::new()).expect("a request");
+                if token {
+                    request.headers_mut().insert("authorization", http::HeaderValue::from_static("Bearer t"));
+                }
+                let answer = client.request(request).await.expect("an answer").status().as_u16();
+                (answer, client)
+            }
+        };
+        let (first, one) = ask(Some("acme"), false).await;
+        let (second, two) = ask(None, true).await; // it is known whose it is once it was answered
+        assert_eq!((first, second), (200, 200));
+        let (third, _) = ask(Some("acme"), false).await;
+        assert_eq!(third, 429);
+        assert_eq!(ask(Some("umbra"), false).await.0, 200);
+        for _ in 0..3 {
+            assert_eq!(ask(Some("system"), false).await.0, 200);
+        }
+        drop((one, two));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while ask(Some("acme"), false).await.0 != 200 {
+            assert!(tokio::time::Instant::now() < deadline, "what is let go can be had anew");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop.send_replace(true);
+        serving.await.expect("it ends");
+    }
 }

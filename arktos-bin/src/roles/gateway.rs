@@ -5,23 +5,25 @@
 //! [`Directory`].
 
 mod destination;
+mod measured;
 mod tenants;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arktos_api::{Answered, ApiServer, Identity};
+use arktos_api::{Answered, ApiServer, Identity, PeerRank};
 use arktos_core::{GroupResource, Object, Reason, Status, TenantName};
 use arktos_store::Clock;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
 use self::destination::{Destination, destination, discovered, of_pods};
+use self::measured::{may_read_metrics, metrics_of, verb_of};
 use crate::metrics::Metrics;
 
 /// Whatever a body can fail with, of a request or of an answer.
@@ -207,17 +209,20 @@ impl Gateway {
     {
         let shared = &self.0;
         let (parts, body) = request.into_parts();
-        let destination = destination(&parts.method, parts.uri.path());
+        let destination = destination(&parts.method, &parts.uri);
         let destination = match discovered(&parts.uri).filter(|_| shared.old_clients) {
             Some(tenant) if destination == Destination::Identity => Destination::Tenant(tenant.to_owned()),
             _ => destination,
         };
         let backends = shared.directory.backends();
-        let destination =
-            if self.is_at_home(&destination, &parts, &backends) { Destination::Hosts } else { destination };
         let only_local = matches!(backends.partitions.as_slice(), [(_, Backend::Local(_))]);
+        let mut identity = if only_local { None } else { Some((shared.identify)(&parts)?) };
+        let at_home = self.is_at_home(&destination, &parts, &backends, identity.as_ref());
+        let destination = if at_home { Destination::Hosts } else { destination };
         let of_the_region = matches!(destination, Destination::Hosts | Destination::Directory);
-        let identity = if only_local && !of_the_region { None } else { Some((shared.identify)(&parts)?) };
+        if of_the_region && identity.is_none() {
+            identity = Some((shared.identify)(&parts)?);
+        }
         // What is the region's for its own users is, under the same short path, the tenant's for a tenant's.
         // A token that only a partition can check goes there as well: partitions show `system` the hosts.
         let elsewhere = |identity: &Identity| !identity.is_system() || identity.user.is_empty();
@@ -240,6 +245,7 @@ impl Gateway {
                 None => self.first()?,
             },
             Destination::AllTenants => self.all(&backends)?,
+            Destination::OneOfAll(tenant) => self.one_of_all(&tenant, identity.as_ref(), &backends).await?,
             Destination::NewTenant | Destination::NewQuota if !several => self.first()?,
             new @ (Destination::NewTenant | Destination::NewQuota) => {
                 let identity = match identity {
@@ -257,18 +263,27 @@ impl Gateway {
                 found => found?,
             },
         };
-        Ok(backend.send(Request::from_parts(parts, body), identity).await)
+        Ok(send_on(backend, Request::from_parts(parts, body), identity).await)
     }
 
     /// Whether a node, by its certificate, asks for what it has at its resource manager, and that is the only one.
-    fn is_at_home(&self, destination: &Destination, parts: &http::request::Parts, backends: &Backends) -> bool {
+    fn is_at_home(
+        &self,
+        destination: &Destination,
+        parts: &http::request::Parts,
+        backends: &Backends,
+        known: Option<&Identity>,
+    ) -> bool {
         let is_node = |identity: &Identity| identity.is_system() && identity.node().is_some();
         *destination == Destination::Identity
             && backends.managers.len() == 1
             && !self.0.directory.changes()
             && of_pods(parts.uri.path())
             && !parts.headers.contains_key(http::header::AUTHORIZATION)
-            && (self.0.identify)(parts).is_ok_and(|identity| is_node(&identity))
+            && match known {
+                Some(identity) => is_node(identity),
+                None => (self.0.identify)(parts).is_ok_and(|identity| is_node(&identity)),
+            }
     }
 
     /// The partition that answers who asks about a tenant. Whether there is such a tenant, only the region's own are
@@ -286,6 +301,21 @@ impl Gateway {
                 own => own,
             },
             None => self.first(),
+        }
+    }
+
+    /// Who answers what is asked of all tenants, and can be meant of one alone.
+    async fn one_of_all(
+        &self,
+        tenant: &str,
+        identity: Option<&Identity>,
+        backends: &Backends,
+    ) -> Result<Backend, Status> {
+        let Err(_) = self.all(backends) else { return self.all(backends) };
+        match self.partition_for(tenant, identity).await {
+            // None is left of it: that is what any partition lists, and what it shows who watches.
+            Err(status) if status.is(Reason::NotFound) => self.first(),
+            found => found,
         }
     }
 
@@ -344,6 +374,17 @@ impl Gateway {
     }
 }
 
+/// Sends a request on. The connection of who comes with a token that counts is its tenant's from then on.
+async fn send_on(backend: Backend, request: Request<RequestBody>, identity: Option<Identity>) -> Response<GatewayBody> {
+    let claimed = identity.as_ref().filter(|identity| identity.user.is_empty()).and_then(|it| it.tenant.clone());
+    let claimed = claimed.zip(request.extensions().get::<PeerRank>().cloned());
+    let answer = backend.send(request, identity).await;
+    if let Some((tenant, rank)) = claimed.filter(|_| answer.status().is_success()) {
+        rank.answered_elsewhere(&tenant); // as its partition has found
+    }
+    answer
+}
+
 /// Whether somebody is one of the region's own users, or says so with a token that a partition is yet to check.
 fn may_be_of_the_region(identity: &Identity) -> bool {
     identity.is_system() && !identity.is_in("system:unauthenticated")
@@ -377,36 +418,6 @@ where
     }
 }
 
-/// What a method is counted as.
-fn verb_of(method: &Method) -> &'static str {
-    match *method {
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "post",
-        Method::PUT => "put",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "other",
-    }
-}
-
-/// 403 for all but the region's administrators, its own components, and those who monitor it: a gateway that runs by
-/// itself has no rules to look into.
-fn may_read_metrics(identity: &Identity) -> Result<(), Status> {
-    let groups = ["system:masters", "system:monitoring"];
-    if identity.is_component() || (identity.is_system() && groups.into_iter().any(|group| identity.is_in(group))) {
-        return Ok(());
-    }
-    let text = format!("forbidden: User {:?} cannot get path \"/metrics\"", identity.user);
-    Err(Status::failure(Reason::Forbidden, text))
-}
-
-fn metrics_of(metrics: &Metrics) -> Response<GatewayBody> {
-    let mut response = Response::new(Full::from(metrics.text()).map_err(|never| match never {}).boxed_unsync());
-    let format = http::HeaderValue::from_static(crate::metrics::CONTENT_TYPE);
-    response.headers_mut().insert(http::header::CONTENT_TYPE, format);
-    response
-}
-
 /// A status as an answer.
 pub fn refuse(status: &Status) -> Response<GatewayBody> {
     let body = serde_json::to_vec(status).unwrap_or_default();
@@ -424,6 +435,7 @@ pub fn refuse(status: &Status) -> Response<GatewayBody> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Method;
 
     /// Two partitions; the first has `acme`, the second `globex`, and nobody has any other.
     struct Two(Arc<Backends>);
@@ -507,7 +519,7 @@ mod tests {
             let (mut parts, ()) = Request::get(path).body(()).expect("a request").into_parts();
             parts.extensions.insert(identity);
             let backends = gateway.0.directory.backends();
-            gateway.is_at_home(&destination(&Method::GET, parts.uri.path()), &parts, &backends)
+            gateway.is_at_home(&destination(&Method::GET, &parts.uri), &parts, &backends, None)
         };
         let gateway = gateway();
         let node = || Identity::user("system:node:n1", &["system:nodes"], &TenantName::system());
@@ -535,6 +547,28 @@ mod tests {
             (code, body.replace(tenant, "…"))
         };
         assert_eq!(ask("acme"), ask("nobody"));
+    }
+
+    #[test]
+    fn one_tenant_of_all_is_found_where_it_is_though_nobody_sees_all() {
+        let (gateway, root) = (gateway(), Identity::system_component("root"));
+        let backends = gateway.0.directory.backends();
+        let Backend::Local(second) = &backends.partitions[1].1 else { panic!("it is in this process") };
+        let client = second.client(root.clone());
+        let tenants = GroupResource::core("tenants");
+        let globex = serde_json::json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": "globex"}});
+        let globex = Object::from_value(globex).expect("an object");
+        futures::executor::block_on(client.create(&tenants, "", "", globex)).expect("created");
+        let list = |selector: &str| asked(&gateway, &root, Method::GET, &format!("/api/v1/tenants{selector}"), "");
+        let found = list("?fieldSelector=metadata.name%3Dglobex");
+        assert_eq!(found.0, 200, "{}", found.1);
+        assert!(found.1.contains(r#""name":"globex""#), "{}", found.1);
+        let gone = list("?fieldSelector=metadata.name%3Dnobody");
+        assert_eq!((gone.0, gone.1.contains(r#""items":[]"#)), (200, true), "{}", gone.1);
+        assert_eq!(list("").0, 501);
+        let carol = Identity::user("carol", &["system:masters"], &TenantName::new("acme").expect("a name"));
+        let path = "/api/v1/tenants?fieldSelector=metadata.name%3Dglobex";
+        assert_eq!(asked(&gateway, &carol, Method::GET, path, "").0, 403, "it is none of hers");
     }
 
     #[test]

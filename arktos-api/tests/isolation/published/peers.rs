@@ -2,6 +2,7 @@
 //! like.
 
 use arktos_api::PeerCertificate;
+use base64::Engine as _;
 use http::Method;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::json;
@@ -269,6 +270,33 @@ fn certificate(user: &str, organization: &str) -> PeerCertificate {
     params.distinguished_name.push(DnType::CommonName, user);
     params.distinguished_name.push(DnType::OrganizationName, organization);
     PeerCertificate::new(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec())
+}
+
+/// A partition says of what may count elsewhere that it does not here, and whether it has the tenant it does not say.
+#[tokio::test]
+async fn what_is_of_another_partition_is_told_so_and_nothing_of_who_is_here() {
+    let world = World::new().await;
+    let ask = async |shown: Option<&str>, token: &str| {
+        let mut request = request(token, Method::GET, MAPS, "");
+        if let Some(tenant) = shown {
+            request.extensions_mut().insert(certificate("alice", &format!("tenant:{tenant}:some-uid")));
+        }
+        let answer = world.answer(request).await;
+        assert_eq!(answer.code, 401, "{}", answer.text);
+        answer.text
+    };
+    let token = |tenant: &str| {
+        let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let claims = json!({"arktos.io": {"tenant": tenant}}).to_string();
+        format!("{}.{}.{}", encode(r#"{"alg":"ES256"}"#), encode(&claims), encode("signature"))
+    };
+    let there = ask(Some("acme"), "").await;
+    assert!(there.contains("a gateway of the region"), "{there}");
+    assert_eq!(there.replace("acme", "nobody"), ask(Some("nobody"), "").await);
+    let there = ask(None, &token("acme")).await;
+    assert!(there.contains("a gateway of the region"), "{there}");
+    assert_eq!(there.replace("acme", "nobody"), ask(None, &token("nobody")).await);
+    assert!(!ask(None, "no-token").await.contains("gateway"));
 }
 
 /// etcd CVE-2018-16886, capsule-proxy CVE-2022-23652: a request without its sender's name, which a proxy has left out

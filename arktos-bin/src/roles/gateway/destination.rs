@@ -15,6 +15,9 @@ pub(super) enum Destination {
     Identity,
     /// To whoever sees all tenants.
     AllTenants,
+    /// To whoever sees all tenants or, as no other can be meant, to the partition of the tenant that its field selector
+    /// names.
+    OneOfAll(String),
     /// To the partition in which a new tenant is placed.
     NewTenant,
     /// To the partition of the tenant whose quota its body is to create.
@@ -27,8 +30,32 @@ pub(super) enum Destination {
     Directory,
 }
 
-/// Reads as much of a path as decides where it goes. What is wrong with the rest, the backend says.
-pub(super) fn destination(method: &Method, path: &str) -> Destination {
+/// Reads as much of a request's target as decides where it goes. What is wrong with the rest, the backend says.
+pub(super) fn destination(method: &Method, uri: &http::Uri) -> Destination {
+    match by_path(method, uri.path()) {
+        Destination::AllTenants if of_tenants(uri.path()) => {
+            uri.query().and_then(selected).map_or(Destination::AllTenants, Destination::OneOfAll)
+        }
+        destination => destination,
+    }
+}
+
+/// Whether a path is that of all tenants, or of all their quotas: objects that are named as tenants are.
+fn of_tenants(path: &str) -> bool {
+    matches!(path.rsplit('/').find(|part| !part.is_empty()), Some("tenants" | "tenantquotas"))
+}
+
+/// The name that a field selector in a query asks for, where it asks for one.
+fn selected(query: &str) -> Option<String> {
+    let selector = query.split('&').find_map(|part| part.strip_prefix("fieldSelector="))?;
+    // Nothing else has to be encoded in a selector of one tenant; what is, asks for no tenant.
+    let selector = selector.replace("%3D", "=").replace("%3d", "=").replace("%2C", ",").replace("%2c", ",");
+    let name = selector.split(',').find_map(|term| term.strip_prefix("metadata.name="))?;
+    let name = name.strip_prefix('=').unwrap_or(name);
+    TenantName::new(name).ok().map(|name| name.to_string())
+}
+
+fn by_path(method: &Method, path: &str) -> Destination {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     if let ["tenants", tenant, ..] = parts.as_slice() {
         return named(tenant);
@@ -137,7 +164,26 @@ mod tests {
             (Method::POST, "/apis/region.arktos.io/v1/tenantquotas", Destination::NewQuota),
             (Method::PATCH, "/apis/region.arktos.io/v1/tenantquotas/acme", Destination::Quota("acme".to_owned())),
         ] {
-            assert_eq!(destination(&method, path), expected, "{method} {path}");
+            assert_eq!(destination(&method, &path.parse().expect("a target")), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_field_selector_may_name_the_only_tenant_that_is_meant() {
+        let to = |target: &'static str| destination(&Method::GET, &http::Uri::from_static(target));
+        let one = |name: &str| Destination::OneOfAll(name.to_owned());
+        assert_eq!(to("/api/v1/tenants?fieldSelector=metadata.name%3Dacme&limit=500"), one("acme"));
+        assert_eq!(to("/api/v1/tenants?watch=true&fieldSelector=a%3Db%2Cmetadata.name%3D%3Dacme"), one("acme"));
+        assert_eq!(to("/api/v1/watch/tenants?fieldSelector=metadata.name=acme"), one("acme"));
+        assert_eq!(to("/apis/region.arktos.io/v1/tenantquotas?fieldSelector=metadata.name%3Dacme"), one("acme"));
+        for other in [
+            "/api/v1/tenants",
+            "/api/v1/tenants?fieldSelector=metadata.name%21%3Dacme",
+            "/api/v1/tenants?fieldSelector=status.phase%3DActive",
+            "/api/v1/tenants?fieldSelector=metadata.name%3Dall",
+            "/api/v1/tenants/all/pods?fieldSelector=metadata.name%3Dacme",
+        ] {
+            assert_eq!(to(other), Destination::AllTenants, "{other}");
         }
     }
 }
