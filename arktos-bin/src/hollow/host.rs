@@ -415,7 +415,7 @@ mod tests {
         let mut host = Host::new("h-8".to_owned(), 8, Duration::ZERO);
         let first = json!({"metadata": {"generation": 1},
             "status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}});
-        let actions = host.observe(&Delivery::Added(pod("web", first.clone())), START);
+        let actions = host.observe(&Delivery::Added(pod("web", first)), START);
         let status = reported(&actions).clone();
         let scheduled = json!({"type": "PodScheduled", "observedGeneration": 1});
         assert_eq!(status["conditions"].as_array().and_then(|all| all.last()), Some(&scheduled));
