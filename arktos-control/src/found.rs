@@ -19,6 +19,20 @@ const AUTHENTICATION: &str = "extension-apiserver-authentication";
 /// after.
 const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
 
+/// What is copied of the service, the slice and the endpoints: what they were made with. All else of a service has its
+/// usual value, which every copy is given as well. So nobody manages more of a copy than of what `system` has, and the
+/// store keeps copies as the little that they differ in.
+const COPIED: [&[&str]; 8] = [
+    &["spec", "type"],
+    &["spec", "clusterIP"],
+    &["spec", "clusterIPs"],
+    &["spec", "ports"],
+    &["addressType"],
+    &["endpoints"],
+    &["ports"],
+    &["subsets"],
+];
+
 /// Where the API is found, in all tenants.
 pub(crate) struct Found {
     client: Arc<dyn Client>,
@@ -95,9 +109,9 @@ impl Found {
     async fn copy(&self, kind: &Resource, from: &Stored, tenant: &TenantName) -> Result<(), Status> {
         let there = tree(from)?;
         let mut object = Object::new(&kind.type_meta, NAME);
-        for field in ["spec", "addressType", "endpoints", "ports", "subsets"] {
-            if let Some(value) = there.at(&[field]) {
-                object.set(&[field], value.clone());
+        for field in COPIED {
+            if let Some(value) = there.at(field) {
+                object.set(field, value.clone());
             }
         }
         if let Some(labels) = there.at(&["metadata", "labels"]) {

@@ -1,6 +1,6 @@
 //! A pod as controllers see it: decoded once an event, to the few things they ask.
 
-use arktos_core::{Encoded, OwnerRef, Timestamp};
+use arktos_core::{Encoded, ObjectPath, OwnerRef, Revision, Timestamp};
 use arktos_store::Stored;
 use arktos_store::informer::{Decode, DecodeError};
 use serde::Deserialize;
@@ -187,6 +187,18 @@ impl Decode for PodView {
             claims: volumes.filter_map(|volume| volume.claim(stored.path.name())).collect(),
             stored: stored.clone(),
         })
+    }
+
+    fn path(&self) -> &ObjectPath {
+        &self.stored.path
+    }
+
+    fn revision(&self) -> Revision {
+        self.stored.revision
+    }
+
+    fn identity(&self) -> u64 {
+        self.stored.identity()
     }
 }
 

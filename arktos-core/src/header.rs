@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::alike;
+use crate::alike::{self, Sample};
 use crate::kind::TypeMeta;
 use crate::meta::{OwnerReference, null_is_default};
 use crate::packed::{Input, write_length, write_text, write_time};
@@ -125,7 +125,8 @@ impl Header {
         if self.is_like() || *self.type_meta != *other.type_meta || other.kept().len() > 2 * self.kept().len() {
             return None;
         }
-        let differences = alike::differences(other.kept(), self.kept())?;
+        let sample = Sample { bytes: other.kept(), uid: other.uid() };
+        let differences = alike::differences(sample, self.kept(), self.uid())?;
         let bytes = [self.packed(), &differences].concat().into_boxed_slice();
         let Self { labels, fields, finalizers, tail, .. } = *self;
         Some(Self {
@@ -177,7 +178,7 @@ impl Header {
     pub(crate) fn write_tail(&self, out: &mut Vec<u8>) {
         match &self.like {
             None => out.extend_from_slice(self.kept()),
-            Some(other) => alike::write(out, other.kept(), self.kept()),
+            Some(other) => alike::write(out, other.kept(), self.kept(), self.uid()),
         }
     }
 

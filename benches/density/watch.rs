@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arktos::core::catalog::Catalog;
-use arktos::core::{GroupResource, ObjectPath};
-use arktos::store::informer::{Decode, DecodeError, Event};
+use arktos::core::{GroupResource, ObjectPath, Revision};
+use arktos::store::informer::{Decode, DecodeError, Event, Origin};
 use arktos::store::{Informer, Query, Stored, Tasks};
 use arktos::{Client, Clock, Random};
 use parking_lot::Mutex;
@@ -14,22 +14,50 @@ use parking_lot::Mutex;
 /// What the test keeps of a pod.
 pub struct Pod {
     runs: bool,
+    origin: Origin,
 }
 
 /// What the test keeps of a host: nothing, it counts them.
-pub struct Host;
+pub struct Host(Origin);
 
 impl Decode for Pod {
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         let kind = Catalog::builtin().storage(&GroupResource::core("pods"));
         let phase = kind.and_then(|kind| kind.field("status.phase"));
-        Ok(Self { runs: phase.is_some_and(|field| stored.object.header().field(field) == "Running") })
+        Ok(Self {
+            runs: phase.is_some_and(|field| stored.object.header().field(field) == "Running"),
+            origin: Origin::of(stored),
+        })
+    }
+
+    fn path(&self) -> &ObjectPath {
+        self.origin.path()
+    }
+
+    fn revision(&self) -> Revision {
+        self.origin.revision()
+    }
+
+    fn identity(&self) -> u64 {
+        self.origin.identity()
     }
 }
 
 impl Decode for Host {
-    fn decode(_: &Stored) -> Result<Self, DecodeError> {
-        Ok(Self)
+    fn decode(stored: &Stored) -> Result<Self, DecodeError> {
+        Ok(Self(Origin::of(stored)))
+    }
+
+    fn path(&self) -> &ObjectPath {
+        self.0.path()
+    }
+
+    fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+
+    fn identity(&self) -> u64 {
+        self.0.identity()
     }
 }
 

@@ -1,5 +1,6 @@
-//! What tenants cost: one that is idle, a hundred thousand of them, making and deleting them, a request beside many,
-//! and a quiet one's beside one that is noisy. What each measurement does is said where it stands.
+//! What tenants cost: one that is idle, a hundred thousand of them, making and deleting them, how soon one can be used,
+//! a request beside many, and a quiet one's beside one that is noisy. What each measurement does is said where it
+//! stands.
 //!
 //!     cargo xtask bench tenants [--quick] [--json FILE] [--only MEASUREMENT]
 #![allow(clippy::disallowed_methods)] // it measures time
@@ -10,6 +11,7 @@ mod life;
 mod noisy;
 mod plane;
 mod requests;
+mod usable;
 
 use std::process::ExitCode;
 
@@ -22,8 +24,8 @@ use self::harness::{Bench, Measure, Options, Outcome, callgrind, connection, par
 static ALLOCATOR: arktos_bin::cli::Allocator = arktos_bin::cli::Allocator;
 
 /// The measurements, in the order in which they run.
-const MEASUREMENTS: [(&str, Measure); 3] =
-    [("life", life::life), ("requests", requests::requests), ("noisy", noisy::noisy)];
+const MEASUREMENTS: [(&str, Measure); 4] =
+    [("life", life::life), ("usable", usable::usable), ("requests", requests::requests), ("noisy", noisy::noisy)];
 
 /// What tenants cost.
 #[derive(Parser)]

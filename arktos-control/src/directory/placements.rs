@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{KindOf, MicroTime, TenantPlacement};
-use arktos_core::{ObjectKey, ObjectPath, Reason, Status, TenantName};
-use arktos_store::informer::{Decode, DecodeError, Event};
+use arktos_core::{ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
+use arktos_store::informer::{Decode, DecodeError, Event, Origin};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
 use futures::future::{BoxFuture, Either, select};
 use parking_lot::Mutex;
@@ -31,12 +31,27 @@ pub struct Placements {
 type Counts = BTreeMap<Box<str>, usize>;
 
 /// What is kept of a placement: there may be a million of them.
-struct Placed(Box<str>);
+struct Placed {
+    partition: Box<str>,
+    origin: Origin,
+}
 
 impl Decode for Placed {
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         let placement: TenantPlacement = stored.object.parse()?;
-        Ok(Self(placement.spec.partition.into()))
+        Ok(Self { partition: placement.spec.partition.into(), origin: Origin::of(stored) })
+    }
+
+    fn path(&self) -> &ObjectPath {
+        self.origin.path()
+    }
+
+    fn revision(&self) -> Revision {
+        self.origin.revision()
+    }
+
+    fn identity(&self) -> u64 {
+        self.origin.identity()
     }
 }
 
@@ -60,7 +75,7 @@ impl Placements {
     #[must_use]
     pub fn find(&self, tenant: &str) -> Option<String> {
         let placed = self.placed.store().get(&ObjectPath::new("", "", tenant));
-        placed.map(|placed| placed.0.to_string())
+        placed.map(|placed| placed.partition.to_string())
     }
 
     /// The partition that has a tenant, as the directory says now: for one that is not known here.
@@ -146,14 +161,14 @@ fn placement_of(stored: &Stored) -> Result<TenantPlacement, Status> {
 
 fn count(counts: &mut Counts, event: &Event<Placed>) {
     if let Some(before) = event.before()
-        && let Some(count) = counts.get_mut(&*before.0)
+        && let Some(count) = counts.get_mut(&*before.partition)
     {
         *count -= 1;
         if *count == 0 {
-            counts.remove(&*before.0);
+            counts.remove(&*before.partition);
         }
     }
     if let Some(after) = event.after() {
-        *counts.entry(after.0.clone()).or_default() += 1;
+        *counts.entry(after.partition.clone()).or_default() += 1;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use arktos_core::ObjectPath;
+use arktos_core::{ObjectPath, Revision};
 
 use crate::informer::{Decode, DecodeError, Passing};
 use crate::select::Stored;
@@ -31,5 +31,17 @@ impl Shown {
 impl Decode for Shown {
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         Ok(Self { object: Passing::decode(stored)?, at: OnceLock::new() })
+    }
+
+    fn path(&self) -> &ObjectPath {
+        self.object.path()
+    }
+
+    fn revision(&self) -> Revision {
+        self.object.revision()
+    }
+
+    fn identity(&self) -> u64 {
+        self.object.identity()
     }
 }

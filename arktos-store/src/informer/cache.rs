@@ -1,14 +1,16 @@
 //! The local store of an informer: objects by path, and by whatever else they are looked up by.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use arktos_core::{ObjectPath, Revision};
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdSet;
 use parking_lot::RwLock;
 
-use super::Event;
+use super::decode::identity;
+use super::{Decode, Event};
 use crate::select::{Stored, Within};
 
 /// Gives the keys under which an object is found in an index; none, when it is not in it.
@@ -21,16 +23,13 @@ pub struct Store<T>(Arc<RwLock<View<T>>>); // written by the informer's driver a
 
 /// One state of an informer's local store. It does not change; taking or cloning it costs O(1).
 pub struct View<T> {
-    objects: OrdMap<ObjectPath, Entry<T>>,
+    objects: OrdSet<ByPath<T>>,
     indexes: Vec<Index<T>>,
 }
 
-struct Entry<T> {
-    value: Arc<T>,
-    revision: Revision,
-    /// A digest of the uid: whether an object was replaced by another of the same name while nobody watched.
-    identity: u64,
-}
+/// What is kept of an object, in the order of their paths: it knows its own. Trees are half empty where objects come in
+/// order, so a place in one is a pointer and no more.
+struct ByPath<T>(Arc<T>);
 
 struct Index<T> {
     name: &'static str,
@@ -38,11 +37,11 @@ struct Index<T> {
     places: OrdSet<(Arc<str>, ObjectPath)>,
 }
 
-impl<T> Store<T> {
+impl<T: Decode> Store<T> {
     pub(super) fn new(indexes: Vec<(&'static str, IndexFn<T>)>) -> Self {
         let indexes =
             indexes.into_iter().map(|(name, keys_of)| Index { name, keys_of, places: OrdSet::new() }).collect();
-        Self(Arc::new(RwLock::new(View { objects: OrdMap::new(), indexes })))
+        Self(Arc::new(RwLock::new(View { objects: OrdSet::new(), indexes })))
     }
 
     /// One object.
@@ -99,8 +98,7 @@ impl<T> Store<T> {
         let mut state = self.0.write();
         let path = stored.path.clone();
         let new = Arc::new(value);
-        let entry = Entry { value: new.clone(), revision: stored.revision, identity: identity(stored) };
-        let old = state.objects.insert(path.clone(), entry).map(|entry| entry.value);
+        let old = state.objects.insert(ByPath(new.clone())).map(|ByPath(old)| old);
         for index in &mut state.indexes {
             index.change(&path, old.as_deref(), Some(&new));
         }
@@ -114,7 +112,7 @@ impl<T> Store<T> {
     /// Takes an object out and says so, if it was there.
     pub(super) fn remove(&self, path: &ObjectPath) -> Option<Event<T>> {
         let mut state = self.0.write();
-        let old = state.objects.remove(path)?.value;
+        let ByPath(old) = state.objects.remove(path.as_str())?;
         for index in &mut state.indexes {
             index.change(path, Some(&old), None);
         }
@@ -124,21 +122,21 @@ impl<T> Store<T> {
 
     /// What is here at a path: its revision, and whether it is the same object, of the same uid, as `stored`.
     pub(super) fn stands(&self, stored: &Stored) -> Option<(Revision, bool)> {
-        let state = self.0.read();
-        state.objects.get(&stored.path).map(|entry| (entry.revision, entry.identity == identity(stored)))
+        let here = self.get(&stored.path)?;
+        Some((here.revision(), here.identity() == identity(stored)))
     }
 }
 
-impl<T> View<T> {
+impl<T: Decode> View<T> {
     /// One object.
     #[must_use]
     pub fn get(&self, path: &ObjectPath) -> Option<Arc<T>> {
-        self.objects.get(path).map(|entry| entry.value.clone())
+        self.objects.get(path.as_str()).map(|ByPath(value)| value.clone())
     }
 
     /// All objects, in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> {
-        self.objects.iter().map(|(path, entry)| (path, &entry.value))
+        self.objects.iter().map(|ByPath(value)| (value.path(), value))
     }
 
     /// The objects within a range of paths, in order.
@@ -146,17 +144,18 @@ impl<T> View<T> {
         let (prefix, exact) = (within.prefix(), matches!(within, Within::Object(_)));
         let from = self.objects.range::<_, str>((Bound::Included(&*prefix), Bound::Unbounded));
         let inside = move |path: &str| if exact { path == prefix } else { path.starts_with(&*prefix) };
-        from.take_while(move |(path, _)| inside(path.as_str())).map(|(path, entry)| (path, &entry.value))
+        let here = from.map(|ByPath(value)| (value.path(), value));
+        here.take_while(move |(path, _)| inside(path.as_str()))
     }
 
     /// The tenants that have objects here, in order; an empty name stands for objects that belong to none. Costs a
     /// look-up a tenant, however many objects there are.
     pub fn tenants(&self) -> impl Iterator<Item = &str> + use<'_, T> {
-        let first = self.objects.get_min().map(|(path, _)| path.tenant());
+        let first = self.objects.get_min().map(|ByPath(value)| value.path().tenant());
         std::iter::successors(first, move |tenant| {
             let beyond = format!("{tenant}0"); // '0' comes right after '/', which ends a tenant's name in a path
             let mut rest = self.objects.range::<_, str>((Bound::Included(&*beyond), Bound::Unbounded));
-            rest.next().map(|(path, _)| path.tenant())
+            rest.next().map(|ByPath(value)| value.path().tenant())
         })
     }
 
@@ -182,7 +181,7 @@ impl<T> View<T> {
             .into_iter()
             .flat_map(move |index| index.places.range(first.clone()..))
             .take_while(move |(place, path)| *place == key && within.contains(path))
-            .filter_map(|(_, path)| self.objects.get(path).map(|entry| (path, &entry.value)))
+            .filter_map(|(_, path)| self.objects.get(path.as_str()).map(|ByPath(value)| (path, value)))
     }
 
     /// The objects under a key of an index, in the order of their paths. An index nobody made has none.
@@ -218,10 +217,30 @@ impl<T> Index<T> {
     }
 }
 
-fn identity(stored: &Stored) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    stored.object.header().uid().hash(&mut hasher);
-    hasher.finish()
+impl<T: Decode> Borrow<str> for ByPath<T> {
+    fn borrow(&self) -> &str {
+        self.0.path().as_str()
+    }
+}
+
+impl<T: Decode> PartialEq for ByPath<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.path() == other.0.path()
+    }
+}
+
+impl<T: Decode> Eq for ByPath<T> {}
+
+impl<T: Decode> PartialOrd for ByPath<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Decode> Ord for ByPath<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.path().cmp(other.0.path())
+    }
 }
 
 impl<T> Clone for Store<T> {
@@ -236,9 +255,9 @@ impl<T> Clone for View<T> {
     }
 }
 
-impl<T> Clone for Entry<T> {
+impl<T> Clone for ByPath<T> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), revision: self.revision, identity: self.identity }
+        Self(self.0.clone())
     }
 }
 
