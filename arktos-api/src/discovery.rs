@@ -137,10 +137,10 @@ impl Discovery {
     ) -> Result<Response<Body>, Status> {
         let documents = self.documents(view);
         if let ["api" | "apis"] = segments
-            && let Some(name) = wanted_aggregate(segments[0], headers)
+            && let Some((name, encoding)) = wanted_aggregate(segments[0], headers)
             && let Some(aggregated) = documents.aggregated.get(name)
         {
-            return Ok(aggregated_response(aggregated, headers));
+            return aggregated_response(aggregated, encoding, headers);
         }
         let path = if path == "/index.html" { "/" } else { path };
         if let Some(body) = documents.plain.get(path) {
@@ -182,39 +182,44 @@ pub fn method_not_allowed() -> Status {
     Status::failure(Reason::MethodNotAllowed, message).with_details(StatusDetails::default())
 }
 
-/// The media type of aggregated discovery.
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// What is said behind the media type of aggregated discovery.
+const AGGREGATED: &str = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// Which aggregated document a request for `/api` or `/apis` wants before the plain one, if any.
-fn wanted_aggregate(name: &str, headers: &HeaderMap) -> Option<&'static str> {
+/// Which aggregated document a request for `/api` or `/apis` wants before the plain one, if any, and how it is written.
+fn wanted_aggregate(name: &str, headers: &HeaderMap) -> Option<(&'static str, Encoding)> {
     let header = negotiate::header_text(headers, http::header::ACCEPT);
-    let aggregated = negotiate::clauses(&header).iter().find_map(|clause| match form(clause) {
-        Form::Plain => Some(false),
-        Form::Aggregated => Some(true),
+    let encoding = negotiate::clauses(&header).iter().find_map(|clause| match form(clause) {
+        Form::Plain => Some(None),
+        Form::Aggregated(encoding) => Some(Some(encoding)),
         Form::Unknown => None,
     });
-    aggregated?.then_some(if name == "api" { "api" } else { "apis" })
+    encoding?.map(|encoding| (if name == "api" { "api" } else { "apis" }, encoding))
 }
 
 enum Form {
     Plain,
-    Aggregated,
+    Aggregated(Encoding),
     Unknown,
 }
 
 /// The form that a clause of an Accept header asks for.
 fn form(clause: &Clause<'_>) -> Form {
-    if !clause.takes(JSON) {
+    let mut encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf].into_iter();
+    let Some(encoding) = encodings.find(|encoding| clause.takes(encoding.content_type())) else {
         return Form::Unknown;
-    }
+    };
     match (clause.get("g"), clause.get("v"), clause.get("as")) {
         (None, None, None) => Form::Plain,
-        (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => Form::Aggregated,
+        (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => Form::Aggregated(encoding),
         _ => Form::Unknown,
     }
 }
 
-fn aggregated_response(document: &Aggregated, headers: &HeaderMap) -> Response<Body> {
+fn aggregated_response(
+    document: &Aggregated,
+    encoding: Encoding,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Status> {
     let known = negotiate::header_text(headers, IF_NONE_MATCH);
     let unchanged = known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == document.etag);
     let mut answer = if unchanged {
@@ -222,14 +227,15 @@ fn aggregated_response(document: &Aggregated, headers: &HeaderMap) -> Response<B
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        response(StatusCode::OK, AGGREGATED, document.body.clone())
+        let content_type = format!("{}{AGGREGATED}", encoding.content_type());
+        response(StatusCode::OK, &content_type, encoded(&document.body, encoding)?)
     };
     if let Ok(etag) = http::HeaderValue::try_from(&document.etag) {
         answer.headers_mut().insert(ETAG, etag);
     }
     answer.headers_mut().insert(VARY, http::HeaderValue::from_static("Accept"));
     answer.headers_mut().insert(CACHE_CONTROL, http::HeaderValue::from_static("public"));
-    answer
+    Ok(answer)
 }
 
 /// A document in what the client takes.
@@ -242,7 +248,11 @@ fn written(body: &Bytes, segments: &[&str], headers: &HeaderMap) -> Result<Respo
         ["apis", group, _] if is_defined(group) => negotiate::negotiated(headers, endpoint)?.encoding,
         _ => negotiate::accept(headers, endpoint)?.encoding,
     };
-    let body = match encoding {
+    Ok(response(StatusCode::OK, encoding.content_type(), encoded(body, encoding)?))
+}
+
+fn encoded(body: &Bytes, encoding: Encoding) -> Result<Bytes, Status> {
+    Ok(match encoding {
         Encoding::Json => body.clone(),
         Encoding::Yaml => to_yaml(&serde_json::from_slice(body).map_err(Status::internal)?).into(),
         Encoding::Protobuf => {
@@ -251,8 +261,7 @@ fn written(body: &Bytes, segments: &[&str], headers: &HeaderMap) -> Result<Respo
             let types = TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
             arktos_core::media::protobuf::encode(&types, &value).map_err(Status::internal)?.into()
         }
-    };
-    Ok(response(StatusCode::OK, encoding.content_type(), body))
+    })
 }
 
 pub(crate) fn response(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {

@@ -56,6 +56,7 @@ mod definitions;
 pub mod discovery;
 pub mod fairness;
 mod forced;
+mod health;
 pub mod identity;
 mod input;
 mod kinds;

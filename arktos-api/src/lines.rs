@@ -26,8 +26,8 @@ const PIECE_LONGEST: usize = 80 << 10;
 /// A piece ends where so many revisions do: those who are behind make the same pieces, wherever they begin.
 const GROUP: u64 = 16;
 
-/// The lines and pieces that are kept, each where its revision, or group of revisions, belongs. Written by whoever writes one that is not
-/// there.
+/// The lines and pieces that are kept, each where its revision, or group of revisions, belongs. Written by whoever
+/// writes one that is not there.
 pub(crate) struct Lines {
     lines: [ArcSwapOption<Line>; KEPT],
     pieces: [ArcSwapOption<Piece>; PIECES],

@@ -1,12 +1,16 @@
 //! OpenAPI: what objects look like and which operations there are, one document a group version.
 //!
-//! Documents are made from the catalog when the first client asks for any, and kept as bytes. They are named by their
+//! Documents are made from the catalog when the first client asks for any, and kept compressed. They are named by their
 //! hash: a client that has one never asks for it again. OpenAPI v2 is there for old clients alone (kubectl up to 1.28).
 
+mod messages;
+mod packed;
 mod paths;
 mod protobuf;
+mod routes;
 mod schemas;
 mod v2;
+mod versions;
 mod words;
 
 use std::collections::BTreeMap;
@@ -15,16 +19,21 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use arktos_core::Status;
 use arktos_core::catalog::{Catalog, Kind};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, LOCATION};
+use http::header::{ACCEPT, CACHE_CONTROL, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::{Map, Value, json};
 
 use crate::body::Body;
 use crate::discovery::{View, page_not_found, response};
-use crate::negotiate::{self, Endpoint, JSON};
+use crate::negotiate::{self, JSON};
+use packed::Packed;
 
 const ROOT: &str = "/openapi/v3";
+/// What documents of what is built in are called.
+const TITLE: &str = "Kubernetes";
+const VERSION: &str = "1.36";
+/// How answers that may change are kept.
+const PRIVATE: &str = "no-cache, private";
 /// The form in which clients ask for v2, and the one they are answered in: `@` may not stand in a media type.
 const V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 const V2_ANSWERED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -42,16 +51,10 @@ pub struct OpenApi {
 
 /// The documents of one view, by the path that they describe, such as `apis/apps/v1`.
 struct Documents {
-    by_path: BTreeMap<String, Document>,
+    by_path: BTreeMap<String, Packed>,
     index: Bytes,
-    // Written once, by the first client that is so old.
-    v2: OnceLock<(Document, Document)>,
-}
-
-#[derive(Clone)]
-struct Document {
-    body: Bytes,
-    hash: String,
+    // Written once, by the first client that is so old: JSON and protobuf.
+    v2: OnceLock<(Packed, Packed)>,
 }
 
 impl OpenApi {
@@ -79,7 +82,7 @@ impl OpenApi {
     }
 
     /// The answer to a request below `/openapi`; `None` for other paths. Paths are without the prefix of a tenant, and
-    /// so are the addresses in the index: clients put the prefix back.
+    /// so are the addresses in the index: clients put the prefix back. Documents go out compressed to who takes that.
     #[must_use]
     pub fn answer(
         &self,
@@ -93,56 +96,57 @@ impl OpenApi {
             return None;
         }
         match rest {
-            "/v2" => return Some(self.v2(view, headers)),
+            "/v2" => return Some(Ok(self.v2(view, headers))),
             "/v3" => {}
             "/v3/" => return Some(Ok(empty(StatusCode::NOT_FOUND))),
             _ if rest.starts_with("/v3/") => {}
             _ => return Some(Ok(page_not_found())),
         }
         let name = path.strip_prefix(ROOT).unwrap_or_default();
-        Some(self.document(view, name.trim_matches('/'), query, headers))
+        Some(Ok(self.document(view, name.trim_matches('/'), query, headers)))
     }
 
-    fn document(
-        &self,
-        view: View,
-        name: &str,
-        query: Option<&str>,
-        headers: &HeaderMap,
-    ) -> Result<Response<Body>, Status> {
+    fn document(&self, view: View, name: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
         let documents = self.documents(view);
         if name.is_empty() {
-            return Ok(response(StatusCode::OK, "text/plain; charset=utf-8", documents.index.clone()));
+            let mut answer = response(StatusCode::OK, "text/plain; charset=utf-8", documents.index.clone());
+            set(&mut answer, CACHE_CONTROL, PRIVATE);
+            return answer;
         }
         let Some(document) = documents.by_path.get(name) else {
-            return Ok(empty(StatusCode::NOT_FOUND));
+            return empty(StatusCode::NOT_FOUND);
         };
-        negotiate::accept(headers, Endpoint::default())?;
-        let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|part| part.strip_prefix("hash="));
-        if asked.is_some_and(|hash| hash != document.hash) {
-            let mut answer = empty(StatusCode::MOVED_PERMANENTLY);
-            set(&mut answer, LOCATION, &address(name, &document.hash));
-            return Ok(answer);
+        if wanted(headers, &[(JSON, ())]).is_none() {
+            return varied(empty(StatusCode::NOT_ACCEPTABLE));
         }
-        let mut answer = document.answer(JSON, headers);
-        let caching = if asked.is_some() { "public, immutable, max-age=31536000" } else { "no-cache, private" };
+        let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|part| part.strip_prefix("hash="));
+        if asked.is_some_and(|hash| hash != document.hash()) {
+            let mut answer = empty(StatusCode::MOVED_PERMANENTLY);
+            set(&mut answer, LOCATION, &address(name, document.hash()));
+            return answer;
+        }
+        let mut answer = varied(document.answer(JSON, headers));
+        let caching = if asked.is_some() { "public, immutable, max-age=31536000" } else { PRIVATE };
         set(&mut answer, CACHE_CONTROL, caching);
-        Ok(answer)
+        answer
     }
 
-    fn v2(&self, view: View, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    fn v2(&self, view: View, headers: &HeaderMap) -> Response<Body> {
+        let Some(protobuf) = wanted(headers, &[(JSON, false), (V2_ASKED, true), (V2_ANSWERED, true)]) else {
+            return varied(empty(StatusCode::NOT_ACCEPTABLE));
+        };
         let documents = self.documents(view);
-        let accepted = negotiate::header_text(headers, http::header::ACCEPT);
-        let protobuf = [V2_ASKED, V2_ANSWERED].iter().any(|form| accepted.contains(form));
-        if !protobuf {
-            negotiate::accept(headers, Endpoint::default())?;
-        }
         let (json, binary) = documents.v2.get_or_init(|| {
-            let versions = documents.by_path.values().map(|document| &*document.body);
-            let content = v2::document(versions);
-            (document(content.to_string()), document(v2::encode(&content)))
+            let whole = v2::Whole::of(documents.by_path.values().map(Packed::body));
+            let json = Packed::new(whole.json().as_bytes());
+            // One name for both, since either has what the other has.
+            let binary = Packed::named(&whole.protobuf(), json.hash().to_owned());
+            (json, binary)
         });
-        Ok(if protobuf { binary.answer(V2_ANSWERED, headers) } else { json.answer(JSON, headers) })
+        let mut answer =
+            varied(if protobuf { binary.answer(V2_ANSWERED, headers) } else { json.answer(JSON, headers) });
+        set(&mut answer, CACHE_CONTROL, PRIVATE);
+        answer
     }
 
     fn documents(&self, view: View) -> &Documents {
@@ -159,67 +163,116 @@ impl OpenApi {
 
     fn build(&self, view: View, made: Option<(&Catalog, View, &Documents)>) -> Documents {
         let mut by_path = BTreeMap::new();
-        for (path, about) in [
-            (".well-known/openid-configuration", "OpenID configuration"),
-            ("openid/v1/jwks", "keys"),
-            ("version", "version"),
-        ] {
-            by_path.insert(path.to_owned(), document(paths::plain_path(&format!("/{path}"), about).to_string()));
+        let mut plain = |path: String, make: &dyn Fn(&mut Map<String, Value>, &mut schemas::Components<'_>, &str)| {
+            let root = format!("/{path}/");
+            let shared = made.and_then(|(_, _, made)| made.by_path.get(&path));
+            let made = shared.cloned().unwrap_or_else(|| {
+                let (mut paths, mut components) = (Map::new(), schemas::Components::new(&self.catalog));
+                make(&mut paths, &mut components, &root);
+                packed(&document(false, paths, components.finish(&[])))
+            });
+            by_path.insert(path, made);
+        };
+        for (path, name, media, type_name) in paths::PLAIN {
+            plain(path.trim_matches('/').to_owned(), &|paths, components, path| {
+                let text = || json!({"type": "string"});
+                let answer = type_name.map_or_else(text, |type_name| components.builtin(type_name));
+                paths::add_plain(paths, path, name, vec![media], answer);
+            });
         }
-        for root in ["api", "apis"] {
-            by_path.insert(
-                root.to_owned(),
-                document(paths::plain_path(&format!("/{root}/"), "available versions").to_string()),
-            );
+        for (root, about) in [("api", ("APIVersions", "APIVersions")), ("apis", ("APIGroupList", "APIVersions"))] {
+            plain(root.to_owned(), &|paths, components, path| paths::add_discovery(paths, components, path, about));
+        }
+        let shown = |kinds: &[Arc<Kind>]| kinds.iter().any(|kind| kind.builtin && view.shows(kind));
+        for group in self.catalog.groups().iter().filter(|group| !group.name.is_empty()) {
+            if group.versions.iter().any(|version| shown(&version.kinds)) {
+                let about = ("APIGroup", "APIGroup");
+                plain(format!("apis/{}", group.name), &|paths, components, path| {
+                    paths::add_discovery(paths, components, path, about);
+                });
+            }
         }
         for group in self.catalog.groups() {
             let root = if group.name.is_empty() { "api".to_owned() } else { format!("apis/{}", group.name) };
-            let mut any = false;
             for version in &group.versions {
-                let path = format!("{root}/{}", version.name);
                 let kinds: Vec<&Arc<Kind>> = version.kinds.iter().filter(|kind| view.shows(kind)).collect();
                 if kinds.is_empty() {
                     continue;
                 }
-                any = true;
+                let path = format!("{root}/{}", version.name);
                 // A document of the same kinds is the same document.
-                let shared = made.filter(|(other, view, _)| has(other, *view, (&group.name, &version.name), &kinds));
+                let named = (group.name.as_str(), version.name.as_str());
+                let shared = made.filter(|(other, view, _)| has(other, *view, named, &kinds));
                 let shared = shared.and_then(|(_, _, made)| made.by_path.get(&path));
-                let made = shared.cloned().unwrap_or_else(|| document(self.group_version(&path, &kinds).to_string()));
+                let made = shared.cloned().unwrap_or_else(|| packed(&self.group_version(&path, named, &kinds)));
                 by_path.insert(path, made);
             }
-            if any && !group.name.is_empty() {
-                by_path.insert(
-                    root.clone(),
-                    document(paths::plain_path(&format!("/{root}/"), "information of a group").to_string()),
-                );
-            }
         }
-        let index: serde_json::Map<String, Value> = by_path
+        let index: Map<String, Value> = by_path
             .iter()
-            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, &document.hash)})))
+            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, document.hash())})))
             .collect();
         Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: OnceLock::new() }
     }
 
     /// The document of one group version.
-    fn group_version(&self, path: &str, kinds: &[&Arc<Kind>]) -> Value {
+    fn group_version(&self, path: &str, named: (&str, &str), kinds: &[&Arc<Kind>]) -> Value {
         let mut components = schemas::Components::new(&self.catalog);
-        let mut operations = serde_json::Map::new();
+        let mut operations = Map::new();
         for kind in kinds {
             paths::add(&mut operations, &mut components, &format!("/{path}"), kind);
         }
-        let mut schemas = components.finish();
+        let custom = kinds.iter().all(|kind| !kind.builtin);
+        let mut schemas = if custom {
+            components.finish(&versions::known(true))
+        } else {
+            let about = ("APIResourceList", "APIResources");
+            paths::add_discovery(&mut operations, &mut components, &format!("/{path}/"), about);
+            let mut all = vec![("", "v1"), named];
+            all.dedup();
+            components.finish(&all)
+        };
         if self.arktos {
             schemas::add_tenant(&mut schemas);
         }
-        json!({
-            "openapi": "3.0.0",
-            "info": {"title": "Kubernetes", "version": "v1.36.2"},
-            "paths": operations,
-            "components": {"schemas": schemas},
-        })
+        document(custom, operations, schemas)
     }
+}
+
+/// A document, of custom kinds or of what is built in.
+fn document(custom: bool, paths: Map<String, Value>, schemas: Map<String, Value>) -> Value {
+    let (title, version) = if custom { ("Kubernetes CRD Swagger", "v0.1.0") } else { (TITLE, VERSION) };
+    let mut components = Map::new();
+    if !schemas.is_empty() {
+        components.insert("schemas".to_owned(), Value::Object(schemas));
+    }
+    if !custom {
+        components.insert("securitySchemes".to_owned(), security());
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": components,
+    })
+}
+
+/// How clients say who they are.
+fn security() -> Value {
+    json!({"BearerToken": {
+        "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
+    }})
+}
+
+fn packed(document: &Value) -> Packed {
+    Packed::new(document.to_string().as_bytes())
+}
+
+/// What a client wants most of what there is.
+fn wanted<T: Copy>(headers: &HeaderMap, available: &[(&str, T)]) -> Option<T> {
+    let header = negotiate::header_text(headers, ACCEPT);
+    let all = negotiate::clauses(if header.is_empty() { "*/*" } else { &header });
+    all.iter().find_map(|clause| available.iter().find(|(form, _)| clause.takes(form)).map(|(_, what)| *what))
 }
 
 /// Whether a view of a catalog shows these kinds, and no others, of a group version.
@@ -230,29 +283,13 @@ fn has(catalog: &Catalog, view: View, (group, version): (&str, &str), kinds: &[&
     shown.clone().count() == kinds.len() && shown.zip(kinds).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
-impl Document {
-    /// The document, unless the client says that it has it.
-    fn answer(&self, content_type: &str, headers: &HeaderMap) -> Response<Body> {
-        let etag = format!("\"{}\"", self.hash);
-        let known = negotiate::header_text(headers, http::header::IF_NONE_MATCH);
-        let mut answer = if known.split(',').any(|tag| tag.trim() == etag) {
-            empty(StatusCode::NOT_MODIFIED)
-        } else {
-            response(StatusCode::OK, content_type, self.body.clone())
-        };
-        set(&mut answer, ETAG, &etag);
-        answer
-    }
-}
-
-fn document(body: impl Into<Bytes>) -> Document {
-    let body = body.into();
-    let hash = Sha256::digest(&body).iter().map(|byte| format!("{byte:02X}")).collect();
-    Document { body, hash }
-}
-
 fn address(path: &str, hash: &str) -> String {
     format!("{ROOT}/{path}?hash={hash}")
+}
+
+fn varied(mut answer: Response<Body>) -> Response<Body> {
+    set(&mut answer, VARY, "Accept-Encoding, Accept");
+    answer
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

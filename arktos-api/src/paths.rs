@@ -1,14 +1,12 @@
 //! Paths that are no resource's: health, discovery, OpenAPI.
 
-use std::collections::BTreeSet;
-
 use arktos_core::{Dialect, Reason, Status};
-use futures::FutureExt;
 use http::{Method, Response};
 
 use crate::body::Body;
 use crate::compat;
 use crate::discovery::View;
+use crate::health;
 use crate::query::method_not_allowed;
 use crate::reply;
 use crate::request::TenantPart;
@@ -20,8 +18,8 @@ use crate::server::{Head, State};
 /// 404 for a path that nothing is at.
 pub(crate) fn handle(state: &State, head: &Head) -> Result<Response<Body>, Status> {
     let path = head.info.path.as_str();
-    if let Some(answer) = health(state, head, path) {
-        return answer;
+    if let Some(answer) = health::answer(state, head) {
+        return Ok(answer);
     }
     if let (Some(observer), "/metrics") = (&state.config.observer, path) {
         return match head.method {
@@ -78,87 +76,4 @@ pub(crate) fn view(head: &Head) -> View {
         (true, Dialect::Plain) => View::Cluster,
         (true, _) => View::Region,
     }
-}
-
-/// What is checked, by upstream's names. What it does after it has started is done here before anything is served.
-const CHECKS: [&str; 7] = [
-    "ping",
-    "log",
-    STORE,
-    "poststarthook/crd-informer-synced",
-    "poststarthook/rbac/bootstrap-roles",
-    "poststarthook/scheduling/bootstrap-system-priority-classes",
-    "poststarthook/start-system-namespaces-controller",
-];
-/// The store, whichever it is.
-const STORE: &str = "etcd";
-/// What `/readyz` checks beside.
-const STORE_READY: &str = "etcd-readiness";
-
-fn checks(name: &str) -> impl Iterator<Item = &'static str> {
-    let ready = (name == "readyz").then_some(STORE_READY);
-    CHECKS.iter().copied().flat_map(move |check| [Some(check), ready.filter(|_| check == STORE)]).flatten()
-}
-
-/// Whether a request asks how the server is doing: that waits for nobody.
-pub(crate) fn is_health(head: &Head) -> bool {
-    let first = head.info.path.split('/').nth(1);
-    head.info.resource.is_none() && matches!(first, Some("healthz" | "livez" | "readyz"))
-}
-
-fn health(state: &State, head: &Head, path: &str) -> Option<Result<Response<Body>, Status>> {
-    let rest = path.strip_prefix('/')?;
-    let (name, check) = rest.split_once('/').map_or((rest, None), |(name, check)| (name, Some(check)));
-    if !matches!(name, "healthz" | "livez" | "readyz") {
-        return None;
-    }
-    if head.path.ends_with('/') {
-        return Some(Ok(nothing_there()));
-    }
-    Some(Ok(match check {
-        Some(check) if checks(name).any(|known| known == check) => one_check(state, check),
-        Some(_) => nothing_there(),
-        None => all_checks(state, head, name),
-    }))
-}
-
-fn one_check(state: &State, check: &str) -> Response<Body> {
-    if !passes(state, check) {
-        return reply::text(500, "internal server error: failed");
-    }
-    let mut fine = reply::text(200, "ok");
-    fine.headers_mut().remove(http::header::X_CONTENT_TYPE_OPTIONS); // of one check upstream does not say it
-    fine
-}
-
-fn passes(state: &State, check: &str) -> bool {
-    // Where the newest state is at hand at once (or is waited for), the store is there.
-    !matches!(check, STORE | STORE_READY) || !matches!(state.config.engine.latest().now_or_never(), Some(Err(_)))
-}
-
-fn all_checks(state: &State, head: &Head, name: &str) -> Response<Body> {
-    let mut excluded: BTreeSet<&str> = head.query.all("exclude").collect();
-    let mut lines = String::new();
-    let mut failed = false;
-    for check in checks(name) {
-        if excluded.remove(check) {
-            lines.push_str(&format!("[+]{check} excluded: ok\n"));
-        } else if passes(state, check) {
-            lines.push_str(&format!("[+]{check} ok\n"));
-        } else {
-            failed = true;
-            lines.push_str(&format!("[-]{check} failed: reason withheld\n"));
-        }
-    }
-    if !excluded.is_empty() {
-        let unknown = excluded.iter().map(|check| format!("{check:?}")).collect::<Vec<_>>().join(",");
-        lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {unknown}\n"));
-    }
-    if failed {
-        return reply::text(500, format!("{lines}{name} check failed\n"));
-    }
-    if head.query.find("verbose").is_some() {
-        return reply::text(200, format!("{lines}{name} check passed\n"));
-    }
-    reply::text(200, "ok")
 }

@@ -28,7 +28,7 @@ use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
 use crate::standing::Credentials;
 use crate::trace::TraceParent;
-use crate::{authenticate, bootstrap, compat, input, paths, reply, resource};
+use crate::{authenticate, bootstrap, compat, health, input, paths, reply, resource};
 
 /// How long a request may take that is no watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -252,7 +252,7 @@ impl State {
         let (method, headers) = (parts.method, parts.headers);
         let head = Head { method, info, path, query, raw_query, headers, identity: acts_as, record, credentials };
         // The answer may go on for long; what is made of it from here on is the reader's to wait for.
-        let _seats = match fairness::flow(&head.identity).filter(|_| !paths::is_health(&head)) {
+        let _seats = match fairness::flow(&head.identity).filter(|_| !health::is_health(&head)) {
             Some(flow) => {
                 let _ = turn.flow.set(flow.clone()); // nobody else sets it, nor the seats
                 self.rates.take(&flow, self.config.clock.now())?;

@@ -11,22 +11,26 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Aggregated, Documents, View};
+use crate::health;
 
 /// The version of Kubernetes whose API this is.
 const KUBERNETES: (&str, &str, &str) = ("1", "36", "2");
 
 /// Paths of the root document that do not follow from the catalog.
-const OTHER_PATHS: [&str; 10] = [
+const OTHER_PATHS: [&str; 13] = [
     "/.well-known/openid-configuration",
     "/api",
     "/apis",
+    "/apis/",
     "/healthz",
     "/livez",
+    "/metrics",
+    "/openapi/v2",
     "/openapi/v3",
+    "/openapi/v3/",
     "/openid/v1/jwks",
     "/readyz",
     "/version",
-    "/metrics",
 ];
 
 /// All documents of a view. `tenanted`: whether resources are said to be a tenant's.
@@ -60,7 +64,8 @@ pub(super) fn build(catalog: &Catalog, view: View, address: &str, tenanted: bool
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         }),
     );
-    let mut paths: Vec<&str> = plain.keys().map(String::as_str).chain(OTHER_PATHS).collect();
+    let mut paths: Vec<String> =
+        plain.keys().cloned().chain(OTHER_PATHS.map(str::to_owned)).chain(health::paths()).collect();
     paths.sort_unstable();
     paths.dedup();
     let root = json!({"paths": paths});

@@ -103,3 +103,15 @@ fn the_version_is_the_apis() {
     assert_eq!((&version["major"], &version["minor"]), (&Value::from("1"), &Value::from("36")));
     assert!(version["gitVersion"].as_str().is_some_and(|text| text.starts_with("v1.36.")));
 }
+
+#[test]
+fn aggregated_discovery_is_there_in_every_encoding() {
+    for media in ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"] {
+        let asked = format!("{media}{AGGREGATED}");
+        let answer = get(View::Tenant, "/apis", &asked);
+        assert_eq!(answer.headers()[CONTENT_TYPE], asked.as_str());
+        let bytes = answer.into_body().into_bytes().expect("bytes");
+        assert_eq!(bytes.starts_with(b"k8s\0"), media.ends_with("protobuf"));
+        assert!(bytes.windows(4).any(|part| part == b"apps"));
+    }
+}

@@ -36,6 +36,33 @@ impl Message {
         }
     }
 
+    /// A field that says true or false.
+    pub(super) fn choice(&mut self, field: u32, value: bool) {
+        self.number(u64::from(field) << 3);
+        self.number(u64::from(value));
+    }
+
+    /// A field of a whole number that is not zero.
+    pub(super) fn whole(&mut self, field: u32, value: &Value) {
+        if let Some(number) = value.as_i64().filter(|number| *number != 0) {
+            self.number(u64::from(field) << 3);
+            self.number(number.cast_unsigned());
+        }
+    }
+
+    /// A field of a number that is not zero.
+    pub(super) fn double(&mut self, field: u32, value: &Value) {
+        if let Some(number) = value.as_f64().filter(|number| *number != 0.0) {
+            self.number(u64::from(field) << 3 | 1);
+            self.0.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// A field of a message that is written already.
+    pub(super) fn written(&mut self, field: u32, message: &Message) {
+        self.bytes(field, &message.0);
+    }
+
     /// A field of another message.
     pub(super) fn message(&mut self, field: u32, message: Message) {
         self.bytes(field, &message.0);

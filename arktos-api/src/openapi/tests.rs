@@ -109,7 +109,7 @@ fn old_clients_get_version_2_in_protobuf() {
     let validation = parameters.iter().find(|parameter| parameter["name"] == "fieldValidation").expect("there");
     assert_eq!((&validation["in"], &validation["type"]), (&Value::from("query"), &Value::from("string")));
     assert!(!whole.to_string().contains("#/components/"));
-    assert_eq!(ask("text/html").expect_err("no such form").code, 406);
+    assert_eq!(ask("text/html").expect("answered").status(), StatusCode::NOT_ACCEPTABLE);
 }
 
 #[test]
@@ -117,8 +117,7 @@ fn version_2_says_nothing_that_its_clients_misread() {
     let schema = |fields: Value| {
         let mut all = json!({"type": "object", "x-kubernetes-group-version-kind": []});
         all.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
-        let document = json!({"components": {"schemas": {"a": all}}}).to_string();
-        v2::document(std::iter::once(document.as_bytes()))["definitions"]["a"].clone()
+        v2::schema(all)
     };
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"x": {}}});
     let whole = schema(open.clone());
@@ -129,4 +128,105 @@ fn version_2_says_nothing_that_its_clients_misread() {
     let told = schema(json!({"properties": inner, "required": ["null", "text"]}));
     let wanted = json!({"open": {"x-kubernetes-preserve-unknown-fields": true}, "null": {}, "any": {}, "text": text});
     assert_eq!((&told["properties"], &told["required"]), (&wanted, &json!(["text"])));
+}
+
+#[test]
+fn operations_are_named_and_take_what_upstream_has() {
+    let apps = json(get("/openapi/v3/apis/apps/v1", None));
+    let one = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
+    let delete = &apps["paths"][one]["delete"];
+    assert_eq!(
+        (&delete["operationId"], &delete["tags"]),
+        (&json!("deleteAppsV1NamespacedDeployment"), &json!(["apps_v1"]))
+    );
+    let codes: Vec<&String> = delete["responses"].as_object().expect("answers").keys().collect();
+    assert_eq!(codes, ["200", "202", "401"]);
+    let watch = &apps["paths"]["/apis/apps/v1/watch/namespaces/{namespace}/deployments"];
+    assert_eq!(watch["get"]["x-kubernetes-action"], "watchlist");
+    // What all operations of a path take is said once.
+    assert!(watch["get"].get("parameters").is_none() && watch["parameters"].to_string().contains("shardSelector"));
+    let root = &apps["paths"]["/apis/apps/v1/"]["get"];
+    assert_eq!(root["operationId"], "getAppsV1APIResources");
+    let core = json(get("/openapi/v3/api/v1", None));
+    let exec = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"];
+    assert_eq!(exec["post"]["operationId"], "connectCoreV1PostNamespacedPodExec");
+    assert!(exec["parameters"].to_string().contains("\"command\""));
+    let proxy = &core["paths"]["/api/v1/nodes/{name}/proxy/{path}"];
+    assert_eq!(proxy["head"]["operationId"], "connectCoreV1HeadNodeProxyWithPath");
+    let deleted = "/paths/~1api~1v1~1namespaces~1{namespace}~1pods~1{name}/delete/responses/200/content";
+    assert!(core.pointer(deleted).expect("an answer").to_string().contains("core.v1.Pod\""));
+    let group = json(get("/openapi/v3/apis/apps", None));
+    assert_eq!(group["paths"]["/apis/apps/"]["get"]["operationId"], "getAppsAPIGroup");
+}
+
+#[test]
+fn schemas_say_what_upstream_has() {
+    let core = json(get("/openapi/v3/api/v1", None));
+    let schemas = &core["components"]["schemas"];
+    let selector = &schemas["io.k8s.api.core.v1.ConfigMapKeySelector"];
+    assert_eq!((&selector["x-kubernetes-map-type"], &selector["required"]), (&json!("atomic"), &json!(["key"])));
+    assert!(schemas["io.k8s.api.core.v1.SeccompProfile"]["x-kubernetes-unions"].is_array());
+    assert!(schemas["io.k8s.api.core.v1.PodList"]["properties"]["items"].get("x-kubernetes-list-type").is_none());
+    let apps = json(get("/openapi/v3/apis/apps/v1", None));
+    let options = &apps["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"];
+    let groups: Vec<&Value> =
+        options[schemas::KINDS].as_array().expect("types").iter().map(|one| &one["group"]).collect();
+    assert_eq!(groups, ["", "apps"]);
+    assert_eq!(apps["components"]["securitySchemes"]["BearerToken"]["type"], "apiKey");
+}
+
+/// The v3 document, and the definition in v2, of a kind with a schema.
+fn custom(schema: &Value) -> (Value, Value) {
+    let kind = Kind::custom("example.org", "v1", "Dish", "dishes", arktos_core::Scope::Namespace);
+    let catalog = Catalog::builtin().with([kind.with_schema(schema).expect("a schema").with_field("spec.a")]);
+    let openapi = OpenApi::beside(&OpenApi::of(&Catalog::builtin()), &catalog.expect("a catalog"));
+    let ask = |path: &str| {
+        json(openapi.answer(View::Tenant, path, None, &HeaderMap::new()).expect("mine").expect("answered"))
+    };
+    let index = ask("/openapi/v3");
+    assert!(index["paths"].get("apis/example.org").is_none(), "groups of custom kinds alone have no document");
+    (ask("/openapi/v3/apis/example.org/v1"), ask("/openapi/v2")["definitions"]["org.example.v1.Dish"].clone())
+}
+
+#[test]
+fn custom_kinds_are_told_of_as_upstream_does() {
+    let embedded =
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
+    let spec = json!({"type": "object", "required": ["a", "null"], "properties": {
+        "a": {"type": "string", "default": "x"}, "null": {"type": "integer", "nullable": true},
+        "either": {"x-kubernetes-int-or-string": true}, "whole": embedded,
+    }});
+    let (document, old) = custom(&json!({"type": "object", "properties": {"spec": spec}}));
+    let paths = &document["paths"];
+    assert!(paths.get("/apis/example.org/v1/").is_none() && paths.get("/apis/example.org/v1/watch/dishes").is_none());
+    let one = &paths["/apis/example.org/v1/namespaces/{namespace}/dishes/{name}"];
+    assert_eq!(one["put"]["operationId"], "replaceExampleOrgV1NamespacedDish");
+    assert_eq!(one["get"]["parameters"][0]["name"], "resourceVersion");
+    assert!(!one.to_string().contains("protobuf") && !one.to_string().contains("strategic"));
+    let dish = &document["components"]["schemas"]["org.example.v1.Dish"];
+    assert_eq!(dish["x-kubernetes-selectable-fields"], json!([{"fieldPath": "spec.a"}]));
+    let fields = &dish["properties"]["spec"]["properties"];
+    assert_eq!(fields["either"]["anyOf"], json!([{"type": "integer"}, {"type": "string"}]));
+    assert_eq!(fields["whole"]["required"], json!(["kind", "apiVersion"]));
+    assert!(fields["whole"]["properties"]["metadata"].is_object());
+    let told = &old["properties"]["spec"];
+    assert_eq!(told["required"], json!(["a"]));
+    assert_eq!(told["properties"]["a"], json!({"type": "string"}), "no defaults");
+    assert_eq!(told["properties"]["either"], json!({"x-kubernetes-int-or-string": true}));
+    assert_eq!(told["properties"]["null"], json!({}));
+}
+
+#[test]
+fn parameters_that_are_shared_are_said_once() {
+    let openapi = OpenApi::of(&Catalog::builtin());
+    let whole =
+        json(openapi.answer(View::Tenant, "/openapi/v2", None, &HeaderMap::new()).expect("mine").expect("answered"));
+    let list = &whole["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"];
+    let first = list["parameters"][0]["$ref"].as_str().expect("a reference");
+    let name = first.strip_prefix("#/parameters/").expect("a shared parameter");
+    assert_eq!(whole["parameters"][name]["name"], "allowWatchBookmarks");
+    assert_eq!(list["consumes"], json!(["*/*"]));
+    let put = &whole["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["put"]["parameters"];
+    assert_eq!((&put[0]["name"], &put[1]["name"]), (&json!("body"), &json!("dryRun")), "said where they are");
+    assert_eq!(whole["security"], json!([{"BearerToken": []}]));
 }

@@ -198,6 +198,12 @@ fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) 
         } else if first(alike.schema) {
             let part = if alike.schema { "validation" } else { "schema" };
             let at = format!("{}.{part}.openAPIV3Schema", place(alike.schema));
+            let has_status =
+                |version: &Value| version.pointer("/subresources/status").is_some_and(|said| !said.is_null());
+            let shared = if alike.schema { versions } else { std::slice::from_ref(version) };
+            if shared.iter().any(has_status) {
+                schema_faults::beside_status(&version["schema"]["openAPIV3Schema"], &at, faults);
+            }
             schema_faults::of_version(version, old_version(old, name), &at, faults);
         }
         if first(alike.subresources) {

@@ -18,6 +18,61 @@ pub(super) fn of_version(version: &Value, old: Option<&Value>, at: &str, faults:
     }
 }
 
+/// What may be said of the whole object where its status is a resource of its own.
+const BESIDE_STATUS: [&str; 22] = [
+    "description",
+    "type",
+    "format",
+    "title",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "multipleOf",
+    "required",
+    "items",
+    "properties",
+    "externalDocs",
+    "example",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
+];
+
+/// The faults of a schema whose status is a resource of its own: what is said of the whole object must hold of either.
+pub(super) fn beside_status(schema: &Value, at: &str, faults: &mut Faults) {
+    let empty = Map::new();
+    let map = schema.as_object().unwrap_or(&empty);
+    let kind = text(map, "type");
+    if !matches!(kind, "" | "object") {
+        let why =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        return faults.invalid(&format!("{at}.type"), &kind.into(), why);
+    }
+    let said = |value: &Value| !value.is_null() && *value != Value::Bool(false);
+    if map.iter().any(|(word, value)| said(value) && !BESIDE_STATUS.contains(&word.as_str())) {
+        let allowed = BESIDE_STATUS.map(|word| {
+            let words = word.strip_prefix("x-kubernetes-").map_or(word.to_owned(), |rest| format!("x-{rest}"));
+            words.split('-').map(capital).collect::<String>()
+        });
+        let why = format!(
+            "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
+            allowed.join(" ")
+        );
+        faults.invalid(at, schema, &why);
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+}
+
 /// The faults of a schema, but for those of its rules in CEL.
 pub(crate) fn faults_of(schema: &Value, at: &str, faults: &mut Faults) {
     let empty = Map::new();
@@ -449,4 +504,27 @@ fn of_object(name: &str, schema: &Value, at: &str, faults: &mut Faults) {
 /// Whether what a rule's `fieldPath` names is there.
 pub(super) fn field_path_leads(schema: &Value, path: &str) -> bool {
     cel::leads_somewhere(&Structural::compile(schema), path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn where_the_status_is_apart_little_may_be_said_of_the_whole() {
+        let found = |schema: Value| {
+            let mut faults = Faults::default();
+            beside_status(&schema, "schema", &mut faults);
+            faults.0.into_iter().map(|fault| (fault.field, fault.message)).next()
+        };
+        let fine =
+            json!({"type": "object", "properties": {"a": {"nullable": true}}, "required": ["a"], "nullable": false});
+        assert_eq!(found(fine), None);
+        let (field, why) = found(json!({"type": "object", "oneOf": [{"required": ["a"]}]})).expect("a fault");
+        assert_eq!(field, "schema");
+        let told = "Example XPreserveUnknownFields XValidations] fields are allowed at the root of the schema";
+        assert!(why.contains("only [Description Type Format Title Maximum ") && why.contains(told), "{why}");
+        assert_eq!(found(json!({"type": "array"})).expect("a fault").0, "schema.type");
+    }
 }

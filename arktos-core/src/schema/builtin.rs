@@ -94,6 +94,12 @@ pub fn builtin(name: &str) -> Option<Schema> {
     BUILTIN.types.get(name).map(|lazy| lazy.schema())
 }
 
+/// A built-in type as the data files write it, by its full name: a JSON schema in which `ref` names another type.
+#[must_use]
+pub fn written(name: &str) -> Option<&'static str> {
+    BUILTIN.types.get(name).map(|lazy| lazy.raw.get())
+}
+
 /// The schema of the whole object of a type, such as `v1` `Pod`. Knows also the types of subresources and lists.
 #[must_use]
 pub fn builtin_type(type_meta: &TypeMeta) -> Option<Schema> {
