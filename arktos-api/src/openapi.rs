@@ -57,6 +57,9 @@ struct Documents {
     v2: OnceLock<(Packed, Packed)>,
 }
 
+/// Writes what one document says that is about no kind: its paths and the schemas these need, below a root.
+type Plain<'a> = dyn Fn(&mut Map<String, Value>, &mut schemas::Components<'_>, &str) + 'a;
+
 impl OpenApi {
     /// OpenAPI of a catalog. For the built-in catalog all servers of a process share one.
     #[must_use]
@@ -163,7 +166,7 @@ impl OpenApi {
 
     fn build(&self, view: View, made: Option<(&Catalog, View, &Documents)>) -> Documents {
         let mut by_path = BTreeMap::new();
-        let mut plain = |path: String, make: &dyn Fn(&mut Map<String, Value>, &mut schemas::Components<'_>, &str)| {
+        let mut plain = |path: String, make: &Plain<'_>| {
             let root = format!("/{path}/");
             let shared = made.and_then(|(_, _, made)| made.by_path.get(&path));
             let made = shared.cloned().unwrap_or_else(|| {

@@ -162,9 +162,9 @@ fn word(text: &str, mut capital: bool) -> String {
     for (place, letter) in text.char_indices() {
         if letter.is_alphabetic() || letter == '_' || place > 0 && letter.is_numeric() {
             if capital {
-                word.extend(letter.to_uppercase())
+                word.extend(letter.to_uppercase());
             } else {
-                word.push(letter)
+                word.push(letter);
             }
             capital = false;
         } else {
