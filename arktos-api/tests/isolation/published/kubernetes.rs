@@ -17,9 +17,12 @@ use crate::world::{MAPS, World, map, request};
 async fn cve_2018_1002105_and_2020_8559_upgrades_open_no_way_past_the_server() {
     let world = World::new().await;
     assert_eq!(world.post("acme", PODS, pod("p")).await.code, 201);
-    for part in ["exec", "attach", "portforward", "proxy", "proxy/healthz", "log"] {
+    // The pod is on no host: there is nobody to reach, and nothing in its log.
+    for (part, own) in
+        [("exec", 400), ("attach", 400), ("portforward", 400), ("proxy", 400), ("proxy/healthz", 400), ("log", 200)]
+    {
         for (who, path, code) in [
-            ("acme", format!("{PODS}/p/{part}?command=sh"), 501),
+            ("acme", format!("{PODS}/p/{part}?command=sh"), own),
             ("umbra", format!("/tenants/acme{PODS}/p/{part}?command=sh"), 403),
             ("acme", format!("/api/v1/nodes/n/{part}"), 403),
         ] {
