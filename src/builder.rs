@@ -10,6 +10,7 @@ use arktos_bin::hollow::HollowOptions;
 use arktos_bin::roles::ApiOptions;
 use arktos_bin::roles::region::{Region, RegionOptions};
 use arktos_bin::roles::store::{StoreArgs, StoreKind};
+use arktos_control::NetworkTemplate;
 use arktos_core::TenantName;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_store::{Client, Clock, Random};
@@ -26,6 +27,7 @@ pub struct Builder {
     tenants: Vec<TenantName>,
     kinds: Vec<Kind>,
     controllers: Vec<String>,
+    network: Option<NetworkTemplate>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -46,6 +48,7 @@ impl ControlPlane {
             tenants: Vec::new(),
             kinds: Vec::new(),
             controllers: vec!["*".to_owned()],
+            network: None,
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         }
@@ -116,6 +119,12 @@ impl Builder {
         self
     }
 
+    /// A network that each tenant is given, of a kind that a definition in `system` forces on all tenants. Default: none.
+    pub fn network(mut self, template: NetworkTemplate) -> Self {
+        self.network = Some(template);
+        self
+    }
+
     /// A clock of its own, such as [`arktos_store::clock::ManualClock`]. Default: the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -143,7 +152,7 @@ impl Builder {
         let options = RegionOptions {
             catalog,
             store: self.store,
-            api: ApiOptions::default(),
+            api: ApiOptions { network: self.network, ..ApiOptions::default() },
             hosts: self.hosts,
             controllers: self.controllers,
             tenants: self.tenants,

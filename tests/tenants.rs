@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arktos::control::NetworkTemplate;
 use arktos::core::{GroupResource, ObjectKey, ObjectPath, TypeMeta};
+use arktos::store::client::DeleteOptions;
 use arktos::store::{Query, Within};
 use arktos::{Client, ControlPlane, Identity, Object, Status, TenantName};
 use serde_json::{Value, json};
@@ -70,5 +72,52 @@ async fn a_new_tenant_can_be_used_by_its_administrator_and_by_no_other() {
     let stranger = plane.client(Identity::user("admin", &[], &name("globex")));
     make_pod(&stranger, &acme, "default").await.expect_err("the administrator of another tenant");
     assert_eq!(admin.list(&own).await.expect("it lists").items.len(), 3);
+    plane.stop().await;
+}
+
+/// As Arktos's tenant controller does with a template; the definition may come later than the tenant.
+#[tokio::test]
+async fn a_tenant_is_given_the_network_of_the_template() {
+    let text = r#"{"apiVersion": "arktos.futurewei.com/v1", "kind": "Network", "metadata": {"name": "default"},
+                   "spec": {"type": "vpc", "vpcID": "{{.}}-default"}}"#;
+    let template = NetworkTemplate::new(text).expect("a template");
+    let acme = name("acme");
+    let plane = ControlPlane::builder().tenant(&acme).network(template).start().await.expect("it starts");
+    let region = plane.client(Identity::system_component("administrator"));
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "networks.arktos.futurewei.com",
+            "labels": {"arktos.futurewei.com/crd-sharing-policy": "forced"}},
+        "spec": {"group": "arktos.futurewei.com", "scope": "Tenant", "names": {"plural": "networks", "kind": "Network"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {
+                    "type": {"type": "string"}, "vpcID": {"type": "string"}}}}}}}]},
+    });
+    let definitions = GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
+    let definition = Object::from_value(definition).expect("an object");
+    region.create(&definitions, "system", "", definition).await.expect("it is made");
+
+    let admin = plane.client(Identity::user("admin", &[], &acme));
+    let networks = GroupResource::new("arktos.futurewei.com", "networks");
+    let key = |tenant: &TenantName| ObjectKey {
+        resource: networks.clone(),
+        path: ObjectPath::new(tenant.as_str(), "", "default"),
+    };
+    let network = loop {
+        match admin.get(&key(&acme)).await {
+            Ok(network) => break network.object.decode(None).expect("decodes"),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(network.at(&["spec"]), Some(&json!({"type": "vpc", "vpcID": "acme-default"})));
+
+    let tenants = GroupResource::core("tenants");
+    let tenant = ObjectKey { resource: tenants, path: ObjectPath::new("", "", acme.as_str()) };
+    region.delete(&tenant, DeleteOptions::default()).await.expect("it is deleted");
+    while region.get(&tenant).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let left = region.list(&Query::all(networks.clone(), Within::Tenant(acme))).await.map(|left| left.items.len());
+    assert!(matches!(left, Ok(0) | Err(_)), "{left:?}");
     plane.stop().await;
 }

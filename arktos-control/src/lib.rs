@@ -48,6 +48,7 @@ mod garbage;
 mod job;
 pub mod kinds;
 mod namespace;
+mod network;
 mod node;
 pub mod options;
 mod owner;
@@ -69,6 +70,7 @@ use arktos_store::{Client, Clock, Random, Roster};
 use futures::future::BoxFuture;
 
 pub use kinds::{Kinds, StoredKind};
+pub use network::{NetworkTemplate, TemplateError};
 pub use options::{Options, UnknownController};
 pub use tenant::ADMIN_BINDING;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::certificates::CertificateSigner;
 use crate::kinds::Kinds;
+use crate::network::NetworkTemplate;
 
 /// The controllers of a partition, by name. Each is known by upstream's long name (`deployment-controller`) as well.
 pub const PARTITION: &[&str] = &[
@@ -71,6 +72,8 @@ pub struct Options {
     pub resource_manager: Option<String>,
     /// Signs certificates. Without it nothing is approved by itself, nor signed.
     pub signer: Option<Arc<dyn CertificateSigner>>,
+    /// The network that each tenant is given. Default: none.
+    pub network: Option<NetworkTemplate>,
     /// How long a host may be silent before it counts as unreachable.
     pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
@@ -102,6 +105,7 @@ impl Options {
             token_secrets: false,
             resource_manager: None,
             signer: None,
+            network: None,
             node_monitor_grace_period: Duration::from_secs(40),
             workers: 16,
             rest: Duration::ZERO,
@@ -140,6 +144,13 @@ impl Options {
     #[must_use]
     pub fn resource_manager(mut self, name: impl Into<String>) -> Self {
         self.resource_manager = Some(name.into());
+        self
+    }
+
+    /// The same options with the network that each tenant is given.
+    #[must_use]
+    pub fn network(mut self, template: Option<NetworkTemplate>) -> Self {
+        self.network = template;
         self
     }
 

@@ -14,6 +14,7 @@ use crate::found::Found;
 use crate::kinds::{
     CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANT_QUOTAS, TENANTS,
 };
+use crate::network::NetworkTemplate;
 use crate::reconcile::{Reconcile, resting_queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, is_terminating, unless_there, unreadable};
@@ -38,6 +39,7 @@ pub(crate) struct Tenants {
     roles: Informer<Stored>,
     bindings: Informer<Stored>,
     api: Found,
+    network: Option<NetworkTemplate>,
 }
 
 pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
@@ -70,7 +72,8 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let mut informers = api.synced();
     informers.extend([&tenants, &namespaces, &roles, &bindings].into_iter().map(synced));
     let (client, clock, kinds) = (setup.client.clone(), setup.clock.clone(), setup.options.kinds.clone());
-    let controller = Tenants { client, clock, kinds, tenants, namespaces, roles, bindings, api };
+    let network = setup.options.network.clone();
+    let controller = Tenants { client, clock, kinds, tenants, namespaces, roles, bindings, api, network };
     run(controller, queue, setup.options.workers, informers)
 }
 
@@ -91,6 +94,10 @@ impl Reconcile for Tenants {
         let phase = stored.object.parse::<Tenant>().map_err(unreadable)?.status.phase;
         if phase.is_empty() {
             self.note(path, stored.object.header().uid(), |status| status.phase = "Active".to_owned()).await?;
+        }
+        // Last: a tenant can be used before anybody has defined what a network is.
+        if let Some(network) = &self.network {
+            network.give(&*self.client, &self.kinds, &tenant).await?;
         }
         Ok(Outcome::Done)
     }

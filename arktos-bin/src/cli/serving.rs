@@ -2,6 +2,7 @@
 //! names and meaning.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_api::{AdmissionConfig, NodePorts, ServiceCidr, TokenTable};
+use arktos_control::NetworkTemplate;
 use arktos_core::catalog::Catalog;
 use arktos_core::quantity::Quantity;
 use arktos_store::{Client, Tasks};
@@ -90,6 +92,10 @@ pub struct ApiArgs {
     /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub webhook_allowed_ranges: Vec<AllowedRange>,
+    /// File with the network that each tenant is given: JSON in which {{.}} stands for the tenant's name, of a kind
+    /// that a definition in `system` forces on all tenants
+    #[arg(long, value_name = "FILE")]
+    pub default_network_template_path: Option<PathBuf>,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -125,9 +131,19 @@ impl ApiArgs {
             endpoint: None,
             ca_certificate: String::new(),
             signer: None,
+            network: self.network()?,
             secret: None,
             arktos_compat: self.callers.arktos_compat,
         })
+    }
+}
+
+impl ApiArgs {
+    fn network(&self) -> Result<Option<NetworkTemplate>, String> {
+        let Some(path) = &self.default_network_template_path else { return Ok(None) };
+        let wrong = |why: &dyn Display| format!("--default-network-template-path {}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        NetworkTemplate::new(text).map(Some).map_err(|error| wrong(&error))
     }
 }
 

@@ -27,9 +27,9 @@ use arktos_api::{
     AdmissionConfig, ApiConfig, ApiServer, Audit, Caller, Identity, NodePorts, ServiceCidr, TokenAuthenticator,
     TokenKeys, TokenTable,
 };
-use arktos_control::StoredKind;
 use arktos_control::certificates::CertificateSigner;
 use arktos_control::election::Timing;
+use arktos_control::{NetworkTemplate, StoredKind};
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
 use arktos_store::token::TokenKey;
@@ -93,6 +93,8 @@ pub struct ApiOptions {
     pub ca_certificate: String,
     /// Signs the certificates that are asked for through the API; nobody does when absent.
     pub signer: Option<Arc<dyn CertificateSigner>>,
+    /// The network that each tenant is given; none when absent.
+    pub network: Option<NetworkTemplate>,
     /// What the processes of the region have in common and nobody else knows: the keys of continue tokens come from it.
     /// They are drawn at the start when absent.
     pub secret: Option<Vec<u8>>,
@@ -117,6 +119,7 @@ impl Default for ApiOptions {
             endpoint: None,
             ca_certificate: String::new(),
             signer: None,
+            network: None,
             secret: None,
             arktos_compat: false,
         }

@@ -88,7 +88,7 @@ impl Partition {
         let kinds = super::kinds(&options.catalog, &options.name, &self.api, tasks);
         let controllers = arktos_control::Options::new(kinds);
         let controllers = controllers.root_ca(options.api.ca_certificate.clone()).signer(options.api.signer.clone());
-        let controllers = controllers.token_secrets(options.api.arktos_compat);
+        let controllers = controllers.token_secrets(options.api.arktos_compat).network(options.api.network.clone());
         let rest = if options.api.arktos_compat { Duration::ZERO } else { REST };
         let controllers = super::with_controllers(controllers.rest(rest), &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
