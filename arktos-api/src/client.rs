@@ -162,7 +162,7 @@ impl Client for InProcessClient {
             return Ok(patch::apply_config(&call, part(subresource), config, &[]).await?.stored);
         }
         if call.options.scale {
-            scale::patch(&call, &asked).await?;
+            scale::patch(&call, &asked, &[]).await?;
             return call.found().await;
         }
         Ok(patch::patch(&call, part(subresource), &asked, &[]).await?.stored)

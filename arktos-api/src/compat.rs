@@ -10,7 +10,6 @@
 //! | discovery says of resources that they are `tenanted`; OpenAPI knows `metadata.tenant` | `discovery`, `openapi` |
 //! | discovery and OpenAPI of the tenant that `?tenant=` names | [`discover_tenant`] |
 //! | lists of a tenant's roles show those that it has, without what all tenants have | [`hides`] |
-//! | evictions are taken in `policy/v1beta1` | [`reads`] |
 //! | cluster role bindings of `system` hold in all tenants, for its users; a refusal names the tenant | `authorize`, [`refused`] |
 //! | a namespace that may not be deleted is named with its tenant | [`name`] |
 //! | the table of tenants has a column for their store | [`shown`] |
@@ -20,7 +19,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
-use arktos_core::{Dialect, GroupResource, Scope, Status, TenantName, TypeMeta};
+use arktos_core::{Dialect, GroupResource, Scope, Status, TenantName};
 use arktos_store::Stored;
 
 use crate::call::Call;
@@ -59,11 +58,6 @@ pub(crate) fn shown(call: &Call<'_>, path: &str) -> (Arc<Kind>, Option<Links>) {
 pub(crate) fn hides(call: &Call<'_>, resource: &GroupResource) -> bool {
     let own = call.tenant.as_ref().is_some_and(|tenant| !tenant.is_system());
     call.old && own && resource.group() == "rbac.authorization.k8s.io"
-}
-
-/// Whether a body in an old version is read as one of today's, though it is no kind of its own: `kubectl drain`.
-pub(crate) fn reads(call: &Call<'_>, found: &TypeMeta, wanted: &TypeMeta) -> bool {
-    call.old && wanted.kind == "Eviction" && found.api_version == "policy/v1beta1"
 }
 
 /// A refusal of what is in no namespace names the tenant, and no reasons.

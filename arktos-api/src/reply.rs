@@ -61,16 +61,22 @@ impl View {
         respond(code, self.accept, serde_json::to_vec(&object.into_value()).unwrap_or_default())
     }
 
-    /// A scale: not stored, and yet to be had as a table.
+    /// A scale: not stored, and yet to be had as a table, or its metadata alone.
     pub(crate) fn scale(&self, code: u16, object: Object) -> Response<Body> {
         let types = Arc::new(object.type_meta());
         let encoded = Encoded::encode(&types, &object, &[]);
-        let (Ok(encoded), Form::Table(version)) = (encoded, self.accept.form) else { return self.value(code, object) };
+        let (Ok(encoded), Form::Table(version) | Form::Metadata(version)) = (encoded, self.accept.form) else {
+            return self.value(code, object);
+        };
         let revision = Revision::parse(object.str_at(&["metadata", "resourceVersion"])).unwrap_or_default();
         let path = ObjectPath::new("", object.namespace(), object.name());
         let stored = Stored { path, revision, object: encoded };
-        let table = Table::of_scales(version, self.include, self.dialect, self.clock.now());
         let mut out = Vec::new();
+        if matches!(self.accept.form, Form::Metadata(_)) {
+            write_partial(&mut out, &stored, version, self.dialect);
+            return respond(code, self.accept, out);
+        }
+        let table = Table::of_scales(version, self.include, self.dialect, self.clock.now());
         table.write(&mut out, [&stored], &ListMeta { revision, ..ListMeta::default() }, &|stored, out| {
             stored.object.write(out, Some(&types), "", stored.revision, self.dialect);
         });

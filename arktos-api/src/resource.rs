@@ -425,12 +425,13 @@ impl ResourceRequest<'_> {
                 self.write_options(call, "PatchOptions", false)?;
                 let asked = self.asked_patch(call)?;
                 call.options.scale = true;
-                scale::patch(call, &asked.0).await?
+                scale::patch(call, &asked.0, &asked.1).await?
             }
             _ => {
                 self.write_options(call, "UpdateOptions", false)?;
                 call.options.scale = true;
-                let body = self.typed_body(call, &scale::type_meta())?;
+                let read = self.typed_body(call, &scale::type_meta());
+                let body = read.map_err(|refusal| scale::unread(call, refusal))?;
                 scale::update(call, body).await?
             }
         };

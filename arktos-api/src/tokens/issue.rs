@@ -1,13 +1,13 @@
 //! A token for a service account, as a TokenRequest asks for it.
 
-use arktos_core::{Object, Status, Timestamp};
+use arktos_core::{Object, Status, Timestamp, TypeMeta};
 use arktos_store::Stored;
 use serde_json::{Value, json};
 
 use super::{ARKTOS, BINDABLE, KUBERNETES, key_of};
 use crate::call::Call;
 use crate::query::cause;
-use crate::verbs::node_view;
+use crate::verbs::{managers, node_view};
 
 const GROUP: &str = "authentication.k8s.io";
 /// The shortest life of a token, in seconds.
@@ -54,12 +54,16 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
         return Err(Status::internal("there is no key to sign tokens with"));
     }
 
+    request.set(&["spec", "expirationSeconds"], seconds);
+    let managed = managers::of_asked(call, "token", &TypeMeta::new(GROUP, "v1", "TokenRequest"), &request);
+    if let Some(managed) = managed {
+        request.set(&["metadata", "managedFields"], managed.tree());
+    }
     request.set(&["metadata", "name"], call.name.as_ref());
     request.set(&["metadata", "namespace"], call.namespace.as_ref());
     request.set(&["metadata", "uid"], account.object.header().uid());
     request.set(&["metadata", "creationTimestamp"], now.to_string());
     request.set(&["spec", "audiences"], audiences);
-    request.set(&["spec", "expirationSeconds"], seconds);
     if request.at(&["spec", "boundObjectRef"]).is_none() {
         request.set(&["spec", "boundObjectRef"], Value::Null);
     }

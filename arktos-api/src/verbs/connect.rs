@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use arktos_core::{GroupResource, Object, Reason, Status, Timestamp};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status, Timestamp};
 use http::{HeaderMap, Response};
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ pub(crate) async fn connect(
     subresource: &str,
     (query, headers): (&QueryMap, &HeaderMap),
 ) -> Result<Response<Body>, Status> {
+    let mut asked = String::new();
     match subresource {
         "log" => {
             negotiate::produces(headers, &["text/plain", JSON, YAML, PROTOBUF])?;
@@ -30,6 +31,7 @@ pub(crate) async fn connect(
         }
         "portforward" => ports(query)?,
         "proxy" => {
+            asked = call.name.to_string();
             let name = proxied(&call.name).map(str::to_owned);
             let word = call.kind.kind.to_lowercase();
             let name = name.ok_or_else(|| Status::bad_request(format!("invalid {word} request {:?}", call.name)))?;
@@ -38,6 +40,9 @@ pub(crate) async fn connect(
         _ => {}
     }
     let stored = call.found().await?;
+    if call.kind.storage_resource.as_str() == "services" {
+        has_endpoints(call, &stored.object.decode(None).map_err(Status::internal)?, &asked)?;
+    }
     if call.kind.storage_resource.as_str() == "pods" {
         let pod = stored.object.decode(None).map_err(Status::internal)?;
         if subresource == "proxy" {
@@ -73,6 +78,41 @@ fn proxied(asked: &str) -> Option<&str> {
         _ => return None,
     };
     Some(name).filter(|name| !name.is_empty())
+}
+
+/// A service is reached through what stands behind one of its ports. `asked` is how the path names both.
+fn has_endpoints(call: &Call<'_>, service: &Object, asked: &str) -> Result<(), Status> {
+    let unavailable = |text: String| Err(Status::failure(Reason::ServiceUnavailable, text));
+    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
+    let mut port = match asked.split(':').collect::<Vec<_>>()[..] {
+        [_, port] | [_, _, port] => port.to_owned(),
+        _ => String::new(),
+    };
+    let name = service.name();
+    if let Ok(number) = port.parse::<i64>() {
+        let ports = service.at(&["spec"]).map(|spec| list(spec, "ports")).unwrap_or_default();
+        match ports.iter().find(|port| port["port"] == number) {
+            Some(found) => found["name"].as_str().unwrap_or_default().clone_into(&mut port),
+            None => return unavailable(format!("no service port {number} found for service {name:?}")),
+        }
+    }
+    let path = ObjectPath::new(call.one_tenant()?.as_str(), &call.namespace, name);
+    let endpoints = call.engine().snapshot().get(&ObjectKey { resource: GroupResource::core("endpoints"), path });
+    // Upstream keeps both as parts of one thing, and says of either that the service is not there.
+    let Some(endpoints) = endpoints else { return Err(call.not_found(name)) };
+    let endpoints = endpoints.object.decode(None).map_err(Status::internal)?;
+    let subsets = list(&Value::Object(endpoints.fields), "subsets");
+    if subsets.is_empty() {
+        return unavailable(format!("no endpoints available for service {name:?}"));
+    }
+    let has = |subset: &Value| {
+        let named = |one: &Value| one["name"].as_str().unwrap_or_default() == port;
+        !list(subset, "addresses").is_empty() && list(subset, "ports").iter().any(named)
+    };
+    if subsets.iter().any(has) {
+        return Ok(());
+    }
+    unavailable(format!("no endpoints available for service {asked:?}"))
 }
 
 /// Pods are reached under their own address alone.

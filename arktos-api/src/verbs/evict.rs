@@ -1,17 +1,21 @@
 //! Eviction: a pod is deleted if its disruption budget allows, and the budget notes it first.
 
 use arktos_core::typed::{Condition, KindOf, PodDisruptionBudget, PodDisruptionBudgetStatus};
-use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status};
+use arktos_core::{Encoded, GroupResource, Object, ObjectKey, Reason, Status};
 use arktos_store::client::DeleteOptions;
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Within};
+use serde_json::Value;
 
-use super::delete;
+use super::modify::Part;
 use super::subresource::done;
+use super::{delete, managers};
 use crate::admission::node_restriction;
 use crate::call::{Call, commit_fault};
 
 /// How often the budget is read again when somebody else has written it meanwhile.
 const RETRIES: usize = 20;
+/// The manager of what the server writes of its own accord.
+const SERVER: &str = "kube-apiserver";
 /// How many evictions a budget notes that are not seen to have happened.
 const NOTED_MAX: usize = 2000;
 
@@ -24,6 +28,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let body = eviction.at(&["deleteOptions"]).and_then(|options| Object::from_value(options.clone()));
+    same_dry_run(call, eviction)?;
     let delete::Asked { mut options, dry, .. } = delete::options(body.as_ref(), &crate::query::QueryMap::default())?;
     let stored = call.found().await?;
     let pod = stored.object.decode(None).map_err(Status::internal)?;
@@ -56,6 +61,17 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
     }
     delete::delete(&one, &options).await?;
     Ok(done())
+}
+
+/// Refuses an eviction that is tried, and says of itself something else.
+fn same_dry_run(call: &Call<'_>, eviction: &Object) -> Result<(), Status> {
+    let said = eviction.at(&["deleteOptions", "dryRun"]).and_then(Value::as_array);
+    let said: Vec<&str> = said.into_iter().flatten().filter_map(Value::as_str).collect();
+    if !call.options.dry_run || said.is_empty() || said == ["All"] {
+        return Ok(());
+    }
+    let said = said.join(" ");
+    Err(Status::unexplained(format!("Non-matching dry-run options in request and content: [All] and [{said}]")))
 }
 
 /// The eviction as whoever has the pod, and its budgets, is asked for it. Our revision means nothing there.
@@ -106,10 +122,7 @@ async fn spend(call: &Call<'_>, stored: &Stored, pod: &Object) -> Result<Leave, 
         if call.options.dry_run {
             return Ok(Leave::Given);
         }
-        let mut written = budget.object.decode(None).map_err(Status::internal)?;
-        written.set(&["status"], serde_json::to_value(&object.status).map_err(Status::internal)?);
-        let kind = arktos_core::Catalog::builtin().storage(&budgets()).ok_or_else(|| Status::internal("no budgets"))?;
-        let encoded = kind.encode(&written).map_err(Status::internal)?;
+        let encoded = charged(call, &budget, &object)?;
         let key = ObjectKey { resource: budgets(), path: budget.path.clone() };
         let commit = Commit::one(key, Expect::At(budget.revision), Change::put(encoded));
         match call.engine().commit(commit).await {
@@ -119,6 +132,34 @@ async fn spend(call: &Call<'_>, stored: &Stored, pod: &Object) -> Result<Leave, 
         }
     }
     Err(busy(10, "", ""))
+}
+
+/// The budget with its new status, which is noted as the server's own work.
+fn charged(call: &Call<'_>, budget: &Stored, object: &PodDisruptionBudget) -> Result<Encoded, Status> {
+    let kind = arktos_core::Catalog::builtin().storage(&budgets()).ok_or_else(|| Status::internal("no budgets"))?;
+    let mut old = budget.object.decode_apart(None).map_err(Status::internal)?;
+    let mut new = old.clone();
+    let mut status = serde_json::to_value(&object.status).map_err(Status::internal)?;
+    // A condition says that it has no message.
+    for condition in status["conditions"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        condition.entry("message").or_insert_with(|| Value::from(""));
+    }
+    new.set(&["status"], status);
+    let one = Call {
+        state: call.state,
+        identity: call.identity,
+        kind: kind.clone(),
+        tenant: call.tenant.clone(),
+        namespace: call.namespace.clone(),
+        name: budget.path.name().to_owned().into(),
+        options: crate::query::WriteOptions { manager: SERVER.to_owned(), ..call.options.clone() },
+        warnings: parking_lot::Mutex::default(),
+        old: call.old,
+        record: call.record.clone(),
+    };
+    let managed = managers::noted(&one, Part::Status, Some(&mut old), &mut new)?;
+    managers::settle(&old, &mut new, managed);
+    kind.encode(&new).map_err(Status::internal)
 }
 
 /// The budget that is about a pod.
@@ -204,7 +245,7 @@ fn busy(seconds: u32, budget: &str, why: &str) -> Status {
 }
 
 fn is_ready(pod: &Object) -> bool {
-    let conditions = pod.at(&["status", "conditions"]).and_then(serde_json::Value::as_array);
+    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
     conditions.is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "True"))
 }
 

@@ -4,7 +4,7 @@ use arktos_core::catalog::Kind;
 use arktos_core::fields::FieldSet;
 use arktos_core::merge::apply::{self, Live, Reach, Versions, Writer};
 use arktos_core::schema::Schema;
-use arktos_core::{Managed, Object, Status, rules};
+use arktos_core::{Managed, Object, Status, TypeMeta, rules};
 use serde_json::Value;
 
 use super::modify::Part;
@@ -186,6 +186,21 @@ fn updated(
         }
         None => update(None, new),
     })
+}
+
+/// The `managedFields` of what is asked through a subresource, and kept nowhere. Absent for what is not known.
+pub(crate) fn of_asked(call: &Call<'_>, subresource: &str, types: &TypeMeta, asked: &Object) -> Option<Managed> {
+    let writer = Writer {
+        manager: &call.options.manager,
+        api_version: &types.api_version,
+        subresource,
+        now: &call.state.config.clock.now().to_string(),
+        reach: &Reach::AllBut(FieldSet::default()),
+        schema: &call.state.kinds.builtin().schema(types)?,
+        fixed: true,
+        versions: &Others(call),
+    };
+    apply::update(&writer, None, &Value::Object(asked.fields.clone()), None)
 }
 
 /// Shows an object as one value, without copying it.

@@ -255,15 +255,8 @@ fn named_alike(call: &Call<'_>, new: &mut Object) -> Result<(), Status> {
 }
 
 fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Result<(), Status> {
-    let uid = new.uid();
-    let found = old.object.header().uid();
-    if sent && !uid.is_empty() && uid != found {
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
-             UID in precondition: {uid}, UID in object meta: {found}",
-            stored_at(call)
-        );
-        return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
+    if sent {
+        same_uid(call, new.uid(), old.object.header().uid())?;
     }
     let revision = new.str_at(&["metadata", "resourceVersion"]);
     if revision.is_empty() {
@@ -278,6 +271,22 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
         Some(revision) if revision == old.revision => Ok(()),
         Some(_) => Err(modified(call)),
     }
+}
+
+/// Refuses what is sent for an object with another uid.
+///
+/// # Errors
+/// 409.
+pub(super) fn same_uid(call: &Call<'_>, uid: &str, found: &str) -> Result<(), Status> {
+    if uid.is_empty() || uid == found {
+        return Ok(());
+    }
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {uid}, UID in object meta: {found}",
+        stored_at(call)
+    );
+    Err(Status::conflict(&call.kind.group_resource, &call.name, why))
 }
 
 /// Where upstream keeps an object, as it says of one that is not the one that was meant.
@@ -297,7 +306,8 @@ fn stored_at(call: &Call<'_>) -> String {
         _ => resource.to_owned(),
     };
     let namespace = if call.namespace.is_empty() { String::new() } else { format!("{}/", call.namespace) };
-    format!("/registry/{kept}/{namespace}{}", call.name)
+    let place = if call.options.dry_run { "" } else { "/registry" };
+    format!("{place}/{kept}/{namespace}{}", call.name)
 }
 
 /// 409 for a write against a state that has moved on.

@@ -208,18 +208,29 @@ fn read(
     let decoded = schema::decode(&call.kind, value, Dialect::Region)
         .map_err(|refusal| outcome.refused(&call.kind.type_meta, &refusal))?;
     rules::refuse_patched(&call.kind, old, &decoded.object)?;
-    let faults: Vec<String> = faults.iter().cloned().chain(decoded.faults.list).collect();
+    told(call, faults.iter().cloned().chain(decoded.faults.list).collect(), warned, outcome)?;
+    Ok(decoded.object)
+}
+
+/// Refuses what a patch says that nobody knows, or keeps it to be warned of, as the call wants it.
+///
+/// # Errors
+/// 422.
+pub(super) fn told(
+    call: &Call<'_>,
+    faults: Vec<String>,
+    warned: &Mutex<Vec<String>>,
+    outcome: &Outcome<'_>,
+) -> Result<(), Status> {
     warned.lock().clear();
     match call.options.field_validation {
         FieldValidation::Strict if !faults.is_empty() => {
-            Err(outcome.refusal(&format!("strict decoding error: {}", faults.join(", "))))
+            return Err(outcome.refusal(&format!("strict decoding error: {}", faults.join(", "))));
         }
-        FieldValidation::Warn => {
-            warned.lock().extend(faults);
-            Ok(decoded.object)
-        }
-        _ => Ok(decoded.object),
+        FieldValidation::Warn => warned.lock().extend(faults),
+        _ => {}
     }
+    Ok(())
 }
 
 #[cfg(test)]

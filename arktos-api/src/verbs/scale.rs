@@ -2,12 +2,13 @@
 
 use arktos_core::custom::Scale;
 use arktos_core::selector::LabelSelectorSpec;
-use arktos_core::{LabelSelector, Object, Status, TypeMeta};
+use arktos_core::{GroupResource, LabelSelector, Object, Reason, Status, TypeMeta};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::managers;
 use super::modify::{self, Part, Source};
-use super::patch;
+use super::unreadable::Outcome;
+use super::{managers, patch};
 use crate::call::Call;
 use arktos_store::client::Patch;
 
@@ -26,7 +27,10 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Object, Status> {
     if let Some(scale) = custom_scale(call)
         && scale.wanted.find(&Value::Object(object.fields.clone())).is_none()
     {
-        return Err(Status::internal(format!("the spec replicas field {:?} does not exist", scale.wanted.text)));
+        let why = format!("the spec replicas field {:?} does not exist", scale.wanted.text);
+        let mut status = Status::internal(&why);
+        status.details.get_or_insert_default().causes.push(crate::query::cause("", "", &why));
+        return Err(status);
     }
     Ok(shown(call, &object))
 }
@@ -53,24 +57,46 @@ pub(crate) async fn update(call: &Call<'_>, scale: Object) -> Result<Object, Sta
     if !scale.namespace().is_empty() && scale.namespace() != call.namespace {
         return Err(super::create::elsewhere());
     }
-    let make = |old: &Object| scaled(call, old, &scale, scale.str_at(&["metadata", "resourceVersion"]));
+    let make = |old: &Object| {
+        modify::same_uid(call, scale.uid(), old.uid())?;
+        scaled(call, old, &scale, scale.str_at(&["metadata", "resourceVersion"]))
+    };
     write(call, &make).await
 }
 
-/// Patches the scale.
+/// What is said of a body that cannot be read as the scale of an object of a custom kind: upstream does not know there
+/// what it wanted to read.
+pub(crate) fn unread(call: &Call<'_>, refusal: Status) -> Status {
+    if custom_scale(call).is_none() || !refusal.is(Reason::BadRequest) {
+        return refusal;
+    }
+    Status::bad_request(
+        "no kind is registered for the type v1.Scale in scheme \
+         \"k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go:781\"",
+    )
+}
+
+/// Patches the scale. `faults` is what is wrong with how the patch is written.
 ///
 /// # Errors
 /// As a patch.
-pub(crate) async fn patch(call: &Call<'_>, asked: &Patch) -> Result<Object, Status> {
+pub(crate) async fn patch(call: &Call<'_>, asked: &Patch, faults: &[String]) -> Result<Object, Status> {
     let schema = arktos_core::schema::builtin_type(&type_meta())
         .ok_or_else(|| Status::internal("autoscaling/v1 Scale is not known"))?;
+    let warned: Mutex<Vec<String>> = Mutex::default();
     let make = |old: &Object| {
-        let mut value = shown(call, old).into_value();
-        patch::apply(&schema, true, &mut value, asked)?;
-        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), value, arktos_core::Dialect::Region)?;
+        let made = || {
+            let mut value = shown(call, old).into_value();
+            patch::apply(&schema, true, &mut value, asked).map(|()| value)
+        };
+        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), made()?, arktos_core::Dialect::Region)?;
+        let faults = faults.iter().cloned().chain(decoded.faults.list).collect();
+        patch::told(call, faults, &warned, &Outcome { patch: asked, whole: &made })?;
         scaled(call, old, &decoded.object, decoded.object.str_at(&["metadata", "resourceVersion"]))
     };
-    write(call, &make).await
+    let scale = write(call, &make).await;
+    call.warnings.lock().append(&mut warned.lock());
+    scale
 }
 
 /// Applies a scale: the number of replicas, applied to the object that has it.
@@ -83,6 +109,11 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
     if (version, kind) != ("autoscaling/v1", "Scale") {
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
+    }
+    if custom_scale(call).is_some() {
+        let why = "failed to create manager for existing fields: failed to convert live object (/; autoscaling/v1, \
+                   Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1";
+        return Err(Status::unexplained(why));
     }
     let name = config.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
     if !name.is_empty() {
@@ -154,6 +185,12 @@ fn scaled(call: &Call<'_>, old: &Object, scale: &Object, revision: &str) -> Resu
         let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         let cause = crate::query::cause("FieldValueInvalid", "spec.replicas", &fault);
         return Err(Status::invalid("autoscaling", "Scale", name, vec![cause]));
+    }
+    let (uid, found) = (scale.uid(), old.uid());
+    if !uid.is_empty() && uid != found && custom_scale(call).is_none() {
+        let of = GroupResource::new(&call.kind.group, &format!("{}/scale", call.kind.resource));
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+        return Err(Status::conflict(&of, name, why));
     }
     let mut new = old.clone();
     new.set(&wanted_path(call), replicas);

@@ -71,18 +71,28 @@ fn bump(old: &Object, new: &mut Object) {
     }
 }
 
-/// Takes the resources of containers over, by name.
+/// Takes over what a resize may say of containers. Those that are others than before, or in another order, are taken
+/// whole: they are refused as they are.
 fn resize(merged: &mut Object, new: &Object) {
+    let items = |pod: &Object, list| pod.at(&["spec", list]).and_then(Value::as_array).cloned().unwrap_or_default();
     for list in ["containers", "initContainers"] {
-        let wanted: Vec<Value> = new.at(&["spec", list]).and_then(Value::as_array).cloned().unwrap_or_default();
-        let Some(containers) = merged.map_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut) else { continue };
-        for container in containers {
-            let same = wanted.iter().find(|one| one.get("name") == container.get("name"));
-            if let (Some(resources), Some(fields)) =
-                (same.and_then(|one| one.get("resources")), container.as_object_mut())
-            {
-                fields.insert("resources".to_owned(), resources.clone());
+        let (mut containers, wanted) = (items(merged, list), items(new, list));
+        let names = |all: &[Value]| all.iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+        if names(&containers) != names(&wanted) {
+            merged.set(&["spec", list], wanted);
+            continue;
+        }
+        for (container, wanted) in containers.iter_mut().zip(&wanted) {
+            let Some(fields) = container.as_object_mut() else { continue };
+            for field in ["resources", "resizePolicy"] {
+                match wanted.get(field) {
+                    Some(value) => fields.insert(field.to_owned(), value.clone()),
+                    None => fields.remove(field),
+                };
             }
+        }
+        if !containers.is_empty() {
+            merged.set(&["spec", list], containers);
         }
     }
 }

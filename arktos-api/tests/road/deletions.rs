@@ -85,3 +85,18 @@ async fn a_grace_is_never_less_than_nothing_and_does_not_end_before_it_is_asked_
     assert_eq!(deleted("b", Some(20)).await, (json!(20), json!("2026-11-23T10:00:20Z")));
     assert_eq!(deleted("b", Some(5)).await, (json!(5), json!("2026-11-23T10:00:10Z")));
 }
+
+#[tokio::test]
+async fn a_deleted_collection_has_pages() {
+    let world = World::new().await;
+    let path = "/api/v1/namespaces/default/configmaps?labelSelector=a%3Db";
+    for name in ["a", "b", "c"] {
+        let labelled = json!({"metadata": {"name": name, "labels": {"a": "b"}}});
+        assert_eq!(world.post("acme", "/api/v1/namespaces/default/configmaps", labelled).await.code, 201);
+    }
+    let page = world.delete("acme", &format!("{path}&limit=2")).await;
+    let next = page.body["metadata"]["continue"].as_str().unwrap_or_default();
+    assert_eq!((page.code, page.body["items"].as_array().map(Vec::len), next.is_empty()), (200, Some(2), false));
+    let left = world.get("acme", path).await.body;
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
+}

@@ -283,13 +283,14 @@ async fn tenants_are_as_they_know_them() {
 #[tokio::test]
 async fn evictions_are_taken_in_their_old_version() {
     let world = world().await;
-    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", crate::pod("web")).await.code, 201);
-    let eviction = json!({"kind": "Eviction", "apiVersion": "policy/v1beta1", "metadata": {"name": "web"}});
-    let plain = "/tenants/acme/api/v1/namespaces/default/pods/web/eviction";
-    assert_eq!(world.post("acme", plain, eviction.clone()).await.code, 400);
-    let evicted = world.post("root", "/api/v1/tenants/acme/namespaces/default/pods/web/eviction", eviction).await;
-    assert_eq!(evicted.code, 201, "{:?}", evicted.body);
-    assert_eq!(world.get("acme", "/api/v1/namespaces/default/pods/web").await.code, 404);
+    let pods = "/api/v1/namespaces/default/pods";
+    for path in ["/tenants/acme/api/v1/namespaces/default/pods", "/api/v1/tenants/acme/namespaces/default/pods"] {
+        assert_eq!(world.post("acme", pods, crate::pod("web")).await.code, 201);
+        let eviction = json!({"kind": "Eviction", "apiVersion": "policy/v1beta1", "metadata": {"name": "web"}});
+        let evicted = world.post("root", &format!("{path}/web/eviction"), eviction).await;
+        assert_eq!(evicted.code, 201, "{:?}", evicted.body);
+        assert_eq!(world.get("acme", &format!("{pods}/web")).await.code, 404);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Parts of objects: what is asked of what runs, what a status may say, how many are wanted.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{World, pod};
 
@@ -92,4 +92,165 @@ async fn a_pods_status_stays_that_of_the_generation_it_was_observed_of() {
         (&status["conditions"][0]["status"], &status["conditions"][0]["observedGeneration"]),
         (&json!("False"), &json!(1))
     );
+}
+
+fn deployment() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "i"}]},
+        }},
+    })
+}
+
+const SCALE: &str = "/apis/apps/v1/namespaces/default/deployments/a/scale";
+
+#[tokio::test]
+async fn a_scale_is_of_the_object_that_is_meant_and_says_what_nobody_knows_of_it() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", "/apis/apps/v1/namespaces/default/deployments", deployment()).await.code, 201);
+    let other = json!({"metadata": {"uid": "x"}, "spec": {"replicas": 2}});
+    let patched = world.patch("acme", SCALE, other.clone()).await;
+    let message = patched.body["message"].as_str().unwrap();
+    let start =
+        "Operation cannot be fulfilled on deployments/scale.apps \"a\": Precondition failed: UID in precondition: x";
+    assert_eq!((patched.code, message.starts_with(start)), (409, true), "{message}");
+    let mut whole = json!({"apiVersion": "autoscaling/v1", "kind": "Scale"});
+    whole["metadata"] = json!({"name": "a", "uid": "x"});
+    for (query, key) in [("", "/registry/deployments/default/a"), ("?dryRun=All", "/deployments/default/a")] {
+        let put = world.put("acme", &format!("{SCALE}{query}"), whole.clone()).await;
+        let message = put.body["message"].as_str().unwrap();
+        assert_eq!((put.code, message.contains(&format!("Key: {key}, "))), (409, true), "{message}");
+    }
+    let odd = json!({"spec": {"odd": 1}});
+    let warned = world.patch("acme", SCALE, odd.clone()).await;
+    assert_eq!(warned.warnings, ["299 - \"unknown field \\\"spec.odd\\\"\""]);
+    let strict = world.patch("acme", &format!("{SCALE}?fieldValidation=Strict"), odd).await;
+    let why = strict.body["message"].as_str().unwrap();
+    assert_eq!((strict.code, why.ends_with("strict decoding error: unknown field \"spec.odd\"")), (422, true), "{why}");
+    let old = json!({"apiVersion": "extensions/v1beta1", "kind": "Scale", "metadata": {"name": "a"}});
+    let refused = world.put("acme", SCALE, old).await;
+    let message =
+        "the API version in the data (extensions/v1beta1) does not match the expected API version (autoscaling/v1)";
+    assert_eq!((refused.code, &refused.body["message"]), (400, &json!(message)));
+    let partial = world.get_as("acme", SCALE, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await;
+    assert_eq!((&partial.body["kind"], &partial.body["spec"]), (&json!("PartialObjectMetadata"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_request_for_a_token_says_who_asked_for_what() {
+    let world = World::new().await;
+    let account = json!({"metadata": {"name": "robot"}});
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/serviceaccounts", account).await.code, 201);
+    let path = "/api/v1/namespaces/default/serviceaccounts/robot/token?fieldManager=m";
+    let answer = world.post("acme", path, json!({"spec": {"audiences": ["a"]}})).await;
+    let entry = &answer.body["metadata"]["managedFields"][0];
+    assert_eq!((&entry["manager"], &entry["subresource"]), (&json!("m"), &json!("token")), "{:?}", answer.body);
+    assert_eq!(entry["fieldsV1"], json!({"f:spec": {"f:audiences": {}, "f:expirationSeconds": {}}}));
+}
+
+#[tokio::test]
+async fn what_an_eviction_takes_off_a_budget_is_the_servers_doing() {
+    let world = World::new().await;
+    let mut web = pod("web");
+    web["metadata"]["labels"] = json!({"a": "b"});
+    world.post("acme", PODS, web).await;
+    let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    world.patch("acme", &format!("{PODS}/web/status"), running).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let selector = json!({"matchLabels": {"a": "b"}});
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 0, "selector": selector}});
+    assert_eq!(world.post("acme", budgets, budget).await.code, 201);
+    let status = json!({"status": {"disruptionsAllowed": 1, "currentHealthy": 1, "desiredHealthy": 0,
+        "expectedPods": 1, "observedGeneration": 1}});
+    world.patch("acme", &format!("{budgets}/b/status?fieldManager=watcher"), status).await;
+    let evicted = world.post("acme", &format!("{PODS}/web/eviction"), json!({"metadata": {"name": "web"}})).await;
+    assert_eq!(evicted.code, 201, "{:?}", evicted.body);
+    let after = world.get("acme", &format!("{budgets}/b")).await.body;
+    let entries = after["metadata"]["managedFields"].as_array().unwrap();
+    let entry = entries.iter().find(|entry| entry["manager"] == "kube-apiserver").unwrap();
+    assert_eq!((&entry["subresource"], &entry["operation"]), (&json!("status"), &json!("Update")));
+    assert!(!entry["fieldsV1"]["f:status"]["f:conditions"].is_null(), "{entry}");
+    assert_eq!(after["status"]["conditions"][0]["message"], "", "{after}");
+    assert_eq!(after["status"]["disruptionsAllowed"], 0);
+}
+
+#[tokio::test]
+async fn a_resize_leaves_a_pod_its_containers_and_all_but_their_resources() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", PODS, pod("one")).await.code, 201);
+    let name = pod("one")["spec"]["containers"][0]["name"].clone();
+    let path = format!("{PODS}/one/resize");
+    for (containers, why) in [
+        (
+            json!([{"name": "more", "image": "i"}]),
+            "spec.containers: Forbidden: containers may not be added or removed on resize",
+        ),
+        (
+            json!([{"name": name, "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}]),
+            "spec: Forbidden: only cpu and memory resources are mutable",
+        ),
+    ] {
+        let patch = json!({"spec": {"containers": containers}}).to_string();
+        let strategic = "application/strategic-merge-patch+json";
+        let refused = world.send_as("acme", Method::PATCH, &path, strategic, patch).await;
+        let message = format!("Pod \"one\" is invalid: {why}");
+        assert_eq!((refused.code, &refused.body["message"]), (422, &json!(message)));
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_reached_through_what_stands_behind_a_port_of_it() {
+    let world = World::new().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"name": "w", "port": 80}]}});
+    assert_eq!(world.post("acme", services, service).await.code, 201);
+    let answer = async |asked: &str| {
+        let answer = world.get("acme", &format!("{services}/{asked}/proxy")).await;
+        (answer.code, answer.body["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let none = |of: &str| (503, format!("no endpoints available for service {of:?}"));
+    assert_eq!(answer("web").await, (404, "services \"web\" not found".to_owned()));
+    assert_eq!(answer("web:81").await, (503, "no service port 81 found for service \"web\"".to_owned()));
+    let endpoints = "/api/v1/namespaces/default/endpoints";
+    assert_eq!(world.post("acme", endpoints, json!({"metadata": {"name": "web"}})).await.code, 201);
+    assert_eq!(answer("web:80").await, none("web"));
+    let subsets = json!([{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"name": "w", "port": 8080}]}]);
+    world.patch("acme", &format!("{endpoints}/web"), json!({"subsets": subsets})).await;
+    assert_eq!(answer("http:web:x").await, none("http:web:x"));
+    assert_eq!((answer("web:80").await.0, answer("web:w").await.0), (501, 501));
+}
+
+#[tokio::test]
+async fn a_write_to_a_status_manages_only_what_it_can_change() {
+    let world = World::new().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    assert_eq!(world.post("acme", deployments, deployment()).await.code, 201);
+    assert_eq!(world.post("acme", PODS, pod("one")).await.code, 201);
+    let metadata = json!({"labels": {"x": "y"}, "annotations": {"x": "y"}});
+    let patch = json!({"metadata": metadata, "spec": {"paused": true}, "status": {"observedGeneration": 1}});
+    let pod_patch = json!({"metadata": metadata, "spec": {"priority": 1}, "status": {"observedGeneration": 1}});
+    let annotations = json!({".": {}, "f:x": {}});
+    let both = json!({"f:annotations": annotations, "f:labels": {".": {}, "f:x": {}}});
+    for (path, patch, metadata) in [
+        (format!("{deployments}/a"), patch, json!({"f:annotations": annotations})),
+        (format!("{PODS}/one"), pod_patch, both),
+    ] {
+        let patched = world.patch("acme", &format!("{path}/status?fieldManager=m"), patch).await;
+        assert_eq!(patched.code, 200, "{:?}", patched.body);
+        let entries = patched.body["metadata"]["managedFields"].as_array().unwrap();
+        let fields = &entries.iter().find(|entry| entry["manager"] == "m").unwrap()["fieldsV1"];
+        assert_eq!((&fields["f:metadata"], &fields["f:spec"]), (&metadata, &Value::Null), "{path}");
+        assert_eq!(fields["f:status"], json!({"f:observedGeneration": {}}), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_data_of_a_revision_is_managed_as_one() {
+    let world = World::new().await;
+    let path = "/apis/apps/v1/namespaces/default/controllerrevisions?fieldManager=m";
+    let revision = json!({"metadata": {"name": "a"}, "revision": 1, "data": {"a": {"b": [1]}}});
+    let made = world.post("acme", path, revision).await;
+    let fields = &made.body["metadata"]["managedFields"][0]["fieldsV1"];
+    assert_eq!((made.code, fields), (201, &json!({"f:data": {}, "f:revision": {}})), "{:?}", made.body);
 }

@@ -102,8 +102,11 @@ pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, St
     let class = |pod: &Object| pod.at(&["spec"]).and_then(Value::as_object).map(qos_class);
     let was = class(old);
     // To the rules of an update the resources are as they were.
-    let admitted = admit_update(kind, &new.clone(), new)?;
+    let (before, mut admitted) = (new.clone(), new);
+    schema::complete(kind, &mut admitted)?;
+    prepare_update(kind, &before, &mut admitted);
     let mut faults = fault::Faults::default();
+    faults.0.extend(validate(kind, &admitted, Some(&before)));
     if was != class(&admitted) {
         let class = Value::from(admitted.str_at(&["status", "qosClass"]));
         faults.invalid("spec", &class, "Pod QOS Class may not change as a result of resizing");

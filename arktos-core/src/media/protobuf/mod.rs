@@ -38,6 +38,9 @@ pub enum ProtobufError {
     /// The bytes do not begin with [`MAGIC`].
     #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
     NoMagic,
+    /// The bytes are [`MAGIC`] and nothing else.
+    #[error("empty body")]
+    Empty,
     /// The bytes name no type.
     #[error("Object 'Kind' is missing in protobuf message")]
     NoType,
@@ -165,6 +168,9 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, ProtobufError> {
         let body = bytes.strip_prefix(MAGIC.as_slice()).ok_or(ProtobufError::NoMagic)?;
+        if body.is_empty() {
+            return Err(ProtobufError::Empty);
+        }
         let mut reader = Reader::new(body);
         let (mut type_bytes, mut raw, mut content_type): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
         while let Some((tag, wire)) = reader.key()? {

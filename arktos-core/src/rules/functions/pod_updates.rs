@@ -165,6 +165,11 @@ fn as_shown(term: &Value) -> Value {
 pub(in crate::rules) fn resize_faults(old: &Object, new: &Object, faults: &mut Faults) {
     let spec = |pod: &Object| pod.at(&["spec"]).cloned().unwrap_or_default();
     let (old, new) = (spec(old), spec(new));
+    let known = faults.0.len();
+    reordered(&old, &new, faults);
+    if faults.0.len() > known {
+        return; // what follows compares them one by one
+    }
     for list in ["initContainers", "containers"] {
         for (index, (old, new)) in items(&old, list).iter().zip(items(&new, list)).enumerate() {
             let (sidecar, path) = (list == "initContainers", format!("spec.{list}[{index}].resources"));
@@ -181,21 +186,41 @@ pub(in crate::rules) fn resize_faults(old: &Object, new: &Object, faults: &mut F
                 }
             }
             if fixed_resources(old) != fixed_resources(new) {
-                let whose = if sidecar { " for sidecar containers" } else { "" };
-                faults.forbidden("spec", &format!("only cpu and memory resources{whose} are mutable"));
+                match sidecar {
+                    true => faults.forbidden(
+                        &format!("spec.{list}[{index}]"),
+                        "only cpu and memory resources for init or sidecar containers are mutable",
+                    ),
+                    false => faults.forbidden("spec", "only cpu and memory resources are mutable"),
+                }
             }
         }
     }
 }
 
-/// The resources of a container that cannot be others while it runs.
-fn fixed_resources(container: &Value) -> Vec<(&str, &String, &Value)> {
+/// A resize leaves a pod the containers that it has, in their order.
+fn reordered(old: &Value, new: &Value, faults: &mut Faults) {
+    for list in ["containers", "initContainers"] {
+        let (old, new) = (items(old, list), items(new, list));
+        if old.len() != new.len() {
+            faults.forbidden(&format!("spec.{list}"), &format!("{list} may not be added or removed on resize"));
+            continue;
+        }
+        for (index, _) in old.iter().zip(new).enumerate().filter(|(_, (old, new))| old["name"] != new["name"]) {
+            let path = format!("spec.{list}[{index}].name");
+            faults.forbidden(&path, &format!("{list} may not be renamed or reordered on resize"));
+        }
+    }
+}
+
+/// What is said of a container's resources that cannot be otherwise while it runs.
+fn fixed_resources(container: &Value) -> (&Value, Vec<(&str, &String, &Value)>) {
     let of = |what: &'static str| {
         let amounts = container["resources"][what].as_object().into_iter().flatten();
         let amounts = amounts.filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory"));
         amounts.map(move |(name, amount)| (what, name, amount))
     };
-    of("requests").chain(of("limits")).collect()
+    (&container["resizePolicy"], of("requests").chain(of("limits")).collect())
 }
 
 /// Whether a pod mirrors one of its node's own stays. Stands at the pod.
