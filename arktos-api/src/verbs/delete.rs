@@ -121,9 +121,12 @@ pub(crate) fn options(body: Option<&Object>, query: &QueryMap) -> Result<Asked, 
         propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
     }
     let never = arktos_core::Revision(u64::MAX);
-    let revision =
-        text(&["preconditions", "resourceVersion"]).map(|text| arktos_core::Revision::parse(&text).unwrap_or(never));
-    let uid = text(&["preconditions", "uid"]);
+    let expected = |field: &str| match body {
+        Some(_) => text(&["preconditions", field]),
+        None => Some(query.get(field).to_owned()).filter(|value| !value.is_empty()),
+    };
+    let revision = expected("resourceVersion").map(|text| arktos_core::Revision::parse(&text).unwrap_or(never));
+    let uid = expected("uid");
     let mut options = DeleteOptions::default();
     options.grace_period_seconds = grace;
     options.uid = uid;

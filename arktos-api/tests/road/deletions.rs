@@ -100,3 +100,21 @@ async fn a_deleted_collection_has_pages() {
     let left = world.get("acme", path).await.body;
     assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn a_deletion_by_query_is_of_what_is_meant() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    for query in ["uid=x", "resourceVersion=1", "resourceVersion=0"] {
+        for path in [format!("{MAPS}/a"), MAPS.to_owned()] {
+            // A collection is read as of the revision first.
+            if path != MAPS || query != "resourceVersion=1" {
+                assert_eq!(world.delete("acme", &format!("{path}?{query}")).await.code, 409, "{path} {query}");
+            }
+        }
+    }
+    let meta = world.get("acme", &format!("{MAPS}/a")).await.body["metadata"].clone();
+    let (uid, revision) = (meta["uid"].as_str().unwrap(), meta["resourceVersion"].as_str().unwrap());
+    let deleted = world.delete("acme", &format!("{MAPS}/a?uid={uid}&resourceVersion={revision}")).await;
+    assert_eq!(deleted.code, 200, "{:?}", deleted.body);
+}

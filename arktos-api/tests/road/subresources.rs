@@ -164,6 +164,12 @@ async fn what_an_eviction_takes_off_a_budget_is_the_servers_doing() {
     let status = json!({"status": {"disruptionsAllowed": 1, "currentHealthy": 1, "desiredHealthy": 0,
         "expectedPods": 1, "observedGeneration": 1}});
     world.patch("acme", &format!("{budgets}/b/status?fieldManager=watcher"), status).await;
+    let odd = json!({"status": {"conditions": [{"type": "T", "status": "Nope"}]}});
+    let refused = world.patch("acme", &format!("{budgets}/b/status"), odd).await;
+    let message = "PodDisruptionBudget.policy \"b\" is invalid: [status.conditions[0].status: Unsupported value: \"Nope\": \
+                   supported values: \"False\", \"True\", \"Unknown\", status.conditions[0].lastTransitionTime: Required \
+                   value, status.conditions[0].reason: Required value]";
+    assert_eq!((refused.code, &refused.body["message"]), (422, &json!(message)));
     let evicted = world.post("acme", &format!("{PODS}/web/eviction"), json!({"metadata": {"name": "web"}})).await;
     assert_eq!(evicted.code, 201, "{:?}", evicted.body);
     let after = world.get("acme", &format!("{budgets}/b")).await.body;

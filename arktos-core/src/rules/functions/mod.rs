@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod certificates;
 mod claims;
+mod conditions;
 mod containers;
 mod devices;
 mod drivers;
@@ -63,6 +64,7 @@ const LISTS: &[&[(&str, Run)]] = &[
     admission::CHECKS,
     certificates::CHECKS,
     claims::CHECKS,
+    conditions::CHECKS,
     containers::CHECKS,
     devices::CHECKS,
     drivers::CHECKS,
