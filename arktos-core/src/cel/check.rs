@@ -78,9 +78,9 @@ impl Names {
         }
     }
 
-    /// What a method is called on: a name there may be the first half of a function's, such as `math` or `sets`.
+    /// What a method is called on: a name there may be the first half of a function's, such as `lists` or `sets`.
     fn target(&mut self, target: &IdedExpr) {
-        const SPACES: [&str; 9] = ["math", "sets", "ip", "cidr", "format", "optional", "base64", "strings", "semver"];
+        const SPACES: [&str; 8] = ["sets", "ip", "cidr", "format", "optional", "strings", "lists", "jsonpatch"];
         let space = matches!(&target.expr, Expr::Ident(name) if SPACES.contains(&name.as_str()));
         if !space {
             self.expression(target);

@@ -8,6 +8,7 @@ use kube_cel::cel::common::ast::{
 };
 
 use super::declared::{self, Overload};
+use super::expand::qualified;
 use super::types::{Mapping, Type};
 
 /// The variables of a policy by name, and their types.
@@ -75,8 +76,14 @@ impl<'a> Environment<'a> {
 
 /// The type of an expression, or what is wrong with it: the part, and why.
 pub(super) fn check<'a>(tree: &IdedExpr, environment: &Environment<'a>) -> Result<Type<'a>, Vec<(u64, String)>> {
-    let mut checker =
-        Checker { environment, scope: Vec::new(), types: Mapping::default(), faults: Vec::new(), literals: Vec::new() };
+    let mut checker = Checker {
+        environment,
+        scope: Vec::new(),
+        types: Mapping::default(),
+        faults: Vec::new(),
+        literals: Vec::new(),
+        formats: 0,
+    };
     let found = checker.read(tree);
     if checker.faults.is_empty() {
         // Only what is well typed is looked at as closely as this.
@@ -91,8 +98,10 @@ struct Checker<'a, 'b> {
     scope: Vec<(String, Type<'a>)>,
     types: Mapping<'a>,
     faults: Vec<(u64, String)>,
-    /// Texts that do not say what the function they are given to reads.
+    /// Texts that do not say what the function they are given to reads, and lists of several types.
     literals: Vec<(u64, String)>,
+    /// Within how many arguments of `format` this is: lists may be of several types there.
+    formats: usize,
 }
 
 /// How many faults of one expression are told.
@@ -138,21 +147,8 @@ impl<'a> Checker<'a, '_> {
     }
 
     fn look_up(&self, name: &str) -> Option<Type<'a>> {
-        const KINDS: [&str; 13] = [
-            "bool",
-            "bytes",
-            "double",
-            "dyn",
-            "duration",
-            "int",
-            "list",
-            "map",
-            "null_type",
-            "string",
-            "timestamp",
-            "type",
-            "uint",
-        ];
+        const KINDS: [&str; 11] =
+            ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "type", "uint"];
         let name = name.trim_start_matches('.');
         let of = |names: &[(String, Type<'a>)]| {
             names.iter().rev().find(|(known, _)| known == name).map(|(_, of)| of.clone())
@@ -212,7 +208,10 @@ impl<'a> Checker<'a, '_> {
         if name == operators::OPT_SELECT {
             return self.optional_field(id, call);
         }
+        let formats = usize::from(name == "format" && call.target.is_some());
+        self.formats += formats;
         let arguments: Vec<Type<'a>> = call.args.iter().map(|argument| self.read(argument)).collect();
+        self.formats -= formats;
         let Some(target) = &call.target else {
             return match declared::overloads(name) {
                 Some(forms) => self.resolve(id, name, forms, None, arguments, call),
@@ -220,6 +219,7 @@ impl<'a> Checker<'a, '_> {
             };
         };
         if let Some(begin) = qualified(target)
+            && (begin != "jsonpatch" || self.environment.patches)
             && let Some(forms) = declared::overloads(&format!("{begin}.{name}"))
         {
             return self.resolve(id, &format!("{begin}.{name}"), forms, None, arguments, call);
@@ -292,12 +292,15 @@ impl<'a> Checker<'a, '_> {
     fn literal(&mut self, name: &str, method: bool, call: &CallExpr) {
         let at = usize::from(name == "matches" && !method);
         let Some(argument) = call.args.get(at) else { return };
+        if name == "duration" && matches!(argument.expr, Expr::Literal(LiteralValue::Int(_))) {
+            return self.literals.push((argument.id, "invalid duration argument".to_owned()));
+        }
         let Expr::Literal(LiteralValue::String(text)) = &argument.expr else { return };
         let text = text.inner();
         let fine = match name {
             "matches" => regex::Regex::new(text).is_ok(),
             "duration" if call.args.len() == 1 => is_duration(text),
-            "timestamp" if call.args.len() == 1 => crate::time::Timestamp::parse(text).is_some(),
+            "timestamp" if call.args.len() == 1 => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
             _ => true,
         };
         if !fine {
@@ -310,7 +313,11 @@ impl<'a> Checker<'a, '_> {
         if self.types.fit(std::slice::from_ref(&known), std::slice::from_ref(&found)) {
             return Type::general(known, found);
         }
-        self.mismatch(at, &known, &found)
+        if self.formats == 0 && self.literals.len() < FAULTS_MAX {
+            let (known, found) = (self.types.known(&known, true).told(), self.types.known(&found, true).told());
+            self.literals.push((at, format!("expected type '{known}' but found '{found}'")));
+        }
+        Type::Dyn
     }
 
     fn list(&mut self, list: &ListExpr) -> Type<'a> {
@@ -426,15 +433,6 @@ impl<'a> Checker<'a, '_> {
         if !self.types.fit(std::slice::from_ref(wanted), std::slice::from_ref(found)) {
             self.mismatch(at, wanted, found);
         }
-    }
-}
-
-/// A name with dots, where an expression is nothing else.
-fn qualified(tree: &IdedExpr) -> Option<String> {
-    match &tree.expr {
-        Expr::Ident(name) => Some(name.trim_start_matches('.').to_owned()),
-        Expr::Select(select) if !select.test => Some(format!("{}.{}", qualified(&select.operand)?, select.field)),
-        _ => None,
     }
 }
 

@@ -8,24 +8,29 @@
 //! | what does it come to | [`Expression::evaluate`] |
 //! | is it too deep to be read at all | `depth` |
 //! | which names it may use | `check` |
-//! | which functions there are, what makes it fit to be evaluated | `tree` |
+//! | which functions there are, and how texts become trees | `tree`, `expand` |
+//! | how a tree is walked; what operators do; what steps cost | `run`, `operate`, `price` |
 //! | what `authorizer` is asked | `authorizer` |
 //! | from JSON to values and back | `value` |
 //!
-//! The language and its libraries are the `kube-cel` crate's. What that leaves open is done here: messages
-//! (`Object{…}`), which the crate cannot evaluate, become maps; and loops take from a budget, so that no expression
-//! holds a thread for long.
+//! The parser and most functions are the `kube-cel` crate's. Trees are walked here, since what tenants write must cost
+//! no more than it may, and a field of what has no fields must be an error.
 
 mod authorizer;
 mod check;
 mod checker;
 mod declared;
 pub(crate) mod depth;
+mod expand;
+mod operate;
+mod price;
+pub(crate) mod run;
 pub(crate) mod tree;
 pub(crate) mod types;
 mod value;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube_cel::cel::Value as CelValue;
 use serde_json::Value;
@@ -33,10 +38,12 @@ use serde_json::Value;
 use authorizer::Stage;
 pub use authorizer::{Authorizer, Question};
 pub(crate) use checker::{Environment, Variables};
+use run::Frame;
 use tree::{LENGTH_MAX, Tree};
 
-/// How many turns the loops of one evaluation may take, all together.
-const TURNS: u32 = 10_000;
+/// What all expressions that one scope is for may cost.
+const BUDGET: u64 = 10_000_000;
+
 /// An expression that can be evaluated, any number of times and by any thread.
 #[derive(Debug)]
 pub struct Expression {
@@ -49,10 +56,18 @@ pub struct Expression {
 #[error("compilation failed: {0}")]
 pub struct CompileError(String);
 
-/// Names and what they stand for, for one evaluation or several.
-#[derive(Debug, Default)]
+/// Names and what they stand for, for one evaluation or several, which may cost only so much together.
+#[derive(Debug)]
 pub struct Scope {
     variables: Vec<(String, CelValue)>,
+    /// What is left to spend. Evaluations take from it.
+    budget: AtomicU64,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self { variables: Vec::new(), budget: AtomicU64::new(BUDGET) }
+    }
 }
 
 impl Scope {
@@ -101,13 +116,14 @@ impl Expression {
     /// A sentence that says why it comes to nothing: a field that is not there, a type that does not fit, a loop that
     /// takes too long.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
-        tree::within(TURNS, |functions| {
-            let mut context = functions.new_inner_scope();
+        tree::within(scope.budget.load(Ordering::Relaxed), |run| {
+            let mut names = Frame::default();
             for (name, value) in &scope.variables {
-                context.add_variable_from_value(name.as_str(), value.clone());
+                names = names.with(name, value.clone());
             }
-            let value = self.tree.resolve(&context).map_err(|error| told_fault(&error.to_string()))?;
-            value::from_cel(&value)
+            let found = self.tree.resolve(run, &names);
+            scope.budget.store(run.budget(), Ordering::Relaxed);
+            value::from_cel(&found.map_err(|fault| told_fault(&fault.to_string()))?)
         })
     }
 }
@@ -120,16 +136,10 @@ pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result
     let tree = read(source)?;
     checker::check(&tree, environment).map_err(|faults| {
         let mut places: Vec<(isize, isize, String)> = Vec::with_capacity(faults.len());
-        // The parser says where the parts stand only when something is wrong: so something is.
-        let odd = tree::parse(&format!("{source}\n)")).err();
-        let info = odd.and_then(|errors| errors.errors.into_iter().find_map(|error| error.source_info));
+        let info = tree::places(source);
         for (part, why) in faults {
-            let at = info.as_ref().and_then(|info| info.offset_for(part)).map_or(0, |(start, _)| start as usize);
-            let before: Vec<char> = source.chars().take(at).collect();
-            let line = before.iter().filter(|one| **one == '\n').count() + 1;
-            let column = before.iter().rev().take_while(|one| **one != '\n').count() + 1;
-            let number = |number: usize| isize::try_from(number).unwrap_or(isize::MAX);
-            places.push((number(line), number(column), why));
+            let (line, column) = tree::place(source, info.as_deref(), part);
+            places.push((line, column, why));
         }
         places.sort_by_key(|(line, column, _)| (*line, *column));
         told(source, places)
@@ -168,8 +178,27 @@ pub(crate) fn told_fault(why: &str) -> String {
     if inner("No such overload").is_some() {
         return "no such overload".to_owned();
     }
-    if inner("Overflow from binary operator").is_some() {
-        return "integer overflow".to_owned();
+    if inner("Unsupported binary operator").is_some() || inner("Unable to use value").is_some() {
+        return "no such overload".to_owned();
+    }
+    if let Some(rest) = inner("Overflow from binary operator") {
+        let of = [("UInt(", "unsigned integer"), ("Timestamp(", "timestamp"), ("Duration(", "duration")];
+        let of = of.iter().find(|(begin, _)| rest.contains(begin)).map_or("integer", |(_, of)| of);
+        return format!("{of} overflow");
+    }
+    if let Some((bounds, length)) =
+        inner("slice(").and_then(|rest| rest.split_once(") out of range for list of length "))
+    {
+        let ordered = bounds.split_once(", ").is_none_or(|(start, end)| {
+            let number = |text: &str| text.parse::<i64>().unwrap_or(0);
+            number(start) <= number(end)
+        });
+        let short = format!("list is length {length}");
+        let why = if ordered { short.as_str() } else { "start index must be less than or equal to end index" };
+        return format!("cannot slice({bounds}), {why}");
+    }
+    if let Some(name) = inner("cannot call ").and_then(|rest| rest.strip_suffix(" on empty list")) {
+        return format!("{name} called on empty list");
     }
     if why == "quantity is not an integer" {
         return "cannot convert value to integer".to_owned();
@@ -233,6 +262,7 @@ mod tests {
             assert_eq!(comes_to(source, object.clone()), Ok(value), "{source}");
         }
         assert!(comes_to("object.none.deep", object).is_err());
+        assert_eq!(comes_to("object.x != 'a'", Value::Null), Err("no such key: x".to_owned()));
     }
 
     #[test]
@@ -254,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_takes_too_long_is_cut_off() {
-        let list: Vec<u32> = (0..200).collect();
+        let list: Vec<u32> = (0..2000).collect();
         let fault = comes_to("object.all(a, object.all(b, a + b >= 0))", json!(list)).expect_err("too long");
         assert!(fault.contains("cost limit exceeded"), "{fault}");
     }
@@ -289,6 +319,11 @@ mod tests {
             ("timestamp(object.t) - timestamp('2020-01-01T00:00:00Z')", "google.protobuf.Duration"),
             ("namespaceObject.metadata.labels['a']", "string"),
             ("type(1) == int", "bool"),
+            ("'%s %d'.format(['a', 1])", "string"),
+            ("object.m.transformMap(k, v, string(v))", "map(dyn, string)"),
+            ("[1, 2].transformList(i, v, i + v)", "list(int)"),
+            ("['a'].sortBy(t, size(t))", "list(string)"),
+            ("object.?a.optMap(a, 1)", "optional_type(int)"),
         ] {
             assert_eq!(typed(source).as_deref(), Ok(shown), "{source}");
         }
@@ -299,6 +334,7 @@ mod tests {
         for (source, whys) in [
             ("'a' == 1", vec![(5, "found no matching overload for '_==_' applied to '(string, int)'")]),
             ("true && 1", vec![(9, "expected type 'bool' but found 'int'")]),
+            ("jsonpatch.escapeKey('a').b == 'x'", vec![(25, "type 'string' does not support field selection")]),
             ("[1, 'a'].size() == 1", vec![(5, "expected type 'int' but found 'string'")]),
             ("object.foo()", vec![(11, "undeclared reference to 'foo' (in container '')")]),
             ("request.foo == 'x'", vec![(8, "undefined field 'foo'")]),

@@ -1,105 +1,63 @@
-//! Trees of expressions that can be evaluated, whoever wrote them: what the crate would panic on is gone, and loops
-//! count.
+//! Trees of expressions that can be evaluated, whoever wrote them, and the functions that they may call.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
-use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, MapEntryExpr, MapExpr};
-use kube_cel::cel::extractors::This;
-use kube_cel::cel::parser::{ParseErrors, Parser};
-use kube_cel::cel::{Context, ExecutionError, FunctionContext, IdedExpr, ResolveResult, Value as CelValue};
+use kube_cel::cel::common::ast::SourceInfo;
+use kube_cel::cel::parser::{ParseError, ParseErrors, Parser};
+use kube_cel::cel::{Context, IdedExpr};
+
+use super::expand;
+use super::run::{Found, Frame, Run};
 
 /// The longest expression that is read, in bytes.
 pub(crate) const LENGTH_MAX: usize = 64 * 1024;
-/// The function by which a loop takes from the budget.
-const TURN: &str = "@turn";
 
 thread_local! {
-    /// The functions there are. Nobody writes them once they are made.
+    /// The crate's functions. Nobody writes them once they are made.
     static FUNCTIONS: Context<'static> = functions();
-    /// What is left of the budget of what this thread is evaluating.
-    static LEFT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Lets expressions be evaluated with the functions there are, whose loops may take so many turns, all together.
-pub(crate) fn within<R>(turns: u32, evaluate: impl FnOnce(&Context<'_>) -> R) -> R {
-    LEFT.set(turns);
-    FUNCTIONS.with(evaluate)
+/// Lets expressions be evaluated that may cost so much, all together.
+pub(crate) fn within<R>(budget: u64, evaluate: impl FnOnce(&Run<'_>) -> R) -> R {
+    FUNCTIONS.with(|functions| evaluate(&Run::new(functions, budget)))
 }
 
-/// The functions of CEL and of the Kubernetes libraries, and what the crate leaves out of CEL: `dyn`, which is for type
-/// checkers alone, `type`, with the names of types, and texts whose size is in characters.
 fn functions() -> Context<'static> {
     let mut context = Context::default().with_all();
-    context.add_function(TURN, turn);
     super::authorizer::add_functions(&mut context);
-    context.add_function("dyn", |This(value): This<CelValue>| -> ResolveResult { Ok(value) });
-    context.add_function("type", |This(value): This<CelValue>| -> ResolveResult { Ok(text(type_name(&value))) });
-    context.add_function("string", string);
-    context.add_function("size", |This(value): This<CelValue>| -> ResolveResult { size(&value) });
-    for name in ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type"] {
-        context.add_variable_from_value(name, text(name));
-    }
     context
 }
 
-fn turn() -> Result<bool, ExecutionError> {
-    spend(1)
-}
-
-/// Takes so many turns from the budget.
-pub(super) fn spend(turns: u32) -> Result<bool, ExecutionError> {
-    let Some(left) = LEFT.get().checked_sub(turns) else {
-        return Err(ExecutionError::function_error("loop", "operation cancelled: actual cost limit exceeded"));
-    };
-    LEFT.set(left);
-    Ok(true)
-}
-
-fn text(text: &str) -> CelValue {
-    CelValue::String(Arc::new(text.to_owned()))
-}
-
-/// As the crate has it, and for truths.
-fn string(context: &FunctionContext, This(value): This<CelValue>) -> ResolveResult {
-    match value {
-        CelValue::Bool(truth) => Ok(text(if truth { "true" } else { "false" })),
-        other => kube_cel::cel::functions::string(context, This(other)),
-    }
-}
-
-fn size(value: &CelValue) -> ResolveResult {
-    let size = match value {
-        CelValue::List(list) => list.len(),
-        CelValue::Map(map) => map.map.len(),
-        CelValue::String(text) => text.chars().count(),
-        CelValue::Bytes(bytes) => bytes.len(),
-        other => return Err(ExecutionError::function_error("size", format!("no such overload: {}", type_name(other)))),
-    };
-    Ok(CelValue::Int(i64::try_from(size).unwrap_or(i64::MAX)))
-}
-
-fn type_name(value: &CelValue) -> &'static str {
-    match value {
-        CelValue::List(_) => "list",
-        CelValue::Map(_) => "map",
-        CelValue::Int(_) => "int",
-        CelValue::UInt(_) => "uint",
-        CelValue::Float(_) => "double",
-        CelValue::String(_) => "string",
-        CelValue::Bytes(_) => "bytes",
-        CelValue::Bool(_) => "bool",
-        CelValue::Duration(_) => "google.protobuf.Duration",
-        CelValue::Timestamp(_) => "google.protobuf.Timestamp",
-        CelValue::Null => "null_type",
-        CelValue::Function(..) | CelValue::Opaque(_) => "dyn",
-    }
-}
-
-/// Reads an expression, as it stands.
+/// Reads an expression; macros become what they stand for.
 pub(crate) fn parse(source: &str) -> Result<IdedExpr, ParseErrors> {
+    let mut tree = text(source)?;
+    expand::expand(&mut tree).map_err(|odd| {
+        let pos = place(source, places(source).as_deref(), odd.id);
+        let error = ParseError { source: None, pos, msg: odd.why, expr_id: odd.id, source_info: None };
+        ParseErrors { errors: vec![error] }
+    })?;
+    Ok(tree)
+}
+
+fn text(source: &str) -> Result<IdedExpr, ParseErrors> {
     Parser::default().enable_optional_syntax(true).parse(source)
+}
+
+/// Where the parts of an expression stand. The parser says that only when something is wrong: so something is.
+pub(super) fn places(source: &str) -> Option<Arc<SourceInfo>> {
+    let odd = text(&format!("{source}\n)")).err()?;
+    odd.errors.into_iter().find_map(|error| error.source_info)
+}
+
+/// The line and the column of a part.
+pub(super) fn place(source: &str, places: Option<&SourceInfo>, part: u64) -> (isize, isize) {
+    let at = places.and_then(|places| places.offset_for(part)).map_or(0, |(start, _)| start as usize);
+    let before: Vec<char> = source.chars().take(at).collect();
+    let line = before.iter().filter(|one| **one == '\n').count() + 1;
+    let column = before.iter().rev().take_while(|one| **one != '\n').count() + 1;
+    let number = |number: usize| isize::try_from(number).unwrap_or(isize::MAX);
+    (number(line), number(column))
 }
 
 /// An expression that can be evaluated, any number of times and by any thread.
@@ -107,9 +65,8 @@ pub(crate) fn parse(source: &str) -> Result<IdedExpr, ParseErrors> {
 pub(crate) struct Tree(IdedExpr);
 
 impl Tree {
-    /// Makes a tree fit to be evaluated.
-    pub(crate) fn of(mut tree: IdedExpr) -> Self {
-        prepare(&mut tree);
+    /// What has been read.
+    pub(crate) fn of(tree: IdedExpr) -> Self {
         Self(tree)
     }
 
@@ -126,90 +83,122 @@ impl Tree {
         self.0.references().has_variable(name)
     }
 
-    /// What it comes to, within the budget that [`within`] has given.
-    pub(crate) fn resolve(&self, context: &Context<'_>) -> ResolveResult {
-        CelValue::resolve(&self.0, context)
-    }
-}
-
-/// Makes a tree fit to be evaluated: messages become maps, and loops count.
-fn prepare(tree: &mut IdedExpr) {
-    match &mut tree.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
-        Expr::Call(call) => {
-            call.target.iter_mut().for_each(|target| prepare(target));
-            call.args.iter_mut().for_each(prepare);
-        }
-        Expr::List(list) => list.elements.iter_mut().for_each(prepare),
-        Expr::Map(map) => map.entries.iter_mut().for_each(entry),
-        Expr::Select(select) => match &select.operand.expr {
-            Expr::Ident(name) if name == "authorizer" && select.field == "requestResource" => {
-                tree.expr = Expr::Ident(super::authorizer::REQUEST_RESOURCE.to_owned());
-            }
-            _ => prepare(&mut select.operand),
-        },
-        Expr::Struct(message) => {
-            let mut entries = std::mem::take(&mut message.entries);
-            entries.iter_mut().for_each(entry);
-            tree.expr = Expr::Map(MapExpr { entries });
-        }
-        Expr::Comprehension(all) => {
-            for part in
-                [&mut all.iter_range, &mut all.accu_init, &mut all.loop_cond, &mut all.loop_step, &mut all.result]
-            {
-                prepare(part);
-            }
-            let turn = CallExpr { func_name: TURN.to_owned(), target: None, args: Vec::new() };
-            let turn = IdedExpr { id: all.loop_cond.id, expr: Expr::Call(turn) };
-            let condition = std::mem::take(&mut all.loop_cond);
-            let both = CallExpr { func_name: "_&&_".to_owned(), target: None, args: vec![turn, condition] };
-            all.loop_cond = IdedExpr { id: 0, expr: Expr::Call(both) };
-        }
-    }
-}
-
-fn entry(entry: &mut IdedEntryExpr) {
-    match &mut entry.expr {
-        EntryExpr::MapEntry(pair) => {
-            prepare(&mut pair.key);
-            prepare(&mut pair.value);
-        }
-        EntryExpr::StructField(field) => {
-            let mut value = std::mem::take(&mut field.value);
-            prepare(&mut value);
-            let key = Expr::Literal(LiteralValue::String(std::mem::take(&mut field.field).into()));
-            let key = IdedExpr { id: entry.id, expr: key };
-            let optional = field.optional;
-            entry.expr = EntryExpr::MapEntry(MapEntryExpr { key, value, optional });
-        }
+    /// What it comes to.
+    pub(crate) fn resolve(&self, run: &Run<'_>, names: &Frame<'_>) -> Found {
+        run.evaluate(&self.0, names)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::run::Fault;
     use super::*;
+    use kube_cel::cel::Value as CelValue;
+    use serde_json::json;
 
-    fn comes_to(source: &str, turns: u32) -> ResolveResult {
+    fn found(source: &str, budget: u64) -> Found {
         let tree = Tree::read(source).expect(source);
-        within(turns, |functions| tree.resolve(&functions.new_inner_scope()))
+        let object = super::super::value::to_cel(&json!({"a": {"b": 1}, "l": [3, 1, 2], "m": {"x": 1, "y": 2}}));
+        let names = Frame::default().with("none", CelValue::Null).with("object", object);
+        within(budget, |run| tree.resolve(run, &names))
+    }
+
+    fn holds(source: &str) {
+        assert_eq!(found(source, u64::MAX).map_err(|fault| fault.to_string()), Ok(CelValue::Bool(true)), "{source}");
     }
 
     #[test]
     fn messages_are_maps_wherever_they_stand() {
         for source in ["Kind{field: 1}.field == 1", "[1].all(x, Kind{f: x}.f == x)", "{'a': Kind{}}.a == {}"] {
-            assert_eq!(comes_to(source, 100), Ok(CelValue::Bool(true)), "{source}");
+            holds(source);
         }
     }
 
     #[test]
-    fn truths_are_texts_too() {
-        assert_eq!(comes_to("string(1 == 1) + string(2)", 100), Ok(text("true2")));
+    fn a_field_of_what_has_none_is_an_error() {
+        for (source, why) in [
+            ("none.x != 'a'", "No such key: x"),
+            ("object.a.b.c == 1", "No such key: c"),
+            ("object.l.x == 1", "Error executing function 'index': unsupported index type 'string' in list"),
+            ("format.named('none').value()", "Error executing function 'value': optional.none() dereference"),
+            ("double('NaN') < 1.0", "Error executing function 'compare': NaN values cannot be ordered"),
+            ("object.x.y == 1", "No such key: x"),
+            ("!none.x", "No such key: x"),
+            ("none['x'] == 1", "No such key: x"),
+            ("has(object.x.y)", "No such key: x"),
+            ("none < 1", "No such overload"),
+        ] {
+            assert_eq!(found(source, u64::MAX).expect_err(source).to_string(), why, "{source}");
+        }
+        for source in [
+            "!has(none.x) && !has(object.a.c) && has(object.a.b)",
+            "none == null && none.?x.orValue('d') == 'd'",
+            "object.?x.?y.orValue('d') == 'd' && object.?a.b.orValue(2) == 1",
+            "none.x == 1 || true",
+            "!(none.x == 1 && false)",
+            "[1, 2].exists(n, n == 2 || none.x)",
+            "[{'a': 1}, {'b': 1}].exists(one, one.b == 1)",
+            "!['a'].all(one, none.x) || true",
+        ] {
+            holds(source);
+        }
     }
 
     #[test]
-    fn loops_take_from_one_budget_however_they_are_nested() {
-        let loops = "[1, 2, 3].all(x, [1, 2, 3].all(y, x * y > 0))";
-        assert_eq!(comes_to(loops, 12), Ok(CelValue::Bool(true)));
-        assert!(comes_to(loops, 11).is_err());
+    fn loops_take_keys_and_values() {
+        for source in [
+            "object.m.all(k, v, v > 0 && k != 'z') && object.l.exists(i, v, i == 0 && v == 3)",
+            "object.l.existsOne(i, v, v == 2) && object.l.exists_one(i, v, i == v) == false",
+            "object.l.transformList(i, v, i * 10 + v) == [3, 11, 22]",
+            "object.l.transformList(i, v, v > 1, v) == [3, 2]",
+            "object.m.transformMap(k, v, v + 1) == {'x': 2, 'y': 3}",
+            "object.m.transformMap(k, v, k == 'y', v) == {'y': 2}",
+            "object.m.transformMapEntry(k, v, {v: k}) == {1: 'x', 2: 'y'}",
+            "object.l.sortBy(n, -n) == [3, 2, 1] && lists.range(3) == [0, 1, 2]",
+            "object.?a.optMap(a, a.b + 1).orValue(0) == 2 && !object.?z.optMap(a, a.b).hasValue()",
+            "object.?a.optFlatMap(a, a.?b).value() == 1",
+            "[optional.of(1), optional.none()].unwrapOpt() == [1]",
+            "int(timestamp('1970-01-01T00:00:05Z')) == 5",
+            "format.named('uuid').value().validate('x').hasValue()",
+            "object.l.map(n, n > 1, n * 2) == [6, 4] && object.l.filter(n, n < 3) == [1, 2]",
+        ] {
+            holds(source);
+        }
+        assert!(found("object.l.transformMapEntry(i, v, {'a': v})", u64::MAX).is_err());
+        assert!(Tree::read("object.m.all(k, k, true)").is_none());
+        assert!(Tree::read("object.m.all(1, v, true)").is_none());
+    }
+
+    #[test]
+    fn truths_are_texts_too() {
+        holds("string(1 == 1) + string(2) == 'true2'");
+    }
+
+    #[test]
+    fn what_costs_too_much_is_cut_off_however_it_is_written() {
+        let twice = format!("['xxxxxxxxxx']{}.size() == 1", ".map(a, a + a)".repeat(40));
+        let lists = format!("[[1]]{}.size() == 1", ".map(a, a + a)".repeat(40));
+        let replaced = format!("'xxxxxxxxxx'{} == ''", ".replace('x', 'xxxxxxxxxxxxxxxxxxxx')".repeat(20));
+        for source in [
+            twice.as_str(),
+            &lists,
+            &replaced,
+            "lists.range(1000000000).size() > 0",
+            "lists.range(2000).all(a, lists.range(2000).all(b, a + b >= 0))",
+            "lists.range(3).all(a, lists.range(400000).size() > 0) || true",
+        ] {
+            assert!(matches!(found(source, u64::MAX), Err(Fault::Cost)), "{source}");
+        }
+    }
+
+    #[test]
+    fn all_expressions_take_from_one_budget() {
+        let tree = Tree::read("lists.range(100).all(n, n >= 0)").expect("an expression");
+        let names = Frame::default();
+        within(1000, |run| {
+            let fine = (0..100).take_while(|_| tree.resolve(run, &names).is_ok()).count();
+            assert!((1..5).contains(&fine), "{fine}");
+            assert!(matches!(tree.resolve(run, &names), Err(Fault::Budget)));
+        });
     }
 }

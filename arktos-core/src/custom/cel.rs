@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kube_cel::cel::Value as CelValue;
 use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
-use kube_cel::cel::{Context, Value as CelValue};
 use serde_json::{Map, Value};
 
 use super::check::Before;
 use super::json_path::JsonPath;
 use super::structural::{Structural, Values};
+use crate::cel::run::{Fault, Frame, Run};
 use crate::cel::tree::{Tree, within};
 use crate::rules::fault::Faults;
 
@@ -28,8 +29,8 @@ pub(super) struct Rule {
     compares: bool,
 }
 
-/// How many turns the loops of all rules may take for one object.
-const TURNS: u32 = 100_000;
+/// What all rules may cost for one object.
+const BUDGET: u64 = 10_000_000;
 
 impl Rule {
     /// The rules that stand at a schema.
@@ -55,9 +56,9 @@ impl Rule {
     }
 
     /// What is said when it does not hold.
-    fn message(&self, context: &Context<'_>) -> String {
+    fn message(&self, run: &Run<'_>, names: &Frame<'_>) -> String {
         if let Some(program) = &self.message_program
-            && let Ok(CelValue::String(text)) = program.resolve(context)
+            && let Ok(CelValue::String(text)) = program.resolve(run, names)
             && !text.trim().is_empty()
             && !text.contains('\n')
         {
@@ -66,29 +67,38 @@ impl Rule {
         if self.message.is_empty() { format!("failed rule: {}", self.text.trim()) } else { self.message.clone() }
     }
 
-    fn run(&self, context: &Context<'_>, old: Option<&CelValue>, at: &At<'_>, faults: &mut Faults) {
-        let mut scope = context.new_inner_scope();
+    fn run(&self, run: &Run<'_>, own: &Frame<'_>, old: Option<&CelValue>, at: &At<'_>, faults: &mut Faults) {
+        let mut names = Frame::within(own);
         match old {
             Some(old) if self.optional_old => {
-                scope.add_variable_from_value("oldSelf", optional(OptionalValue::of(old.clone())));
+                names = names.with("oldSelf", optional(OptionalValue::of(old.clone())));
             }
-            Some(old) => scope.add_variable_from_value("oldSelf", old.clone()),
-            None if self.optional_old => scope.add_variable_from_value("oldSelf", optional(OptionalValue::none())),
+            Some(old) => names = names.with("oldSelf", old.clone()),
+            None if self.optional_old => names = names.with("oldSelf", optional(OptionalValue::none())),
             None if self.compares => return, // there is nothing to compare with
             None => {}
         }
         let held = match &self.program {
-            Some(program) => program.resolve(&scope).map_err(|error| crate::cel::told_fault(&error.to_string())),
-            None => Err("the rule does not compile".to_owned()),
+            Some(program) => program.resolve(run, &names),
+            None => return at.failed(&format!("the rule does not compile evaluating rule: {}", self.text), faults),
         };
+        let said = if self.message.is_empty() { &self.text } else { &self.message };
         match held {
             Ok(CelValue::Bool(true)) => {}
-            Ok(CelValue::Bool(false)) => self.fail(&self.message(&scope), at, faults),
+            Ok(CelValue::Bool(false)) => self.fail(&self.message(run, &names), at, faults),
             Ok(_) => at.invalid(at.path, "evaluated to non-bool", faults),
-            Err(why) => {
-                let said = if self.message.is_empty() { &self.text } else { &self.message };
-                let shown = super::check::type_of(at.value);
-                faults.invalid(at.path, &shown.into(), &format!("{why} evaluating rule: {said}"));
+            Err(Fault::Cost) => {
+                let why = "no further validation rules will be run due to call cost exceeds limit for rule";
+                at.failed(&format!("'{}': {why}: {said}", Fault::Cost), faults);
+                run.end();
+            }
+            Err(Fault::Budget) => {
+                at.failed(&Fault::Budget.to_string(), faults);
+                run.end();
+            }
+            Err(fault) => {
+                let why = crate::cel::told_fault(&fault.to_string());
+                at.failed(&format!("{why} evaluating rule: {said}"), faults);
             }
         }
     }
@@ -112,6 +122,11 @@ struct At<'a> {
 }
 
 impl At<'_> {
+    /// A rule that could not be asked: of the value, its type is told.
+    fn failed(&self, why: &str, faults: &mut Faults) {
+        faults.invalid(self.path, &super::check::type_of(self.value).into(), why);
+    }
+
     /// Objects and lists are not shown: they may be long.
     fn invalid(&self, path: &str, why: &str, faults: &mut Faults) {
         if self.value.is_object() || self.value.is_array() {
@@ -129,7 +144,7 @@ fn optional(value: OptionalValue) -> CelValue {
 /// Checks the rules of a whole object. Where an update has left a value as it was, only rules that compare are asked.
 pub(super) fn validate(schema: &Structural, whole: &Value, old: Option<&Value>, faults: &mut Faults) {
     let (seen, before) = (root(whole), old.map(root));
-    within(TURNS, |functions| walk(functions, schema, &seen, before.as_ref(), "", faults));
+    within(BUDGET, |run| walk(run, schema, &seen, before.as_ref(), "", faults));
 }
 
 /// Of metadata, rules see the name alone.
@@ -142,15 +157,8 @@ fn root(whole: &Value) -> Value {
     Value::Object(fields)
 }
 
-fn walk(
-    functions: &Context<'_>,
-    schema: &Structural,
-    value: &Value,
-    old: Option<&Value>,
-    path: &str,
-    faults: &mut Faults,
-) {
-    if !schema.ruled {
+fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, path: &str, faults: &mut Faults) {
+    if !schema.ruled || run.is_over() {
         return;
     }
     let same = old == Some(value);
@@ -158,10 +166,14 @@ fn walk(
     let nothing = value.is_null() && schema.nullable;
     if !asked.is_empty() && !nothing {
         let at = At { path, value };
-        let mut context = functions.new_inner_scope();
-        context.add_variable_from_value("self", to_cel(schema, value, path.is_empty()));
+        let own = Frame::default().with("self", to_cel(schema, value, path.is_empty()));
         let old = old.map(|old| to_cel(schema, old, path.is_empty()));
-        asked.iter().for_each(|rule| rule.run(&context, old.as_ref(), &at, faults));
+        for rule in asked {
+            rule.run(run, &own, old.as_ref(), &at, faults);
+            if run.is_over() {
+                return;
+            }
+        }
     }
     match value {
         Value::Object(map) => {
@@ -169,7 +181,7 @@ fn walk(
                 let Some(field) = schema.field(name) else { continue };
                 let old = old.and_then(|old| old.get(name));
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                walk(functions, field, value, old, &path, faults);
+                walk(run, field, value, old, &path, faults);
             }
         }
         Value::Array(list) => {
@@ -177,7 +189,7 @@ fn walk(
             let before = Before::of(schema, old);
             for (index, item) in list.iter().enumerate() {
                 let old = if same { Some(item) } else { before.item(item) };
-                walk(functions, items, item, old, &format!("{path}[{index}]"), faults);
+                walk(run, items, item, old, &format!("{path}[{index}]"), faults);
             }
         }
         _ => {}

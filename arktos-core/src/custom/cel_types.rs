@@ -449,4 +449,5 @@ const FUNCTIONS: &str = "\
     join labelValue last lastIndexOf least lowerAscii major masked matches max min minor named none of or \
     orValue patch prefixLength qualifiedName quantity quote range replace reverse round semver sign size slice \
     sort split sqrt startsWith string sub substring sum timestamp trim trunc type uint upperAscii uri url uuid \
-    validate value";
+    validate value unwrap unwrapOpt dns1123Label dns1123Subdomain dns1035Label dns1123LabelPrefix \
+    dns1123SubdomainPrefix dns1035LabelPrefix @sortByAssociatedKeys cel.@mapInsert";

@@ -1,0 +1,272 @@
+//! Operators, and the functions that need not copy what they are given.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube_cel::cel::common::ast::operators;
+use kube_cel::cel::objects::{Key, Map as CelMap};
+use kube_cel::cel::{ExecutionError, ResolveResult, Value as CelValue};
+
+use super::expand::{INSERT, SORT_BY};
+use super::run::{of, optional};
+
+fn text(text: &str) -> CelValue {
+    CelValue::String(Arc::new(text.to_owned()))
+}
+
+/// What the name of a type stands for.
+pub(super) fn kind(name: &str) -> Option<CelValue> {
+    const KINDS: [&str; 9] = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type"];
+    KINDS.contains(&name).then(|| text(name))
+}
+
+fn type_name(value: &CelValue) -> &'static str {
+    match value {
+        CelValue::List(_) => "list",
+        CelValue::Map(_) => "map",
+        CelValue::Int(_) => "int",
+        CelValue::UInt(_) => "uint",
+        CelValue::Float(_) => "double",
+        CelValue::String(_) => "string",
+        CelValue::Bytes(_) => "bytes",
+        CelValue::Bool(_) => "bool",
+        CelValue::Duration(_) => "google.protobuf.Duration",
+        CelValue::Timestamp(_) => "google.protobuf.Timestamp",
+        CelValue::Null => "null_type",
+        CelValue::Function(..) | CelValue::Opaque(_) => "dyn",
+    }
+}
+
+/// How large a value is: letters, bytes, items, fields; 1 for what has no size.
+pub(super) fn size(value: &CelValue) -> u64 {
+    match value {
+        CelValue::List(list) => list.len() as u64,
+        CelValue::Map(map) => map.map.len() as u64,
+        CelValue::String(text) => text.chars().count() as u64,
+        CelValue::Bytes(bytes) => bytes.len() as u64,
+        _ => 1,
+    }
+}
+
+/// A value as a key of a map.
+pub(super) fn key(value: &CelValue) -> Result<Key, ExecutionError> {
+    Ok(match value {
+        CelValue::Int(number) => Key::Int(*number),
+        CelValue::UInt(number) => Key::Uint(*number),
+        CelValue::Bool(truth) => Key::Bool(*truth),
+        CelValue::String(text) => Key::String(text.clone()),
+        CelValue::Float(_) => match whole(value) {
+            Some(number) => Key::Int(number),
+            None => return Err(ExecutionError::UnsupportedKeyType(value.clone())),
+        },
+        _ => return Err(ExecutionError::UnsupportedKeyType(value.clone())),
+    })
+}
+
+/// A number as a whole number, if it is one.
+fn whole(value: &CelValue) -> Option<i64> {
+    match value {
+        CelValue::Int(number) => Some(*number),
+        CelValue::UInt(number) => i64::try_from(*number).ok(),
+        // Exact: the fraction is none, and the range within what both hold.
+        #[allow(clippy::cast_possible_truncation)]
+        CelValue::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(*number as i64),
+        _ => None,
+    }
+}
+
+/// What stands at an index or a key.
+pub(super) fn at(target: &CelValue, index: &CelValue) -> ResolveResult {
+    match target {
+        CelValue::List(items) => {
+            let odd = || {
+                let why = format!("unsupported index type '{}' in list", type_name(index));
+                ExecutionError::function_error("index", why)
+            };
+            let number = whole(index).ok_or_else(odd)?;
+            let item = usize::try_from(number).ok().and_then(|number| items.get(number));
+            item.cloned().ok_or_else(|| ExecutionError::IndexOutOfBounds(CelValue::Int(number)))
+        }
+        CelValue::Map(map) => {
+            let key = key(index)?;
+            map.get(&key).cloned().ok_or_else(|| ExecutionError::no_such_key(&key.to_string()))
+        }
+        _ => {
+            let name = key(index).map_or_else(|_| type_name(index).to_owned(), |key| key.to_string());
+            Err(ExecutionError::no_such_key(&name))
+        }
+    }
+}
+
+/// Adds a field to a map that does not have it.
+pub(super) fn insert(map: &mut HashMap<Key, CelValue>, key: Key, value: CelValue) -> Result<(), ExecutionError> {
+    if map.contains_key(&key) {
+        return Err(ExecutionError::function_error("insert", format!("insert failed: key {key} already exists")));
+    }
+    map.insert(key, value);
+    Ok(())
+}
+
+/// Whether a name is an operator's between two values.
+pub(super) fn is_binary(name: &str) -> bool {
+    matches!(
+        name,
+        operators::ADD
+            | operators::SUBSTRACT
+            | operators::MULTIPLY
+            | operators::DIVIDE
+            | operators::MODULO
+            | operators::EQUALS
+            | operators::NOT_EQUALS
+            | operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS
+            | operators::IN
+    )
+}
+
+/// An operator between two values.
+pub(super) fn binary(name: &str, left: CelValue, right: CelValue) -> ResolveResult {
+    let truth = |truth: bool| Ok(CelValue::Bool(truth));
+    match name {
+        operators::EQUALS => truth(left == right),
+        operators::NOT_EQUALS => truth(left != right),
+        operators::LESS => truth(compare(&left, &right)?.is_lt()),
+        operators::GREATER => truth(compare(&left, &right)?.is_gt()),
+        operators::LESS_EQUALS => truth(compare(&left, &right)?.is_le()),
+        operators::GREATER_EQUALS => truth(compare(&left, &right)?.is_ge()),
+        operators::IN => match &right {
+            CelValue::List(items) => truth(items.contains(&left)),
+            CelValue::Map(map) => truth(key(&left).is_ok_and(|key| map.get(&key).is_some())),
+            _ => Err(ExecutionError::NoSuchOverload),
+        },
+        operators::ADD => match (left, right) {
+            (CelValue::Bytes(mut left), CelValue::Bytes(right)) => {
+                Arc::make_mut(&mut left).extend_from_slice(&right);
+                Ok(CelValue::Bytes(left))
+            }
+            (left, right) => left + right,
+        },
+        operators::SUBSTRACT => left - right,
+        operators::MULTIPLY => left * right,
+        operators::DIVIDE => left / right,
+        operators::MODULO => left % right,
+        _ => Err(ExecutionError::NoSuchOverload),
+    }
+}
+
+fn compare(left: &CelValue, right: &CelValue) -> Result<Ordering, ExecutionError> {
+    let number = |value: &CelValue| matches!(value, CelValue::Int(_) | CelValue::UInt(_) | CelValue::Float(_));
+    match (left, right) {
+        (CelValue::Bytes(left), CelValue::Bytes(right)) => Ok(left.cmp(right)),
+        (CelValue::Null, _) | (_, CelValue::Null) => Err(ExecutionError::NoSuchOverload),
+        _ => match left.partial_cmp(right) {
+            None if number(left) && number(right) => {
+                Err(ExecutionError::function_error("compare", "NaN values cannot be ordered"))
+            }
+            None => Err(ExecutionError::NoSuchOverload),
+            Some(order) => Ok(order),
+        },
+    }
+}
+
+/// A function of values, the first of which it may be called on. None for those of the crate.
+pub(super) fn function(name: &str, values: &[CelValue]) -> Option<ResolveResult> {
+    let truth = |truth: bool| Ok(CelValue::Bool(truth));
+    Some(match (name, values) {
+        (operators::LOGICAL_NOT, [CelValue::Bool(value)]) => truth(!value),
+        (operators::NEGATE, [CelValue::Int(number)]) => {
+            let overflow = || ExecutionError::Overflow("minus", CelValue::Int(*number), CelValue::Null);
+            number.checked_neg().map(CelValue::Int).ok_or_else(overflow)
+        }
+        (operators::NEGATE, [CelValue::Float(number)]) => Ok(CelValue::Float(-number)),
+        (operators::LOGICAL_NOT | operators::NEGATE, _) => Err(ExecutionError::NoSuchOverload),
+        (operators::INDEX, [target, index]) => match optional(target) {
+            Some(there) => Ok(of(there.value().and_then(|target| at(target, index).ok()))),
+            None => at(target, index),
+        },
+        (operators::OPT_INDEX, [target, index]) => {
+            let target = optional(target).map_or(Some(target), |there| there.value());
+            Ok(of(target.and_then(|target| at(target, index).ok())))
+        }
+        ("size", [CelValue::List(_) | CelValue::Map(_) | CelValue::String(_) | CelValue::Bytes(_)]) => {
+            Ok(CelValue::Int(i64::try_from(size(&values[0])).unwrap_or(i64::MAX)))
+        }
+        ("size", _) => Err(ExecutionError::NoSuchOverload),
+        ("dyn", [value]) => Ok(value.clone()),
+        ("type", [value]) => Ok(text(type_name(value))),
+        ("int", [CelValue::Timestamp(moment)]) => Ok(CelValue::Int(moment.timestamp())),
+        ("string", [CelValue::Bool(value)]) => Ok(text(if *value { "true" } else { "false" })),
+        ("string", [value @ CelValue::String(_)]) => Ok(value.clone()),
+        ("contains", [CelValue::String(all), CelValue::String(part)]) => truth(all.contains(part.as_str())),
+        ("contains", _) => Err(ExecutionError::NoSuchOverload),
+        ("optional.none", []) => Ok(of(None)),
+        ("optional.of", [value]) => Ok(of(Some(value.clone()))),
+        ("optional.ofNonZeroValue", [value]) => Ok(of((!is_zero(value)).then(|| value.clone()))),
+        ("hasValue", [value]) => match optional(value) {
+            Some(there) => truth(there.value().is_some()),
+            None => Err(ExecutionError::NoSuchOverload),
+        },
+        ("value", [value]) => match optional(value) {
+            Some(there) => there
+                .value()
+                .cloned()
+                .ok_or_else(|| ExecutionError::function_error("value", "optional.none() dereference")),
+            None => Err(ExecutionError::NoSuchOverload),
+        },
+        ("first", [CelValue::List(items)]) => Ok(of(items.first().cloned())),
+        ("last", [CelValue::List(items)]) => Ok(of(items.last().cloned())),
+        ("unwrapOpt" | "optional.unwrap", [CelValue::List(items)]) => {
+            let there = items.iter().filter_map(|item| optional(item)?.value().cloned());
+            Ok(CelValue::List(Arc::new(there.collect())))
+        }
+        ("bool", [CelValue::Bool(value)]) => truth(*value),
+        ("bool", [CelValue::String(value)]) => match value.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => truth(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => truth(false),
+            _ => Err(ExecutionError::function_error("bool", "type conversion error from 'string' to 'bool'")),
+        },
+        ("lists.range", [CelValue::Int(end)]) => Ok(CelValue::List(Arc::new((0..*end).map(CelValue::Int).collect()))),
+        (SORT_BY, [CelValue::List(items), CelValue::List(keys)]) => sorted_by(items, keys),
+        (INSERT, [CelValue::Map(map), rest @ ..]) => inserted(map, rest),
+        _ => return None,
+    })
+}
+
+fn is_zero(value: &CelValue) -> bool {
+    match value {
+        CelValue::Null => true,
+        CelValue::Bool(truth) => !truth,
+        CelValue::Int(number) => *number == 0,
+        CelValue::UInt(number) => *number == 0,
+        CelValue::Float(number) => *number == 0.0,
+        CelValue::List(_) | CelValue::Map(_) | CelValue::String(_) | CelValue::Bytes(_) => size(value) == 0,
+        CelValue::Duration(duration) => duration.is_zero(),
+        _ => optional(value).is_some_and(|there| there.value().is_none()),
+    }
+}
+
+fn sorted_by(items: &[CelValue], keys: &[CelValue]) -> ResolveResult {
+    for pair in keys.windows(2) {
+        compare(&pair[0], &pair[1])?;
+    }
+    let mut both: Vec<(&CelValue, &CelValue)> = keys.iter().zip(items).collect();
+    both.sort_by(|one, other| compare(one.0, other.0).unwrap_or(Ordering::Equal));
+    Ok(CelValue::List(Arc::new(both.into_iter().map(|(_, item)| item.clone()).collect())))
+}
+
+fn inserted(map: &CelMap, rest: &[CelValue]) -> ResolveResult {
+    let mut fields = map.map.as_ref().clone();
+    match rest {
+        [CelValue::Map(more)] => {
+            for (key, value) in more.map.iter() {
+                insert(&mut fields, key.clone(), value.clone())?;
+            }
+        }
+        [one, value] => insert(&mut fields, key(one)?, value.clone())?,
+        _ => return Err(ExecutionError::NoSuchOverload),
+    }
+    Ok(CelValue::Map(CelMap { map: Arc::new(fields) }))
+}
