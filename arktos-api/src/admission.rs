@@ -5,6 +5,7 @@
 
 mod certificates;
 mod defaults;
+mod devices;
 pub(crate) mod expressions;
 mod life;
 mod limits;
@@ -33,7 +34,7 @@ use crate::verbs::managers;
 use crate::verbs::modify::Part;
 
 pub(crate) use defaults::namespace_label;
-pub(crate) use life::{delete, guard_place, refusal};
+pub(crate) use life::{delete, guard_place, lives, refusal};
 
 /// Before a create: plugins that change the object or stand against it.
 ///
@@ -180,6 +181,9 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     let plugins = &call.state.config.admission;
     if plugins.runs("LimitRanger") {
         limits::validate(call, review)?;
+    }
+    if devices::concerns(call) {
+        devices::validate(call, review)?;
     }
     if plugins.runs("ServiceAccount") && call.kind.storage_resource.as_str() == "pods" {
         own_secrets::validate(call, review)?;

@@ -184,6 +184,12 @@ fn forwarded(headers: &HeaderMap, anonymous_auth: bool) -> Result<Identity, Stat
     })
 }
 
+/// The namespace and the name of the service account whose user has a name.
+pub(crate) fn account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+}
+
 /// The identity a request acts as: its own, or the one it impersonates, if it may. The tenant never changes.
 ///
 /// # Errors
@@ -205,7 +211,7 @@ pub(crate) fn impersonate(
         };
     };
     let mut asked = Vec::new();
-    let account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let account = account(&user);
     match account {
         Some((namespace, name)) => asked.push(("", "serviceaccounts", namespace, name)),
         None => asked.push(("", "users", "", user.as_str())),

@@ -297,7 +297,9 @@ impl State {
         let resource = info.resource.as_ref()?;
         let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
         let verb = resource::Verb::on(resource, &parts.method, &query)?.name();
-        let verb = format!("impersonate-on:user-info:{verb}");
+        let user = parts.headers.get("impersonate-user").and_then(|user| user.to_str().ok()).unwrap_or_default();
+        let whom = if crate::authenticate::account(user).is_some() { "serviceaccount" } else { "user-info" };
+        let verb = format!("impersonate-on:{whom}:{verb}");
         self.authorize(identity, identity.tenant.as_ref(), &verb, resource).err()
     }
 

@@ -35,6 +35,19 @@ pub(crate) fn guard_place(call: &Call<'_>, object: &Object, commit: &mut Commit)
     Ok(())
 }
 
+/// Something is about to be made for an object that is there: its namespace must live.
+///
+/// # Errors
+/// 403.
+pub(crate) fn lives(call: &Call<'_>) -> Result<(), Status> {
+    let key = namespace_key(call.one_tenant()?, &call.namespace);
+    let found = call.state.config.engine.snapshot().get(&key);
+    if call.state.config.admission.runs("NamespaceLifecycle") && !Expect::Live.holds(found.as_ref()) {
+        return Err(refused(call, &call.name, &key, found.as_ref()));
+    }
+    Ok(())
+}
+
 /// What a client is told when a guard of [`guard_place`] did not hold.
 pub(crate) fn refusal(call: &Call<'_>, name: &str, error: &CommitError) -> Option<Status> {
     let CommitError::Guarded { key, found } = error else { return None };

@@ -18,12 +18,14 @@ const LONGEST: i64 = 1 << 32;
 /// Answers a TokenRequest.
 ///
 /// # Errors
-/// 404 for an account or a bound object that is not there, 409 for one with another uid, 400 and 422.
+/// 404 for an account or a bound object that is not there, 403 where its namespace ends, 409 for an object with another
+/// uid, 400 and 422.
 pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Object, Status> {
     if let Some(given) = node_view::token(call, &request).await? {
         return Ok(given);
     }
     let account = call.found().await?;
+    crate::admission::lives(call)?;
     placed(call, &request)?;
     crate::admission::node_restriction::token(call, &request)?;
     let seconds = request.int_at(&["spec", "expirationSeconds"]).unwrap_or(3600);

@@ -123,3 +123,21 @@ async fn each_tenant_publishes_its_own_keys() {
     assert_eq!(about["issuer"], "https://kubernetes.default.svc");
     assert!(about["jwks_uri"].as_str().unwrap().ends_with("/tenants/acme/openid/v1/jwks"));
 }
+
+#[tokio::test]
+async fn a_namespace_that_ends_gives_no_tokens() {
+    let world = World::new().await;
+    let mut space = object("Namespace", "ends");
+    space["metadata"]["finalizers"] = json!(["a.b/c"]);
+    assert_eq!(world.post("acme", "/api/v1/namespaces", space).await.code, 201);
+    let accounts = "/api/v1/namespaces/ends/serviceaccounts";
+    let mut robot = object("ServiceAccount", "robot");
+    robot["metadata"]["finalizers"] = json!(["a.b/c"]);
+    assert_eq!(world.post("acme", accounts, robot).await.code, 201);
+    world.delete("acme", "/api/v1/namespaces/ends").await;
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let answer = world.post("acme", &format!("{accounts}/robot/token"), body).await;
+    let why = "serviceaccounts \"robot\" is forbidden: unable to create new content in namespace ends because it is \
+               being terminated";
+    assert_eq!((answer.code, answer.body["message"].as_str()), (403, Some(why)));
+}

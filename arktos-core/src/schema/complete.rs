@@ -405,11 +405,21 @@ fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
         _ => go_type(schema),
     };
     let what = match &schema.shape {
-        Shape::Int32 | Shape::Int64 | Shape::IntOrString if value.is_number() => format!("number {value}"),
+        Shape::Int32 | Shape::Int64 | Shape::IntOrString if value.is_number() => format!("number {}", digits(value)),
         _ => go_kind(value).to_owned(),
     };
     let path = at.path.plain();
     format!("json: cannot unmarshal {what} into Go struct field {}.{path} of type {go_type}", at.owner.short_name())
+}
+
+/// A number as it was most likely written: whole ones that need more than 64 bits are kept as doubles.
+fn digits(number: &Value) -> String {
+    match number.as_f64() {
+        Some(double) if number.is_f64() && double.fract() == 0.0 && (1e19..1e40).contains(&double.abs()) => {
+            format!("{double:.0}")
+        }
+        _ => number.to_string(),
+    }
 }
 
 /// A type as schemas name it.

@@ -199,6 +199,12 @@ mod tests {
                  Container.spec.containers.image of type string",
             ),
             (
+                ("apps", "deployments"),
+                r#"{"spec":{"replicas":1180591620717411303424}}"#,
+                "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal number \
+                 1180591620717411303424 into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
                 ("", "secrets"),
                 r#"{"data":{"a":"%"}}"#,
                 "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 0",
