@@ -13,7 +13,8 @@ use crate::server::{Head, State};
 /// The endpoints.
 const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
 
-/// What is checked first, and in which of the endpoints beside `healthz` and `livez` or `readyz`.
+/// What is checked first (what is not the store's is always well), and in which of the endpoints beside `healthz` and
+/// `livez` or `readyz`.
 const FIRST: [(&str, Where); 6] = [
     ("ping", Where::All),
     ("log", Where::All),

@@ -92,8 +92,8 @@ pub struct ApiArgs {
     /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub webhook_allowed_ranges: Vec<AllowedRange>,
-    /// File with the network that each tenant is given: JSON in which {{.}} stands for the tenant's name, of a kind
-    /// that a definition in `system` forces on all tenants
+    /// File with the network that a partition gives each of its tenants: JSON in which {{.}} stands for the tenant's
+    /// name, of a kind that a definition in `system` forces on all tenants
     #[arg(long, value_name = "FILE")]
     pub default_network_template_path: Option<PathBuf>,
     #[command(flatten)]
@@ -136,9 +136,7 @@ impl ApiArgs {
             arktos_compat: self.callers.arktos_compat,
         })
     }
-}
 
-impl ApiArgs {
     fn network(&self) -> Result<Option<NetworkTemplate>, String> {
         let Some(path) = &self.default_network_template_path else { return Ok(None) };
         let wrong = |why: &dyn Display| format!("--default-network-template-path {}: {why}", path.display());

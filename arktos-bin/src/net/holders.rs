@@ -21,6 +21,8 @@ const NAMELESS: &str = "";
 /// Who holds how many.
 pub(super) struct Holders {
     most: usize,
+    /// They come with tokens or with nothing. There is always room for those with certificates.
+    most_nameless: usize,
     held: Mutex<HashMap<Arc<str>, usize>>,
 }
 
@@ -31,12 +33,12 @@ struct Held {
 }
 
 impl Holders {
-    /// Each may hold this many.
+    /// Each may hold this many; those who have not said who they are, three times as many together.
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, held: Mutex::default() })
+        Arc::new(Self { most, most_nameless: 3 * most, held: Mutex::default() })
     }
 
-    /// A new connection of whoever a certificate is for; all is well with those of the region's own.
+    /// A new connection, of whoever its certificate is for; those of the region's own are not counted.
     pub(super) fn enter(self: &Arc<Self>, certificate: Option<&PeerCertificate>) -> Place {
         let whose = certificate.and_then(PeerCertificate::tenant);
         let (nameless, owned, full) = (Mutex::default(), OnceLock::new(), AtomicBool::default());
@@ -48,13 +50,13 @@ impl Holders {
         place
     }
 
-    fn hold(self: &Arc<Self>, by: &str) -> Option<Held> {
+    fn hold(self: &Arc<Self>, by: &str, most: usize) -> Option<Held> {
         let mut held = self.held.lock();
         let (by, now) = match held.get_key_value(by) {
             Some((by, now)) => (by.clone(), *now),
             None => (by.into(), 0),
         };
-        if now >= self.most {
+        if now >= most {
             return None;
         }
         held.insert(by.clone(), now + 1);
@@ -87,18 +89,22 @@ pub(super) struct Place {
 
 impl Place {
     fn nameless(&self) {
-        let held = self.holders.hold(NAMELESS);
+        let held = self.holders.hold(NAMELESS, self.holders.most_nameless);
         self.full.store(held.is_none(), Ordering::Relaxed);
         *self.nameless.lock() = held;
     }
 
     /// It is a tenant's. The region's own hold as many as they like: hosts, gateways, other roles.
     fn own(&self, whose: &str) {
-        let held = if whose == TenantName::SYSTEM { None } else { Some(self.holders.hold(whose)) };
-        if matches!(held, Some(None)) {
-            self.full.store(true, Ordering::Relaxed);
-        }
-        let _ = self.owned.set(held.flatten()); // whoever was first is right
+        // Of several answers at once the first counts, and takes one place.
+        self.owned.get_or_init(|| {
+            if whose == TenantName::SYSTEM {
+                return None;
+            }
+            let held = self.holders.hold(whose, self.holders.most);
+            self.full.store(held.is_none(), Ordering::Relaxed);
+            held
+        });
     }
 
     /// Whether there is none for the connection: it is to end.
@@ -174,12 +180,13 @@ mod tests {
 
     #[test]
     fn those_who_have_not_said_who_they_are_hold_a_part_together() {
-        let holders = Holders::new(2);
-        let (first, second) = (holders.enter(None), holders.enter(None));
+        let holders = Holders::new(1);
+        let (first, second, third) = (holders.enter(None), holders.enter(None), holders.enter(None));
         second.answered(&PeerRank::default());
+        assert!(!third.is_full());
         assert!(holders.enter(None).is_full());
         second.answered(&of("acme"));
         assert!(!holders.enter(None).is_full());
-        drop(first);
+        drop((first, third));
     }
 }

@@ -245,7 +245,9 @@ impl Gateway {
                 None => self.first()?,
             },
             Destination::AllTenants => self.all(&backends)?,
-            Destination::OneOfAll(tenant) => self.one_of_all(&tenant, identity.as_ref(), &backends).await?,
+            Destination::OneOfAll { tenant, watches } => {
+                self.one_of_all(&tenant, identity.as_ref(), (&backends, watches)).await?
+            }
             Destination::NewTenant | Destination::NewQuota if !several => self.first()?,
             new @ (Destination::NewTenant | Destination::NewQuota) => {
                 let identity = match identity {
@@ -304,16 +306,19 @@ impl Gateway {
         }
     }
 
-    /// Who answers what is asked of all tenants, and can be meant of one alone.
+    /// Who answers what is asked of all tenants, and can be about one alone.
     async fn one_of_all(
         &self,
         tenant: &str,
         identity: Option<&Identity>,
-        backends: &Backends,
+        (backends, watches): (&Backends, bool),
     ) -> Result<Backend, Status> {
-        let Err(_) = self.all(backends) else { return self.all(backends) };
+        if let Ok(all) = self.all(backends) {
+            return Ok(all);
+        }
         match self.partition_for(tenant, identity).await {
-            // None is left of it: that is what any partition lists, and what it shows who watches.
+            // There is none: that is what any partition lists. Where it comes to be a watch cannot know.
+            Err(status) if status.is(Reason::NotFound) && watches => self.all(backends),
             Err(status) if status.is(Reason::NotFound) => self.first(),
             found => found,
         }

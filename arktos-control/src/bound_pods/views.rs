@@ -126,12 +126,7 @@ impl HostViews {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn list(&self, host: &str, query: &Query) -> Result<Listing, Status> {
-        let Some(place) = self.place_of(host, query)? else {
-            if VOLUMES.contains(&query.resource.as_str()) {
-                return Err(Status::forbidden(&query.resource, "", ONE_BY_ONE));
-            }
-            return self.services.list(host, query).await;
-        };
+        let Some(place) = self.place_of(host, query)? else { return self.services.list(host, query).await };
         let listing = place.client.list(&place.query(query)?).await.map_err(|status| told(status, &[]))?;
         let items = listing.items.iter().map(|stored| place.shown(stored));
         Ok(Listing::new(listing.revision, items.collect::<Result<_, _>>()?))
@@ -142,12 +137,7 @@ impl HostViews {
     /// # Errors
     /// As [`get`](Self::get), also in the stream.
     pub async fn watch(&self, host: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status> {
-        let Some(place) = self.place_of(host, query)? else {
-            if VOLUMES.contains(&query.resource.as_str()) {
-                return Err(Status::forbidden(&query.resource, "", ONE_BY_ONE));
-            }
-            return self.services.watch(host, query, after).await;
-        };
+        let Some(place) = self.place_of(host, query)? else { return self.services.watch(host, query, after).await };
         let (query, client) = (place.query(query)?, &place.client);
         let events = match after {
             None => client.watch_list(&query).await,
@@ -212,6 +202,9 @@ impl HostViews {
 
     /// The place that a query is about; none for one about all namespaces.
     fn place_of(&self, host: &str, query: &Query) -> Result<Option<Place>, Status> {
+        if VOLUMES.contains(&query.resource.as_str()) {
+            return Err(Status::forbidden(&query.resource, "", ONE_BY_ONE));
+        }
         match &query.within {
             Within::Namespace(_, namespace) => self.place(host, namespace).map(Some),
             Within::Object(path) => self.place(host, path.namespace()).map(Some),

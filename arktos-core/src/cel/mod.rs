@@ -359,5 +359,12 @@ mod tests {
     fn types_do_not_grow_without_end() {
         let source = format!("[1]{}", ".map(a, {a: a})".repeat(40));
         assert!(typed(&source).is_ok());
+
+        // Each is known by the next, twice.
+        let equal = |first: char| (1..20).map(move |at| format!("{first}{} == {{{first}{at}: {first}{at}}}", at - 1));
+        let both = equal('a').chain(equal('b')).chain(["a0 == b0".to_owned()]).collect::<Vec<_>>().join(" && ");
+        let names = (0..20).flat_map(|at| [format!("a{at}"), format!("b{at}")]);
+        let source = names.fold(both, |inner, name| format!("[].exists({name}, {inner})"));
+        assert_eq!(typed(&source).as_deref(), Ok("bool"));
     }
 }

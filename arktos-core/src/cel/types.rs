@@ -7,6 +7,9 @@ use crate::custom::Structural;
 /// How deep types are told apart: what is inside deeper ones is of any type.
 const DEPTH_MAX: usize = 10;
 
+/// How many comparisons of types one expression may take: a few for each of its parts, were it of any use.
+const STEPS_MAX: usize = 1_000_000;
+
 /// The type of a value.
 #[derive(Debug, Clone)]
 pub(crate) enum Type<'a> {
@@ -151,15 +154,6 @@ impl<'a> Type<'a> {
         }
     }
 
-    fn mentions(&self, param: usize) -> bool {
-        match self {
-            Self::Param(own) => *own == param,
-            Self::List(of) | Self::Optional(of) => of.mentions(param),
-            Self::Map(key, value) => key.mentions(param) || value.mentions(param),
-            _ => false,
-        }
-    }
-
     /// As what an expression should come to is told.
     pub(crate) fn name(&self) -> String {
         self.shown(false)
@@ -215,6 +209,8 @@ pub(super) struct Mapping<'a> {
     found: Vec<Option<Type<'a>>>,
     /// What was known before, newest last: what turns out not to fit is taken back.
     before: Vec<(usize, Option<Type<'a>>)>,
+    /// How many types were compared.
+    steps: usize,
 }
 
 impl<'a> Mapping<'a> {
@@ -230,15 +226,42 @@ impl<'a> Mapping<'a> {
 
     /// The type as far as it is known; what is not becomes `Dyn` where `whole`.
     pub(super) fn known(&self, of: &Type<'a>, whole: bool) -> Type<'a> {
-        of.with(&|param| match &self.found[param] {
-            Some(found) => self.known(found, whole),
-            None if whole => Type::Dyn,
-            None => Type::Param(param),
-        })
+        self.known_within(of, whole, DEPTH_MAX)
     }
 
+    /// Types can be found one in the other, so that each level doubles what they are when written out: that ends at a
+    /// depth.
+    fn known_within(&self, of: &Type<'a>, whole: bool, left: usize) -> Type<'a> {
+        match of {
+            Type::Param(param) => match &self.found[*param] {
+                Some(found) => self.known_within(found, whole, left),
+                None if whole => Type::Dyn,
+                None => Type::Param(*param),
+            },
+            Type::List(_) | Type::Optional(_) | Type::Map(..) if left == 0 => Type::Dyn,
+            Type::List(of) => Type::list(self.known_within(of, whole, left - 1)),
+            Type::Optional(of) => Type::optional(self.known_within(of, whole, left - 1)),
+            Type::Map(key, value) => {
+                Type::map(self.known_within(key, whole, left - 1), self.known_within(value, whole, left - 1))
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Whether a type names a parameter, itself or by what is found of others.
     fn names(&self, of: &Type<'a>, param: usize) -> bool {
-        of.mentions(param) || self.known(of, false).mentions(param)
+        let (mut open, mut seen) = (vec![of], vec![false; self.found.len()]);
+        while let Some(next) = open.pop() {
+            match next {
+                Type::Param(own) if *own == param => return true,
+                Type::Param(own) if std::mem::replace(&mut seen[*own], true) => {}
+                Type::Param(own) => open.extend(self.found[*own].as_ref()),
+                Type::List(of) | Type::Optional(of) => open.push(of),
+                Type::Map(key, value) => open.extend([&**key, &**value]),
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Whether values of types may stand where others are wanted; what that tells of types is kept if they all may.
@@ -256,6 +279,10 @@ impl<'a> Mapping<'a> {
     }
 
     fn fits(&mut self, one: &Type<'a>, other: &Type<'a>) -> bool {
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return true; // only evaluation tells
+        }
         if let Type::Param(param) = other {
             let (fits, known) = self.stands_for(one, *param);
             if fits {

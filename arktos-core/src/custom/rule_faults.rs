@@ -113,9 +113,12 @@ impl Walk<'_> {
         let own = cel_type(compiled, place.root);
         let old = if seen.optional { Type::optional(own.clone()) } else { own.clone() };
         let environment = Environment::default().with("self", own).with("oldSelf", old);
+        // What was taken before stays, though it would not be taken today.
+        let known = self.known.iter().any(|known| known == source);
         match cel::type_of(source, &environment) {
+            Err(_) if known => {}
             Err(why) => self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), &why.to_string()),
-            Ok(found) if !matches!(found, Type::Bool | Type::Dyn) => {
+            Ok(found) if !known && !matches!(found, Type::Bool | Type::Dyn) => {
                 let why = "cel expression must evaluate to a bool";
                 self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), why);
             }
@@ -128,7 +131,7 @@ impl Walk<'_> {
                 let once = seen.compile(source).map_or(0, |typed| typed.cost);
                 let cost = once.saturating_mul(place.times);
                 self.total = self.total.saturating_add(cost);
-                if cost > RULE_BUDGET && !self.known.iter().any(|known| known == source) {
+                if cost > RULE_BUDGET && !known {
                     let why = over_budget("estimated rule cost", cost, RULE_BUDGET);
                     self.faults.forbidden(&format!("{at}.rule"), &why);
                 }

@@ -17,7 +17,12 @@ pub(super) enum Destination {
     AllTenants,
     /// To whoever sees all tenants or, as no other can be meant, to the partition of the tenant that its field selector
     /// names.
-    OneOfAll(String),
+    OneOfAll {
+        /// Its name.
+        tenant: String,
+        /// Whether it is asked what becomes of it, and not how it is.
+        watches: bool,
+    },
     /// To the partition in which a new tenant is placed.
     NewTenant,
     /// To the partition of the tenant whose quota its body is to create.
@@ -34,7 +39,8 @@ pub(super) enum Destination {
 pub(super) fn destination(method: &Method, uri: &http::Uri) -> Destination {
     match by_path(method, uri.path()) {
         Destination::AllTenants if of_tenants(uri.path()) => {
-            uri.query().and_then(selected).map_or(Destination::AllTenants, Destination::OneOfAll)
+            let one = |tenant| Destination::OneOfAll { tenant, watches: watches(uri) };
+            uri.query().and_then(selected).map_or(Destination::AllTenants, one)
         }
         destination => destination,
     }
@@ -43,6 +49,16 @@ pub(super) fn destination(method: &Method, uri: &http::Uri) -> Destination {
 /// Whether a path is that of all tenants, or of all their quotas: objects that are named as tenants are.
 fn of_tenants(path: &str) -> bool {
     matches!(path.rsplit('/').find(|part| !part.is_empty()), Some("tenants" | "tenantquotas"))
+}
+
+/// Whether a request for a list is one for a watch.
+fn watches(uri: &http::Uri) -> bool {
+    let wanted = |part: &str| match part.strip_prefix("watch") {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('=').is_some_and(|value| !matches!(value, "false" | "0")),
+        None => false,
+    };
+    uri.path().contains("/watch/") || uri.query().is_some_and(|query| query.split('&').any(wanted))
 }
 
 /// The name that a field selector in a query asks for, where it asks for one.
@@ -171,10 +187,12 @@ mod tests {
     #[test]
     fn a_field_selector_may_name_the_only_tenant_that_is_meant() {
         let to = |target: &'static str| destination(&Method::GET, &http::Uri::from_static(target));
-        let one = |name: &str| Destination::OneOfAll(name.to_owned());
+        let one_of = |watches| move |name: &str| Destination::OneOfAll { tenant: name.to_owned(), watches };
+        let (one, watched) = (one_of(false), one_of(true));
         assert_eq!(to("/api/v1/tenants?fieldSelector=metadata.name%3Dacme&limit=500"), one("acme"));
-        assert_eq!(to("/api/v1/tenants?watch=true&fieldSelector=a%3Db%2Cmetadata.name%3D%3Dacme"), one("acme"));
-        assert_eq!(to("/api/v1/watch/tenants?fieldSelector=metadata.name=acme"), one("acme"));
+        assert_eq!(to("/api/v1/tenants?watch=true&fieldSelector=a%3Db%2Cmetadata.name%3D%3Dacme"), watched("acme"));
+        assert_eq!(to("/api/v1/watch/tenants?fieldSelector=metadata.name=acme"), watched("acme"));
+        assert_eq!(to("/api/v1/tenants?watch=0&fieldSelector=metadata.name=acme"), one("acme"));
         assert_eq!(to("/apis/region.arktos.io/v1/tenantquotas?fieldSelector=metadata.name%3Dacme"), one("acme"));
         for other in [
             "/api/v1/tenants",
