@@ -207,7 +207,8 @@ fn a_type_without_a_message_is_refused() {
     assert!(knows(&TypeMeta::new("apps", "v1", "Deployment")));
     assert!(matches!(encode(&tenant, &json!({})), Err(ProtobufError::UnknownType { .. })));
     assert_eq!(decode(b"{}"), Err(ProtobufError::NoMagic));
-    assert_eq!(decode(b"k8s\0"), Err(ProtobufError::NoType));
+    assert_eq!(decode(b"k8s\0"), Err(ProtobufError::Empty));
+    assert_eq!(decode(b"k8s\0\x0a\x00"), Err(ProtobufError::NoType));
     assert!(encode(&TypeMeta::new("", "v1", "Pod"), &json!({"spec": {"nodeName": 1}})).is_err());
 }
 
