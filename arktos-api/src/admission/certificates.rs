@@ -98,9 +98,13 @@ pub(super) fn common_name(request: &str) -> Result<String, &'static str> {
     }
     let read = X509CertificationRequest::from_der(&pem.contents);
     let (_, request) = read.map_err(|_| "x509: malformed certificate request")?;
-    // Of several the first one counts, as it does for who signs.
-    let name = request.certification_request_info.subject.iter_common_name().next();
-    Ok(name.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned())
+    // Of several some take the first one and others the last: they have to be the same.
+    let mut names = request.certification_request_info.subject.iter_common_name().map(|name| name.as_str().ok());
+    let first = names.next().flatten().unwrap_or_default();
+    if names.any(|name| name != Some(first)) {
+        return Err("x509: more than one common name");
+    }
+    Ok(first.to_owned())
 }
 
 /// Whether who makes a call may do this for the signer of a request, by its name or all of its domain.

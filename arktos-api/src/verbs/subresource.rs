@@ -41,7 +41,12 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
                 merged.set(&["spec"], json!({}));
             }
             rules::refuse_finalizers(kind, &merged)?;
-            Ok(merged)
+            // By the rules of an update of all else: the finalizers are as they were.
+            let mut before = old.clone();
+            if let Some(spec) = merged.at(&["spec"]).cloned() {
+                before.set(&["spec"], spec);
+            }
+            rules::admit_update(kind, &before, merged)
         }
         "approval" => {
             take(&["status", "conditions"]);

@@ -84,6 +84,19 @@ async fn a_namespace_that_ends_takes_nothing_new() {
 }
 
 #[tokio::test]
+async fn who_finalizes_a_namespace_does_not_delete_it() {
+    let world = World::new().await;
+    world.post("acme", "/api/v1/namespaces", json!({"metadata": {"name": "work"}})).await;
+    let gone = json!({"metadata": {"name": "work", "deletionTimestamp": "2020-01-01T00:00:00Z"}});
+    let refused = world.put("acme", "/api/v1/namespaces/work/finalize", gone).await;
+    assert_eq!(refused.code, 422, "{:?}", refused.body);
+    let odd = json!({"metadata": {"name": "work", "labels": {"a b": "c"}}});
+    assert_eq!(world.put("acme", "/api/v1/namespaces/work/finalize", odd).await.code, 422);
+    let there = world.get("acme", "/api/v1/namespaces/work").await;
+    assert_eq!((there.code, &there.body["metadata"]["deletionTimestamp"]), (200, &json!(null)));
+}
+
+#[tokio::test]
 async fn a_dry_run_answers_as_if_and_leaves_nothing() {
     let world = World::new().await;
     let made = world.post("acme", &format!("{MAPS}?dryRun=All"), map("a")).await;

@@ -74,7 +74,7 @@ impl Writer {
             if at > 0 {
                 self.line(indent);
             }
-            if key.chars().count() <= SIMPLE_KEY_MAX && !Shape::of(key).has_breaks {
+            if key.len() <= SIMPLE_KEY_MAX && !Shape::of(key).has_breaks {
                 self.text(key, indent, true);
                 self.put_char(':');
             } else {
@@ -274,7 +274,7 @@ impl Shape {
                 ':' => blank(at + 1),
                 _ => false,
             };
-            special |= !is_printable(*letter);
+            special |= !is_printable(*letter) || *letter != '\n' && is_break(*letter);
             if *letter == ' ' {
                 break_space |= before.is_some_and(is_break);
             } else if is_break(*letter) {
@@ -360,7 +360,7 @@ fn natural_order(one: &str, other: &str) -> Ordering {
     for at in 0..left.len().min(right.len()) {
         let (a, b) = (left[at], right[at]);
         if a == b {
-            in_number = a.is_numeric();
+            in_number = a.is_ascii_digit();
             continue;
         }
         return match (a.is_alphabetic(), b.is_alphabetic()) {
@@ -379,24 +379,45 @@ fn natural_order(one: &str, other: &str) -> Ordering {
     left.len().cmp(&right.len())
 }
 
-/// Compares what follows as numbers, and else letter by letter.
+/// Compares what follows as numbers, however long, and else letter by letter.
 fn by_number(left: &[char], right: &[char], at: usize) -> Ordering {
-    let has_begun = left[..at].iter().rev().take_while(|letter| letter.is_numeric()).any(|letter| *letter != '0');
-    let begin = i64::from((left[at] == '0' || right[at] == '0') && has_begun);
-    let number = |letters: &[char]| {
-        let digits = letters[at..].iter().take_while(|letter| letter.is_numeric());
-        digits.fold((begin, 0_usize), |(sum, count), digit| {
-            let digit = i64::from(u32::from(*digit)) - i64::from(u32::from('0'));
-            (sum.wrapping_mul(10).wrapping_add(digit), count + 1)
-        })
+    let is_digit = |letter: &&char| letter.is_ascii_digit();
+    let begun = left[..at].iter().rev().take_while(is_digit).any(|letter| *letter != '0');
+    let number = |letters: &[char]| -> (Vec<char>, usize) {
+        let digits: Vec<char> = letters[at..].iter().take_while(is_digit).copied().collect();
+        let zeros = if begun { 0 } else { digits.iter().take_while(|digit| **digit == '0').count() };
+        (digits[zeros..].to_vec(), digits.len())
     };
-    number(left).cmp(&number(right)).then_with(|| left[at].cmp(&right[at]))
+    let ((one, length), (other, other_length)) = (number(left), number(right));
+    let by_value = one.len().cmp(&other.len()).then_with(|| one.cmp(&other));
+    by_value.then(length.cmp(&other_length)).then_with(|| left[at].cmp(&right[at]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn keys_have_one_order_however_long_their_numbers_are() {
+        let mut seed = 7_u64;
+        let mut next = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(seed >> 33).unwrap_or(0) % below
+        };
+        let letters: Vec<char> = "0019ab.-Ⅳ٣".chars().collect();
+        let keys: Vec<String> =
+            (0..80).map(|_| (0..=next(30)).map(|_| letters[next(letters.len())]).collect()).collect();
+        for (a, b, c) in keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b))).flat_map(|(a, b)| {
+            let all = &keys;
+            all.iter().map(move |c| (a, b, c))
+        }) {
+            assert_eq!(natural_order(a, b), natural_order(b, a).reverse(), "{a} {b}");
+            let rises = natural_order(a, b).is_le() && natural_order(b, c).is_le();
+            assert!(!rises || natural_order(a, c).is_le(), "{a} {b} {c}");
+        }
+        assert!(natural_order("a2", "a10").is_lt() && natural_order("a01", "a2").is_lt());
+    }
 
     #[test]
     fn trees_are_written_in_blocks() {
