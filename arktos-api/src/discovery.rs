@@ -13,7 +13,7 @@ use arktos_core::media::to_yaml;
 use arktos_core::status::StatusDetails;
 use arktos_core::{Reason, Scope, Status, TypeMeta};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::Value;
 
@@ -220,9 +220,7 @@ fn aggregated_response(
     encoding: Encoding,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Status> {
-    let known = negotiate::header_text(headers, IF_NONE_MATCH);
-    let unchanged = known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == document.etag);
-    let mut answer = if unchanged {
+    let mut answer = if negotiate::has(headers, &document.etag) {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer

@@ -17,7 +17,8 @@ pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 pub(crate) const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
 const OBJECT_TYPES: [&str; 3] = [JSON, YAML, PROTOBUF];
-const STREAM_TYPES: [&str; 2] = ["application/json;stream=watch", PROTOBUF_STREAM];
+/// The media types of watches.
+pub(crate) const STREAM_TYPES: [&str; 2] = ["application/json;stream=watch", PROTOBUF_STREAM];
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -352,6 +353,12 @@ pub(crate) fn clauses(header: &str) -> Vec<Clause<'_>> {
 pub(crate) fn header_text(headers: &HeaderMap, name: http::HeaderName) -> String {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     values.join(",")
+}
+
+/// Whether `If-None-Match` names a tag: the client has what is meant by it.
+pub(crate) fn has(headers: &HeaderMap, etag: &str) -> bool {
+    let known = header_text(headers, http::header::IF_NONE_MATCH);
+    known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag)
 }
 
 fn media_type(text: &str) -> &str {

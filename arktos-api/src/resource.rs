@@ -450,9 +450,7 @@ impl ResourceRequest<'_> {
         self.write_options(call, "CreateOptions", false)?;
         let types = call.kind.subresource(&self.resource.subresource).map(|subresource| subresource.kind.clone());
         let mut body = self.typed_body(call, &types.ok_or_else(not_found)?)?;
-        if !body.namespace().is_empty() && body.namespace() != call.namespace {
-            return Err(create::elsewhere());
-        }
+        create::in_namespace(call, body.namespace())?;
         let done = match self.resource.subresource.as_str() {
             "binding" => {
                 body.remove(&["metadata", "tenant"]);

@@ -1,6 +1,6 @@
 //! A pod as controllers see it: decoded once an event, to the few things they ask.
 
-use arktos_core::{Encoded, ObjectPath, OwnerRef, Revision, Timestamp};
+use arktos_core::{Encoded, OwnerRef, Timestamp};
 use arktos_store::Stored;
 use arktos_store::informer::{Decode, DecodeError};
 use serde::Deserialize;
@@ -155,6 +155,8 @@ struct Ip {
 }
 
 impl Decode for PodView {
+    type Source = Stored;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         let Shape { metadata, spec, status } = stored.object.parse()?;
         let created = metadata.creation_timestamp.unwrap_or_default();
@@ -189,16 +191,8 @@ impl Decode for PodView {
         })
     }
 
-    fn path(&self) -> &ObjectPath {
-        &self.stored.path
-    }
-
-    fn revision(&self) -> Revision {
-        self.stored.revision
-    }
-
-    fn identity(&self) -> u64 {
-        self.stored.identity()
+    fn source(&self) -> &Stored {
+        &self.stored
     }
 }
 

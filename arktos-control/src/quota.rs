@@ -11,14 +11,14 @@ use std::time::Duration;
 use arktos_core::encoded::SHARED;
 use arktos_core::quota::{Amounts, Quota, to_value};
 use arktos_core::{GroupResource, ObjectPath, Quantity, Scope, Status, TenantName};
-use arktos_store::informer::Event;
+use arktos_store::informer::{Decode, Event};
 use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within, WorkQueue};
 use futures::future::BoxFuture;
 use serde_json::json;
 
 use crate::kinds::{EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, Resource, SERVICES, TENANT_QUOTAS};
 use crate::reconcile::{Reconcile, queue, run, synced};
-use crate::setup::{HasStored, Setup, namespace_key, namespace_of};
+use crate::setup::{Setup, namespace_key, namespace_of};
 use crate::write::{found, tree};
 
 /// How often a quota on kinds whose objects are not seen to go is counted: kinds that came after the start.
@@ -102,7 +102,7 @@ impl Again {
     }
 
     /// Counts when an object is gone, or has changed: a service may need fewer ports, a claim less space.
-    fn follow<T: HasStored>(self, informer: &Informer<T>) {
+    fn follow<T: Decode<Source = Stored>>(self, informer: &Informer<T>) {
         informer.handle(move |event| match event {
             Event::Updated { path, .. } | Event::Removed { path, .. } => self.count(path),
             Event::Added { .. } => {}
@@ -110,7 +110,7 @@ impl Again {
     }
 
     /// Counts when an object is gone: of most kinds only the number is limited.
-    fn follow_to_the_end<T: HasStored>(self, informer: &Informer<T>) {
+    fn follow_to_the_end<T: Decode<Source = Stored>>(self, informer: &Informer<T>) {
         informer.handle(move |event| {
             if let Event::Removed { path, .. } = event {
                 self.count(path);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arktos_core::typed::{KindOf, Service};
-use arktos_core::{ObjectPath, Revision, Status};
+use arktos_core::{ObjectPath, Status};
 use arktos_store::Stored;
 use arktos_store::informer::{Decode, DecodeError};
 
@@ -38,21 +38,15 @@ pub(crate) fn is_foreign(service: &Service) -> bool {
 }
 
 impl Decode for ServiceView {
+    type Source = Stored;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         let service = Service::from_encoded(&stored.object, None)?;
         let is_foreign = is_foreign(&service);
         Ok(Self { stored: stored.clone(), selector: service.spec.selector, is_foreign })
     }
 
-    fn path(&self) -> &ObjectPath {
-        &self.stored.path
-    }
-
-    fn revision(&self) -> Revision {
-        self.stored.revision
-    }
-
-    fn identity(&self) -> u64 {
-        self.stored.identity()
+    fn source(&self) -> &Stored {
+        &self.stored
     }
 }

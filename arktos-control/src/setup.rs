@@ -19,11 +19,6 @@ pub(crate) const BY_OWNER: &str = "owner";
 /// The index of pods and replica sets that nobody manages, by [`namespace_key`].
 pub(crate) const UNMANAGED: &str = "unmanaged";
 
-/// What an informer keeps of an object leads back to the object.
-pub(crate) trait HasStored: Decode {
-    fn stored(&self) -> &Stored;
-}
-
 /// What a set of controllers is built from. Used while they are set up; nothing of it is written afterwards.
 pub(crate) struct Setup {
     pub(crate) client: Arc<dyn Client>,
@@ -106,12 +101,12 @@ impl Setup {
         self.drivers
     }
 
-    fn builder<T: HasStored>(&self, resource: &GroupResource) -> Builder<T> {
+    fn builder<T: Decode<Source = Stored>>(&self, resource: &GroupResource) -> Builder<T> {
         let query = Query::everywhere(resource.clone());
         watch_all(self.client.clone(), query, self.clock.clone(), self.random.clone())
     }
 
-    fn keep<T: HasStored>(&mut self, resource: &GroupResource, builder: Builder<T>) -> Informer<T> {
+    fn keep<T: Decode<Source = Stored>>(&mut self, resource: &GroupResource, builder: Builder<T>) -> Informer<T> {
         let (informer, driver) = builder.build();
         self.drivers.push((format!("informer {resource}"), driver));
         informer
@@ -119,19 +114,19 @@ impl Setup {
 }
 
 /// An informer with an index by owners.
-pub(crate) fn watch_all<T: HasStored>(
+pub(crate) fn watch_all<T: Decode<Source = Stored>>(
     client: Arc<dyn Client>,
     query: Query,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 ) -> Builder<T> {
     Informer::builder(client, query, clock, random).index(BY_OWNER, |_, value: &T| {
-        value.stored().object.header().owners().map(|owner| owner.uid.to_owned()).collect::<Vec<String>>()
+        value.source().object.header().owners().map(|owner| owner.uid.to_owned()).collect::<Vec<String>>()
     })
 }
 
-fn by_namespace_if_unmanaged<T: HasStored>(builder: Builder<T>) -> Builder<T> {
-    builder.index(UNMANAGED, |path, value| match value.stored().object.header().controller() {
+fn by_namespace_if_unmanaged<T: Decode<Source = Stored>>(builder: Builder<T>) -> Builder<T> {
+    builder.index(UNMANAGED, |path, value| match value.source().object.header().controller() {
         Some(_) => Vec::new(),
         None => vec![namespace_key(path)],
     })
@@ -153,22 +148,4 @@ pub(crate) fn namespace_of(path: &ObjectPath) -> Within {
 /// The path of another object in the same namespace.
 pub(crate) fn beside(path: &ObjectPath, name: &str) -> ObjectPath {
     ObjectPath::new(path.tenant(), path.namespace(), name)
-}
-
-impl HasStored for Stored {
-    fn stored(&self) -> &Stored {
-        self
-    }
-}
-
-impl HasStored for PodView {
-    fn stored(&self) -> &Stored {
-        &self.stored
-    }
-}
-
-impl HasStored for ServiceView {
-    fn stored(&self) -> &Stored {
-        &self.stored
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arktos::core::catalog::Catalog;
-use arktos::core::{GroupResource, ObjectPath, Revision};
+use arktos::core::{GroupResource, ObjectPath};
 use arktos::store::informer::{Decode, DecodeError, Event, Origin};
 use arktos::store::{Informer, Query, Stored, Tasks};
 use arktos::{Client, Clock, Random};
@@ -21,6 +21,8 @@ pub struct Pod {
 pub struct Host(Origin);
 
 impl Decode for Pod {
+    type Source = Origin;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         let kind = Catalog::builtin().storage(&GroupResource::core("pods"));
         let phase = kind.and_then(|kind| kind.field("status.phase"));
@@ -30,34 +32,20 @@ impl Decode for Pod {
         })
     }
 
-    fn path(&self) -> &ObjectPath {
-        self.origin.path()
-    }
-
-    fn revision(&self) -> Revision {
-        self.origin.revision()
-    }
-
-    fn identity(&self) -> u64 {
-        self.origin.identity()
+    fn source(&self) -> &Origin {
+        &self.origin
     }
 }
 
 impl Decode for Host {
+    type Source = Origin;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         Ok(Self(Origin::of(stored)))
     }
 
-    fn path(&self) -> &ObjectPath {
-        self.0.path()
-    }
-
-    fn revision(&self) -> Revision {
-        self.0.revision()
-    }
-
-    fn identity(&self) -> u64 {
-        self.0.identity()
+    fn source(&self) -> &Origin {
+        &self.0
     }
 }
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 use super::Review;
 use crate::call::Call;
@@ -78,11 +79,10 @@ fn subject(call: &Call<'_>, request: &Object) -> Result<(), Status> {
 
 /// The organizations that a request (PEM, in base64) is for; none where it cannot be read.
 fn organizations(request: &str) -> Option<Vec<String>> {
-    let pem = STANDARD.decode(request).ok()?;
-    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
-    let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
-    let organizations = request.certification_request_info.subject.iter_organization();
-    Some(organizations.filter_map(|value| value.as_str().ok().map(str::to_owned)).collect())
+    let all = |subject: &X509Name<'_>| {
+        subject.iter_organization().filter_map(|value| value.as_str().ok().map(str::to_owned)).collect()
+    };
+    of_subject(request, all).ok()
 }
 
 /// The common name that a request (PEM, in base64) is for.
@@ -90,21 +90,29 @@ fn organizations(request: &str) -> Option<Vec<String>> {
 /// # Errors
 /// Why it cannot be read.
 pub(super) fn common_name(request: &str) -> Result<String, &'static str> {
+    // Of several some take the first one and others the last: they have to be the same.
+    of_subject(request, |subject| {
+        let mut names = subject.iter_common_name().map(|name| name.as_str().ok());
+        let first = names.next().flatten().unwrap_or_default();
+        if names.all(|name| name == Some(first)) {
+            Ok(first.to_owned())
+        } else {
+            Err("x509: more than one common name")
+        }
+    })?
+}
+
+/// What the subject of a request (PEM, in base64) says.
+fn of_subject<T>(request: &str, read: impl FnOnce(&X509Name<'_>) -> T) -> Result<T, &'static str> {
     const TYPE: &str = "PEM block type must be CERTIFICATE REQUEST";
     let pem = STANDARD.decode(request).map_err(|_| TYPE)?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).map_err(|_| TYPE)?;
     if pem.label != "CERTIFICATE REQUEST" {
         return Err(TYPE);
     }
-    let read = X509CertificationRequest::from_der(&pem.contents);
-    let (_, request) = read.map_err(|_| "x509: malformed certificate request")?;
-    // Of several some take the first one and others the last: they have to be the same.
-    let mut names = request.certification_request_info.subject.iter_common_name().map(|name| name.as_str().ok());
-    let first = names.next().flatten().unwrap_or_default();
-    if names.any(|name| name != Some(first)) {
-        return Err("x509: more than one common name");
-    }
-    Ok(first.to_owned())
+    let request = X509CertificationRequest::from_der(&pem.contents);
+    let (_, request) = request.map_err(|_| "x509: malformed certificate request")?;
+    Ok(read(&request.certification_request_info.subject))
 }
 
 /// Whether who makes a call may do this for the signer of a request, by its name or all of its domain.

@@ -175,16 +175,13 @@ fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
 
 /// Lets the names stand for a policy's variables; gives back those that come to nothing, and why.
 fn set_variables(request: &Request<'_>, policy: &Object, names: &mut Names) -> Vec<(String, String)> {
-    let (mut variables, mut failed) = (json!({}), Vec::new());
-    names.set("variables", &variables);
+    let mut failed = Vec::new();
+    names.set("variables", &json!({}));
     for variable in policy.at(&["spec", "variables"]).and_then(Value::as_array).into_iter().flatten() {
         let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        match request.call.state.expressions.evaluate(text("expression"), names) {
-            Ok(value) => {
-                variables[text("name")] = value;
-                names.set("variables", &variables);
-            }
-            Err(why) => failed.push((text("name").to_owned(), through_variables(&failed, why))),
+        let expressions = &request.call.state.expressions;
+        if let Err(why) = expressions.set(text("expression"), names, ("variables", text("name"))) {
+            failed.push((text("name").to_owned(), through_variables(&failed, why)));
         }
     }
     failed

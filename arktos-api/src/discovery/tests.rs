@@ -71,7 +71,7 @@ fn aggregated_documents_are_asked_for_by_form_and_not_sent_twice() {
     assert_eq!(json(first)["items"][0]["versions"][0]["freshness"], "Current");
     let mut headers = HeaderMap::new();
     headers.insert(http::header::ACCEPT, V2.parse().expect("a header value"));
-    headers.insert(IF_NONE_MATCH, etag);
+    headers.insert(http::header::IF_NONE_MATCH, etag);
     let again = discovery().answer(View::Tenant, &Method::GET, "/apis", &headers).expect("mine").expect("answered");
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     let other = discovery().answer(View::Region, &Method::GET, "/apis", &headers).expect("mine").expect("answered");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG};
 use http::{HeaderMap, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
@@ -52,9 +52,8 @@ impl Packed {
     /// The document, unless the client says that it has it.
     pub(super) fn answer(&self, content_type: &str, headers: &HeaderMap) -> Response<Body> {
         let etag = format!("\"{}\"", self.hash);
-        let known = negotiate::header_text(headers, IF_NONE_MATCH);
         let encodings = negotiate::header_text(headers, ACCEPT_ENCODING);
-        let mut answer = if known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag) {
+        let mut answer = if negotiate::has(headers, &etag) {
             empty(StatusCode::NOT_MODIFIED)
         } else if takes_gzip(&encodings) {
             let mut answer = response(StatusCode::OK, content_type, self.gzip.clone());
@@ -68,18 +67,24 @@ impl Packed {
     }
 }
 
-/// Whether an `Accept-Encoding` takes what is compressed.
+/// Whether an `Accept-Encoding` takes what is compressed: what it says of that goes before what it says of all else.
 fn takes_gzip(header: &str) -> bool {
-    header.split(',').any(|one| {
-        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
-        let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse::<f32>().ok());
-        matches!(name.trim(), "gzip" | "*") && weight.is_some_and(|weight| weight > 0.0)
-    })
+    let weight = |wanted: &str| {
+        header.split(',').find_map(|one| {
+            let (name, parameters) = one.split_once(';').unwrap_or((one, ""));
+            let mut said = parameters.split(';').filter_map(|part| part.split_once('='));
+            let weight = said.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+            let weight = weight.map_or(1.0, |(_, weight)| weight.trim().parse::<f32>().unwrap_or(0.0));
+            name.trim().eq_ignore_ascii_case(wanted).then_some(weight)
+        })
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::IF_NONE_MATCH;
 
     #[test]
     fn a_document_is_there_compressed_and_not() {
@@ -88,7 +93,15 @@ mod tests {
         let ask = |name: http::HeaderName, value: &str| {
             packed.answer("text/plain", &HeaderMap::from_iter([(name, value.parse().expect("a value"))]))
         };
-        for (header, compressed) in [("gzip, br", true), ("*", true), ("gzip;q=0", false), ("br", false), ("", false)] {
+        for (header, compressed) in [
+            ("gzip, br", true),
+            ("*", true),
+            ("gzip;q=0", false),
+            ("gzip; Q=0, *", false),
+            ("*;q=0", false),
+            ("br", false),
+            ("", false),
+        ] {
             let answer = ask(ACCEPT_ENCODING, header);
             assert_eq!(answer.headers().contains_key(CONTENT_ENCODING), compressed, "{header}");
         }

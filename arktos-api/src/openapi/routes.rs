@@ -4,13 +4,11 @@ use arktos_core::TypeMeta;
 use serde_json::{Map, Value, json};
 
 use super::schemas::kind_extension;
-use crate::negotiate::{JSON, PROTOBUF, YAML};
+use crate::negotiate::{JSON, PROTOBUF, STREAM_TYPES, YAML};
 
 /// A parameter: its name, where it stands and the JSON type of its value.
 pub(super) type Parameter = (&'static str, &'static str, &'static str);
 
-/// The media types of watches.
-const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 /// Media types in the order in which v2 lists them.
 pub(super) const ORDER: [&str; 12] = [
     "*/*",
@@ -22,8 +20,8 @@ pub(super) const ORDER: [&str; 12] = [
     JSON,
     YAML,
     PROTOBUF,
-    STREAMS[0],
-    STREAMS[1],
+    STREAM_TYPES[0],
+    STREAM_TYPES[1],
     "application/jwk-set+json",
 ];
 
@@ -53,7 +51,7 @@ pub(super) fn forms(custom: bool, streams: bool) -> Vec<&'static str> {
     if !custom {
         all.push(PROTOBUF);
         if streams {
-            all.extend(STREAMS);
+            all.extend(STREAM_TYPES);
         }
     }
     all

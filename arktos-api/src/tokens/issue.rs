@@ -81,10 +81,7 @@ pub(crate) fn placed(call: &Call<'_>, request: &Object) -> Result<(), Status> {
         let causes = vec![cause("FieldValueInvalid", "metadata.name", &text)];
         return Err(Status::invalid(GROUP, "TokenRequest", &call.name, causes));
     }
-    if !namespace.is_empty() && namespace != call.namespace {
-        return Err(crate::verbs::create::elsewhere());
-    }
-    Ok(())
+    crate::verbs::create::in_namespace(call, namespace)
 }
 
 fn lasting(seconds: i64) -> Result<(), Status> {

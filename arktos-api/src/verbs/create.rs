@@ -162,15 +162,17 @@ pub(crate) fn place(call: &Call<'_>, body: &mut Object) -> Result<(), Status> {
     let namespace = body.str_at(&["metadata", "namespace"]);
     if namespace.is_empty() {
         body.set(&["metadata", "namespace"], call.namespace.as_ref());
-    } else if namespace != call.namespace {
-        return Err(elsewhere());
+        return Ok(());
     }
-    Ok(())
+    in_namespace(call, namespace)
 }
 
 /// 400 for a body of another namespace.
-pub(crate) fn elsewhere() -> Status {
-    Status::bad_request("the namespace of the provided object does not match the namespace sent on the request")
+pub(crate) fn in_namespace(call: &Call<'_>, namespace: &str) -> Result<(), Status> {
+    if namespace.is_empty() || namespace == call.namespace {
+        return Ok(());
+    }
+    Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
 }
 
 /// The tenant that a body says must be the one that is asked.

@@ -55,18 +55,8 @@ fn is_signing_request(kind: &Kind) -> bool {
 }
 
 fn reset_by_status(kind: &Kind) -> FieldSet {
-    let whole_metadata = !kind.builtin
-        || matches!(
-            kind.group.as_str(),
-            "admissionregistration.k8s.io"
-                | "apiregistration.k8s.io"
-                | "flowcontrol.apiserver.k8s.io"
-                | "resource.k8s.io"
-                | "storage.k8s.io"
-        )
-        || kind.kind == "ServiceCIDR";
     match kind.kind.as_str() {
-        _ if whole_metadata => FieldSet::of(&[&["spec"], &["metadata"]]),
+        _ if kind.status_keeps_metadata() => FieldSet::of(&[&["spec"], &["metadata"]]),
         "Pod" => FieldSet::of(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
         "Deployment" => FieldSet::of(&[&["spec"], &["metadata", "labels"]]),
         "CertificateSigningRequest" => FieldSet::of(&[&["spec"], &["status", "conditions"]]),

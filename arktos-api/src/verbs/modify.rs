@@ -238,20 +238,21 @@ fn carry(old: &Object, new: &mut Object) {
 
 fn named_alike(call: &Call<'_>, new: &mut Object) -> Result<(), Status> {
     create::place(call, new)?;
-    match new.name() {
-        "" => {
-            let text = format!(
-                "the name of the object ({} based on URL) was undeterminable: name must be provided",
-                call.name
-            );
-            Err(Status::bad_request(text))
-        }
-        name if name != call.name => {
-            let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
-            Err(Status::bad_request(text))
-        }
-        _ => Ok(()),
+    named(call, new.name())
+}
+
+/// 400 for a body of another name than the path's, or of none.
+pub(super) fn named(call: &Call<'_>, name: &str) -> Result<(), Status> {
+    if name.is_empty() {
+        let text =
+            format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
+        return Err(Status::bad_request(text));
     }
+    if name != call.name {
+        let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
 }
 
 fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Result<(), Status> {
@@ -281,12 +282,17 @@ pub(super) fn same_uid(call: &Call<'_>, uid: &str, found: &str) -> Result<(), St
     if uid.is_empty() || uid == found {
         return Ok(());
     }
+    let why = format!("UID in precondition: {uid}, UID in object meta: {found}");
+    Err(failed_precondition(call, &stored_at(call), &why))
+}
+
+/// 409 for an object that is not the one that is meant; `at` is where upstream keeps it.
+pub(super) fn failed_precondition(call: &Call<'_>, at: &str, why: &str) -> Status {
     let why = format!(
-        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
-         UID in precondition: {uid}, UID in object meta: {found}",
-        stored_at(call)
+        "StorageError: invalid object, Code: 4, Key: {at}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         {why}"
     );
-    Err(Status::conflict(&call.kind.group_resource, &call.name, why))
+    Status::conflict(&call.kind.group_resource, &call.name, why)
 }
 
 /// Where upstream keeps an object, as it says of one that is not the one that was meant.

@@ -6,7 +6,7 @@ use arktos_core::{GroupResource, LabelSelector, Object, Reason, Status, TypeMeta
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::modify::{self, Part, Source};
+use super::modify::{self, Part, Source, named};
 use super::unreadable::Outcome;
 use super::{managers, patch};
 use crate::call::Call;
@@ -54,9 +54,7 @@ fn wanted_path<'a>(call: &'a Call<'_>) -> Vec<&'a str> {
 /// As an update.
 pub(crate) async fn update(call: &Call<'_>, scale: Object) -> Result<Object, Status> {
     named(call, scale.name())?;
-    if !scale.namespace().is_empty() && scale.namespace() != call.namespace {
-        return Err(super::create::elsewhere());
-    }
+    super::create::in_namespace(call, scale.namespace())?;
     let make = |old: &Object| {
         modify::same_uid(call, scale.uid(), old.uid())?;
         scaled(call, old, &scale, scale.str_at(&["metadata", "resourceVersion"]))
@@ -161,19 +159,6 @@ pub(super) fn said(call: &Call<'_>, object: &Object) -> Object {
         said.remove(&path);
     }
     said
-}
-
-fn named(call: &Call<'_>, name: &str) -> Result<(), Status> {
-    if name.is_empty() {
-        let text =
-            format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name);
-        return Err(Status::bad_request(text));
-    }
-    if name != call.name {
-        let text = format!("the name of the object ({name}) does not match the name on the URL ({})", call.name);
-        return Err(Status::bad_request(text));
-    }
-    Ok(())
 }
 
 /// The object with the replicas of a scale.

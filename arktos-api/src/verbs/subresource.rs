@@ -222,13 +222,8 @@ fn bindable(call: &Call<'_>, stored: &Stored, pod: &mut Opened<'_>, binding: &Ob
 }
 
 fn failed_precondition(call: &Call<'_>, why: &str) -> Status {
-    let (namespace, name) = (&call.namespace, &call.name);
     let place = if call.options.dry_run { "" } else { "/registry" };
-    let why = format!(
-        "StorageError: invalid object, Code: 4, Key: {place}/pods/{namespace}/{name}, ResourceVersion: 0, \
-         AdditionalErrorMsg: Precondition failed: {why}"
-    );
-    Status::conflict(&call.kind.group_resource, name, why)
+    super::modify::failed_precondition(call, &format!("{place}/pods/{}/{}", call.namespace, call.name), why)
 }
 
 fn conflict(call: &Call<'_>, why: String) -> Status {

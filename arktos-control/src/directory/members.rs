@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arktos_core::Timestamp;
 use arktos_core::typed::{Member, MemberKind, Phase};
-use arktos_store::informer::{Event, Parsed};
+use arktos_store::informer::{Decode, Event, Located, Parsed};
 use arktos_store::roster::{self, Roster};
 use arktos_store::{Client, Clock, Informer, Query, Random};
 use futures::future::BoxFuture;
@@ -146,7 +146,7 @@ impl<T: Clone, M: Fn(watch::Receiver<Contact>) -> T> Known<T, M> {
     }
 
     fn see(&mut self, seen: &Parsed<Member>, now: Timestamp) -> bool {
-        let (name, phase) = (seen.path.name(), seen.spec.phase());
+        let (name, phase) = (seen.source().path().name(), seen.spec.phase());
         if phase == Phase::Removed || self.removed.contains(name) {
             self.entries.retain(|entry| *entry.member.name != *name);
             return self.removed.insert(name.to_owned());
@@ -182,7 +182,7 @@ impl<T: Clone, M: Fn(watch::Receiver<Contact>) -> T> Known<T, M> {
         }
         let (contact, reads) = watch::channel(contact);
         let member = Followed {
-            name: seen.path.name().into(),
+            name: seen.source().path().name().into(),
             reached: (self.make)(reads),
             phase: seen.spec.phase(),
             labels: seen.metadata.labels.clone(),
@@ -195,8 +195,8 @@ impl<T: Clone, M: Fn(watch::Receiver<Contact>) -> T> Known<T, M> {
 
     /// Its object was deleted. That is nobody's word that it is gone: it registers again with its next heartbeat.
     fn lose(&self, old: &Parsed<Member>) -> bool {
-        if !self.removed.contains(old.path.name()) {
-            let name = old.path.name();
+        if !self.removed.contains(old.source().path().name()) {
+            let name = old.source().path().name();
             tracing::warn!(kind = %self.kind, name, "a member was taken out of the directory, and not removed: it stays");
         }
         false

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{KindOf, MicroTime, TenantPlacement};
-use arktos_core::{ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
+use arktos_core::{ObjectKey, ObjectPath, Reason, Status, TenantName};
 use arktos_store::informer::{Decode, DecodeError, Event, Origin};
 use arktos_store::{Client, Clock, Informer, Query, Random, Stored};
 use futures::future::{BoxFuture, Either, select};
@@ -37,21 +37,15 @@ struct Placed {
 }
 
 impl Decode for Placed {
+    type Source = Origin;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         let placement: TenantPlacement = stored.object.parse()?;
         Ok(Self { partition: placement.spec.partition.into(), origin: Origin::of(stored) })
     }
 
-    fn path(&self) -> &ObjectPath {
-        self.origin.path()
-    }
-
-    fn revision(&self) -> Revision {
-        self.origin.revision()
-    }
-
-    fn identity(&self) -> u64 {
-        self.origin.identity()
+    fn source(&self) -> &Origin {
+        &self.origin
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arktos_core::typed::ObjectReference;
 use arktos_core::{Header, ObjectKey, ObjectPath, OwnerRef, Scope};
-use arktos_store::informer::Stopped;
+use arktos_store::informer::{Decode, Stopped};
 use arktos_store::{Informer, Stored};
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
 use crate::kinds::StoredKind;
 use crate::reconcile::synced;
-use crate::setup::{BY_OWNER, HasStored};
+use crate::setup::BY_OWNER;
 
 /// The finalizer of an object that waits for what it owns to be deleted first.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
@@ -31,19 +31,19 @@ pub(super) trait Watched: Send + Sync {
     fn synced(&self) -> BoxFuture<'static, Result<(), Stopped>>;
 }
 
-impl<T: HasStored> Watched for Informer<T> {
+impl<T: Decode<Source = Stored>> Watched for Informer<T> {
     fn get(&self, path: &ObjectPath) -> Option<Stored> {
-        self.store().get(path).map(|value| value.stored().clone())
+        self.store().get(path).map(|value| value.source().clone())
     }
 
     fn owned_by(&self, uid: &str) -> Vec<Stored> {
-        self.store().by(BY_OWNER, uid).iter().map(|value| value.stored().clone()).collect()
+        self.store().by(BY_OWNER, uid).iter().map(|value| value.source().clone()).collect()
     }
 
     fn any(&self, tenant: &str, holds: &dyn Fn(&Stored) -> bool) -> bool {
         let Ok(tenant) = arktos_core::TenantName::new(tenant) else { return false };
         let view = self.store().view();
-        view.within(&arktos_store::Within::Tenant(tenant)).any(|(_, value)| holds(value.stored()))
+        view.within(&arktos_store::Within::Tenant(tenant)).any(|(_, value)| holds(value.source()))
     }
 
     fn is_current(&self) -> bool {
@@ -52,7 +52,7 @@ impl<T: HasStored> Watched for Informer<T> {
 
     fn handle(&self, mut change: Change) {
         Self::handle(self, move |event| {
-            let stored = |value: Option<&Arc<T>>| value.map(|value| value.stored().clone());
+            let stored = |value: Option<&Arc<T>>| value.map(|value| value.source().clone());
             change(stored(event.before()).as_ref(), stored(event.after()).as_ref());
         });
     }

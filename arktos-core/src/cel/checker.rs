@@ -10,6 +10,7 @@ use kube_cel::cel::common::ast::{
 use super::declared::{self, Overload};
 use super::expand::qualified;
 use super::types::{Mapping, Type};
+use crate::time::parse_duration;
 
 /// The variables of a policy by name, and their types.
 pub(crate) type Variables = HashMap<String, Type<'static>>;
@@ -83,6 +84,7 @@ pub(super) fn check<'a>(tree: &IdedExpr, environment: &Environment<'a>) -> Resul
         faults: Vec::new(),
         literals: Vec::new(),
         formats: 0,
+        patterns: 0,
     };
     let found = checker.read(tree);
     if checker.faults.is_empty() {
@@ -102,8 +104,12 @@ struct Checker<'a, 'b> {
     literals: Vec<(u64, String)>,
     /// Within how many arguments of `format` this is: lists may be of several types there.
     formats: usize,
+    /// How many regular expressions were compiled.
+    patterns: usize,
 }
 
+/// How many regular expressions of one expression are compiled to see whether they can be.
+const PATTERNS_MAX: usize = 100;
 /// How many faults of one expression are told.
 const FAULTS_MAX: usize = 100;
 
@@ -298,8 +304,11 @@ impl<'a> Checker<'a, '_> {
         let Expr::Literal(LiteralValue::String(text)) = &argument.expr else { return };
         let text = text.inner();
         let fine = match name {
-            "matches" => regex::Regex::new(text).is_ok(),
-            "duration" if call.args.len() == 1 => is_duration(text),
+            "matches" => {
+                self.patterns += 1;
+                self.patterns > PATTERNS_MAX || super::patterns::compile(text).is_ok()
+            }
+            "duration" if call.args.len() == 1 => parse_duration(text).is_ok(),
             "timestamp" if call.args.len() == 1 => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
             _ => true,
         };
@@ -434,26 +443,4 @@ impl<'a> Checker<'a, '_> {
             self.mismatch(at, wanted, found);
         }
     }
-}
-
-/// Whether a text is a duration: numbers with units, the largest first or not.
-fn is_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return true;
-    }
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
-        let number = &rest[..digits];
-        if !number.bytes().any(|byte| byte.is_ascii_digit()) || number.matches('.').count() > 1 {
-            return false;
-        }
-        rest = &rest[digits..];
-        let Some(unit) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].into_iter().find(|unit| rest.starts_with(unit))
-        else {
-            return false;
-        };
-        rest = &rest[unit.len()..];
-    }
-    !text.trim_start_matches(['-', '+']).is_empty()
 }

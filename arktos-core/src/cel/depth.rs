@@ -32,7 +32,9 @@ pub(crate) fn is_too_deep(source: &str) -> bool {
         let two = &text[at..text.len().min(at + 2)];
         let class = match text[at] {
             quote @ (b'"' | b'\'') => {
-                at = after_string(text, at, quote);
+                // Where a string ends that is broken, the parser knows alone, and so how deep the rest is.
+                let Some(end) = after_string(text, at, quote) else { return text.len() > MOST };
+                at = end;
                 operand = true;
                 continue;
             }
@@ -95,17 +97,37 @@ fn operand_goes_on(text: &[u8], at: usize) -> bool {
     at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(name) || text.get(at + 2).is_some_and(name)
 }
 
-/// Where the text goes on after a string that begins here.
-fn after_string(text: &[u8], at: usize, quote: u8) -> usize {
+/// Where the text goes on after a string that begins here; none where it does not end as strings do.
+fn after_string(text: &[u8], at: usize, quote: u8) -> Option<usize> {
     let triple = [quote; 3];
     let (start, end): (usize, &[u8]) =
         if text[at..].starts_with(&triple) { (at + 3, &triple) } else { (at + 1, &triple[..1]) };
-    let raw = at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|byte| matches!(byte, b'r' | b'R'));
+    let before = |back: usize| at.checked_sub(back).map_or(b' ', |before| text[before]);
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let in_bytes = |byte: u8| matches!(byte, b'b' | b'B');
+    let raw = matches!(before(1), b'r' | b'R') && (!in_name(before(2)) || in_bytes(before(2)) && !in_name(before(3)));
     let mut at = start;
-    while at < text.len() && !text[at..].starts_with(end) {
-        at += if text[at] == b'\\' && !raw { 2 } else { 1 };
+    while !text.get(at..)?.starts_with(end) {
+        at += match text.get(at)? {
+            b'\n' | b'\r' if end.len() == 1 => return None,
+            b'\\' if !raw => escape(&text[at..])?,
+            _ => 1,
+        };
     }
-    at.saturating_add(end.len()).min(text.len())
+    Some(at + end.len())
+}
+
+/// How long an escape is, if it is one.
+fn escape(text: &[u8]) -> Option<usize> {
+    let length = match *text.get(1)? {
+        b'a' | b'b' | b'f' | b'n' | b'r' | b't' | b'v' | b'"' | b'\'' | b'\\' | b'?' | b'`' => return Some(2),
+        b'x' | b'X' => 4,
+        b'u' => 6,
+        b'U' => 10,
+        b'0'..=b'3' => return text.get(2..4)?.iter().all(|one| (b'0'..=b'7').contains(one)).then_some(4),
+        _ => return None,
+    };
+    text.get(2..length)?.iter().all(u8::is_ascii_hexdigit).then_some(length)
 }
 
 #[cfg(test)]
@@ -120,6 +142,17 @@ mod tests {
         let listed = ["'((((((((((' + \"]]]]\" + r'\\' + x.y.z"; 300];
         assert!(!is_too_deep(&format!("[{}]", listed.join(", "))));
         assert!(!is_too_deep("a ? b : (c ? d : -e - -f) // ((((((((((((((((((((((((((((((((((((((("));
+    }
+
+    #[test]
+    fn a_string_that_is_broken_hides_nothing() {
+        let deep = format!("a{}", ".a".repeat(32_000));
+        for begin in ["'\n", "'\\q", "[bar'\\'', ", "'\\", "\"\n", "r'\n", "'''\\q''' + "] {
+            assert!(is_too_deep(&format!("{begin}{deep}")), "{begin}");
+        }
+        for fine in ["r'\\' + 'a'", "br'\\d' == b", "'\\x41\\u00e9\\'' + '''a\nb'''"] {
+            assert!(!is_too_deep(&format!("{fine}{}", " ".repeat(MOST))), "{fine}");
+        }
     }
 
     #[test]

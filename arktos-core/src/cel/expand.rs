@@ -130,14 +130,16 @@ fn instead(id: u64, call: &mut CallExpr) -> Result<Option<Expr>, Odd> {
     let first = name_of(&args[0])?;
     Ok(Some(match call.func_name.as_str() {
         "optMap" | "optFlatMap" => {
-            let value = make.call("value", Some((*target).clone()), Vec::new());
+            const INPUT: &str = "@__optMap_input__";
+            let value = make.call("value", Some(make.name(INPUT)), Vec::new());
             let result = args.remove(1);
             let bound = make.part(make.bind(first, value, result));
             let optional = || Some(make.name("optional"));
             let found = if call.func_name == "optMap" { make.call("of", optional(), vec![bound]) } else { bound };
-            let there = make.call("hasValue", Some(*target), Vec::new());
+            let there = make.call("hasValue", Some(make.name(INPUT)), Vec::new());
             let none = make.call("none", optional(), Vec::new());
-            make.call(operators::CONDITIONAL, None, vec![there, found, none]).expr
+            let chosen = make.call(operators::CONDITIONAL, None, vec![there, found, none]);
+            make.bind(INPUT.to_owned(), *target, chosen)
         }
         "sortBy" => {
             const INPUT: &str = "@__sortBy_input__";

@@ -10,6 +10,7 @@
 //! | which names it may use | `check` |
 //! | which functions there are, and how texts become trees | `tree`, `expand` |
 //! | how a tree is walked; what operators do; what steps cost | `run`, `operate`, `price` |
+//! | regular expressions; texts, times and amounts | `patterns`; `convert` |
 //! | what `authorizer` is asked | `authorizer` |
 //! | from JSON to values and back | `value` |
 //!
@@ -19,10 +20,12 @@
 mod authorizer;
 mod check;
 mod checker;
+mod convert;
 mod declared;
 pub(crate) mod depth;
 mod expand;
 mod operate;
+mod patterns;
 mod price;
 pub(crate) mod run;
 pub(crate) mod tree;
@@ -116,6 +119,23 @@ impl Expression {
     /// A sentence that says why it comes to nothing: a field that is not there, a type that does not fit, a loop that
     /// takes too long.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
+        value::from_cel(&self.find(scope)?)
+    }
+
+    /// Lets a field of the map that a name stands for be what the expression comes to: of any type, shared, not copied.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_into(&self, scope: &mut Scope, map: &str, field: &str) -> Result<(), String> {
+        let found = self.find(scope)?;
+        let known = scope.variables.iter_mut().find(|(name, _)| name == map);
+        if let Some((_, CelValue::Map(known))) = known {
+            Arc::make_mut(&mut known.map).insert(field.into(), found);
+        }
+        Ok(())
+    }
+
+    fn find(&self, scope: &Scope) -> Result<CelValue, String> {
         tree::within(scope.budget.load(Ordering::Relaxed), |run| {
             let mut names = Frame::default();
             for (name, value) in &scope.variables {
@@ -123,7 +143,11 @@ impl Expression {
             }
             let found = self.tree.resolve(run, &names);
             scope.budget.store(run.budget(), Ordering::Relaxed);
-            value::from_cel(&found.map_err(|fault| told_fault(&fault.to_string()))?)
+            let found = found.map_err(|fault| told_fault(&fault.to_string()))?;
+            if price::is_too_large(&found) {
+                return Err(run::Fault::Cost.to_string());
+            }
+            Ok(found)
         })
     }
 }
@@ -287,6 +311,26 @@ mod tests {
         let list: Vec<u32> = (0..2000).collect();
         let fault = comes_to("object.all(a, object.all(b, a + b >= 0))", json!(list)).expect_err("too long");
         assert!(fault.contains("cost limit exceeded"), "{fault}");
+    }
+
+    #[test]
+    fn what_a_field_stands_for_keeps_its_type_and_is_not_copied() {
+        let mut scope = Scope::default();
+        scope.set("object", &json!({"size": "2Gi", "text": "x".repeat(100_000)}));
+        scope.set("variables", &json!({}));
+        let mut set = |field: &str, source: &str| {
+            let expression = Expression::compile(source, &["object", "variables"]).expect(source);
+            expression.evaluate_into(&mut scope, "variables", field)
+        };
+        set("size", "quantity(object.size)").expect("an amount");
+        for at in 0..1000 {
+            set(&format!("v{at}"), "object").expect("shared");
+        }
+        set("all", "[variables, variables].size()").expect_err("all of it, written out, is more than anybody pays for");
+        let asks = Expression::compile("variables.size.isGreaterThan(quantity('1Gi'))", &["variables"]).expect("asks");
+        assert_eq!(asks.evaluate(&scope), Ok(json!(true)));
+        let whole = Expression::compile("variables", &["variables"]).expect("is one");
+        assert!(whole.evaluate(&scope).expect_err("too large").contains("cost limit exceeded"));
     }
 
     fn typed(source: &str) -> Result<String, String> {

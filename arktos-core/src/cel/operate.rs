@@ -8,10 +8,11 @@ use kube_cel::cel::common::ast::operators;
 use kube_cel::cel::objects::{Key, Map as CelMap};
 use kube_cel::cel::{ExecutionError, ResolveResult, Value as CelValue};
 
+use super::convert;
 use super::expand::{INSERT, SORT_BY};
 use super::run::{of, optional};
 
-fn text(text: &str) -> CelValue {
+pub(super) fn text(text: &str) -> CelValue {
     CelValue::String(Arc::new(text.to_owned()))
 }
 
@@ -58,9 +59,9 @@ pub(super) fn key(value: &CelValue) -> Result<Key, ExecutionError> {
         CelValue::String(text) => Key::String(text.clone()),
         CelValue::Float(_) => match whole(value) {
             Some(number) => Key::Int(number),
-            None => return Err(ExecutionError::UnsupportedKeyType(value.clone())),
+            None => return Err(ExecutionError::NoSuchOverload),
         },
-        _ => return Err(ExecutionError::UnsupportedKeyType(value.clone())),
+        _ => return Err(ExecutionError::NoSuchOverload),
     })
 }
 
@@ -147,14 +148,24 @@ pub(super) fn binary(name: &str, left: CelValue, right: CelValue) -> ResolveResu
                 Arc::make_mut(&mut left).extend_from_slice(&right);
                 Ok(CelValue::Bytes(left))
             }
-            (left, right) => left + right,
+            // Of these the crate looks at the range that way round alone.
+            (left @ CelValue::Duration(_), right @ CelValue::Timestamp(_)) => small(right + left),
+            (left, right) => small(left + right),
         },
-        operators::SUBSTRACT => left - right,
-        operators::MULTIPLY => left * right,
-        operators::DIVIDE => left / right,
-        operators::MODULO => left % right,
+        operators::SUBSTRACT => small(left - right),
+        operators::MULTIPLY => small(left * right),
+        operators::DIVIDE => small(left / right),
+        operators::MODULO => small(left % right),
         _ => Err(ExecutionError::NoSuchOverload),
     }
+}
+
+/// A fault that does not hold the values: they can be large, and whoever tells of it writes them out.
+fn small(found: ResolveResult) -> ResolveResult {
+    found.map_err(|why| match why {
+        ExecutionError::UnsupportedBinaryOperator(..) => ExecutionError::NoSuchOverload,
+        why => why,
+    })
 }
 
 fn compare(left: &CelValue, right: &CelValue) -> Result<Ordering, ExecutionError> {
@@ -197,16 +208,29 @@ pub(super) fn function(name: &str, values: &[CelValue]) -> Option<ResolveResult>
         ("size", _) => Err(ExecutionError::NoSuchOverload),
         ("dyn", [value]) => Ok(value.clone()),
         ("type", [value]) => Ok(text(type_name(value))),
-        ("int", [CelValue::Timestamp(moment)]) => Ok(CelValue::Int(moment.timestamp())),
-        ("string", [CelValue::Bool(value)]) => Ok(text(if *value { "true" } else { "false" })),
-        ("string", [value @ CelValue::String(_)]) => Ok(value.clone()),
-        ("contains", [CelValue::String(all), CelValue::String(part)]) => truth(all.contains(part.as_str())),
-        ("contains", _) => Err(ExecutionError::NoSuchOverload),
+        ("sort", [CelValue::List(items)]) => sorted_by(items, items),
+        ("sum", [CelValue::List(items)]) => {
+            let mut items = items.iter().cloned();
+            let first = items.next().unwrap_or(CelValue::Int(0));
+            if matches!(first, CelValue::String(_) | CelValue::Bytes(_) | CelValue::List(_)) {
+                return Some(Err(ExecutionError::NoSuchOverload));
+            }
+            items.try_fold(first, |sum, item| binary(operators::ADD, sum, item))
+        }
+        ("lists.range", [CelValue::Int(end)]) => Ok(CelValue::List(Arc::new((0..*end).map(CelValue::Int).collect()))),
+        (SORT_BY, [CelValue::List(items), CelValue::List(keys)]) => sorted_by(items, keys),
+        (INSERT, [CelValue::Map(map), rest @ ..]) => inserted(map, rest),
+        _ => return optionals(name, values).or_else(|| convert::function(name, values)),
+    })
+}
+
+fn optionals(name: &str, values: &[CelValue]) -> Option<ResolveResult> {
+    Some(match (name, values) {
         ("optional.none", []) => Ok(of(None)),
         ("optional.of", [value]) => Ok(of(Some(value.clone()))),
         ("optional.ofNonZeroValue", [value]) => Ok(of((!is_zero(value)).then(|| value.clone()))),
         ("hasValue", [value]) => match optional(value) {
-            Some(there) => truth(there.value().is_some()),
+            Some(there) => Ok(CelValue::Bool(there.value().is_some())),
             None => Err(ExecutionError::NoSuchOverload),
         },
         ("value", [value]) => match optional(value) {
@@ -222,15 +246,6 @@ pub(super) fn function(name: &str, values: &[CelValue]) -> Option<ResolveResult>
             let there = items.iter().filter_map(|item| optional(item)?.value().cloned());
             Ok(CelValue::List(Arc::new(there.collect())))
         }
-        ("bool", [CelValue::Bool(value)]) => truth(*value),
-        ("bool", [CelValue::String(value)]) => match value.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => truth(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => truth(false),
-            _ => Err(ExecutionError::function_error("bool", "type conversion error from 'string' to 'bool'")),
-        },
-        ("lists.range", [CelValue::Int(end)]) => Ok(CelValue::List(Arc::new((0..*end).map(CelValue::Int).collect()))),
-        (SORT_BY, [CelValue::List(items), CelValue::List(keys)]) => sorted_by(items, keys),
-        (INSERT, [CelValue::Map(map), rest @ ..]) => inserted(map, rest),
         _ => return None,
     })
 }
@@ -253,8 +268,25 @@ fn sorted_by(items: &[CelValue], keys: &[CelValue]) -> ResolveResult {
         compare(&pair[0], &pair[1])?;
     }
     let mut both: Vec<(&CelValue, &CelValue)> = keys.iter().zip(items).collect();
-    both.sort_by(|one, other| compare(one.0, other.0).unwrap_or(Ordering::Equal));
+    both.sort_by(|one, other| total(one.0, other.0));
     Ok(CelValue::List(Arc::new(both.into_iter().map(|(_, item)| item.clone()).collect())))
+}
+
+/// The order of values of which neighbours can be compared: exact between whole numbers and others, so that it is one.
+fn total(left: &CelValue, right: &CelValue) -> Ordering {
+    // Beyond what it holds, the whole part is cut down to that: as far as two differ there, they are no whole numbers.
+    #[allow(clippy::cast_possible_truncation)]
+    let parts = |value: &CelValue| match value {
+        CelValue::Int(number) => Some((i128::from(*number), 0.0)),
+        CelValue::UInt(number) => Some((i128::from(*number), 0.0)),
+        CelValue::Float(number) => Some((number.floor() as i128, number - number.floor())),
+        _ => None,
+    };
+    match (left, right, parts(left), parts(right)) {
+        (CelValue::Float(left), CelValue::Float(right), ..) => left.total_cmp(right),
+        (_, _, Some(left), Some(right)) => left.0.cmp(&right.0).then(left.1.total_cmp(&right.1)),
+        _ => compare(left, right).unwrap_or(Ordering::Equal),
+    }
 }
 
 fn inserted(map: &CelMap, rest: &[CelValue]) -> ResolveResult {

@@ -2,13 +2,20 @@
 //!
 //! As upstream counts: a name, a selection, a call is one unit; a text that is gone through a tenth for each letter; a
 //! question of rights more than a third of all that an expression may cost. Where upstream does not copy and this does
-//! (lists that are added), or does not count what comes out (texts that become longer), items and letters are counted
-//! too, before they are made: memory is what tenants must not get for nothing.
+//! (lists that are added, what the crate's functions are given), or does not count what comes out (texts that become
+//! longer), items and letters are counted too, before they are made: memory is what tenants must not get for nothing.
+//!
+//! Values are shared: a list can hold one ten times over and take no more room. Whoever walks or copies it finds it ten
+//! times all the same. So what is put into lists and maps is paid by its letters, and no value is larger, written out,
+//! than what was paid for it and what was there before.
 
 use kube_cel::cel::Value as CelValue;
 use kube_cel::cel::common::ast::operators;
+use kube_cel::cel::objects::{Key, OptionalValue};
 
+use super::expand::INSERT;
 use super::operate::size;
+use super::run::{CALL_LIMIT, optional};
 
 /// A list that is written.
 pub(super) const LIST: u64 = 10;
@@ -22,80 +29,207 @@ fn tenth(size: u64) -> u64 {
     size.div_ceil(10)
 }
 
-/// How many letters a value holds, at any depth.
+/// Where counting letters ends: a tenth of it is more than an expression may cost.
+const COUNT_MAX: u64 = 10 * CALL_LIMIT + 20;
+/// How deep values are walked: deeper ones cost more than there is.
+const DEPTH_MAX: usize = 1000;
+
+/// How many letters a value holds, at any depth; as far as anybody can pay.
 fn letters(value: &CelValue) -> u64 {
-    match value {
-        CelValue::List(items) => items.iter().map(|item| 1 + letters(item)).fold(0, u64::saturating_add),
-        CelValue::Map(map) => map.map.values().map(|item| 8 + letters(item)).fold(0, u64::saturating_add),
+    letters_within(value, COUNT_MAX)
+}
+
+/// How many letters a value holds, but at most this many: no more are gone through.
+fn letters_within(value: &CelValue, most: u64) -> u64 {
+    let mut left = most;
+    count(value, &mut left, DEPTH_MAX);
+    most - left
+}
+
+fn count(value: &CelValue, left: &mut u64, depth: usize) {
+    let own = match value {
         CelValue::String(text) => text.len() as u64,
         CelValue::Bytes(bytes) => bytes.len() as u64,
         _ => 1,
+    };
+    *left = if depth == 0 { 0 } else { left.saturating_sub(own) };
+    match value {
+        CelValue::List(items) => {
+            for item in items.iter() {
+                if *left == 0 {
+                    return;
+                }
+                count(item, left, depth - 1);
+            }
+        }
+        CelValue::Map(map) => {
+            for (key, item) in map.map.iter() {
+                if *left == 0 {
+                    return;
+                }
+                let key = if let Key::String(name) = key { name.len() as u64 } else { 8 };
+                *left = left.saturating_sub(key);
+                count(item, left, depth - 1);
+            }
+        }
+        _ => {
+            if let Some(inner) = optional(value).and_then(OptionalValue::value).filter(|_| *left > 0) {
+                count(inner, left, depth - 1);
+            }
+        }
     }
+}
+
+/// What it costs to compare two values: no more of them is looked at than the smaller one has.
+fn comparison(one: &CelValue, other: &CelValue) -> u64 {
+    let mut most = 64;
+    loop {
+        let less = letters_within(one, most).min(letters_within(other, most));
+        if less < most || most == COUNT_MAX {
+            return tenth(less);
+        }
+        most = (most * 8).min(COUNT_MAX);
+    }
+}
+
+/// What it costs to look for a value among others.
+fn search(items: &[CelValue], one: &CelValue) -> u64 {
+    let mut sum = 0;
+    for item in items {
+        sum += comparison(item, one).max(1);
+        if sum > CALL_LIMIT {
+            break;
+        }
+    }
+    sum
+}
+
+/// What it costs to look for each of some values among others.
+fn searches(items: &[CelValue], ones: &[CelValue]) -> u64 {
+    let mut sum = 0;
+    for one in ones {
+        sum += search(items, one);
+        if sum > CALL_LIMIT {
+            break;
+        }
+    }
+    sum
+}
+
+/// What it costs to give values to a function that copies them.
+pub(super) fn copies<'v>(values: impl IntoIterator<Item = &'v CelValue>) -> u64 {
+    tenth(values.into_iter().map(letters).fold(0, u64::saturating_add))
+}
+
+/// What it costs to put values into a list or a map, beside what that costs itself.
+pub(super) fn kept<'v>(values: impl IntoIterator<Item = &'v CelValue>) -> u64 {
+    values.into_iter().map(letters).fold(0, u64::saturating_add) / 10
+}
+
+/// Whether a value is larger, or deeper, than any that an object could hold.
+pub(super) fn is_too_large(value: &CelValue) -> bool {
+    const LARGEST: u64 = 8 << 20;
+    letters_within(value, LARGEST) == LARGEST
+}
+
+/// How many digits a format asks for: altogether, and the most for one value.
+pub(super) fn digits(format: &str) -> (u64, u64) {
+    format.split("%.").skip(1).fold((0, 0), |(all, most): (u64, u64), rest| {
+        let end = rest.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        let own = if end == 0 { 0 } else { rest[..end].parse().unwrap_or(u64::MAX) };
+        (all.saturating_add(own), most.max(own))
+    })
 }
 
 /// What a function costs, before it runs.
 pub(super) fn of(name: &str, values: &[CelValue]) -> u64 {
-    let first = || values.first().map_or(0, size);
-    let second = || values.get(1).map_or(0, size);
+    let first = || values.first().map_or(0, length);
+    let second = || values.get(1).map_or(0, length);
     match name {
         operators::EQUALS | operators::NOT_EQUALS => match values {
-            [one @ (CelValue::List(_) | CelValue::Map(_)), other] => tenth(letters(one).min(letters(other))).max(1),
-            _ => tenth(first().min(second())).max(1),
+            [one, other] => comparison(one, other).max(1),
+            _ => 1,
         },
-        operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS => {
-            tenth(first().min(second()))
-        }
+        operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS => match values {
+            [one, other] => comparison(one, other),
+            _ => 1,
+        },
         operators::ADD => match values {
-            [CelValue::List(_), _] => first().saturating_add(second()).max(1),
+            [CelValue::List(_), _] => first().saturating_add(second()).saturating_add(copies(values)).max(1),
             [CelValue::String(_) | CelValue::Bytes(_), _] => tenth(first().saturating_add(second())),
             _ => 1,
         },
         operators::IN => match values {
-            [_, CelValue::List(_)] => second(),
+            [one, CelValue::List(items)] => search(items, one),
+            _ => 1,
+        },
+        "size" => match values {
+            [CelValue::String(text)] => 1 + text.len() as u64 / 1000,
             _ => 1,
         },
         "check" => QUESTION,
         "fieldSelector" | "labelSelector" => tenth(second()).saturating_add(second().saturating_mul(25)).max(10),
-        "contains" => tenth(first()).saturating_mul(tenth(second())),
+        "contains" => tenth(first()).saturating_mul(tenth(second())).max(1),
         "matches" | "find" | "findAll" => tenth(first() + 1).saturating_mul(second().div_ceil(4)),
         "validate" => tenth(second() + 1).saturating_mul(64),
         "startsWith" | "endsWith" => tenth(second()),
-        "sets.contains" | "sets.intersects" | "sets.equivalent" => first().saturating_mul(second()).max(1),
-        "lists.range" => match values {
-            [CelValue::Int(end)] => u64::try_from(*end).unwrap_or(0).saturating_add(LIST),
-            _ => 1,
-        },
-        "distinct" => first().saturating_mul(first()).saturating_mul(2).saturating_add(LIST),
-        "sort" | "@sortByAssociatedKeys" => {
-            let sorts = u64::from(first().max(2).ilog2()) * 2;
-            first().saturating_mul(sorts).saturating_add(LIST)
-        }
         "replace" => replaced(values),
         "join" => tenth(values.first().map_or(0, letters))
             .saturating_add(tenth(first().saturating_mul(second())))
             .saturating_mul(2),
-        "split" => tenth(first()).saturating_mul(2).saturating_add(1),
-        "format" => tenth(values.iter().map(letters).fold(0, u64::saturating_add)).max(1),
-        _ => values
-            .iter()
-            .fold(0, |sum: u64, value| {
-                sum.saturating_add(match value {
-                    CelValue::List(_) | CelValue::Map(_) if copied(name) => letters(value),
-                    CelValue::String(_) | CelValue::Bytes(_) => tenth(size(value)),
-                    _ => 0,
-                })
-            })
-            .max(1),
+        "split" => match values {
+            [CelValue::String(all), CelValue::String(by), ..] => {
+                let parts = if by.is_empty() { all.len() as u64 } else { all.matches(by.as_str()).count() as u64 };
+                tenth(first()).saturating_mul(2).saturating_add(parts + 1)
+            }
+            _ => 1,
+        },
+        "format" => match values {
+            [CelValue::String(format), ..] => tenth(digits(format).0).saturating_add(copies(values)).max(1),
+            _ => 1,
+        },
+        INSERT => copies(values),
+        _ => of_lists(name, values),
     }
 }
 
-/// Whether a function is one of those that get copies of lists.
-fn copied(name: &str) -> bool {
-    !name.starts_with("optional.")
-        && !matches!(
-            name,
-            "size" | "type" | "dyn" | "hasValue" | "value" | "first" | "last" | operators::INDEX | operators::OPT_INDEX
-        )
+fn of_lists(name: &str, values: &[CelValue]) -> u64 {
+    let first = || values.first().map_or(0, length);
+    match name {
+        "sets.contains" | "sets.intersects" | "sets.equivalent" => match values {
+            [CelValue::List(one), CelValue::List(other)] => searches(one, other).saturating_mul(2).max(1),
+            _ => 1,
+        },
+        "lists.range" => match values {
+            [CelValue::Int(end)] => u64::try_from(*end).unwrap_or(0).saturating_add(LIST),
+            _ => 1,
+        },
+        "distinct" => match values {
+            [CelValue::List(items)] => searches(items, items).saturating_mul(2).saturating_add(LIST),
+            _ => 1,
+        },
+        "indexOf" | "lastIndexOf" => match values {
+            [CelValue::String(_), CelValue::String(part), ..] => {
+                tenth(first()).saturating_mul(tenth(part.len() as u64)).max(1)
+            }
+            [CelValue::List(items), one, ..] => search(items, one).max(1),
+            _ => 1,
+        },
+        "sort" | "@sortByAssociatedKeys" => {
+            let sorts = u64::from(first().max(2).ilog2()) * 2;
+            first().saturating_mul(sorts).saturating_add(LIST)
+        }
+        "sum" | "unwrapOpt" | "optional.unwrap" => first().max(1),
+        _ => 1,
+    }
+}
+
+/// How much a value has: bytes of a text, which need not be gone through for that as its letters do; items, fields.
+fn length(value: &CelValue) -> u64 {
+    match value {
+        CelValue::String(text) => text.len() as u64,
+        value => size(value),
+    }
 }
 
 /// A text in which something is replaced: as long as what comes out.
@@ -114,7 +248,7 @@ fn replaced(values: &[CelValue]) -> u64 {
 /// What a function costs once it is known what it came to.
 pub(super) fn of_result(name: &str, found: &CelValue) -> u64 {
     match name {
-        "flatten" | "split" | "findAll" | "slice" | "reverse" => size(found),
+        "flatten" | "findAll" | "slice" | "reverse" => size(found),
         _ => 0,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kube_cel::cel::common::ast::{
@@ -13,7 +14,8 @@ use kube_cel::cel::common::ast::{
 use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as CelValue};
 
-use super::{authorizer, declared, expand, operate, price};
+use super::patterns::{self, Patterns};
+use super::{authorizer, convert, declared, expand, operate, price};
 
 /// What the evaluation of one expression may cost.
 pub(crate) const CALL_LIMIT: u64 = 1_000_000;
@@ -87,6 +89,7 @@ impl<'a> Frame<'a> {
 /// Evaluates expressions, and counts what they cost.
 pub(crate) struct Run<'f> {
     functions: &'f Context<'static>,
+    patterns: Patterns,
     /// What is left for this expression.
     left: Cell<u64>,
     /// What is left for all of them.
@@ -96,7 +99,8 @@ pub(crate) struct Run<'f> {
 
 impl<'f> Run<'f> {
     pub(super) fn new(functions: &'f Context<'static>, budget: u64) -> Self {
-        Self { functions, left: Cell::new(0), budget: Cell::new(budget), over: Cell::new(false) }
+        let (patterns, budget) = (Patterns::default(), Cell::new(budget));
+        Self { functions, patterns, left: Cell::new(0), budget, over: Cell::new(false) }
     }
 
     /// What is left for further expressions.
@@ -192,7 +196,7 @@ impl<'f> Run<'f> {
                 _ => items.push(item),
             }
         }
-        self.pay(price::LIST)?;
+        self.pay(price::LIST + price::kept(&items))?;
         Ok(CelValue::List(Arc::new(items)))
     }
 
@@ -211,7 +215,7 @@ impl<'f> Run<'f> {
                 }
             }
         }
-        self.pay(price::MAP)?;
+        self.pay(price::MAP + price::kept(fields.values()))?;
         Ok(CelValue::Map(CelMap { map: Arc::new(fields) }))
     }
 
@@ -304,11 +308,14 @@ impl<'f> Run<'f> {
                 match parts {
                     [CelValue::Map(more)] => {
                         for (key, value) in more.map.iter() {
-                            self.pay(1)?;
+                            self.pay(1 + price::kept([value]))?;
                             operate::insert(known, key.clone(), value.clone())?;
                         }
                     }
-                    [key, value] => operate::insert(known, operate::key(key)?, value.clone())?,
+                    [key, value] => {
+                        self.pay(price::kept([value]))?;
+                        operate::insert(known, operate::key(key)?, value.clone())?;
+                    }
                     _ => return Err(no_overload()),
                 }
                 Ok(CelValue::Map(map))
@@ -395,10 +402,23 @@ impl<'f> Run<'f> {
         if let Some(found) = operate::function(name, &values) {
             return Ok(found?);
         }
-        let mut values = values.into_iter();
-        if let Some(first) = operate::is_binary(name).then(|| values.next()).flatten() {
-            return Ok(operate::binary(name, first, values.next().unwrap_or(CelValue::Null))?);
+        if let Some(pattern) = patterns::of(name, &values) {
+            if !self.patterns.know(pattern) {
+                self.pay(patterns::COMPILED)?;
+            }
+            if let Some(found) = self.patterns.apply(name, &values) {
+                let found = found?;
+                self.pay(price::of_result(name, &found))?;
+                return Ok(found);
+            }
         }
+        if operate::is_binary(name) {
+            let mut values = values.into_iter();
+            let (Some(first), second) = (values.next(), values.next()) else { return Err(no_overload()) };
+            return Ok(operate::binary(name, first, second.unwrap_or(CelValue::Null))?);
+        }
+        self.pay(price::copies(&values))?;
+        let values = convert::given(name, values)?;
         let found = match self.foreign(name, method, values) {
             // The crate gives the format itself, and null for none.
             Ok(CelValue::Null) if name == "format.named" => of(None),
@@ -409,8 +429,9 @@ impl<'f> Run<'f> {
         Ok(found)
     }
 
-    /// A function of the crate's.
-    fn foreign(&self, name: &str, method: bool, values: impl Iterator<Item = CelValue>) -> Found {
+    /// A function of the crate's. One that fails on what it was not made for is a fault of the expression, and of
+    /// nobody else who shares the thread or the connection.
+    fn foreign(&self, name: &str, method: bool, values: Vec<CelValue>) -> Found {
         const NAMES: [&str; 6] = ["@0", "@1", "@2", "@3", "@4", "@5"];
         let mut context = self.functions.new_inner_scope();
         let mut arguments: Vec<IdedExpr> = Vec::with_capacity(NAMES.len());
@@ -420,7 +441,9 @@ impl<'f> Run<'f> {
         }
         let target = (method && !arguments.is_empty()).then(|| Box::new(arguments.remove(0)));
         let call = CallExpr { func_name: name.to_owned(), target, args: arguments };
-        Ok(CelValue::resolve(&IdedExpr { id: 0, expr: Expr::Call(call) }, &context)?)
+        let call = IdedExpr { id: 0, expr: Expr::Call(call) };
+        let found = catch_unwind(AssertUnwindSafe(|| CelValue::resolve(&call, &context)));
+        Ok(found.unwrap_or_else(|_| Err(ExecutionError::function_error(name, "internal error")))?)
     }
 }
 

@@ -201,4 +201,64 @@ mod tests {
             assert!(matches!(tree.resolve(run, &names), Err(Fault::Budget)));
         });
     }
+
+    #[test]
+    fn what_is_shared_is_paid_for_as_if_it_were_not() {
+        let grown = |step: &str| format!("[1]{}", step.repeat(40));
+        let doubled = grown(".map(a, [a, a])");
+        for source in [
+            doubled.clone(),
+            format!("{doubled} == []"),
+            format!("{doubled}.reverse().size() == 1"),
+            format!("[{doubled}, {doubled}].distinct().size() == 1"),
+            grown(".map(a, {'a': a, 'b': a})"),
+            grown(".map(a, optional.of([a, a]))"),
+            format!("optional.of(1){}.hasValue()", ".optMap(a, [a, a])".repeat(40)),
+            "lists.range(100000).map(i, '%.65535f').join('').format(lists.range(100000)) == ''".to_owned(),
+            "lists.range(50000).all(i, ''.matches('(' + string(i) + ')*'))".to_owned(),
+            "[lists.range(300000)].all(l, lists.range(10).all(i, l + l != []))".to_owned(),
+        ] {
+            assert!(matches!(found(&source, u64::MAX), Err(Fault::Cost)), "{source}");
+        }
+        let folded = (0..400).fold("1".to_owned(), |inner, _| format!("optional.of({inner})"));
+        assert!(Tree::read(&folded).is_none(), "too deep");
+        let small = format!("optional.of(1){}.value() == 1", ".optMap(a, a)".repeat(40));
+        holds(&small);
+    }
+
+    #[test]
+    fn functions_fail_where_they_cannot_go_on_and_stay_in_their_range() {
+        for source in [
+            "'%.65536f'.format([1.0]) == ''",
+            "duration('1hxyz') == duration('1h')",
+            "timestamp(999999999999999) == timestamp(0)",
+            "duration('87600000h') + timestamp('9999-12-31T00:00:00Z') == timestamp(0)",
+            "[9223372036854775807, 1].sum() < 0",
+            "int(double('NaN')) == 0",
+            "int(9223372036854775808.0) == 0",
+            "timestamp(0).getHours('Mars/Olympus') == 0",
+            "{[1]: 2} == {}",
+        ] {
+            assert!(found(source, u64::MAX).is_err(), "{source}");
+        }
+        for source in [
+            "format.datetime().validate('2020-01-01T00:00:0\u{e9}Z').hasValue()",
+            "quantity('1e128').isGreaterThan(quantity('10Gi')) && quantity('10Gi').isLessThan(quantity('1e30'))",
+            "quantity('1500m').add(quantity('500m')) == quantity('2') && !isQuantity(' 1') && isQuantity('1Gi')",
+            "quantity('-1.5').sign() == -1 && quantity('2Gi').asInteger() == 2147483648",
+            "!'\u{661}\u{662}'.matches('^\\\\d+$') && '12'.matches('^\\\\d+$') && 'abc 123'.find('[0-9]+') == '123'",
+            "'a1b2'.findAll('[0-9]') == ['1', '2'] && 'a1b2'.findAll('[0-9]', 1) == ['1']",
+            "timestamp('2020-01-01T23:00:00-05:00').getHours() == 4",
+            "timestamp('2020-01-01T04:00:00Z').getHours('-05:00') == 23",
+            "timestamp(0) == timestamp('1970-01-01T00:00:00Z') && timestamp(timestamp(0)) == timestamp(0)",
+            "string(timestamp(0)) == '1970-01-01T00:00:00Z' && string(duration('1h30m')) == '5400s'",
+            "duration('720h').getMilliseconds() == 2592000000 && int(duration('1s')) == 1000000000",
+            "'abc'.split('') == ['a', 'b', 'c'] && 'a-b'.split('-') == ['a', 'b']",
+            "[1, 2, 3].sum() == 6 && [].sum() == 0 && [duration('1s'), duration('2s')].sum() == duration('3s')",
+            "[3, 1, 2].sort() == [1, 2, 3] && ['b', 'a'].sort() == ['a', 'b']",
+            "!isURL('http://exa\\nmple.com') && isURL('http://example.com')",
+        ] {
+            holds(source);
+        }
+    }
 }

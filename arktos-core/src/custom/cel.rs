@@ -228,6 +228,25 @@ pub(super) fn escaped(name: &str) -> String {
     escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
 }
 
+/// The field that rules write so, if any is.
+pub(super) fn unescaped(field: &str) -> Option<String> {
+    const PARTS: [(&str, &str); 4] =
+        [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
+    let word = field.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+    if let Some(word) = word.filter(|word| escaped(word) == field) {
+        return Some(word.to_owned());
+    }
+    let (mut name, mut rest) = (String::with_capacity(field.len()), field);
+    while let Some(at) = rest.find("__") {
+        let (before, from) = rest.split_at(at);
+        let (written, meant) = PARTS.iter().find(|(written, _)| from.starts_with(written))?;
+        name.extend([before, meant]);
+        rest = &from[written.len()..];
+    }
+    name.push_str(rest);
+    (escaped(&name) == field).then_some(name)
+}
+
 fn text(text: &str) -> CelValue {
     CelValue::String(Arc::new(text.to_owned()))
 }

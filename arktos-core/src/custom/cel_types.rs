@@ -49,7 +49,7 @@ pub(crate) fn cel_type(schema: &Structural, root: bool) -> Type<'_> {
 
 /// The type of a field of what a schema describes; of a whole object, where `whole`.
 pub(crate) fn cel_field<'a>(schema: &'a Structural, whole: bool, field: &str) -> Option<Type<'a>> {
-    let found = schema.properties.iter().find(|(name, _)| super::cel::escaped(name) == field);
+    let found = super::cel::unescaped(field).and_then(|name| schema.properties.get_key_value(name.as_str()));
     match (found, field) {
         (Some((_, schema)), name) if !(whole && matches!(name, "metadata" | "apiVersion" | "kind")) => {
             Some(cel_type(schema, false))
@@ -272,7 +272,8 @@ impl<'a> Reader<'a, '_> {
                 Ok(values.map_or(typed(Kind::Any, REQUEST, cost), |of| typed(Kind::of(of, false), size_of(of), cost)))
             }
             Kind::Object(schema, whole) => {
-                let found = schema.properties.iter().find(|(name, _)| super::cel::escaped(name) == field);
+                let found =
+                    super::cel::unescaped(field).and_then(|name| schema.properties.get_key_value(name.as_str()));
                 match (found, field) {
                     (Some((_, schema)), name) if !(whole && matches!(name, "metadata" | "apiVersion" | "kind")) => {
                         Ok(typed(Kind::of(schema, false), size_of(schema), cost))

@@ -1,5 +1,7 @@
 //! Whether the rules of a schema may be taken: what is said beside them, whether they can be read, what they may cost.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::cel_types::{Seen, cel_type, count};
@@ -21,7 +23,7 @@ pub(super) fn check(schema: &Value, old: Option<&Value>, at: &str, faults: &mut 
     if !compiled.ruled {
         return;
     }
-    let mut walk = Walk { total: 0, known: Vec::new(), faults };
+    let mut walk = Walk { total: 0, known: HashSet::new(), faults };
     if let Some(old) = old {
         rules_of(old, &mut walk.known);
     }
@@ -33,7 +35,7 @@ pub(super) fn check(schema: &Value, old: Option<&Value>, at: &str, faults: &mut 
     }
 }
 
-fn rules_of(schema: &Value, all: &mut Vec<String>) {
+fn rules_of(schema: &Value, all: &mut HashSet<String>) {
     match schema {
         Value::Object(map) => {
             for (name, value) in map {
@@ -76,7 +78,7 @@ struct Place {
 struct Walk<'a> {
     total: u64,
     /// The rules that were there before.
-    known: Vec<String>,
+    known: HashSet<String>,
     faults: &'a mut Faults,
 }
 
@@ -114,7 +116,7 @@ impl Walk<'_> {
         let old = if seen.optional { Type::optional(own.clone()) } else { own.clone() };
         let environment = Environment::default().with("self", own).with("oldSelf", old);
         // What was taken before stays, though it would not be taken today.
-        let known = self.known.iter().any(|known| known == source);
+        let known = self.known.contains(source);
         match cel::type_of(source, &environment) {
             Err(_) if known => {}
             Err(why) => self.faults.invalid_text(&format!("{at}.rule"), &shown(rule), &why.to_string()),

@@ -19,7 +19,7 @@ pub fn write(value: &Value) -> String {
     match value {
         Value::Object(fields) if !fields.is_empty() => writer.map(fields, 0),
         Value::Array(items) if !items.is_empty() => writer.list(items, 0),
-        scalar => writer.scalar(scalar, 0, false),
+        scalar => writer.scalar(scalar, 0),
     }
     writer.end_line();
     writer.out
@@ -101,7 +101,7 @@ impl Writer {
             }
             scalar => {
                 self.put_char(' ');
-                self.scalar(scalar, indent + 2, false);
+                self.scalar(scalar, indent + 2);
             }
         }
     }
@@ -115,17 +115,17 @@ impl Writer {
             match item {
                 Value::Object(fields) if !fields.is_empty() => self.map(fields, indent + 2),
                 Value::Array(items) if !items.is_empty() => self.list(items, indent + 2),
-                scalar => self.scalar(scalar, indent + 2, false),
+                scalar => self.scalar(scalar, indent + 2),
             }
         }
     }
 
-    fn scalar(&mut self, value: &Value, indent: usize, is_key: bool) {
+    fn scalar(&mut self, value: &Value, indent: usize) {
         match value {
             Value::Null => self.put("null"),
             Value::Bool(flag) => self.put(if *flag { "true" } else { "false" }),
             Value::Number(number) => self.put(&number_text(number)),
-            Value::String(text) => self.text(text, indent, is_key),
+            Value::String(text) => self.text(text, indent, false),
             Value::Array(_) => self.put("[]"),
             Value::Object(_) => self.put("{}"),
         }
@@ -339,8 +339,8 @@ fn number_text(number: &Number) -> String {
         return number.to_string();
     }
     let Some(float) = number.as_f64() else { return number.to_string() };
-    if float == 0.0 || float.fract() == 0.0 && float.abs() < HUGE {
-        return format!("{:.0}", float.abs().copysign(if float < 0.0 { -1.0 } else { 1.0 }));
+    if float.fract() == 0.0 && float.abs() < HUGE {
+        return format!("{:.0}", float + 0.0); // no "-0"
     }
     let scientific = format!("{float:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };

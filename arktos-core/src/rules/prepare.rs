@@ -93,6 +93,12 @@ impl Kind {
         self.builtin && !REVISION_NEEDED.iter().any(|(group, name)| is(self, group, name))
     }
 
+    /// Whether a write to `status` leaves labels, annotations, finalizers and owners as they are.
+    #[must_use]
+    pub fn status_keeps_metadata(&self) -> bool {
+        !self.builtin || STATUS_KEEPS.iter().any(|(group, name, fields)| is(self, group, name) && *fields == RESET)
+    }
+
     /// Whether an update of an object that is not there creates it.
     #[must_use]
     pub fn allows_create_on_update(&self) -> bool {

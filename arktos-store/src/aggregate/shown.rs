@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use arktos_core::{ObjectPath, Revision};
+use arktos_core::ObjectPath;
 
-use crate::informer::{Decode, DecodeError, Passing};
+use crate::informer::{Decode, DecodeError, Origin, Passing};
 use crate::select::Stored;
 
 /// An object on its way through an informer, and where it is shown once it has passed.
@@ -29,19 +29,13 @@ impl Shown {
 }
 
 impl Decode for Shown {
+    type Source = Origin;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         Ok(Self { object: Passing::decode(stored)?, at: OnceLock::new() })
     }
 
-    fn path(&self) -> &ObjectPath {
-        self.object.path()
-    }
-
-    fn revision(&self) -> Revision {
-        self.object.revision()
-    }
-
-    fn identity(&self) -> u64 {
-        self.object.identity()
+    fn source(&self) -> &Origin {
+        self.object.source()
     }
 }

@@ -9,8 +9,7 @@ use arktos_core::{ObjectPath, Revision};
 use imbl::OrdSet;
 use parking_lot::RwLock;
 
-use super::decode::identity;
-use super::{Decode, Event};
+use super::{Decode, Event, Located};
 use crate::select::{Stored, Within};
 
 /// Gives the keys under which an object is found in an index; none, when it is not in it.
@@ -123,7 +122,8 @@ impl<T: Decode> Store<T> {
     /// What is here at a path: its revision, and whether it is the same object, of the same uid, as `stored`.
     pub(super) fn stands(&self, stored: &Stored) -> Option<(Revision, bool)> {
         let here = self.get(&stored.path)?;
-        Some((here.revision(), here.identity() == identity(stored)))
+        let here = here.source();
+        Some((here.revision(), here.identity() == stored.identity()))
     }
 }
 
@@ -136,7 +136,7 @@ impl<T: Decode> View<T> {
 
     /// All objects, in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> {
-        self.objects.iter().map(|ByPath(value)| (value.path(), value))
+        self.objects.iter().map(|ByPath(value)| (value.source().path(), value))
     }
 
     /// The objects within a range of paths, in order.
@@ -144,18 +144,18 @@ impl<T: Decode> View<T> {
         let (prefix, exact) = (within.prefix(), matches!(within, Within::Object(_)));
         let from = self.objects.range::<_, str>((Bound::Included(&*prefix), Bound::Unbounded));
         let inside = move |path: &str| if exact { path == prefix } else { path.starts_with(&*prefix) };
-        let here = from.map(|ByPath(value)| (value.path(), value));
+        let here = from.map(|ByPath(value)| (value.source().path(), value));
         here.take_while(move |(path, _)| inside(path.as_str()))
     }
 
     /// The tenants that have objects here, in order; an empty name stands for objects that belong to none. Costs a
     /// look-up a tenant, however many objects there are.
     pub fn tenants(&self) -> impl Iterator<Item = &str> + use<'_, T> {
-        let first = self.objects.get_min().map(|ByPath(value)| value.path().tenant());
+        let first = self.objects.get_min().map(|ByPath(value)| value.source().path().tenant());
         std::iter::successors(first, move |tenant| {
             let beyond = format!("{tenant}0"); // '0' comes right after '/', which ends a tenant's name in a path
             let mut rest = self.objects.range::<_, str>((Bound::Included(&*beyond), Bound::Unbounded));
-            rest.next().map(|ByPath(value)| value.path().tenant())
+            rest.next().map(|ByPath(value)| value.source().path().tenant())
         })
     }
 
@@ -219,13 +219,13 @@ impl<T> Index<T> {
 
 impl<T: Decode> Borrow<str> for ByPath<T> {
     fn borrow(&self) -> &str {
-        self.0.path().as_str()
+        self.0.source().path().as_str()
     }
 }
 
 impl<T: Decode> PartialEq for ByPath<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.path() == other.0.path()
+        self.0.source().path() == other.0.source().path()
     }
 }
 
@@ -239,7 +239,7 @@ impl<T: Decode> PartialOrd for ByPath<T> {
 
 impl<T: Decode> Ord for ByPath<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.path().cmp(other.0.path())
+        self.0.source().path().cmp(other.0.source().path())
     }
 }
 

@@ -12,6 +12,9 @@ use crate::select::Stored;
 /// What a consumer keeps of each object: all of it ([`Stored`]), a typed form ([`Parsed`]), nothing ([`Passing`]), or a
 /// few columns of its own.
 pub trait Decode: Sized + Send + Sync + 'static {
+    /// What says which object it was made from: the object itself ([`Stored`]) where that is kept, or its [`Origin`].
+    type Source: Located;
+
     /// Makes it from the object as the store has it.
     ///
     /// # Errors
@@ -19,10 +22,16 @@ pub trait Decode: Sized + Send + Sync + 'static {
     /// before, and goes on.
     fn decode(stored: &Stored) -> Result<Self, DecodeError>;
 
+    /// Which object it was made from.
+    fn source(&self) -> &Self::Source;
+}
+
+/// What says which object is meant, and in which state.
+pub trait Located {
     /// Where the object is.
     fn path(&self) -> &ObjectPath;
 
-    /// The revision of the object that it was made from.
+    /// The revision of the write that made it so.
     fn revision(&self) -> Revision;
 
     /// A digest of the object's uid: whether it was replaced by another one of the same name while nobody watched.
@@ -43,28 +52,38 @@ impl Origin {
     pub fn of(stored: &Stored) -> Self {
         Self { path: stored.path.clone(), revision: stored.revision, identity: identity(stored) }
     }
+}
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &ObjectPath {
+impl Located for Origin {
+    fn path(&self) -> &ObjectPath {
         &self.path
     }
 
-    /// Since when it is as it was seen.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
+    fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// A digest of its uid.
-    #[must_use]
-    pub fn identity(&self) -> u64 {
+    fn identity(&self) -> u64 {
         self.identity
     }
 }
 
+impl Located for Stored {
+    fn path(&self) -> &ObjectPath {
+        &self.path
+    }
+
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn identity(&self) -> u64 {
+        identity(self)
+    }
+}
+
 /// A digest of an object's uid.
-pub(super) fn identity(stored: &Stored) -> u64 {
+fn identity(stored: &Stored) -> u64 {
     let mut hasher = DefaultHasher::new();
     stored.object.header().uid().hash(&mut hasher);
     hasher.finish()
@@ -91,20 +110,14 @@ impl From<serde_json::Error> for DecodeError {
 
 /// Keeps the object as it is encoded: it is shared with the store, and costs next to nothing.
 impl Decode for Stored {
+    type Source = Self;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         Ok(stored.clone())
     }
 
-    fn path(&self) -> &ObjectPath {
-        &self.path
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn identity(&self) -> u64 {
-        identity(self)
+    fn source(&self) -> &Self {
+        self
     }
 }
 
@@ -123,20 +136,14 @@ impl Passing {
 }
 
 impl Decode for Passing {
+    type Source = Origin;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
         Ok(Self { object: Mutex::new(Some(stored.clone())), origin: Origin::of(stored) })
     }
 
-    fn path(&self) -> &ObjectPath {
-        self.origin.path()
-    }
-
-    fn revision(&self) -> Revision {
-        self.origin.revision()
-    }
-
-    fn identity(&self) -> u64 {
-        self.origin.identity()
+    fn source(&self) -> &Origin {
+        &self.origin
     }
 }
 
@@ -144,31 +151,21 @@ impl Decode for Passing {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Parsed<T> {
-    /// Tenant, namespace and name.
-    pub path: ObjectPath,
-    /// The revision of the write that made it so.
-    pub revision: Revision,
+    /// Where it is, and since when.
+    pub origin: Origin,
     /// The object.
     pub object: T,
-    identity: u64,
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Decode for Parsed<T> {
+    type Source = Origin;
+
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
-        let object = stored.object.parse()?;
-        Ok(Self { path: stored.path.clone(), revision: stored.revision, object, identity: identity(stored) })
+        Ok(Self { origin: Origin::of(stored), object: stored.object.parse()? })
     }
 
-    fn path(&self) -> &ObjectPath {
-        &self.path
-    }
-
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn identity(&self) -> u64 {
-        self.identity
+    fn source(&self) -> &Origin {
+        &self.origin
     }
 }
 

@@ -290,7 +290,7 @@ fn what_cannot_be_decoded_is_kept_as_it_was() {
     clock.advance(Duration::from_secs(1));
     assert!(settle(driver.as_mut()).is_pending());
     let kept = informer.store().get(&ObjectPath::new("acme", "default", "a")).expect("is still there");
-    assert_eq!((kept.spec.node_name.as_str(), kept.revision), ("n1", Revision(1)));
+    assert_eq!((kept.spec.node_name.as_str(), kept.source().revision()), ("n1", Revision(1)));
     assert!(informer.store().within(&Within::Everywhere).len() == 1 && source.calls().0 == 2);
 }
 

@@ -1,0 +1,143 @@
+//! Regular expressions as upstream's engine (RE2) reads them, each compiled once for a run.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube_cel::cel::{ExecutionError, ResolveResult, Value as CelValue};
+use regex::{Regex, RegexBuilder};
+
+/// What it costs to compile one: some milliseconds at the most, by the size that it may have.
+pub(super) const COMPILED: u64 = 10_000;
+/// How large a compiled one may be, in bytes.
+const SIZE_MAX: usize = 1 << 20;
+
+/// The expressions that a run has come upon. Written by the run alone.
+#[derive(Default)]
+pub(super) struct Patterns(RefCell<HashMap<Arc<String>, Result<Regex, String>>>);
+
+impl Patterns {
+    /// Whether an expression is known.
+    pub(super) fn know(&self, pattern: &String) -> bool {
+        self.0.borrow().contains_key(pattern)
+    }
+
+    /// What a function with a pattern comes to. None for other functions, and other values.
+    pub(super) fn apply(&self, name: &str, values: &[CelValue]) -> Option<ResolveResult> {
+        let [CelValue::String(text), CelValue::String(pattern), rest @ ..] = values else { return None };
+        let mut known = self.0.borrow_mut();
+        let compiled = known.entry(pattern.clone()).or_insert_with(|| compile(pattern));
+        let regex = match compiled {
+            Ok(regex) => regex,
+            Err(why) => return Some(Err(ExecutionError::function_error(name, why.clone()))),
+        };
+        let part = |part: &str| CelValue::String(Arc::new(part.to_owned()));
+        Some(Ok(match (name, rest) {
+            ("matches", []) => CelValue::Bool(regex.is_match(text)),
+            ("find", []) => part(regex.find(text).map_or("", |found| found.as_str())),
+            ("findAll", [] | [CelValue::Int(_)]) => {
+                let most = match rest {
+                    [CelValue::Int(most)] => usize::try_from(*most).unwrap_or(usize::MAX),
+                    _ => usize::MAX,
+                };
+                let found = regex.find_iter(text).take(most).map(|found| part(found.as_str()));
+                CelValue::List(Arc::new(found.collect()))
+            }
+            _ => return None,
+        }))
+    }
+}
+
+/// The pattern that a function is called with, if it takes one.
+pub(super) fn of<'v>(name: &str, values: &'v [CelValue]) -> Option<&'v Arc<String>> {
+    match (name, values) {
+        ("matches" | "find" | "findAll", [CelValue::String(_), CelValue::String(pattern), ..]) => Some(pattern),
+        _ => None,
+    }
+}
+
+/// Reads a pattern: its classes are of ASCII, and a bracket in a class is one.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
+    let mut text = String::with_capacity(pattern.len());
+    let mut letters = pattern.chars().peekable();
+    let mut class = false; // between brackets
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                Some('d') => text.push_str("[0-9]"),
+                Some('D') => text.push_str("[^0-9]"),
+                Some('w') => text.push_str("[0-9A-Za-z_]"),
+                Some('W') => text.push_str("[^0-9A-Za-z_]"),
+                Some('s') => text.push_str(r"[\t\n\f\r ]"),
+                Some('S') => text.push_str(r"[^\t\n\f\r ]"),
+                Some('b') if !class => text.push_str(r"(?-u:\b)"),
+                Some(other) => text.extend(['\\', other]),
+                None => text.push('\\'),
+            },
+            '[' if !class => {
+                class = true;
+                text.push('[');
+                if letters.next_if_eq(&'^').is_some() {
+                    text.push('^');
+                }
+                // The first one does not end it.
+                if letters.next_if_eq(&']').is_some() {
+                    text.push_str(r"\]");
+                }
+            }
+            '[' if letters.peek() == Some(&':') => {
+                // A class with a name, to its end.
+                text.push('[');
+                for letter in letters.by_ref() {
+                    text.push(letter);
+                    if letter == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' => text.push_str(r"\["),
+            ']' => {
+                class = false;
+                text.push(']');
+            }
+            // Sets are not subtracted or met there.
+            '&' | '~' if class => text.extend(['\\', letter]),
+            '-' if class && letters.peek() == Some(&'-') => text.push_str(r"\-"),
+            letter => text.push(letter),
+        }
+    }
+    RegexBuilder::new(&text).size_limit(SIZE_MAX).build().map_err(|why| format!("invalid regex: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_of_ascii_and_brackets_in_them_are_letters() {
+        for (pattern, text, wanted) in [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "١٢", false),
+            (r"^\w+$", "a_1", true),
+            (r"^\w+$", "é", false),
+            (r"^[\w.-]+$", "a.b-c", true),
+            (r"^[^\s]+$", "a b", false),
+            (r"\bfoo\b", "a foo.", true),
+            (r"^[[a]+$", "[a[", true),
+            (r"^[]a]+$", "]a", true),
+            (r"^[^]a]+$", "b", true),
+            (r"^[[:alpha:]]+$", "ab", true),
+            (r"^[[:alpha:]_-]+$", "a-b_", true),
+            (r"^[a&&b]+$", "a&b", true),
+            (r"^\[\d\]$", "[1]", true),
+            (r"^é+$", "éé", true),
+        ] {
+            assert_eq!(compile(pattern).expect(pattern).is_match(text), wanted, "{pattern} {text}");
+        }
+        assert!(compile("(").is_err());
+        assert!(compile("(x{999}){999}").is_err(), "too large");
+    }
+}
