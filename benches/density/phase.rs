@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arktos::Client;
 use parking_lot::Mutex;
 
+use crate::harness::process;
 use crate::harness::region::{ROLES, Region, Usage};
 use crate::load::{self, Latencies};
 use crate::scrape::{self, Metrics};
@@ -14,6 +15,9 @@ use crate::{Outcome, Shape, progress};
 
 /// How often the test looks.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// The memory below which the test ends by itself, in bytes, before the machine takes a process of its choice.
+const RESERVE: f64 = 512.0 * 1024.0 * 1024.0;
 
 /// What a phase saw.
 pub struct Phase {
@@ -48,7 +52,7 @@ pub struct Sample {
 /// Makes the Deployments, and waits until all their pods run.
 ///
 /// # Errors
-/// A request that failed, a role that ended, and pods that do not run in time.
+/// A request that failed, a role that ended, pods that do not run in time, and a machine whose memory is used up.
 pub async fn fill(
     shape: &Shape,
     region: &mut Region,
@@ -72,7 +76,7 @@ pub async fn fill(
 /// Deletes pods at a rate, for as long as was asked.
 ///
 /// # Errors
-/// A role that ended.
+/// A role that ended, and a machine whose memory is used up.
 pub async fn steady(
     shape: &Shape,
     region: &mut Region,
@@ -101,6 +105,11 @@ async fn look(
     while begun.elapsed() < lasts {
         tokio::time::sleep(INTERVAL).await;
         region.check()?;
+        let available = process::available();
+        if (1.0..RESERVE).contains(&available) {
+            let (running, mib) = (pods.lock().running, available / f64::from(1 << 20));
+            return Err(format!("{running} pods run, and the machine has {mib:.0} MiB of memory left").into());
+        }
         let (running, known, started) = {
             let pods = pods.lock();
             (pods.running, pods.known, pods.started)

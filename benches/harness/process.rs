@@ -57,6 +57,11 @@ pub fn peak_of(pid: u32) -> f64 {
     number_of(&format!("/proc/{pid}/status"), "VmHWM:") * 1024.0
 }
 
+/// The memory that the machine could still give to processes, in bytes; 0 where it does not say.
+pub fn available() -> f64 {
+    number_of("/proc/meminfo", "MemAvailable:") * 1024.0
+}
+
 /// How many bytes this process has had read from disks.
 pub fn read_from_disk() -> f64 {
     number_of("/proc/self/io", "read_bytes:")
