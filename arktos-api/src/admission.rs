@@ -25,7 +25,7 @@ pub(crate) mod topology;
 mod webhooks;
 
 use arktos_core::{Object, Status, TenantName};
-use arktos_store::{Commit, Snapshot, Stored};
+use arktos_store::{Commit, Snapshot};
 
 use crate::authorize::escalation;
 use crate::call::Call;
@@ -231,6 +231,6 @@ fn objects(call: &Call<'_>, group: &str, resource: &str) -> Vec<Object> {
     let resource = arktos_core::GroupResource::new(group, resource);
     let within = arktos_store::Within::Tenant(tenant.clone());
     let snapshot = call.state.config.engine.snapshot();
-    let decoded = snapshot.range(&resource, &within, None).filter_map(|stored: Stored| stored.object.decode(None).ok());
+    let decoded = snapshot.range(&resource, &within, None).filter_map(|stored| stored.object.decode(None).ok());
     decoded.collect()
 }

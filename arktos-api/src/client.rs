@@ -78,7 +78,7 @@ impl arktos_store::Source for InProcessClient {
             return Ok(listing);
         }
         let page = read::list(&call, &options).await?;
-        Ok(Listing::new(page.revision, page.items(None).collect()))
+        Ok(Listing::new(page.revision, page.items(None).map(Arc::unwrap_or_clone).collect()))
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {

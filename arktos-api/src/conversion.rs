@@ -197,14 +197,18 @@ impl Converter {
 
     async fn frame(&self, frame: Frame) -> Result<Frame, Status> {
         let Frame::Delivery(delivery) = frame else { return Ok(frame) };
-        let (make, stored): (fn(Stored) -> Delivery, Stored) = match delivery {
-            Delivery::Added(stored) => (Delivery::Added, stored),
-            Delivery::Modified(stored) => (Delivery::Modified, stored),
-            Delivery::Deleted(stored) => (Delivery::Deleted, stored),
-            bookmark @ Delivery::Bookmark(_) => return Ok(Frame::Delivery(bookmark)),
+        let other = delivery.stored().filter(|stored| self.is_other(stored)).cloned();
+        let shown = match other {
+            Some(stored) => self.stored(vec![stored]).await?.pop(),
+            None => None,
         };
-        let shown = self.stored(vec![stored.clone()]).await?.into_iter().next();
-        Ok(Frame::Delivery(make(shown.unwrap_or(stored))))
+        let Some(shown) = shown.map(Arc::new) else { return Ok(Frame::Delivery(delivery)) };
+        Ok(Frame::Delivery(match delivery {
+            Delivery::Added(_) => Delivery::Added(shown),
+            Delivery::Modified(_) => Delivery::Modified(shown),
+            Delivery::Deleted(_) => Delivery::Deleted(shown),
+            bookmark @ Delivery::Bookmark(_) => bookmark,
+        }))
     }
 }
 

@@ -5,6 +5,7 @@
 //! begins anew after a crash where the store says that things stand.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::{GroupResource, ObjectKey};
@@ -38,7 +39,7 @@ pub(crate) async fn settle(state: &State, tenant: &TenantName, group: &str) {
         let snapshot = state.config.engine.snapshot();
         let within = Within::Tenant(tenant.clone());
         let all = snapshot.range(&DEFINITION, &within, None);
-        let of_group: Vec<(Stored, Object)> = all
+        let of_group: Vec<(Arc<Stored>, Object)> = all
             .filter_map(|stored| Some((stored.clone(), stored.object.decode(None).ok()?)))
             .filter(|(_, definition)| definition.str_at(&["spec", "group"]) == group)
             .collect();
@@ -127,6 +128,7 @@ async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
         let all = snapshot.range(&resource, &within, None);
         all.filter(|stored| forced::rules(&snapshot, definition, stored.path.tenant()))
             .take(AT_ONCE)
+            .map(Arc::unwrap_or_clone)
             .collect::<Vec<_>>()
     };
     let all = objects();

@@ -55,7 +55,7 @@ pub(crate) fn selected(call: &Call<'_>, selection: &Selection, snapshot: &Snapsh
         return Vec::new();
     }
     let system = Within::Tenant(TenantName::system());
-    let forced = snapshot.range(&DEFINITION, &system, None).filter(is_forced);
+    let forced = snapshot.range(&DEFINITION, &system, None).filter(|stored| is_forced(stored));
     let shown = forced.filter_map(|stored| shown_in(&call.state.config, &stored, tenant.as_str()));
     shown.filter(|stored| selection.matches(&stored.path, &stored.object)).collect()
 }
@@ -139,7 +139,7 @@ impl Effective {
     /// # Errors
     /// 410 where one definition stops hiding another: the watcher lists anew.
     pub(crate) fn told(&self, delivery: Delivery) -> Result<Option<Delivery>, Status> {
-        let (stored, make): (&Stored, fn(Stored) -> Delivery) = match &delivery {
+        let (stored, make): (&Stored, fn(Arc<Stored>) -> Delivery) = match &delivery {
             Delivery::Bookmark(_) => return Ok(Some(delivery)),
             Delivery::Added(stored) => (stored, Delivery::Added),
             Delivery::Modified(stored) => (stored, Delivery::Modified),
@@ -160,6 +160,6 @@ impl Effective {
         if own && matches!(delivery, Delivery::Deleted(_)) {
             return Err(Status::expired("the definition that was forced on the tenant is gone: list anew"));
         }
-        Ok(shown_in(&self.config, stored, self.tenant.as_str()).map(make))
+        Ok(shown_in(&self.config, stored, self.tenant.as_str()).map(Arc::new).map(make))
     }
 }

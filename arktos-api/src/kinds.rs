@@ -231,7 +231,7 @@ impl Kinds {
             .range(&DEFINITION, &own, None)
             .filter(|stored| self.forced(snapshot, stored.path.name()).is_none())
             .map(|stored| self.compiled(&stored));
-        let forced = snapshot.range(&DEFINITION, &system, None).filter(forced::is_forced);
+        let forced = snapshot.range(&DEFINITION, &system, None).filter(|stored| forced::is_forced(stored));
         let all = own.chain(forced.map(|stored| self.compiled(&stored)));
         all.filter(|defined| defined.served().next().is_some()).collect()
     }

@@ -6,6 +6,8 @@
 //! offer's: from the write on that makes it, and again whenever the offer changes. So whatever reads definitions
 //! finds one view, and an offer that is withdrawn takes nothing from anybody: who took it keeps it as it was last.
 
+use std::sync::Arc;
+
 use arktos_core::{Object, ObjectKey, ObjectPath, Status, TenantName, custom, rules};
 use arktos_store::{Snapshot, Stored, Within};
 
@@ -55,7 +57,9 @@ pub(crate) async fn follow(state: &State, path: &ObjectPath) -> Result<(), Statu
     let Some(offer) = offer(&snapshot, path.name()) else { return Ok(()) };
     let takers: Vec<Stored> = if path.tenant() == TenantName::SYSTEM {
         let all = snapshot.range(&DEFINITION, &Within::Everywhere, None);
-        all.filter(|stored| stored.path.name() == path.name() && stored.path != *path && takes_part(stored)).collect()
+        all.filter(|stored| stored.path.name() == path.name() && stored.path != *path && takes_part(stored))
+            .map(Arc::unwrap_or_clone)
+            .collect()
     } else {
         let key = ObjectKey { resource: DEFINITION.clone(), path: path.clone() };
         snapshot.get(&key).filter(takes_part).into_iter().collect()

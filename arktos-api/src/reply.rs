@@ -1,5 +1,6 @@
 //! From what the verbs give back to a response.
 
+use std::borrow::Borrow;
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -197,7 +198,7 @@ impl View {
             return respond(200, self.accept, out);
         }
         if self.accept.encoding == Encoding::Protobuf {
-            return self.in_protobuf(items.iter().cloned(), meta).await;
+            return self.in_protobuf(items.iter(), meta).await;
         }
         self.open(&mut out, meta);
         if items.is_empty() && self.is_partial() {
@@ -214,7 +215,7 @@ impl View {
     }
 
     /// A list in protobuf, which says how long it is before it begins.
-    async fn in_protobuf(&self, items: impl Iterator<Item = Stored> + Send, meta: &ListMeta) -> Response<Body> {
+    async fn in_protobuf(&self, items: impl Iterator<Item: Borrow<Stored>> + Send, meta: &ListMeta) -> Response<Body> {
         match self.written_in_protobuf(items, meta).await {
             Ok(bytes) => with_type(200, PROTOBUF, Body::full(bytes)),
             Err(error) => status(&Status::internal(error.to_string()), Encoding::Json),
@@ -223,7 +224,7 @@ impl View {
 
     async fn written_in_protobuf(
         &self,
-        items: impl Iterator<Item = Stored> + Send,
+        items: impl Iterator<Item: Borrow<Stored>> + Send,
         meta: &ListMeta,
     ) -> Result<Vec<u8>, ProtobufError> {
         let mut list = protobuf::ListWriter::new(self.list_types(), &self.list_meta(meta))?;
@@ -234,7 +235,7 @@ impl View {
                 yield_once().await;
             }
             text.clear();
-            self.item(&mut text, &item, 0);
+            self.item(&mut text, item.borrow(), 0);
             made += text.len();
             list.push(&serde_json::from_slice(&text).unwrap_or_default())?;
         }
@@ -419,7 +420,7 @@ impl ListWriter {
             }
             self.rows += 1;
             if out.len() - begin >= CHUNK {
-                last = Some(stored.path);
+                last = Some(stored.path.clone());
                 break;
             }
         }

@@ -290,7 +290,7 @@ impl ResourceRequest<'_> {
         }
         let page = read::list(call, &options).await?;
         let Some(converter) = Converter::to(call, &call.kind) else { return Ok(view.list(page, call).await) };
-        let items = converter.stored(page.items(None).collect()).await?;
+        let items = converter.stored(page.items(None).map(Arc::unwrap_or_clone).collect()).await?;
         Ok(view.items(&items, &page.meta()).await)
     }
 
@@ -496,7 +496,7 @@ impl ResourceRequest<'_> {
         delete::warn(call, &asked.options);
         let selected = ReadOptions::parse(&self.head.query, false)?;
         let page = read::list(call, &selected).await?;
-        let (items, meta) = (page.items(None).collect(), page.meta());
+        let (items, meta) = (page.items(None).map(Arc::unwrap_or_clone).collect(), page.meta());
         let mut items = delete::delete_all(call, items, &asked.options).await?;
         if let Some(converter) = Converter::to(call, &call.kind) {
             items = converter.stored(items).await?;

@@ -125,7 +125,8 @@ impl Api {
         let within = Within::Everywhere;
         let snapshot = self.engine.snapshot();
         let objects = snapshot.range(&K::resource(), &within, None);
-        objects.map(|stored| (stored.clone(), stored.object.parse().expect("its shape"))).collect()
+        let parsed = |stored: &Stored| stored.object.parse().expect("its shape");
+        objects.map(|stored| (parsed(&stored), stored)).map(|(parsed, it)| (Arc::unwrap_or_clone(it), parsed)).collect()
     }
 
     /// Changes an object in place.
@@ -218,7 +219,8 @@ impl Source for Api {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         self.check().await?;
         let (snapshot, selection) = (self.engine.snapshot(), Self::selection(query));
-        let items = snapshot.range(&selection.resource, &selection.within, None).collect();
+        let items = snapshot.range(&selection.resource, &selection.within, None);
+        let items = items.map(Arc::unwrap_or_clone).collect();
         Ok(Listing::new(snapshot.revision(), items))
     }
 

@@ -55,8 +55,8 @@ impl Scripted {
         let path = ObjectPath::new("acme", "default", name);
         let stored = Stored { path: path.clone(), revision: Revision(state.revision), object: pod(name, uid, node) };
         let delivery = match state.objects.insert(path, stored.clone()) {
-            None => Delivery::Added(stored),
-            Some(_) => Delivery::Modified(stored),
+            None => Delivery::Added(Arc::new(stored)),
+            Some(_) => Delivery::Modified(Arc::new(stored)),
         };
         state.deliver(delivery);
         Revision(state.revision)
@@ -67,7 +67,7 @@ impl Scripted {
         if let Some(stored) = state.objects.remove(&ObjectPath::new("acme", "default", name)) {
             state.revision += 1;
             let gone = Stored { revision: Revision(state.revision), ..stored };
-            state.deliver(Delivery::Deleted(gone));
+            state.deliver(Delivery::Deleted(Arc::new(gone)));
         }
     }
 
@@ -165,7 +165,7 @@ impl Source for Scripted {
         }
         let (feed, stream) = mpsc::unbounded();
         for stored in state.objects.values().cloned() {
-            let _ = feed.unbounded_send(Ok(WatchListEvent::Delivery(Delivery::Added(stored))));
+            let _ = feed.unbounded_send(Ok(WatchListEvent::Delivery(Delivery::Added(Arc::new(stored)))));
         }
         if state.streams == Streams::Whole {
             let _ = feed.unbounded_send(Ok(WatchListEvent::InitialEnd(Revision(state.revision))));

@@ -69,12 +69,12 @@ pub enum Field {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delivery {
     /// The object is new to the selection.
-    Added(Stored),
+    Added(Arc<Stored>),
     /// The object was and is in the selection.
-    Modified(Stored),
+    Modified(Arc<Stored>),
     /// The object has left the selection, by deletion or by a change; as it last was inside, at the revision of that
     /// change.
-    Deleted(Stored),
+    Deleted(Arc<Stored>),
     /// Everything up to this revision has been delivered.
     Bookmark(Revision),
 }

@@ -78,7 +78,7 @@ fn contents(snapshot: &Snapshot) -> Contents {
     let mut all = Vec::new();
     for resource in snapshot.resources() {
         for stored in snapshot.range(&resource, &Within::Everywhere, None) {
-            let key = ObjectKey { resource: resource.clone(), path: stored.path };
+            let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
             all.push((stored.revision, key, stored.object.tail().to_vec()));
         }
     }

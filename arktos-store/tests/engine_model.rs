@@ -98,8 +98,8 @@ fn run(steps: Vec<Step>, history_bytes: usize) {
                 match engine.exactly_at(at) {
                     Ok(snapshot) => {
                         assert_eq!(snapshot.revision(), at);
-                        let listed: Vec<Stored> =
-                            snapshot.range(&selection.resource, &selection.within, None).collect();
+                        let listed = snapshot.range(&selection.resource, &selection.within, None);
+                        let listed: Vec<Stored> = listed.map(Arc::unwrap_or_clone).collect();
                         let all = Selection::all(selection.resource.clone(), selection.within.clone());
                         assert_eq!(listed, model.list(at, &all).into_values().collect::<Vec<_>>());
                         assert_eq!(snapshot.count(&selection.resource, &selection.within), listed.len());
@@ -112,6 +112,7 @@ fn run(steps: Vec<Step>, history_bytes: usize) {
                         assert_eq!(stopped.is_break(), listed.len() >= 3);
                         if let Some(middle) = listed.get(listed.len() / 2) {
                             let rest = snapshot.range(&selection.resource, &selection.within, Some(&middle.path));
+                            let rest = rest.map(Arc::unwrap_or_clone);
                             assert_eq!(rest.collect::<Vec<_>>(), listed[listed.len() / 2 + 1..]);
                         }
                     }

@@ -196,7 +196,7 @@ async fn no_deletion_is_lost_and_the_copy_equals_the_store_however_the_feed_is_c
             }
             let snapshot = engine.snapshot();
             let copy = snapshot.range(&resource(0), &Within::Everywhere, None);
-            let copy: BTreeMap<ObjectPath, Revision> = copy.map(|it| (it.path, it.revision)).collect();
+            let copy: BTreeMap<ObjectPath, Revision> = copy.map(|it| (it.path.clone(), it.revision)).collect();
             assert_eq!(copy, store, "the copy, at {revision} of {seed}");
         }
     }
@@ -212,7 +212,7 @@ async fn the_pages_of_a_filtered_list_are_of_one_revision() {
     let labels = LabelSelector::parse("app=l1").expect("parses");
     let selection = all(0).labels(labels);
     let first = engine.snapshot();
-    let matching = |stored: &arktos_store::Stored| selection.matches(&stored.path, &stored.object);
+    let matching = |stored: &Arc<arktos_store::Stored>| selection.matches(&stored.path, &stored.object);
     let whole: Vec<_> = first.range(&resource(0), &Within::Everywhere, None).filter(matching).collect();
     let (mut pages, mut last): (Vec<_>, Option<ObjectPath>) = (Vec::new(), None);
     loop {

@@ -113,8 +113,9 @@ impl World {
     }
 
     fn check(&self, informer: &Informer<Stored>, told: &Told) {
-        let there: BTreeMap<ObjectPath, Revision> =
-            self.engine.snapshot().range(&pods(), &Within::Everywhere, None).map(|it| (it.path, it.revision)).collect();
+        let snapshot = self.engine.snapshot();
+        let there = snapshot.range(&pods(), &Within::Everywhere, None);
+        let there: BTreeMap<ObjectPath, Revision> = there.map(|it| (it.path.clone(), it.revision)).collect();
         let kept = informer.store().list();
         let kept: BTreeMap<ObjectPath, Revision> = kept.iter().map(|it| (it.path.clone(), it.revision)).collect();
         assert_eq!(kept, there);
@@ -185,6 +186,23 @@ impl Source for Counted {
         }
         self.states.fetch_add(1, Ordering::SeqCst);
         self.inner.watch_list(query).await
+    }
+}
+
+#[test]
+fn what_an_informer_keeps_is_what_the_store_has_and_no_copy() {
+    let mut world = World::new(1 << 20);
+    world.put("acme", "there-before", "n1", 0);
+    let (informer, _) = world.start(Arc::new(world.engine.source()), Query::everywhere(pods()), |builder| builder);
+    world.settle();
+    world.put("acme", "made", "n1", 0);
+    world.put("umbra", "changed", "n1", 0);
+    world.put("umbra", "changed", "n2", 0);
+    world.settle();
+    let (kept, snapshot) = (informer.store().list(), world.engine.snapshot());
+    assert_eq!(kept.len(), 3);
+    for (kept, stored) in kept.iter().zip(snapshot.range(&pods(), &Within::Everywhere, None)) {
+        assert!(Arc::ptr_eq(kept, &stored), "{}", kept.path);
     }
 }
 

@@ -218,7 +218,7 @@ async fn objects_from_elsewhere_come_in_their_place_and_once() {
         let mut stream = stream.expect("opens").beside(vec![beside("zz"), beside("aa")]);
         let mut paths = Vec::new();
         while let WatchListEvent::Delivery(Delivery::Added(stored)) = stream.next().await.expect("goes on") {
-            paths.push(stored.path);
+            paths.push(stored.path.clone());
         }
         assert_eq!(paths.len(), 20);
         assert!(paths.windows(2).all(|two| two[0] < two[1]), "{paths:?}");

@@ -52,7 +52,7 @@ fn contents(engine: &Engine) -> BTreeMap<ObjectKey, (Revision, String)> {
     for resource in snapshot.resources() {
         for stored in snapshot.range(&resource, &Within::Everywhere, None) {
             let text = format!("{:?}{:?}", stored.object.header(), stored.object.tail());
-            all.insert(ObjectKey { resource: resource.clone(), path: stored.path }, (stored.revision, text));
+            all.insert(ObjectKey { resource: resource.clone(), path: stored.path.clone() }, (stored.revision, text));
         }
     }
     all
@@ -370,7 +370,7 @@ fn check(engine: &Engine, acknowledged: &BTreeMap<ObjectKey, Vec<(Revision, u8, 
     // and history leads from any state it still has to this one
     let list = |snapshot: &arktos_store::Snapshot| -> BTreeMap<_, _> {
         let all = snapshot.range(&resource(0), &Within::Everywhere, None);
-        all.map(|stored| (stored.path, stored.revision)).collect()
+        all.map(|stored| (stored.path.clone(), stored.revision)).collect()
     };
     let edge = match engine.watch(everything(), Revision::ZERO) {
         Err(WatchError::Compacted { oldest, .. }) => oldest,

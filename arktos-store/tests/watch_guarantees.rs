@@ -250,8 +250,9 @@ mod broken {
         Written { revision, commit, path: model::path(number), object }
     }
 
-    fn stored(revision: u64, number: u8, value: u8) -> Stored {
-        Stored { path: model::path(number), revision: Revision(revision), object: object(number, &(value, value)) }
+    fn stored(revision: u64, number: u8, value: u8) -> Arc<Stored> {
+        let object = object(number, &(value, value));
+        Arc::new(Stored { path: model::path(number), revision: Revision(revision), object })
     }
 
     fn told(delivery: Delivery) -> Step {

@@ -7,6 +7,8 @@
 //! expecting them as they were read, so no two writers can spend the same rest. Who finds a quota changed reads it
 //! anew and tries again. What is given back (deletions, pods that end) the controller of quotas counts.
 
+use std::sync::Arc;
+
 use arktos_core::quota::{self, Operation, Quota};
 use arktos_core::{GroupResource, Object, ObjectKey, Scope, Status};
 use arktos_store::{Change, Commit, Expect, Stored, Within, Write};
@@ -81,7 +83,8 @@ fn quotas(call: &Call<'_>) -> Result<Vec<(Stored, GroupResource, Object)>, Statu
     let within = Within::Namespace(tenant.clone(), call.namespace.clone().into_owned());
     let in_namespace = !call.namespace.is_empty();
     let found = in_namespace.then(|| snapshot.range(&own, &within, None)).into_iter().flatten();
-    let mut found: Vec<(GroupResource, Stored)> = found.map(|stored| (own.clone(), stored)).collect();
+    let mut found: Vec<(GroupResource, Stored)> =
+        found.map(|stored| (own.clone(), Arc::unwrap_or_clone(stored))).collect();
     let key = ObjectKey::region_scoped(of_tenant.clone(), tenant.as_str());
     found.extend(snapshot.get(&key).map(|stored| (of_tenant, stored)));
     let decoded = |stored: &Stored| stored.object.decode(Some(stored.revision)).ok();

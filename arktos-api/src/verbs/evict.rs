@@ -1,5 +1,7 @@
 //! Eviction: a pod is deleted if its disruption budget allows, and the budget notes it first.
 
+use std::sync::Arc;
+
 use arktos_core::typed::{Condition, KindOf, PodDisruptionBudget, PodDisruptionBudgetStatus};
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, Reason, Status};
 use arktos_store::client::DeleteOptions;
@@ -170,7 +172,7 @@ fn budget_of(call: &Call<'_>, pod: &Stored) -> Result<Option<Stored>, Status> {
     for stored in call.engine().snapshot().range(&budgets(), &within, None) {
         let Ok(budget) = PodDisruptionBudget::from_encoded(&stored.object, None) else { continue };
         if budget.spec.selector.is_some_and(|selector| selector.matches(|key| header.label(key))) {
-            found.push(stored.clone());
+            found.push(Arc::unwrap_or_clone(stored));
         }
     }
     if found.len() > 1 {

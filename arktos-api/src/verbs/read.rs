@@ -1,5 +1,7 @@
 //! Get and list: which state, which objects, which page.
 
+use std::sync::Arc;
+
 use arktos_core::{ObjectPath, Reason, Revision, Scope, Status, StatusCause};
 use arktos_store::select::{Field, FieldTest};
 use arktos_store::token::{Continue, TokenError};
@@ -39,7 +41,7 @@ pub(crate) struct Page {
     pub(crate) snapshot: Snapshot,
     pub(crate) selection: Selection,
     /// What every tenant has, merged in; empty for most kinds.
-    pub(crate) shared: Vec<Stored>,
+    pub(crate) shared: Vec<Arc<Stored>>,
     /// The items are those after this path.
     pub(crate) after: Option<ObjectPath>,
     /// And up to this one.
@@ -63,7 +65,7 @@ impl Page {
     }
 
     /// The items after a path, or from the page's beginning.
-    pub(crate) fn items<'a>(&'a self, after: Option<&'a ObjectPath>) -> impl Iterator<Item = Stored> + Send + 'a {
+    pub(crate) fn items<'a>(&'a self, after: Option<&'a ObjectPath>) -> impl Iterator<Item = Arc<Stored>> + Send + 'a {
         let after = after.or(self.after.as_ref());
         let stored = self.snapshot.select(&self.selection, after);
         let shared = self.shared.iter().filter(move |item| after.is_none_or(|after| item.path > *after)).cloned();
@@ -78,10 +80,10 @@ struct Merged<L: Iterator, R: Iterator> {
     right: std::iter::Peekable<R>,
 }
 
-impl<L: Iterator<Item = Stored>, R: Iterator<Item = Stored>> Iterator for Merged<L, R> {
-    type Item = Stored;
+impl<L: Iterator<Item = Arc<Stored>>, R: Iterator<Item = Arc<Stored>>> Iterator for Merged<L, R> {
+    type Item = Arc<Stored>;
 
-    fn next(&mut self) -> Option<Stored> {
+    fn next(&mut self) -> Option<Arc<Stored>> {
         match (self.left.peek(), self.right.peek()) {
             (Some(left), Some(right)) if right.path < left.path => self.right.next(),
             (Some(left), Some(right)) if right.path == left.path => {
@@ -134,7 +136,7 @@ fn is_whole(call: &Call<'_>, options: &ReadOptions) -> bool {
 
 /// Everything that a selection sees in one state.
 pub(crate) fn whole(call: &Call<'_>, snapshot: Snapshot, selection: Selection) -> Page {
-    let shared = beside(call, &selection, &snapshot);
+    let shared = beside(call, &selection, &snapshot).into_iter().map(Arc::new).collect();
     let revision = snapshot.revision();
     Page { snapshot, selection, shared, after: None, until: None, revision, next: String::new(), remaining: None }
 }
@@ -143,7 +145,7 @@ pub(crate) fn whole(call: &Call<'_>, snapshot: Snapshot, selection: Selection) -
 /// are from here on, if that was counted for the first page.
 fn cut(call: &Call<'_>, page: &mut Page, limit: usize, left: Option<usize>) {
     let mut items = page.items(None);
-    let last = items.by_ref().take(limit).last().map(|item| item.path);
+    let last = items.by_ref().take(limit).last().map(|item| item.path.clone());
     let more = items.next().is_some();
     drop(items);
     let Some(last) = last.filter(|_| more) else { return };

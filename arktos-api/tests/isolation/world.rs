@@ -93,7 +93,7 @@ impl World {
         let mut writes = Vec::new();
         for resource in snapshot.resources() {
             let all = snapshot.range(&resource, &within, None);
-            writes.extend(all.map(|stored| (resource.clone(), stored.path)));
+            writes.extend(all.map(|stored| (resource.clone(), stored.path.clone())));
         }
         writes.push((GroupResource::core("tenants"), arktos_core::ObjectPath::new("", "", name)));
         for (resource, path) in writes {

@@ -83,7 +83,12 @@ async fn it_streams_the_initial_state_with_its_end() {
     assert_eq!(seen, ["acme/default/a", "umbra/default/b"]);
     let made = client.create(&maps, "acme", "default", Object::from_value(map("c")).unwrap()).await.unwrap();
     assert!(made.revision > revision);
-    assert_eq!(events.next().await.unwrap().unwrap(), WatchListEvent::Delivery(Delivery::Added(made)));
+    let told = events.next().await.unwrap().unwrap();
+    let WatchListEvent::Delivery(Delivery::Added(told)) = told else { panic!("{told:?}") };
+    assert_eq!(*told, made);
+    let (snapshot, within) = (world.engine.snapshot(), Within::Object(made.path));
+    let stored = snapshot.range(&maps, &within, None).next().unwrap();
+    assert!(Arc::ptr_eq(&told, &stored), "whoever follows shares what the store has");
     let umbra = TenantName::new("umbra").unwrap();
     let client = world.api.client(Identity::user("uma", &["system:masters"], &umbra));
     let refused = client.watch_list(&Query::everywhere(maps)).await.map(drop);

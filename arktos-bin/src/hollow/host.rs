@@ -309,6 +309,18 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 
+    fn added(stored: Stored) -> Delivery {
+        Delivery::Added(stored.into())
+    }
+
+    fn modified(stored: Stored) -> Delivery {
+        Delivery::Modified(stored.into())
+    }
+
+    fn deleted(stored: Stored) -> Delivery {
+        Delivery::Deleted(stored.into())
+    }
+
     fn stored(fields: Value) -> Stored {
         let object = Object::from_value(fields).expect("an object");
         let path = ObjectPath::new("system", "ns", object.name());
@@ -346,7 +358,7 @@ mod tests {
     #[test]
     fn a_pod_runs_with_an_address_after_its_start_delay() {
         let mut host = Host::new("h-0".to_owned(), 0, Duration::from_secs(2));
-        assert_eq!(host.observe(&Delivery::Added(pod("web", json!({}))), START), []);
+        assert_eq!(host.observe(&added(pod("web", json!({}))), START), []);
         assert_eq!(host.next_wake(), Some(at(2)));
         let actions = host.wake(at(2));
         assert_eq!(reported(&actions)["phase"], "Running");
@@ -357,11 +369,11 @@ mod tests {
     #[test]
     fn two_pods_never_share_an_address_and_a_gone_one_gives_its_back() {
         let mut host = Host::new("h-1".to_owned(), 1, Duration::ZERO);
-        let first = host.observe(&Delivery::Added(pod("a", json!({}))), START);
-        let second = host.observe(&Delivery::Added(pod("b", json!({}))), START);
+        let first = host.observe(&added(pod("a", json!({}))), START);
+        let second = host.observe(&added(pod("b", json!({}))), START);
         assert_ne!(reported(&first)["podIP"], reported(&second)["podIP"]);
-        host.observe(&Delivery::Deleted(pod("a", json!({}))), START);
-        let third = host.observe(&Delivery::Added(pod("c", json!({}))), START);
+        host.observe(&deleted(pod("a", json!({}))), START);
+        let third = host.observe(&added(pod("c", json!({}))), START);
         assert_eq!(reported(&third)["podIP"], reported(&first)["podIP"]);
     }
 
@@ -369,33 +381,33 @@ mod tests {
     fn a_deleted_pod_stops_within_its_grace_and_is_removed() {
         let mut host = Host::new("h-2".to_owned(), 2, Duration::ZERO);
         let slow = json!({"metadata": {"annotations": {"hollow.arktos.io/stop-seconds": "60"}}});
-        host.observe(&Delivery::Added(pod("web", slow.clone())), START);
-        let mut deleted = slow;
+        host.observe(&added(pod("web", slow.clone())), START);
+        let mut ending = slow;
         merge(
-            &mut deleted,
+            &mut ending,
             json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}}),
         );
-        let deleted = pod("web", deleted);
-        assert_eq!(host.observe(&Delivery::Modified(deleted.clone()), START), []);
+        let ending = pod("web", ending);
+        assert_eq!(host.observe(&modified(ending.clone()), START), []);
         assert_eq!(host.wake(at(4)), []);
-        assert_eq!(host.wake(at(5)), [Action::Remove { path: deleted.path, uid: "uid-web".to_owned() }]);
+        assert_eq!(host.wake(at(5)), [Action::Remove { path: ending.path, uid: "uid-web".to_owned() }]);
     }
 
     #[test]
     fn pods_of_jobs_end_and_say_how() {
         let mut host = Host::new("h-3".to_owned(), 3, Duration::ZERO);
         let owner = json!([{"kind": "Job", "name": "j", "uid": "u", "apiVersion": "batch/v1"}]);
-        host.observe(&Delivery::Added(pod("j-1", json!({"metadata": {"ownerReferences": &owner}}))), START);
+        host.observe(&added(pod("j-1", json!({"metadata": {"ownerReferences": &owner}}))), START);
         assert_eq!(reported(&host.wake(at(1)))["phase"], "Succeeded");
         let mut sleeping = json!({"metadata": {"ownerReferences": owner}});
         sleeping["spec"] = json!({"containers": [{"name": "c", "image": "app:1", "command": ["sleep", "300"]}]});
-        host.observe(&Delivery::Added(pod("j-2", sleeping)), START);
+        host.observe(&added(pod("j-2", sleeping)), START);
         assert_eq!(host.wake(at(299)), []);
         assert_eq!(reported(&host.wake(at(300)))["phase"], "Succeeded");
         let mut host = Host::new("h-3".to_owned(), 3, Duration::ZERO);
         let failing = json!({"metadata": {"annotations":
             {"hollow.arktos.io/exit-code": "3", "hollow.arktos.io/run-seconds": "1"}}});
-        host.observe(&Delivery::Added(pod("f", failing)), START);
+        host.observe(&added(pod("f", failing)), START);
         let actions = host.wake(at(2));
         assert_eq!(reported(&actions)["phase"], "Failed");
         assert_eq!(reported(&actions)["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
@@ -415,7 +427,7 @@ mod tests {
         let mut host = Host::new("h-8".to_owned(), 8, Duration::ZERO);
         let first = json!({"metadata": {"generation": 1},
             "status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}});
-        let actions = host.observe(&Delivery::Added(pod("web", first)), START);
+        let actions = host.observe(&added(pod("web", first)), START);
         let status = reported(&actions).clone();
         let scheduled = json!({"type": "PodScheduled", "observedGeneration": 1});
         assert_eq!(status["conditions"].as_array().and_then(|all| all.last()), Some(&scheduled));
@@ -424,11 +436,11 @@ mod tests {
             (&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]),
             (&json!(1), &json!(1))
         );
-        let echo = Delivery::Modified(followed(&first, &status, json!({})));
+        let echo = modified(followed(&first, &status, json!({})));
         assert_eq!(host.observe(&echo, at(1)), [], "its own report is no change");
 
         let resources = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
-        let changed = Delivery::Modified(followed(
+        let changed = modified(followed(
             &first,
             &status,
             json!({"metadata": {"generation": 2}, "spec": {
@@ -447,7 +459,7 @@ mod tests {
 
         let image =
             json!({"metadata": {"generation": 3}, "spec": {"containers": [{"name": "main", "image": "app:2"}]}});
-        let actions = host.observe(&Delivery::Modified(followed(&first, &status, image)), at(4));
+        let actions = host.observe(&modified(followed(&first, &status, image)), at(4));
         let main = &reported(&actions)["containerStatuses"][0];
         assert_eq!((&main["image"], &main["restartCount"]), (&json!("app:2"), &json!(1)));
         assert_eq!(host.next_wake(), None);
@@ -457,10 +469,10 @@ mod tests {
     fn a_pod_ends_when_it_has_been_there_for_as_long_as_it_may() {
         let mut host = Host::new("h-9".to_owned(), 9, Duration::ZERO);
         let first = json!({"metadata": {"generation": 1}});
-        let actions = host.observe(&Delivery::Added(pod("web", first.clone())), START);
+        let actions = host.observe(&added(pod("web", first.clone())), START);
         let status = reported(&actions).clone();
         let limited = json!({"metadata": {"generation": 2}, "spec": {"activeDeadlineSeconds": 5}});
-        let actions = host.observe(&Delivery::Modified(followed(&first, &status, limited)), at(2));
+        let actions = host.observe(&modified(followed(&first, &status, limited)), at(2));
         assert_eq!(reported(&actions)["observedGeneration"], 2);
         assert_eq!(host.wake(at(4)), []);
         let actions = host.wake(at(5));
@@ -469,7 +481,7 @@ mod tests {
             (&json!("Failed"), &json!("DeadlineExceeded"))
         );
         let late = json!({"spec": {"activeDeadlineSeconds": 5, "containers": [{"name": "c", "image": "app:404"}]}});
-        let actions = host.observe(&Delivery::Added(pod("late", late)), START);
+        let actions = host.observe(&added(pod("late", late)), START);
         assert_eq!(reported(&actions)["phase"], "Pending");
         assert_eq!(reported(&host.wake(at(5)))["reason"], "DeadlineExceeded");
     }
@@ -481,7 +493,7 @@ mod tests {
         let actions = host.resync(&[pod("old", behind)], START);
         assert_eq!(reported(&actions)["observedGeneration"], 3);
         let told = json!({"metadata": {"generation": 3}, "status": {"phase": "Running", "observedGeneration": 3}});
-        assert_eq!(host.observe(&Delivery::Modified(pod("old", told)), START), []);
+        assert_eq!(host.observe(&modified(pod("old", told)), START), []);
     }
 
     #[test]
@@ -489,14 +501,14 @@ mod tests {
         let mut host = Host::new("h-4".to_owned(), 4, Duration::ZERO);
         let running = pod("old", json!({"status": {"phase": "Running", "podIP": "10.128.4.2"}}));
         assert_eq!(host.resync(&[running], START), []);
-        let actions = host.observe(&Delivery::Added(pod("new", json!({}))), START);
+        let actions = host.observe(&added(pod("new", json!({}))), START);
         assert_eq!(reported(&actions)["podIP"], "10.128.4.3");
     }
 
     #[test]
     fn what_was_not_taken_is_sent_again() {
         let mut host = Host::new("h-6".to_owned(), 6, Duration::ZERO);
-        let actions = host.observe(&Delivery::Added(pod("web", json!({}))), START);
+        let actions = host.observe(&added(pod("web", json!({}))), START);
         host.retry(actions[0].clone(), START);
         assert_eq!(host.wake(START), []);
         assert_eq!(host.wake(at(1)), actions);
@@ -506,18 +518,18 @@ mod tests {
     #[test]
     fn a_pod_that_is_deleted_while_its_report_waits_is_removed() {
         let mut host = Host::new("h-7".to_owned(), 7, Duration::ZERO);
-        let actions = host.observe(&Delivery::Added(pod("web", json!({}))), START);
+        let actions = host.observe(&added(pod("web", json!({}))), START);
         host.retry(actions[0].clone(), START);
         let deletion = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0});
-        let deleted = pod("web", json!({"metadata": deletion}));
-        let removed = host.observe(&Delivery::Modified(deleted.clone()), START);
-        assert_eq!(removed, [Action::Remove { path: deleted.path, uid: "uid-web".to_owned() }]);
+        let ending = pod("web", json!({"metadata": deletion}));
+        let removed = host.observe(&modified(ending.clone()), START);
+        assert_eq!(removed, [Action::Remove { path: ending.path, uid: "uid-web".to_owned() }]);
     }
 
     #[test]
     fn a_pod_that_is_not_in_a_complete_list_is_forgotten() {
         let mut host = Host::new("h-5".to_owned(), 5, Duration::from_secs(5));
-        host.observe(&Delivery::Added(pod("web", json!({}))), START);
+        host.observe(&added(pod("web", json!({}))), START);
         assert_eq!(host.resync(&[], START), []);
         assert_eq!(host.next_wake(), None);
     }

@@ -1,6 +1,7 @@
 //! What other versions answer, read by the clients of this one.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use arktos_bin::net::kubeconfig::Kubeconfig;
 use arktos_bin::net::remote::Remote;
@@ -83,7 +84,7 @@ async fn watched(answer: &Answer, resource: GroupResource) -> Vec<Stored> {
     let mut added = Vec::new();
     while let Some(event) = events.next().await {
         match event.expect("an event") {
-            WatchListEvent::Delivery(Delivery::Added(stored)) => added.push(stored),
+            WatchListEvent::Delivery(Delivery::Added(stored)) => added.push(Arc::unwrap_or_clone(stored)),
             WatchListEvent::InitialEnd(revision) => {
                 assert!(revision > Revision::default());
                 return added;

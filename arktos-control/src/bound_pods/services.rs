@@ -66,8 +66,8 @@ impl HostServices {
         let inhabited = self.inhabited(&self.pods.snapshot(), host);
         self.heard_of(&inhabited).await?;
         let snapshot = self.services.engine().latest().await.map_err(|error| fault(&error))?;
-        let items = inhabited.keys().flat_map(|namespace| of(&snapshot, &selection, namespace)).collect();
-        Ok(Listing::new(snapshot.revision(), items))
+        let items = inhabited.keys().flat_map(|namespace| of(&snapshot, &selection, namespace));
+        Ok(Listing::new(snapshot.revision(), items.map(Arc::unwrap_or_clone).collect()))
     }
 
     /// What happens to them after a revision; without one, what there is first.
@@ -245,8 +245,8 @@ impl Changes {
                 } else if self.inhabited.remove(namespace).is_some() {
                     let (snapshot, revision) = (self.engine.snapshot(), self.services.bookmark_now());
                     let gone = of(&snapshot, &self.selection, namespace);
-                    let gone = gone.into_iter().map(|stored| Delivery::Deleted(Stored { revision, ..stored }));
-                    self.ready.extend(gone.map(WatchListEvent::Delivery));
+                    let gone = gone.into_iter().map(|stored| Stored { revision, ..Arc::unwrap_or_clone(stored) });
+                    self.ready.extend(gone.map(|gone| WatchListEvent::Delivery(Delivery::Deleted(gone.into()))));
                 }
             }
             Delivery::Modified(_) | Delivery::Bookmark(_) => {}
@@ -266,7 +266,7 @@ impl Changes {
 }
 
 /// The services of a namespace that are selected.
-fn of(snapshot: &Snapshot, selection: &Selection, namespace: &str) -> Vec<Stored> {
+fn of(snapshot: &Snapshot, selection: &Selection, namespace: &str) -> Vec<Arc<Stored>> {
     let within = Within::Namespace(TenantName::system(), namespace.to_owned());
     let there = snapshot.range(&selection.resource, &within, None);
     there.filter(|stored| selection.matches(&stored.path, &stored.object)).collect()

@@ -240,7 +240,7 @@ impl HostViews {
     fn homes(&self, host: &str) -> BTreeSet<(String, TenantName)> {
         let (selection, snapshot) = (self.services.pods_on(host), self.pods.snapshot());
         let origins = snapshot.select(&selection, None).filter_map(|pod| {
-            let key = ObjectKey { resource: selection.resource.clone(), path: pod.path };
+            let key = ObjectKey { resource: selection.resource.clone(), path: pod.path.clone() };
             let origin = Origin::of(&key, pod.object.header())?;
             Some((origin.partition, TenantName::new(origin.key.path.tenant()).ok()?))
         });
@@ -252,7 +252,9 @@ impl HostViews {
         let (resource, snapshot) = (GroupResource::core("pods"), self.pods.snapshot());
         let within = Within::Namespace(TenantName::system(), namespace.to_owned());
         let mut pods = snapshot.range(&resource, &within, None);
-        pods.find_map(|pod| Origin::of(&ObjectKey { resource: resource.clone(), path: pod.path }, pod.object.header()))
+        pods.find_map(|pod| {
+            Origin::of(&ObjectKey { resource: resource.clone(), path: pod.path.clone() }, pod.object.header())
+        })
     }
 }
 
@@ -286,9 +288,9 @@ impl Place {
     fn event(&self, event: WatchListEvent) -> Result<WatchListEvent, Status> {
         let WatchListEvent::Delivery(delivery) = event else { return Ok(event) };
         Ok(WatchListEvent::Delivery(match delivery {
-            Delivery::Added(stored) => Delivery::Added(self.shown(&stored)?),
-            Delivery::Modified(stored) => Delivery::Modified(self.shown(&stored)?),
-            Delivery::Deleted(stored) => Delivery::Deleted(self.shown(&stored)?),
+            Delivery::Added(stored) => Delivery::Added(self.shown(&stored)?.into()),
+            Delivery::Modified(stored) => Delivery::Modified(self.shown(&stored)?.into()),
+            Delivery::Deleted(stored) => Delivery::Deleted(self.shown(&stored)?.into()),
             bookmark @ Delivery::Bookmark(_) => bookmark,
         }))
     }

@@ -309,9 +309,12 @@ fn delivery(query: &Query, change: Change) -> Option<Delivery> {
     let was = change.before.filter(|stored| selected(query, stored));
     let is = change.after.filter(|stored| selected(query, stored));
     match (was, is) {
-        (None, Some(new)) => Some(Delivery::Added(new)),
-        (Some(_), Some(new)) => Some(Delivery::Modified(new)),
-        (Some(old), None) => Some(Delivery::Deleted(Stored { revision: change.revision, ..old })),
+        (None, Some(new)) => Some(Delivery::Added(new.into())),
+        (Some(_), Some(new)) => Some(Delivery::Modified(new.into())),
+        (Some(old), None) => {
+            let gone = Stored { revision: change.revision, ..old };
+            Some(Delivery::Deleted(gone.into()))
+        }
         (None, None) => None,
     }
 }

@@ -233,12 +233,10 @@ impl Watches {
     }
 
     /// The labels of namespaces, of which most have none but their name.
-    fn namespaces(&self, client: Arc<dyn Client>, drivers: &mut Drivers) -> Informer<Passing> {
-        let feed = move |state: &mut State, event: &Event<Passing>| match event {
+    fn namespaces(&self, client: Arc<dyn Client>, drivers: &mut Drivers) -> Informer<Stored> {
+        let feed = move |state: &mut State, event: &Event<Stored>| match event {
             Event::Added { new, .. } | Event::Updated { new, .. } => {
-                if let Some(namespace) = new.take() {
-                    state.namespace(&namespace.path, namespace.object.header().labels());
-                }
+                state.namespace(&new.path, new.object.header().labels());
             }
             Event::Removed { path, .. } => state.namespace(path, std::iter::empty()),
         };
@@ -298,7 +296,7 @@ impl Watches {
 
 /// Completes when there is something to plan with: all pods, and all hosts of the resource managers that answer.
 async fn begin(
-    (namespaces, pods): (Informer<Passing>, Informer<Stored>),
+    (namespaces, pods): (Informer<Stored>, Informer<Stored>),
     roster: Roster,
     hosts: Vec<Hosts>,
     clock: Arc<dyn Clock>,

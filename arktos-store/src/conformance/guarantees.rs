@@ -156,10 +156,9 @@ impl History {
         let mut inside: BTreeMap<&ObjectPath, &Encoded> = BTreeMap::new();
         let mut told = Vec::new();
         for written in &self.writes {
-            let stored = |object: &Encoded| Stored {
-                path: written.path.clone(),
-                revision: written.revision,
-                object: object.clone(),
+            let stored = |object: &Encoded| {
+                let (path, revision) = (written.path.clone(), written.revision);
+                Arc::new(Stored { path, revision, object: object.clone() })
             };
             let new = written.object.as_ref().filter(|object| selection.matches(&written.path, object));
             let old = match new {

@@ -79,10 +79,10 @@ impl AtRest {
     }
 
     /// A stored object as it is to be kept; none where it cannot be, which is said.
-    pub(crate) fn hide_stored(&self, resource: &GroupResource, stored: Stored) -> Option<Stored> {
+    pub(crate) fn hide_stored(&self, resource: &GroupResource, stored: Arc<Stored>) -> Option<Arc<Stored>> {
         match self.hide(resource, &stored.path, &stored.object) {
             Ok(None) => Some(stored),
-            Ok(Some(object)) => Some(Stored { object, ..stored }),
+            Ok(Some(object)) => Some(Arc::new(Stored { object, ..(*stored).clone() })),
             Err(why) => {
                 tracing::error!(why, "an object is not kept");
                 None

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{Encoded, ObjectPath, Revision, Timestamp};
+use arktos_core::{Encoded, Revision, Timestamp};
 use imbl::OrdMap;
 
 use crate::select::{Delivery, Selection, Stored};
@@ -17,30 +17,37 @@ pub(crate) struct Event {
     pub previous: Revision,
     /// When it was written.
     pub time: Timestamp,
-    /// The object.
-    pub path: ObjectPath,
+    /// The object as watchers are told of it: as it is from here on, or as it was when it was deleted, at the revision
+    /// of this write. Absent where there was nothing to delete.
+    pub stored: Option<Arc<Stored>>,
+    /// Whether it was deleted.
+    pub deleted: bool,
     /// The object before, and the revision it had.
     pub old: Option<(Revision, Encoded)>,
-    /// The object after; absent for a deletion.
-    pub new: Option<Encoded>,
 }
 
 impl Event {
     /// What a watcher of a selection is told, if anything.
     pub(crate) fn seen_by(&self, selection: &Selection) -> Option<Delivery> {
-        if !selection.within.contains(&self.path) {
-            return None;
-        }
-        let stored =
-            |object: &Encoded| Stored { path: self.path.clone(), revision: self.revision, object: object.clone() };
-        let old = self.old.as_ref().map(|(_, object)| object).filter(|object| selection.chooses(&self.path, object));
-        let new = self.new.as_ref().filter(|object| selection.chooses(&self.path, object));
+        let stored = self.stored.as_ref().filter(|stored| selection.within.contains(&stored.path))?;
+        let path = &stored.path;
+        let old = self.old.as_ref().map(|(_, object)| object).filter(|object| selection.chooses(path, object));
+        let new = self.after().is_some_and(|object| selection.chooses(path, object));
         match (old, new) {
-            (None, Some(new)) => Some(Delivery::Added(stored(new))),
-            (Some(_), Some(new)) => Some(Delivery::Modified(stored(new))),
-            (Some(old), None) => Some(Delivery::Deleted(stored(old))),
-            (None, None) => None,
+            (None, true) => Some(Delivery::Added(stored.clone())),
+            (Some(_), true) => Some(Delivery::Modified(stored.clone())),
+            (Some(_), false) if self.deleted => Some(Delivery::Deleted(stored.clone())),
+            (Some(old), false) => {
+                let left = Stored { path: path.clone(), revision: self.revision, object: old.clone() };
+                Some(Delivery::Deleted(Arc::new(left)))
+            }
+            (None, false) => None,
         }
+    }
+
+    /// The object after; none when it was deleted.
+    pub(crate) fn after(&self) -> Option<&Encoded> {
+        self.stored.as_ref().filter(|_| !self.deleted).map(|stored| &stored.object)
     }
 
     /// About how many bytes history alone keeps for it: the object before, and the event itself.
@@ -223,9 +230,9 @@ mod tests {
                 revision: Revision(10 + number),
                 previous: Revision::ZERO,
                 time: Timestamp::from_micros(i64::try_from(number).expect("small") * 1_000_000),
-                path: ObjectPath::new("", "", "a"),
+                stored: None,
+                deleted: true,
                 old: None,
-                new: None,
             });
         }
         log

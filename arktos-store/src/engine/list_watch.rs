@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arktos_core::{ObjectPath, Revision};
@@ -31,8 +32,8 @@ struct Initial {
     snapshot: Snapshot,
     selection: Selection,
     /// Objects from elsewhere that are shown as well, in the order of their paths.
-    beside: VecDeque<Stored>,
-    ready: VecDeque<Stored>,
+    beside: VecDeque<Arc<Stored>>,
+    ready: VecDeque<Arc<Stored>>,
     /// The last object that was taken from the snapshot.
     taken: Option<ObjectPath>,
     exhausted: bool,
@@ -51,7 +52,7 @@ impl ListWatch {
     pub fn beside(mut self, mut objects: Vec<Stored>) -> Self {
         objects.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         if let Some(initial) = &mut self.initial {
-            initial.beside = objects.into();
+            initial.beside = objects.into_iter().map(Arc::new).collect();
         }
         self
     }
@@ -103,7 +104,7 @@ impl From<Cursor> for ListWatch {
 }
 
 impl Initial {
-    fn next(&mut self) -> Option<Stored> {
+    fn next(&mut self) -> Option<Arc<Stored>> {
         if self.ready.is_empty() && !self.exhausted {
             self.fill();
         }
@@ -112,7 +113,7 @@ impl Initial {
 
     fn fill(&mut self) {
         let Self { snapshot, selection, .. } = self;
-        let chunk: Vec<Stored> = snapshot.select(selection, self.taken.as_ref()).take(CHUNK).collect();
+        let chunk: Vec<Arc<Stored>> = snapshot.select(selection, self.taken.as_ref()).take(CHUNK).collect();
         self.exhausted = chunk.len() < CHUNK;
         for item in chunk {
             while self.beside.front().is_some_and(|next| next.path < item.path) {

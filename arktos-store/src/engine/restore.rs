@@ -152,7 +152,8 @@ impl Restoring {
             for stored in all(resource) {
                 let place = order.partition_point(|known| *known < stored.revision) as u64;
                 let expires = expiries.get(&stored.revision).copied();
-                new.restore(resource, Stored { revision: Revision(base.0 + 1 + place), ..stored }, expires);
+                let stored = Stored { revision: Revision(base.0 + 1 + place), ..Arc::unwrap_or_clone(stored) };
+                new.restore(resource, stored, expires);
             }
             new.restore_last(resource, newest);
         }

@@ -160,13 +160,13 @@ impl Sequencer {
             return Err(CommitError::TooLarge { size, limit: self.limits.commit_bytes });
         }
         for guard in &commit.guards {
-            let found = self.staged.get(&guard.key);
+            let found = self.staged.get(&guard.key).map(|found| &**found);
             if !guard.expect.holds(found) {
                 return Err(CommitError::Guarded { key: guard.key.clone(), found: found.cloned() });
             }
         }
         for write in &commit.writes {
-            let found = self.staged.get(&write.key);
+            let found = self.staged.get(&write.key).map(|found| &**found);
             if !write.expect.holds(found) {
                 return Err(CommitError::Conflict { key: write.key.clone(), found: found.cloned() });
             }

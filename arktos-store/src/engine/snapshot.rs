@@ -58,8 +58,8 @@ impl Snapshot {
             Some(past) => past.objects(&key.resource).get(&key.path).cloned(),
         };
         match &self.hidden {
-            None => found,
-            Some(at_rest) => at_rest.hide_stored(&key.resource, found?),
+            None => found.map(Arc::unwrap_or_clone),
+            Some(at_rest) => at_rest.hide_stored(&key.resource, found?).map(Arc::unwrap_or_clone),
         }
     }
 
@@ -71,7 +71,7 @@ impl Snapshot {
         resource: &GroupResource,
         within: &'a Within,
         after: Option<&ObjectPath>,
-    ) -> Box<dyn Iterator<Item = Stored> + Send + 'a> {
+    ) -> Box<dyn Iterator<Item = Arc<Stored>> + Send + 'a> {
         let range = Range::new(self.objects(resource), within, after);
         match &self.hidden {
             None => Box::new(range),
@@ -88,7 +88,7 @@ impl Snapshot {
         &'a self,
         selection: &'a Selection,
         after: Option<&ObjectPath>,
-    ) -> Box<dyn Iterator<Item = Stored> + Send + 'a> {
+    ) -> Box<dyn Iterator<Item = Arc<Stored>> + Send + 'a> {
         let objects = self.objects(&selection.resource);
         if self.hidden.is_none()
             && let Some((found, mut more)) = objects.found(selection, after)
@@ -215,13 +215,14 @@ impl Past {
         let mut objects = kept.objects.clone();
         for place in (kept.log.first_after(self.revision)..kept.log.end()).rev() {
             let Some(event) = kept.log.get(place) else { continue };
+            let Some(path) = event.stored.as_ref().map(|stored| &stored.path) else { continue };
             match &event.old {
                 Some((revision, object)) => {
-                    let stored = Stored { path: event.path.clone(), revision: *revision, object: object.clone() };
-                    objects.insert(stored);
+                    let stored = Stored { path: path.clone(), revision: *revision, object: object.clone() };
+                    objects.insert(Arc::new(stored));
                 }
                 None => {
-                    objects.remove(&event.path);
+                    objects.remove(path);
                 }
             }
         }

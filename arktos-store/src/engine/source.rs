@@ -91,7 +91,7 @@ impl Source for EngineSource {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         let selection = self.selection(query)?;
         let snapshot = self.engine.latest().await.map_err(|error| fault(&error))?;
-        let items = snapshot.select(&selection, None).collect();
+        let items = snapshot.select(&selection, None).map(Arc::unwrap_or_clone).collect();
         Ok(Listing { revision: snapshot.revision(), items })
     }
 

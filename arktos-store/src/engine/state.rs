@@ -59,7 +59,7 @@ const LOST_MAX: usize = 64;
 
 impl State {
     /// An object.
-    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Stored> {
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Arc<Stored>> {
         self.resources.get(&key.resource)?.objects.get(&key.path)
     }
 
@@ -111,21 +111,19 @@ impl State {
             Change::Delete => None,
         };
         let resource = self.resource_mut(&key.resource);
-        let old = match &object {
+        let (old, stored, deleted) = match object {
             Some(object) => {
-                let stored = Stored { path: key.path.clone(), revision, object: object.clone() };
-                resource.objects.insert(stored)
+                let stored = Arc::new(Stored { path: key.path.clone(), revision, object });
+                (resource.objects.insert(stored.clone()), Some(stored), false)
             }
-            None => resource.remove(&key.path),
+            None => {
+                let old = resource.remove(&key.path);
+                let gone = old.as_deref().map(|old| Arc::new(Stored { revision, ..old.clone() }));
+                (old, gone, true)
+            }
         };
-        resource.log.push(Event {
-            revision,
-            previous: Revision::ZERO,
-            time,
-            path: key.path.clone(),
-            old: old.map(|old| (old.revision, old.object)),
-            new: object,
-        });
+        let old = old.map(|old| (old.revision, old.object.clone()));
+        resource.log.push(Event { revision, previous: Revision::ZERO, time, stored, deleted, old });
         if resource.log.wants_compaction(limit, time) && resource.log.compact(limit, time) {
             let floor = resource.log.floor();
             self.floor = self.floor.max(floor);
@@ -172,7 +170,7 @@ impl State {
             });
         }
         for (resource, stored) in shared {
-            self.resource_mut(&resource).objects.insert(stored);
+            self.resource_mut(&resource).objects.insert(Arc::new(stored));
         }
     }
 
@@ -213,7 +211,7 @@ impl State {
         }
         let kept = self.resource_mut(resource);
         let object = kept.samples.keep(&stored.path, &stored.object, kept.objects.len());
-        kept.objects.insert(Stored { object, ..stored });
+        kept.objects.insert(Arc::new(Stored { object, ..stored }));
     }
 
     /// Notes that a resource's last event, which is not kept, was at a revision.
@@ -315,7 +313,7 @@ impl State {
 
 impl Resource {
     /// Takes out an object.
-    fn remove(&mut self, path: &ObjectPath) -> Option<Stored> {
+    fn remove(&mut self, path: &ObjectPath) -> Option<Arc<Stored>> {
         let old = self.objects.remove(path);
         self.samples.gone(path, self.objects.len());
         old
@@ -363,7 +361,7 @@ mod tests {
         }
         assert_eq!(all.each_ref().map(|one| is_small(&state, one)), [false, true, true]);
         let event = state.resource(&all[0].0.resource).and_then(|kept| kept.log.get(1).cloned()).expect("an event");
-        assert_eq!(event.new.as_ref(), Some(&all[1].1));
+        assert_eq!(event.after(), Some(&all[1].1));
 
         for (at, (key, object)) in all.iter().rev().enumerate() {
             let stored = Stored { path: key.path.clone(), revision: Revision(at as u64 + 1), object: object.clone() };

@@ -223,16 +223,17 @@ impl Wakes {
     }
 
     fn note_event(&mut self, place: u64, event: &Event, wake: &mut Vec<Waker>) {
+        let Some(path) = event.stored.as_ref().map(|stored| &stored.path) else { return };
         for index in 0..self.shapes.len() {
             let Shape { scope, field } = self.shapes[index].0;
             let Some(field) = field else {
-                self.wake(self.mark(scope, event.path.parts(), None), place, wake);
+                self.wake(self.mark(scope, path.parts(), None), place, wake);
                 continue;
             };
             let old = event.old.as_ref().map(|(_, object)| field_of(object, field));
-            let new = event.new.as_ref().map(|object| field_of(object, field));
+            let new = event.after().map(|object| field_of(object, field));
             for value in [old, new.filter(|new| old != Some(*new))].into_iter().flatten() {
-                self.wake(self.mark(scope, event.path.parts(), Some((field, value))), place, wake);
+                self.wake(self.mark(scope, path.parts(), Some((field, value))), place, wake);
             }
         }
     }
@@ -305,7 +306,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::select::FieldTest;
+    use crate::select::{FieldTest, Stored};
 
     #[derive(Default)]
     struct Counter(AtomicUsize);
@@ -325,13 +326,15 @@ mod tests {
     fn event_of(name: &str, revision: u64) -> Event {
         let type_meta = Arc::new(TypeMeta::new("", "v1", "Node"));
         let object = Object::from_value(json!({"metadata": {"name": name}})).expect("an object");
+        let object = Encoded::encode(&type_meta, &object, &[]).expect("encodes");
+        let stored = Stored { path: ObjectPath::new("t", "", name), revision: Revision(revision), object };
         Event {
-            path: ObjectPath::new("t", "", name),
+            stored: Some(Arc::new(stored)),
+            deleted: false,
             revision: Revision(revision),
             previous: Revision::ZERO,
             time: Timestamp::default(),
             old: None,
-            new: Some(Encoded::encode(&type_meta, &object, &[]).expect("encodes")),
         }
     }
 

@@ -93,10 +93,9 @@ impl<T: Decode> Store<T> {
     }
 
     /// Takes a new state of an object in and says what has changed.
-    pub(super) fn put(&self, stored: &Stored, value: T) -> Event<T> {
+    pub(super) fn put(&self, stored: &Stored, new: Arc<T>) -> Event<T> {
         let mut state = self.0.write();
         let path = stored.path.clone();
-        let new = Arc::new(value);
         let old = state.objects.insert(ByPath(new.clone())).map(|ByPath(old)| old);
         for index in &mut state.indexes {
             index.change(&path, old.as_deref(), Some(&new));

@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use arktos_core::{ObjectPath, Revision};
 use parking_lot::Mutex;
@@ -21,6 +22,14 @@ pub trait Decode: Sized + Send + Sync + 'static {
     /// When the object does not have the shape that is needed. The informer then keeps what it had for that object
     /// before, and goes on.
     fn decode(stored: &Stored) -> Result<Self, DecodeError>;
+
+    /// As [`decode`](Self::decode), in the one allocation that it is kept in.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn share(stored: &Arc<Stored>) -> Result<Arc<Self>, DecodeError> {
+        Self::decode(stored).map(Arc::new)
+    }
 
     /// Which object it was made from.
     fn source(&self) -> &Self::Source;
@@ -108,11 +117,15 @@ impl From<serde_json::Error> for DecodeError {
     }
 }
 
-/// Keeps the object as it is encoded: it is shared with the store, and costs next to nothing.
+/// Keeps the object as it is encoded: it is shared with the store where that is in the same process, and costs nothing.
 impl Decode for Stored {
     type Source = Self;
 
     fn decode(stored: &Stored) -> Result<Self, DecodeError> {
+        Ok(stored.clone())
+    }
+
+    fn share(stored: &Arc<Stored>) -> Result<Arc<Self>, DecodeError> {
         Ok(stored.clone())
     }
 

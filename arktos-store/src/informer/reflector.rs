@@ -67,7 +67,7 @@ enum Ended {
 /// A complete state, and its revision.
 struct State {
     revision: Revision,
-    items: BTreeMap<ObjectPath, Stored>,
+    items: BTreeMap<ObjectPath, Arc<Stored>>,
 }
 
 /// What there is to be taken in before a watch goes on, and the watch.
@@ -126,7 +126,7 @@ impl<T: Decode> Reflector<T> {
             Initial::Refused(status) => {
                 tracing::debug!(resource = %self.query.resource, %status, "no initial state in watches: listed");
                 let Listing { revision, items } = self.source.list(&self.query).await?;
-                let items = items.into_iter().map(|stored| (stored.path.clone(), stored)).collect();
+                let items = items.into_iter().map(|stored| (stored.path.clone(), Arc::new(stored))).collect();
                 let after = *position.insert(self.replace(State { revision, items }).await);
                 Ok(self.source.watch(&self.query, after).await?)
             }
@@ -286,8 +286,8 @@ impl<T: Decode> Reflector<T> {
         waited
     }
 
-    fn put(&mut self, stored: &Stored) {
-        match T::decode(stored) {
+    fn put(&mut self, stored: &Arc<Stored>) {
+        match T::share(stored) {
             Ok(value) => {
                 let event = self.store.put(stored, value);
                 self.tell(&event);

@@ -283,7 +283,7 @@ fn what_cannot_be_decoded_is_kept_as_it_was() {
         let path = ObjectPath::new("acme", "default", "a");
         let odd = Stored { path: path.clone(), revision: Revision(2), object };
         state.objects.insert(path, odd.clone());
-        state.deliver(Delivery::Modified(odd));
+        state.deliver(Delivery::Modified(odd.into()));
     }
     source.hang_up(Some(Status::expired("list anew")));
     assert!(settle(driver.as_mut()).is_pending());

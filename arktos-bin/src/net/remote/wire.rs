@@ -79,9 +79,9 @@ impl Reader {
         let mut event: Value = serde_json::from_slice(line).map_err(Status::internal)?;
         let object = event["object"].take();
         let delivery = match event["type"].as_str() {
-            Some("ADDED") => Delivery::Added(self.stored(object)?),
-            Some("MODIFIED") => Delivery::Modified(self.stored(object)?),
-            Some("DELETED") => Delivery::Deleted(self.stored(object)?),
+            Some("ADDED") => Delivery::Added(self.stored(object)?.into()),
+            Some("MODIFIED") => Delivery::Modified(self.stored(object)?.into()),
+            Some("DELETED") => Delivery::Deleted(self.stored(object)?.into()),
             Some("BOOKMARK") => {
                 let meta = &object["metadata"];
                 let revision = meta["resourceVersion"].as_str().and_then(Revision::parse);
@@ -104,9 +104,9 @@ impl Reader {
         let (event, rest) = line.split_at(quote);
         let stored = || self.written(rest.strip_prefix(br#"","object":"#)?.strip_suffix(b"}")?);
         Some(match event {
-            b"ADDED" => Delivery::Added(stored()?),
-            b"MODIFIED" => Delivery::Modified(stored()?),
-            b"DELETED" => Delivery::Deleted(stored()?),
+            b"ADDED" => Delivery::Added(stored()?.into()),
+            b"MODIFIED" => Delivery::Modified(stored()?.into()),
+            b"DELETED" => Delivery::Deleted(stored()?.into()),
             _ => return None,
         })
     }

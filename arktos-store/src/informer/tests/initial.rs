@@ -109,7 +109,7 @@ fn objects_are_found_by_tenant() {
     let put = |path: ObjectPath, node: &str| {
         let object = crate::scripted::pod(path.name(), "u", node);
         let stored = Stored { path, revision: Revision(1), object };
-        store.put(&stored, stored.clone());
+        store.put(&stored, Arc::new(stored.clone()));
     };
     put(ObjectPath::new("", "", "region"), "n1");
     for tenant in ["acme", "acme-two", "acme0", "b"] {
