@@ -55,6 +55,7 @@ fn run_part(part: &str, rest: &[String]) -> Outcome<()> {
     let found = match part {
         "life" => life::part(rest)?,
         "requests" => requests::part(rest)?,
+        "busy" => noisy::busy(rest)?,
         "noise" => noisy::part(rest)?,
         _ => return Err(format!("there is no part {part:?}").into()),
     };
