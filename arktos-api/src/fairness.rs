@@ -8,7 +8,7 @@
 //! | how many share what there is | `lately` |
 //! | how much work is a request | `work` |
 //! | how many a second may a tenant make | `rates` |
-//! | does a connection stand behind others | `rank` |
+//! | does a connection stand behind others | `rank`; where requests are only passed on, `shares` |
 //! | how long does who is not known wait to be told so | `refusals` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
@@ -22,6 +22,7 @@ mod pace;
 mod rank;
 mod rates;
 mod refusals;
+mod shares;
 mod work;
 
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ use machine::{Arrival, Machine, Ticket};
 pub use rank::PeerRank;
 pub(crate) use rates::{Rates, follow};
 pub use refusals::PeerRefusals;
+pub use shares::Shares;
 pub use work::is_large;
 pub(crate) use work::{seats, weight};
 

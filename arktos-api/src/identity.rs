@@ -1,6 +1,7 @@
 //! Who is asking.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
 
 use arktos_core::{Status, TenantName};
@@ -121,6 +122,15 @@ impl PeerCertificate {
 /// Where a request comes from. Put into the request's extensions by whoever owns the connection, and by nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub std::net::SocketAddr);
+
+/// Where an address is, for what is counted by address: IPv6 gives one customer a whole network of 64 bits.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// Bearer tokens and whose they are. Cloning it shares it.
 #[derive(Debug, Clone, Default)]

@@ -90,8 +90,8 @@ pub use config::{
     TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
-pub use fairness::{Fairness, PeerRank, PeerRefusals, is_large};
-pub use identity::{Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable};
+pub use fairness::{Fairness, PeerRank, PeerRefusals, Shares, is_large};
+pub use identity::{Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable, network};
 pub use request::resource_in;
 pub use server::ApiServer;
 pub use tokens::keys::{TokenKeys, TokenKeysError};

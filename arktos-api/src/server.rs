@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arktos_core::{GroupResource, Reason, Status, time};
+use arktos_core::{GroupResource, Reason, Status, TenantName, time};
 use arktos_store::Client;
 use futures::future::{BoxFuture, Either, join, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -18,7 +18,7 @@ use crate::client::InProcessClient;
 use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
 use crate::fairness::{self, Asks, PeerRefusals, Rates, Turns};
-use crate::identity::{Identity, PeerCertificate};
+use crate::identity::Identity;
 use crate::kinds::Kinds;
 use crate::lines::Lines;
 use crate::negotiate;
@@ -223,17 +223,7 @@ impl State {
         let (large, connection) = (fairness::is_large(&body), parts.extensions.get());
         let asks = Asks { weight: 1, large, connection };
         compat::discover_tenant(self, &mut info, &query)?;
-        // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
-        let identity = match parts.extensions.get::<Identity>() {
-            Some(identity) => identity.clone(),
-            None => {
-                let certificate = parts.extensions.get::<PeerCertificate>();
-                match authenticate::authenticate(&self.config, &parts.headers, certificate).await {
-                    Ok(identity) => identity,
-                    Err(status) => return Err(self.turned_away(status, parts.extensions.get(), asks).await),
-                }
-            }
-        };
+        let identity = self.identify(&parts, asks).await?;
         let credentials = Credentials::of(&self.config, &identity, &parts.headers);
         let enter = |acts_as: &Identity| {
             if let Some(record) = &record {
@@ -250,6 +240,7 @@ impl State {
         enter(&acts_as);
         let (path, raw_query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
         let (method, headers) = (parts.method, parts.headers);
+        let with_token = authenticate::bearer(&headers).is_some();
         let head = Head { method, info, path, query, raw_query, headers, identity: acts_as, record, credentials };
         // The answer may go on for long; what is made of it from here on is the reader's to wait for.
         let _seats = match fairness::flow(&head.identity).filter(|_| !health::is_health(&head)) {
@@ -262,7 +253,12 @@ impl State {
                 let _ = turn.seats.set((permit.seats(), self.config.clock.now()));
                 Some(permit)
             }
-            None => None,
+            None => {
+                // Who comes with a certificate is known by that already.
+                let unnamed = asks.connection.filter(|_| with_token && head.identity.is_component());
+                unnamed.inspect(|connection| connection.answered_elsewhere(&TenantName::system()));
+                None
+            }
         };
         match &head.info.resource {
             Some(resource) => resource::handle(self, &head, resource, body).await,
@@ -273,6 +269,18 @@ impl State {
                 let _ = input::bytes(body, &*self.config.clock).await;
                 paths::handle(self, &head)
             }
+        }
+    }
+
+    /// Who asks.
+    async fn identify(&self, parts: &http::request::Parts, asks: Asks<'_>) -> Result<Identity, Status> {
+        // A program that calls the service itself may have decided who asks; nothing on a socket can say so.
+        if let Some(identity) = parts.extensions.get::<Identity>() {
+            return Ok(identity.clone());
+        }
+        match authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get()).await {
+            Ok(identity) => Ok(identity),
+            Err(status) => Err(self.turned_away(status, parts.extensions.get(), asks).await),
         }
     }
 

@@ -31,6 +31,8 @@ pub mod route;
 pub mod serve;
 #[cfg(feature = "net")]
 mod signer;
+#[cfg(feature = "net")]
+mod strangers;
 pub mod tls;
 #[cfg(feature = "net")]
 pub mod token_review;

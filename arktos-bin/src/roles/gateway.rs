@@ -4,6 +4,7 @@
 //! region's hosts goes to a resource manager. Which partition has a tenant, and how it is reached, is data, from the
 //! [`Directory`].
 
+mod connections;
 mod destination;
 mod measured;
 mod tenants;
@@ -12,13 +13,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arktos_api::{Answered, ApiServer, Identity, PeerRank};
+use arktos_api::{Answered, ApiServer, Identity, Shares};
 use arktos_core::{GroupResource, Object, Reason, Status, TenantName};
 use arktos_store::Clock;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
@@ -134,6 +135,8 @@ struct Shared {
     old_clients: bool,
     /// What it counts, where it runs by itself.
     measures: Option<(Metrics, Arc<dyn Clock>)>,
+    /// Who asks for more than its share, where it runs by itself.
+    shares: Option<Shares>,
 }
 
 /// Says who sends a request. Only asked when it decides where the request goes, or must be told to a remote backend.
@@ -143,8 +146,8 @@ impl Gateway {
     /// A gateway in front of what a directory knows.
     #[must_use]
     pub fn new(directory: impl Directory, identify: Identify) -> Self {
-        let (directory, aggregator, old_clients, measures) = (Arc::new(directory), None, false, None);
-        Self(Arc::new(Shared { aggregator, directory, identify, old_clients, measures }))
+        let (directory, aggregator, old_clients) = (Arc::new(directory), None, false);
+        Self(Arc::new(Shared { aggregator, directory, identify, old_clients, measures: None, shares: None }))
     }
 
     /// The same, for Arktos's own clients as well: they ask for the discovery of a tenant by `?tenant=`.
@@ -161,11 +164,13 @@ impl Gateway {
         Self(Arc::new(Shared { aggregator: Some(aggregator), ..shared }))
     }
 
-    /// The same, counting its requests and answering `/metrics` by itself. (In one process with its backends, they do.)
+    /// The same, counting its requests and who asks for how many, and answering `/metrics` by itself. (In one process
+    /// with its backends, they do.)
     #[must_use]
     pub fn measured(self, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::unwrap_or_clone(self.0);
-        Self(Arc::new(Shared { measures: Some((metrics, clock)), ..shared }))
+        let shares = Some(Shares::new(clock.clone()));
+        Self(Arc::new(Shared { measures: Some((metrics, clock)), shares, ..shared }))
     }
 
     async fn answer<B>(self, request: Request<B>) -> Response<GatewayBody>
@@ -265,7 +270,7 @@ impl Gateway {
                 found => found?,
             },
         };
-        Ok(send_on(backend, Request::from_parts(parts, body), identity).await)
+        Ok(self.send_on(backend, Request::from_parts(parts, body), identity).await)
     }
 
     /// Whether a node, by its certificate, asks for what it has at its resource manager, and that is the only one.
@@ -379,17 +384,6 @@ impl Gateway {
     }
 }
 
-/// Sends a request on. The connection of who comes with a token that counts is its tenant's from then on.
-async fn send_on(backend: Backend, request: Request<RequestBody>, identity: Option<Identity>) -> Response<GatewayBody> {
-    let claimed = identity.as_ref().filter(|identity| identity.user.is_empty()).and_then(|it| it.tenant.clone());
-    let claimed = claimed.zip(request.extensions().get::<PeerRank>().cloned());
-    let answer = backend.send(request, identity).await;
-    if let Some((tenant, rank)) = claimed.filter(|_| answer.status().is_success()) {
-        rank.answered_elsewhere(&tenant); // as its partition has found
-    }
-    answer
-}
-
 /// Whether somebody is one of the region's own users, or says so with a token that a partition is yet to check.
 fn may_be_of_the_region(identity: &Identity) -> bool {
     identity.is_system() && !identity.is_in("system:unauthenticated")
@@ -427,7 +421,7 @@ where
 pub fn refuse(status: &Status) -> Response<GatewayBody> {
     let body = serde_json::to_vec(status).unwrap_or_default();
     let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(http::header::CONTENT_TYPE, json);
     let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
