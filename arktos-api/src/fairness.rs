@@ -10,12 +10,14 @@
 //! | how many a second may a tenant make | `rates` |
 //! | does a connection stand behind others | `rank`; where requests are only passed on, `shares` |
 //! | how long does who is not known wait to be told so | `refusals` |
+//! | how often may an address come with what does not count | `failures` |
 //!
 //! Every request that is not the region's own takes seats for as long as it is worked on: one, or more for lists of
 //! many objects. Where there are none left it waits with others of its tenant, and tenants take turns by the work they
 //! have been given. There are fewer seats while those who have one wait for the machine. A watch takes seats only until
 //! it is open; after that it is counted by itself.
 
+mod failures;
 mod lately;
 mod machine;
 mod pace;
@@ -40,6 +42,7 @@ use parking_lot::Mutex;
 use crate::identity::Identity;
 use machine::{Arrival, Machine, Ticket};
 
+pub(crate) use failures::Failures;
 pub use rank::PeerRank;
 pub(crate) use rates::{Rates, follow};
 pub use refusals::PeerRefusals;

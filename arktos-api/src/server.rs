@@ -1,6 +1,7 @@
 //! From request to response.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,8 +18,8 @@ use crate::body::Body;
 use crate::client::InProcessClient;
 use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
-use crate::fairness::{self, Asks, PeerRefusals, Rates, Turns};
-use crate::identity::Identity;
+use crate::fairness::{self, Asks, Failures, PeerRefusals, Rates, Turns};
+use crate::identity::{Identity, network};
 use crate::kinds::Kinds;
 use crate::lines::Lines;
 use crate::negotiate;
@@ -46,6 +47,7 @@ pub(crate) struct State {
     pub(crate) expressions: Expressions,
     pub(crate) turns: Turns,
     pub(crate) rates: Rates,
+    pub(crate) failures: Failures,
     pub(crate) lines: Arc<Lines>,
 }
 
@@ -81,6 +83,7 @@ impl ApiServer {
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
             rates: Rates::default(),
+            failures: Failures::default(),
             lines: Arc::default(),
             kinds,
             config: Arc::new(config),
@@ -278,10 +281,29 @@ impl State {
         if let Some(identity) = parts.extensions.get::<Identity>() {
             return Ok(identity.clone());
         }
-        match authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get()).await {
-            Ok(identity) => Ok(identity),
-            Err(status) => Err(self.turned_away(status, parts.extensions.get(), asks).await),
+        let tries = self.tries(parts)?;
+        match (authenticate::authenticate(&self.config, &parts.headers, parts.extensions.get()).await, tries) {
+            (Ok(identity), tries) => {
+                tries.inspect(|(_, token)| self.failures.counted(token));
+                Ok(identity)
+            }
+            (Err(status), tries) => {
+                tries.inspect(|(address, _)| self.failures.failed(*address, self.config.clock.now()));
+                Err(self.turned_away(status, parts.extensions.get(), asks).await)
+            }
         }
+    }
+
+    /// The token that a request comes with, and from where, where it takes work to find out whose it is.
+    ///
+    /// # Errors
+    /// 429 where too many that did not count have come from there.
+    fn tries<'a>(&self, parts: &'a http::request::Parts) -> Result<Option<(IpAddr, &'a str)>, Status> {
+        let token = authenticate::bearer(&parts.headers).filter(|token| self.config.tokens.find(token).is_none());
+        let Some((token, address)) = token.zip(authenticate::source(parts)) else { return Ok(None) };
+        let address = network(address);
+        self.failures.may_try(address, token, self.config.clock.now())?;
+        Ok(Some((address, token)))
     }
 
     /// The answer to somebody who is not known, when it is the turn of those: whoever tries one token after another is

@@ -1,6 +1,6 @@
 //! Credentials: those of another tenant, and those of a tenant that is gone.
 
-use arktos_api::TokenTable;
+use arktos_api::{PeerAddress, TokenTable};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -28,6 +28,34 @@ async fn an_accounts_token_ends_with_its_tenant_and_does_not_come_back_with_the_
     assert_eq!(world.post(&anew, WHO_AM_I, json!({})).await.code, 201);
     // Whoever out there trusts the old tenant's keys does not trust the new one's.
     assert_ne!(world.get("root", "/tenants/acme/openid/v1/jwks").await.text, keys);
+}
+
+#[tokio::test]
+async fn tries_at_tokens_are_held_up_by_address_and_what_has_counted_is_not() {
+    let world = World::new().await;
+    let token = world.account("acme", "robot").await;
+    let ask = async |token: &str, from: &str| {
+        let mut request = request(token, Method::POST, WHO_AM_I, "{}");
+        request.extensions_mut().insert(PeerAddress(from.parse().unwrap()));
+        world.answer(request).await
+    };
+    let (here, there) = ("[2001:db8::1]:1", "[2001:db8:0:1::1]:1");
+    assert_eq!(ask(&token, here).await.code, 201);
+    let mut tries = 0;
+    let refused = loop {
+        // Of one network: each address in it is the same one's.
+        let answer = ask(&format!("{token}{tries}"), &format!("[2001:db8::{tries:x}]:1")).await;
+        if answer.code != 401 {
+            break answer;
+        }
+        tries += 1;
+        assert!(tries < 10_000, "it goes on for ever");
+    };
+    assert!(tries >= 100, "{tries}");
+    assert_eq!((refused.code, refused.headers["retry-after"].as_bytes()), (429, b"1".as_slice()), "{}", refused.text);
+    assert_eq!(ask(&token, here).await.code, 201, "it has counted here");
+    assert_eq!(ask("acme", here).await.code, 201, "it is known without work");
+    assert_eq!(ask("a guess", there).await.code, 401, "another network knows nothing of it");
 }
 
 #[tokio::test]
