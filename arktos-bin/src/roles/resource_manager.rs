@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_api::{ApiConfig, ApiServer, Delegate, Identity, NodeViews, Role, VirtualResource};
-use arktos_control::bound_pods::{HostServices, HostViews, Origins, projection};
+use arktos_control::bound_pods::{HostClasses, HostServices, HostViews, Origins, projection};
 use arktos_control::election::Term;
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
@@ -29,6 +29,7 @@ pub struct ResourceManager {
     engine: Engine,
     pods: Engine,
     services: Engine,
+    classes: Vec<Engine>,
     api: ApiServer,
 }
 
@@ -63,7 +64,11 @@ impl ResourceManager {
         config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimReviews(handler.clone())));
         config.delegates.insert(GroupResource::core("pods"), pods.clone());
         let (services, beside) = services(&options, &partitions, &pods.engine, following)?;
-        config.node_views = Some(Arc::new(Views(HostViews::new(pods.engine.clone(), partitions.clone(), beside))));
+        let (keeping, own) = (options.store.keeping(), (name.as_str(), &engine));
+        let classes = HostClasses::new(own, &partitions, &keeping, clock, random, following);
+        let shown = classes.engines();
+        let views = HostViews::new(pods.engine.clone(), partitions.clone(), beside, classes);
+        config.node_views = Some(Arc::new(Views(views)));
         let api = ApiServer::new(config);
         api.bootstrap().await?;
 
@@ -90,7 +95,7 @@ impl ResourceManager {
         let find = move |name: &str| partitions.now().find(name).cloned();
         let asker = Asker::new(name, engine.clone(), handler, Arc::new(find), clock.clone(), CLAIM_DEADLINE);
         tasks.add(format!("{name} claim asker"), asker.run());
-        Ok(Self { engine, pods: pods.engine, services, api })
+        Ok(Self { engine, pods: pods.engine, services, classes: shown, api })
     }
 
     /// Its API.
@@ -103,6 +108,9 @@ impl ResourceManager {
     pub async fn close(&self) {
         self.pods.close().await;
         self.services.close().await;
+        for classes in &self.classes {
+            classes.close().await;
+        }
         self.engine.close().await;
     }
 }

@@ -2,6 +2,7 @@
 //! partition behind real connections, and a resource manager, in this process.
 
 mod certificates;
+mod classes;
 mod volumes;
 mod world;
 

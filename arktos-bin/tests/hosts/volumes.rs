@@ -5,7 +5,7 @@ use arktos_core::GroupResource;
 use http::Method;
 use serde_json::json;
 
-use crate::world::{PARTITION, World, core, object, place, runtime, secret, shown};
+use crate::world::{PARTITION, World, core, object, place, runtime, secret, shown, until};
 
 /// A volume of a tenant that a claim of the same name is bound to; its driver takes the secret `keys/k`.
 async fn volume(world: &World, tenant: &str, name: &str) {
@@ -68,6 +68,23 @@ fn a_host_is_shown_the_volumes_of_its_pods_and_their_attachments() {
             "{}",
             found.body
         );
+
+        // Another tenant that has a volume of the same handle says otherwise of it: neither is believed.
+        let forged = json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment",
+            "metadata": {"name": "csi-1"}, "spec": {"attacher": "d.example", "nodeName": "n1",
+            "source": {"persistentVolumeName": "other"}}});
+        world.there.create(&attachments, "globex", "", object(forged)).await.expect("created");
+        assert_eq!(world.get("n1", attached).await.code, 200, "its pods are elsewhere");
+        world.pod("globex", "h", "n1", claims("other")).await;
+        let refused = world.get("n1", attached).await;
+        assert_eq!(refused.code, 403, "{}", refused.body);
+        assert!(
+            refused.body["message"].as_str().is_some_and(|why| why.contains("several tenants")),
+            "{}",
+            refused.body
+        );
+        world.delete("globex", "pods", "h").await;
+        until("it is gone", async || world.get("n1", attached).await.code == 200).await;
 
         for (host, path) in [
             ("n1", path("acme", "other")),

@@ -13,6 +13,7 @@ use arktos_store::client::{Listing, Patch, WatchListEvent, WatchListStream};
 use arktos_store::{Client, Delivery, Engine, Query, Roster, Stored, Within};
 use futures::StreamExt;
 
+use super::classes::HostClasses;
 use super::project::{is_projected, original_namespace};
 use super::services::HostServices;
 use super::{Origin, projection, volumes};
@@ -45,6 +46,7 @@ pub struct HostViews {
     pods: Engine,
     partitions: Roster,
     services: HostServices,
+    classes: HostClasses,
 }
 
 /// A namespace of a partition, as one host asks about it.
@@ -58,16 +60,19 @@ struct Place {
 }
 
 impl HostViews {
-    /// Views over the engine that holds the projected pods, the partitions that they come from, and these services.
-    pub fn new(pods: Engine, partitions: impl Into<Roster>, services: HostServices) -> Self {
-        Self { pods, partitions: partitions.into(), services }
+    /// Views over the engine that holds the projected pods, the partitions that they come from, these services and
+    /// classes.
+    pub fn new(pods: Engine, partitions: impl Into<Roster>, services: HostServices, classes: HostClasses) -> Self {
+        Self { pods, partitions: partitions.into(), services, classes }
     }
 
     /// Whether hosts are answered here for a resource in a namespace (in all, where it is empty): for what pods name
-    /// in namespaces that have any, for the volumes of their claims and the secrets of these, and for all services.
+    /// in namespaces that have any, for the volumes of their claims and the secrets of these, for all services, and for
+    /// the region's classes.
     #[must_use]
     pub fn covers(&self, resource: &GroupResource, namespace: &str) -> bool {
         match namespace {
+            "" if self.classes.has(resource) => true,
             "" => resource.as_str() == "services" || VOLUMES.contains(&resource.as_str()),
             namespace if resource.as_str() == "secrets" && is_projected(namespace) => true,
             namespace => NAMED.contains(&resource.as_str()) && self.origin(namespace).is_some(),
@@ -82,6 +87,7 @@ impl HostViews {
         match key.resource.as_str() {
             ATTACHMENTS => return self.attachment(host, key).await,
             of if VOLUMES.contains(&of) => return self.volume(host, key).await,
+            _ if self.classes.has(&key.resource) => return self.classes.get(key, &self.partitions_of(host)).await,
             _ => {}
         }
         let place = self.place(host, key.path.namespace())?;
@@ -102,9 +108,12 @@ impl HostViews {
         volumes::volume(&partition, &found).ok_or_else(unshown)
     }
 
-    /// An attachment of a volume to the host. Its name does not say whose it is: all whose pods the host has are asked.
+    /// An attachment of a volume to the host. Its name, which the host makes of the driver, the handle and its own,
+    /// does not say whose it is: all whose pods the host has are asked. Where two have one, they name one handle, and
+    /// which of them tells the truth about it nobody here knows: neither is shown.
     async fn attachment(&self, host: &str, key: &ObjectKey) -> Result<Stored, Status> {
         let mut refused = unrelated(host, key);
+        let mut shown = None;
         for (partition, tenant) in self.homes(host) {
             let asked = ObjectKey::tenant_scoped(key.resource.clone(), &tenant, key.path.name());
             let found = match self.client(host, &partition) {
@@ -112,20 +121,28 @@ impl HostViews {
                 Err(status) => Err(status),
             };
             match found {
-                Ok(found) => return volumes::attachment(&partition, &found).ok_or_else(unshown),
+                Ok(_) if shown.is_some() => {
+                    let why = "several tenants have an attachment of this name, and so a volume of one handle";
+                    return Err(Status::forbidden(&key.resource, key.path.name(), why));
+                }
+                Ok(found) => shown = Some(volumes::attachment(&partition, &found).ok_or_else(unshown)?),
                 // Whoever cannot be asked may have it.
                 Err(status) if status.is(Reason::ServiceUnavailable) => refused = status,
                 Err(_) => {}
             }
         }
-        Err(refused)
+        shown.ok_or(refused)
     }
 
-    /// What a query selects in one namespace, as its partition has it now; or of all services.
+    /// What a query selects in one namespace, as its partition has it now; or of all services, or of the region's
+    /// classes.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn list(&self, host: &str, query: &Query) -> Result<Listing, Status> {
+        if self.classes.has(&query.resource) {
+            return self.classes.list(query, &self.partitions_of(host)).await;
+        }
         let Some(place) = self.place_of(host, query)? else { return self.services.list(host, query).await };
         let listing = place.client.list(&place.query(query)?).await.map_err(|status| told(status, &[]))?;
         let items = listing.items.iter().map(|stored| place.shown(stored));
@@ -137,6 +154,9 @@ impl HostViews {
     /// # Errors
     /// As [`get`](Self::get), also in the stream.
     pub async fn watch(&self, host: &str, query: &Query, after: Option<Revision>) -> Result<WatchListStream, Status> {
+        if self.classes.has(&query.resource) {
+            return self.classes.watch(query, after, &self.partitions_of(host)).await;
+        }
         let Some(place) = self.place_of(host, query)? else { return self.services.watch(host, query, after).await };
         let (query, client) = (place.query(query)?, &place.client);
         let events = match after {
@@ -245,6 +265,11 @@ impl HostViews {
             Some((origin.partition, TenantName::new(origin.key.path.tenant()).ok()?))
         });
         origins.collect()
+    }
+
+    /// The partitions whose pods a host has.
+    fn partitions_of(&self, host: &str) -> Vec<String> {
+        self.homes(host).into_iter().map(|(partition, _)| partition).collect()
     }
 
     /// Where a namespace comes from that has pods.
