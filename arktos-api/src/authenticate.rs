@@ -46,7 +46,8 @@ pub(crate) async fn authenticate(
 fn not_here(tenant: &TenantName, what: &str) -> Status {
     let text = format!(
         "Unauthorized: {what} does not count in this partition for the tenant \"{tenant}\". It may where the tenant is, to \
-         which a gateway of the region sends it"
+         which a gateway of the region sends what is asked of that tenant; what is asked of tenants elsewhere counts with \
+         a certificate, or a line of the token file, that names the tenant without its uid"
     );
     Status::failure(Reason::Unauthorized, text)
 }
