@@ -7,6 +7,7 @@ use std::time::Duration;
 use arktos_core::catalog::Catalog;
 use arktos_core::typed::{KindOf, MemberKind, TenantPlacement};
 use arktos_core::{ObjectKey, TenantName};
+use arktos_store::engine::EngineConfig;
 use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
 use futures::future::{Either, select};
@@ -14,6 +15,7 @@ use futures::future::{Either, select};
 use super::directory::DirectoryAddress;
 use super::logging::LoggingArgs;
 use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
+use super::storing::HistoryArgs;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::net::serve::{Stop, stopped};
@@ -52,6 +54,8 @@ pub struct AggregatorArgs {
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
+    history: HistoryArgs,
+    #[command(flatten)]
     logging: LoggingArgs,
 }
 
@@ -80,7 +84,9 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
         }
     };
     let (name, metrics) = (args.name, Metrics::new());
-    let options = AggregatorOptions { name, partitions, first, managers, api, metrics, clock, random };
+    let mut keeping = EngineConfig::default();
+    (keeping.history_window, keeping.history_bytes) = (args.history.history_window, args.history.history_memory);
+    let options = AggregatorOptions { name, partitions, first, managers, keeping, api, metrics, clock, random };
     let aggregator = Aggregator::start(options, &tasks).await.map_err(|error| error.to_string())?;
     server.announce("The aggregator");
     let wind_up = async {

@@ -22,12 +22,9 @@ pub struct StoringArgs {
     /// etcd:URL[,URL…] (a cluster, by its members' client URLs; the first is asked for as long as it answers)
     #[arg(long, value_name = "STORE", default_value = "log")]
     pub store: StoreKind,
-    /// How long past revisions are kept for watches and lists that go on from them
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub history_window: Duration,
-    /// The most memory that the past revisions of one resource take, whatever the window says (at least 16Mi)
-    #[arg(long, value_name = "SIZE", default_value = "256Mi", value_parser = history_memory)]
-    pub history_memory: usize,
+    /// How much of the past is kept
+    #[command(flatten)]
+    pub history: HistoryArgs,
     /// Copy every full piece of the log to DIR/ROLE, to go back to any moment since a backup (--store log)
     #[arg(long, value_name = "DIR")]
     pub archive_dir: Option<PathBuf>,
@@ -64,6 +61,18 @@ pub struct StoringArgs {
     pub etcd_compaction: bool,
 }
 
+/// How much of the past is kept in memory.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Store")]
+pub struct HistoryArgs {
+    /// How long past revisions are kept for watches and lists that go on from them
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub history_window: Duration,
+    /// The most memory that the past revisions of one resource take, whatever the window says (at least 16Mi)
+    #[arg(long, value_name = "SIZE", default_value = "256Mi", value_parser = history_memory)]
+    pub history_memory: usize,
+}
+
 impl StoringArgs {
     /// What the flags mean, for stores in a directory.
     ///
@@ -74,8 +83,8 @@ impl StoringArgs {
         Ok(StoreArgs {
             kind: self.store.clone(),
             data_dir: data_dir.to_owned(),
-            history_window: self.history_window,
-            history_bytes: self.history_memory,
+            history_window: self.history.history_window,
+            history_bytes: self.history.history_memory,
             archive_dir: self.archive_dir.clone(),
             etcd,
             encryption: self.encryption_provider_config.as_deref().map(encryption::open).transpose()?,

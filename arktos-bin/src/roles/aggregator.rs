@@ -51,6 +51,8 @@ pub struct AggregatorOptions {
     pub first: String,
     /// The resource managers, a list or a roster of them.
     pub managers: Roster,
+    /// How each view keeps history.
+    pub keeping: EngineConfig,
     /// What can be set of its API.
     pub api: ApiOptions,
     /// What its process counts and measures.
@@ -89,7 +91,7 @@ impl Aggregator {
     /// # Errors
     /// [`StartError`].
     pub async fn start(options: AggregatorOptions, tasks: &Tasks) -> Result<Self, StartError> {
-        let AggregatorOptions { name, partitions, first, managers, api, metrics, clock, random } = options;
+        let AggregatorOptions { name, partitions, first, managers, keeping, api, metrics, clock, random } = options;
         let catalog = Catalog::builtin();
         let engine = Engine::memory(clock.clone());
         let mut config = ApiConfig::new(engine, clock.clone(), random.clone());
@@ -108,7 +110,7 @@ impl Aggregator {
                 of_tenants.into_iter().chain(of_hosts).cloned(),
                 &Query::everywhere(kind.storage_resource.clone()),
                 part.projection(kind, &first, &managers),
-                EngineConfig::default(),
+                keeping.clone(),
                 clock.clone(),
                 random.clone(),
             );

@@ -95,12 +95,22 @@ async fn aggregator(
     managers: Vec<arktos_store::roster::Named>,
     clock: Arc<dyn Clock>,
 ) -> (Aggregator, Tasks) {
+    aggregator_keeping(EngineConfig::default(), partitions, managers, clock).await
+}
+
+async fn aggregator_keeping(
+    keeping: EngineConfig,
+    partitions: Vec<arktos_store::roster::Named>,
+    managers: Vec<arktos_store::roster::Named>,
+    clock: Arc<dyn Clock>,
+) -> (Aggregator, Tasks) {
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let options = AggregatorOptions {
         name: "aggregator".to_owned(),
         first: partitions.first().map_or_else(String::new, |(name, _)| name.clone()),
         partitions: partitions.into(),
         managers: managers.into(),
+        keeping,
         api: ApiOptions::default(),
         metrics: Metrics::new(),
         clock,
@@ -280,6 +290,28 @@ async fn who_stands_at_a_former_aggregators_revision_is_told_410() {
     assert!(text.contains("410"), "{text}");
     tasks.stop().await;
     world.tasks.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_keeps_no_more_of_the_past_than_it_is_told_to() {
+    let there = partition(Engine::memory(clock()), "acme").await;
+    let mut keeping = EngineConfig::default();
+    keeping.history_bytes = 1 << 10;
+    let partitions = named(&["tp-0"], [client(&there)]);
+    let (aggregator, tasks) = aggregator_keeping(keeping, partitions, Vec::new(), clock()).await;
+    let page = get(&aggregator, CONFIG_MAPS).await;
+    let path =
+        format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", page["metadata"]["resourceVersion"].as_str().expect("one"));
+    for number in 0..200 {
+        map(&client(&there), "acme", &format!("m-{number}")).await;
+    }
+    eventually("410", async || {
+        let mut watch = send(&aggregator, "GET", &path, None).await;
+        let frame = watch.body_mut().frame().await.expect("an answer").expect("whole");
+        String::from_utf8_lossy(frame.data_ref().expect("data")).contains("410")
+    })
+    .await;
+    tasks.stop().await;
 }
 
 #[tokio::test]
