@@ -107,6 +107,12 @@ impl PeerCertificate {
     pub fn tenant(&self) -> Option<TenantName> {
         self.identity(from_certificate).ok()?.tenant
     }
+
+    /// Whether it is that of a component of the region, or of an administrator.
+    #[must_use]
+    pub fn is_component(&self) -> bool {
+        self.identity(from_certificate).is_ok_and(|identity| identity.is_component())
+    }
 }
 
 fn is_gateway(peer: &Identity) -> bool {

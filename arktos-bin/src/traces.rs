@@ -9,6 +9,7 @@
 mod call;
 mod export;
 mod request;
+mod strangers;
 
 use std::sync::OnceLock;
 
@@ -32,7 +33,7 @@ const TEXT_MAX: usize = 1024;
 pub struct TraceOptions {
     /// The collector's base URL, to which `/v1/traces` is added.
     pub endpoint: String,
-    /// The authority that signed the collector's certificate, as PEM; empty for a collector without TLS.
+    /// The authority that signed the collector's certificate, as PEM; those that the machine trusts where it is empty.
     pub authority: String,
     /// How many of the requests that come without a trace begin one that is kept: from 0 to 1.
     pub rate: f64,

@@ -53,7 +53,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["--history-window", "soon"], "soon"),
         (&["--hosts", "many"], "many"),
         (&["--otlp-endpoint", "paper"], "paper"),
-        (&["--otlp-endpoint", "https://127.0.0.1:1"], "--otlp-ca-file"),
+        (&["--otlp-endpoint", "https://127.0.0.1:1", "--otlp-ca-file", "no/such/file"], "no/such/file"),
         (&["--trace-sampling", "0.5"], "--otlp-endpoint"),
         (&["--trace-sampling", "2"], "from 0 to 1"),
         (&["--no-such-flag"], "--no-such-flag"),

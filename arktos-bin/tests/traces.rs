@@ -226,7 +226,8 @@ fn a_request_without_a_trace_begins_one_by_the_rate() {
 
 #[test]
 fn a_collector_that_is_not_there_holds_nobody_up_and_what_is_lost_is_counted() {
-    let world = World::start(&["--tenants", "acme", "--otlp-endpoint", "http://127.0.0.1:1", "--trace-sampling", "1"]);
+    let nobody = "https://127.0.0.1:1"; // and no authority is named: the machine's are asked
+    let world = World::start(&["--tenants", "acme", "--otlp-endpoint", nobody, "--trace-sampling", "1"]);
     assert_eq!(world.acme().get("/api/v1/namespaces/default/configmaps").0, 200);
     until("a count of lost spans", || {
         let mut text = String::new();

@@ -167,6 +167,22 @@ fn roots(authority: &str) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
+/// The authorities that the machine trusts, as PEM; nothing where it has none.
+#[cfg(feature = "traces")]
+pub(crate) fn machines_authorities() -> String {
+    use base64::Engine as _;
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "authorities that this machine trusts cannot be read");
+    }
+    let usable = found.certs.iter().filter(|certificate| RootCertStore::empty().add((*certificate).clone()).is_ok());
+    let pem = |certificate: &CertificateDer<'_>| {
+        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    usable.map(pem).collect()
+}
+
 fn parse(credential: &Credential) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = CertificateDer::pem_slice_iter(credential.certificate.as_bytes()).collect::<Result<_, _>>()?;
     Ok((chain, PrivateKeyDer::from_pem_slice(credential.key.as_bytes())?))
@@ -176,6 +192,12 @@ fn parse(credential: &Credential) -> Result<(Vec<CertificateDer<'static>>, Priva
 mod tests {
     use super::*;
     use crate::net::pki::Authority;
+
+    #[cfg(feature = "traces")]
+    #[test]
+    fn what_the_machine_trusts_is_usable_whatever_that_is() {
+        assert!(client(None, &machines_authorities()).is_ok());
+    }
 
     #[test]
     fn a_certificate_is_replaced_by_one_that_has_its_key_and_by_no_other() {

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use super::{TraceOptions, exporter};
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::remote::{self, Http};
-use crate::net::tls::TlsError;
+use crate::net::tls::{self, TlsError};
 
 /// How many spans wait to be sent at most; further ones are dropped, and counted.
 const QUEUE: usize = 8192;
@@ -87,7 +87,10 @@ impl Queue {
         if url.host().is_none() || !matches!(url.scheme_str(), Some("http" | "https")) {
             return Err(bad(&options.endpoint));
         }
-        let authority = options.authority.clone();
+        let authority = match options.authority.as_str() {
+            "" if url.scheme_str() == Some("https") => tls::machines_authorities(),
+            named => named.to_owned(),
+        };
         let config = Kubeconfig { server: endpoint.to_owned(), authority, credential: None, token: None };
         let (http, resource) = (remote::connect(&config)?, ResourceAttributesWithSchema::from(resource));
         let (spans, queued) = mpsc::channel(QUEUE);

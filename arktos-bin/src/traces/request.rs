@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::task::{Context as Polled, Poll};
 
-use arktos_api::TraceParent;
 use arktos_api::trace::TRACEPARENT;
+use arktos_api::{PeerCertificate, TraceParent};
 use futures::future::{BoxFuture, Either};
 use http::{HeaderValue, Request, Response};
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue};
 use tower::Service;
 use tracing::Instrument;
 
-use super::{asked, context_of, exporter, name_of, place_in};
+use super::{asked, context_of, exporter, name_of, place_in, strangers};
 
 /// A role's service whose requests are part of traces. A header that is malformed counts for nothing, and goes no
 /// further; what the service sees is the header that it may send on.
@@ -59,10 +59,18 @@ where
 
 /// Finds, or makes, a request's place in a trace, and writes it into the request.
 fn enter<B>(request: &mut Request<B>) -> Option<Context> {
-    let named = TraceParent::of(request.headers());
+    let mut named = TraceParent::of(request.headers());
     if named.is_none() {
         request.headers_mut().remove(TRACEPARENT);
         request.headers_mut().remove("tracestate");
+    }
+    if let Some(place) = &mut named
+        && place.sampled
+        && !request.extensions().get::<PeerCertificate>().is_some_and(PeerCertificate::is_component)
+        && !strangers::may()
+    {
+        place.sampled = false;
+        request.headers_mut().insert(TRACEPARENT, HeaderValue::from_str(&place.to_string()).ok()?);
     }
     let above = named.map_or_else(Context::new, context_of);
     let Some(exporter) = exporter().filter(|exporter| exporter.begins || named.is_some()) else {
@@ -90,4 +98,25 @@ fn leave<R>(context: &Context, response: &Response<R>) {
         span.set_status(Status::error(""));
     }
     span.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_has_some_of_its_requests_sampled_and_not_all() {
+        let service = tower::service_fn(|request: Request<()>| async move {
+            let place = TraceParent::of(request.headers()).expect("a place");
+            Ok::<_, Infallible>(Response::new(place.sampled))
+        });
+        let mut traced = Traced::new(service);
+        let mut sampled = 0;
+        for _ in 0..10_000 {
+            let named = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+            let request = Request::get("/version").header(TRACEPARENT, named).body(()).expect("a request");
+            sampled += usize::from(traced.call(request).await.expect("an answer").into_body());
+        }
+        assert!((100..10_000).contains(&sampled), "{sampled}");
+    }
 }
