@@ -207,6 +207,26 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     Ok(())
 }
 
+/// Before anybody is reached through a subresource: the tenant's webhooks and policies, which are shown the options of
+/// a kind with which that is asked for.
+///
+/// # Errors
+/// As [`validate`].
+pub(crate) async fn connect(call: &Call<'_>, subresource: &str, options: (&'static str, Object)) -> Result<(), Status> {
+    let plugins = &call.state.config.admission;
+    let request = request::Request::connection(call, subresource, options)?;
+    if plugins.runs("MutatingAdmissionWebhook") {
+        webhooks::connect(&request, "mutatingwebhookconfigurations").await?;
+    }
+    if plugins.runs("ValidatingAdmissionPolicy") {
+        policies::connect(&request)?;
+    }
+    if plugins.runs("ValidatingAdmissionWebhook") {
+        webhooks::connect(&request, "validatingwebhookconfigurations").await?;
+    }
+    Ok(())
+}
+
 /// Whether the tenant has anything that is to be asked before an object is deleted.
 pub(crate) fn reviews_deletions(state: &State, snapshot: &Snapshot, tenant: &TenantName) -> bool {
     let plugins = &state.config.admission;

@@ -227,8 +227,20 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     if bound.is_empty() || call.kind.group == GROUP {
         return Ok(());
     }
-    let request = Request::of(call, review)?;
-    let (asked, unasked) = invocations(&request, &bound);
+    judge(&Request::of(call, review)?, &bound)
+}
+
+/// The same of a connection, which is no write.
+///
+/// # Errors
+/// As [`validate`].
+pub(super) fn connect(request: &Request<'_>) -> Result<(), Status> {
+    judge(request, &bound(request.call, "validatingadmissionpolicies", "validatingadmissionpolicybindings"))
+}
+
+fn judge(request: &Request<'_>, bound: &[(Object, Vec<Object>)]) -> Result<(), Status> {
+    let call = request.call;
+    let (asked, unasked) = invocations(request, bound);
     let mut denied: Vec<(String, Finding)> = Vec::new();
     let (mut notes, mut failures) = (BTreeMap::new(), Vec::new());
     for Unasked { policy, binding, why } in unasked.into_iter().filter(|unasked| !ignores_faults(unasked.policy)) {
@@ -239,7 +251,7 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     for invocation in asked {
         let actions = invocation.binding.at(&["spec", "validationActions"]).and_then(Value::as_array);
         let acts = |action: &str| actions.is_some_and(|actions| actions.iter().any(|one| one == action));
-        let verdict = verdict(&request, &invocation);
+        let verdict = verdict(request, &invocation);
         for (key, value) in verdict.notes {
             let of_key: &mut Vec<String> = notes.entry(format!("{}/{key}", invocation.policy.name())).or_default();
             if !of_key.contains(&value) {

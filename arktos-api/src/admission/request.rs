@@ -23,6 +23,8 @@ pub(super) struct Request<'a> {
     pub(super) name: String,
     pub(super) old: Option<Object>,
     pub(super) new: Option<Object>,
+    /// The kind of what a connection is asked for with, which stands for the object then.
+    connects_with: Option<&'static str>,
     /// The namespace it is in; absent for what is in none, namespaces included.
     namespace: Option<Object>,
 }
@@ -38,13 +40,6 @@ impl<'a> Request<'a> {
             object.set(&["apiVersion"], call.kind.type_meta.api_version.as_str());
             object.set(&["kind"], call.kind.type_meta.kind.as_str());
             object
-        };
-        let namespace = match (call.kind.scope, call.tenant.as_ref()) {
-            (Scope::Namespace, Some(tenant)) => {
-                let found = call.state.config.engine.snapshot().get(&namespace_key(tenant, &call.namespace));
-                found.map(|stored| stored.object.decode(Some(stored.revision)).map_err(Status::internal)).transpose()?
-            }
-            _ => None,
         };
         let object = review.new.or(review.old);
         Ok(Self {
@@ -62,7 +57,26 @@ impl<'a> Request<'a> {
             name: object.map(|object| object.name().to_owned()).unwrap_or_default(),
             old: review.old.map(shown),
             new: review.new.map(shown),
-            namespace,
+            connects_with: None,
+            namespace: namespace(call)?,
+        })
+    }
+
+    /// A connection through a subresource, asked for with options of a kind.
+    pub(super) fn connection(
+        call: &'a Call<'a>,
+        subresource: &'a str,
+        (kind, options): (&'static str, Object),
+    ) -> Result<Self, Status> {
+        Ok(Self {
+            call,
+            operation: "CONNECT",
+            subresource,
+            name: call.name.to_string(),
+            old: None,
+            new: Some(options),
+            connects_with: Some(kind),
+            namespace: namespace(call)?,
         })
     }
 
@@ -133,7 +147,10 @@ impl<'a> Request<'a> {
         if !call.identity.extra.is_empty() {
             user["extra"] = json!(call.identity.extra);
         }
-        let types = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        let types = match self.connects_with {
+            Some(options) => json!({"group": "", "version": "v1", "kind": options}),
+            None => json!({"group": kind.group, "version": kind.version, "kind": kind.kind}),
+        };
         let resource = json!({"group": kind.group, "version": kind.version, "resource": kind.resource});
         let options = match self.operation {
             "CREATE" => "CreateOptions",
@@ -143,6 +160,9 @@ impl<'a> Request<'a> {
         let mut options = json!({"apiVersion": "meta.k8s.io/v1", "kind": options});
         if call.options.dry_run {
             options["dryRun"] = json!(["All"]);
+        }
+        if self.connects_with.is_some() {
+            options = Value::Null;
         }
         let mut said = json!({
             "uid": uid, "kind": types, "resource": resource, "requestKind": types, "requestResource": resource,
@@ -191,6 +211,13 @@ impl<'a> Request<'a> {
         names.set_authorizer(Arc::new(Rights::of(self.call)), self.about());
         names
     }
+}
+
+/// The namespace that is asked about; absent for what is in none.
+fn namespace(call: &Call<'_>) -> Result<Option<Object>, Status> {
+    let (Scope::Namespace, Some(tenant)) = (call.kind.scope, call.tenant.as_ref()) else { return Ok(None) };
+    let found = call.state.config.engine.snapshot().get(&namespace_key(tenant, &call.namespace));
+    found.map(|stored| stored.object.decode(Some(stored.revision)).map_err(Status::internal)).transpose()
 }
 
 /// A selector; absent where it selects everything.

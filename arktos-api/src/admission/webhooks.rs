@@ -120,11 +120,22 @@ pub(super) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     if webhooks.is_empty() {
         return Ok(());
     }
-    let request = Request::of(call, review)?;
+    ask_all(&Request::of(call, review)?, &webhooks).await
+}
+
+/// Asks the webhooks about a connection, which is no write. There is nothing for them to change.
+///
+/// # Errors
+/// As [`mutate`].
+pub(super) async fn connect(request: &Request<'_>, configurations: &str) -> Result<(), Status> {
+    ask_all(request, &webhooks(request.call, configurations)).await
+}
+
+async fn ask_all(request: &Request<'_>, webhooks: &[Value]) -> Result<(), Status> {
     let mut asked = Vec::new();
-    for webhook in &webhooks {
-        if is_asked(&request, webhook)? {
-            asked.push(ask(&request, webhook));
+    for webhook in webhooks {
+        if is_asked(request, webhook)? {
+            asked.push(ask(request, webhook));
         }
     }
     for answer in join_all(asked).await {

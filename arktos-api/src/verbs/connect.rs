@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status, Timestamp};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Status, Timestamp, TypeMeta};
 use http::{HeaderMap, Response};
 use serde_json::Value;
 
-use crate::admission::topology;
+use crate::admission::{self, topology};
 use crate::body::Body;
 use crate::call::Call;
 use crate::negotiate::{self, Endpoint, JSON, PROTOBUF, YAML};
@@ -29,8 +29,13 @@ pub(crate) async fn connect(
             negotiate::produces(headers, &["text/plain", JSON, YAML, PROTOBUF])?;
             log_options(call, query)?;
         }
-        "portforward" => ports(query)?,
+        "portforward" => {
+            ports(query)?;
+            asks(call, subresource, query).await?;
+        }
+        "attach" | "exec" => asks(call, subresource, query).await?,
         "proxy" => {
+            asks(call, subresource, query).await?;
             asked = call.name.to_string();
             let name = proxied(&call.name).map(str::to_owned);
             let word = call.kind.kind.to_lowercase();
@@ -69,6 +74,36 @@ pub(crate) async fn connect(
     }
     let text = format!("{subresource} cannot be reached from here: there is nothing that runs");
     Err(Status::failure(Reason::NotImplemented, text))
+}
+
+/// Asks the tenant's webhooks and policies whether this may be reached.
+async fn asks(call: &Call<'_>, subresource: &str, query: &QueryMap) -> Result<(), Status> {
+    let kind = match (subresource, call.kind.storage_resource.as_str()) {
+        ("attach", _) => "PodAttachOptions",
+        ("exec", _) => "PodExecOptions",
+        ("portforward", _) => "PodPortForwardOptions",
+        (_, "services") => "ServiceProxyOptions",
+        (_, "nodes") => "NodeProxyOptions",
+        _ => "PodProxyOptions",
+    };
+    let mut options = Object::new(&TypeMeta::new("", "v1", kind), "");
+    options.fields.remove("metadata");
+    let mut put = |field: &str, value: Value| drop(options.fields.insert(field.to_owned(), value));
+    if matches!(subresource, "attach" | "exec") {
+        for stream in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|stream| query.flag(stream)) {
+            put(stream, Value::Bool(true));
+        }
+        if let Some(container) = query.find("container").filter(|container| !container.is_empty()) {
+            put("container", Value::from(container));
+        }
+    }
+    if subresource == "exec" {
+        put("command", query.all("command").collect());
+    }
+    if subresource == "portforward" {
+        put("ports", query.all("ports").filter_map(|port| port.parse::<u32>().ok()).collect());
+    }
+    admission::connect(call, subresource, (kind, options)).await
 }
 
 /// The name in `name`, `name:port` or `scheme:name:port`.

@@ -285,6 +285,42 @@ async fn a_validating_webhook_is_asked_about_its_tenants_writes_and_its_words_ar
 }
 
 #[tokio::test]
+async fn webhooks_and_policies_are_asked_before_anything_is_reached() {
+    let (world, fake) = world_with(|request| {
+        let status = json!({"message": format!("attaching to {} is not allowed", request["name"]), "code": 403});
+        Ok(json!({"allowed": request["subResource"] != "attach", "status": status}))
+    })
+    .await;
+    let rules = |part: &str| json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": [format!("pods/{part}")]}]);
+    let (path, configuration) = hook("Validating", json!({"rules": rules("*")}));
+    made(&world, &path, configuration).await;
+    let refuses = json!({"matchConstraints": {"resourceRules": rules("exec")},
+        "validations": [{"expression": "'ls' in object.command", "message": "list, and nothing else"}]});
+    made(&world, POLICIES, policy(refuses)).await;
+    made(&world, BINDINGS, binding(json!({}))).await;
+    let mut placed = pod("p");
+    placed["spec"]["nodeName"] = json!("n1");
+    made(&world, "/api/v1/namespaces/default/pods", placed).await;
+    let at = |part: &str| format!("/api/v1/namespaces/default/pods/p/{part}");
+    let refused = world.get("acme", &at("attach?stdin=true&container=c")).await;
+    let why = "admission webhook \"v.example.com\" denied the request: attaching to \"p\" is not allowed";
+    assert_eq!((refused.code, refused.body["message"].as_str()), (403, Some(why)));
+    let asked = fake.asked.lock()[0]["request"].clone();
+    assert_eq!(asked["kind"], json!({"group": "", "version": "v1", "kind": "PodAttachOptions"}));
+    assert_eq!((asked["operation"].as_str(), &asked["options"]), (Some("CONNECT"), &Value::Null));
+    let options = json!({"apiVersion": "v1", "kind": "PodAttachOptions", "stdin": true, "container": "c"});
+    assert_eq!((&asked["object"], &asked["oldObject"]), (&options, &Value::Null));
+    let refused = world.get("acme", &at("exec?command=rm")).await;
+    assert_eq!(refused.code, 422, "{}", refused.body);
+    assert!(refused.body["message"].as_str().unwrap().ends_with("list, and nothing else"), "{}", refused.body);
+    for allowed in ["exec?command=ls", "portforward?ports=80", "log"] {
+        let reached = world.get("acme", &at(allowed)).await;
+        assert!(![403, 422].contains(&reached.code), "{allowed}: {}", reached.body);
+    }
+    assert_eq!(fake.asked.lock().len(), 3, "a log is read, and not connected to");
+}
+
+#[tokio::test]
 async fn a_mutating_webhook_changes_the_object_before_it_is_checked_but_not_whose_it_is() {
     let (world, _) = world_with(|_| {
         let patch = json!([
