@@ -1,6 +1,7 @@
 //! Forwarding a request to a partition or a resource manager elsewhere, with the client's identity in headers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arktos_api::Identity;
 use arktos_control::directory::Contact;
@@ -8,10 +9,10 @@ use arktos_core::{Reason, Status};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioTimer;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::kubeconfig::Kubeconfig;
 use super::remote::describe;
@@ -25,11 +26,19 @@ const REMOTE_UID: HeaderName = HeaderName::from_static("x-remote-uid");
 const REMOTE_GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 const REMOTE_TENANT: HeaderName = HeaderName::from_static("x-remote-extra-arktos-tenant");
 
+/// Bodies of up to so many bytes are sent on in one piece.
+const GATHERED: u64 = 64 << 10;
+/// How many of them are waited for at a time. Further ones are passed on as they come.
+const GATHERINGS: usize = 256;
+/// How long a client may take to send such a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A backend over mutual TLS. Cloning it shares the connections.
 #[derive(Clone)]
 pub struct Forward {
     http: Client<Route, RequestBody>,
     base: Arc<str>,
+    gatherings: Arc<Semaphore>,
 }
 
 impl Forward {
@@ -47,20 +56,28 @@ impl Forward {
     /// [`TlsError`] when the authority's certificate is unusable.
     pub fn showing(config: &Kubeconfig, shown: Option<Arc<Shown>>) -> Result<Self, TlsError> {
         let route = Route::fixed(config, shown, Protocols::One)?;
-        Ok(Self { http: pool(route), base: config.server.trim_end_matches('/').into() })
+        Ok(Self::over(route, config.server.trim_end_matches('/').into()))
     }
 
     /// A member of the region's directory, wherever its processes are at a time. What is trusted is the gateway's.
     #[must_use]
     pub fn member(contact: watch::Receiver<Contact>, trust: &Trust) -> Self {
         let base = format!("https://{}", contact.borrow().name).into();
-        Self { http: pool(Route::member(contact, trust.clone(), Protocols::One)), base }
+        Self::over(Route::member(contact, trust.clone(), Protocols::One), base)
+    }
+
+    fn over(route: Route, base: Arc<str>) -> Self {
+        Self { http: pool(route), base, gatherings: Arc::new(Semaphore::new(GATHERINGS)) }
     }
 
     /// Sends a request on, and the answer back as it comes. What only reads is sent once more where the answer was
     /// lost; what may have been carried out is not, and its client is not told to.
     pub async fn send(&self, request: Request<RequestBody>, identity: Option<Identity>) -> Response<GatewayBody> {
         let request = match self.rewrite(request, identity) {
+            Ok(request) => request,
+            Err(status) => return refuse(&status),
+        };
+        let request = match self.gathered(request).await {
             Ok(request) => request,
             Err(status) => return refuse(&status),
         };
@@ -82,6 +99,23 @@ impl Forward {
                 refuse(&Status::failure(Reason::ServiceUnavailable, message).retry_after(1))
             }
         }
+    }
+
+    /// A request whose body is in one piece, where it is a small one: head and body go out together then, and whoever
+    /// answers has nothing to wait for.
+    async fn gathered(&self, request: Request<RequestBody>) -> Result<Request<RequestBody>, Status> {
+        let small = request.body().size_hint().upper().is_some_and(|length| length <= GATHERED);
+        if request.body().is_end_stream() || !small {
+            return Ok(request);
+        }
+        let Ok(_waits) = self.gatherings.try_acquire() else { return Ok(request) };
+        let (parts, body) = request.into_parts();
+        let bytes = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => return Err(Status::bad_request(format!("the body cannot be read: {error}"))),
+            Err(_) => return Err(Status::failure(Reason::Timeout, "the body did not come in time")),
+        };
+        Ok(Request::from_parts(parts, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()))
     }
 
     /// A write that was sent, or begun to be, and not answered.
@@ -185,7 +219,9 @@ mod tests {
 
     use super::*;
     use arktos_core::TenantName;
-    use http_body_util::Full;
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{Limited, StreamBody};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -233,6 +269,22 @@ mod tests {
             assert_eq!(sent(&server, method.clone(), "{}").await, (504, None), "{method}");
             assert_eq!(came.load(Ordering::SeqCst), 1, "{method}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_that_breaks_off_reaches_nobody() {
+        let (server, came) = hangs_up_once().await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("an authority").certificate().to_owned();
+        let config = Kubeconfig { server, authority, credential: None, token: None };
+        let forward = Forward::new(&config).expect("a backend");
+        let pieces = [Ok(Frame::data(Bytes::from_static(b"{"))), Err(BodyError::new("it broke off"))];
+        let body = Limited::new(StreamBody::new(futures::stream::iter(pieces)), 100);
+        let body = body.map_err(BodyError::new).boxed_unsync();
+        let request = Request::post("/api/v1/pods").body(body).expect("a request");
+        assert_eq!(forward.send(request, None).await.status().as_u16(), 400);
+        assert_eq!(came.load(Ordering::SeqCst), 0);
+        assert_eq!(forward.gatherings.available_permits(), GATHERINGS);
     }
 
     #[tokio::test]
