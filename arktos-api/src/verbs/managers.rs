@@ -159,6 +159,15 @@ fn updated(
         // So is this count, whoever writes a daemon set.
         new.set(&TEMPLATES, "0");
     }
+    let mut said;
+    let is_autoscaler = call.kind.storage_resource.as_str() == "horizontalpodautoscalers.autoscaling";
+    let new = if is_autoscaler && !call.kind.storage {
+        // And what this version says in annotations is its own, whoever has said it otherwise.
+        said = rules::convert::from_storage(&call.kind, rules::convert::to_storage(&call.kind, new.clone()));
+        &mut said
+    } else {
+        new
+    };
     let update =
         |live: Option<Live<'_>>, new: &Value| as_manager(call, part, |writer| apply::update(writer, live, new, sent));
     if let (true, Some(old)) = (call.options.scale, old.as_deref()) {

@@ -201,3 +201,22 @@ async fn a_webhook_that_fails_or_lies_is_named_and_nothing_is_written() {
     // What is asked of metadata alone goes on.
     assert_eq!(world.get("acme", &format!("{OLD}/a")).await.code, 200);
 }
+
+#[tokio::test]
+async fn who_writes_an_autoscaler_in_its_older_form_manages_what_that_says_in_annotations() {
+    let world = World::new().await;
+    let path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+    let body = json!({"metadata": {"name": "a"}, "spec": {"maxReplicas": 3,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
+    assert_eq!(world.post("acme", path, body).await.code, 201);
+    let status = json!({"status": {"currentReplicas": 1, "desiredReplicas": 2, "currentCPUUtilizationPercentage": 30}});
+    let answer = world.patch("acme", &format!("{path}/a/status"), status).await;
+    let (name, metadata) = ("autoscaling.alpha.kubernetes.io/current-metrics", &answer.body["metadata"]);
+    let seen =
+        r#"[{"type":"Resource","resource":{"name":"cpu","currentAverageUtilization":30,"currentAverageValue":"0"}}]"#;
+    assert_eq!(metadata["annotations"][name], seen, "{}", answer.body);
+    let managed = metadata["managedFields"].as_array().unwrap();
+    let of_status = managed.iter().find(|entry| entry["subresource"] == "status").unwrap();
+    let annotations = &of_status["fieldsV1"]["f:metadata"]["f:annotations"];
+    assert_eq!(annotations[format!("f:{name}")], json!({}), "{of_status}");
+}

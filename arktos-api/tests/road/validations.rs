@@ -231,6 +231,11 @@ async fn an_event_of_the_newer_form_stays_as_it_was_made() {
     let event = json!({"metadata": {"name": "e"}, "eventTime": "2024-01-01T00:00:00.000000Z", "type": "Normal",
         "reason": "r", "action": "a", "reportingController": "c", "reportingInstance": "i",
         "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    let mut apart = with(event.clone(), "/regarding/namespace", json!("elsewhere"));
+    apart.as_object_mut().unwrap().remove("eventTime");
+    let answer = world.post("acme", path, apart).await;
+    let why = "involvedObject.namespace: Invalid value: \"elsewhere\": does not match event.namespace";
+    assert!(answer.body["message"].as_str().is_some_and(|text| text.contains(why)), "{}", answer.body);
     let answer = world.post("acme", path, event.clone()).await;
     assert_eq!(answer.code, 201, "{}", answer.body);
     let answer = world.put("acme", &format!("{path}/e"), with(event, "/action", json!("b"))).await;

@@ -5,12 +5,15 @@
 //! horizontal pod autoscalers (stored in `v2`, shown in `v1`, which keeps what it has no fields for in annotations).
 //! Versions that only Arktos's own clients ask for are in `old`.
 
+mod autoscaler;
 mod old;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::hooks::TEMPLATE_GENERATION;
 use crate::catalog::{Catalog, Kind};
 use crate::custom;
+use crate::encoded::Encoded;
 use crate::object::Object;
 use crate::schema;
 
@@ -24,11 +27,6 @@ const EVENT_FIELDS: [(&str, &str); 7] = [
     ("count", "deprecatedCount"),
     ("reportingComponent", "reportingController"),
 ];
-
-const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
-const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
-const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
-const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 /// The object in the stored form of its resource; `from` is the kind it is in. Nothing to do for most kinds.
 #[must_use]
@@ -58,12 +56,27 @@ pub fn from_storage(to: &Kind, mut object: Object) -> Object {
     convert(&from, to, object)
 }
 
+/// A stored object of a built-in kind without what is no metadata of its own, but written among it in whole objects
+/// alone; absent where there is no such thing.
+#[must_use]
+pub fn for_metadata(kind: &Kind, stored: &Encoded) -> Option<Object> {
+    if kind.storage_resource.as_str() != "daemonsets.apps" {
+        return None;
+    }
+    let mut object = stored.decode(None).ok()?;
+    object.remove(&["metadata", "annotations", TEMPLATE_GENERATION])?;
+    if object.at(&["metadata", "annotations"]).and_then(Value::as_object).is_some_and(Map::is_empty) {
+        object.remove(&["metadata", "annotations"]);
+    }
+    Some(object)
+}
+
 fn convert(from: &Kind, to: &Kind, mut object: Object) -> Object {
     match (from.group.as_str(), to.group.as_str(), to.version.as_str()) {
         ("", "events.k8s.io", _) => rename(&mut object.fields, |(core, new)| (core, new)),
         ("events.k8s.io", "", _) => rename(&mut object.fields, |(core, new)| (new, core)),
-        ("autoscaling", _, "v1") => autoscaler_to_v1(&mut object),
-        ("autoscaling", _, _) => autoscaler_from_v1(&mut object),
+        ("autoscaling", _, "v1") => autoscaler::to_v1(&mut object),
+        ("autoscaling", _, _) => autoscaler::from_v1(&mut object),
         _ if to.storage => old::to_today(from, &mut object),
         _ => old::from_today(to, &mut object),
     }
@@ -85,85 +98,10 @@ fn rename(
     }
 }
 
-/// Whether a metric is the one that `v1` has a field for.
-fn is_cpu(metric: &Value) -> bool {
-    metric["type"] == "Resource" && metric["resource"]["name"] == "cpu"
-}
-
-fn annotate(object: &mut Object, annotation: &str, value: &Value) {
-    if !super::fault::is_empty(value) {
-        object.set(&["metadata", "annotations", annotation], value.to_string());
-    }
-}
-
-fn autoscaler_to_v1(object: &mut Object) {
-    let list = |value: Option<Value>| match value {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    };
-    let (cpu, others): (Vec<Value>, Vec<Value>) = list(object.remove(&["spec", "metrics"]))
-        .into_iter()
-        .partition(|metric| is_cpu(metric) && metric["resource"]["target"]["averageUtilization"].is_number());
-    if let Some(target) = cpu.first().map(|metric| metric["resource"]["target"]["averageUtilization"].clone()) {
-        object.set(&["spec", "targetCPUUtilizationPercentage"], target);
-    }
-    annotate(object, METRICS, &Value::Array(others));
-    let behavior = object.remove(&["spec", "behavior"]).unwrap_or_default();
-    annotate(object, BEHAVIOR, &behavior);
-    let current = list(object.remove(&["status", "currentMetrics"]));
-    let used = current
-        .iter()
-        .find(|metric| is_cpu(metric))
-        .map(|metric| metric["resource"]["current"]["averageUtilization"].clone());
-    if let Some(used) = used.filter(Value::is_number) {
-        object.set(&["status", "currentCPUUtilizationPercentage"], used);
-    }
-    let others = current.into_iter().filter(|metric| !is_cpu(metric)).collect();
-    annotate(object, CURRENT_METRICS, &Value::Array(others));
-    let conditions = object.remove(&["status", "conditions"]).unwrap_or_default();
-    annotate(object, CONDITIONS, &conditions);
-}
-
-fn autoscaler_from_v1(object: &mut Object) {
-    let mut kept = |annotation: &str| -> Option<Value> {
-        let text = object.remove(&["metadata", "annotations", annotation])?;
-        serde_json::from_str(text.as_str()?).ok()
-    };
-    let (metrics, behavior) = (kept(METRICS), kept(BEHAVIOR));
-    let (current, conditions) = (kept(CURRENT_METRICS), kept(CONDITIONS));
-    let mut metrics = match metrics {
-        Some(Value::Array(metrics)) => metrics,
-        _ => Vec::new(),
-    };
-    if let Some(target) = object.remove(&["spec", "targetCPUUtilizationPercentage"]) {
-        let target = json!({ "type": "Utilization", "averageUtilization": target });
-        metrics.insert(0, json!({ "type": "Resource", "resource": { "name": "cpu", "target": target } }));
-    }
-    if !metrics.is_empty() {
-        object.set(&["spec", "metrics"], metrics);
-    }
-    let mut current = match current {
-        Some(Value::Array(metrics)) => metrics,
-        _ => Vec::new(),
-    };
-    if let Some(used) = object.remove(&["status", "currentCPUUtilizationPercentage"]) {
-        let used = json!({ "averageUtilization": used, "averageValue": "0" });
-        current.push(json!({ "type": "Resource", "resource": { "name": "cpu", "current": used } }));
-    }
-    if !current.is_empty() {
-        object.set(&["status", "currentMetrics"], current);
-    }
-    for (field, value) in
-        [("spec", behavior.map(|value| ("behavior", value))), ("status", conditions.map(|value| ("conditions", value)))]
-    {
-        if let Some((name, value)) = value {
-            object.set(&[field, name], value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn there_and_back(group: &str, version: &str, resource: &str, object: Value) {
@@ -196,5 +134,94 @@ mod tests {
                 "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"},
                     "targetCPUUtilizationPercentage": 70}}),
         );
+    }
+
+    /// What `v1` shows of an autoscaler that is stored in `v2`.
+    fn in_v1(spec: Value, status: Value) -> (Value, Object) {
+        let catalog = Catalog::builtin();
+        let of = |version| catalog.by_path("autoscaling", version, "horizontalpodautoscalers").expect("built in");
+        let object = json!({"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v2",
+            "metadata": {"name": "a"}, "spec": spec, "status": status});
+        let mut object = Object::from_value(object).expect("an object");
+        schema::complete(&of("v2"), &mut object).expect("fits its type");
+        let shown = from_storage(&of("v1"), object.clone());
+        assert_eq!(to_storage(&of("v1"), shown.clone()), object, "the same again");
+        (shown.at(&["metadata", "annotations"]).cloned().unwrap_or_default(), shown)
+    }
+
+    #[test]
+    fn what_older_autoscalers_have_no_field_for_is_said_as_upstream_says_it() {
+        let cpu = json!({"type": "Resource", "resource": {"name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": 70}}});
+        let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": [
+            {"type": "Object", "object": {"describedObject": {"apiVersion": "v1", "kind": "Service", "name": "s"},
+                "metric": {"name": "hits", "selector": {"matchLabels": {"a": "b"}}},
+                "target": {"type": "Value", "value": "100"}}},
+            {"type": "ContainerResource", "containerResource": {"name": "memory", "container": "main",
+                "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
+            {"type": "External", "external": {"metric": {"name": "queue"},
+                "target": {"type": "AverageValue", "averageValue": "5"}}},
+            cpu,
+        ], "behavior": {"scaleDown": {"selectPolicy": "Max",
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}}});
+        let status = json!({"desiredReplicas": 2, "currentMetrics": [{"type": "Resource", "resource": {"name": "cpu",
+            "current": {"averageUtilization": 30, "averageValue": "20m"}}}],
+            "conditions": [{"type": "AbleToScale", "status": "True", "reason": "a<b",
+                "lastTransitionTime": "2026-07-01T12:00:00Z"}]});
+        let (annotations, shown) = in_v1(spec, status);
+        let said = |name: &str| annotations[format!("autoscaling.alpha.kubernetes.io/{name}")].clone();
+        let metrics = [
+            r#"{"type":"Object","object":{"target":{"kind":"Service","name":"s","apiVersion":"v1"},"#,
+            r#""metricName":"hits","targetValue":"100","selector":{"matchLabels":{"a":"b"}}}},"#,
+            r#"{"type":"ContainerResource","containerResource":{"name":"memory","targetAverageValue":"1Gi","#,
+            r#""container":"main"}},"#,
+            r#"{"type":"External","external":{"metricName":"queue","targetAverageValue":"5"}}"#,
+        ];
+        assert_eq!(said("metrics"), format!("[{}]", metrics.concat()));
+        let seen = [
+            r#"[{"type":"Resource","resource":{"name":"cpu","currentAverageUtilization":30,"#,
+            r#""currentAverageValue":"20m"}}]"#,
+        ];
+        assert_eq!(said("current-metrics"), seen.concat());
+        let behavior = [
+            r#"{"ScaleUp":{"StabilizationWindowSeconds":0,"SelectPolicy":"Max","Policies":[{"Type":"Pods","Value":4,"#,
+            r#""PeriodSeconds":15},{"Type":"Percent","Value":100,"PeriodSeconds":15}],"Tolerance":null},"#,
+            r#""ScaleDown":{"StabilizationWindowSeconds":null,"SelectPolicy":"Max","#,
+            r#""Policies":[{"Type":"Pods","Value":1,"PeriodSeconds":60}],"Tolerance":null}}"#,
+        ];
+        assert_eq!(said("behavior"), behavior.concat());
+        let conditions = [
+            r#"[{"type":"AbleToScale","status":"True","lastTransitionTime":"2026-07-01T12:00:00Z","#,
+            r#""reason":"a\u003cb"}]"#,
+        ];
+        assert_eq!(said("conditions"), conditions.concat());
+        assert_eq!(shown.at(&["spec", "targetCPUUtilizationPercentage"]), Some(&json!(70)));
+        assert_eq!(shown.at(&["status", "currentCPUUtilizationPercentage"]), Some(&json!(30)));
+    }
+
+    #[test]
+    fn an_older_autoscaler_that_says_nothing_looks_at_the_cpu() {
+        let kind = Catalog::builtin().by_path("autoscaling", "v1", "horizontalpodautoscalers").expect("built in");
+        let object = json!({"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v1",
+            "metadata": {"name": "a"}, "spec": {"maxReplicas": 3}, "status": {"currentCPUUtilizationPercentage": 30}});
+        let stored = to_storage(&kind, Object::from_value(object).expect("an object"));
+        let target = stored.at(&["spec", "metrics"]).map(|metrics| metrics[0]["resource"]["target"].clone());
+        assert_eq!(target, Some(json!({"type": "Utilization", "averageUtilization": 80})));
+        let current = stored.at(&["status", "currentMetrics"]).map(|all| all[0]["resource"]["current"].clone());
+        assert_eq!(current, Some(json!({"averageUtilization": 30})));
+    }
+
+    #[test]
+    fn the_metadata_of_a_daemon_set_does_not_count_its_templates() {
+        let kind = Catalog::builtin().by_path("apps", "v1", "daemonsets").expect("built in");
+        let shown = |annotations: Value| {
+            let object = json!({"metadata": {"name": "a", "annotations": annotations}});
+            let stored = kind.encode(&Object::from_value(object).expect("an object")).expect("encodes");
+            let object = for_metadata(&kind, &stored)?;
+            Some(object.at(&["metadata", "annotations"]).cloned())
+        };
+        assert_eq!(shown(json!({TEMPLATE_GENERATION: "1", "a": "b"})), Some(Some(json!({"a": "b"}))));
+        assert_eq!(shown(json!({TEMPLATE_GENERATION: "1"})), Some(None));
+        assert_eq!(shown(json!({"a": "b"})), None);
     }
 }

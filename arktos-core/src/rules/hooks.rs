@@ -8,7 +8,7 @@ use crate::custom;
 use crate::object::Object;
 
 /// The annotation in which a daemon set counts its templates.
-const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// The note on a job whose labels are as they are read, and not yet as they are stored: they are filled in from the
 /// labels that its template was given only afterwards. So the first write to it, whatever it says, changes it.
