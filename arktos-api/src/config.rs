@@ -77,6 +77,8 @@ pub struct ApiConfig {
     pub observer: Option<Arc<dyn Observer>>,
     /// How many requests are worked on at a time, and how tenants share them. Default: [`Fairness::default`].
     pub fairness: Fairness,
+    /// Does what takes long. Default: [`InPlace`].
+    pub aside: Arc<dyn Aside>,
     /// Whether Arktos's own clients, which are of Kubernetes 1.15, find on Arktos's own paths what only they need.
     /// Default: no.
     pub arktos_compat: bool,
@@ -112,8 +114,24 @@ impl ApiConfig {
             virtuals: HashMap::new(),
             observer: None,
             fairness: Fairness::default(),
+            aside: Arc::new(InPlace),
             arktos_compat: false,
         }
+    }
+}
+
+/// Does work that takes long apart from those who answer requests. Little is given to it at a time.
+pub trait Aside: Send + Sync + 'static {
+    /// Sees to it that some work is done. Does not wait for it.
+    fn run(&self, work: Box<dyn FnOnce() + Send>);
+}
+
+/// Does all work at once, where it is given.
+pub struct InPlace;
+
+impl Aside for InPlace {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
     }
 }
 

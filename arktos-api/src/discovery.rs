@@ -147,7 +147,9 @@ impl Discovery {
             return written(body, segments, headers);
         }
         match segments {
-            ["apis", group, ..] if !documents.plain.contains_key(&format!("/apis/{group}")) => Ok(page_not_found()),
+            ["apis", group, ..] if is_defined(group) || !documents.plain.contains_key(&format!("/apis/{group}")) => {
+                Ok(page_not_found())
+            }
             _ => Err(resource_not_found()),
         }
     }

@@ -86,8 +86,8 @@ pub use authenticate::source;
 pub use body::Body;
 pub use client::InProcessClient;
 pub use config::{
-    AdmissionConfig, Answered, ApiConfig, Caller, Claimer, Delegate, NodePorts, NodeViews, Observer, Role, ServiceCidr,
-    TokenAuthenticator, VirtualResource, WebhookTarget,
+    AdmissionConfig, Answered, ApiConfig, Aside, Caller, Claimer, Delegate, InPlace, NodePorts, NodeViews, Observer,
+    Role, ServiceCidr, TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
 pub use fairness::{Fairness, PeerRank, PeerRefusals, Shares, is_large};

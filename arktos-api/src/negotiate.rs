@@ -3,8 +3,10 @@
 use arktos_core::catalog::Kind;
 use arktos_core::status::StatusDetails;
 use arktos_core::{Reason, Status};
-use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
+
+use crate::query::QueryMap;
 
 /// `application/json`.
 pub const JSON: &str = "application/json";
@@ -81,19 +83,20 @@ pub enum Form {
 }
 
 impl Form {
-    /// Refuses the form of a list for one object, and the other way round.
+    /// Refuses the form of a list for one object, and the other way round. `type_name` is what upstream calls the type
+    /// of what is to be shown. Upstream finds this out when all else is done, so that what was asked for has happened.
     ///
     /// # Errors
     /// 406.
-    pub fn fits(self, kind: &Kind, list: bool) -> Result<(), Status> {
+    pub(crate) fn fits(self, list: bool, type_name: impl FnOnce() -> String) -> Result<(), Status> {
         match (self, list) {
             (Self::MetadataList(_), false) => Err(not_acceptable(format!(
                 "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
-                go_type(kind, false)
+                type_name()
             ))),
             (Self::Metadata(_), true) => Err(not_acceptable(format!(
                 "you requested PartialObjectMetadata, but the requested object is a list ({})",
-                go_type(kind, true)
+                type_name()
             ))),
             _ => Ok(()),
         }
@@ -119,8 +122,10 @@ impl Accept {
 /// What can be had at a path.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Endpoint {
-    /// Whether objects can be had in the forms of `meta.k8s.io` (not those that are answered and never stored).
+    /// Whether the metadata of objects can be had alone.
     pub forms: bool,
+    /// Whether objects can be had as tables too (not those that are answered and never stored).
+    pub tables: bool,
     /// Whether it is a list, which can be watched too.
     pub list: bool,
     /// Whether this request is a watch.
@@ -185,9 +190,6 @@ pub(crate) fn negotiated(headers: &HeaderMap, endpoint: Endpoint) -> Result<Acce
                 if encoding == Encoding::Protobuf && !has_message(form, endpoint) {
                     continue;
                 }
-                if endpoint.watch && encoding == Encoding::Yaml {
-                    return Err(only(&STREAM_TYPES));
-                }
                 return Ok(Accept { encoding, form, pretty: clause.get("pretty") == Some("1") });
             }
         }
@@ -203,17 +205,40 @@ fn has_message(form: Form, endpoint: Endpoint) -> bool {
     }
 }
 
-/// What to answer an error in: errors are written in any encoding that the client takes, or else in JSON.
+/// Refuses what no stream of events is written in. Upstream finds this out when the watch is open.
+///
+/// # Errors
+/// 406.
+pub(crate) fn streams(accept: Accept) -> Result<(), Status> {
+    if accept.encoding == Encoding::Yaml { Err(only(&STREAM_TYPES)) } else { Ok(()) }
+}
+
+/// What to answer an error in: errors are written in any encoding that the client takes, or else in JSON, indented.
 #[must_use]
-pub fn accept_error(headers: &HeaderMap) -> Encoding {
+pub(crate) fn accept_error(headers: &HeaderMap, query: &QueryMap) -> Accept {
     let header = header_text(headers, ACCEPT);
-    let clauses = clauses(&header);
+    let pretty = is_for_people(headers, query);
+    if header.is_empty() {
+        return Accept { pretty, ..Accept::JSON };
+    }
     let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
-    clauses
-        .iter()
-        .filter(|clause| form(clause, Encoding::Json, Endpoint::default()) == Some(Form::Object))
-        .find_map(|clause| encodings.into_iter().find(|encoding| clause.takes(encoding.content_type())))
-        .unwrap_or(Encoding::Json)
+    let plain = |clause: &&Clause<'_>| form(clause, Encoding::Json, Endpoint::default()) == Some(Form::Object);
+    let found = clauses(&header).iter().filter(plain).find_map(|clause| {
+        let encoding = encodings.into_iter().find(|encoding| clause.takes(encoding.content_type()))?;
+        Some(Accept { encoding, form: Form::Object, pretty: pretty || clause.get("pretty") == Some("1") })
+    });
+    found.unwrap_or(Accept { pretty: true, ..Accept::JSON })
+}
+
+/// Whether JSON is to be read by people: the query says so, or else who asks is a browser or one of two commands.
+pub(crate) fn is_for_people(headers: &HeaderMap, query: &QueryMap) -> bool {
+    match query.get("pretty") {
+        "" => {
+            let agent = headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+            ["curl", "Wget", "Mozilla/5.0"].iter().any(|known| agent.starts_with(known.as_bytes()))
+        }
+        said => matches!(said, "1" | "t" | "T" | "TRUE" | "true" | "True"),
+    }
 }
 
 /// The form that a clause asks for, when it can be had.
@@ -231,7 +256,7 @@ fn form(clause: &Clause<'_>, encoding: Encoding, endpoint: Endpoint) -> Option<F
     };
     match clause.get("as") {
         _ if !endpoint.forms => None,
-        Some("Table") => (encoding != Encoding::Protobuf).then_some(Form::Table(version)),
+        Some("Table") => (endpoint.tables && encoding != Encoding::Protobuf).then_some(Form::Table(version)),
         Some("PartialObjectMetadata") => Some(Form::Metadata(version)),
         Some("PartialObjectMetadataList") => Some(Form::MetadataList(version)),
         _ => None,
@@ -385,17 +410,19 @@ pub(crate) fn unknown_format(accepted: &[&str]) -> Status {
     Status::failure(Reason::UnsupportedMediaType, message)
 }
 
-/// What upstream calls the type, in its own language.
-fn go_type(kind: &Kind, list: bool) -> String {
+/// What upstream calls the type of a kind, in its own language.
+pub(crate) fn go_type(kind: &Kind, list: bool) -> String {
     let list = if list { "List" } else { "" };
     if !kind.builtin {
         return format!("*unstructured.Unstructured{list}");
     }
-    let package = match kind.storage_resource.group() {
-        "" => "core",
-        group => group.split('.').next().unwrap_or(group),
-    };
-    format!("*{package}.{}{list}", kind.kind)
+    format!("{}{list}", go_name(kind.storage_resource.group(), &kind.kind))
+}
+
+/// What upstream calls the type of an object that is not stored.
+pub(crate) fn go_name(group: &str, kind: &str) -> String {
+    let package = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or(group) };
+    format!("*{package}.{kind}")
 }
 
 #[cfg(test)]
@@ -407,7 +434,7 @@ mod tests {
     }
 
     fn accepted(header: &str) -> Result<Accept, String> {
-        let endpoint = Endpoint { forms: true, list: true, ..Endpoint::default() };
+        let endpoint = Endpoint { forms: true, tables: true, list: true, ..Endpoint::default() };
         accept(&headers(header), endpoint).map_err(|status| status.message)
     }
 
@@ -454,7 +481,38 @@ mod tests {
         let answered_only = accept(&headers("application/json;as=Table;v=v1;g=meta.k8s.io"), Endpoint::default());
         assert_eq!(answered_only.expect_err("no table").code, 406);
         let watch = Endpoint { list: true, watch: true, ..Endpoint::default() };
-        assert_eq!(accept(&headers("application/yaml"), watch).expect_err("no stream").code, 406);
+        let yaml = accept(&headers("application/yaml"), watch).expect("known when the watch is open");
+        assert_eq!(streams(yaml).expect_err("no stream").code, 406);
+    }
+
+    #[test]
+    fn of_what_is_only_answered_there_is_the_metadata_and_no_table() {
+        let answered = Endpoint { forms: true, ..Endpoint::default() };
+        let metadata = accept(&headers("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"), answered);
+        assert_eq!(metadata.map(|accept| accept.form), Ok(Form::Metadata(MetaVersion::V1)));
+        let table = accept(&headers("application/json;as=Table;v=v1;g=meta.k8s.io"), answered);
+        assert_eq!(table.expect_err("no table").code, 406);
+    }
+
+    #[test]
+    fn errors_are_indented_for_people_and_where_nothing_else_is_taken() {
+        let asked = |accept: &str, agent: &str, query: &str| {
+            let mut headers = headers(accept);
+            headers.insert(USER_AGENT, agent.parse().expect("a header value"));
+            let found = accept_error(&headers, &QueryMap::parse(query));
+            (found.encoding, found.pretty)
+        };
+        for (accept, agent, query, answer) in [
+            ("application/json", "kubectl/v1", "", (Encoding::Json, false)),
+            ("application/json", "curl/8", "", (Encoding::Json, true)),
+            ("application/json", "curl/8", "pretty=false", (Encoding::Json, false)),
+            ("application/json", "kubectl/v1", "pretty=1", (Encoding::Json, true)),
+            ("text/html", "kubectl/v1", "", (Encoding::Json, true)),
+            ("application/yaml", "kubectl/v1", "", (Encoding::Yaml, false)),
+            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", "x", "", (Encoding::Json, true)),
+        ] {
+            assert_eq!(asked(accept, agent, query), answer, "{accept} {agent} {query}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Documents are made from the catalog when the first client asks for any, and kept compressed. They are named by their
 //! hash: a client that has one never asks for it again. OpenAPI v2 is there for old clients alone (kubectl up to 1.28).
+//! What takes long is made apart from requests ([`builds`]).
 
+pub(crate) mod builds;
 mod messages;
 mod packed;
 mod paths;
@@ -10,6 +12,7 @@ mod protobuf;
 mod routes;
 mod schemas;
 mod v2;
+mod v3;
 mod versions;
 mod words;
 
@@ -21,6 +24,7 @@ use arktos_core::catalog::{Catalog, Kind};
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::body::Body;
@@ -38,6 +42,10 @@ const PRIVATE: &str = "no-cache, private";
 const V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 const V2_ANSWERED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
+/// The same for a document of v3.
+const V3_ASKED: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+const V3_ANSWERED: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+
 /// The OpenAPI documents of one catalog.
 pub struct OpenApi {
     catalog: Arc<Catalog>,
@@ -51,10 +59,32 @@ pub struct OpenApi {
 
 /// The documents of one view, by the path that they describe, such as `apis/apps/v1`.
 struct Documents {
-    by_path: BTreeMap<String, Packed>,
+    by_path: BTreeMap<String, Arc<Document>>,
     index: Bytes,
-    // Written once, by the first client that is so old: JSON and protobuf.
-    v2: OnceLock<(Packed, Packed)>,
+    // Written by a client that is so old, and taken away when many others were there since.
+    v2: Mutex<Option<Arc<Document>>>,
+}
+
+/// A document in both its encodings. They have one name, since either has what the other has.
+struct Document {
+    json: Packed,
+    // Written once, by whoever first asks for it.
+    protobuf: OnceLock<Packed>,
+}
+
+impl Document {
+    fn new(json: Packed) -> Arc<Self> {
+        Arc::new(Self { json, protobuf: OnceLock::new() })
+    }
+
+    /// A document of v3 in protobuf.
+    fn v3(&self) -> &Packed {
+        self.protobuf.get_or_init(|| {
+            // These bytes were made from a value right here.
+            let document: Value = serde_json::from_slice(&self.json.body()).unwrap_or_default();
+            Packed::named(&v3::document(&document), self.json.hash().to_owned())
+        })
+    }
 }
 
 /// Writes what one document says that is about no kind: its paths and the schemas these need, below a root.
@@ -106,7 +136,28 @@ impl OpenApi {
             _ => return Some(Ok(page_not_found())),
         }
         let name = path.strip_prefix(ROOT).unwrap_or_default();
-        Some(Ok(self.document(view, name.trim_matches('/'), query, headers)))
+        Some(Ok(self.document(view, name.trim_start_matches('/'), query, headers)))
+    }
+
+    /// Whether all is there that an answer needs. Where it is not, [`answer`](Self::answer) makes it, which takes long.
+    pub(crate) fn is_made(&self, view: View, path: &str, headers: &HeaderMap) -> bool {
+        let Some(name) = path.strip_prefix("/openapi/") else { return true };
+        let Some(documents) = self.views[view as usize].get() else { return false };
+        match name {
+            "v2" => documents.v2.lock().is_some(),
+            name => {
+                let found = name.strip_prefix("v3/").and_then(|name| documents.by_path.get(name));
+                let in_protobuf = wanted(headers, &V3_FORMS) == Some(true);
+                found.is_none_or(|document| !in_protobuf || document.protobuf.get().is_some())
+            }
+        }
+    }
+
+    /// Lets go of the document that only old clients want.
+    pub(crate) fn forget_v2(&self, view: View) {
+        if let Some(documents) = self.views[view as usize].get() {
+            documents.v2.lock().take();
+        }
     }
 
     fn document(&self, view: View, name: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
@@ -119,16 +170,20 @@ impl OpenApi {
         let Some(document) = documents.by_path.get(name) else {
             return empty(StatusCode::NOT_FOUND);
         };
-        if wanted(headers, &[(JSON, ())]).is_none() {
+        let Some(in_protobuf) = wanted(headers, &V3_FORMS) else {
             return varied(empty(StatusCode::NOT_ACCEPTABLE));
-        }
+        };
         let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|part| part.strip_prefix("hash="));
-        if asked.is_some_and(|hash| hash != document.hash()) {
+        if asked.is_some_and(|hash| hash != document.json.hash()) {
             let mut answer = empty(StatusCode::MOVED_PERMANENTLY);
-            set(&mut answer, LOCATION, &address(name, document.hash()));
+            set(&mut answer, LOCATION, &address(name, document.json.hash()));
             return answer;
         }
-        let mut answer = varied(document.answer(JSON, headers));
+        let mut answer = varied(if in_protobuf {
+            document.v3().answer(V3_ANSWERED, headers)
+        } else {
+            document.json.answer(JSON, headers)
+        });
         let caching = if asked.is_some() { "public, immutable, max-age=31536000" } else { PRIVATE };
         set(&mut answer, CACHE_CONTROL, caching);
         answer
@@ -139,15 +194,17 @@ impl OpenApi {
             return varied(empty(StatusCode::NOT_ACCEPTABLE));
         };
         let documents = self.documents(view);
-        let (json, binary) = documents.v2.get_or_init(|| {
-            let whole = v2::Whole::of(documents.by_path.values().map(Packed::body));
-            let json = Packed::new(whole.json().as_bytes());
-            // One name for both, since either has what the other has.
-            let binary = Packed::named(&whole.protobuf(), json.hash().to_owned());
-            (json, binary)
+        let kept = documents.v2.lock().clone();
+        let whole = kept.unwrap_or_else(|| {
+            let made = whole(documents);
+            *documents.v2.lock() = Some(made.clone());
+            made
         });
-        let mut answer =
-            varied(if protobuf { binary.answer(V2_ANSWERED, headers) } else { json.answer(JSON, headers) });
+        let in_protobuf = whole.protobuf.get().filter(|_| protobuf);
+        let mut answer = varied(match in_protobuf {
+            Some(binary) => binary.answer(V2_ANSWERED, headers),
+            None => whole.json.answer(JSON, headers),
+        });
         set(&mut answer, CACHE_CONTROL, PRIVATE);
         answer
     }
@@ -172,7 +229,7 @@ impl OpenApi {
             let made = shared.cloned().unwrap_or_else(|| {
                 let (mut paths, mut components) = (Map::new(), schemas::Components::new(&self.catalog));
                 make(&mut paths, &mut components, &root);
-                packed(&document(false, paths, components.finish(&[])))
+                Document::new(packed(&document(false, paths, components.finish(&[]))))
             });
             by_path.insert(path, made);
         };
@@ -207,15 +264,16 @@ impl OpenApi {
                 let named = (group.name.as_str(), version.name.as_str());
                 let shared = made.filter(|(other, view, _)| has(other, *view, named, &kinds));
                 let shared = shared.and_then(|(_, _, made)| made.by_path.get(&path));
-                let made = shared.cloned().unwrap_or_else(|| packed(&self.group_version(&path, named, &kinds)));
+                let made =
+                    shared.cloned().unwrap_or_else(|| Document::new(packed(&self.group_version(&path, named, &kinds))));
                 by_path.insert(path, made);
             }
         }
         let index: Map<String, Value> = by_path
             .iter()
-            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, document.hash())})))
+            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": address(path, document.json.hash())})))
             .collect();
-        Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: OnceLock::new() }
+        Documents { by_path, index: Bytes::from(json!({"paths": index}).to_string()), v2: Mutex::default() }
     }
 
     /// The document of one group version.
@@ -267,9 +325,20 @@ fn security() -> Value {
     }})
 }
 
+/// The v2 document of all that these say.
+fn whole(documents: &Documents) -> Arc<Document> {
+    let whole = v2::Whole::of(documents.by_path.values().map(|document| document.json.body()));
+    let json = Packed::new(whole.json().as_bytes());
+    let protobuf = OnceLock::from(Packed::named(&whole.protobuf(), json.hash().to_owned()));
+    Arc::new(Document { json, protobuf })
+}
+
 fn packed(document: &Value) -> Packed {
     Packed::new(document.to_string().as_bytes())
 }
+
+/// The forms of a document of v3, and whether they are protobuf.
+const V3_FORMS: [(&str, bool); 3] = [(JSON, false), (V3_ASKED, true), (V3_ANSWERED, true)];
 
 /// What a client wants most of what there is.
 fn wanted<T: Copy>(headers: &HeaderMap, available: &[(&str, T)]) -> Option<T> {
@@ -291,13 +360,15 @@ fn address(path: &str, hash: &str) -> String {
 }
 
 fn varied(mut answer: Response<Body>) -> Response<Body> {
-    set(&mut answer, VARY, "Accept-Encoding, Accept");
+    set(&mut answer, VARY, "Accept-Encoding");
+    answer.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
     answer
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = status;
+    set(&mut answer, CACHE_CONTROL, PRIVATE);
     answer
 }
 

@@ -68,7 +68,8 @@ pub(crate) struct ReadOptions {
     pub(crate) version_match: Option<VersionMatch>,
     pub(crate) bookmarks: bool,
     pub(crate) send_initial_events: Option<bool>,
-    pub(crate) timeout_seconds: Option<u64>,
+    /// How long a watch lasts; one that lasts less than nothing ends at once.
+    pub(crate) timeout_seconds: Option<i64>,
 }
 
 impl ReadOptions {
@@ -91,7 +92,7 @@ impl ReadOptions {
             },
             bookmarks: query.flag("allowWatchBookmarks"),
             send_initial_events: query.find("sendInitialEvents").map(|_| query.flag("sendInitialEvents")),
-            timeout_seconds: query.int("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
+            timeout_seconds: query.int("timeoutSeconds")?,
         };
         let asked = query.get("resourceVersionMatch");
         let causes = if watch { options.watch_faults(asked) } else { options.list_faults(asked) };
@@ -127,6 +128,12 @@ impl ReadOptions {
 
     fn watch_faults(&self, asked: &str) -> Vec<StatusCause> {
         let mut faults = Vec::new();
+        // Who begins with what there is asks for that in so many words, as upstream takes it.
+        let begins = self.send_initial_events.is_none() && matches!(self.version.as_str(), "" | "0");
+        if !self.continue_token.is_empty() && (begins || !asked.is_empty()) {
+            faults
+                .push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+        }
         if self.send_initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {
             let text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
             faults.push(forbidden("resourceVersionMatch", text));

@@ -1,5 +1,7 @@
 //! From what the verbs give back to a response.
 
+mod indent;
+
 use std::borrow::Borrow;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -23,7 +25,7 @@ use crate::call::Call;
 use crate::compat::{self, Links};
 use crate::fairness::yield_once;
 use crate::lines::{Gathered, Lines, Said};
-use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM};
+use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM, go_name, go_type};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
 use crate::verbs::watch::Frame;
@@ -37,7 +39,8 @@ pub(crate) struct View {
     pub(crate) kind: Arc<Kind>,
     pub(crate) accept: Accept,
     pub(crate) dialect: Dialect,
-    pub(crate) include: Include,
+    /// What rows of tables carry; or why that is not known, which is said when all else is done.
+    pub(crate) include: Result<Include, Status>,
     /// The links that Arktos's own clients find; absent for all others.
     pub(crate) links: Option<Links>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,46 +53,83 @@ const INITIAL_END: &str = "k8s.io/initial-events-end";
 const HEAD: usize = 256;
 
 impl View {
-    /// One object.
-    pub(crate) fn object(&self, code: u16, stored: &Stored) -> Response<Body> {
-        let mut out = Vec::with_capacity(stored.object.tail_length() + 256);
-        self.write_one(&mut out, stored);
-        respond(code, self.accept, out)
+    /// Refuses a form that does not fit what there is to show.
+    ///
+    /// # Errors
+    /// 400 and 406.
+    fn fits(&self, list: bool) -> Result<(), Status> {
+        self.fits_type(list, || go_type(&self.kind, list))
     }
 
-    /// An object that is not stored: what a subresource or a review answers. Shown as it is.
-    pub(crate) fn value(&self, code: u16, object: Object) -> Response<Body> {
-        respond(code, self.accept, serde_json::to_vec(&object.into_value()).unwrap_or_default())
+    fn fits_type(&self, list: bool, type_name: impl FnOnce() -> String) -> Result<(), Status> {
+        if let (Form::Table(_), Err(refused)) = (self.accept.form, &self.include) {
+            return Err(refused.clone());
+        }
+        self.accept.form.fits(list, type_name)
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    /// 400 and 406 for a form that does not fit it.
+    pub(crate) fn object(&self, code: u16, stored: &Stored) -> Result<Response<Body>, Status> {
+        self.fits(false)?;
+        let mut out = Vec::with_capacity(stored.object.tail_length() + 256);
+        self.write_one(&mut out, stored);
+        Ok(respond(code, self.accept, out))
+    }
+
+    /// An object that is not stored: what a subresource or a review answers. Shown as it is, or its metadata alone.
+    ///
+    /// # Errors
+    /// As [`object`](Self::object).
+    pub(crate) fn value(&self, code: u16, mut object: Object) -> Result<Response<Body>, Status> {
+        let types = object.type_meta();
+        self.fits_type(false, || go_name(types.group(), &types.kind))?;
+        if let Form::Metadata(version) = self.accept.form {
+            let metadata = object.remove(&["metadata"]).unwrap_or_else(|| json!({}));
+            let shown =
+                json!({"kind": "PartialObjectMetadata", "apiVersion": version.api_version(), "metadata": metadata});
+            return Ok(respond(code, self.accept, shown.to_string().into_bytes()));
+        }
+        Ok(respond(code, self.accept, serde_json::to_vec(&object.into_value()).unwrap_or_default()))
     }
 
     /// A scale: not stored, and yet to be had as a table, or its metadata alone.
-    pub(crate) fn scale(&self, code: u16, object: Object) -> Response<Body> {
+    ///
+    /// # Errors
+    /// As [`object`](Self::object).
+    pub(crate) fn scale(&self, code: u16, object: Object) -> Result<Response<Body>, Status> {
         let types = Arc::new(object.type_meta());
         let encoded = Encoded::encode(&types, &object, &[]);
         let (Ok(encoded), Form::Table(version) | Form::Metadata(version)) = (encoded, self.accept.form) else {
             return self.value(code, object);
         };
+        self.fits(false)?;
         let revision = Revision::parse(object.str_at(&["metadata", "resourceVersion"])).unwrap_or_default();
         let path = ObjectPath::new("", object.namespace(), object.name());
         let stored = Stored { path, revision, object: encoded };
         let mut out = Vec::new();
         if matches!(self.accept.form, Form::Metadata(_)) {
             write_partial(&mut out, &stored, version, self.dialect);
-            return respond(code, self.accept, out);
+            return Ok(respond(code, self.accept, out));
         }
-        let table = Table::of_scales(version, self.include, self.dialect, self.clock.now());
+        let table = Table::of_scales(version, self.included(), self.dialect, self.clock.now());
         table.write(&mut out, [&stored], &ListMeta { revision, ..ListMeta::default() }, &|stored, out| {
             stored.object.write(out, Some(&types), "", stored.revision, self.dialect);
         });
-        respond(code, self.accept, out)
+        Ok(respond(code, self.accept, out))
+    }
+
+    fn included(&self) -> Include {
+        self.include.as_ref().copied().unwrap_or_default()
     }
 
     fn write_one(&self, out: &mut Vec<u8>, stored: &Stored) {
         match self.accept.form {
             Form::Object => self.write(out, stored, true),
             Form::Metadata(version) | Form::MetadataList(version) => {
-                let shown = self.converted(stored);
-                write_partial(out, shown.as_ref().unwrap_or(stored), version, self.dialect);
+                write_partial(out, &self.for_metadata(stored), version, self.dialect);
             }
             Form::Table(version) => {
                 let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
@@ -103,8 +143,21 @@ impl View {
     fn tabled<'a>(&self, stored: &'a Stored) -> Cow<'a, Stored> {
         match self.converted(stored).filter(|_| !self.kind.builtin) {
             Some(shown) => Cow::Owned(shown),
+            None if self.included() == Include::Metadata => self.for_metadata(stored),
             None => Cow::Borrowed(stored),
         }
+    }
+
+    /// The object whose metadata is shown alone: as it is stored, without what only a version's whole objects have.
+    fn for_metadata<'a>(&self, stored: &'a Stored) -> Cow<'a, Stored> {
+        if !self.kind.builtin {
+            return self.converted(stored).map_or(Cow::Borrowed(stored), Cow::Owned);
+        }
+        let object = rules::convert::for_metadata(&self.kind, &stored.object);
+        let encoded = object.and_then(|object| self.kind.encode(&object).ok());
+        encoded.map_or(Cow::Borrowed(stored), |object| {
+            Cow::Owned(Stored { path: stored.path.clone(), revision: stored.revision, object })
+        })
     }
 
     /// Writes an object in the version asked for, with its type or, in lists of built-in kinds, without.
@@ -151,13 +204,22 @@ impl View {
     }
 
     fn table(&self, version: MetaVersion) -> Table {
-        Table::new(&self.kind, version, self.include, self.dialect, self.clock.now())
+        Table::new(&self.kind, version, self.included(), self.dialect, self.clock.now())
     }
 
     /// A page of a list, made as it goes out.
-    pub(crate) async fn list(&self, page: Page, call: &Call<'_>) -> Response<Body> {
+    ///
+    /// # Errors
+    /// 400 and 406 for a form that does not fit it.
+    pub(crate) async fn list(&self, page: Page, call: &Call<'_>) -> Result<Response<Body>, Status> {
+        self.fits(true)?;
         if self.accept.encoding == Encoding::Protobuf {
-            return self.in_protobuf(page.items(None), &page.meta()).await;
+            return Ok(self.in_protobuf(page.items(None), &page.meta()).await);
+        }
+        if let (Form::Table(_), Some(sorted)) = (self.accept.form, crate::table::sorted(&self.kind)) {
+            let mut items: Vec<Stored> = page.items(None).collect();
+            items.sort_by_cached_key(sorted);
+            return self.items(&items, &page.meta()).await;
         }
         if self.is_partial() && page.items(None).next().is_none() {
             return self.items(&[], &page.meta()).await;
@@ -165,13 +227,13 @@ impl View {
         let mut writer = ListWriter { view: self.clone(), page, last: None, rows: 0, part: Part::Head, table: None };
         let mut first = Vec::with_capacity(CHUNK);
         if !writer.fill(&mut first) {
-            return respond(200, self.accept, first);
+            return Ok(respond(200, self.accept, first));
         }
         if self.accept.encoding != Encoding::Json || self.accept.pretty {
             while writer.fill(&mut first) {
                 yield_once().await;
             }
-            return respond(200, self.accept, first);
+            return Ok(respond(200, self.accept, first));
         }
         let pieces = call.state.turns.pieces(call.identity);
         let rest = stream::unfold((writer, pieces), |(mut writer, pieces)| async move {
@@ -186,39 +248,43 @@ impl View {
             Some((Bytes::from(chunk), (writer, pieces)))
         });
         let body = Body::stream(stream::once(async move { Bytes::from(first) }).chain(rest));
-        with_type(200, Encoding::Json.content_type(), body)
+        Ok(with_type(200, Encoding::Json.content_type(), body))
     }
 
     /// A list of objects that are at hand.
-    pub(crate) async fn items(&self, items: &[Stored], meta: &ListMeta) -> Response<Body> {
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub(crate) async fn items(&self, items: &[Stored], meta: &ListMeta) -> Result<Response<Body>, Status> {
+        self.fits(true)?;
         let mut out = Vec::new();
         if let Form::Table(version) = self.accept.form {
             let shown: Vec<Stored> = items.iter().map(|stored| self.tabled(stored).into_owned()).collect();
             self.table(version).write(&mut out, &shown, meta, &|stored, out| self.write(out, stored, true));
-            return respond(200, self.accept, out);
+            return Ok(respond(200, self.accept, out));
         }
         if self.accept.encoding == Encoding::Protobuf {
-            return self.in_protobuf(items.iter(), meta).await;
+            return Ok(self.in_protobuf(items.iter(), meta).await);
         }
         self.open(&mut out, meta);
         if items.is_empty() && self.is_partial() {
             // Upstream has no list where there is nothing to list.
             out.pop();
             out.extend_from_slice(b"null}");
-            return respond(200, self.accept, out);
+            return Ok(respond(200, self.accept, out));
         }
         for (at, item) in items.iter().enumerate() {
             self.item(&mut out, item, at);
         }
         out.extend_from_slice(b"]}");
-        respond(200, self.accept, out)
+        Ok(respond(200, self.accept, out))
     }
 
     /// A list in protobuf, which says how long it is before it begins.
     async fn in_protobuf(&self, items: impl Iterator<Item: Borrow<Stored>> + Send, meta: &ListMeta) -> Response<Body> {
         match self.written_in_protobuf(items, meta).await {
             Ok(bytes) => with_type(200, PROTOBUF, Body::full(bytes)),
-            Err(error) => status(&Status::internal(error.to_string()), Encoding::Json),
+            Err(error) => status(&Status::internal(error.to_string()), Accept::JSON),
         }
     }
 
@@ -318,9 +384,11 @@ impl View {
             Frame::Delivery(Delivery::Modified(stored)) => ("MODIFIED", stored),
             Frame::Delivery(Delivery::Deleted(stored)) => ("DELETED", stored),
             Frame::Delivery(Delivery::Bookmark(revision)) => {
-                return self.line(out.own(), |out| self.bookmark(out, *revision, false));
+                return self.line(out.own(), |out| self.bookmark(out, *revision, false, first));
             }
-            Frame::InitialEnd(revision) => return self.line(out.own(), |out| self.bookmark(out, *revision, true)),
+            Frame::InitialEnd(revision) => {
+                return self.line(out.own(), |out| self.bookmark(out, *revision, true, first));
+            }
             Frame::Fault(status) => {
                 return self.line(out.own(), |out| {
                     out.extend_from_slice(br#"{"type":"ERROR","object":"#);
@@ -365,7 +433,7 @@ impl View {
         out.extend_from_slice(b"}\n");
     }
 
-    fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, initial_end: bool) {
+    fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, initial_end: bool, first: &mut bool) {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({ INITIAL_END: "true" });
@@ -374,7 +442,8 @@ impl View {
             Form::Metadata(version) | Form::MetadataList(version) => ("PartialObjectMetadata", version.api_version()),
             Form::Table(version) => {
                 out.extend_from_slice(br#"{"type":"BOOKMARK","object":"#);
-                self.table(version).write_bookmark(out, revision, &self.kind.type_meta, &metadata);
+                let columns = std::mem::take(first);
+                self.table(version).write_bookmark(out, columns, (revision, &metadata), &self.kind.type_meta);
                 return out.extend_from_slice(b"}\n");
             }
             Form::Object => (self.kind.kind.as_str(), self.kind.type_meta.api_version.as_str()),
@@ -453,6 +522,9 @@ pub(crate) fn respond(code: u16, accept: Accept, bytes: Vec<u8>) -> Response<Bod
     if accept.encoding == Encoding::Json && !accept.pretty {
         return with_type(code, Encoding::Json.content_type(), Body::full(bytes));
     }
+    if accept.encoding == Encoding::Json {
+        return with_type(code, Encoding::Json.content_type(), Body::full(indent::indented(&bytes)));
+    }
     let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let (encoding, bytes) = match accept.encoding {
         Encoding::Yaml => (Encoding::Yaml, to_yaml(&value).into_bytes()),
@@ -460,7 +532,7 @@ pub(crate) fn respond(code: u16, accept: Accept, bytes: Vec<u8>) -> Response<Bod
             Some(bytes) => (Encoding::Protobuf, bytes),
             None => (Encoding::Json, bytes),
         },
-        Encoding::Json => (Encoding::Json, serde_json::to_vec_pretty(&value).unwrap_or_default()),
+        Encoding::Json => (Encoding::Json, bytes),
     };
     with_type(code, encoding.content_type(), Body::full(bytes))
 }
@@ -485,10 +557,9 @@ fn event_in_protobuf(line: &[u8]) -> Vec<u8> {
 }
 
 /// A failure, or the success of a deletion.
-pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
+pub(crate) fn status(status: &Status, accept: Accept) -> Response<Body> {
     let code = if status.code == 0 { 200 } else { status.code };
-    let mut response =
-        respond(code, Accept { encoding, ..Accept::JSON }, serde_json::to_vec(status).unwrap_or_default());
+    let mut response = respond(code, accept, serde_json::to_vec(status).unwrap_or_default());
     let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if wait > 0 && matches!(code, 429 | 500 | 503 | 504) {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(wait));

@@ -92,7 +92,7 @@ impl RequestInfo {
         };
         match illegal.as_slice() {
             [] => Ok(info),
-            [one] if info.resource.is_some_and(|resource| resource.name == ILLEGAL) => Err(bad_name(one)),
+            [one] if info.resource.is_some_and(|resource| is_named_so(&resource)) => Err(bad_name(one)),
             _ => Err(not_found()),
         }
     }
@@ -153,6 +153,7 @@ fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
             return if is_part { Err(not_found()) } else { Ok(ResourceInfo { watched: true, ..watched }) };
         }
         ["watch" | "proxy", _, ..] => return Err(not_found()),
+        ["watch" | "proxy"] => return Err(Status::unexplained("unable to determine kind and namespace from url")),
         ["namespaces", name] | ["namespaces", name, "status" | "finalize"] => (*name, api.rest),
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
         rest => ("", rest),
@@ -193,7 +194,7 @@ fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Status> {
 }
 
 fn segment(raw: &str) -> Result<Cow<'_, str>, Status> {
-    percent_decode(raw, false).ok_or_else(|| Status::bad_request("the path is not valid UTF-8"))
+    percent_decode(raw, false).ok_or_else(not_found) // no name has other bytes
 }
 
 /// What stands for a segment that may not be one.
@@ -203,11 +204,34 @@ fn is_illegal(text: &str) -> bool {
     matches!(text, "" | "." | "..") || text.bytes().any(|byte| matches!(byte, b'/' | b'%' | b'\\' | 0))
 }
 
+/// Parts of objects. A path with another one names nothing, whatever name it has.
+const PARTS: [&str; 14] = [
+    "approval",
+    "attach",
+    "binding",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "finalize",
+    "log",
+    "portforward",
+    "proxy",
+    "resize",
+    "scale",
+    "status",
+    "token",
+];
+
+/// Whether a path names an object, or a part of one, by what may be no name.
+fn is_named_so(resource: &ResourceInfo) -> bool {
+    let part = resource.subresource.as_str();
+    resource.name == ILLEGAL && (part.is_empty() || PARTS.contains(&part))
+}
+
 /// The refusal of a path that ends in a name that may be none.
 fn bad_name(name: &str) -> Status {
     let why = match name {
         "." | ".." => format!("may not be '{name}'"),
-        _ if name.contains('/') => "may not contain '/'".to_owned(),
         _ if name.contains('%') => "may not contain '%'".to_owned(),
         _ => return not_found(),
     };
@@ -321,7 +345,7 @@ mod tests {
         ] {
             assert!(RequestInfo::parse(path).is_err(), "{path}");
         }
-        assert!(RequestInfo::parse("/api/v1/namespaces/%ff/pods").is_err_and(|status| status.code == 400));
+        assert!(RequestInfo::parse("/api/v1/namespaces/%ff/pods").is_err_and(|status| status.code == 404));
     }
 
     #[test]
@@ -329,11 +353,20 @@ mod tests {
         for (path, why) in [
             ("/api/v1/namespaces/x/pods/..", "\"..\": may not be '..'"),
             ("/api/v1/namespaces/x/pods/a%252fb", "\"a%2fb\": may not contain '%'"),
-            ("/apis/apps/v1/namespaces/x/deployments/a%2fb/scale", "\"a/b\": may not contain '/'"),
+            ("/apis/apps/v1/namespaces/x/deployments/%2e/scale", "\".\": may not be '.'"),
         ] {
             let refusal = RequestInfo::parse(path).expect_err(path);
             assert_eq!((refusal.code, refusal.message), (400, format!("Name parameter invalid: {why}")));
         }
+        for path in [
+            "/api/v1/namespaces/x/pods/a%2fb",
+            "/apis/apps/v1/namespaces/x/deployments/a%2fb/scale",
+            "/api/v1/namespaces/x/pods/../configmaps",
+            "/api/v1/namespaces/x/pods/./a",
+        ] {
+            assert_eq!(RequestInfo::parse(path).expect_err(path).code, 404, "a part of a path, not of a name: {path}");
+        }
+        assert_eq!(RequestInfo::parse("/api/v1/watch").expect_err("names nothing").code, 500);
     }
 
     #[test]

@@ -103,14 +103,9 @@ where
     let known = tenant.as_ref().unwrap_or(&SYSTEM);
     let old = compat::serves(state, &head.info);
     let Some(kind) = state.kinds.find(known, &resource.group, &resource.version, &resource.resource) else {
-        let group_known = resource.group.is_empty()
-            || state
-                .kinds
-                .described_to(Some(known), old)
-                .catalog
-                .group(&resource.group)
-                .is_some_and(|group| group.versions.iter().any(|version| version.name == resource.version));
-        return if group_known { Err(not_found()) } else { Ok(paths::nothing_there()) };
+        // Old clients' groups have routes of their own, where those are served.
+        let served = state.kinds.old().filter(|_| old).and_then(|catalog| catalog.group(&resource.group));
+        return if served.is_some() { Err(not_found()) } else { paths::absent(&head.info.path) };
     };
     if (kind.is_old() && !old)
         || !paths::view(head).shows(&kind) && kind.storage_resource.as_str() != "tenantquotas.region.arktos.io"
@@ -142,7 +137,7 @@ where
     let request = ResourceRequest { head, resource, verb, bytes };
     // Whoever is refused is warned all the same.
     let mut response = request.answer(&mut call).await.unwrap_or_else(|refusal| {
-        let mut response = reply::status(&refusal, negotiate::accept_error(&head.headers));
+        let mut response = reply::status(&refusal, negotiate::accept_error(&head.headers, &head.query));
         response.extensions_mut().insert(refusal);
         response
     });
@@ -242,15 +237,9 @@ impl ResourceRequest<'_> {
     }
 
     fn view(&self, call: &Call<'_>, endpoint: Endpoint) -> Result<View, Status> {
-        let accept = negotiate::accept(&self.head.headers, endpoint)?;
-        let is_list = endpoint.list && !endpoint.watch;
-        if !endpoint.watch {
-            accept.form.fits(&call.kind, is_list)?;
-        }
-        let include = match accept.form {
-            Form::Table(_) => Include::parse(self.head.query.find("includeObject"))?,
-            _ => Include::default(),
-        };
+        let mut accept = negotiate::accept(&self.head.headers, endpoint)?;
+        accept.pretty |= negotiate::is_for_people(&self.head.headers, &self.head.query);
+        let include = Include::parse(self.head.query.find("includeObject"));
         let wants_region = self.head.headers.get("arktos-dialect").is_some_and(|dialect| dialect == "region");
         let region = wants_region && self.head.identity.is_component();
         let dialect = if region { arktos_core::Dialect::Region } else { self.head.info.dialect };
@@ -259,11 +248,11 @@ impl ResourceRequest<'_> {
     }
 
     fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {
-        self.view(call, Endpoint { forms: true, ..Endpoint::of(&call.kind) })
+        self.view(call, Endpoint { forms: true, tables: true, ..Endpoint::of(&call.kind) })
     }
 
     fn view_of_list(&self, call: &Call<'_>, watch: bool) -> Result<View, Status> {
-        self.view(call, Endpoint { forms: true, list: true, watch, ..Endpoint::of(&call.kind) })
+        self.view(call, Endpoint { forms: true, tables: true, list: true, watch, ..Endpoint::of(&call.kind) })
     }
 
     async fn get(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
@@ -278,7 +267,7 @@ impl ResourceRequest<'_> {
 
     /// A stored object, in the version asked for.
     async fn answered(call: &Call<'_>, view: &View, code: u16, stored: Stored) -> Result<Response<Body>, Status> {
-        Ok(view.object(code, &conversion::shown(call, stored).await?))
+        view.object(code, &conversion::shown(call, stored).await?)
     }
 
     async fn list(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
@@ -286,12 +275,12 @@ impl ResourceRequest<'_> {
         let options = ReadOptions::parse(&self.head.query, false)?;
         if let Some(listing) = node_view::list(call, &options).await? {
             let meta = ListMeta { revision: listing.revision, ..ListMeta::default() };
-            return Ok(view.items(&listing.items, &meta).await);
+            return view.items(&listing.items, &meta).await;
         }
         let page = read::list(call, &options).await?;
-        let Some(converter) = Converter::to(call, &call.kind) else { return Ok(view.list(page, call).await) };
+        let Some(converter) = Converter::to(call, &call.kind) else { return view.list(page, call).await };
         let items = converter.stored(page.items(None).map(Arc::unwrap_or_clone).collect()).await?;
-        Ok(view.items(&items, &page.meta()).await)
+        view.items(&items, &page.meta()).await
     }
 
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
@@ -304,6 +293,10 @@ impl ResourceRequest<'_> {
             .then(|| Standing::new(state, credentials, call.tenant.clone(), "watch", resource.into_owned()));
         let counted = fairness::flow(&self.head.identity).map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
         let frames = watch::watch(call, &options, standing).await?;
+        if matches!(view.accept.form, Form::Table(_)) {
+            view.include.clone()?;
+        }
+        negotiate::streams(view.accept)?;
         let frames = frames.inspect(move |_| {
             let _held = &counted; // for as long as the stream is
         });
@@ -326,7 +319,7 @@ impl ResourceRequest<'_> {
     async fn create(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
         let answered = reviews::answers(call) || call.state.config.virtuals.contains_key(&call.kind.storage_resource);
         let view = if answered || call.kind.resource == "bindings" {
-            self.view(call, Endpoint { protobuf: true, ..Endpoint::default() })?
+            self.view(call, Endpoint { forms: true, protobuf: true, ..Endpoint::default() })?
         } else {
             self.view_of_object(call)?
         };
@@ -334,10 +327,10 @@ impl ResourceRequest<'_> {
         let encoding = negotiate::request_encoding(&self.head.headers)?;
         let body = input::new_object(call, &self.bytes, encoding)?;
         if let Some(handler) = call.state.config.virtuals.get(&call.kind.storage_resource) {
-            return Ok(view.value(201, handler.create(call.identity, body).await?));
+            return view.value(201, handler.create(call.identity, body).await?);
         }
         if answered {
-            return Ok(view.value(201, reviews::answer_noted(call, body).await?));
+            return view.value(201, reviews::answer_noted(call, body).await?);
         }
         if call.kind.resource == "bindings" {
             return self.bind_by_body(call, body).await;
@@ -352,7 +345,7 @@ impl ResourceRequest<'_> {
         body.remove(&["metadata", "uid"]); // of what is made anew only the revision counts
         let pods = self.pods(call, name.into())?;
         let done = subresource::bind(&pods, body).await?;
-        Ok(reply::status(&done, negotiate::accept_error(&self.head.headers)))
+        Ok(reply::status(&done, negotiate::accept_error(&self.head.headers, &self.head.query)))
     }
 
     fn pods<'b>(&self, call: &'b Call<'_>, name: Cow<'b, str>) -> Result<Call<'b>, Status> {
@@ -413,7 +406,7 @@ impl ResourceRequest<'_> {
     }
 
     async fn scale(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
-        let view = self.view(call, Endpoint { forms: true, protobuf: true, ..Endpoint::default() })?;
+        let view = self.view(call, Endpoint { forms: true, tables: true, protobuf: true, ..Endpoint::default() })?;
         let shown = match self.verb {
             Verb::Get => scale::get(call).await?,
             Verb::Patch if negotiate::patch_type(&self.head.headers, call.kind.builtin)? == PatchType::Apply => {
@@ -435,7 +428,7 @@ impl ResourceRequest<'_> {
                 scale::update(call, body).await?
             }
         };
-        Ok(view.scale(200, shown))
+        view.scale(200, shown)
     }
 
     fn typed_body(&self, call: &Call<'_>, types: &arktos_core::TypeMeta) -> Result<Object, Status> {
@@ -446,7 +439,7 @@ impl ResourceRequest<'_> {
     }
 
     async fn act(&self, call: &mut Call<'_>) -> Result<Response<Body>, Status> {
-        let view = self.view(call, Endpoint { protobuf: true, ..Endpoint::default() })?;
+        let view = self.view(call, Endpoint { forms: true, protobuf: true, ..Endpoint::default() })?;
         self.write_options(call, "CreateOptions", false)?;
         let types = call.kind.subresource(&self.resource.subresource).map(|subresource| subresource.kind.clone());
         let mut body = self.typed_body(call, &types.ok_or_else(not_found)?)?;
@@ -457,9 +450,9 @@ impl ResourceRequest<'_> {
                 subresource::bind(call, body).await?
             }
             "eviction" => evict::evict(call, &body).await?,
-            _ => return Ok(view.value(201, crate::tokens::issue::request(call, body).await?)),
+            _ => return view.value(201, crate::tokens::issue::request(call, body).await?),
         };
-        Ok(reply::status(&done, view.accept.encoding))
+        Ok(reply::status(&done, view.accept))
     }
 
     fn delete_body(&self) -> Result<Option<Object>, Status> {
@@ -478,7 +471,7 @@ impl ResourceRequest<'_> {
         delete::warn(call, &asked.options);
         let deleted = delete::delete(call, &asked.options).await?;
         if deleted.gone && !delete::answers_object(&call.kind.storage_resource) {
-            return Ok(reply::status(&delete::gone_status(call, &deleted.stored), view.accept.encoding));
+            return Ok(reply::status(&delete::gone_status(call, &deleted.stored), view.accept));
         }
         let code = if asked.along && !deleted.gone { 202 } else { 200 };
         Self::answered(call, &view, code, deleted.stored).await
@@ -488,7 +481,7 @@ impl ResourceRequest<'_> {
         if call.kind.scope != Scope::Region {
             call.one_tenant()?; // writing to all tenants at once is more than anybody can mean
         }
-        let endpoint = Endpoint { forms: true, list: true, deletes: true, ..Endpoint::of(&call.kind) };
+        let endpoint = Endpoint { forms: true, tables: true, list: true, deletes: true, ..Endpoint::of(&call.kind) };
         let view = self.view(call, endpoint)?;
         let body = self.delete_body()?;
         let asked = delete::options(body.as_ref(), &self.head.query)?;
@@ -501,7 +494,7 @@ impl ResourceRequest<'_> {
         if let Some(converter) = Converter::to(call, &call.kind) {
             items = converter.stored(items).await?;
         }
-        Ok(view.items(&items, &meta).await)
+        view.items(&items, &meta).await
     }
 }
 

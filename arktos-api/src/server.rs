@@ -24,6 +24,7 @@ use crate::kinds::Kinds;
 use crate::lines::Lines;
 use crate::negotiate;
 use crate::observed::{Asked, Turn};
+use crate::openapi::builds::Builds;
 use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
@@ -49,6 +50,7 @@ pub(crate) struct State {
     pub(crate) rates: Rates,
     pub(crate) failures: Failures,
     pub(crate) lines: Arc<Lines>,
+    pub(crate) builds: Builds,
 }
 
 /// A request whose head is read: who, where, how.
@@ -85,6 +87,7 @@ impl ApiServer {
             rates: Rates::default(),
             failures: Failures::default(),
             lines: Arc::default(),
+            builds: Builds::new(config.aside.clone()),
             kinds,
             config: Arc::new(config),
         }))
@@ -123,11 +126,14 @@ impl ApiServer {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let encoding = negotiate::accept_error(&parts.headers);
+        if let Some(answer) = paths::answered_by_go(&parts) {
+            return answer;
+        }
         let is_head = parts.method == http::Method::HEAD;
         let config = &self.0.config;
         let clock = config.clock.clone();
         let (info, query) = (RequestInfo::parse(parts.uri.path()), QueryMap::parse(parts.uri.query().unwrap_or("")));
+        let accept = negotiate::accept_error(&parts.headers, &query);
         let seen = config.observer.as_ref().map(|observer| {
             let resource = info.as_ref().ok().and_then(|info| info.resource.as_ref());
             (observer, Asked::of(config, &parts.method, &query, resource), clock.now())
@@ -155,7 +161,7 @@ impl ApiServer {
                 let failure = response.extensions_mut().remove::<Status>();
                 (response, failure)
             }
-            Err(status) => (reply::status(&status, encoding), Some(status)),
+            Err(status) => (reply::status(&status, accept), Some(status)),
         };
         if let Some(record) = record {
             response = record.answered(response, failure.as_ref()).await;
@@ -222,7 +228,7 @@ impl State {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut info = info?;
+        let Ok(mut info) = info else { return paths::unread(&parts.uri, info) };
         let (large, connection) = (fairness::is_large(&body), parts.extensions.get());
         let asks = Asks { weight: 1, large, connection };
         compat::discover_tenant(self, &mut info, &query)?;
@@ -270,7 +276,7 @@ impl State {
                 head.record.iter().for_each(|record| record.allowed());
                 // Nobody looks at it, but who still sends may not hear an answer that is cut off.
                 let _ = input::bytes(body, &*self.config.clock).await;
-                paths::handle(self, &head)
+                paths::handle(self, &head).await
             }
         }
     }

@@ -170,8 +170,14 @@ impl Table {
     }
 
     /// The table of a bookmark: a row of an object that has no more than this metadata, which has a revision.
-    pub fn write_bookmark(&self, out: &mut Vec<u8>, revision: Revision, kind: &TypeMeta, metadata: &Value) {
-        self.open(out, false);
+    pub fn write_bookmark(
+        &self,
+        out: &mut Vec<u8>,
+        columns: bool,
+        (revision, metadata): (Revision, &Value),
+        kind: &TypeMeta,
+    ) {
+        self.open(out, columns);
         out.push(b'[');
         self.cells(out, &Row::of(json!({"metadata": {"name": ""}}), self.now));
         // Whoever wants no objects is told where the first ones end all the same.
@@ -223,6 +229,12 @@ impl Table {
         }
         out.extend_from_slice(format!(r#","metadata":{metadata}}}"#).as_bytes());
     }
+}
+
+/// What the rows of a kind's table are sorted by before their names; absent for those that come by name alone.
+pub(crate) fn sorted(kind: &Kind) -> Option<fn(&Stored) -> i64> {
+    let is_sorted = kind.storage_resource.as_str() == "flowschemas.flowcontrol.apiserver.k8s.io";
+    is_sorted.then_some(admission::precedence as fn(&Stored) -> i64)
 }
 
 /// The columns of a kind, as a table defines them.

@@ -1,7 +1,9 @@
-//! The edge of the program: the clock on the wall and the operating system's randomness, handed to the libraries.
+//! The edge of the program: the clock on the wall, the operating system's randomness and threads for long work, handed
+//! to the libraries.
 
 use std::time::{Duration, Instant};
 
+use arktos_api::Aside;
 use arktos_core::Timestamp;
 use arktos_store::{Clock, Random};
 use futures::future::BoxFuture;
@@ -36,6 +38,18 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Does what takes long on the runtime's threads for that.
+pub struct BlockingThreads;
+
+impl Aside for BlockingThreads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
+        }
     }
 }
 

@@ -115,3 +115,13 @@ fn aggregated_discovery_is_there_in_every_encoding() {
         assert!(bytes.windows(4).any(|part| part == b"apps"));
     }
 }
+
+#[test]
+fn what_is_not_stored_has_no_version_that_it_is_stored_in() {
+    let core = json(get(View::Tenant, "/api/v1", ""));
+    let of = |name: &str| {
+        let all = core["resources"].as_array().expect("resources");
+        all.iter().find(|one| one["name"] == name).expect("a resource").get("storageVersionHash").is_some()
+    };
+    assert_eq!((of("configmaps"), of("componentstatuses")), (true, false));
+}

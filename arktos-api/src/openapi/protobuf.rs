@@ -53,9 +53,14 @@ impl Message {
     /// A field of a number that is not zero.
     pub(super) fn double(&mut self, field: u32, value: &Value) {
         if let Some(number) = value.as_f64().filter(|number| *number != 0.0) {
-            self.number(u64::from(field) << 3 | 1);
-            self.0.extend_from_slice(&number.to_le_bytes());
+            self.real(field, number);
         }
+    }
+
+    /// A field of a number, whichever it is.
+    pub(super) fn real(&mut self, field: u32, number: f64) {
+        self.number(u64::from(field) << 3 | 1);
+        self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     /// A field of a message that is written already.

@@ -230,3 +230,37 @@ fn parameters_that_are_shared_are_said_once() {
     assert_eq!((&put[0]["name"], &put[1]["name"]), (&json!("body"), &json!("dryRun")), "said where they are");
     assert_eq!(whole["security"], json!([{"BearerToken": []}]));
 }
+
+#[test]
+fn documents_of_v3_are_there_in_protobuf_too() {
+    let openapi = OpenApi::of(&Catalog::builtin());
+    let ask = |accept: &str| {
+        let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a value"))]);
+        openapi.answer(View::Tenant, "/openapi/v3/version", None, &headers).expect("mine").expect("answered")
+    };
+    let plain = ask(JSON);
+    for accept in
+        [V3_ASKED, V3_ANSWERED, "application/com.github.proto-openapi.spec.v3@v1.0+protobuf, application/json"]
+    {
+        let answer = ask(accept);
+        assert_eq!(
+            (answer.status(), answer.headers()["content-type"].as_bytes()),
+            (StatusCode::OK, V3_ANSWERED.as_bytes())
+        );
+        assert_eq!(answer.headers()["etag"], plain.headers()["etag"], "one name for both");
+        let bytes = answer.into_body().into_bytes().expect("bytes");
+        assert_eq!(&bytes[..7], b"\x0a\x053.0.0");
+        assert!(bytes.windows(13).any(|part| part == b"getCodeVersio".as_slice()), "its operations");
+    }
+    assert_eq!(ask("text/html").status(), StatusCode::NOT_ACCEPTABLE);
+}
+
+#[test]
+fn paths_are_as_they_are_named() {
+    for path in ["/openapi/v3/", "/openapi/v3/apis/apps/v1/", "/openapi/v3/none", "/openapi/v2/"] {
+        assert_eq!(get(path, None).status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(get("/openapi/v3/none", None).headers()[CACHE_CONTROL], PRIVATE);
+    let varies: Vec<_> = get("/openapi/v3/version", None).headers().get_all(VARY).iter().cloned().collect();
+    assert_eq!(varies, ["Accept-Encoding", "Accept"]);
+}

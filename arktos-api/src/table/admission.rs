@@ -1,5 +1,6 @@
 //! The rows of access, admission and flow control.
 
+use arktos_store::Stored;
 use serde_json::Value;
 
 use super::age::human_duration;
@@ -105,6 +106,12 @@ pub fn flow_schema(row: &Row<'_>) -> Cells {
         row.age(),
         dangling,
     ]
+}
+
+/// Which flow schema is looked at first: what is less comes before.
+pub fn precedence(stored: &Stored) -> i64 {
+    let schema = stored.object.decode(None).unwrap_or_default();
+    schema.at(&["spec", "matchingPrecedence"]).and_then(Value::as_i64).unwrap_or_default()
 }
 
 pub fn priority_level(row: &Row<'_>) -> Cells {

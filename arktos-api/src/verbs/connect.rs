@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::admission::{self, topology};
 use crate::body::Body;
 use crate::call::Call;
-use crate::negotiate::{self, Endpoint, JSON, PROTOBUF, YAML};
+use crate::negotiate::{self, Endpoint, Form, JSON, PROTOBUF, YAML};
 use crate::query::{QueryMap, cause};
 use crate::reply;
 
@@ -59,7 +59,13 @@ pub(crate) async fn connect(
             let host = pod.str_at(&["spec", "nodeName"]);
             match (host, subresource) {
                 ("", "log") => {
-                    negotiate::negotiated(headers, Endpoint { protobuf: true, ..Endpoint::default() })?;
+                    let endpoint = Endpoint { forms: true, protobuf: true, ..Endpoint::default() };
+                    let form = negotiate::negotiated(headers, endpoint)?.form;
+                    form.fits(false, || "*rest.LocationStreamer".to_owned())?;
+                    if form != Form::Object {
+                        // What is written piece by piece has no metadata.
+                        return Err(Status::unexplained("object does not implement the Object interfaces"));
+                    }
                     return Ok(reply::nothing());
                 }
                 ("", _) => {

@@ -30,7 +30,7 @@ pub(crate) async fn get(call: &Call<'_>, version: &str) -> Result<Stored, Status
     if version.is_empty() {
         return call.found().await;
     }
-    let wanted = Revision::parse(version).ok_or_else(|| invalid_version(version, Reason::InternalError))?;
+    let wanted = self::version(version, Reason::InternalError)?;
     let snapshot = not_older_than(call, wanted).await?;
     let key = call.key()?;
     call.seen(&snapshot, &key).ok_or_else(|| call.not_found(&call.name))
@@ -181,7 +181,7 @@ async fn state(
     }
     let wanted = match options.version.as_str() {
         "" => return engine.latest().await.map_err(|error| read_fault(&error)),
-        text => Revision::parse(text).ok_or_else(|| invalid_version(text, Reason::BadRequest))?,
+        text => version(text, Reason::BadRequest)?,
     };
     let exact = match options.version_match {
         Some(VersionMatch::Exact) => true,
@@ -221,8 +221,18 @@ fn too_large(wanted: Revision, current: Revision) -> Status {
     status
 }
 
+/// The revision that a client asks for. Zeros before a number say nothing here.
+///
+/// # Errors
+/// `reason`, for what is no number, or too large a one.
+pub(crate) fn version(text: &str, reason: Reason) -> Result<Revision, Status> {
+    let short = text.trim_start_matches('0');
+    let short = if short.is_empty() && !text.is_empty() { "0" } else { short };
+    Revision::parse(short).ok_or_else(|| invalid_version(text, reason))
+}
+
 /// What a client is told of a `resourceVersion` that is none.
-pub(crate) fn invalid_version(text: &str, reason: Reason) -> Status {
+fn invalid_version(text: &str, reason: Reason) -> Status {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let why = if is_number { "value out of range" } else { "invalid syntax" };
     let fault = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}");

@@ -49,16 +49,16 @@ pub(crate) async fn watch(
     let selection = read::selection(call, options)?;
     let wanted = match options.version.as_str() {
         "" => None,
-        text => Some(Revision::parse(text).ok_or_else(|| read::invalid_version(text, Reason::InternalError))?),
+        text => Some(read::version(text, Reason::InternalError)?),
     };
     let from_state = match options.send_initial_events {
         Some(initial) => initial,
         None => wanted.is_none_or(|wanted| wanted == Revision::ZERO),
     };
     let clock = call.state.config.clock.clone();
-    let lasts = options.timeout_seconds.filter(|seconds| *seconds > 0).map_or_else(
+    let lasts = options.timeout_seconds.filter(|seconds| *seconds != 0).map_or_else(
         || LASTS + Duration::from_secs(call.state.config.random.next() % LASTS.as_secs()),
-        Duration::from_secs,
+        |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()),
     );
     let mut watcher = Watcher {
         source: None,
@@ -77,6 +77,10 @@ pub(crate) async fn watch(
     match node_view::watch(call, options, wanted.filter(|_| !from_state)).await? {
         Some(events) => watcher.source = Some(Events::Elsewhere(events)),
         None => open(call, selection, (wanted, from_state), &mut watcher).await?,
+    }
+    if options.timeout_seconds.is_some_and(|seconds| seconds < 0) {
+        watcher.ready.clear();
+        watcher.state = Progress::Ended;
     }
     Ok(stream::poll_fn(move |context| watcher.poll_next(context)))
 }

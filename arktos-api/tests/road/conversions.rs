@@ -219,4 +219,7 @@ async fn who_writes_an_autoscaler_in_its_older_form_manages_what_that_says_in_an
     let of_status = managed.iter().find(|entry| entry["subresource"] == "status").unwrap();
     let annotations = &of_status["fieldsV1"]["f:metadata"]["f:annotations"];
     assert_eq!(annotations[format!("f:{name}")], json!({}), "{of_status}");
+    let partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    let alone = world.get_as("acme", &format!("{path}/a"), partial).await;
+    assert_eq!(alone.body["metadata"]["annotations"].get(name), None, "no part of what is stored");
 }

@@ -15,6 +15,7 @@ mod definitions;
 mod deletions;
 mod faults;
 mod forced;
+mod forms;
 mod in_process;
 mod lists;
 mod media;

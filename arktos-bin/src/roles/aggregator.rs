@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 
 use super::gateway::{AnyError, GatewayBody, Identify, is_of_the_region, refuse};
 use super::{ApiOptions, StartError};
+use crate::edge::BlockingThreads;
 use crate::hollow::LEASE_NAMESPACE;
 use crate::metrics::Metrics;
 
@@ -95,6 +96,7 @@ impl Aggregator {
         let catalog = Catalog::builtin();
         let engine = Engine::memory(clock.clone());
         let mut config = ApiConfig::new(engine, clock.clone(), random.clone());
+        config.aside = Arc::new(BlockingThreads);
         api.apply(&name, &mut config);
         config.observer = Some(metrics.observer(&name));
         // The tenant that its own users belong to; the views are put in front of it right after.

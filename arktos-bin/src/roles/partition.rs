@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use super::late::LateClient;
 use super::{RoleOptions, StartError};
 use super::{elected, presence, store};
+use crate::edge::BlockingThreads;
 
 /// The lease of whoever runs the controllers, and of whoever runs the scheduler: named as upstream names them.
 const CONTROLLERS: &str = "kube-controller-manager";
@@ -57,6 +58,7 @@ impl Partition {
         tasks.add(format!("{name} nodes"), driver);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
+        config.aside = Arc::new(BlockingThreads);
         options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
         config.observer = Some(options.metrics.observer(name));

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 
 use super::{RoleOptions, StartError};
 use super::{elected, store};
+use crate::edge::BlockingThreads;
 
 /// The lease of whoever runs the controllers.
 const CONTROLLERS: &str = "kube-controller-manager";
@@ -54,6 +55,7 @@ impl ResourceManager {
         let pods = bound_pods(&options, &partitions, following);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
+        config.aside = Arc::new(BlockingThreads);
         options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
         config.observer = Some(options.metrics.observer(name));

@@ -11,10 +11,13 @@ pub mod fixed;
 pub mod followed;
 pub mod membership;
 
+use std::sync::Arc;
+
 use arktos_api::{ApiConfig, ApiServer};
 use arktos_store::{Engine, Tasks};
 
 use super::{RoleOptions, StartError, store};
+use crate::edge::BlockingThreads;
 
 /// A directory that runs: a store and its API, without controllers. Partitions and resource managers write into it who
 /// there is and where tenants live, and everybody follows it.
@@ -34,6 +37,7 @@ impl DirectoryServer {
         let RoleOptions { name, clock, random, .. } = &options;
         let engine = store::open(&options.store, name, &options.metrics, clock, tasks).await?;
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
+        config.aside = Arc::new(BlockingThreads);
         options.api.apply(name, &mut config);
         config.catalog = options.catalog.clone();
         config.observer = Some(options.metrics.observer(name));
