@@ -149,7 +149,6 @@ pub(crate) async fn update(
             priority::class(call, new, false)?;
         }
         "pods" => {
-            pods::keep_node(call, old, new)?;
             if call.state.config.admission.runs("Priority") {
                 priority::keep(old, new);
             }

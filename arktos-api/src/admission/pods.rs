@@ -1,10 +1,7 @@
 //! What pods get, and what of them stays.
 
-use arktos_core::{Object, Status};
+use arktos_core::Object;
 use serde_json::{Value, json};
-
-use crate::call::Call;
-use crate::query::forbidden;
 
 /// How long a pod stays on a host that is not ready or not reachable, in seconds.
 const TOLERATION_SECONDS: i64 = 300;
@@ -29,17 +26,4 @@ pub(super) fn default_tolerations(pod: &mut Object) {
             }));
         }
     }
-}
-
-/// Only a binding says where a pod runs.
-///
-/// # Errors
-/// 422.
-pub(super) fn keep_node(call: &Call<'_>, old: &Object, new: &Object) -> Result<(), Status> {
-    let node = |pod: &Object| pod.str_at(&["spec", "nodeName"]).to_owned();
-    if node(old).is_empty() && !node(new).is_empty() {
-        let fault = forbidden("spec", "nodeName is set by binding the pod to a node (pods/binding)");
-        return Err(Status::invalid(&call.kind.group, &call.kind.kind, old.name(), vec![fault]));
-    }
-    Ok(())
 }

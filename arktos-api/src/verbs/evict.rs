@@ -6,9 +6,9 @@ use arktos_core::typed::{Condition, KindOf, PodDisruptionBudget, PodDisruptionBu
 use arktos_core::{Encoded, GroupResource, Object, ObjectKey, Reason, Status};
 use arktos_store::client::DeleteOptions;
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Within};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::modify::Part;
+use super::modify::{self, Part};
 use super::subresource::done;
 use super::{delete, managers};
 use crate::admission::node_restriction;
@@ -54,15 +54,66 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
         old: call.old,
         record: call.record.clone(),
     };
-    if may_go_anyway(&pod) {
-        delete::delete(&one, &options).await?;
-        return Ok(done());
-    }
-    if spend(&one, &stored, &pod).await? == Leave::AsSeen {
+    if !may_go_anyway(&pod) && spend(&one, &stored, &pod).await? == Leave::AsSeen {
         pin(&mut options, &stored);
     }
+    mark(&one, &mut options).await?;
     delete::delete(&one, &options).await?;
     Ok(done())
+}
+
+/// Has the pod say why it goes: who looks at it while it does, or at what is left of it, can tell.
+async fn mark(call: &Call<'_>, options: &mut DeleteOptions) -> Result<(), Status> {
+    if call.options.dry_run {
+        return Ok(());
+    }
+    for _ in 0..RETRIES {
+        let stored = call.found().await?;
+        delete::preconditions(call, &stored, options)?;
+        let mut pod = stored.object.decode_apart(None).map_err(Status::internal)?;
+        if !targeted(&mut pod, &call.state.config.clock.now().to_string()) {
+            return Ok(());
+        }
+        let encoded = call.stored_kind().encode(&pod).map_err(Status::internal)?;
+        let commit = Commit::one(call.key()?, Expect::At(stored.revision), Change::put(encoded));
+        match call.engine().commit(commit).await {
+            Ok(done) => {
+                // What is said of the pod as it was is said of it as it is now.
+                options.revision = options.revision.map(|_| done.revision);
+                return Ok(());
+            }
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(commit_fault(&error)),
+        }
+    }
+    Err(modify::modified(call))
+}
+
+/// Sets the condition of a pod that is evicted. Whether it was another one before.
+fn targeted(pod: &mut Object, now: &str) -> bool {
+    const TARGET: &str = "DisruptionTarget";
+    let mut wanted = json!({
+        "type": TARGET, "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
+        "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+    });
+    let conditions = pod.map_mut(&["status"]).entry("conditions").or_insert_with(|| json!([]));
+    if conditions.is_null() {
+        *conditions = json!([]);
+    }
+    let Some(conditions) = conditions.as_array_mut() else { return false };
+    let Some(known) = conditions.iter_mut().find(|condition| condition["type"] == TARGET) else {
+        conditions.push(wanted);
+        return true;
+    };
+    if known["status"] == "True" {
+        wanted["lastTransitionTime"] = known["lastTransitionTime"].clone();
+    }
+    let told = |one: &Value| ["status", "reason", "message"].map(|field| one[field].clone());
+    let differs = told(known) != told(&wanted);
+    if differs {
+        *known = wanted;
+    }
+    differs
 }
 
 /// Refuses an eviction that is tried, and says of itself something else.

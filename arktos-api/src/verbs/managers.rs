@@ -42,9 +42,8 @@ fn reach(call: &Call<'_>, part: Part<'_>) -> Reach {
         Part::Other("approval") => Reach::AllBut(FieldSet::of(&[&["spec"], &["status", "certificate"]])),
         Part::Whole if kind.subresource("status").is_some() => Reach::AllBut(FieldSet::of(&[&["status"]])),
         Part::Whole => Reach::AllBut(FieldSet::default()),
-        Part::Other("ephemeralcontainers") => Reach::Only(&[&["spec", "ephemeralContainers"]]),
-        // Upstream notes whatever a resize says as managed by it, also what it then leaves as it was.
-        Part::Other("resize") => Reach::AllBut(FieldSet::default()),
+        // Upstream notes whatever these say as managed by them, also what they then leave as it was.
+        Part::Other("ephemeralcontainers" | "resize") => Reach::AllBut(FieldSet::default()),
         Part::Other("finalize") => Reach::AllBut(FieldSet::of(&[&["status"]])),
         Part::Status | Part::Other(_) => Reach::AllBut(reset_by_status(kind)),
     }

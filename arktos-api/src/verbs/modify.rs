@@ -122,7 +122,12 @@ async fn admitted(
         crate::offered::fill(call, Some(before), &mut new);
     }
     admission::update(call, part, before, &mut new, commit).await?;
-    let allocation = Allocation::of_update(call, before, &mut new)?;
+    // What is wrong with a service is told before what it cannot have.
+    let asked = (part == Part::Whole && call.kind.storage_resource.as_str() == "services").then(|| new.clone());
+    let allocation = match (Allocation::of_update(call, before, &mut new), asked) {
+        (Err(refused), Some(asked)) => return Err(rules::admit_update(&kind, before, asked).err().unwrap_or(refused)),
+        (allocation, _) => allocation?,
+    };
     let mut new = match part {
         Part::Whole => rules::admit_update(&kind, before, new)?,
         Part::Status => rules::admit_status(&kind, before, new)?,

@@ -55,7 +55,9 @@ pub(crate) fn admit(call: &Call<'_>, name: &str, kind: &Kind, old: &Object, new:
         }
         "ephemeralcontainers" => {
             take(&["spec", "ephemeralContainers"]);
-            rules::admit_update(kind, old, merged)
+            let mut admitted = rules::admit_ephemeral(kind, old, merged)?;
+            bump(old, &mut admitted);
+            Ok(admitted)
         }
         "resize" => {
             resize(&mut merged, &new);
@@ -76,9 +78,15 @@ fn bump(old: &Object, new: &mut Object) {
     }
 }
 
-/// Takes over what a resize may say of containers. Those that are others than before, or in another order, are taken
-/// whole: they are refused as they are.
+/// Takes over what a resize may say of a pod and its containers. Containers that are others than before, or in another
+/// order, are taken whole: they are refused as they are.
 fn resize(merged: &mut Object, new: &Object) {
+    match new.at(&["spec", "resources"]).cloned() {
+        Some(resources) => merged.set(&["spec", "resources"], resources),
+        None => {
+            merged.remove(&["spec", "resources"]);
+        }
+    }
     let items = |pod: &Object, list| pod.at(&["spec", list]).and_then(Value::as_array).cloned().unwrap_or_default();
     for list in ["containers", "initContainers"] {
         let (mut containers, wanted) = (items(merged, list), items(new, list));

@@ -186,7 +186,7 @@ async fn certificates_are_approved_and_signed_by_who_may() {
     assert!(condition["lastUpdateTime"].is_string() && condition["lastTransitionTime"].is_string(), "{condition}");
     let mut signed = world.get(&signer, &format!("{path}/r")).await.body;
     signed["status"]["certificate"] =
-        json!(STANDARD.encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+        json!(STANDARD.encode("-----BEGIN CERTIFICATE-----\nMAIwAA==\n-----END CERTIFICATE-----\n"));
     let refused = world.put(&signer, &format!("{path}/r/status"), signed).await;
     assert_eq!(refused.code, 403, "{}", refused.body);
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {

@@ -154,6 +154,7 @@ async fn what_an_eviction_takes_off_a_budget_is_the_servers_doing() {
     let world = World::new().await;
     let mut web = pod("web");
     web["metadata"]["labels"] = json!({"a": "b"});
+    web["metadata"]["finalizers"] = json!(["a.b/c"]);
     world.post("acme", PODS, web).await;
     let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
     world.patch("acme", &format!("{PODS}/web/status"), running).await;
@@ -172,6 +173,12 @@ async fn what_an_eviction_takes_off_a_budget_is_the_servers_doing() {
     assert_eq!((refused.code, &refused.body["message"]), (422, &json!(message)));
     let evicted = world.post("acme", &format!("{PODS}/web/eviction"), json!({"metadata": {"name": "web"}})).await;
     assert_eq!(evicted.code, 201, "{:?}", evicted.body);
+    let going = world.get("acme", &format!("{PODS}/web")).await.body;
+    let conditions = going["status"]["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").expect("why it goes");
+    let (reason, message) = (&target["reason"], &target["message"]);
+    assert_eq!((reason, message), (&json!("EvictionByEvictionAPI"), &json!("Eviction API: evicting")));
+    assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
     let after = world.get("acme", &format!("{budgets}/b")).await.body;
     let entries = after["metadata"]["managedFields"].as_array().unwrap();
     let entry = entries.iter().find(|entry| entry["manager"] == "kube-apiserver").unwrap();
@@ -259,4 +266,31 @@ async fn the_data_of_a_revision_is_managed_as_one() {
     let made = world.post("acme", path, revision).await;
     let fields = &made.body["metadata"]["managedFields"][0]["fieldsV1"];
     assert_eq!((made.code, fields), (201, &json!({"f:data": {}, "f:revision": {}})), "{:?}", made.body);
+}
+
+#[tokio::test]
+async fn what_is_added_to_a_pod_is_noted_with_all_that_is_said_beside_it() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", PODS, pod("one")).await.code, 201);
+    let patch =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"ephemeralContainers": [{"name": "d", "image": "i"}]}});
+    let added = world.patch("acme", &format!("{PODS}/one/ephemeralcontainers?fieldManager=m"), patch).await;
+    assert_eq!((added.code, &added.body["metadata"]["labels"]["a"]), (200, &Value::Null), "{}", added.body);
+    assert_eq!(added.body["metadata"]["generation"], 2);
+    let entries = added.body["metadata"]["managedFields"].as_array().unwrap();
+    let entry = entries.iter().find(|entry| entry["manager"] == "m").expect("who added it");
+    assert_eq!(entry["subresource"], "ephemeralcontainers");
+    assert!(!entry["fieldsV1"]["f:metadata"]["f:labels"]["f:a"].is_null(), "{entry}");
+}
+
+#[tokio::test]
+async fn a_service_is_told_what_is_wrong_with_it_before_what_it_cannot_have() {
+    let world = World::new().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    assert_eq!(world.post("acme", services, service).await.code, 201);
+    let moved = world.patch("acme", &format!("{services}/s"), json!({"spec": {"clusterIP": "127.0.0.1"}})).await;
+    let message =
+        "Service \"s\" is invalid: spec.clusterIPs[0]: Invalid value: [\"127.0.0.1\"]: may not change once set";
+    assert_eq!((moved.code, &moved.body["message"]), (422, &json!(message)));
 }

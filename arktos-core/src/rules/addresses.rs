@@ -76,6 +76,23 @@ pub(super) fn canonical_ip_faults(text: &str) -> Vec<String> {
     }
 }
 
+/// Why a text is not the address of an interface: an address with the length of its network.
+pub(super) fn interface_faults(text: &str) -> Vec<String> {
+    let parts = text.split_once('/').map(|(address, length)| (address, length.parse::<u8>().ok()));
+    let wrong = || vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned()];
+    let Some((address, Some(length))) = parts.filter(|_| parse_cidr(text).is_some()) else { return wrong() };
+    let Some(address) = parse_ip(address) else { return wrong() };
+    let (address, length) = match address {
+        IpAddr::V6(whole) => match whole.to_ipv4_mapped() {
+            Some(mapped) if length >= 96 => (IpAddr::V4(mapped), length - 96),
+            _ => (address, length),
+        },
+        IpAddr::V4(_) => (address, length),
+    };
+    let canonical = format!("{address}/{length}");
+    if text == canonical { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+}
+
 /// Why a text is not a range of IP addresses, for fields that have always been there.
 pub(super) fn cidr_faults(text: &str) -> Vec<String> {
     let Some(range) = parse_cidr(text) else {

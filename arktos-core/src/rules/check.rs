@@ -48,6 +48,8 @@ pub(super) enum Check {
     SetForm(fn(&str) -> Vec<String>),
     /// It is the number or the name of a port.
     Port,
+    /// As `Port`, and where it is not there, it is port 0, which is none.
+    FullPort,
     /// Nothing: another rule says which values there are, so the schema's list does not count.
     Open,
     /// Its values are amounts that are not negative.
@@ -94,6 +96,7 @@ pub(super) fn parse(word: &'static str, rest: &'static str) -> Option<Check> {
         "item-options" => Check::ItemOptions(serde_json::from_str(rest).ok()?),
         "open" => Check::Open,
         "port" => Check::Port,
+        "port!" => Check::FullPort,
         "amounts" => Check::Amounts,
         "fixed" => Check::Fixed(rest),
         "labels" => Check::Labels,
@@ -290,6 +293,7 @@ impl Check {
                 faults.required(&site.path(), detail.unwrap_or_default());
             }
             Self::Forbidden(detail) if !absent => faults.forbidden(&site.path(), detail),
+            Self::FullPort => Self::Port.value(site, site.value.unwrap_or(&Value::from(0)), faults),
             Self::Immutable => immutable(site, faults),
             Self::Fixed(why) => fixed(site, why, faults),
             Self::FullForm(form) => {

@@ -41,9 +41,9 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "completions", make: completions },
     Function { name: "volume_source", make: volume_source },
     Function { name: "claim_templates", make: claim_templates },
-    Function { name: "pod_cidrs", make: |spec| Some(json!([spec.get("podCIDR")?])) },
+    Function { name: "pod_cidrs", make: |spec| first_said(spec, "podCIDR", "podCIDRs", Clone::clone) },
     Function { name: "pod_cidr", make: |spec| spec.get("podCIDRs")?.get(0).filter(|range| **range != "").cloned() },
-    Function { name: "pod_ips", make: |status| Some(json!([{ "ip": status.get("podIP")? }])) },
+    Function { name: "pod_ips", make: |status| first_said(status, "podIP", "podIPs", |ip| json!({ "ip": ip })) },
     Function { name: "data_source", make: data_source },
     Function { name: "data_source_ref", make: data_source_ref },
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
@@ -68,6 +68,16 @@ const FUNCTIONS: &[Function] = &[
 /// A function by the name that the rules files know it by.
 pub(super) fn function(name: &str) -> Option<Function> {
     FUNCTIONS.iter().find(|function| function.name == name).copied()
+}
+
+/// A list of which the first is said apart, too. What is said apart counts.
+fn first_said(map: &Map<String, Value>, one: &str, all: &str, as_item: fn(&Value) -> Value) -> Option<Value> {
+    let first = map.get(one).filter(|first| first.as_str().is_some_and(|text| !text.is_empty()));
+    let Some(first) = first.map(as_item) else { return map.get(all).cloned() };
+    match map.get(all) {
+        Some(Value::Array(items)) if items.first() == Some(&first) => map.get(all).cloned(),
+        _ => Some(json!([first])),
+    }
 }
 
 /// A service's port leads to the same one of the pods, unless another is named; neither nought nor no name is one.

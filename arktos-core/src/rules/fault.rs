@@ -117,6 +117,8 @@ impl Faults {
         const MORE: &str = "Forbidden: may not specify more than 1 ";
         const INLINE: &str = "Forbidden: must specify exactly one of inlineVolume";
         const PLAIN: &str = "Forbidden: may not be set for init containers without restartPolicy=Always";
+        const NIL: &str = "Forbidden: must be nil if limited.limitResponse.type is not Limited";
+        const OTHER: &str = " is forbidden when subject kind is not '";
         const LATE: &str = "Forbidden: cannot be set for an Ephemeral Container";
         const UNREAD: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
         self.forget_empty();
@@ -129,7 +131,10 @@ impl Faults {
         let is_unread = |cause: &StatusCause| UNREAD.iter().any(|field| cause.field.ends_with(field));
         let refused = |cause: &&StatusCause| {
             let (message, unread) = (cause.message.as_str(), is_unread(cause));
-            [MORE, INLINE].iter().any(|begin| message.starts_with(begin))
+            let first = [MORE, INLINE, NIL].iter().any(|begin| message.starts_with(begin));
+            // Of what is projected, all is looked at.
+            first && !message.ends_with(" per source")
+                || message.contains(OTHER)
                 || unread && (message == PLAIN || message == LATE)
         };
         let refused: Vec<String> = self.0.iter().filter(refused).map(at).collect();
@@ -142,7 +147,8 @@ impl Faults {
         };
         // What the pod says of a source, and not the source of itself.
         const OF_POD: &str = "Forbidden: must not be specified when serviceAccountName is not set";
-        let told = |message: &str| [MORE, INLINE, PLAIN, LATE, OF_POD].iter().any(|told| message.starts_with(told));
+        let alone = [MORE, INLINE, NIL, PLAIN, LATE, OF_POD];
+        let told = |message: &str| alone.iter().any(|told| message.starts_with(told)) || message.contains(OTHER);
         let unread = |field: &String| below(field) || refused.contains(field);
         self.0.retain(|cause| !unread(&cause.field) || told(&cause.message) && !below_unread(&cause.field, &refused));
     }

@@ -14,6 +14,9 @@ pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.gene
 /// labels that its template was given only afterwards. So the first write to it, whatever it says, changes it.
 pub(super) const LABELS_AS_READ: &str = "labels-as-read";
 
+/// From where nodes were configured once. Nobody reads it any more.
+const CONFIG_SOURCE: [&str; 2] = ["spec", "configSource"];
+
 /// After what the rules files say of a creation.
 pub(super) fn created(kind: &Kind, object: &mut Object) {
     disabled::drop_fields(kind, object);
@@ -21,8 +24,12 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
         ("batch", "Job") => select_own_pods(object),
         ("", "PersistentVolumeClaim") => settle_source(object),
         ("", "Pod") => select_by_own_labels(object),
+        ("", "Node") => {
+            object.remove(&CONFIG_SOURCE);
+        }
         ("", "ServiceAccount") => only_name_secrets(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
+        ("discovery.k8s.io", "EndpointSlice") => forget_topology(object),
         ("resource.k8s.io", "ResourceSlice") => date_taints(object),
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
         _ => {}
@@ -36,6 +43,9 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "DaemonSet") => count_templates(old, new),
+        ("", "Node") if old.at(&CONFIG_SOURCE).is_none() => {
+            new.remove(&CONFIG_SOURCE);
+        }
         ("", "Service") => keep_allocations(old, new),
         ("", "ServiceAccount") => only_name_secrets(new),
         ("", "PersistentVolumeClaim") if !has_source(old) => settle_source(new),
@@ -46,8 +56,20 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
 
 /// After any write to an object, of its status as well.
 pub(super) fn written(kind: &Kind, object: &mut Object) {
-    if (kind.group.as_str(), kind.kind.as_str()) == ("batch", "Job") {
-        object.notes.remove(LABELS_AS_READ);
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("batch", "Job") => {
+            object.notes.remove(LABELS_AS_READ);
+        }
+        ("discovery.k8s.io", "EndpointSlice") => forget_topology(object),
+        _ => {}
+    }
+}
+
+/// What this form of a slice does not know is not kept, though it counts as a change.
+fn forget_topology(slice: &mut Object) {
+    let endpoints = slice.fields.get_mut("endpoints").and_then(Value::as_array_mut);
+    for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {
+        endpoint.remove("deprecatedTopology");
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn prepare_update(old: &Object, metadata: &mut Map<String, Value>) {
 }
 
 /// The faults of `metadata`.
-pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, faults: &mut Faults) {
+pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool, faults: &mut Faults) {
     if !kind.can("get") {
         return;
     }
@@ -102,7 +102,8 @@ pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, fault
     let any = |kinds: &[(&str, &str)]| kinds.iter().any(|(group, name)| is(kind, group, name));
     let (content, finalizers, changes) = match old {
         None => (1, 1, 0),
-        Some(_) if is(kind, "", "Event") => (2, 0, 1),
+        Some(_) if any(CHECKS_NOTHING) || only_status && any(CHECKS_NOTHING_WITH_STATUS) => (2, 0, 1),
+        Some(_) if only_status && !is(kind, "certificates.k8s.io", "") => (3, 1, 2),
         Some(_) if is(kind, "", "PersistentVolume") => (4, 2, 1),
         Some(_) if any(CHECKS_ONLY_CHANGES) => (3, 1, 2),
         Some(_) if any(CHECKS_ONLY_THE_WHOLE) => (3, 1, 1),
@@ -130,18 +131,32 @@ pub(super) fn validate(kind: &Kind, object: &Object, old: Option<&Object>, fault
     }
 }
 
+/// The kinds whose own rules look at nothing of `metadata`.
+const CHECKS_NOTHING: &[(&str, &str)] = &[("", "Event"), ("policy", "PodDisruptionBudget")];
+
+/// The kinds of which that holds for a write of the status.
+const CHECKS_NOTHING_WITH_STATUS: &[(&str, &str)] =
+    &[("admissionregistration.k8s.io", ""), ("batch", "CronJob"), ("storage.k8s.io", "VolumeAttachment")];
+
 /// The kinds whose own rules look at what an update changes of `metadata`, and not at the whole of it once more.
 const CHECKS_ONLY_CHANGES: &[(&str, &str)] = &[
+    ("apiextensions.k8s.io", ""),
+    ("apps", "DaemonSet"),
     ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
     ("apps", "StatefulSet"),
     ("autoscaling", ""),
     ("batch", "CronJob"),
     ("coordination.k8s.io", ""),
+    ("events.k8s.io", ""),
+    ("", "PodTemplate"),
+    ("", "ReplicationController"),
+    ("", "ResourceQuota"),
     ("", "Service"),
     ("networking.k8s.io", "NetworkPolicy"),
     ("networking.k8s.io", "ServiceCIDR"),
-    ("policy", ""),
     ("resource.k8s.io", "ResourceSlice"),
+    ("scheduling.k8s.io", "PriorityClass"),
     ("storage.k8s.io", "CSIDriver"),
 ];
 
@@ -149,6 +164,7 @@ const CHECKS_ONLY_CHANGES: &[(&str, &str)] = &[
 const CHECKS_ONLY_THE_WHOLE: &[(&str, &str)] = &[
     ("admissionregistration.k8s.io", ""),
     ("discovery.k8s.io", ""),
+    ("", "LimitRange"),
     ("flowcontrol.apiserver.k8s.io", ""),
     ("storage.k8s.io", "CSINode"),
     ("storage.k8s.io", "VolumeAttachment"),

@@ -16,6 +16,8 @@
 //! them.
 
 pub mod addresses;
+#[cfg(test)]
+mod changes_test;
 mod check;
 pub mod convert;
 mod defaults;
@@ -99,6 +101,11 @@ pub fn refuse_patched(kind: &Kind, old: &Object, patched: &Object) -> Result<(),
 /// # Errors
 /// As [`admit_create`].
 pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, Status> {
+    if let Some(why) = functions::never_resized(old) {
+        let mut faults = fault::Faults::default();
+        faults.forbidden("[]", why);
+        return refuse(kind, new, faults.0);
+    }
     let class = |pod: &Object| pod.at(&["spec"]).and_then(Value::as_object).map(qos_class);
     let was = class(old);
     // To the rules of an update the resources are as they were.
@@ -113,6 +120,28 @@ pub fn admit_resize(kind: &Kind, old: &Object, new: Object) -> Result<Object, St
     }
     functions::resize_faults(old, &admitted, &mut faults);
     refuse(kind, admitted, faults.0)
+}
+
+/// As [`admit_update`], for containers that are added to a pod while it runs.
+///
+/// # Errors
+/// As [`admit_create`].
+pub fn admit_ephemeral(kind: &Kind, old: &Object, mut new: Object) -> Result<Object, Status> {
+    const AT: [&str; 2] = ["spec", "ephemeralContainers"];
+    schema::complete(kind, &mut new)?;
+    // To the rules of an update they are as they were.
+    let mut before = old.clone();
+    match new.at(&AT).cloned() {
+        Some(list) => before.set(&AT, list),
+        None => {
+            before.remove(&AT);
+        }
+    }
+    prepare_update(kind, &before, &mut new);
+    let mut faults = fault::Faults::default();
+    faults.0.extend(validate(kind, &new, Some(&before)));
+    functions::ephemeral_kept(old, &new, &mut faults);
+    refuse(kind, new, faults.0)
 }
 
 /// Refuses a namespace whose finalizers are no names.

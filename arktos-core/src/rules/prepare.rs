@@ -74,13 +74,26 @@ const STATUS_KEEPS: &[(&str, &str, &[&str])] = &[
     ("", "Pod", &["ownerReferences"]),
     ("admissionregistration.k8s.io", "", RESET),
     ("apiregistration.k8s.io", "", RESET),
-    ("flowcontrol.apiserver.k8s.io", "", RESET),
+    ("flowcontrol.apiserver.k8s.io", "", ALL),
     ("networking.k8s.io", "ServiceCIDR", RESET),
     ("resource.k8s.io", "", RESET),
     ("storage.k8s.io", "", RESET),
 ];
 
 const RESET: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
+
+/// Where a write to `status` cannot even say of what it is one.
+const ALL: &[&str] = &[
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "uid",
+    "generateName",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
 
 fn is(kind: &Kind, group: &str, name: &str) -> bool {
     kind.group == group && (name.is_empty() || kind.kind == name)
@@ -96,7 +109,8 @@ impl Kind {
     /// Whether a write to `status` leaves labels, annotations, finalizers and owners as they are.
     #[must_use]
     pub fn status_keeps_metadata(&self) -> bool {
-        !self.builtin || STATUS_KEEPS.iter().any(|(group, name, fields)| is(self, group, name) && *fields == RESET)
+        !self.builtin
+            || STATUS_KEEPS.iter().any(|(group, name, fields)| is(self, group, name) && fields.starts_with(RESET))
     }
 
     /// Whether an update of an object that is not there creates it.
@@ -131,7 +145,6 @@ pub fn prepare_update(kind: &Kind, old: &Object, new: &mut Object) {
         }
     }
     hooks::updated(kind, old, new);
-    hooks::written(kind, new);
     meta::prepare_update(old, new.meta_mut());
     let grown = i64::from(has_generation(kind) && desired_differs(kind, old, new));
     if let Some(generation) = old.int_at(&["metadata", "generation"]) {
@@ -139,6 +152,7 @@ pub fn prepare_update(kind: &Kind, old: &Object, new: &mut Object) {
     } else if grown > 0 {
         new.set(&["metadata", "generation"], 1);
     }
+    hooks::written(kind, new);
 }
 
 /// Keeps everything but the status, and of `metadata` what a status write may change.

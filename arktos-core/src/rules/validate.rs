@@ -28,7 +28,7 @@ pub fn validate_status(kind: &Kind, object: &Object, old: &Object) -> Vec<Status
 
 fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -> Vec<StatusCause> {
     let mut faults = Faults::default();
-    super::meta::validate(kind, object, old, &mut faults);
+    super::meta::validate(kind, object, old, only_status, &mut faults);
     if kind.builtin && kind.kind == "CustomResourceDefinition" && kind.group == "apiextensions.k8s.io" {
         custom::validate_definition(object, old, &mut faults);
         return faults.0;
@@ -58,9 +58,15 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
         let known = alone.0.into_iter().filter(|fault| faults.0.contains(fault)).collect::<Vec<_>>();
         faults.0.extend(known);
     }
-    if old.is_some() && (&*kind.group, &*kind.kind) == ("resource.k8s.io", "ResourceClaim") {
-        // What it asks for cannot change, and is not looked at again.
-        faults.0.retain(|fault| !fault.field.starts_with("spec.") && !fault.field.starts_with("spec["));
+    // What a claim asks for cannot change, and is not looked at again.
+    match (&*kind.group, &*kind.kind) {
+        ("resource.k8s.io", "ResourceClaim") if old.is_some() => {
+            faults.0.retain(|fault| !fault.field.starts_with("spec.") && !fault.field.starts_with("spec["));
+        }
+        ("apps", "StatefulSet") if old.is_some() => {
+            faults.0.retain(|fault| !fault.field.starts_with("spec.volumeClaimTemplates["));
+        }
+        _ => {}
     }
     faults.forget_below_refused();
     if kind.builtin && kind.kind == "StatefulSet" && !only_status {
@@ -71,13 +77,7 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
 
 /// The kinds of which an update is checked as a new object and as a change, and both tell what is wrong with the new
 /// state.
-const CHECKED_TWICE: &[(&str, &str)] = &[
-    ("", "PersistentVolume"),
-    ("", "ReplicationController"),
-    ("apps", "DaemonSet"),
-    ("apps", "ReplicaSet"),
-    ("batch", "Job"),
-];
+const CHECKED_TWICE: &[(&str, &str)] = &[("", "PersistentVolume"), ("batch", "Job")];
 
 #[derive(Clone, Copy)]
 struct Walk<'a> {

@@ -20,6 +20,8 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("param_ref", param_ref),
     ("whole_or_parts", whole_or_parts),
     ("identifier", identifier),
+    ("param_kind", param_kind),
+    ("mutation", mutation),
     ("param_version", param_version),
     ("match_condition", match_condition),
     ("policy_expressions", policy_expressions),
@@ -369,6 +371,31 @@ fn identifier(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+fn param_kind(site: &Site<'_>, faults: &mut Faults) {
+    let kind = site.value_text();
+    if let Some(fault) = label_1035_fault(&kind.to_lowercase()).filter(|_| !kind.is_empty()) {
+        let why = format!("may have mixed case, but should otherwise match: {fault}");
+        faults.invalid(&site.path(), &json!(kind), &why);
+    }
+}
+
+/// A mutation is written in one of two ways, and says in which.
+fn mutation(site: &Site<'_>, faults: &mut Faults) {
+    const WAYS: [(&str, &str); 2] = [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
+    let kind = site.text("patchType");
+    for (known, field) in WAYS {
+        let Some(one) = site.map.get(field).filter(|one| one.is_object()) else { continue };
+        if known == kind {
+            if one["expression"].as_str().is_none_or(str::is_empty) {
+                faults.required(&site.sub(&format!("{field}.expression")), "");
+            }
+        } else if WAYS.iter().any(|(known, _)| *known == kind) {
+            let why = format!("must not be specified when patchType is {kind}");
+            faults.invalid(&site.sub(field), &json!(format!("{{{field}}}")), &why);
+        }
+    }
+}
+
 fn param_version(site: &Site<'_>, faults: &mut Faults) {
     let sent = site.value_text();
     let (group, version) = sent.split_once('/').unwrap_or(("", sent));
@@ -419,7 +446,11 @@ const NEW_CONTROLLER: (&str, &str) = ("reportingController", "reportingControlle
 /// What an event of the newer form must say, and must leave to the older one.
 fn event(site: &Site<'_>, faults: &mut Faults) {
     if let Some(old) = site.old_map.filter(|_| site.updates) {
+        event_series(site, old.get("series"), faults);
         return event_kept(site, old, faults);
+    }
+    if !site.has("eventTime") {
+        faults.required("eventTime", "");
     }
     let mut invalid = |field: &str, why: &str| faults.invalid(field, &json!(""), why);
     let kind = site.text("type");
@@ -436,13 +467,18 @@ fn event(site: &Site<'_>, faults: &mut Faults) {
             invalid(old_name, "needs to be unset");
         }
     }
-    if let Some(series) = site.map.get("series").filter(|series| series.is_object()) {
-        if series["count"].as_i64().unwrap_or(0) < 2 {
-            invalid("series.count", "should be at least 2");
-        }
-        if series["lastObservedTime"].is_null() {
-            faults.required("series.lastObservedTime", "");
-        }
+    event_series(site, None, faults);
+}
+
+/// How often a thing has happened, if that is new.
+fn event_series(site: &Site<'_>, before: Option<&Value>, faults: &mut Faults) {
+    let series = site.map.get("series").filter(|series| series.is_object() && Some(*series) != before);
+    let Some(series) = series else { return };
+    if series["count"].as_i64().unwrap_or(0) < 2 {
+        faults.invalid("series.count", &json!(""), "should be at least 2");
+    }
+    if series["lastObservedTime"].is_null() {
+        faults.required("series.lastObservedTime", "");
     }
 }
 

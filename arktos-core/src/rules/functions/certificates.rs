@@ -67,10 +67,76 @@ pub(in super::super) fn decision_faults(old: &Object, new: &Object, faults: &mut
 
 fn certificate(site: &Site<'_>, faults: &mut Faults) {
     let bytes = base64::engine::general_purpose::STANDARD.decode(site.value_text()).unwrap_or_default();
-    if !bytes.is_empty() && !String::from_utf8_lossy(&bytes).contains("-----BEGIN ") {
-        let why = "must contain at least one CERTIFICATE PEM block";
-        faults.invalid(&site.path(), &Value::from("<certificate data>"), why);
+    // What was stored so may stay, and be changed.
+    let before = site.old.and_then(Value::as_str).filter(|_| site.updates).unwrap_or_default();
+    let before = base64::engine::general_purpose::STANDARD.decode(before).unwrap_or_default();
+    if certificate_fault(&before).is_none()
+        && let Some(why) = certificate_fault(&bytes)
+    {
+        faults.invalid(&site.path(), &Value::from("<certificate data>"), &why);
     }
+    if !before.is_empty() && before != bytes {
+        faults.forbidden(&site.path(), "updates may not modify existing certificate content");
+    }
+}
+
+/// Why bytes are not certificates, one below the other; absent where there are none at all.
+fn certificate_fault(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut rest = &*text;
+    let mut found = false;
+    while let Some(block) = next_block(&mut rest) {
+        if block.kind != "CERTIFICATE" {
+            return Some(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.kind));
+        }
+        if block.has_headers {
+            return Some("no PEM block headers are permitted".to_owned());
+        }
+        let Some(whole) = sequence(&block.content) else { return Some("x509: malformed certificate".to_owned()) };
+        if sequence(whole).is_none() {
+            return Some("x509: malformed tbs certificate".to_owned());
+        }
+        found = true;
+    }
+    (!found && !bytes.is_empty()).then(|| "must contain at least one CERTIFICATE PEM block".to_owned())
+}
+
+/// A piece of a text between two lines that say what it is.
+struct Block<'a> {
+    kind: &'a str,
+    has_headers: bool,
+    content: Vec<u8>,
+}
+
+/// The next piece; those that cannot be read are passed over.
+fn next_block<'a>(rest: &mut &'a str) -> Option<Block<'a>> {
+    loop {
+        let (_, after) = rest.split_once("-----BEGIN ")?;
+        let (kind, body) = after.split_once("-----")?;
+        *rest = body;
+        let Some((body, after)) = body.split_once(&format!("-----END {kind}-----")) else { continue };
+        let has_headers = body.contains(": ");
+        let lines = body.lines().filter(|line| !line.contains(": "));
+        let letters: String = lines.flat_map(|line| line.chars().filter(|letter| !letter.is_whitespace())).collect();
+        if let Ok(content) = base64::engine::general_purpose::STANDARD.decode(letters) {
+            *rest = after;
+            return Some(Block { kind, has_headers, content });
+        }
+    }
+}
+
+/// What a sequence in DER holds, which the bytes begin with.
+fn sequence(bytes: &[u8]) -> Option<&[u8]> {
+    let [0x30, length, rest @ ..] = bytes else { return None };
+    let (length, rest) = match length {
+        0..=0x7f => (usize::from(*length), rest),
+        0x81..=0x84 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(length - 0x80))?;
+            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
+        }
+        _ => return None,
+    };
+    rest.get(..length)
 }
 
 fn signer(site: &Site<'_>, faults: &mut Faults) {
@@ -134,6 +200,27 @@ mod tests {
             let mut found = Faults::default();
             decision_faults(&with(before), &with(after), &mut found);
             assert_eq!(found.0.len(), faults, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_one_and_stays() {
+        let pem = |kind: &str, bytes: &[u8]| {
+            let letters = base64::engine::general_purpose::STANDARD.encode(bytes);
+            format!("-----BEGIN {kind}-----\n{letters}\n-----END {kind}-----\n")
+        };
+        let good = pem("CERTIFICATE", &[0x30, 2, 0x30, 0]);
+        for (text, why) in [
+            (String::new(), None),
+            (good.clone(), None),
+            (format!("{good}{good}"), None),
+            ("x".to_owned(), Some("must contain at least one CERTIFICATE PEM block")),
+            (pem("PUBLIC KEY", &[0x30, 0]), Some("only CERTIFICATE PEM blocks are allowed, found \"PUBLIC KEY\"")),
+            (pem("CERTIFICATE", b"x"), Some("x509: malformed certificate")),
+            (pem("CERTIFICATE", &[0x30, 1, 0]), Some("x509: malformed tbs certificate")),
+            (good.replace("E-----\nM", "E-----\na: b\n\nM"), Some("no PEM block headers are permitted")),
+        ] {
+            assert_eq!(certificate_fault(text.as_bytes()).as_deref(), why, "{text}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Site};
 use super::Run;
 use super::storage::not_positive;
@@ -14,6 +15,8 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("data_source", data_source),
     ("same_source", same_source),
     ("claim_status", claim_status),
+    ("allocated_resources", allocated_resources),
+    ("resized_resources", resized_resources),
     ("request_kept", request_kept),
 ];
 
@@ -59,6 +62,10 @@ fn claim_update(site: &Site<'_>, faults: &mut Faults) {
     if old != new {
         faults.forbidden(&site.path(), WHY);
     }
+    let mode = |claim: Option<&Value>| claim.and_then(|spec| spec.get("volumeMode")).cloned().unwrap_or_default();
+    if mode(site.old) != mode(site.value) {
+        faults.invalid("volumeMode", &mode(site.value), "field is immutable");
+    }
 }
 
 /// What a volume's content comes from: a claim, or an object of a group of its own.
@@ -103,6 +110,50 @@ fn claim_status(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// Whether what a claim's volume is said to have can be had of one: storage, or what somebody else defines.
+fn is_of_volume(path: &str, name: &str, faults: &mut Faults) -> bool {
+    let malformed = qualified_name_faults(name);
+    for fault in &malformed {
+        faults.invalid(path, &Value::from(name), fault);
+    }
+    let own = !name.contains('/') || name.contains("kubernetes.io/");
+    let known = !own || name == "storage";
+    if malformed.is_empty() && !known {
+        faults.not_supported(path, &Value::from(name), &["storage"]);
+    }
+    malformed.is_empty() && known
+}
+
+/// How much of its volume a claim is being given. Stands at these amounts.
+fn allocated_resources(site: &Site<'_>, faults: &mut Faults) {
+    for (name, amount) in site.value.and_then(Value::as_object).into_iter().flatten() {
+        let quantity = amount.as_str().and_then(|text| Quantity::parse(text).ok());
+        if is_of_volume(&site.path(), name, faults)
+            && let Some(value) = quantity.map(|quantity| quantity.value()).filter(|value| *value < 0)
+        {
+            let path = format!("{}[{name}]", site.path());
+            faults.invalid(&path, &Value::from(value), "must be a valid resource quantity");
+        }
+    }
+}
+
+/// How far giving a claim more has come. Stands at the states.
+fn resized_resources(site: &Site<'_>, faults: &mut Faults) {
+    const STATES: [&str; 5] = [
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+        "NodeResizePending",
+    ];
+    for (name, state) in site.value.and_then(Value::as_object).into_iter().flatten() {
+        is_of_volume(&site.path(), name, faults);
+        if !STATES.iter().any(|known| state == known) {
+            faults.not_supported(&site.path(), &Value::from(name.as_str()), &STATES);
+        }
+    }
+}
+
 /// A bound claim does not ask for less than its volume has. Stands at the claim.
 fn request_kept(site: &Site<'_>, faults: &mut Faults) {
     let Some(old) = site.old_map else { return };
@@ -116,5 +167,37 @@ fn request_kept(site: &Site<'_>, faults: &mut Faults) {
     let [before, after, has] = [before, after, has].map(|amount| amount.unwrap_or_else(|| Quantity::from_value(0)));
     if after < before && after <= has {
         faults.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::tests::{changed, created, told};
+    use super::super::super::{admit_status, admit_update};
+
+    #[test]
+    fn what_a_claim_is_being_given_is_storage() {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        let claim = created(&claim).expect("a good claim");
+        let report = |status| told(changed(admit_status, &claim, &json!({"status": status})));
+        let at = "status.allocatedResource";
+        assert_eq!(
+            report(json!({"allocatedResources": {"pods": "1"}, "allocatedResourceStatuses": {"storage": "odd"}})),
+            [
+                format!(
+                    "{at}Statuses: Unsupported value: \"storage\": supported values: \"ControllerResizeInProgress\", \
+                     \"ControllerResizeInfeasible\", \"NodeResizeInProgress\", \"NodeResizeInfeasible\", \
+                     \"NodeResizePending\""
+                ),
+                format!("{at}s: Unsupported value: \"pods\": supported values: \"storage\""),
+            ]
+        );
+        let good = json!({"allocatedResources": {"storage": "2Gi", "a.b/c": "1"}});
+        assert_eq!(report(good), Vec::<String>::new());
+        let block = told(changed(admit_update, &claim, &json!({"spec": {"volumeMode": "Block"}})));
+        assert_eq!(block.last().map(String::as_str), Some("volumeMode: Invalid value: \"Block\": field is immutable"));
     }
 }

@@ -6,22 +6,27 @@ use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Site};
 use super::Run;
 
-pub(super) const CHECKS: &[(&str, Run)] = &[("conditions", conditions)];
+pub(super) const CHECKS: &[(&str, Run)] =
+    &[("conditions", conditions), ("typed_conditions", typed_conditions), ("stated_conditions", stated_conditions)];
 
 const REASON_MAX: usize = 1024;
 const MESSAGE_MAX: usize = 32 * 1024;
 
 /// Stands at a list of conditions.
 fn conditions(site: &Site<'_>, faults: &mut Faults) {
-    let all = site.items();
+    condition_faults(&site.path(), site.items(), faults);
+}
+
+/// What is wrong with conditions that stand at a path.
+pub(super) fn condition_faults(path: &str, all: &[Value], faults: &mut Faults) {
     for (index, condition) in all.iter().enumerate() {
-        let at = |field: &str| format!("{}[{index}].{field}", site.path());
+        let at = |field: &str| format!("{path}[{index}].{field}");
         let text = |field: &str| condition[field].as_str().unwrap_or_default();
         for fault in qualified_name_faults(text("type")) {
-            faults.invalid_text(&at("type"), text("type"), &fault);
+            faults.invalid(&at("type"), &Value::from(text("type")), &fault);
         }
         if all[..index].iter().any(|before| before["type"] == condition["type"]) {
-            faults.duplicate_text(&at("type"), text("type"));
+            faults.duplicate(&at("type"), &condition["type"]);
         }
         if !matches!(text("status"), "True" | "False" | "Unknown") {
             faults.not_supported(&at("status"), &Value::from(text("status")), &["False", "True", "Unknown"]);
@@ -43,6 +48,31 @@ fn conditions(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// Conditions of which nothing is asked but that each is of another type. Stands at the list.
+fn typed_conditions(site: &Site<'_>, faults: &mut Faults) {
+    let all = site.items();
+    for (index, condition) in all.iter().enumerate() {
+        let (kind, path) = (condition["type"].as_str().unwrap_or_default(), format!("{}[{index}].type", site.path()));
+        if all[..index].iter().any(|before| before["type"].as_str().unwrap_or_default() == kind) {
+            faults.duplicate(&path, &Value::from(kind));
+        }
+        if kind.is_empty() {
+            faults.required(&path, "");
+        }
+    }
+}
+
+/// Conditions of which nothing is asked but that each holds, or does not. Stands at the list.
+fn stated_conditions(site: &Site<'_>, faults: &mut Faults) {
+    for (index, condition) in site.items().iter().enumerate() {
+        let status = condition["status"].as_str().unwrap_or_default();
+        if !matches!(status, "True" | "False" | "Unknown") {
+            let path = format!("{}[{index}].status", site.path());
+            faults.not_supported(&path, &Value::from(status), &["True", "False", "Unknown"]);
+        }
+    }
+}
+
 fn reason(at: &str, reason: &str, faults: &mut Faults) {
     const WHY: &str = "a condition reason must start with alphabetic character, optionally followed by a string of \
                        alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. \
@@ -60,5 +90,57 @@ fn reason(at: &str, reason: &str, faults: &mut Faults) {
     }
     if reason.len() > REASON_MAX {
         faults.too_long(at, REASON_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::tests::{changed, created, told};
+    use super::super::super::{admit_status, fault::Faults};
+    use super::*;
+
+    #[test]
+    fn conditions_are_told_as_texts() {
+        let mut faults = Faults::default();
+        let one = json!({"type": "A!", "status": "True", "reason": "R", "lastTransitionTime": "2026-01-02T03:04:05Z"});
+        condition_faults("c", &[one.clone(), one], &mut faults);
+        let messages: Vec<&str> = faults.0.iter().map(|fault| fault.message.as_str()).collect();
+        assert!(messages[0].starts_with("Invalid value: \"A!\": name part must"), "{messages:?}");
+        assert!(messages.contains(&"Duplicate value: \"A!\""), "{messages:?}");
+    }
+
+    #[test]
+    fn statuses_of_policies_flows_and_services_have_conditions_of_their_own() {
+        let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema",
+            "spec": {"priorityLevelConfiguration": {"name": "a"}, "matchingPrecedence": 9}});
+        let service = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.a.b"},
+            "spec": {"group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}});
+        let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "spec": {"validations": [{"expression": "true"}], "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]}}});
+        for (object, condition, wanted) in [
+            (&schema, json!({"status": "True"}), &["status.conditions[0].type: Required value"][..]),
+            (&schema, json!({"type": "A", "status": "odd"}), &[]),
+            (
+                &service,
+                json!({"type": "A", "status": "odd"}),
+                &["status.conditions[0].status: Unsupported value: \"odd\": supported values: \"True\", \
+                      \"False\", \"Unknown\""],
+            ),
+            (
+                &policy,
+                json!({"type": "A", "status": "True"}),
+                &[
+                    "status.conditions[0].lastTransitionTime: Required value",
+                    "status.conditions[0].reason: Required value",
+                ],
+            ),
+        ] {
+            let object = created(object).expect("a good object");
+            let reported = changed(admit_status, &object, &json!({"status": {"conditions": [condition]}}));
+            assert_eq!(told(reported), wanted);
+        }
     }
 }

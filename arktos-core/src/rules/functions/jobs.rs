@@ -106,9 +106,8 @@ fn exit_codes(site: &Site<'_>, faults: &mut Faults) {
         let before = codes.get(..index).unwrap_or_default();
         if before.iter().any(|other| number(other) == number(code)) {
             faults.duplicate(&at, code);
-        } else if before.last().is_some_and(|last| number(last) > number(code)) {
-            ordered = false;
         }
+        ordered &= before.last().is_none_or(|last| number(last) <= number(code));
     }
     if !ordered {
         faults.invalid(&path, &Value::from(codes), "must be ordered");
@@ -255,14 +254,20 @@ fn generated_selector(site: &Site<'_>, faults: &mut Faults) {
             "controller-uid": uid, "job-name": name,
         });
         let labels = template_labels(spec);
-        for key in ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"]
-        {
+        // Jobs from before there were the longer keys are not asked for them.
+        let longer = ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
+        let before = site.old_map.and_then(|old| old.get("spec")).and_then(Value::as_object).and_then(template_labels);
+        let known = |key: &&str| before.is_some_and(|labels| labels.get(*key).is_some());
+        let longer = if site.updates && !longer.iter().all(known) { &[][..] } else { &longer[..] };
+        for key in ["controller-uid", "job-name"].iter().chain(longer).copied() {
             let (found, wanted) = (labels.and_then(|labels| labels.get(key)), &own[key]);
             let path = format!("spec.template.metadata.labels[{key}]");
             let why = format!("must be '{}'", wanted.as_str().unwrap_or_default());
             match found {
                 None => faults.required(&path, &why),
-                Some(found) if found != wanted => faults.invalid(&path, found, &why),
+                Some(found) if found != wanted => {
+                    faults.invalid(&path, labels.unwrap_or(&Value::Null), &why);
+                }
                 Some(_) => {}
             }
         }
@@ -300,10 +305,14 @@ fn completions_kept(site: &Site<'_>, faults: &mut Faults) {
 fn job_template_kept(site: &Site<'_>, faults: &mut Faults) {
     let (Some(old), Some(new), true) = (site.old, site.value, site.updates) else { return };
     let spec = |field: &str| site.old_map.and_then(|map| map.get("spec")).and_then(|spec| spec.get(field)).cloned();
-    let started = site.old_map.and_then(|map| map.get("status")).is_some_and(|status| !status["startTime"].is_null());
+    let status = site.old_map.and_then(|map| map.get("status")).cloned().unwrap_or_default();
+    let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_suspended = |condition: &Value| condition["type"] == "Suspended" && condition["status"] == "True";
+    let waits = status["startTime"].is_null() || conditions.iter().any(is_suspended);
+    let suspended = spec("suspend") == Some(Value::Bool(true)) && waits && status["active"].as_i64().unwrap_or(0) == 0;
     let mut new = new.clone();
     let mut old = old.clone();
-    if spec("suspend") == Some(Value::Bool(true)) && !started {
+    if suspended {
         for template in [&mut old, &mut new] {
             for field in ["affinity", "nodeSelector", "tolerations", "schedulingGates"] {
                 template["spec"].as_object_mut().and_then(|spec| spec.remove(field));
@@ -313,8 +322,35 @@ fn job_template_kept(site: &Site<'_>, faults: &mut Faults) {
             }
         }
     }
+    let (mut path, mut shown) = (site.path(), new.clone());
+    if suspended {
+        // What its containers take may change, too; and of the template only the pods' spec is looked at.
+        for template in [&mut old, &mut new] {
+            *template = template["spec"].take();
+        }
+        same_resources(&mut old, &new);
+        (path, shown) = (format!("{path}.spec"), shown["spec"].take());
+    }
     if old != new {
-        faults.invalid(&site.path(), &new, "field is immutable");
+        faults.invalid(&path, &shown, "field is immutable");
+    }
+}
+
+/// Takes over the resources of containers that stand where they stood.
+fn same_resources(old: &mut Value, new: &Value) {
+    for list in ["containers", "initContainers"] {
+        let wanted = new[list].as_array().map_or(&[][..], Vec::as_slice);
+        let containers = old.get_mut(list).and_then(Value::as_array_mut).map_or(&mut [][..], Vec::as_mut_slice);
+        if containers.len() != wanted.len() {
+            continue;
+        }
+        for (container, wanted) in containers.iter_mut().zip(wanted).filter(|(old, new)| old["name"] == new["name"]) {
+            let Some(fields) = container.as_object_mut() else { continue };
+            match wanted.get("resources") {
+                Some(resources) => fields.insert("resources".to_owned(), resources.clone()),
+                None => fields.remove("resources"),
+            };
+        }
     }
 }
 
@@ -415,5 +451,33 @@ fn job_name(site: &Site<'_>, faults: &mut Faults) {
             let why = format!("will not able to create pod with invalid DNS label: {name}");
             faults.invalid("metadata.name", &Value::from(site.root_name), &why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::admit_update;
+    use super::super::super::tests::{changed, created, told};
+
+    #[test]
+    fn of_a_suspended_jobs_template_what_its_containers_take_may_change() {
+        let container =
+            |image: &str, cpu: &str| json!([{"name": "a", "image": image, "resources": {"requests": {"cpu": cpu}}}]);
+        let template = json!({"spec": {"restartPolicy": "Never", "containers": container("i", "1")}});
+        let job = |suspend: bool| {
+            let job =
+                json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"suspend": suspend, "template": template}});
+            created(&job).expect("a good job")
+        };
+        let update = |suspend: bool, image: &str, cpu: &str| {
+            let patch = json!({"spec": {"template": {"spec": {"containers": container(image, cpu)}}}});
+            let told = told(changed(admit_update, &job(suspend), &patch));
+            told.into_iter().map(|told| told.split(": ").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(update(true, "i", "2"), Vec::<String>::new());
+        assert_eq!(update(true, "j", "1"), ["spec.template.spec"]);
+        assert_eq!(update(false, "i", "2"), ["spec.template"]);
     }
 }

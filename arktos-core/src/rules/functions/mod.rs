@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod allocations;
 mod certificates;
 mod claims;
 mod conditions;
@@ -35,7 +36,7 @@ use std::fmt;
 
 pub(crate) use admission::service_path_faults;
 pub(super) use certificates::decision_faults;
-pub(super) use pod_updates::resize_faults;
+pub(super) use pod_updates::{ephemeral_kept, never_resized, resize_faults};
 pub(super) use pods::namespace_finalizer_faults;
 pub use services::PORTS_MAX;
 pub(super) use stateful::as_of_pods;
@@ -62,6 +63,7 @@ impl fmt::Debug for Function {
 const LISTS: &[&[(&str, Run)]] = &[
     access::CHECKS,
     admission::CHECKS,
+    allocations::CHECKS,
     certificates::CHECKS,
     claims::CHECKS,
     conditions::CHECKS,
@@ -110,7 +112,7 @@ impl Function {
 
     /// Whether the function looks at what the other checks have found.
     pub(super) fn is_last(self) -> bool {
-        self.name == "mounts"
+        matches!(self.name, "mounts" | "pod_update")
     }
 
     /// Whether the function says which values the field may have, in place of the schema.

@@ -51,6 +51,9 @@ fn toleration(site: &Site<'_>, faults: &mut Faults) {
 
 /// Whether a pod takes the place of others.
 fn preemption(site: &Site<'_>, faults: &mut Faults) {
+    if site.updates && site.root_kind == "PriorityClass" {
+        return; // it stays as it was
+    }
     match site.value.and_then(Value::as_str) {
         None | Some("PreemptLowerPriority" | "Never") => {}
         Some("") => faults.required(&site.path(), ""),

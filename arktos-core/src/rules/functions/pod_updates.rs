@@ -9,6 +9,7 @@ use super::Run;
 use super::pods::MIRROR;
 use crate::name::subdomain_fault;
 use crate::object::Object;
+use crate::status::StatusCause;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("only_later", only_later),
@@ -34,10 +35,15 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
     if old == new {
         return;
     }
+    // Images and tolerations are looked at once more, for themselves.
+    let tolerations = faults.0.iter().filter(|fault| fault.field.starts_with("spec.tolerations["));
+    let tolerations: Vec<StatusCause> = tolerations.cloned().collect();
     if !containers_stay(old, new, faults) || !deadline_shrinks(old, new, faults) {
         return;
     }
-    tolerations_stay(old, new, faults);
+    if tolerations_stay(old, new, faults) {
+        faults.extend(Faults(tolerations, Vec::new()));
+    }
     gates_only_open(old, new, faults);
     let gated = !items(old, "schedulingGates").is_empty();
     if gated {
@@ -46,7 +52,7 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
     let (mut before, mut after) = (old.clone(), new.clone());
     for spec in [&mut before, &mut after] {
         let Some(spec) = spec.as_object_mut() else { return };
-        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
+        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
             spec.remove(field);
         }
         if gated {
@@ -69,12 +75,21 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// Whether there are as many containers as there were.
+/// Whether there are as many containers as there were. Each is of an image.
 fn containers_stay(old: &Value, new: &Value, faults: &mut Faults) -> bool {
     for list in ["containers", "initContainers"] {
         if items(old, list).len() != items(new, list).len() {
             faults.forbidden(&format!("spec.{list}"), "pod updates may not add or remove containers");
             return false;
+        }
+        for (index, container) in items(new, list).iter().enumerate() {
+            let (image, path) =
+                (container["image"].as_str().unwrap_or_default(), format!("spec.{list}[{index}].image"));
+            if image.is_empty() {
+                faults.required(&path, "");
+            } else if image.trim() != image {
+                faults.invalid(&path, &container["image"], "must not have leading or trailing whitespace");
+            }
         }
     }
     true
@@ -93,8 +108,8 @@ fn deadline_shrinks(old: &Value, new: &Value, faults: &mut Faults) -> bool {
     false
 }
 
-/// Tolerations may be added, and last longer or shorter.
-fn tolerations_stay(old: &Value, new: &Value, faults: &mut Faults) {
+/// Whether all tolerations are still there. They may be added, and last longer or shorter.
+fn tolerations_stay(old: &Value, new: &Value, faults: &mut Faults) -> bool {
     let list = |spec: &Value| -> Vec<Value> {
         let mut list = spec["tolerations"].as_array().cloned().unwrap_or_default();
         list.iter_mut().filter_map(Value::as_object_mut).for_each(|toleration| {
@@ -103,10 +118,12 @@ fn tolerations_stay(old: &Value, new: &Value, faults: &mut Faults) {
         list
     };
     let after = list(new);
-    if list(old).iter().any(|toleration| !after.contains(toleration)) {
+    let stay = list(old).iter().all(|toleration| after.contains(toleration));
+    if !stay {
         let why = "existing toleration can not be modified except its tolerationSeconds";
         faults.forbidden("spec.tolerations", why);
     }
+    stay
 }
 
 fn gates_only_open(old: &Value, new: &Value, faults: &mut Faults) {
@@ -161,10 +178,29 @@ fn as_shown(term: &Value) -> Value {
     json!({ "MatchExpressions": list("matchExpressions"), "MatchFields": list("matchFields") })
 }
 
-/// What new resources of a running pod's containers may not be.
+/// Why a pod cannot be resized at all.
+pub(in crate::rules) fn never_resized(pod: &Object) -> Option<&'static str> {
+    if pod.at(&["metadata", "annotations", MIRROR]).is_some() {
+        return Some("static pods cannot be resized");
+    }
+    (pod.str_at(&["spec", "os", "name"]) == "windows").then_some("windows pods cannot be resized")
+}
+
+/// Whether the host of a pod knows of resizes: then it says which resources a running container has.
+fn is_resizable(pod: &Object) -> bool {
+    let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
+    let running = statuses.into_iter().flatten().find(|status| status["state"]["running"].is_object());
+    running.is_none_or(|status| status["resources"].is_object())
+}
+
+/// What new resources of a running pod and its containers may not be.
 pub(in crate::rules) fn resize_faults(old: &Object, new: &Object, faults: &mut Faults) {
+    if !is_resizable(old) {
+        faults.forbidden("spec", "Pod running on node without support for resize");
+    }
     let spec = |pod: &Object| pod.at(&["spec"]).cloned().unwrap_or_default();
     let (old, new) = (spec(old), spec(new));
+    whole_resized(&old["resources"], &new["resources"], faults);
     let known = faults.0.len();
     reordered(&old, &new, faults);
     if faults.0.len() > known {
@@ -198,6 +234,23 @@ pub(in crate::rules) fn resize_faults(old: &Object, new: &Object, faults: &mut F
     }
 }
 
+/// What becomes of the resources that a pod has as a whole.
+fn whole_resized(old: &Value, new: &Value, faults: &mut Faults) {
+    const AT: &str = "spec.resources";
+    if old.is_object() && !new.is_object() {
+        return faults.forbidden(AT, "pod-level resources cannot be removed");
+    }
+    for what in ["requests", "limits"] {
+        let kept = |(name, _): (&String, &Value)| new[what].get(name).is_some();
+        if !old[what].as_object().into_iter().flatten().all(kept) {
+            faults.forbidden(&format!("{AT}.{what}"), &format!("pod-level resource {what} cannot be removed"));
+        }
+    }
+    if amounts_of_others(old) != amounts_of_others(new) {
+        faults.forbidden("spec", "only cpu and memory resources are mutable at pod-level");
+    }
+}
+
 /// A resize leaves a pod the containers that it has, in their order.
 fn reordered(old: &Value, new: &Value, faults: &mut Faults) {
     for list in ["containers", "initContainers"] {
@@ -215,12 +268,17 @@ fn reordered(old: &Value, new: &Value, faults: &mut Faults) {
 
 /// What is said of a container's resources that cannot be otherwise while it runs.
 fn fixed_resources(container: &Value) -> (&Value, Vec<(&str, &String, &Value)>) {
+    (&container["resizePolicy"], amounts_of_others(&container["resources"]))
+}
+
+/// The amounts of what neither CPU nor memory is.
+fn amounts_of_others(resources: &Value) -> Vec<(&str, &String, &Value)> {
     let of = |what: &'static str| {
-        let amounts = container["resources"][what].as_object().into_iter().flatten();
+        let amounts = resources[what].as_object().into_iter().flatten();
         let amounts = amounts.filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory"));
         amounts.map(move |(name, amount)| (what, name, amount))
     };
-    (&container["resizePolicy"], of("requests").chain(of("limits")).collect())
+    of("requests").chain(of("limits")).collect()
 }
 
 /// Whether a pod mirrors one of its node's own stays. Stands at the pod.
@@ -235,7 +293,7 @@ fn mirror_kept(site: &Site<'_>, faults: &mut Faults) {
     faults.forbidden(&format!("metadata.annotations[{MIRROR}]"), why);
 }
 
-/// Containers that are added to a pod while it runs: they stay as they were added, and nothing relies on them.
+/// Containers that are added to a pod while it runs: nothing relies on them.
 /// Stands at the pod's spec.
 fn ephemeral(site: &Site<'_>, faults: &mut Faults) {
     const NOT_THEIRS: [&str; 9] = [
@@ -277,15 +335,21 @@ fn ephemeral(site: &Site<'_>, faults: &mut Faults) {
             }
         }
     }
-    let old = site.old_map.and_then(|old| old.get("ephemeralContainers")).and_then(Value::as_array);
-    for container in old.into_iter().flatten() {
+}
+
+/// Containers that were added to a running pod stay as they were added.
+pub(in crate::rules) fn ephemeral_kept(old: &Object, new: &Object, faults: &mut Faults) {
+    const AT: [&str; 2] = ["spec", "ephemeralContainers"];
+    let list = |pod: &Object| pod.at(&AT).and_then(Value::as_array).cloned().unwrap_or_default();
+    let new = list(new);
+    for container in &list(old) {
         let name = &container["name"];
-        let why = match list.iter().find(|new| new["name"] == *name) {
+        let why = match new.iter().find(|new| new["name"] == *name) {
             None => format!("existing ephemeral containers {name} may not be removed\n"),
             Some(new) if new != container => format!("existing ephemeral containers {name} may not be changed\n"),
             Some(_) => continue,
         };
-        faults.forbidden(&site.sub("ephemeralContainers"), &why);
+        faults.forbidden(&AT.join("."), &why);
     }
 }
 
@@ -311,5 +375,90 @@ fn pod_status(site: &Site<'_>, faults: &mut Faults) {
     let changed = site.old.is_none_or(|old| old["nominatedNodeName"] != *node);
     if let Some(fault) = node.as_str().filter(|name| changed && !name.is_empty()).and_then(subdomain_fault) {
         faults.invalid(&site.sub("nominatedNodeName"), node, &fault);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{changed, created, told};
+    use super::super::super::{admit_ephemeral, admit_resize, admit_update};
+    use super::*;
+
+    fn pod() -> Object {
+        let container = json!({"name": "a", "image": "i", "resources": {"requests": {"cpu": "1"}}});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}});
+        created(&pod).expect("a good pod")
+    }
+
+    fn begin_alike(told: &[String], wanted: &[&str]) {
+        let alike = told.iter().zip(wanted).all(|(told, wanted)| told.starts_with(wanted));
+        assert!(told.len() == wanted.len() && alike, "{told:?} {wanted:?}");
+    }
+
+    #[test]
+    fn an_update_looks_at_images_and_tolerations_once_more() {
+        let update = |patch: &Value| told(changed(admit_update, &pod(), patch));
+        let missing = "spec.containers[0].image: Required value";
+        let resources = json!({"requests": {"cpu": "1"}});
+        let imageless = json!([{"name": "a", "imagePullPolicy": "Always", "resources": resources}]);
+        let imageless = json!({"spec": {"containers": imageless}});
+        begin_alike(&update(&imageless), &[missing, missing]);
+        let wrong = "spec.tolerations[0].effect: Invalid value: \"\": effect must be 'NoExecute'";
+        let tolerant = json!({"spec": {"tolerations": [{"operator": "Exists", "tolerationSeconds": 5}]}});
+        begin_alike(&update(&tolerant), &[wrong, wrong]);
+    }
+
+    #[test]
+    fn an_update_says_neither_where_a_pod_runs_nor_what_is_added_while_it_does() {
+        const NO: &[&str] = &["spec: Forbidden: pod updates may not change fields other than"];
+        let update = |patch: &Value| told(changed(admit_update, &pod(), patch));
+        begin_alike(&update(&json!({"spec": {"nodeName": "n"}})), NO);
+        let added = json!({"spec": {"ephemeralContainers": [{"name": "b", "image": "i"}]}});
+        begin_alike(&update(&added), NO);
+        let with = changed(admit_ephemeral, &pod(), &added).expect("a container is added");
+        let other = json!({"spec": {"ephemeralContainers": [{"name": "b", "image": "j"}]}});
+        let kept = &["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"b\" may not be changed"];
+        begin_alike(&told(changed(admit_ephemeral, &with, &other)), kept);
+    }
+
+    #[test]
+    fn not_every_pod_is_resized() {
+        let more = json!([{"name": "a", "image": "i", "resources": {"requests": {"cpu": "2"}}}]);
+        let resize = |pod: &Object| told(changed(admit_resize, pod, &json!({"spec": {"containers": more}})));
+        begin_alike(&resize(&pod()), &[]);
+        let mut windows = pod();
+        windows.set(&["spec", "os"], json!({"name": "windows"}));
+        begin_alike(&resize(&windows), &["[]: Forbidden: windows pods cannot be resized"]);
+        let mut running = pod();
+        running.set(&["status", "containerStatuses"], json!([{"name": "a", "state": {"running": {}}}]));
+        let old = &["spec: Forbidden: Pod running on node without support for resize"];
+        begin_alike(&resize(&running), old);
+        running.set(
+            &["status", "containerStatuses"],
+            json!([{"name": "a", "state": {"running": {}}, "resources": {"requests": {"cpu": "1"}}}]),
+        );
+        begin_alike(&resize(&running), &[]);
+    }
+
+    #[test]
+    fn what_a_pod_has_as_a_whole_is_resized_too() {
+        let mut pod = pod();
+        pod.set(&["spec", "resources"], json!({"requests": {"cpu": "2", "hugepages-2Mi": "2Mi"}}));
+        let resize = |resources: Value| {
+            let mut faults = Faults::default();
+            let mut new = pod.clone();
+            new.set(&["spec", "resources"], resources);
+            resize_faults(&pod, &new, &mut faults);
+            faults.0.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect::<Vec<_>>()
+        };
+        begin_alike(&resize(json!({"requests": {"cpu": "3", "hugepages-2Mi": "2Mi"}})), &[]);
+        begin_alike(
+            &resize(json!({"requests": {"hugepages-2Mi": "4Mi"}})),
+            &[
+                "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed",
+                "spec: Forbidden: only cpu and memory resources are mutable at pod-level",
+            ],
+        );
+        begin_alike(&resize(Value::Null), &["spec.resources: Forbidden: pod-level resources cannot be removed"]);
     }
 }

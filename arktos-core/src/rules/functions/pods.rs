@@ -6,6 +6,7 @@ use super::super::addresses::{cidr_faults, parse_cidr};
 use super::super::check::{check_labels, descending_faults, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
+use crate::quantity::Quantity;
 use crate::selector::label_value_fault;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
@@ -22,6 +23,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("node_ranges", node_ranges),
     ("node_taints", node_taints),
     ("node_status", node_status),
+    ("declared_features", declared_features),
     ("namespace_phase", namespace_phase),
     ("scheduling_gates", scheduling_gates),
     ("gated_node", gated_node),
@@ -351,7 +353,7 @@ fn scheduling_gates(site: &Site<'_>, faults: &mut Faults) {
 
 /// What is not to be placed yet has no place. Stands at the spec.
 fn gated_node(site: &Site<'_>, faults: &mut Faults) {
-    if site.has("schedulingGates") && site.has("nodeName") {
+    if !site.updates && site.has("schedulingGates") && site.has("nodeName") {
         faults.forbidden(&site.sub("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
 }
@@ -442,12 +444,50 @@ fn node_status(site: &Site<'_>, faults: &mut Faults) {
                 let path = site.sub(&format!("{list}.{name}"));
                 faults.invalid(&path, amount, "must be greater than or equal to 0");
             }
+            let quantity = amount.as_str().and_then(|text| Quantity::parse(text).ok());
+            let whole = name == "pods" || name.contains('/') && !name.contains("kubernetes.io/");
+            if whole && quantity.is_some_and(|quantity| quantity.milli() % 1000 != 0) {
+                faults.invalid(&site.sub(&format!("{list}.{name}")), amount, "must be an integer");
+            }
         }
     }
     let addresses = status["addresses"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, address) in addresses.iter().enumerate().filter(|_| site.updates) {
         if addresses.iter().take(index).any(|other| other == address) {
             faults.duplicate(&site.sub(&format!("addresses[{index}]")), address);
+        }
+    }
+}
+
+/// What a node says that it can. Stands at the list, which is sorted.
+fn declared_features(site: &Site<'_>, faults: &mut Faults) {
+    const LENGTH_MAX: usize = 253;
+    let names: Vec<&str> = site.items().iter().map(|name| name.as_str().unwrap_or_default()).collect();
+    let word = |word: &str, first: fn(char) -> bool| {
+        word.starts_with(first) && word.chars().all(|letter| letter.is_ascii_alphanumeric())
+    };
+    for (index, name) in names.iter().enumerate() {
+        let path = |index: usize| format!("{}[{index}]", site.path());
+        let mut words = name.split('/');
+        let camel = words.next().is_some_and(|first| word(first, |letter| letter.is_ascii_uppercase()))
+            && words.all(|rest| word(rest, |letter| letter.is_ascii_alphabetic()));
+        if name.len() > LENGTH_MAX {
+            let why = format!("invalid feature name {name:?}: must be no more than {LENGTH_MAX} characters");
+            faults.invalid(&path(index), &Value::from(*name), &why);
+        } else if !camel {
+            let why = format!(
+                "invalid feature name {name:?}: must start with an UpperCamelCase segment, with subsequent segments \
+                 separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters \
+                 and slashes"
+            );
+            faults.invalid(&path(index), &Value::from(*name), &why);
+        }
+        match names.get(index + 1) {
+            Some(next) if next == name => faults.duplicate(&path(index + 1), &Value::from(*next)),
+            Some(next) if next < name => {
+                faults.invalid(&path(index + 1), &Value::from(*next), "list must be sorted alphabetically");
+            }
+            _ => {}
         }
     }
 }

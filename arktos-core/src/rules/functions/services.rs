@@ -9,6 +9,7 @@ use super::Run;
 use super::networking::special_address_fault;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("ip_mode", ip_mode),
     ("service_ports", service_ports),
     ("service_update", service_update),
     ("external_ip", external_ip),
@@ -322,5 +323,17 @@ fn one_family(site: &Site<'_>, faults: &mut Faults) {
     }
     for (index, family) in site.list("ipFamilies").iter().enumerate().filter(|(_, family)| *family == "IPv6") {
         faults.invalid(&site.sub(&format!("ipFamilies[{index}]")), family, "not configured on this cluster");
+    }
+}
+
+/// How an address of a load balancer is reached. Stands at the entry.
+fn ip_mode(site: &Site<'_>, faults: &mut Faults) {
+    let Some(entry) = site.value else { return };
+    let (mode, path) = (&entry["ipMode"], site.sub("ipMode"));
+    let addressed = entry["ip"].as_str().is_some_and(|ip| !ip.is_empty());
+    match mode.as_str() {
+        Some(_) if !addressed => faults.forbidden(&path, "may not be specified when `ip` is not set"),
+        Some("Proxy" | "VIP") | None => {}
+        Some(_) => faults.not_supported(&path, mode, &["Proxy", "VIP"]),
     }
 }

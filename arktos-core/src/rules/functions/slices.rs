@@ -84,16 +84,19 @@ fn extended_resource(site: &Site<'_>, faults: &mut Faults) {
 
 fn pool(site: &Site<'_>, faults: &mut Faults) {
     let name = site.map.get("pool").and_then(|pool| pool["name"].as_str()).unwrap_or_default();
-    let path = site.sub("pool.name");
+    pool_name_faults(&site.sub("pool.name"), name, faults);
+}
+
+pub(super) fn pool_name_faults(path: &str, name: &str, faults: &mut Faults) {
     if name.is_empty() {
-        return faults.required(&path, "");
+        return faults.required(path, "");
     }
     if name.len() > 253 {
-        faults.too_long(&path, 253);
+        faults.too_long(path, 253);
     }
     for part in name.split('/') {
         if let Some(fault) = subdomain_fault(part) {
-            faults.invalid(&path, &part.into(), &fault);
+            faults.invalid(path, &part.into(), &fault);
         }
     }
 }

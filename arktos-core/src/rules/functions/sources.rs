@@ -165,7 +165,6 @@ fn source_faults(kind: &str, source: &Value, site: &Site<'_>, faults: &mut Fault
         "cinder" => &["volumeID"],
         "flexVolume" => &["driver"],
         "azureFile" => &["secretName", "shareName"],
-        "azureDisk" => &["diskName", "diskURI"],
         "scaleIO" => &["gateway", "system", "volumeName"],
         "storageos" => &["volumeName"],
         _ => &[],

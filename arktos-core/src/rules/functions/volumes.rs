@@ -18,6 +18,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("inner_directory", inner_directory),
     ("projected_paths", projected_paths),
     ("fibre_channel", fibre_channel),
+    ("iscsi_secret", iscsi_secret),
     ("iscsi_name", iscsi_name),
     ("one_projection", one_projection),
     ("token_seconds", token_seconds),
@@ -336,7 +337,7 @@ fn iscsi_name(site: &Site<'_>, faults: &mut Faults) {
     }
     if !["iqn", "eui", "naa"].iter().any(|prefix| name.starts_with(prefix)) {
         // Volumes and what pods mount of them are told in different words.
-        let why = if site.root_kind == "PersistentVolume" {
+        let why = if matches!(site.root_kind, "PersistentVolume" | "VolumeAttachment") {
             "must be valid format"
         } else {
             "must be valid format starting with iqn, eui, or naa"
@@ -344,6 +345,14 @@ fn iscsi_name(site: &Site<'_>, faults: &mut Faults) {
         faults.invalid(&iscsi_path(site), &Value::from(name), why);
     } else if !is_iscsi_name(name) {
         faults.invalid(&iscsi_path(site), &Value::from(name), "must be valid format");
+    }
+}
+
+/// Who has to prove who they are need something to do it with. Stands at the source.
+fn iscsi_secret(site: &Site<'_>, faults: &mut Faults) {
+    let asks = ["chapAuthDiscovery", "chapAuthSession"].iter().any(|field| site.map.get(*field) == Some(&true.into()));
+    if asks && !site.sets("secretRef") {
+        faults.required(&site.sub("secretRef"), "");
     }
 }
 

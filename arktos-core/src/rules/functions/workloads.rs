@@ -290,7 +290,8 @@ fn stateful_update(site: &Site<'_>, faults: &mut Faults) {
 
 fn revision_data(site: &Site<'_>, faults: &mut Faults) {
     match (site.value.filter(|data| !data.is_null()), site.updates) {
-        (None, _) => faults.required(&site.path(), "data is mandatory"),
+        (None, true) => faults.invalid(&site.path(), &Value::Null, "field is immutable"),
+        (None, false) => faults.required(&site.path(), "data is mandatory"),
         (Some(data), false) if !data.is_object() => {
             faults.required(&site.path(), "data must be a valid JSON object");
         }

@@ -1,0 +1,126 @@
+//! What is told of changes, how often, and what of them counts.
+
+use serde_json::{Value, json};
+
+use super::tests::{changed, created, told};
+use super::{admit_status, admit_update};
+
+fn fields(told: Vec<String>) -> Vec<String> {
+    told.into_iter().map(|told| told.split(": ").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn what_is_wrong_with_a_workload_is_told_once() {
+    let container = json!({"name": "a", "image": "i"});
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}});
+    let selector = json!({"matchLabels": {"a": "b"}});
+    for (version, kind, selector) in [
+        ("v1", "ReplicationController", json!({"a": "b"})),
+        ("apps/v1", "ReplicaSet", selector.clone()),
+        ("apps/v1", "DaemonSet", selector),
+    ] {
+        let spec = json!({"selector": selector, "template": template});
+        let old = created(&json!({"apiVersion": version, "kind": kind, "spec": spec})).expect("a good object");
+        let without = json!({"spec": {"template": {"spec": {"containers": null}}}});
+        let told = fields(told(changed(admit_update, &old, &without)));
+        assert_eq!(told, ["spec.template.spec.containers"], "{kind}");
+    }
+}
+
+#[test]
+fn a_status_is_told_what_is_wrong_with_metadata_as_often_as_its_kind_looks() {
+    let pod = json!({"containers": [{"name": "a", "image": "i"}], "restartPolicy": "Never"});
+    let cron = json!({"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": pod}}}});
+    let budget = json!({"minAvailable": 1, "selector": {}});
+    let flow = json!({"priorityLevelConfiguration": {"name": "a"}, "matchingPrecedence": 9});
+    for (version, kind, spec, finalizers, labels, uid) in [
+        ("v1", "Node", json!({}), 1, 3, 2),
+        ("v1", "ResourceQuota", json!({}), 1, 3, 2),
+        ("batch/v1", "CronJob", cron, 0, 2, 1),
+        ("policy/v1", "PodDisruptionBudget", budget, 0, 2, 1),
+        ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", flow, 0, 0, 0),
+    ] {
+        let old = created(&json!({"apiVersion": version, "kind": kind, "spec": spec})).expect("a good object");
+        let odd = json!({"metadata": {"finalizers": ["x"], "labels": {"Bad!": "x"}, "uid": "x"}});
+        let fields = fields(told(changed(admit_status, &old, &odd)));
+        let count = |field: &str| fields.iter().filter(|told| **told == format!("metadata.{field}")).count();
+        assert_eq!((count("finalizers[0]"), count("labels"), count("uid")), (finalizers, labels, uid), "{kind}");
+    }
+}
+
+#[test]
+fn what_a_slice_does_not_keep_counts_as_a_change() {
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": []});
+    let old = created(&slice).expect("a good slice");
+    let endpoint = json!({"addresses": ["10.0.0.1"], "deprecatedTopology": {"a": "b"}});
+    let new = changed(admit_update, &old, &json!({"endpoints": [endpoint]})).expect("a good change");
+    assert_eq!(new.at(&["metadata", "generation"]), Some(&json!(2)));
+    assert_eq!(new.at(&["endpoints"]), old.at(&["endpoints"]));
+}
+
+#[test]
+fn of_what_is_said_twice_the_single_one_counts() {
+    let node = |spec: Value| created(&json!({"apiVersion": "v1", "kind": "Node", "spec": spec}));
+    let both = node(json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.1.0/24"]})).expect("a good node");
+    assert_eq!(both.at(&["spec", "podCIDRs"]), Some(&json!(["10.0.0.0/24"])));
+    let config = json!({"configMap": {"name": "a", "namespace": "b", "kubeletConfigKey": "c"}});
+    let node = node(json!({"podCIDRs": ["10.0.1.0/24"], "configSource": config})).expect("a good node");
+    assert_eq!(node.at(&["spec"]), Some(&json!({"podCIDR": "10.0.1.0/24", "podCIDRs": ["10.0.1.0/24"]})));
+    let features = |names: Value| told(changed(admit_status, &node, &json!({"status": {"declaredFeatures": names}})));
+    assert_eq!(
+        fields(features(json!(["x", "B", "A", "A"]))),
+        ["[0]", "[1]", "[2]", "[3]"].map(|at| format!("status.declaredFeatures{at}"))
+    );
+    assert_eq!(features(json!(["A", "B/c"])), Vec::<String>::new());
+    let devices = json!({"status": {"capacity": {"a.b/c": "100m", "pods": "1500m", "cpu": "100m"}}});
+    let told = fields(told(changed(admit_status, &node, &devices)));
+    let wanted = ["capacity.a.b/c", "capacity.pods", "allocatable.a.b/c", "allocatable.pods"];
+    assert_eq!(told, wanted.map(|name| format!("status.{name}")));
+}
+
+#[test]
+fn only_a_balanced_service_says_how_its_addresses_are_reached() {
+    let service = |kind: &str| {
+        let spec = json!({"type": kind, "ports": [{"port": 80}], "clusterIP": "10.0.0.1"});
+        created(&json!({"apiVersion": "v1", "kind": "Service", "spec": spec})).expect("a good service")
+    };
+    let report = |kind: &str| {
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4", "ipMode": "odd"}]}});
+        fields(told(changed(admit_status, &service(kind), &json!({ "status": status }))))
+    };
+    assert_eq!(report("ClusterIP"), ["status.loadBalancer.ingress"]);
+    assert_eq!(report("LoadBalancer"), ["status.loadBalancer.ingress[0].ipMode"]);
+}
+
+#[test]
+fn a_mutation_is_written_in_the_way_it_says_it_is() {
+    let policy = |mutation: Value, kind: &str| {
+        let rules =
+            json!([{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]);
+        let spec = json!({"matchConstraints": {"resourceRules": rules}, "mutations": [mutation],
+            "reinvocationPolicy": "Never", "paramKind": {"apiVersion": "v1", "kind": kind}});
+        let policy =
+            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "spec": spec});
+        fields(told(created(&policy)))
+    };
+    let object = json!({"expression": "Object{}"});
+    assert_eq!(
+        policy(json!({"patchType": "ApplyConfiguration", "applyConfiguration": object}), "Pod"),
+        Vec::<String>::new()
+    );
+    let both = json!({"patchType": "ApplyConfiguration", "applyConfiguration": object, "jsonPatch": {}});
+    assert_eq!(policy(both, "Pod_"), ["spec.mutations[0].jsonPatch", "spec.paramKind.kind"]);
+}
+
+#[test]
+fn an_event_of_the_newer_form_is_checked_when_its_series_goes_on() {
+    let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"namespace": "default"},
+        "eventTime": "2026-01-02T03:04:05.000000Z", "reportingController": "a.b/c", "reportingInstance": "i",
+        "action": "a", "reason": "r", "type": "Normal",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    let event = created(&event).expect("a good event");
+    let on = json!({"series": {"count": 1, "lastObservedTime": "2026-01-02T03:04:05.000000Z"}});
+    let told = fields(told(changed(admit_update, &event, &on)));
+    assert_eq!(told, ["series.count"]);
+}
