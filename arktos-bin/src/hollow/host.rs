@@ -453,6 +453,7 @@ mod tests {
         assert_eq!((&now["observedGeneration"], &now["conditions"][0]["observedGeneration"]), (&json!(2), &json!(2)));
         let main = &now["containerStatuses"][0];
         assert_eq!((&main["resources"], &main["allocatedResources"]), (&resources, &json!({"cpu": "1"})));
+        assert_eq!(now["containerStatuses"][1]["resources"], json!({}), "none, and it can be given some");
         assert_eq!((&main["restartCount"], &main["state"]), (&json!(0), &status["containerStatuses"][0]["state"]));
         assert!(now["ephemeralContainerStatuses"][0]["state"]["running"].is_object(), "{now}");
         assert_eq!(host.observe(&changed, at(3)), [], "it is reported already");

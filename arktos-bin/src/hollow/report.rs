@@ -147,11 +147,13 @@ fn container_statuses(pod: &Object, field: &str, ready: bool, state: impl Fn(&Va
             status["containerID"] = Value::from(identity);
             status["imageID"] = Value::from(format!("hollow://{}", image.as_str().unwrap_or_default()));
         }
-        if running && let Some(resources) = container["resources"].as_object().filter(|given| !given.is_empty()) {
-            status["resources"] = Value::from(resources.clone());
+        if running {
+            // Also where there are none: only what is known to have some can be given others.
+            let resources = container["resources"].as_object().cloned().unwrap_or_default();
             if let Some(requests) = resources.get("requests") {
                 status["allocatedResources"] = requests.clone();
             }
+            status["resources"] = Value::from(resources);
         }
         status
     };

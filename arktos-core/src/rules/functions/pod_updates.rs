@@ -381,7 +381,7 @@ fn pod_status(site: &Site<'_>, faults: &mut Faults) {
 #[cfg(test)]
 mod tests {
     use super::super::super::tests::{changed, created, told};
-    use super::super::super::{admit_ephemeral, admit_resize, admit_update};
+    use super::super::super::{admit_ephemeral, admit_resize, admit_status, admit_update};
     use super::*;
 
     fn pod() -> Object {
@@ -433,10 +433,10 @@ mod tests {
         running.set(&["status", "containerStatuses"], json!([{"name": "a", "state": {"running": {}}}]));
         let old = &["spec: Forbidden: Pod running on node without support for resize"];
         begin_alike(&resize(&running), old);
-        running.set(
-            &["status", "containerStatuses"],
-            json!([{"name": "a", "state": {"running": {}}, "resources": {"requests": {"cpu": "1"}}}]),
-        );
+        let status = json!({"name": "a", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}}, "resources": {}});
+        let told = json!({"status": {"containerStatuses": [status]}});
+        let running = changed(admit_status, &pod(), &told).expect("a good report");
         begin_alike(&resize(&running), &[]);
     }
 
