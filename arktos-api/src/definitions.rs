@@ -4,10 +4,11 @@
 //! [`look_after`] does what takes longer, and what was cut off: it is driven by the server's owner, and
 //! begins anew after a crash where the store says that things stand.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_core::custom::UsedNames;
 use arktos_core::{GroupResource, ObjectKey};
 use arktos_core::{Object, ObjectPath, Revision, Scope, Status, TenantName, custom};
 use arktos_store::client::DeleteOptions;
@@ -30,7 +31,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How many objects are deleted before others have a turn.
 const AT_ONCE: usize = 500;
 
-/// A kind that a tenant defines: its resource, its name, and where its objects live.
+/// A kind that some tenant defines: its resource, its name, and where its objects live. Tenants can define one resource
+/// in several ways; each is told of.
 pub type DefinedKind = (GroupResource, String, Scope);
 
 /// Settles the names of all definitions of a group in a tenant: what one gives up, another may be waiting for.
@@ -40,16 +42,15 @@ pub(crate) async fn settle(state: &State, tenant: &TenantName, group: &str) {
         let within = Within::Tenant(tenant.clone());
         let all = snapshot.range(&DEFINITION, &within, None);
         let of_group: Vec<(Arc<Stored>, Object)> = all
+            .filter(|stored| GroupResource::from(stored.path.name().to_owned()).group() == group)
             .filter_map(|stored| Some((stored.clone(), stored.object.decode(None).ok()?)))
-            .filter(|(_, definition)| definition.str_at(&["spec", "group"]) == group)
             .collect();
+        let used = UsedNames::of(of_group.iter().map(|(_, definition)| definition));
         let mut again = false;
-        for (at, (stored, definition)) in of_group.iter().enumerate() {
+        for (stored, definition) in &of_group {
             if stored.object.header().deletion().is_some() {
                 continue;
             }
-            let others = of_group.iter().enumerate().filter(|(other, _)| *other != at);
-            let used = custom::used_names(others.map(|(_, (_, other))| other));
             let mut settled = definition.clone();
             if !custom::settle(&mut settled, &used, state.config.clock.now()) {
                 continue;
@@ -154,10 +155,10 @@ async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
 /// What is known of all definitions there are.
 #[derive(Default)]
 struct Known {
-    /// The definitions that are established.
-    established: HashSet<ObjectPath>,
-    /// How many of them there are of each resource, and what one of them is.
-    kinds: HashMap<GroupResource, (usize, DefinedKind)>,
+    /// What each of them defines.
+    established: HashMap<ObjectPath, DefinedKind>,
+    /// How many of them define the same.
+    kinds: BTreeMap<DefinedKind, usize>,
     /// Those whose objects are to be deleted.
     leaving: BTreeSet<ObjectPath>,
     /// The groups whose names are to be settled.
@@ -180,30 +181,34 @@ impl Known {
         if stored.is_some_and(offered::takes_part) {
             self.behind.insert(path.clone());
         }
-        let kind = stored.and_then(|stored| state.kinds.compiled(stored).stored().map(|kind| place(kind)));
-        match kind {
-            Some(kind) if self.established.insert(path.clone()) => {
-                let entry = self.kinds.entry(resource).or_insert((0, kind));
-                entry.0 += 1;
-                entry.0 == 1
-            }
-            None if self.established.remove(path) => {
-                let Some(entry) = self.kinds.get_mut(&resource) else { return false };
-                entry.0 -= 1;
-                let last = entry.0 == 0;
-                if last {
-                    self.kinds.remove(&resource);
-                }
-                last
-            }
-            _ => false,
+        let now = stored.and_then(|stored| state.kinds.compiled(stored).stored().map(|kind| place(kind)));
+        if self.established.get(path) == now.as_ref() {
+            return false;
         }
+        let mut changed = false;
+        if let Some(kind) = &now {
+            let count = self.kinds.entry(kind.clone()).or_default();
+            *count += 1;
+            changed |= *count == 1;
+        }
+        let before = match now {
+            Some(kind) => self.established.insert(path.clone(), kind),
+            None => self.established.remove(path),
+        };
+        if let Some(kind) = before
+            && let Some(count) = self.kinds.get_mut(&kind)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.kinds.remove(&kind);
+                changed = true;
+            }
+        }
+        changed
     }
 
     fn all(&self) -> Vec<DefinedKind> {
-        let mut all: Vec<DefinedKind> = self.kinds.values().map(|(_, kind)| kind.clone()).collect();
-        all.sort_by(|one, other| one.0.cmp(&other.0));
-        all
+        self.kinds.keys().cloned().collect()
     }
 }
 

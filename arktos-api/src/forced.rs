@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arktos_core::encoded::SHARED;
-use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Status, TenantName};
+use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Status, TenantName, custom};
 use arktos_store::{Delivery, Selection, Snapshot, Stored, Within};
 
 use crate::call::Call;
@@ -14,14 +14,11 @@ use crate::config::ApiConfig;
 use crate::identity::COMPONENTS;
 use crate::kinds::{DEFINITION, definition_key};
 
-/// The label of a definition of `system` that says with whom it is shared.
-pub(crate) const LABEL: &str = "arktos.futurewei.com/crd-sharing-policy";
-/// Its value where the definition is forced on all tenants.
-const FORCED: &str = "forced";
+pub(crate) use arktos_core::custom::SHARING as LABEL;
 
 /// Whether a definition of `system` is forced on all tenants.
 pub(crate) fn is_forced(stored: &Stored) -> bool {
-    stored.path.tenant() == TenantName::SYSTEM && stored.object.header().label(LABEL) == Some(FORCED)
+    stored.path.tenant() == TenantName::SYSTEM && custom::is_forced(stored.object.header())
 }
 
 /// The definition of this name that is forced on all tenants, as it is stored.
@@ -92,7 +89,7 @@ pub(crate) fn check_write(call: &Call<'_>, name: &str, deletes: bool) -> Result<
 /// # Errors
 /// 403.
 pub(crate) fn check_label(call: &Call<'_>, old: &Stored, new: &Object) -> Result<(), Status> {
-    let still = || new.str_at(&["metadata", "labels", LABEL]) == FORCED;
+    let still = || new.str_at(&["metadata", "labels", LABEL]) == custom::FORCED;
     if call.kind.storage_resource != *DEFINITION || !is_forced(old) || still() {
         return Ok(());
     }

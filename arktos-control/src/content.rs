@@ -10,7 +10,7 @@ use arktos_store::client::Propagation;
 use arktos_store::{Client, Query, Stored, Within};
 use futures::StreamExt;
 
-use crate::kinds::{PODS, StoredKind};
+use crate::kinds::PODS;
 use crate::write::{delete, found};
 
 /// How many deletions are under way at a time.
@@ -89,15 +89,20 @@ impl Left {
     }
 }
 
-/// Deletes every object of these kinds within a range of paths, and says what is left. Pods go first, and nothing else
-/// is touched while there are any: what they use stays for as long as they do.
-pub(crate) async fn delete_all(client: &dyn Client, within: &Within, kinds: &[StoredKind], now: Timestamp) -> Left {
+/// Deletes every object of these resources within a range of paths, and says what is left. Pods go first, and nothing
+/// else is touched while there are any: what they use stays for as long as they do.
+pub(crate) async fn delete_all(
+    client: &dyn Client,
+    within: &Within,
+    resources: &BTreeSet<GroupResource>,
+    now: Timestamp,
+) -> Left {
     let mut left = Left::default();
     if let Err(status) = client.clear(within).await {
         left.failures.push(status.to_string());
         return left;
     }
-    // Most kinds have nothing there, and need not be asked for one by one.
+    // Most resources have nothing there, and need not be asked for one by one.
     let there = match client.resources(within).await {
         Ok(there) => there.map(|there| there.into_iter().collect::<BTreeSet<_>>()),
         Err(status) => {
@@ -105,14 +110,15 @@ pub(crate) async fn delete_all(client: &dyn Client, within: &Within, kinds: &[St
             return left;
         }
     };
-    let kinds = kinds.iter().filter(|kind| there.as_ref().is_none_or(|there| there.contains(&kind.resource)));
-    let (pods, others): (Vec<&StoredKind>, Vec<&StoredKind>) = kinds.partition(|kind| kind.resource == PODS.resource);
-    for kind in pods {
-        empty(client, within, &kind.resource, now, &mut left).await;
+    let there = |resource: &&GroupResource| there.as_ref().is_none_or(|there| there.contains(*resource));
+    let (pods, others): (Vec<_>, Vec<_>) =
+        resources.iter().filter(there).partition(|resource| **resource == PODS.resource);
+    for resource in pods {
+        empty(client, within, resource, now, &mut left).await;
     }
     if left.objects.is_empty() && left.failures.is_empty() {
-        for kind in others {
-            empty(client, within, &kind.resource, now, &mut left).await;
+        for resource in others {
+            empty(client, within, resource, now, &mut left).await;
         }
     }
     left

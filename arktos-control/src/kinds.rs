@@ -75,6 +75,9 @@ resources! {
     SUBJECT_ACCESS_REVIEWS = "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview";
     /// `endpointslices.discovery.k8s.io`
     ENDPOINT_SLICES = "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice";
+    /// `customresourcedefinitions.apiextensions.k8s.io`
+    CUSTOM_RESOURCE_DEFINITIONS =
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition";
     /// `clusterroles.rbac.authorization.k8s.io`
     CLUSTER_ROLES = "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole";
     /// `clusterrolebindings.rbac.authorization.k8s.io`
@@ -90,17 +93,26 @@ pub struct StoredKind {
     pub kind: String,
     /// Where its objects live.
     pub scope: Scope,
+    /// Whether definitions of tenants say that there is such a kind. Then some tenants have it and others do not, and
+    /// the same resource may be another kind, or have another scope, in each.
+    pub defined: bool,
 }
 
-/// The kinds there are in any tenant, as they are now: kinds that tenants define come and go. Written by the owner of
-/// the controllers.
+/// The kinds there are in any tenant, as they are now: kinds that tenants define come and go, and a resource that
+/// tenants define differently is there once for each way. Written by the owner of the controllers.
 pub type Kinds = watch::Receiver<Arc<[StoredKind]>>;
 
 impl StoredKind {
-    /// A kind.
+    /// A kind that all tenants have.
     #[must_use]
     pub fn new(resource: &GroupResource, kind: &str, scope: Scope) -> Self {
-        Self { resource: resource.clone(), kind: kind.to_owned(), scope }
+        Self { resource: resource.clone(), kind: kind.to_owned(), scope, defined: false }
+    }
+
+    /// A kind that some tenant defines.
+    #[must_use]
+    pub fn defined(resource: &GroupResource, kind: &str, scope: Scope) -> Self {
+        Self { defined: true, ..Self::new(resource, kind, scope) }
     }
 
     /// Whether an owner reference with this `apiVersion` and `kind` means this kind.

@@ -68,9 +68,9 @@ impl Reconcile for Namespaces {
         }
         self.note(path, &stored, None).await?;
         let within = Within::Namespace(tenant, path.name().to_owned());
-        let kinds: Vec<StoredKind> =
-            self.kinds.borrow().iter().filter(|kind| kind.scope == Scope::Namespace).cloned().collect();
-        let left = delete_all(&*self.client, &within, &kinds, self.clock.now()).await;
+        let namespaced = |kind: &&StoredKind| kind.scope == Scope::Namespace;
+        let resources = self.kinds.borrow().iter().filter(namespaced).map(|kind| kind.resource.clone()).collect();
+        let left = delete_all(&*self.client, &within, &resources, self.clock.now()).await;
         let held = stored.object.header().finalizers().len() > 0
             || namespace.spec.finalizers.iter().any(|finalizer| finalizer != FINALIZER);
         if held || !left.is_nothing() {

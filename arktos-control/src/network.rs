@@ -57,16 +57,20 @@ impl NetworkTemplate {
         let object = self.of(tenant.as_str()).map_err(Status::internal)?;
         let TypeMeta { api_version, kind } = object.type_meta();
         let is_it = |known: &&StoredKind| known.is(&api_version, &kind) && known.scope == Scope::Tenant;
-        let known = kinds.borrow().iter().find(is_it).map(|known| known.resource.clone());
-        let Some(resource) = known else {
-            let why = format!("no kind {kind} of {api_version} whose objects are a tenant's is known yet");
-            return Err(Status::failure(Reason::NotFound, why));
-        };
+        let known: Vec<_> = kinds.borrow().iter().filter(is_it).map(|known| known.resource.clone()).collect();
         let path = ObjectPath::new(tenant.as_str(), "", object.name());
-        if found(client.get(&ObjectKey { resource: resource.clone(), path }).await)?.is_none() {
-            unless_there(client.create(&resource, tenant.as_str(), "", object).await)?;
+        // Tenants can define a kind of this name as something else: the tenant's own is the one that can be made in it.
+        for resource in known {
+            if found(client.get(&ObjectKey { resource: resource.clone(), path: path.clone() }).await)?.is_some() {
+                return Ok(());
+            }
+            match unless_there(client.create(&resource, tenant.as_str(), "", object.clone()).await) {
+                Err(status) if status.is(Reason::NotFound) => {}
+                made => return made.map(drop),
+            }
         }
-        Ok(())
+        let why = format!("no kind {kind} of {api_version} whose objects are a tenant's is known yet");
+        Err(Status::failure(Reason::NotFound, why))
     }
 }
 

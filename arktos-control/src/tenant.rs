@@ -1,19 +1,18 @@
 //! The `tenant` controller: a new tenant gets its namespaces and its admin's role; a deleted one takes everything it
 //! has along.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arktos_core::typed::{KindOf, Namespace, Tenant};
-use arktos_core::{Object, ObjectPath, Scope, Status, TenantName};
+use arktos_core::{GroupResource, Object, ObjectPath, Scope, Status, TenantName};
 use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within};
 use futures::future::BoxFuture;
 use serde_json::json;
 
 use crate::content::{Left, delete_all};
 use crate::found::Found;
-use crate::kinds::{
-    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, StoredKind, TENANT_QUOTAS, TENANTS,
-};
+use crate::kinds::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Kinds, NAMESPACES, Resource, TENANT_QUOTAS, TENANTS};
 use crate::network::NetworkTemplate;
 use crate::reconcile::{Reconcile, resting_queue, run, synced};
 use crate::setup::Setup;
@@ -151,7 +150,7 @@ impl Tenants {
         };
         let waits = !content.is_nothing();
         if !waits {
-            content = delete_all(&*self.client, &within, &self.kinds_of_a_tenant(), now).await;
+            content = delete_all(&*self.client, &within, &self.resources_of_a_tenant(), now).await;
         }
         let others = going.spec.finalizers.iter().any(|finalizer| !is_ours(finalizer));
         let held = others || stored.object.header().finalizers().len() > 0;
@@ -189,9 +188,9 @@ impl Tenants {
     }
 
     /// What a tenant has outside its namespaces. What is in namespaces is gone with them, and counted all the same.
-    fn kinds_of_a_tenant(&self) -> Vec<StoredKind> {
+    fn resources_of_a_tenant(&self) -> BTreeSet<GroupResource> {
         let kinds = self.kinds.borrow();
-        kinds.iter().filter(|kind| kind.scope != Scope::Region).cloned().collect()
+        kinds.iter().filter(|kind| kind.scope != Scope::Region).map(|kind| kind.resource.clone()).collect()
     }
 
     async fn note(

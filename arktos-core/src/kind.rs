@@ -121,7 +121,7 @@ impl TypeMeta {
 }
 
 /// Where the objects of a kind live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// In the region: the shared pool of hosts, and the tenants themselves. No tenant, no namespace.
     Region,

@@ -91,6 +91,55 @@ async fn two_tenants_may_mean_different_things_by_one_name() {
 }
 
 #[tokio::test]
+async fn each_way_in_which_tenants_define_a_resource_is_told_of() {
+    let world = World::new().await;
+    let told = world.looks_after();
+    let widgets = |kind: &str, scope| (GroupResource::new("example.org", "widgets"), kind.to_owned(), scope);
+    let hears = async |expected: &[arktos_api::DefinedKind]| {
+        for _ in 0..200 {
+            if *told.lock() == expected {
+                return;
+            }
+            world.advance(1);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*told.lock(), expected);
+    };
+    let mut others = definition("integer");
+    others["spec"]["scope"] = json!("Cluster");
+    others["spec"]["names"]["kind"] = json!("Gadget");
+    world.post("umbra", DEFINITIONS, others).await;
+    world.post("acme", DEFINITIONS, definition("integer")).await;
+    hears(&[widgets("Gadget", Scope::Tenant), widgets("Widget", Scope::Namespace)]).await;
+    world.delete("umbra", &format!("{DEFINITIONS}/widgets.example.org")).await;
+    hears(&[widgets("Widget", Scope::Namespace)]).await;
+}
+
+#[tokio::test]
+async fn names_that_another_definition_of_the_group_has_are_waited_for() {
+    let world = World::new().await;
+    world.post("acme", DEFINITIONS, definition("integer")).await;
+    let mut second = definition("integer");
+    second["metadata"]["name"] = json!("wds.example.org");
+    second["spec"]["names"] = json!({"plural": "wds", "singular": "wd", "kind": "Wd"});
+    let answer = world.post("acme", DEFINITIONS, second).await;
+    assert_eq!(answer.code, 201);
+    let path = format!("{DEFINITIONS}/wds.example.org");
+    let read = world.get("acme", &path).await.body;
+    assert_eq!(read["status"]["acceptedNames"]["singular"], Value::Null, "widgets are called wd for short: {read}");
+    world.delete("acme", &format!("{DEFINITIONS}/widgets.example.org")).await;
+    world.looks_after();
+    for _ in 0..200 {
+        if world.get("acme", &path).await.body["status"]["acceptedNames"]["singular"] == "wd" {
+            return;
+        }
+        world.advance(1);
+        tokio::task::yield_now().await;
+    }
+    panic!("{}", world.get("acme", &path).await.body);
+}
+
+#[tokio::test]
 async fn a_definition_goes_when_its_objects_are_gone_and_takes_them_along() {
     let world = World::new().await;
     let told = world.looks_after();

@@ -186,7 +186,7 @@ fn kinds(catalog: &Catalog, name: &str, api: &ApiServer, tasks: &Tasks) -> arkto
     let first: Arc<[StoredKind]> = builtin.clone().into();
     let (sender, receiver) = tokio::sync::watch::channel(first);
     let tell = move |defined: Vec<arktos_api::DefinedKind>| {
-        let defined = defined.iter().map(|(resource, kind, scope)| StoredKind::new(resource, kind, *scope));
+        let defined = defined.iter().map(|(resource, kind, scope)| StoredKind::defined(resource, kind, *scope));
         let all: Arc<[StoredKind]> = builtin.iter().cloned().chain(defined).collect();
         sender.send_if_modified(|known| {
             let news = **known != *all;

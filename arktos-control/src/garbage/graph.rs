@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arktos_core::typed::ObjectReference;
-use arktos_core::{Header, ObjectKey, ObjectPath, OwnerRef, Scope};
+use arktos_core::{GroupResource, Header, ObjectKey, ObjectPath, OwnerRef, Scope};
 use arktos_store::informer::{Decode, Stopped};
 use arktos_store::{Informer, Stored};
 use futures::future::BoxFuture;
@@ -62,11 +62,27 @@ impl<T: Decode<Source = Stored>> Watched for Informer<T> {
     }
 }
 
-/// A kind and its informer.
+/// A resource and its informer.
 #[derive(Clone)]
 pub(super) struct Member {
-    pub(super) kind: StoredKind,
+    pub(super) resource: GroupResource,
+    /// What its objects are: in each tenant one of these.
+    pub(super) kinds: Vec<StoredKind>,
     pub(super) watched: Arc<dyn Watched>,
+}
+
+/// What an owner reference may mean: tenants can define a kind of one name as other resources, and with other scopes.
+pub(super) struct Candidate {
+    pub(super) kind: StoredKind,
+    pub(super) key: ObjectKey,
+    watched: Arc<dyn Watched>,
+}
+
+impl Candidate {
+    /// What the owner is, as the informer knows it, given the uid it must have.
+    pub(super) fn known(&self, uid: &str) -> Owner {
+        Owner::of(self.watched.get(&self.key.path).as_ref(), uid)
+    }
 }
 
 /// All kinds and who owns whom among their objects.
@@ -110,28 +126,36 @@ impl Graph {
         self.members.write().push(member);
     }
 
-    pub(super) fn remove(&self, kind: &StoredKind) {
-        self.members.write().retain(|member| member.kind.resource != kind.resource);
+    /// Keeps the resources that some kind has, with the kinds they are now.
+    pub(super) fn keep(&self, kinds: &[StoredKind]) {
+        self.members.write().retain_mut(|member| {
+            member.kinds = of_resource(kinds, &member.resource);
+            !member.kinds.is_empty()
+        });
     }
 
     pub(super) fn members(&self) -> Vec<Member> {
         self.members.read().clone()
     }
 
-    /// Where the owner is that a reference on an object names; `None` for a kind that is not known, and for a
+    /// Where the owner may be that a reference on an object names; nowhere for a kind that is not known, and for a
     /// namespaced owner of what has no namespace.
-    pub(super) fn owner_key(&self, object: &ObjectPath, owner: &OwnerRef<'_>) -> Option<(Member, ObjectKey)> {
-        let members = self.members.read();
-        let member = members.iter().find(|member| member.kind.is(owner.api_version, owner.kind))?.clone();
+    pub(super) fn candidates(&self, object: &ObjectPath, owner: &OwnerRef<'_>) -> Vec<Candidate> {
         let (tenant, namespace) = (object.tenant(), object.namespace());
-        let path = match member.kind.scope {
-            Scope::Namespace if namespace.is_empty() => return None,
-            Scope::Namespace => ObjectPath::new(tenant, namespace, owner.name),
-            Scope::Tenant => ObjectPath::new(tenant, "", owner.name),
-            Scope::Region => ObjectPath::new("", "", owner.name),
-        };
-        let key = ObjectKey { resource: member.kind.resource.clone(), path };
-        Some((member, key))
+        let mut found = Vec::new();
+        for member in self.members.read().iter() {
+            for kind in member.kinds.iter().filter(|kind| kind.is(owner.api_version, owner.kind)) {
+                let path = match kind.scope {
+                    Scope::Namespace if namespace.is_empty() => continue,
+                    Scope::Namespace => ObjectPath::new(tenant, namespace, owner.name),
+                    Scope::Tenant => ObjectPath::new(tenant, "", owner.name),
+                    Scope::Region => ObjectPath::new("", "", owner.name),
+                };
+                let key = ObjectKey { resource: member.resource.clone(), path };
+                found.push(Candidate { kind: kind.clone(), key, watched: member.watched.clone() });
+            }
+        }
+        found
     }
 
     /// What an object owns, in its own tenant. What belongs to the region may own what is in the tenant `system`.
@@ -142,7 +166,7 @@ impl Graph {
         for member in self.members.read().iter() {
             for dependent in member.watched.owned_by(uid) {
                 if dependent.path.tenant() == home {
-                    let key = ObjectKey { resource: member.kind.resource.clone(), path: dependent.path.clone() };
+                    let key = ObjectKey { resource: member.resource.clone(), path: dependent.path.clone() };
                     found.push((key, dependent));
                 }
             }
@@ -158,10 +182,16 @@ impl Graph {
     /// Whether an object of this uid is somewhere else in the tenant than a reference says.
     pub(super) fn is_elsewhere(&self, object: &ObjectPath, owner: &OwnerRef<'_>) -> bool {
         let members = self.members.read();
-        let member = members.iter().find(|member| member.kind.is(owner.api_version, owner.kind));
         let same = |stored: &Stored| stored.object.header().uid() == owner.uid;
-        member.is_some_and(|member| member.watched.any(object.tenant(), &same))
+        let mut named =
+            members.iter().filter(|member| member.kinds.iter().any(|kind| kind.is(owner.api_version, owner.kind)));
+        named.any(|member| member.watched.any(object.tenant(), &same))
     }
+}
+
+/// The kinds that a resource is.
+pub(super) fn of_resource(kinds: &[StoredKind], resource: &GroupResource) -> Vec<StoredKind> {
+    kinds.iter().filter(|kind| kind.resource == *resource).cloned().collect()
 }
 
 /// An owner as upstream's events name it.

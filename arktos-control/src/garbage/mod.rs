@@ -11,10 +11,11 @@
 
 mod graph;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arktos_core::{GroupResource, ObjectKey, OwnerRef, OwnerReference, Scope, Status, TenantName};
+use arktos_core::custom::is_forced;
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, OwnerRef, OwnerReference, Scope, Status, TenantName};
 use arktos_store::client::{DeleteOptions, Propagation};
 use arktos_store::informer::Driver;
 use arktos_store::{Client, Clock, Outcome, Query, Random, Stored, WorkQueue};
@@ -23,9 +24,9 @@ use futures::future::{BoxFuture, Either, select};
 use futures::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
-use self::graph::{FOREGROUND, Graph, Member, ORPHAN, Owner, named, waits};
+use self::graph::{FOREGROUND, Graph, Member, ORPHAN, Owner, named, of_resource, waits};
 use crate::events::Teller;
-use crate::kinds::{EVENTS, Kinds, PODS, SERVICES, StoredKind};
+use crate::kinds::{CUSTOM_RESOURCE_DEFINITIONS, EVENTS, Kinds, PODS, SERVICES, StoredKind};
 use crate::owner::remove_owners;
 use crate::reconcile::{Reconcile, queue, run};
 use crate::setup::{Setup, watch_all};
@@ -71,7 +72,8 @@ pub(crate) fn start(setup: &mut Setup, reach: Reach) -> BoxFuture<'static, ()> {
     let queue = queue(&setup.clock);
     let kinds = setup.options.kinds.clone();
     let known = kinds.borrow().clone();
-    for kind in known.iter().filter(|kind| reach.covers(kind)) {
+    let mut seen = BTreeSet::new();
+    for kind in known.iter().filter(|kind| reach.covers(kind) && seen.insert(&kind.resource)) {
         let watched: Arc<dyn graph::Watched> = if kind.resource == PODS.resource {
             Arc::new(setup.pods())
         } else if kind.resource == SERVICES.resource {
@@ -79,7 +81,8 @@ pub(crate) fn start(setup: &mut Setup, reach: Reach) -> BoxFuture<'static, ()> {
         } else {
             Arc::new(setup.informer(&kind.resource))
         };
-        join(&graph, &queue, Member { kind: kind.clone(), watched });
+        let kinds = of_resource(&known, &kind.resource);
+        join(&graph, &queue, Member { resource: kind.resource.clone(), kinds, watched });
     }
     let synced: Vec<_> = graph.members().iter().map(|member| member.watched.synced()).collect();
     let synced = Box::pin(async move { futures::future::try_join_all(synced).await.map(drop) });
@@ -101,8 +104,8 @@ pub(crate) fn start(setup: &mut Setup, reach: Reach) -> BoxFuture<'static, ()> {
 }
 
 fn join(graph: &Arc<Graph>, queue: &WorkQueue<ObjectKey>, member: Member) {
-    let (known, adds, kind) = (graph.clone(), queue.clone(), member.kind.clone());
-    member.watched.handle(Box::new(move |before, after| changed(&known, &adds, &kind, before, after)));
+    let (known, adds, resource) = (graph.clone(), queue.clone(), member.resource.clone());
+    member.watched.handle(Box::new(move |before, after| changed(&known, &adds, &resource, before, after)));
     graph.add(member);
 }
 
@@ -110,7 +113,7 @@ fn join(graph: &Arc<Graph>, queue: &WorkQueue<ObjectKey>, member: Member) {
 fn changed(
     graph: &Graph,
     queue: &WorkQueue<ObjectKey>,
-    kind: &StoredKind,
+    resource: &GroupResource,
     before: Option<&Stored>,
     after: Option<&Stored>,
 ) {
@@ -120,16 +123,16 @@ fn changed(
         let owners_changed = before.is_none_or(|old| old.object.header().owners() != header.owners());
         let unsure = || !header.owners().all(|owner| is_solid(graph, new, &owner));
         if waiting || (header.deletion().is_none() && owners_changed && unsure()) {
-            queue.add(ObjectKey { resource: kind.resource.clone(), path: new.path.clone() });
+            queue.add(ObjectKey { resource: resource.clone(), path: new.path.clone() });
         }
     }
     let Some(old) = before else { return };
     let still = |owner: &OwnerRef<'_>| after.is_some_and(|new| new.object.header().owners().any(|it| it == *owner));
     for owner in old.object.header().owners().filter(|owner| !still(owner)) {
-        if let Some((member, key)) = graph.owner_key(&old.path, &owner)
-            && Owner::of(member.watched.get(&key.path).as_ref(), owner.uid) == Owner::Waiting
-        {
-            queue.add(key);
+        for candidate in graph.candidates(&old.path, &owner) {
+            if candidate.known(owner.uid) == Owner::Waiting {
+                queue.add(candidate.key);
+            }
         }
     }
     if after.is_none() {
@@ -140,8 +143,7 @@ fn changed(
 }
 
 fn is_solid(graph: &Graph, object: &Stored, owner: &OwnerRef<'_>) -> bool {
-    let Some((member, key)) = graph.owner_key(&object.path, owner) else { return false };
-    Owner::of(member.watched.get(&key.path).as_ref(), owner.uid) == Owner::Solid
+    graph.candidates(&object.path, owner).iter().any(|candidate| candidate.known(owner.uid) == Owner::Solid)
 }
 
 impl Reconcile for Garbage {
@@ -222,17 +224,48 @@ impl Garbage {
         Ok(Outcome::Done)
     }
 
-    /// What an owner is: as the informers know it when they do, otherwise as the API says.
+    /// What an owner is: as the informers know it when they do, otherwise as the API says. It is missing only where the
+    /// object's own tenant has the kind that the reference names: what others define says nothing of it.
     async fn state(&self, object: &Stored, owner: &OwnerRef<'_>) -> Result<Owner, Status> {
-        let Some((member, key)) = self.graph.owner_key(&object.path, owner) else { return Ok(Owner::Foreign) };
-        if !self.reach.knows(&member.kind, object) {
-            return Ok(Owner::Foreign);
-        }
-        let known = Owner::of(member.watched.get(&key.path).as_ref(), owner.uid);
-        if known != Owner::Missing {
+        let mut candidates = self.graph.candidates(&object.path, owner);
+        candidates.retain(|candidate| self.reach.knows(&candidate.kind, object));
+        let known = candidates.iter().map(|candidate| candidate.known(owner.uid));
+        if let Some(known) = known.into_iter().find(|known| *known != Owner::Missing) {
             return Ok(known);
         }
-        Ok(Owner::of(found(self.client.get(&key).await)?.as_ref(), owner.uid))
+        for candidate in &candidates {
+            let live = Owner::of(found(self.client.get(&candidate.key).await)?.as_ref(), owner.uid);
+            if live != Owner::Missing {
+                return Ok(live);
+            }
+        }
+        for candidate in &candidates {
+            if self.has(object.path.tenant(), &candidate.kind).await? {
+                return Ok(Owner::Missing);
+            }
+        }
+        Ok(Owner::Foreign)
+    }
+
+    /// Whether a tenant has a kind: all have what no definition defines, and what one of `system` forces on them.
+    async fn has(&self, tenant: &str, kind: &StoredKind) -> Result<bool, Status> {
+        if !kind.defined {
+            return Ok(true);
+        }
+        let of_tenant = |tenant| CUSTOM_RESOURCE_DEFINITIONS.key(&ObjectPath::new(tenant, "", kind.resource.as_str()));
+        let forced = found(self.client.get(&of_tenant(TenantName::SYSTEM)).await)?;
+        let forced = forced.filter(|stored| tenant == TenantName::SYSTEM || is_forced(stored.object.header()));
+        let definition = match forced {
+            Some(forced) => forced,
+            None => match found(self.client.get(&of_tenant(tenant)).await)? {
+                Some(own) => own,
+                None => return Ok(false),
+            },
+        };
+        let definition = definition.object.decode(None).map_err(Status::internal)?;
+        let namespaced = definition.str_at(&["spec", "scope"]) == "Namespaced";
+        let named = definition.str_at(&["spec", "names", "kind"]) == kind.kind;
+        Ok(named && namespaced == (kind.scope == Scope::Namespace))
     }
 
     /// One step of a deletion that waits for what the object owns.
@@ -328,18 +361,15 @@ impl Newcomers {
             }
             let now = kinds.borrow_and_update().clone();
             running.retain(|resource, _| now.iter().any(|kind| kind.resource == *resource));
-            for kind in self.graph.members().into_iter().map(|member| member.kind) {
-                if !now.iter().any(|still| still.resource == kind.resource) {
-                    self.graph.remove(&kind);
-                }
-            }
+            self.graph.keep(&now);
             for kind in now.iter().filter(|kind| self.reach.covers(kind)) {
-                if known.contains(kind) || running.contains_key(&kind.resource) {
+                let first = known.iter().any(|first| first.resource == kind.resource);
+                if first || running.contains_key(&kind.resource) {
                     continue;
                 }
                 let (stop, stopped) = oneshot::channel();
                 running.insert(kind.resource.clone(), stop);
-                let driver = self.watch(kind);
+                let driver = self.watch(&kind.resource, &now);
                 drivers.push(Box::pin(async move {
                     select(driver, stopped).await;
                 }));
@@ -348,11 +378,13 @@ impl Newcomers {
         while drivers.next().await.is_some() {}
     }
 
-    fn watch(&self, kind: &StoredKind) -> Driver {
-        let query = Query::everywhere(kind.resource.clone());
+    fn watch(&self, resource: &GroupResource, kinds: &[StoredKind]) -> Driver {
+        let query = Query::everywhere(resource.clone());
         let builder = watch_all::<Stored>(self.client.clone(), query, self.clock.clone(), self.random.clone());
         let (informer, driver) = builder.build();
-        join(&self.graph, &self.queue, Member { kind: kind.clone(), watched: Arc::new(informer) });
+        let kinds = of_resource(kinds, resource);
+        let member = Member { resource: resource.clone(), kinds, watched: Arc::new(informer) };
+        join(&self.graph, &self.queue, member);
         driver
     }
 }

@@ -180,3 +180,74 @@ fn kinds_that_come_later_are_collected_too() {
     world.settle();
     assert_eq!(world.names("jobs.batch").len(), 1);
 }
+
+fn definition(plural: &str, kind: &str, scope: &str) -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.gc.example.com")},
+        "spec": {
+            "group": "gc.example.com", "scope": scope,
+            "names": {"plural": plural, "singular": plural, "kind": kind, "listKind": format!("{kind}List")},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
+/// A world in which `acme` has widgets in namespaces, one of which owns a config map, and knows no kinds of tenants yet.
+fn with_widget() -> World {
+    let mut world = World::on_the_road();
+    world.create("tenants", "", "", json!({"metadata": {"name": "umbra"}})).expect("a tenant");
+    world.settle();
+    const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+    world.create(DEFINITIONS, "acme", "", definition("widgets", "Widget", "Namespaced")).expect("defined");
+    let widget = json!({"apiVersion": "gc.example.com/v1", "kind": "Widget", "metadata": {"name": "owner"}});
+    let owner = world.create("widgets.gc.example.com", "acme", "default", widget).expect("created");
+    let mut child = owned("child", &owner, "Widget", false);
+    child["metadata"]["ownerReferences"][0]["apiVersion"] = json!("gc.example.com/v1");
+    child["apiVersion"] = json!("v1");
+    child["kind"] = json!("ConfigMap");
+    world.create("configmaps", "acme", "default", child).expect("created");
+    world
+}
+
+#[test]
+fn what_another_tenant_defines_deletes_nothing() {
+    let own = ("widgets.gc.example.com", "Widget", arktos_core::Scope::Namespace);
+    // The same resource with another scope, and the same kind under another resource.
+    let others = [
+        ("widgets.gc.example.com", "Widget", arktos_core::Scope::Tenant),
+        ("aaas.gc.example.com", "Widget", arktos_core::Scope::Namespace),
+    ];
+    for other in others {
+        for known in [vec![other], vec![other, own], vec![own, other]] {
+            let mut world = with_widget();
+            world.define_kinds(&known);
+            world.pass(5);
+            assert!(world.find("configmaps", "acme/default/child").is_some(), "{known:?}");
+            world.delete("widgets.gc.example.com", "acme/default/owner", None);
+            world.pass(5);
+            let left = world.find("configmaps", "acme/default/child").is_some();
+            assert_eq!(left, known.len() == 1, "it goes with its owner where its kind is known: {known:?}");
+        }
+    }
+}
+
+#[test]
+fn an_owner_of_a_kind_that_the_tenant_does_not_have_is_not_missing() {
+    let mut world = with_widget();
+    world.define_kinds(&[("widgets.gc.example.com", "Widget", arktos_core::Scope::Namespace)]);
+    world.settle();
+    let owner = json!({"metadata": {"name": "never", "uid": "never"}});
+    let mut child = owned("stranger", &owner, "Widget", false);
+    child["metadata"]["ownerReferences"][0]["apiVersion"] = json!("gc.example.com/v1");
+    for tenant in ["acme", "umbra"] {
+        let mut child = child.clone();
+        child["apiVersion"] = json!("v1");
+        child["kind"] = json!("ConfigMap");
+        world.create("configmaps", tenant, "default", child).expect("created");
+    }
+    world.pass(5);
+    assert_eq!(world.find("configmaps", "acme/default/stranger"), None, "acme knows that there is no such widget");
+    assert!(world.find("configmaps", "umbra/default/stranger").is_some(), "umbra has no widgets");
+}

@@ -43,6 +43,15 @@ impl World {
         self.kinds.send_replace(only(resources));
     }
 
+    /// Takes in kinds that tenants define, as the server's owner would.
+    pub fn define_kinds(&mut self, defined: &[(&str, &str, Scope)]) {
+        let defined = defined.iter().map(|(resource, kind, scope)| {
+            StoredKind::defined(&GroupResource::from((*resource).to_owned()), kind, *scope)
+        });
+        let builtin = self.kinds.borrow().iter().filter(|kind| !kind.defined).cloned().collect::<Vec<_>>();
+        self.kinds.send_replace(builtin.into_iter().chain(defined).collect());
+    }
+
     /// A partition as [`new`](Self::new) makes it, in which deployments and replica sets rest.
     pub fn with_rest(controllers: &str, rest: Duration) -> Self {
         Self::told(kinds(), |options| options.controllers(controllers).rest(rest))

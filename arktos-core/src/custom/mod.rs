@@ -36,8 +36,8 @@ mod structural;
 pub use json_path::{JsonPath, PathFault};
 pub use kinds::{Hook, Own, Scale, ScalePath, kinds_of, received, stored_form, version_order};
 pub use names::{
-    FINALIZER, Neighbour, deletion_failed, deletion_finished, deletion_progresses, follows, is_established,
-    mark_terminating, settle, used_names,
+    FINALIZER, FORCED, SHARING, UsedNames, deletion_failed, deletion_finished, deletion_progresses, follows,
+    is_established, is_forced, mark_terminating, settle,
 };
 pub use structural::Structural;
 

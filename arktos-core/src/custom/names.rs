@@ -1,37 +1,60 @@
 //! Which names a definition gets, and what its status says of it.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
 use super::structural::texts;
+use crate::header::Header;
 use crate::object::Object;
 use crate::time::Timestamp;
 
 /// What keeps a definition until its objects are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// The names that the other definitions of a group have.
-#[derive(Debug, Default)]
-pub struct Neighbour {
-    /// Plurals, singulars and short names.
-    resources: BTreeSet<String>,
-    /// Kinds and kinds of lists.
-    kinds: BTreeSet<String>,
+/// The label of a definition of the tenant `system` that says with whom it is shared.
+pub const SHARING: &str = "arktos.futurewei.com/crd-sharing-policy";
+/// The value of [`SHARING`] where the definition is forced on all tenants.
+pub const FORCED: &str = "forced";
+
+/// Whether a definition of the tenant `system` is forced on all tenants.
+#[must_use]
+pub fn is_forced(definition: &Header) -> bool {
+    definition.label(SHARING) == Some(FORCED)
 }
 
-/// The names that these definitions, of one group, have been given.
-#[must_use]
-pub fn used_names<'a>(others: impl IntoIterator<Item = &'a Object>) -> Neighbour {
-    let mut used = Neighbour::default();
-    for other in others {
-        let accepted = |field: &str| other.str_at(&["status", "acceptedNames", field]).to_owned();
-        used.resources.extend([accepted("plural"), accepted("singular")]);
-        used.resources
-            .extend(texts(other.at(&["status", "acceptedNames", "shortNames"])).iter().map(ToString::to_string));
-        used.kinds.extend([accepted("kind"), accepted("listKind")]);
+/// The names that the definitions of a group have been given.
+#[derive(Debug, Default)]
+pub struct UsedNames {
+    /// Plurals, singulars and short names, and how often each was given.
+    resources: HashMap<String, usize>,
+    /// Kinds and kinds of lists.
+    kinds: HashMap<String, usize>,
+}
+
+impl UsedNames {
+    /// The names that these definitions, of one group, have been given.
+    #[must_use]
+    pub fn of<'a>(definitions: impl IntoIterator<Item = &'a Object>) -> Self {
+        let mut used = Self::default();
+        for definition in definitions {
+            let accepted = |field: &str| definition.str_at(&["status", "acceptedNames", field]).to_owned();
+            let short = texts(definition.at(&["status", "acceptedNames", "shortNames"]));
+            let short = short.iter().map(ToString::to_string);
+            for name in [accepted("plural"), accepted("singular")].into_iter().chain(short) {
+                *used.resources.entry(name).or_default() += 1;
+            }
+            for name in [accepted("kind"), accepted("listKind")] {
+                *used.kinds.entry(name).or_default() += 1;
+            }
+        }
+        used
     }
-    used
+
+    fn count(&self, kinds: bool, name: &str) -> usize {
+        let names = if kinds { &self.kinds } else { &self.resources };
+        names.get(name).copied().unwrap_or_default()
+    }
 }
 
 /// Whether its kind is served.
@@ -66,7 +89,7 @@ fn set_condition(definition: &mut Object, name: &str, (status, reason, message):
 
 /// Gives a definition the names that nobody else has, and establishes it when it has all that it wants. Whether its
 /// status has changed.
-pub fn settle(definition: &mut Object, used: &Neighbour, now: Timestamp) -> bool {
+pub fn settle(definition: &mut Object, used: &UsedNames, now: Timestamp) -> bool {
     let before = definition.at(&["status"]).cloned();
     let fault = accept(definition, used);
     let was_established = is_established(definition);
@@ -91,8 +114,9 @@ pub fn settle(definition: &mut Object, used: &Neighbour, now: Timestamp) -> bool
 }
 
 /// Takes the names that are free. The reason and the text are those of the last that is not.
-fn accept(definition: &mut Object, used: &Neighbour) -> Option<(&'static str, String)> {
+fn accept(definition: &mut Object, used: &UsedNames) -> Option<(&'static str, String)> {
     let mut fault = None;
+    let own = UsedNames::of([&*definition]);
     for (field, kinds, reason) in [
         ("plural", false, "PluralConflict"),
         ("singular", false, "SingularConflict"),
@@ -100,7 +124,6 @@ fn accept(definition: &mut Object, used: &Neighbour) -> Option<(&'static str, St
         ("kind", true, "KindConflict"),
         ("listKind", true, "ListKindConflict"),
     ] {
-        let names = if kinds { &used.kinds } else { &used.resources };
         let wanted = definition.at(&["spec", "names", field]).cloned();
         let had = definition.at(&["status", "acceptedNames", field]).cloned();
         let all = |value: &Option<Value>| -> Vec<String> {
@@ -113,7 +136,7 @@ fn accept(definition: &mut Object, used: &Neighbour) -> Option<(&'static str, St
         let mine = all(&had);
         let taken: Vec<String> = all(&wanted)
             .into_iter()
-            .filter(|name| !mine.contains(name) && names.contains(name))
+            .filter(|name| !mine.contains(name) && used.count(kinds, name) > own.count(kinds, name))
             .map(|name| format!("{name:?} is already in use"))
             .collect();
         match taken.as_slice() {
