@@ -1,5 +1,7 @@
 //! What printers read an object with, and the words they have in common.
 
+use std::cell::Cell;
+
 use arktos_core::Timestamp;
 use arktos_core::catalog::Column;
 use arktos_store::Stored;
@@ -12,6 +14,9 @@ pub type Cells = Vec<Value>;
 
 /// What stands where there is nothing.
 pub const NONE: &str = "<none>";
+/// How many steps and bytes the columns of a kind of a definition may take of one object, all together. What is looked
+/// for later is not found.
+const OWN_CELLS_MAX: usize = 1 << 19;
 /// What stands where nothing was set.
 pub const UNSET: &str = "<unset>";
 
@@ -26,17 +31,24 @@ pub struct Row<'a> {
     pub now: Timestamp,
     name: &'a str,
     object: Value,
+    /// What columns of definitions may take yet.
+    left: Cell<usize>,
 }
 
 impl<'a> Row<'a> {
     pub fn new(stored: &'a Stored, now: Timestamp) -> Self {
         // The bytes are JSON that this server wrote; if they ever were not, the cells would be empty.
-        Self { now, name: stored.path.name(), object: stored.object.parse().unwrap_or_default() }
+        Self {
+            now,
+            name: stored.path.name(),
+            object: stored.object.parse().unwrap_or_default(),
+            left: OWN_CELLS_MAX.into(),
+        }
     }
 
     /// An object that has no name.
     pub fn of(object: Value, now: Timestamp) -> Self {
-        Self { now, name: "", object }
+        Self { now, name: "", object, left: OWN_CELLS_MAX.into() }
     }
 
     pub fn name(&self) -> Value {
@@ -83,11 +95,19 @@ impl<'a> Row<'a> {
 
     /// The value that a column of a kind of its own shows; null where there is none.
     pub fn cell(&self, column: &Column) -> Value {
-        let Some(value) = column.path.find(&self.object).filter(|value| !value.is_null()) else { return Value::Null };
+        let mut left = self.left.get();
+        let found = column.path.find(&self.object, &mut left).filter(|value| !value.is_null());
+        self.left.set(left);
+        let Some(value) = found else { return Value::Null };
         match (column.type_name.as_str(), value) {
             ("date", Value::String(moment)) if Timestamp::parse(moment).is_none() => Value::from("<invalid>"),
             ("date", Value::String(moment)) => Value::from(age::since(self.now, moment)),
-            ("string", value) => Value::from(plain(value)),
+            ("string", _) if left == 0 => Value::Null,
+            ("string", value) => {
+                let text = plain(value);
+                self.left.set(left.saturating_sub(text.len()));
+                Value::from(text)
+            }
             #[allow(clippy::cast_possible_truncation)] // as upstream shows it
             ("integer", Value::Number(number)) => {
                 number.as_i64().or_else(|| number.as_f64().map(|number| number as i64)).into()

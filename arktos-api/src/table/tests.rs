@@ -1,6 +1,7 @@
 //! Tables of stored objects.
 
-use arktos_core::catalog::Catalog;
+use arktos_core::catalog::{Catalog, Column};
+use arktos_core::custom::JsonPath;
 use arktos_core::{Object, ObjectPath};
 
 use super::*;
@@ -9,9 +10,12 @@ const NOON: &str = "2026-07-01T12:00:00Z";
 
 fn table(resource: &str, include: Include, object: Value) -> Value {
     let resource = arktos_core::GroupResource::from(resource.to_owned());
-    let kind = Catalog::builtin().storage(&resource).expect("a built-in kind");
+    table_of(&Catalog::builtin().storage(&resource).expect("a built-in kind"), include, object)
+}
+
+fn table_of(kind: &Arc<Kind>, include: Include, object: Value) -> Value {
     let now = Timestamp::parse(NOON).expect("a moment");
-    let table = Table::new(&kind, MetaVersion::V1, include, Dialect::Plain, now);
+    let table = Table::new(kind, MetaVersion::V1, include, Dialect::Plain, now);
     let object = Object::from_value(object).expect("an object");
     let path = ObjectPath::new("acme", object.namespace(), object.name());
     let stored = Stored { path, revision: Revision(7), object: kind.encode(&object).expect("encodes") };
@@ -134,4 +138,31 @@ fn a_kind_without_columns_of_its_own_shows_when_it_was_made() {
         }),
     );
     assert_eq!(shown["rows"][0]["cells"], json!(["x", NOON]));
+}
+
+#[test]
+fn the_columns_of_a_definition_take_so_much_of_an_object_and_no_more() {
+    let shown = |path: &str, object: Value| {
+        let kind = Kind::custom("example.org", "v1", "Thing", "things", arktos_core::Scope::Tenant);
+        let column = |path: &str| Column {
+            name: "C".to_owned(),
+            type_name: "string".to_owned(),
+            format: String::new(),
+            priority: 0,
+            about: String::new(),
+            path: JsonPath::parse(path).expect(path),
+        };
+        let columns = [".metadata.name", path, path, path, ".metadata.name"].map(column).to_vec();
+        let kind = Arc::new(Kind { columns, ..kind });
+        table_of(&kind, Include::None, object)["rows"][0]["cells"].clone()
+    };
+    let with =
+        |spec: Value| json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "x"}, "spec": spec});
+    assert_eq!(shown(".spec.a", with(json!({"a": "b"}))), json!(["x", "b", "b", "b", "x"]));
+    // Each of the columns would show all of it.
+    let long = "a".repeat(300_000);
+    assert_eq!(shown(".spec", with(json!(long))), json!(["x", long, long, null, null]));
+    // And each would look for what is not there in all of it.
+    let wide: Vec<Value> = (0..200_000).map(|n| json!(n)).collect();
+    assert_eq!(shown("..none", with(json!(wide))), json!(["x", null, null, null, null]));
 }

@@ -179,6 +179,38 @@ async fn schemas_and_expressions_that_run_away_are_refused_or_cut_short() {
     assert_eq!(answer.code, 422, "{:.300}", answer.text);
 }
 
+/// A column of a definition is looked for in each object of a table, and again after each start.
+#[tokio::test]
+async fn columns_that_run_away_are_refused() {
+    let world = World::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let with = |path: &str| {
+        let mut made = definition(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
+        let column = json!({"name": "c", "type": "string", "jsonPath": path});
+        made["spec"]["versions"][0]["additionalPrinterColumns"] = json!([column]);
+        made
+    };
+    for path in [
+        format!(".spec{}.a", ".".repeat(400_000)),
+        format!(".a{}{}", "[?(@.a".repeat(40_000), ")]".repeat(40_000)),
+        ".spec......a".to_owned(),
+    ] {
+        let answer = world.post("acme", definitions, with(&path)).await;
+        assert_eq!(answer.code, 422, "{path:.40}: {:.300}", answer.text);
+        let why = "must be a simple json path starting with .";
+        assert!(answer.text.contains(why), "{:.300}", answer.text);
+    }
+    assert_eq!(world.post("acme", definitions, with(".spec..a")).await.code, 201);
+    let things = "/apis/example.org/v1/namespaces/default/things";
+    let deep = (0..60).fold(json!({"a": "found"}), |inner, _| json!({"x": inner}));
+    let thing = json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": deep});
+    assert_eq!(world.post("acme", things, thing).await.code, 201);
+    let mut asked = request("acme", Method::GET, &format!("{things}/t"), "");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    asked.headers_mut().insert("accept", table.parse().unwrap());
+    assert_eq!(world.answer(asked).await.json()["rows"][0]["cells"], json!(["t", "found"]));
+}
+
 /// What people write in CEL is read before it is weighed.
 #[tokio::test]
 async fn expressions_that_nest_deeply_are_refused() {

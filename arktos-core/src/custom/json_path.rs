@@ -1,11 +1,28 @@
 //! The paths by which columns, scales and selectable fields find their values: the part of JSONPath that upstream's
 //! definitions use.
+//!
+//! A path is a tenant's, and walked over a tenant's objects, for each object of a table: how long it is, how often it
+//! looks at all that is below, and how many steps a walk takes are bounded.
 
 use serde_json::Value;
 
+/// How long a path may be, in bytes.
+const LENGTH_MAX: usize = 1024;
+/// How many steps it may have, those within filters among them.
+const STEPS_MAX: usize = 64;
+/// How often it may look at everything below (`..`): with a second, each value is come upon as often as it is deep.
+const DEEP_MAX: usize = 1;
+
 /// A path such as `.status.conditions[?(@.type=='Ready')].status`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JsonPath(Box<[Step]>);
+
+impl Default for JsonPath {
+    /// The path that leads nowhere, which stands for a text that is none.
+    fn default() -> Self {
+        Self(Box::new([Step::Nowhere]))
+    }
+}
 
 /// A text that is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +36,7 @@ enum Step {
     Slice(i64, Option<i64>),
     All,
     Deep,
+    Nowhere,
     Where(Box<[Step]>, Test),
 }
 
@@ -39,7 +57,7 @@ enum Comparison {
 }
 
 impl JsonPath {
-    /// Reads a path, which begins with a dot.
+    /// Reads a path, which begins with a dot. One that is longer, or looks at more, than any column needs is none.
     ///
     /// # Errors
     /// [`PathFault`].
@@ -47,7 +65,15 @@ impl JsonPath {
         if !text.starts_with('.') {
             return Err(PathFault);
         }
-        steps(text).map(Self).ok_or(PathFault)
+        if text.len() > LENGTH_MAX {
+            return Err(PathFault);
+        }
+        let steps = steps(text).ok_or(PathFault)?;
+        let (all, deep) = weight(&steps);
+        if all > STEPS_MAX || deep > DEEP_MAX {
+            return Err(PathFault);
+        }
+        Ok(Self(steps))
     }
 
     /// The names of the fields, when it goes through nothing else.
@@ -60,49 +86,49 @@ impl JsonPath {
         names.collect()
     }
 
-    /// The first value that it leads to.
+    /// The first value that it leads to. `left` is how many steps may be taken yet: nothing is found when they are used
+    /// up.
     #[must_use]
-    pub fn find<'a>(&self, value: &'a Value) -> Option<&'a Value> {
-        let mut found = Vec::new();
-        walk(&self.0, value, &mut found);
-        found.first().copied()
+    pub fn find<'a>(&self, value: &'a Value, left: &mut usize) -> Option<&'a Value> {
+        walk(&self.0, value, left)
     }
 }
 
-fn walk<'a>(steps: &[Step], value: &'a Value, found: &mut Vec<&'a Value>) {
-    let Some((step, rest)) = steps.split_first() else { return found.push(value) };
+/// How many steps there are, and how many of them look at everything below; those within filters are among them.
+fn weight(steps: &[Step]) -> (usize, usize) {
+    steps.iter().fold((0, 0), |(all, deep), step| match step {
+        Step::Deep => (all + 1, deep + 1),
+        Step::Where(path, _) => {
+            let within = weight(path);
+            (all + 1 + within.0, deep + within.1)
+        }
+        _ => (all + 1, deep),
+    })
+}
+
+/// The first value that steps lead to.
+fn walk<'a>(steps: &[Step], value: &'a Value, left: &mut usize) -> Option<&'a Value> {
+    let Some((step, rest)) = steps.split_first() else { return Some(value) };
+    *left = left.checked_sub(1)?;
     match (step, value) {
-        (Step::Field(name), Value::Object(map)) => {
-            if let Some(value) = map.get(&**name) {
-                walk(rest, value, found);
-            }
-        }
-        (Step::Item(index), Value::Array(list)) => {
-            if let Some(item) = place(*index, list.len()).and_then(|at| list.get(at)) {
-                walk(rest, item, found);
-            }
-        }
+        (Step::Field(name), Value::Object(map)) => walk(rest, map.get(&**name)?, left),
+        (Step::Item(index), Value::Array(list)) => walk(rest, list.get(place(*index, list.len())?)?, left),
         (Step::Slice(from, to), Value::Array(list)) => {
             let from = place(*from, list.len()).unwrap_or(list.len());
             let to = to.map_or(list.len(), |to| place(to, list.len()).unwrap_or(list.len()));
-            for item in list.iter().take(to).skip(from) {
-                walk(rest, item, found);
-            }
+            list.iter().take(to).skip(from).find_map(|item| walk(rest, item, left))
         }
-        (Step::All, Value::Array(list)) => list.iter().for_each(|item| walk(rest, item, found)),
-        (Step::All, Value::Object(map)) => map.values().for_each(|value| walk(rest, value, found)),
+        (Step::All, Value::Array(list)) => list.iter().find_map(|item| walk(rest, item, left)),
+        (Step::All, Value::Object(map)) => map.values().find_map(|value| walk(rest, value, left)),
         (Step::Where(path, test), Value::Array(list)) => {
-            list.iter().filter(|item| test.holds(path, item)).for_each(|item| walk(rest, item, found));
+            list.iter().find_map(|item| if test.holds(path, item, left) { walk(rest, item, left) } else { None })
         }
-        (Step::Deep, value) => {
-            walk(rest, value, found);
-            match value {
-                Value::Array(list) => list.iter().for_each(|item| walk(steps, item, found)),
-                Value::Object(map) => map.values().for_each(|value| walk(steps, value, found)),
-                _ => {}
-            }
-        }
-        _ => {}
+        (Step::Deep, value) => walk(rest, value, left).or_else(|| match value {
+            Value::Array(list) => list.iter().find_map(|item| walk(steps, item, left)),
+            Value::Object(map) => map.values().find_map(|value| walk(steps, value, left)),
+            _ => None,
+        }),
+        _ => None,
     }
 }
 
@@ -113,12 +139,11 @@ fn place(index: i64, length: usize) -> Option<usize> {
 }
 
 impl Test {
-    fn holds(&self, path: &[Step], item: &Value) -> bool {
-        let mut found = Vec::new();
-        walk(path, item, &mut found);
+    fn holds(&self, path: &[Step], item: &Value, left: &mut usize) -> bool {
+        let found = walk(path, item, left);
         match self {
-            Self::Exists => !found.is_empty(),
-            Self::Is(comparison, wanted) => found.first().is_some_and(|value| comparison.holds(value, wanted)),
+            Self::Exists => found.is_some(),
+            Self::Is(comparison, wanted) => found.is_some_and(|value| comparison.holds(value, wanted)),
         }
     }
 }
@@ -274,7 +299,7 @@ mod tests {
         ] {
             let parsed = JsonPath::parse(path).expect(path);
             if path != "..n" {
-                assert_eq!(parsed.find(&value).cloned(), found, "{path}");
+                assert_eq!(parsed.find(&value, &mut 1000).cloned(), found, "{path}");
             }
         }
         for bad in ["spec", "", ".spec.[", ".spec..", ".a b"] {
@@ -282,5 +307,38 @@ mod tests {
         }
         assert_eq!(JsonPath::parse(".spec.size").expect("a path").fields(), Some(vec!["spec", "size"]));
         assert_eq!(JsonPath::parse(".spec[0]").expect("a path").fields(), None);
+    }
+
+    #[test]
+    fn paths_that_no_column_needs_are_none() {
+        let deep = format!(".spec{}.a", ".".repeat(400_000));
+        let filters = format!(".a{}{}", "[?(@.a".repeat(40_000), ")]".repeat(40_000));
+        let (few, many) = (".a".repeat(STEPS_MAX), ".a".repeat(STEPS_MAX + 1));
+        for path in [&*deep, &filters, &many, "..a..b", "..a[?(@..b)]", &format!(".{}", "a".repeat(LENGTH_MAX))] {
+            assert_eq!(JsonPath::parse(path), Err(PathFault), "{path:.80}");
+        }
+        for path in [&*few, "..a", "..a[?(@.b.c=='d')].e", ".spec.list[?(@..a)].b"] {
+            assert!(JsonPath::parse(path).is_ok(), "{path}");
+        }
+        assert_eq!(JsonPath::default().find(&json!({"a": 1}), &mut 1000), None);
+    }
+
+    #[test]
+    fn a_walk_ends_at_the_first_value_and_when_its_steps_are_used_up() {
+        let steps = |path: &str, value: &Value| {
+            let mut left = 1_000_000;
+            let found = JsonPath::parse(path).expect(path).find(value, &mut left).cloned();
+            (found, 1_000_000 - left)
+        };
+        let wide = json!({"list": (0..10_000).map(|n| json!({"n": n, "on": true})).collect::<Vec<_>>()});
+        assert_eq!(steps(".list[*].n", &wide), (Some(json!(0)), 3));
+        assert_eq!(steps(".list[?(@..on)].n", &wide).0, Some(json!(0)));
+        assert!(steps(".list[?(@..on)].n", &wide).1 < 10);
+        // What is not there is looked for once in each value, however deep.
+        let tower = (0..60).fold(json!({"b": 1}), |inner, _| json!({"x": inner}));
+        assert!(steps("..a", &tower).1 < 3 * 62, "{:?}", steps("..a", &tower));
+        let (path, mut left) = (JsonPath::parse("..none").expect("a path"), 100);
+        assert_eq!((path.find(&wide, &mut left), left), (None, 0));
+        assert_eq!(JsonPath::parse(".list").expect("a path").find(&wide, &mut left), None);
     }
 }
