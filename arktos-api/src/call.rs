@@ -15,6 +15,7 @@ use crate::forced;
 use crate::identity::Identity;
 use crate::query::WriteOptions;
 use crate::server::State;
+use crate::warnings::Warnings;
 
 /// What the verbs work on, over HTTP and in process alike.
 pub(crate) struct Call<'a> {
@@ -28,7 +29,7 @@ pub(crate) struct Call<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) options: WriteOptions,
     /// What the client is warned of. Written by whoever handles the call.
-    pub(crate) warnings: Mutex<Vec<String>>,
+    pub(crate) warnings: Mutex<Warnings>,
     /// Whether one of Arktos's own clients is answered, which finds some things otherwise: `compat`.
     pub(crate) old: bool,
     /// Where what is found on the way is entered beside the request, if it is.
@@ -170,10 +171,7 @@ impl Call<'_> {
 
     /// Warns the client, once in the same words.
     pub(crate) fn warn(&self, warning: impl Into<String>) {
-        let (warning, mut warnings) = (warning.into(), self.warnings.lock());
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
+        self.warnings.lock().add(warning.into());
     }
 }
 

@@ -141,7 +141,7 @@ where
         response.extensions_mut().insert(refusal);
         response
     });
-    for warning in crate::warnings::shortened(deprecated(&call.kind), call.warnings.into_inner()) {
+    for warning in crate::warnings::shortened(deprecated(&call.kind), call.warnings.into_inner().into_told()) {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
         if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             response.headers_mut().append(http::header::WARNING, value);

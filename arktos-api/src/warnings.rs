@@ -1,6 +1,6 @@
 //! What a client is warned of though its object is taken: fields that are on their way out, or do not do what they say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arktos_core::Object;
 use arktos_core::rules::addresses::{cidr_warnings, ip_warning};
@@ -93,6 +93,40 @@ fn of_finalizers(call: &Call<'_>, object: &Object, old: Option<&Object>) {
 /// How many characters all warnings of an answer have together, and one where there are more.
 const ALL_MAX: usize = 4096;
 const ONE_MAX: usize = 256;
+
+/// What the client of a call is warned of, once in the same words: no more than is sent.
+#[derive(Default)]
+pub(crate) struct Warnings {
+    told: Vec<String>,
+    known: HashSet<String>,
+    /// How many characters of them are sent where they are too long together.
+    length: usize,
+}
+
+impl Warnings {
+    pub(crate) fn add(&mut self, warning: String) {
+        if self.length > ALL_MAX || self.known.contains(&warning) {
+            return;
+        }
+        self.length += warning.chars().take(ONE_MAX).count();
+        self.known.insert(warning.clone());
+        self.told.push(warning);
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes those of another, which has none then.
+    pub(crate) fn take_from(&mut self, other: &mut Self) {
+        std::mem::take(other).told.into_iter().for_each(|warning| self.add(warning));
+    }
+
+    pub(crate) fn into_told(self) -> Vec<String> {
+        self.told
+    }
+}
 
 /// The warnings of an answer, and before them that of its kind: when they are too long together, the beginning of each
 /// of the first.
@@ -310,5 +344,25 @@ fn csi_driver(call: &Call<'_>, driver: &Object) {
             "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent \
              possible logging of tokens in volume attributes",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_kept_than_is_sent() {
+        let mut warnings = Warnings::default();
+        let said = |n: usize| format!("line {n}: key \"a\" already set in map");
+        (0..40_000).for_each(|n| warnings.add(said(n / 2)));
+        let mut all = Warnings::default();
+        all.take_from(&mut warnings);
+        assert!(warnings.into_told().is_empty());
+        let told = all.into_told();
+        assert!(told.len() < 300, "{}", told.len());
+        let sent = shortened(None, told);
+        assert_eq!(sent, shortened(None, (0..20_000).map(said).collect()));
+        assert_eq!(sent[..2], [said(0), said(1)]);
     }
 }

@@ -13,6 +13,7 @@ use super::{elsewhere, managers, node_view};
 use crate::call::Call;
 use crate::negotiate::PatchType;
 use crate::query::FieldValidation;
+use crate::warnings::Warnings;
 
 /// Patches an object, or a part of it. `faults` is what is wrong with how the patch is written.
 ///
@@ -30,7 +31,7 @@ pub(crate) async fn patch(
     if let Some(stored) = node_view::tell_more(call, part, patch).await? {
         return Ok(Changed { stored, created: false });
     }
-    let warned: Mutex<Vec<String>> = Mutex::default();
+    let warned: Mutex<Warnings> = Mutex::default();
     let make = |old: &Object| {
         let made = |mut value: Value| {
             match patch {
@@ -47,7 +48,7 @@ pub(crate) async fn patch(
         read(call, old, made(patched(old, patch))?, faults, &warned, &outcome)
     };
     let changed = modify::modify(call, part, Source::Made(&make)).await;
-    call.warnings.lock().append(&mut warned.lock());
+    call.warnings.lock().take_from(&mut warned.lock());
     changed
 }
 
@@ -201,7 +202,7 @@ fn read(
     old: &Object,
     value: Value,
     faults: &[String],
-    warned: &Mutex<Vec<String>>,
+    warned: &Mutex<Warnings>,
     outcome: &Outcome<'_>,
 ) -> Result<Object, Status> {
     outcome.check_kind(call, old, &value)?;
@@ -219,7 +220,7 @@ fn read(
 pub(super) fn told(
     call: &Call<'_>,
     faults: Vec<String>,
-    warned: &Mutex<Vec<String>>,
+    warned: &Mutex<Warnings>,
     outcome: &Outcome<'_>,
 ) -> Result<(), Status> {
     warned.lock().clear();
@@ -227,7 +228,10 @@ pub(super) fn told(
         FieldValidation::Strict if !faults.is_empty() => {
             return Err(outcome.refusal(&format!("strict decoding error: {}", faults.join(", "))));
         }
-        FieldValidation::Warn => warned.lock().extend(faults),
+        FieldValidation::Warn => {
+            let mut warned = warned.lock();
+            faults.into_iter().for_each(|fault| warned.add(fault));
+        }
         _ => {}
     }
     Ok(())

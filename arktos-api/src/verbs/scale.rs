@@ -10,6 +10,7 @@ use super::modify::{self, Part, Source, named};
 use super::unreadable::Outcome;
 use super::{managers, patch};
 use crate::call::Call;
+use crate::warnings::Warnings;
 use arktos_store::client::Patch;
 
 /// The type of a scale.
@@ -81,7 +82,7 @@ pub(crate) fn unread(call: &Call<'_>, refusal: Status) -> Status {
 pub(crate) async fn patch(call: &Call<'_>, asked: &Patch, faults: &[String]) -> Result<Object, Status> {
     let schema = arktos_core::schema::builtin_type(&type_meta())
         .ok_or_else(|| Status::internal("autoscaling/v1 Scale is not known"))?;
-    let warned: Mutex<Vec<String>> = Mutex::default();
+    let warned: Mutex<Warnings> = Mutex::default();
     let make = |old: &Object| {
         let made = || {
             let mut value = shown(call, old).into_value();
@@ -93,7 +94,7 @@ pub(crate) async fn patch(call: &Call<'_>, asked: &Patch, faults: &[String]) -> 
         scaled(call, old, &decoded.object, decoded.object.str_at(&["metadata", "resourceVersion"]))
     };
     let scale = write(call, &make).await;
-    call.warnings.lock().append(&mut warned.lock());
+    call.warnings.lock().take_from(&mut warned.lock());
     scale
 }
 
