@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::admission::service::{self, Place};
 use crate::call::Call;
 use crate::config::{Caller, WebhookTarget};
+use crate::reply::{WHOLE_MAX, too_large};
 use crate::verbs::watch::Frame;
 
 /// How long the webhook has.
@@ -66,12 +67,17 @@ impl Converter {
     pub(crate) async fn stored(&self, mut items: Vec<Stored>) -> Result<Vec<Stored>, Status> {
         let others: Vec<usize> =
             (0..items.len()).filter(|at| items.get(*at).is_some_and(|one| self.is_other(one))).collect();
+        let mut made = 0;
         for places in others.chunks(AT_ONCE) {
             let found = places.iter().filter_map(|at| items.get(*at));
             let objects: Result<Vec<Object>, _> = found.map(|item| item.object.decode(Some(item.revision))).collect();
             let converted = self.objects(objects.map_err(Status::internal)?).await?;
             for (at, object) in places.iter().zip(converted) {
                 let encoded = self.kind.encode(&object).map_err(Status::internal)?;
+                made += encoded.tail_length();
+                if made > WHOLE_MAX {
+                    return Err(too_large());
+                }
                 if let Some(item) = items.get_mut(*at) {
                     item.object = encoded;
                 }

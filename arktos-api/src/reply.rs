@@ -11,7 +11,7 @@ use std::task::Poll;
 use arktos_core::catalog::Kind;
 use arktos_core::media::protobuf::{self, ProtobufError};
 use arktos_core::media::to_yaml;
-use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, TypeMeta, rules};
+use arktos_core::{Dialect, Encoded, Object, ObjectPath, Reason, Revision, Status, TypeMeta, rules};
 use arktos_store::{Clock, Delivery, Stored};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -32,6 +32,16 @@ use crate::verbs::watch::Frame;
 
 /// How much of a list, or of a watch, is made at once, in bytes.
 const CHUNK: usize = 64 << 10;
+
+/// How large a list is made, in bytes, where it must be whole before it goes out: in YAML, in lines, or after a webhook
+/// has converted it.
+pub(crate) const WHOLE_MAX: usize = 64 << 20;
+
+/// The refusal of a list that is larger.
+pub(crate) fn too_large() -> Status {
+    let why = format!("the list is larger than {WHOLE_MAX} bytes: ask for it in parts (limit), or as JSON");
+    Status::failure(Reason::RequestEntityTooLarge, why)
+}
 
 /// How a client is shown objects of a kind.
 #[derive(Clone)]
@@ -148,10 +158,11 @@ impl View {
         }
     }
 
-    /// The object whose metadata is shown alone: as it is stored, without what only a version's whole objects have.
+    /// The object whose metadata is shown alone: as it is stored, without what only a version's whole objects have. The
+    /// metadata of a custom kind is the same in all its versions: its defaults are not made for it.
     fn for_metadata<'a>(&self, stored: &'a Stored) -> Cow<'a, Stored> {
         if !self.kind.builtin {
-            return self.converted(stored).map_or(Cow::Borrowed(stored), Cow::Owned);
+            return Cow::Borrowed(stored);
         }
         let object = rules::convert::for_metadata(&self.kind, &stored.object);
         let encoded = object.and_then(|object| self.kind.encode(&object).ok());
@@ -231,6 +242,9 @@ impl View {
         }
         if self.accept.encoding != Encoding::Json || self.accept.pretty {
             while writer.fill(&mut first) {
+                if first.len() > WHOLE_MAX {
+                    return Err(too_large());
+                }
                 yield_once().await;
             }
             return Ok(respond(200, self.accept, first));

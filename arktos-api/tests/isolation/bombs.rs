@@ -165,6 +165,7 @@ async fn schemas_and_expressions_that_run_away_are_refused_or_cut_short() {
         json!({"type": "string", "pattern": "(unclosed"}),
         json!({"type": "string", "pattern": "(?=look)ahead"}),
         json!({"type": "string", "pattern": "((a{1,1000}){1,1000}){1,1000}"}),
+        json!({"type": "string", "pattern": r"(\pL{60}){3}"}),
         json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": [{"rule": rule}]}),
     ] {
         let answer = world.post("acme", definitions, definition(schema.clone())).await;
@@ -209,6 +210,46 @@ async fn columns_that_run_away_are_refused() {
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     asked.headers_mut().insert("accept", table.parse().unwrap());
     assert_eq!(world.answer(asked).await.json()["rows"][0]["cells"], json!(["t", "found"]));
+}
+
+/// What an object that says little gains by its schema is bounded; one that was stored before can be read and deleted.
+#[tokio::test]
+async fn defaults_that_multiply_are_refused() {
+    let world = World::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let of = |field: Value| {
+        let item = json!({"type": "object", "properties": {"a": field}});
+        definition(json!({"type": "object", "properties": {"list": {"type": "array", "items": item}}}))
+    };
+    let long = json!({"type": "string", "default": "x".repeat(100_000)});
+    let thing = |name: &str| {
+        let spec = json!({"list": vec![json!({}); 4000]});
+        json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec})
+    };
+    let things = "/apis/example.org/v1/namespaces/default/things";
+    assert_eq!(world.post("acme", definitions, of(json!({"type": "string"}))).await.code, 201);
+    assert_eq!(world.post("acme", things, thing("old")).await.code, 201);
+    let path = format!("{definitions}/things.example.org");
+    let patch = json!({"spec": {"versions": of(long)["spec"]["versions"]}}).to_string();
+    let merge = "application/merge-patch+json";
+    let answer = send(&world, Method::PATCH, &path, merge, &patch).await;
+    assert_eq!(answer.code, 200, "{:.300}", answer.text);
+    assert_eq!(world.post("acme", things, thing("new")).await.code, 413);
+    for asked in [things.to_owned(), format!("{things}/old"), format!("{things}?limit=1")] {
+        let answer = world.get("acme", &asked).await;
+        assert_eq!(answer.code, 200, "{asked}: {:.300}", answer.text);
+        assert!(answer.text.len() < 4 << 20, "{asked}: {}", answer.text.len());
+    }
+    let mut asked = request("acme", Method::GET, &format!("{things}/old"), "");
+    let partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    asked.headers_mut().insert("accept", partial.parse().unwrap());
+    assert_eq!(world.answer(asked).await.json()["metadata"]["name"], "old");
+    // The object can go, and the definition be mended.
+    assert_eq!(world.delete("acme", &format!("{things}/old")).await.code, 200);
+    let short = json!({"spec": {"versions": of(json!({"type": "string", "default": "x"}))["spec"]["versions"]}});
+    assert_eq!(send(&world, Method::PATCH, &path, merge, &short.to_string()).await.code, 200);
+    let made = world.post("acme", things, thing("new")).await;
+    assert_eq!((made.code, &made.json()["spec"]["list"][3999]["a"]), (201, &json!("x")));
 }
 
 /// What people write in CEL is read before it is weighed.

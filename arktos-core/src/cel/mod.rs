@@ -41,6 +41,7 @@ use serde_json::Value;
 use authorizer::Stage;
 pub use authorizer::{Authorizer, Question};
 pub(crate) use checker::{Environment, Variables};
+pub(crate) use patterns::translated;
 use run::Frame;
 use tree::{LENGTH_MAX, Tree};
 

@@ -56,11 +56,17 @@ pub(super) fn of<'v>(name: &str, values: &'v [CelValue]) -> Option<&'v Arc<Strin
     }
 }
 
-/// Reads a pattern: its classes are of ASCII, and a bracket in a class is one.
+/// Reads a pattern.
 ///
 /// # Errors
 /// Why it is none.
 pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
+    let text = translated(pattern);
+    RegexBuilder::new(&text).size_limit(SIZE_MAX).build().map_err(|why| format!("invalid regex: {why}"))
+}
+
+/// A pattern as the engine here writes it: its classes are of ASCII, and a bracket in a class is one.
+pub(crate) fn translated(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len());
     let mut letters = pattern.chars().peekable();
     let mut class = false; // between brackets
@@ -109,7 +115,7 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
             letter => text.push(letter),
         }
     }
-    RegexBuilder::new(&text).size_limit(SIZE_MAX).build().map_err(|why| format!("invalid regex: {why}"))
+    text
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use kube_cel::cel::Value as CelValue;
 use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use serde_json::{Map, Value};
 
-use super::check::Before;
+use super::items::Before;
 use super::json_path::JsonPath;
 use super::structural::{Structural, Values};
 use crate::cel::run::{Fault, Frame, Run};
 use crate::cel::tree::{Tree, within};
 use crate::rules::fault::Faults;
+use crate::schema::Path;
 
 /// A rule, compiled.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Rule {
         match held {
             Ok(CelValue::Bool(true)) => {}
             Ok(CelValue::Bool(false)) => self.fail(&self.message(run, &names), at, faults),
-            Ok(_) => at.invalid(at.path, "evaluated to non-bool", faults),
+            Ok(_) => at.invalid(&at.path.to_string(), "evaluated to non-bool", faults),
             Err(Fault::Cost) => {
                 let why = "no further validation rules will be run due to call cost exceeds limit for rule";
                 at.failed(&format!("'{}': {why}: {said}", Fault::Cost), faults);
@@ -117,14 +118,14 @@ impl Rule {
 
 /// The value that a rule is about.
 struct At<'a> {
-    path: &'a str,
+    path: &'a Path<'a>,
     value: &'a Value,
 }
 
 impl At<'_> {
     /// A rule that could not be asked: of the value, its type is told.
     fn failed(&self, why: &str, faults: &mut Faults) {
-        faults.invalid(self.path, &super::check::type_of(self.value).into(), why);
+        faults.invalid(&self.path.to_string(), &super::check::type_of(self.value).into(), why);
     }
 
     /// Objects and lists are not shown: they may be long.
@@ -144,7 +145,7 @@ fn optional(value: OptionalValue) -> CelValue {
 /// Checks the rules of a whole object. Where an update has left a value as it was, only rules that compare are asked.
 pub(super) fn validate(schema: &Structural, whole: &Value, old: Option<&Value>, faults: &mut Faults) {
     let (seen, before) = (root(whole), old.map(root));
-    within(BUDGET, |run| walk(run, schema, &seen, before.as_ref(), "", faults));
+    within(BUDGET, |run| walk(run, schema, &seen, before.as_ref(), &Path::Root, faults));
 }
 
 /// Of metadata, rules see the name alone.
@@ -157,8 +158,8 @@ fn root(whole: &Value) -> Value {
     Value::Object(fields)
 }
 
-fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, path: &str, faults: &mut Faults) {
-    if !schema.ruled || run.is_over() {
+fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, path: &Path<'_>, faults: &mut Faults) {
+    if !schema.ruled || run.is_over() || faults.is_full() {
         return;
     }
     let same = old == Some(value);
@@ -166,8 +167,8 @@ fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, 
     let nothing = value.is_null() && schema.nullable;
     if !asked.is_empty() && !nothing {
         let at = At { path, value };
-        let own = Frame::default().with("self", to_cel(schema, value, path.is_empty()));
-        let old = old.map(|old| to_cel(schema, old, path.is_empty()));
+        let own = Frame::default().with("self", to_cel(schema, value, path.is_root()));
+        let old = old.map(|old| to_cel(schema, old, path.is_root()));
         for rule in asked {
             rule.run(run, &own, old.as_ref(), &at, faults);
             if run.is_over() {
@@ -180,8 +181,7 @@ fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, 
             for (name, value) in map {
                 let Some(field) = schema.field(name) else { continue };
                 let old = old.and_then(|old| old.get(name));
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                walk(run, field, value, old, &path, faults);
+                walk(run, field, value, old, &Path::Field(path, name), faults);
             }
         }
         Value::Array(list) => {
@@ -189,7 +189,7 @@ fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, 
             let before = Before::of(schema, old);
             for (index, item) in list.iter().enumerate() {
                 let old = if same { Some(item) } else { before.item(item) };
-                walk(run, items, item, old, &format!("{path}[{index}]"), faults);
+                walk(run, items, item, old, &Path::Item(path, index), faults);
             }
         }
         _ => {}

@@ -1,33 +1,70 @@
 //! What must hold of values: types, limits, lists without repetitions. (kube-openapi's validation, in its words.)
 
+use std::cell::Cell;
+
 use serde_json::{Map, Number, Value};
 
 use super::cel;
+use super::items::{Before, repetitions};
 use super::structural::{Limits, Structural, Values};
 use crate::catalog::Kind;
 use crate::object::Object;
 use crate::rules::fault::Faults;
-use crate::schema::ListKind;
+use crate::schema::Path;
 
 /// What upstream calls a field that has no path.
 pub(super) const NOWHERE: &str = "<nil>";
+
+/// How many steps the check of an object, or of all defaults of a definition, may take: one for each value, and more
+/// for what is gone through or written. Alternatives multiply what there is by what a schema says of it.
+pub(super) const STEPS_MAX: usize = 10_000_000;
+/// How many bytes that are written or gone through count as a step.
+const BYTES: usize = 64;
+/// What is said of what takes more.
+const TOO_MUCH: &str = "takes too long to be checked: it is too large for what its schema says of it";
+
+/// The steps that may be taken yet. A value that is not looked at any more has no faults: who began must ask whether
+/// there was enough.
+pub(super) struct Steps(Cell<usize>);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self(STEPS_MAX.into())
+    }
+}
+
+impl Steps {
+    /// Takes some. Whether there were as many.
+    fn take(&self, steps: usize) -> bool {
+        self.0.set(self.0.get().saturating_sub(steps));
+        self.0.get() > 0
+    }
+
+    fn are_over(&self) -> bool {
+        self.0.get() == 0
+    }
+}
 
 /// The faults of an object of a custom kind. What an update leaves as it was is not held against it.
 pub(crate) fn validate(schema: &Structural, kind: &Kind, object: &Object, old: Option<&Object>, faults: &mut Faults) {
     let whole = Value::Object(object.fields.clone());
     let before = old.map(|old| Value::Object(old.fields.clone()));
     let begin = faults.0.len();
-    value(schema, &whole, before.as_ref(), "", faults);
-    embedded_types(schema, &whole, "", faults);
+    let steps = Steps::default();
+    value(schema, &whole, before.as_ref(), &Path::Root, &steps, faults);
+    if steps.are_over() {
+        return faults.invalid(NOWHERE, &Value::Null, TOO_MUCH);
+    }
+    embedded_types(schema, &whole, &Path::Root, faults);
     if let Some(scale) = kind.own.as_ref().and_then(|own| own.scale.as_ref()) {
         scale.validate(&whole, faults);
     }
     let mut repeated = Faults::default();
-    repetitions(schema, &whole, "", &mut repeated);
+    repetitions(schema, &whole, &Path::Root, &mut repeated);
     if !repeated.0.is_empty() {
         let mut had = Faults::default();
         if let Some(before) = &before {
-            repetitions(schema, before, "", &mut had);
+            repetitions(schema, before, &Path::Root, &mut had);
         }
         if had.0.is_empty() {
             faults.extend(repeated);
@@ -53,9 +90,12 @@ pub(crate) fn validate(schema: &Structural, kind: &Kind, object: &Object, old: O
 }
 
 /// Checks a default, which stands for a value at no path.
-pub(super) fn default_faults(schema: &Structural, default: &Value, at: &str, faults: &mut Faults) {
+pub(super) fn default_faults(schema: &Structural, default: &Value, at: &str, steps: &Steps, faults: &mut Faults) {
     let mut found = Faults::default();
-    value(schema, default, None, "", &mut found);
+    value(schema, default, None, &Path::Root, steps, &mut found);
+    if steps.are_over() {
+        return faults.invalid_bare(at, TOO_MUCH);
+    }
     for mut fault in found.0 {
         fault.field = match fault.field.as_str() {
             "" | NOWHERE => at.to_owned(),
@@ -65,28 +105,24 @@ pub(super) fn default_faults(schema: &Structural, default: &Value, at: &str, fau
     }
 }
 
-fn joined(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-fn value(schema: &Structural, value: &Value, old: Option<&Value>, path: &str, faults: &mut Faults) {
-    if old == Some(value) {
+fn value(schema: &Structural, value: &Value, old: Option<&Value>, path: &Path<'_>, steps: &Steps, faults: &mut Faults) {
+    if old == Some(value) || !steps.take(1) || faults.is_full() {
         return;
     }
     type_fault(schema, value, path, faults);
     let limits = &schema.limits;
-    options(limits, value, path, faults);
+    options(limits, value, path, steps, faults);
     if value.is_null() {
         return;
     }
     match value {
-        Value::String(text) => string(limits, text, path, faults),
+        Value::String(text) => string(limits, text, path, steps, faults),
         Value::Number(given) => number(schema, given, path, faults),
-        Value::Array(list) => array(schema, list, old, path, faults),
-        Value::Object(map) => object(schema, map, old, path, faults),
+        Value::Array(list) => array(schema, list, old, path, steps, faults),
+        Value::Object(map) => object(schema, map, old, path, steps, faults),
         _ => {}
     }
-    alternatives(limits, value, old, path, faults);
+    alternatives(limits, value, old, path, steps, faults);
 }
 
 /// The type of a value, as schemas name it.
@@ -106,7 +142,7 @@ fn is_whole(number: &Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() < 9e15)
 }
 
-fn type_fault(schema: &Structural, value: &Value, path: &str, faults: &mut Faults) {
+fn type_fault(schema: &Structural, value: &Value, path: &Path<'_>, faults: &mut Faults) {
     let wanted = if schema.int_or_string { "integer,string" } else { &*schema.type_name };
     let fits = match (wanted, value) {
         ("", _) => true,
@@ -119,41 +155,49 @@ fn type_fault(schema: &Structural, value: &Value, path: &str, faults: &mut Fault
     };
     if !fits {
         let found = type_of(value);
-        faults.wrong_type(path, &found.into(), &format!("{path} in body must be of type {wanted}: \"{found}\""));
+        let at = path.to_string();
+        faults.wrong_type(&at, &found.into(), &format!("{at} in body must be of type {wanted}: \"{found}\""));
     }
 }
 
-fn options(limits: &Limits, value: &Value, path: &str, faults: &mut Faults) {
-    if limits.options.is_empty() || limits.options.contains(value) {
+fn options(limits: &Limits, value: &Value, path: &Path<'_>, steps: &Steps, faults: &mut Faults) {
+    if limits.options.allow(value) || !steps.take(limits.options.list().len()) {
         return;
     }
-    let options: Vec<String> =
-        limits.options.iter().map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned)).collect();
+    let options: Vec<String> = limits
+        .options
+        .list()
+        .iter()
+        .map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned))
+        .collect();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let shown = if value.is_null() { Value::from("null") } else { value.clone() };
-    faults.not_supported(path, &shown, &options);
+    faults.not_supported(&path.to_string(), &shown, &options);
 }
 
-fn string(limits: &Limits, text: &str, path: &str, faults: &mut Faults) {
-    let shown = Value::from(text);
+fn string(limits: &Limits, text: &str, path: &Path<'_>, steps: &Steps, faults: &mut Faults) {
+    let pattern = limits.pattern.as_ref();
+    if !steps.take(text.len() / BYTES + pattern.map_or(0, |pattern| pattern.steps(text))) {
+        return;
+    }
     let length = text.chars().count() as u64;
     // Of length and pattern, upstream tells the first that does not fit.
     if let Some(most) = limits.max_length.filter(|most| length > *most) {
-        faults.too_long(path, usize::try_from(most).unwrap_or(usize::MAX));
+        faults.too_long(&path.to_string(), usize::try_from(most).unwrap_or(usize::MAX));
     } else if let Some(least) = limits.min_length.filter(|least| length < *least) {
-        faults.invalid(path, &shown, &format!("{path} in body should be at least {least} chars long"));
-    } else if let Some((pattern, regex)) = &limits.pattern
-        && !regex.as_ref().is_some_and(|regex| regex.is_match(text))
-    {
-        faults.invalid(path, &shown, &format!("{path} in body should match '{pattern}'"));
+        let at = path.to_string();
+        faults.invalid(&at, &text.into(), &format!("{at} in body should be at least {least} chars long"));
+    } else if let Some(pattern) = pattern.filter(|pattern| !pattern.fits(text)) {
+        let at = path.to_string();
+        faults.invalid(&at, &text.into(), &format!("{at} in body should match '{}'", pattern.text()));
     }
     if let Some(format) = limits.format.filter(|format| !format.fits(text)) {
-        let name = format.name();
-        faults.wrong_type(path, &shown, &format!("{path} in body must be of type {name}: {shown}"));
+        let (name, at, shown) = (format.name(), path.to_string(), Value::from(text));
+        faults.wrong_type(&at, &shown, &format!("{at} in body must be of type {name}: {shown}"));
     }
 }
 
-fn number(schema: &Structural, given: &Number, path: &str, faults: &mut Faults) {
+fn number(schema: &Structural, given: &Number, path: &Path<'_>, faults: &mut Faults) {
     let limits = &schema.limits;
     let (shown, float) = (Value::Number(given.clone()), given.as_f64().unwrap_or(f64::NAN));
     let fits = match (&*schema.type_name, &*limits.width) {
@@ -176,14 +220,14 @@ fn number(schema: &Structural, given: &Number, path: &str, faults: &mut Faults) 
         let factor = factor as i64;
         if factor <= 0 {
             let why = format!("factor MultipleOf declared for {path} must be positive: {factor}");
-            faults.invalid(path, &factor.into(), &why);
+            faults.invalid(&path.to_string(), &factor.into(), &why);
         } else if whole % factor != 0 {
-            faults.invalid(path, &shown, &format!("{path} in body should be a multiple of {factor}"));
+            faults.invalid(&path.to_string(), &shown, &format!("{path} in body should be a multiple of {factor}"));
         }
     } else if let Some(factor) = limits.multiple_of
         && ((float / factor).round() * factor - float).abs() > f64::EPSILON * float.abs().max(1.0)
     {
-        faults.invalid(path, &shown, &format!("{path} in body should be a multiple of {factor}"));
+        faults.invalid(&path.to_string(), &shown, &format!("{path} in body should be a multiple of {factor}"));
     }
     // Whole numbers are compared with the whole parts of limits.
     let limit = |limit: f64| if given.is_f64() { limit } else { limit.trunc() };
@@ -191,112 +235,132 @@ fn number(schema: &Structural, given: &Number, path: &str, faults: &mut Faults) 
         && (float > most || exclusive && float >= most)
     {
         let or_equal = if exclusive { "" } else { " or equal to" };
-        faults.invalid(path, &shown, &format!("{path} in body should be less than{or_equal} {most}"));
+        faults.invalid(&path.to_string(), &shown, &format!("{path} in body should be less than{or_equal} {most}"));
     }
     if let Some((least, exclusive)) = limits.minimum.map(|(least, exclusive)| (limit(least), exclusive))
         && (float < least || exclusive && float <= least)
     {
         let or_equal = if exclusive { "" } else { " or equal to" };
-        faults.invalid(path, &shown, &format!("{path} in body should be greater than{or_equal} {least}"));
+        faults.invalid(&path.to_string(), &shown, &format!("{path} in body should be greater than{or_equal} {least}"));
     }
 }
 
-fn array(schema: &Structural, list: &[Value], old: Option<&Value>, path: &str, faults: &mut Faults) {
+fn array(
+    schema: &Structural,
+    list: &[Value],
+    old: Option<&Value>,
+    path: &Path<'_>,
+    steps: &Steps,
+    faults: &mut Faults,
+) {
     let (limits, length) = (&schema.limits, list.len() as u64);
     if let Some(least) = limits.min_items.filter(|least| length < *least) {
-        faults.invalid(path, &length.into(), &format!("{path} in body should have at least {least} items"));
+        let at = path.to_string();
+        faults.invalid(&at, &length.into(), &format!("{at} in body should have at least {least} items"));
     }
     if let Some(most) = limits.max_items.filter(|most| length > *most) {
-        faults.too_many(path, length, most);
+        faults.too_many(&path.to_string(), length, most);
     }
     let Some(items) = &schema.items else { return };
     let before = Before::of(schema, old);
     for (index, item) in list.iter().enumerate() {
-        value(items, item, before.item(item), &format!("{path}[{index}]"), faults);
+        value(items, item, before.item(item), &Path::Item(path, index), steps, faults);
     }
 }
 
-/// The items of a list before an update, where they can be told apart.
-pub(super) struct Before<'a> {
-    keys: &'a [Box<str>],
-    list: &'a [Value],
-}
-
-impl<'a> Before<'a> {
-    pub(super) fn of(schema: &'a Structural, old: Option<&'a Value>) -> Self {
-        let list = old.and_then(Value::as_array).filter(|_| schema.list == ListKind::Map);
-        Self { keys: &schema.keys, list: list.map_or(&[], Vec::as_slice) }
-    }
-
-    /// The item that had the same keys.
-    pub(super) fn item(&self, item: &Value) -> Option<&'a Value> {
-        let same = |other: &&Value| self.keys.iter().all(|key| other.get(&**key) == item.get(&**key));
-        self.list.iter().find(same)
-    }
-}
-
-fn object(schema: &Structural, map: &Map<String, Value>, old: Option<&Value>, path: &str, faults: &mut Faults) {
+fn object(
+    schema: &Structural,
+    map: &Map<String, Value>,
+    old: Option<&Value>,
+    path: &Path<'_>,
+    steps: &Steps,
+    faults: &mut Faults,
+) {
     let (limits, length) = (&schema.limits, map.len() as u64);
     if let Some(least) = limits.min_properties.filter(|least| length < *least) {
-        faults.invalid(path, &length.into(), &format!("{path} in body should have at least {least} properties"));
+        let at = path.to_string();
+        faults.invalid(&at, &length.into(), &format!("{at} in body should have at least {least} properties"));
     }
     if let Some(most) = limits.max_properties.filter(|most| length > *most) {
-        faults.too_many(path, length, most);
+        faults.too_many(&path.to_string(), length, most);
+    }
+    if !steps.take(limits.required.len()) {
+        return;
     }
     for name in limits.required.iter().filter(|name| !map.contains_key(&***name)) {
-        faults.required(&joined(path, name), "");
+        if faults.is_full() {
+            return;
+        }
+        faults.required(&Path::Field(path, name).to_string(), "");
     }
     for (name, field) in map {
         if let Some(known) = schema.field(name) {
             let old = old.and_then(|old| old.get(name));
-            value(known, field, old, &joined(path, name), faults);
+            value(known, field, old, &Path::Field(path, name), steps, faults);
         }
     }
 }
 
 /// `allOf`, `anyOf`, `oneOf` and `not`.
-fn alternatives(limits: &Limits, given: &Value, old: Option<&Value>, path: &str, faults: &mut Faults) {
+fn alternatives(
+    limits: &Limits,
+    given: &Value,
+    old: Option<&Value>,
+    path: &Path<'_>,
+    steps: &Steps,
+    faults: &mut Faults,
+) {
     let of = |schema: &Structural| {
         let mut found = Faults::default();
-        value(schema, given, old, path, &mut found);
+        value(schema, given, old, path, steps, &mut found);
+        steps.take(found.0.iter().map(|fault| 16 + (fault.message.len() + fault.field.len()) / BYTES).sum());
         found
     };
     let nowhere = |faults: &mut Faults, what: &str| {
         faults.invalid(NOWHERE, &"".into(), &format!("\"{path}\" must {what}"));
     };
-    let fail = |faults: &mut Faults, all: Vec<Faults>| {
-        // The alternative that comes nearest says what it lacks.
-        if let Some(nearest) = all.into_iter().min_by_key(|found| found.0.len()) {
-            faults.extend(nearest);
+    // How many of them the value fits, and what the one that comes nearest says that it lacks.
+    let tried = |schemas: &[Structural]| {
+        let (mut valid, mut nearest) = (0, None::<Faults>);
+        for schema in schemas {
+            let found = of(schema);
+            if found.0.is_empty() {
+                valid += 1;
+            } else if nearest.as_ref().is_none_or(|nearest| found.0.len() < nearest.0.len()) {
+                nearest = Some(found);
+            }
         }
+        (valid, nearest.unwrap_or_default())
     };
     if !limits.any_of.is_empty() {
-        let all: Vec<Faults> = limits.any_of.iter().map(of).collect();
-        if all.iter().all(|found| !found.0.is_empty()) {
+        let (valid, nearest) = tried(&limits.any_of);
+        if valid == 0 {
             nowhere(faults, "validate at least one schema (anyOf)");
-            fail(faults, all);
+            faults.extend(nearest);
         }
     }
     if !limits.one_of.is_empty() {
-        let all: Vec<Faults> = limits.one_of.iter().map(of).collect();
-        match all.iter().filter(|found| found.0.is_empty()).count() {
-            1 => {}
-            0 => {
+        match tried(&limits.one_of) {
+            (1, _) => {}
+            (0, nearest) => {
                 nowhere(faults, "validate one and only one schema (oneOf). Found none valid");
-                fail(faults, all);
+                faults.extend(nearest);
             }
-            valid => {
+            (valid, _) => {
                 let what = format!("validate one and only one schema (oneOf). Found {valid} valid alternatives");
                 nowhere(faults, &what);
             }
         }
     }
     if !limits.all_of.is_empty() {
-        let all: Vec<Faults> = limits.all_of.iter().map(of).collect();
-        let valid = all.iter().filter(|found| found.0.is_empty()).count();
-        if valid < all.len() {
+        let mut valid = 0;
+        for schema in &limits.all_of {
+            let found = of(schema);
+            valid += usize::from(found.0.is_empty());
+            faults.extend(found);
+        }
+        if valid < limits.all_of.len() {
             let none = if valid == 0 { ". None validated" } else { "" };
-            all.into_iter().for_each(|found| faults.extend(found));
             nowhere(faults, &format!("validate all the schemas (allOf){none}"));
         }
     }
@@ -308,12 +372,12 @@ fn alternatives(limits: &Limits, given: &Value, old: Option<&Value>, path: &str,
 }
 
 /// Objects that are embedded say what they are.
-fn embedded_types(schema: &Structural, value: &Value, path: &str, faults: &mut Faults) {
+fn embedded_types(schema: &Structural, value: &Value, path: &Path<'_>, faults: &mut Faults) {
     match value {
         Value::Object(map) => {
-            if schema.embedded && !path.is_empty() {
+            if schema.embedded && !path.is_root() {
                 for name in ["apiVersion", "kind"] {
-                    let path = joined(path, name);
+                    let path = Path::Field(path, name).to_string();
                     match map.get(name).and_then(Value::as_str) {
                         None => faults.required(&path, ""),
                         Some("") => faults.invalid(&path, &"".into(), "must not be empty"),
@@ -326,56 +390,14 @@ fn embedded_types(schema: &Structural, value: &Value, path: &str, faults: &mut F
             }
             for (name, value) in map {
                 if let Some(field) = schema.field(name) {
-                    embedded_types(field, value, &joined(path, name), faults);
+                    embedded_types(field, value, &Path::Field(path, name), faults);
                 }
             }
         }
         Value::Array(list) => {
             let Some(items) = &schema.items else { return };
             for (index, item) in list.iter().enumerate() {
-                embedded_types(items, item, &format!("{path}[{index}]"), faults);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Sets and maps that are written as lists have each item once.
-fn repetitions(schema: &Structural, value: &Value, path: &str, faults: &mut Faults) {
-    match value {
-        Value::Object(map) => {
-            let below = schema.children().next().is_some();
-            for (name, value) in map.iter().filter(|_| below) {
-                if let Some(field) = schema.field(name) {
-                    repetitions(field, value, &joined(path, name), faults);
-                }
-            }
-        }
-        Value::Array(list) => {
-            let mut seen: Vec<Value> = Vec::new();
-            for (index, item) in list.iter().enumerate() {
-                if schema.list == ListKind::Map && !item.is_object() && !item.is_null() {
-                    let why = "must be an object for an array of list-type map";
-                    faults.invalid(&format!("{path}[{index}]"), item, why);
-                    continue;
-                }
-                let told = match schema.list {
-                    ListKind::Set => item.clone(),
-                    ListKind::Map => {
-                        let key = |key: &str| Some((key.to_owned(), item.get(key)?.clone()));
-                        Value::Object(schema.keys.iter().filter_map(|name| key(name)).collect())
-                    }
-                    ListKind::Atomic => continue,
-                };
-                if seen.contains(&told) {
-                    faults.duplicate(&format!("{path}[{index}]"), &told);
-                } else {
-                    seen.push(told);
-                }
-            }
-            let Some(items) = &schema.items else { return };
-            for (index, item) in list.iter().enumerate() {
-                repetitions(items, item, &format!("{path}[{index}]"), faults);
+                embedded_types(items, item, &Path::Item(path, index), faults);
             }
         }
         _ => {}
@@ -484,5 +506,63 @@ mod tests {
         let told = told(&schema, json!({"n": "x"}), None);
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[1].starts_with("<nil>: Invalid value: null: some validation rules were not checked"));
+    }
+
+    #[test]
+    fn sets_and_maps_are_told_apart_by_what_they_hold() {
+        let set = json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "integer"}});
+        assert_eq!(told(&set, json!([1, 2, 1, 2]), None), ["a[2]: Duplicate value: 1", "a[3]: Duplicate value: 2"]);
+        let many: Vec<u32> = (0..40_000).collect();
+        assert_eq!(told(&set, json!(many), None), Vec::<String>::new());
+        let key = json!({"type": "integer", "default": 0});
+        let map = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "l"],
+        "items": {"type": "object", "properties": {"k": key, "l": key, "n": {"type": "integer", "maximum": 5}}}});
+        let twice = json!([{"k": 1}, {"k": 1, "l": 2}, {"k": 1, "n": 3}, {"l": 2, "k": 1}, {}, {}]);
+        let wanted = [
+            "a[2]: Duplicate value: {\"k\":1}",
+            "a[3]: Duplicate value: {\"k\":1,\"l\":2}",
+            "a[5]: Duplicate value: {}",
+        ];
+        assert_eq!(told(&map, twice, None), wanted);
+        let of = |last: u32| {
+            Value::from(
+                (0..20_000).map(|k| json!({"k": k, "n": if k == 19_999 { last } else { 9 }})).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(told(&map, of(1), Some(of(9))), Vec::<String>::new());
+        assert_eq!(told(&map, of(8), Some(of(9))).len(), 1);
+    }
+
+    #[test]
+    fn a_value_is_one_of_those_there_are_however_many() {
+        let options =
+            |count: u32| json!({"type": "array", "items": {"type": "integer", "enum": (0..count).collect::<Vec<_>>()}});
+        for count in [3, 100, 100_000] {
+            assert_eq!(told(&options(count), json!([0, count - 1]), None), Vec::<String>::new(), "{count}");
+            let refused = told(&options(count), json!([count]), None);
+            assert!(refused[0].starts_with(&format!("a[0]: Unsupported value: {count}: supported values: \"0\"")));
+        }
+        // Only as many lists are written as are told.
+        let told = told(&options(100_000), json!(vec![-1; 3000]), None);
+        assert!(told.len() < 10, "{}", told.len());
+    }
+
+    #[test]
+    fn what_a_schema_says_is_not_multiplied_by_what_there_is() {
+        let ints = |count: u32| json!((0..count).collect::<Vec<_>>());
+        let branch = json!({"maximum": -1});
+        let any =
+            |count: usize, of: &Value| json!({"type": "array", "items": {"type": "integer", "anyOf": vec![of; count]}});
+        let over = |schema: &Value, value: Value| told(schema, value, None).iter().any(|told| told.contains(TOO_MUCH));
+        assert!(over(&any(5000, &branch), ints(5000)));
+        assert!(!over(&any(5, &json!({"minimum": 0})), ints(20_000)));
+        let text = |count: usize| json!({"type": "string", "anyOf": vec![json!({"pattern": "^x"}); count]});
+        assert!(over(&text(30_000), json!("y".repeat(1 << 20))), "nor are copies of it made without end");
+        let long = json!({"type": "string", "pattern": "^.{1,250}$"});
+        assert!(!over(&long, json!("x".repeat(100_000))));
+        // A key of a megabyte is not written once for each of the items below it.
+        let items = json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}});
+        let told = told(&items, json!({"k".repeat(1 << 20): vec![1; 100_000]}), None);
+        assert!(told.len() < 5, "{}", told.len());
     }
 }

@@ -1,6 +1,8 @@
 //! What a definition must be like: its names, its versions, and how they are shown. (apiextensions' validation, in its
 //! words.)
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 
 use super::json_path::JsonPath;
@@ -62,11 +64,8 @@ pub(super) fn known_fields(definition: &Object) -> Vec<String> {
 }
 
 fn note_fields(definition: &mut Object, mut known: Vec<String>) {
-    for name in versions(definition).iter().flat_map(selectable) {
-        if !known.contains(&name) {
-            known.push(name);
-        }
-    }
+    let mut seen: HashSet<String> = known.iter().cloned().collect();
+    known.extend(versions(definition).iter().flat_map(selectable).filter(|name| seen.insert(name.clone())));
     if known.is_empty() {
         definition.notes.remove(SELECTABLE);
     } else {
@@ -183,6 +182,7 @@ impl Alike {
 fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) {
     let versions = versions(definition);
     let alike = Alike::of(versions);
+    let (olds, bounds) = (old_schemas(old), schema_faults::Bounds::default());
     for (index, version) in versions.iter().enumerate() {
         let (name, at) = (version["name"].as_str().unwrap_or_default(), format!("spec.versions[{index}]"));
         if let Some(fault) = label_1035_fault(name) {
@@ -204,7 +204,7 @@ fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) 
             if shared.iter().any(has_status) {
                 schema_faults::beside_status(&version["schema"]["openAPIV3Schema"], &at, faults);
             }
-            schema_faults::of_version(version, old_version(old, name), &at, faults);
+            schema_faults::of_version(version, olds.get(name).copied(), &at, &bounds, faults);
         }
         if first(alike.subresources) {
             subresources(version, &place(alike.subresources), faults);
@@ -225,16 +225,23 @@ fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) 
     {
         faults.invalid("spec.version", &first.into(), &fault);
     }
-    let twice = |index: usize| versions[..index].iter().any(|other| other["name"] == versions[index]["name"]);
-    if (0..versions.len()).any(twice) {
+    let mut seen = HashSet::new();
+    if !versions.iter().all(|version| seen.insert(&version["name"])) {
         let shown = internal_versions(versions, &alike);
         faults.invalid_text("spec.versions", &shown, "must contain unique version names");
     }
 }
 
-fn old_version<'a>(old: Option<&'a Object>, name: &str) -> Option<&'a Value> {
-    let schema = versions(old?).iter().find(|version| version["name"] == name)?;
-    schema.pointer("/schema/openAPIV3Schema")
+/// The schemas of the versions that there were.
+fn old_schemas(old: Option<&Object>) -> HashMap<&str, &Value> {
+    let mut schemas = HashMap::new();
+    for version in old.map(versions).unwrap_or_default() {
+        let schema = version.pointer("/schema/openAPIV3Schema");
+        if let (Some(name), Some(schema)) = (version["name"].as_str(), schema) {
+            schemas.entry(name).or_insert(schema);
+        }
+    }
+    schemas
 }
 
 fn deprecation_warning(version: &Value, at: &str, faults: &mut Faults) {

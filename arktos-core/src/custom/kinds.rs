@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::json_path::JsonPath;
+use super::patterns::Patterns;
 use super::structural::{Structural, texts};
 use super::{definition, shape_of};
 use crate::catalog::{Column, Kind, SelectableField, Subresource};
@@ -167,11 +168,12 @@ pub fn kinds_of(definition: &Object) -> Vec<Kind> {
     let stored = |version: &&Value| version["storage"] == true;
     let ordered: Vec<&Value> =
         versions.iter().filter(stored).chain(versions.iter().filter(|version| !stored(version))).collect();
+    let patterns = Patterns::default();
     let schemas: Arc<[(Box<str>, Arc<Structural>)]> = ordered
         .iter()
         .map(|version| {
             let schema = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
-            (version["name"].as_str().unwrap_or_default().into(), Arc::new(Structural::compile(schema)))
+            (version["name"].as_str().unwrap_or_default().into(), Arc::new(Structural::compile_with(schema, &patterns)))
         })
         .collect();
     ordered
@@ -356,10 +358,13 @@ fn hook(definition: &Object) -> Option<Hook> {
 pub fn received(kind: &Kind, object: &mut Object) {
     let Some(own) = &kind.own else { return };
     super::drop_unknown(&own.schema, object);
-    super::complete(&own.schema, object);
+    // What has more defaults than it may have is shown without the rest of them.
+    let _ = super::complete(&own.schema, object);
 }
 
-/// A stored object as a version of its custom kind shows it, and whether that differs from what is stored.
+/// A stored object as a version of its custom kind shows it, and whether that differs from what is stored. Where its
+/// schema has come to have more defaults for it than an object may be given, the rest is left out: it can still be read
+/// and deleted.
 #[must_use]
 pub fn stored_form(kind: &Kind, object: &mut Object) -> bool {
     let Some(own) = &kind.own else { return false };
@@ -367,7 +372,7 @@ pub fn stored_form(kind: &Kind, object: &mut Object) -> bool {
     let mut changed = said != *kind.type_meta;
     let stored = own.versions.iter().find(|(name, _)| **name == *said.version());
     if let Some((_, schema)) = stored {
-        changed |= super::complete(schema, object);
+        changed |= super::complete(schema, object).unwrap_or(true);
     }
     if said.version() != kind.version {
         super::drop_unknown(&own.schema, object);
@@ -384,7 +389,7 @@ pub(crate) fn to_stored(kind: &Kind, object: &mut Object) {
         return;
     };
     super::drop_unknown(schema, object);
-    super::complete(schema, object);
+    let _ = super::complete(schema, object);
     object.set(&["apiVersion"], TypeMeta::new(&kind.group, version, &kind.kind).api_version);
 }
 

@@ -9,7 +9,7 @@
 //! | the schema in memory | `structural` |
 //! | what a body loses: unknown fields, nulls | `prune` |
 //! | what it gains: defaults | `fill` |
-//! | what must hold of values | `check`, `format` |
+//! | what must hold of values | `check`, `items`, `format`, `patterns` |
 //! | rules in CEL: what they say, whether they may be taken, types and costs | `cel`, `rule_faults`, `cel_types` |
 //! | what patches, apply and OpenAPI see of it | `shape` |
 //! | where columns, scales and selectable fields find their values | `json_path` |
@@ -23,9 +23,11 @@ mod check;
 mod definition;
 mod fill;
 mod format;
+mod items;
 mod json_path;
 mod kinds;
 mod names;
+mod patterns;
 mod prune;
 mod read;
 mod rule_faults;
@@ -45,6 +47,6 @@ pub(crate) use cel_types::cel_field;
 pub(crate) use check::validate;
 pub(crate) use definition::{prepare_create, prepare_update, validate as validate_definition};
 pub(crate) use kinds::to_stored;
-pub(crate) use read::{complete, decode, decode_applied, drop_unknown};
+pub(crate) use read::{complete, decode, decode_applied, drop_unknown, too_large};
 pub(crate) use schema_faults::faults_of as schema_faults;
 pub(crate) use shape::shape_of;

@@ -7,15 +7,36 @@ use super::structural::{Structural, Values};
 /// Fields that every object has, at the root and where an object is embedded.
 const OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// Takes away the fields that a schema does not know, and says which. `root` says whether the value is a whole object.
-pub(super) fn prune(schema: &Structural, value: &mut Value, root: bool) -> Vec<String> {
-    let mut unknown = Vec::new();
-    walk(schema, value, root, &mut String::new(), &mut unknown);
-    unknown.sort();
-    unknown
+/// How many bytes of names are kept of what is taken away: each says where it stood, which can be long.
+const NAMES_MAX: usize = 1 << 20;
+
+/// The fields that were taken away.
+#[derive(Default)]
+struct Unknown {
+    names: Vec<String>,
+    bytes: usize,
 }
 
-fn walk(schema: &Structural, value: &mut Value, object: bool, path: &mut String, unknown: &mut Vec<String>) {
+impl Unknown {
+    fn add(&mut self, path: &str, name: &str) {
+        if self.bytes < NAMES_MAX {
+            let name = joined(path, name);
+            self.bytes += name.len() + size_of::<String>();
+            self.names.push(name);
+        }
+    }
+}
+
+/// Takes away the fields that a schema does not know, and says which; where they are very many, the first of them.
+/// `root` says whether the value is a whole object.
+pub(super) fn prune(schema: &Structural, value: &mut Value, root: bool) -> Vec<String> {
+    let mut unknown = Unknown::default();
+    walk(schema, value, root, &mut String::new(), &mut unknown);
+    unknown.names.sort();
+    unknown.names
+}
+
+fn walk(schema: &Structural, value: &mut Value, object: bool, path: &mut String, unknown: &mut Unknown) {
     match value {
         Value::Object(map) => fields(schema, map, object || schema.embedded, path, unknown),
         Value::Array(list) => {
@@ -28,13 +49,7 @@ fn walk(schema: &Structural, value: &mut Value, object: bool, path: &mut String,
     }
 }
 
-fn fields(
-    schema: &Structural,
-    map: &mut Map<String, Value>,
-    object: bool,
-    path: &mut String,
-    unknown: &mut Vec<String>,
-) {
+fn fields(schema: &Structural, map: &mut Map<String, Value>, object: bool, path: &mut String, unknown: &mut Unknown) {
     let known = |name: &str| {
         schema.properties.contains_key(name)
             || schema.preserve
@@ -44,7 +59,7 @@ fn fields(
     map.retain(|name, _| {
         let keep = known(name);
         if !keep {
-            unknown.push(joined(path, name));
+            unknown.add(path, name);
         }
         keep
     });
@@ -124,5 +139,22 @@ fn inner(
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_very_many_unknown_fields_the_first_are_told() {
+        let inner = json!({"type": "object"});
+        let schema = Structural::compile(&json!({"type": "object", "additionalProperties": inner}));
+        let fields: Map<String, Value> = (0..1000).map(|n| (format!("a{n}"), json!(1))).collect();
+        let mut value = json!({"k".repeat(100_000): fields});
+        let told = prune(&schema, &mut value, false);
+        assert!((5..20).contains(&told.len()), "{}", told.len());
+        assert_eq!(value["k".repeat(100_000)], json!({}), "all are taken away");
     }
 }

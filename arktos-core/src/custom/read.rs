@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
+use super::fill::TooManyDefaults;
 use super::{Structural, fill, prune};
 use crate::encoded::Dialect;
 use crate::kind::TypeMeta;
 use crate::object::Object;
 use crate::schema::{self, Decoded, Faults};
-use crate::status::Status;
+use crate::status::{Reason, Status};
 
 /// Reads a body: metadata is checked as that of any object, what nobody knows is dropped, defaults are set. Values of
 /// the wrong type are left for validation to find, as upstream does.
@@ -64,7 +65,7 @@ fn decode_with(
     if !keeps_nulls {
         prune::drop_nulls(schema, &mut value);
     }
-    fill::fill(schema, &mut value);
+    fill::fill(schema, &mut value).map_err(too_large)?;
     let list = list.into_iter().map(|path| format!("unknown field \"{path}\"")).collect();
     let mut object = Object::from_value(value).ok_or_else(|| Status::bad_request("the body is not an object"))?;
     for (field, text) in [("apiVersion", &type_meta.api_version), ("kind", &type_meta.kind)] {
@@ -75,16 +76,24 @@ fn decode_with(
     Ok(Decoded { object, faults: Faults { list } })
 }
 
+/// The refusal of what has more defaults than it may have.
+pub(crate) fn too_large(why: TooManyDefaults) -> Status {
+    Status::failure(Reason::RequestEntityTooLarge, format!("Request entity too large: {why}"))
+}
+
 /// Brings an object into the form that a schema wants: what nobody knows is dropped, defaults are set. Says whether
 /// anything has changed.
-pub(crate) fn complete(schema: &Structural, object: &mut Object) -> bool {
+///
+/// # Errors
+/// [`TooManyDefaults`]; those that there was room for are set.
+pub(crate) fn complete(schema: &Structural, object: &mut Object) -> Result<bool, TooManyDefaults> {
     let mut value = Value::Object(std::mem::take(&mut object.fields));
-    let mut changed = !prune::prune(schema, &mut value, true).is_empty();
-    changed |= fill::fill(schema, &mut value);
+    let pruned = !prune::prune(schema, &mut value, true).is_empty();
+    let filled = fill::fill(schema, &mut value);
     if let Value::Object(fields) = value {
         object.fields = fields;
     }
-    changed
+    Ok(filled? || pruned)
 }
 
 /// Takes away what a schema does not know.

@@ -1,18 +1,30 @@
 //! What is wrong with the schema of a definition. (apiextensions' validation and structural schemas, in their words.)
 
-use regex::Regex;
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
-use super::check::default_faults;
+use super::check::{Steps, default_faults};
+use super::patterns::{Patterns, Unfit};
 use super::structural::{Structural, texts};
 use super::{cel, prune, rule_faults};
 use crate::rules::fault::Faults;
 
+/// How many keys a list's items may be told apart by.
+const KEYS_MAX: usize = 64;
+
+/// What checking the schemas of a definition may take, all together.
+#[derive(Default)]
+pub(super) struct Bounds {
+    patterns: Patterns,
+    steps: Steps,
+}
+
 /// The faults of the schema of a version, which stands at a path; `old` is the schema that it replaces.
-pub(super) fn of_version(version: &Value, old: Option<&Value>, at: &str, faults: &mut Faults) {
+pub(super) fn of_version(version: &Value, old: Option<&Value>, at: &str, bounds: &Bounds, faults: &mut Faults) {
     let schema = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
     let before = faults.0.len();
-    faults_of(schema, at, faults);
+    check(schema, at, bounds, faults);
     if faults.0.len() == before {
         rule_faults::check(schema, old, at, faults);
     }
@@ -75,6 +87,10 @@ fn capital(word: &str) -> String {
 
 /// The faults of a schema, but for those of its rules in CEL.
 pub(crate) fn faults_of(schema: &Value, at: &str, faults: &mut Faults) {
+    check(schema, at, &Bounds::default(), faults);
+}
+
+fn check(schema: &Value, at: &str, bounds: &Bounds, faults: &mut Faults) {
     let empty = Map::new();
     let map = schema.as_object().unwrap_or(&empty);
     match text(map, "type") {
@@ -88,7 +104,7 @@ pub(crate) fn faults_of(schema: &Value, at: &str, faults: &mut Faults) {
     if map.get("nullable") == Some(&Value::Bool(true)) {
         faults.forbidden(&format!("{at}.nullable"), "nullable cannot be true at the root");
     }
-    Node { map, at, level: Level::Root }.check(faults);
+    Node { map, at, level: Level::Root, bounds }.check(faults);
 }
 
 /// What a part of a schema is about.
@@ -105,6 +121,7 @@ struct Node<'a> {
     map: &'a Map<String, Value>,
     at: &'a str,
     level: Level,
+    bounds: &'a Bounds,
 }
 
 fn text<'a>(map: &'a Map<String, Value>, keyword: &str) -> &'a str {
@@ -124,6 +141,11 @@ impl Node<'_> {
         format!("{}.{name}", self.at)
     }
 
+    /// Checks a part of it.
+    fn below(&self, map: &Map<String, Value>, at: &str, level: Level, faults: &mut Faults) {
+        Node { map, at, level, bounds: self.bounds }.check(faults);
+    }
+
     fn check(&self, faults: &mut Faults) {
         self.keywords(faults);
         self.type_of(faults);
@@ -136,18 +158,18 @@ impl Node<'_> {
             let at = self.child(&format!("properties[{name}]"));
             let root = self.level == Level::Root || flag(map, "x-kubernetes-embedded-resource");
             if root && matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
-                of_object(name, schema, &at, faults);
+                self.of_object(name, schema, &at, faults);
                 continue;
             }
             if let Some(map) = schema.as_object() {
-                Node { map, at: &at, level: Level::Field }.check(faults);
+                self.below(map, &at, Level::Field, faults);
             }
         }
         if let Some(items) = below(map, "items") {
-            Node { map: items, at: &self.child("items"), level: Level::Item }.check(faults);
+            self.below(items, &self.child("items"), Level::Item, faults);
         }
         if let Some(values) = below(map, "additionalProperties") {
-            Node { map: values, at: &self.child("additionalProperties"), level: Level::Value }.check(faults);
+            self.below(values, &self.child("additionalProperties"), Level::Value, faults);
         }
     }
 
@@ -183,10 +205,14 @@ impl Node<'_> {
             faults.invalid(&self.child("x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
         }
         let pattern = text(map, "pattern");
-        if Regex::new(pattern).is_err() {
-            let why = format!("must be a valid regular expression, but isn't: {}", regex_fault(pattern));
-            faults.invalid(&self.child("pattern"), &pattern.into(), &why);
-        }
+        let Err(unfit) = self.bounds.patterns.check(pattern) else { return };
+        let why = match unfit {
+            Unfit::Unreadable => regex_fault(pattern),
+            Unfit::TooLarge => format!("error parsing regexp: expression too large: `{pattern}`"),
+            Unfit::TooLargeTogether => "the patterns of the definition are too large together".to_owned(),
+        };
+        let why = format!("must be a valid regular expression, but isn't: {why}");
+        faults.invalid(&self.child("pattern"), &pattern.into(), &why);
     }
 
     fn type_of(&self, faults: &mut Faults) {
@@ -270,9 +296,13 @@ impl Node<'_> {
             faults.invalid(&self.child("items.type"), &text(items, "type").into(), why);
         }
         let required = texts(items.get("required"));
+        let required: HashSet<&str> = required.iter().map(|name| &**name).collect();
         let sent = Value::from(keys.iter().map(ToString::to_string).collect::<Vec<_>>());
         if items.get("nullable") == Some(&Value::Bool(true)) {
             faults.forbidden(&self.child("items.nullable"), "cannot be nullable when x-kubernetes-list-type is map");
+        }
+        if keys.len() > KEYS_MAX {
+            return faults.too_many(&at, keys.len() as u64, KEYS_MAX as u64);
         }
         if keys.iter().enumerate().any(|(index, key)| keys[..index].contains(key)) {
             faults.invalid(&at, &sent, "must not contain duplicate entries");
@@ -295,7 +325,7 @@ impl Node<'_> {
                 let why = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
                 faults.forbidden(&format!("{field_at}.nullable"), why);
             }
-            if !required.contains(key) && field.get("default").is_none_or(Value::is_null) {
+            if !required.contains(&**key) && field.get("default").is_none_or(Value::is_null) {
                 let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a \
                            required property";
                 faults.required(&format!("{field_at}.default"), why);
@@ -353,12 +383,13 @@ impl Node<'_> {
         if self.level == Level::Root {
             return faults.forbidden(&at, "must not be set");
         }
-        let schema = Structural::compile(&Value::Object(self.map.clone()));
+        let schema = Structural::compile_with(&Value::Object(self.map.clone()), &self.bounds.patterns);
+        self.bounds.patterns.weigh();
         let mut pruned = default.clone();
         if !prune::prune(&schema, &mut pruned, false).is_empty() {
             return faults.invalid(&at, default, "must not have unknown fields");
         }
-        default_faults(&schema, default, &at, faults);
+        default_faults(&schema, default, &at, &self.bounds.steps, faults);
     }
 
     /// `allOf` and its like may say what must hold, and not what there is.
@@ -438,6 +469,34 @@ impl Node<'_> {
             self.nested(not, of, &format!("{at}.not"), faults);
         }
     }
+
+    /// What every object has is not said again, but for the form of its name.
+    fn of_object(&self, name: &str, schema: &Value, at: &str, faults: &mut Faults) {
+        let empty = Map::new();
+        let map = schema.as_object().unwrap_or(&empty);
+        let wanted = if name == "metadata" { "object" } else { "string" };
+        if text(map, "type") != wanted {
+            faults.invalid(&format!("{at}.type"), &text(map, "type").into(), &format!("must be {wanted}"));
+        }
+        if name != "metadata" {
+            return;
+        }
+        let only = |map: &Map<String, Value>| {
+            map.keys().all(|keyword| matches!(keyword.as_str(), "type" | "properties" | "description"))
+        };
+        let fields = below(map, "properties").into_iter().flatten();
+        let names = fields.clone().all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
+        if !only(map) || !names {
+            let why =
+                "must not specify anything other than name and generateName, but metadata is implicitly specified";
+            faults.forbidden(at, why);
+        }
+        for (name, schema) in fields.filter(|_| names) {
+            if let Some(map) = schema.as_object() {
+                self.below(map, &format!("{at}.properties[{name}]"), Level::Field, faults);
+            }
+        }
+    }
 }
 
 /// What is wrong with a pattern, in the words of the library that upstream has, as far as it is one of the usual
@@ -471,33 +530,6 @@ fn regex_fault(pattern: &str) -> String {
         None if escaped => format!("{begin}trailing backslash at end of expression: ``"),
         None if depth > 0 => format!("{begin}missing closing ): `{pattern}`"),
         None => format!("{begin}invalid escape sequence: `{pattern}`"),
-    }
-}
-
-/// What every object has is not said again, but for the form of its name.
-fn of_object(name: &str, schema: &Value, at: &str, faults: &mut Faults) {
-    let empty = Map::new();
-    let map = schema.as_object().unwrap_or(&empty);
-    let wanted = if name == "metadata" { "object" } else { "string" };
-    if text(map, "type") != wanted {
-        faults.invalid(&format!("{at}.type"), &text(map, "type").into(), &format!("must be {wanted}"));
-    }
-    if name != "metadata" {
-        return;
-    }
-    let only = |map: &Map<String, Value>| {
-        map.keys().all(|keyword| matches!(keyword.as_str(), "type" | "properties" | "description"))
-    };
-    let fields = below(map, "properties").into_iter().flatten();
-    let names = fields.clone().all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
-    if !only(map) || !names {
-        let why = "must not specify anything other than name and generateName, but metadata is implicitly specified";
-        faults.forbidden(at, why);
-    }
-    for (name, schema) in fields.filter(|_| names) {
-        if let Some(map) = schema.as_object() {
-            Node { map, at: &format!("{at}.properties[{name}]"), level: Level::Field }.check(faults);
-        }
     }
 }
 

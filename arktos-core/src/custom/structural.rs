@@ -1,12 +1,13 @@
 //! The schema in memory: compiled once, shared by all who have the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::cel::Rule;
 use super::format::Format;
+use super::patterns::{Pattern, Patterns};
 use crate::schema::ListKind;
 
 /// A structural schema, or a part of one.
@@ -60,17 +61,44 @@ pub(super) struct Limits {
     pub(super) multiple_of: Option<f64>,
     pub(super) min_length: Option<u64>,
     pub(super) max_length: Option<u64>,
-    pub(super) pattern: Option<(Box<str>, Option<Regex>)>,
+    pub(super) pattern: Option<Arc<Pattern>>,
     pub(super) min_items: Option<u64>,
     pub(super) max_items: Option<u64>,
     pub(super) min_properties: Option<u64>,
     pub(super) max_properties: Option<u64>,
     pub(super) required: Box<[Box<str>]>,
-    pub(super) options: Box<[Value]>,
+    pub(super) options: Options,
     pub(super) all_of: Box<[Structural]>,
     pub(super) any_of: Box<[Structural]>,
     pub(super) one_of: Box<[Structural]>,
     pub(super) not: Option<Box<Structural>>,
+}
+
+/// What a value may be.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    list: Box<[Value]>,
+    /// The same, where they are too many to be looked through for each value.
+    known: HashSet<Value>,
+}
+
+impl Options {
+    fn of(list: Option<&Value>) -> Self {
+        const FEW: usize = 16;
+        let list: Box<[Value]> = list.and_then(Value::as_array).cloned().unwrap_or_default().into();
+        let known = if list.len() > FEW { list.iter().cloned().collect() } else { HashSet::new() };
+        Self { list, known }
+    }
+
+    pub(super) fn list(&self) -> &[Value] {
+        &self.list
+    }
+
+    /// Whether a value is one of them. Where none are said, any is.
+    pub(super) fn allow(&self, value: &Value) -> bool {
+        self.list.is_empty()
+            || if self.known.is_empty() { self.list.contains(value) } else { self.known.contains(value) }
+    }
 }
 
 impl Structural {
@@ -78,6 +106,11 @@ impl Structural {
     /// they are written.
     #[must_use]
     pub fn compile(schema: &Value) -> Self {
+        Self::compile_with(schema, &Patterns::default())
+    }
+
+    /// As [`compile`](Self::compile), with the patterns that are known already.
+    pub(super) fn compile_with(schema: &Value, patterns: &Patterns) -> Self {
         let empty = Map::new();
         let map = schema.as_object().unwrap_or(&empty);
         let flag = |keyword: &str| map.get(keyword) == Some(&Value::Bool(true));
@@ -87,12 +120,15 @@ impl Structural {
             .and_then(Value::as_object)
             .into_iter()
             .flatten()
-            .map(|(name, schema)| (name.as_str().into(), Self::compile(schema)))
+            .map(|(name, schema)| (name.as_str().into(), Self::compile_with(schema, patterns)))
             .collect();
-        let items = map.get("items").filter(|items| items.is_object()).map(|items| Box::new(Self::compile(items)));
+        let items = map
+            .get("items")
+            .filter(|items| items.is_object())
+            .map(|items| Box::new(Self::compile_with(items, patterns)));
         let values = match map.get("additionalProperties") {
             Some(Value::Bool(true)) => Values::Any,
-            Some(schema @ Value::Object(_)) => Values::Schema(Box::new(Self::compile(schema))),
+            Some(schema @ Value::Object(_)) => Values::Schema(Box::new(Self::compile_with(schema, patterns))),
             _ => Values::None,
         };
         let mut compiled = Self {
@@ -112,7 +148,7 @@ impl Structural {
             },
             keys: texts(map.get("x-kubernetes-list-map-keys")),
             atomic: text("x-kubernetes-map-type") == "atomic",
-            limits: limits(map),
+            limits: limits(map, patterns),
             rules: Rule::all(schema),
             fills: false,
             ruled: false,
@@ -150,13 +186,13 @@ pub(super) fn texts(list: Option<&Value>) -> Box<[Box<str>]> {
     items.filter_map(|text| text.as_str().map(Into::into)).collect()
 }
 
-fn limits(map: &Map<String, Value>) -> Limits {
+fn limits(map: &Map<String, Value>, patterns: &Patterns) -> Limits {
     let number = |keyword: &str| map.get(keyword).and_then(Value::as_f64);
     let count = |keyword: &str| map.get(keyword).and_then(Value::as_u64);
     let flag = |keyword: &str| map.get(keyword) == Some(&Value::Bool(true));
     let all = |keyword: &str| {
         let list = map.get(keyword).and_then(Value::as_array).into_iter().flatten();
-        list.map(Structural::compile).collect()
+        list.map(|schema| Structural::compile_with(schema, patterns)).collect()
     };
     let format = map.get("format").and_then(Value::as_str).unwrap_or("");
     let pattern = map.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
@@ -168,16 +204,16 @@ fn limits(map: &Map<String, Value>) -> Limits {
         multiple_of: number("multipleOf"),
         min_length: count("minLength"),
         max_length: count("maxLength"),
-        pattern: pattern.map(|pattern| (pattern.into(), Regex::new(pattern).ok())),
+        pattern: pattern.map(|pattern| patterns.get(pattern)),
         min_items: count("minItems"),
         max_items: count("maxItems"),
         min_properties: count("minProperties"),
         max_properties: count("maxProperties"),
         required: texts(map.get("required")),
-        options: map.get("enum").and_then(Value::as_array).cloned().unwrap_or_default().into(),
+        options: Options::of(map.get("enum")),
         all_of: all("allOf"),
         any_of: all("anyOf"),
         one_of: all("oneOf"),
-        not: map.get("not").filter(|not| not.is_object()).map(|not| Box::new(Structural::compile(not))),
+        not: map.get("not").filter(|not| not.is_object()).map(|not| Box::new(Structural::compile_with(not, patterns))),
     }
 }

@@ -241,7 +241,7 @@ pub(crate) fn is_shallow(value: &Value, room: usize) -> bool {
 }
 
 /// About how many bytes the value takes as JSON; `None` when it is more than `limit`.
-fn size(value: &Value, limit: usize) -> Option<usize> {
+pub(crate) fn size(value: &Value, limit: usize) -> Option<usize> {
     let own = match value {
         Value::String(text) => text.len() + 2,
         Value::Array(items) => {

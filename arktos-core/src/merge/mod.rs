@@ -31,8 +31,8 @@ mod strategic;
 
 use crate::schema::Schema;
 
-pub(crate) use json_patch::is_shallow;
 pub use json_patch::{MAX_COPIED_BYTES, MAX_DEPTH, MAX_OPERATIONS, json_patch, json_patch_faults};
+pub(crate) use json_patch::{is_shallow, size};
 pub use merge_patch::{merge_patch, merge_patch_unchecked};
 pub use strategic::strategic;
 

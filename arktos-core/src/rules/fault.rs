@@ -169,7 +169,8 @@ impl Faults {
 
     /// Whether no more are told of.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= FAULTS_MAX || self.0.iter().map(|cause| cause.message.len()).sum::<usize>() >= SAID_MAX
+        let said = |cause: &StatusCause| cause.message.len() + cause.field.len();
+        self.0.len() >= FAULTS_MAX || self.0.iter().map(said).sum::<usize>() >= SAID_MAX
     }
 
     /// Adds the faults that were found by themselves.

@@ -68,7 +68,7 @@ impl fmt::Display for Path<'_> {
 
 impl Path<'_> {
     /// Whether the path is that of the whole object.
-    fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         match self {
             Self::Root => true,
             Self::Embedded(parent, _) => parent.is_root(),

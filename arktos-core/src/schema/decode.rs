@@ -117,8 +117,7 @@ pub fn decode_as(schema: &Schema, type_meta: &TypeMeta, mut value: Value, dialec
 /// As [`decode`].
 pub fn complete(kind: &Kind, object: &mut Object) -> Result<(), Status> {
     if let Some(structural) = kind.schema.structural() {
-        custom::complete(structural, object);
-        return Ok(());
+        return custom::complete(structural, object).map(|_| ()).map_err(custom::too_large);
     }
     let mut value = Value::Object(std::mem::take(&mut object.fields));
     let done = Complete::new(Extra::All).root(&kind.schema, &mut value);
