@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::TokioTimer;
 use tokio::sync::{Semaphore, watch};
 
 use super::kubeconfig::Kubeconfig;
@@ -173,7 +172,8 @@ fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
 /// up what the others need. One that is idle is given up before the server does so: a request that meets the server's
 /// closing it fails, and only its sender can know whether it may be sent again.
 fn pool(route: Route) -> Client<Route, RequestBody> {
-    Client::builder(Home::here()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT / 2).build(route)
+    let home = Home::here();
+    Client::builder(home.clone()).pool_timer(home).pool_idle_timeout(IDLE_TIMEOUT / 2).build(route)
 }
 
 fn remove_hop_headers(headers: &mut HeaderMap) {

@@ -119,11 +119,11 @@ where
 }
 
 fn builder() -> hyper_util::client::legacy::Builder {
-    let timer = hyper_util::rt::TokioTimer::new();
-    let mut builder = hyper_util::client::legacy::Client::builder(Home::here());
+    let home = Home::here();
+    let mut builder = hyper_util::client::legacy::Client::builder(home.clone());
     builder
-        .timer(timer.clone())
-        .pool_timer(timer)
+        .timer(home.clone())
+        .pool_timer(home)
         .http2_keep_alive_interval(Some(Duration::from_secs(15)))
         .http2_keep_alive_while_idle(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)

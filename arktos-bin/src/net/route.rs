@@ -5,19 +5,21 @@
 //! So a process of another role that has taken over an old address is never taken for it.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arktos_control::directory::Contact;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use http::Uri;
+use hyper::rt::{Sleep, Timer};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -27,6 +29,7 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use super::kubeconfig::Kubeconfig;
+use super::remote::describe;
 use super::tls::{self, Shown, TlsError};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -98,6 +101,24 @@ where
             Some(handle) => drop(handle.spawn(future)),
             None => drop(tokio::spawn(future)),
         }
+    }
+}
+
+/// What a connection sleeps on lives where the connection does: whoever asks for one may be worked on by a runtime that
+/// ends earlier.
+impl Timer for Home {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        let _there = self.0.as_ref().map(Handle::enter);
+        TokioTimer::new().sleep(duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        let _there = self.0.as_ref().map(Handle::enter);
+        TokioTimer::new().sleep_until(deadline)
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
+        TokioTimer::new().reset(sleep, deadline);
     }
 }
 
@@ -176,7 +197,7 @@ impl Member {
                     self.answered.store(at, Ordering::Relaxed);
                     return Ok(stream);
                 }
-                Ok(Err(error)) => failure = error,
+                Ok(Err(error)) => failure = format!("{}: {}", contact.servers[at], describe(&*error)).into(),
                 Err(_) => failure = format!("{} does not answer", contact.servers[at]).into(),
             }
         }
@@ -223,5 +244,40 @@ impl Service<Uri> for Route {
             }
         };
         self.home.open(opening)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_connection_sleeps_on_lives_as_long_as_the_connection() {
+        let home = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let here = home.block_on(async { Home::here() });
+        let asks = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let soon = Duration::from_millis(1);
+        let (one, other) = asks.block_on(async { (here.sleep(soon), here.sleep_until(Timer::now(&here) + soon)) });
+        drop(asks);
+        home.block_on(async {
+            one.await;
+            other.await;
+        });
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_not_reached_is_named_by_the_address_that_was_tried() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("https://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = crate::net::pki::Authority::open(directory.path()).expect("an authority");
+        let credential = authority.server("me", &[], &["me".to_owned()]).expect("a certificate");
+        let trust =
+            Trust { shown: Shown::new(&credential).expect("usable"), authority: authority.certificate().to_owned() };
+        let contact = Contact { name: "tp-1".to_owned(), servers: vec![server.clone()], ca_bundle: String::new() };
+        let mut route = Route::member(watch::channel(contact).1, trust, Protocols::All);
+        let refused = route.call("https://tp-1".parse().expect("a URL")).await.expect_err("nobody is there");
+        assert!(refused.to_string().starts_with(&server), "{refused}");
     }
 }

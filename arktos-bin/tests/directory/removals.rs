@@ -110,3 +110,20 @@ fn a_partition_and_a_resource_manager_that_are_removed_are_gone_for_everybody() 
     });
     assert!(region.runs(), "nothing was started anew");
 }
+
+/// Whoever follows another role has connections to it; they end in order.
+#[test]
+fn roles_with_peers_stop_without_a_word_of_complaint() {
+    let mut region = Region::start();
+    region.grow();
+    let root = region.root();
+    let (code, made) = root.post("/api/v1/tenants", &tenant("acme", &json!({})));
+    assert_eq!(code, 201, "{made}");
+    let acme = caller(&region.gateway, "acme-token");
+    acme.until("/api/v1/namespaces/default/serviceaccounts/default", |code, _| code == 200);
+    deploys_everywhere(&acme);
+    for (name, process) in region.others {
+        let said = process.stop();
+        assert!(!said.contains("panicked"), "{name}: {said}");
+    }
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -22,12 +23,30 @@ pub struct Process {
     pub insecure: Option<SocketAddr>,
     /// What it has said on standard error.
     pub said: Arc<Mutex<String>>,
+    /// Reads that.
+    reads: Option<JoinHandle<()>>,
 }
 
 impl Process {
     /// Kills it without a word.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// Asks it to stop, waits until it has, and gives back all it said on standard error.
+    #[allow(clippy::disallowed_methods)] // other processes have no clock that could be stepped
+    pub fn stop(mut self) -> String {
+        let stopped = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        assert!(stopped.expect("kill runs").success());
+        let deadline = Instant::now() + PATIENCE;
+        while self.runs() {
+            assert!(Instant::now() < deadline, "it did not stop on SIGTERM");
+            pause();
+        }
+        if let Some(reads) = self.reads.take() {
+            let _ = reads.join();
+        }
+        self.said.lock().clone()
     }
 
     /// Its number.
@@ -167,7 +186,7 @@ impl Place {
         let lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let (told, hears) = std::sync::mpsc::channel();
         std::thread::spawn(move || lines.for_each(|line| drop(told.send(line)))); // the pipe must not fill up
-        let mut started = Process { process, address: None, insecure: None, said };
+        let mut started = Process { process, address: None, insecure: None, said, reads: Some(reads) };
         let plain = arguments.contains(&"--insecure-listen");
         while let Ok(line) = hears.recv_timeout(PATIENCE) {
             let found = |scheme: &str| line.split_once(scheme).and_then(|(_, rest)| rest.trim().parse().ok());
@@ -178,7 +197,7 @@ impl Place {
             }
         }
         started.end();
-        let _ = reads.join(); // all that it has said
+        let _ = started.reads.take().map(JoinHandle::join); // all that it has said
         let said = started.said.lock().clone();
         Err(said)
     }
