@@ -26,7 +26,7 @@ pub(crate) async fn authenticate(
         checked.map(|checked| checked.identity).map_err(|why| {
             let _ = why; // which of several reasons it is, is not the client's to know
             match crate::tokens::check::claimed_tenant(token) {
-                Some(tenant) => not_here(&tenant, "the token"),
+                Some(tenant) => not_here(&tenant, "this token"),
                 None => unauthorized(),
             }
         })
@@ -37,7 +37,7 @@ pub(crate) async fn authenticate(
         (own, _) => own,
     }?;
     match &identity.tenant {
-        Some(tenant) if !counts(config, &identity) => Err(not_here(tenant, "the certificate")),
+        Some(tenant) if !counts(config, &identity) => Err(not_here(tenant, "this certificate")),
         _ => Ok(identity),
     }
 }

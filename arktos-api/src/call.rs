@@ -189,8 +189,9 @@ pub(crate) fn commit_fault(error: &CommitError) -> Status {
     match error {
         CommitError::TooLarge { .. } => Status::failure(Reason::RequestEntityTooLarge, text),
         CommitError::Busy => Status::failure(Reason::TooManyRequests, text).retry_after(1),
+        // Clients that are told when to try again do so for a minute without a word; nothing of this mends itself.
         CommitError::DiskFull | CommitError::Poisoned(_) | CommitError::Closed => {
-            Status::failure(Reason::ServiceUnavailable, text).retry_after(5)
+            Status::failure(Reason::ServiceUnavailable, text)
         }
         CommitError::Unavailable(_) => Status::failure(Reason::ServiceUnavailable, text).retry_after(1),
         // not to be tried again as it is: it may have happened, and clients that are told when do so without looking
@@ -204,10 +205,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_told_when_to_try_again_only_where_nothing_has_happened() {
+    fn clients_are_told_when_to_try_again_only_where_nothing_has_happened_and_it_may_help() {
         let after = |error: CommitError| commit_fault(&error).details.map_or(0, |details| details.retry_after_seconds);
         assert!(after(CommitError::Unavailable("no leader".into())) > 0);
         assert!(after(CommitError::Busy) > 0);
-        assert_eq!(after(CommitError::Unknown("the connection broke".into())), 0);
+        let broken = || "the connection broke".into();
+        let errors = [
+            CommitError::Unknown(broken()),
+            CommitError::DiskFull,
+            CommitError::Poisoned(broken()),
+            CommitError::Closed,
+        ];
+        for error in errors {
+            assert_eq!(after(error), 0);
+        }
     }
 }

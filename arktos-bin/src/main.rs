@@ -10,7 +10,7 @@ static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// A multi-tenant, Kubernetes-compatible control plane.
 #[derive(Parser)]
-#[command(name = "arktos", version, about, max_term_width = 100)]
+#[command(name = "arktos", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -45,6 +45,9 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["--tenants", "Acme"], "Acme"),
         (&["--tenants", "all"], "all"),
         (&["--controllers", "nmaespace"], "nmaespace"),
+        (&["--controllers", "shceduler"], "csrcleaner, nodelifecycle, scheduler"),
+        (&["--log-level", "banana"], "\"banana\" is no level"),
+        (&["--encryption-provider-config", bad], "expected an EncryptionConfiguration"),
         (&["--service-cluster-ip-range", "10.0.0.0"], "10.0.0.0"),
         (&["--service-node-port-range", "9-1"], "9-1"),
         (&["--enable-admission-plugins", "Nonsense"], "Nonsense"),
@@ -66,7 +69,8 @@ fn what_cannot_be_is_refused_with_the_reason() {
 #[test]
 fn every_program_says_what_it_takes() {
     for (program, flag) in [
-        (env!("CARGO_BIN_EXE_arktos"), "up"),
+        (env!("CARGO_BIN_EXE_arktos"), "A multi-tenant, Kubernetes-compatible control plane"),
+        (env!("CARGO_BIN_EXE_arktos-directory"), "--name"),
         (env!("CARGO_BIN_EXE_arktos-partition"), "--resource-manager"),
         (env!("CARGO_BIN_EXE_arktos-resource-manager"), "--partition"),
         (env!("CARGO_BIN_EXE_arktos-gateway"), "--partition"),
@@ -89,6 +93,65 @@ fn kubeconfigs_and_keys_are_the_owners_alone() {
     }
     let config = std::fs::read_to_string(region.kubeconfig(Some("acme"))).expect("read");
     assert!(config.contains(&format!("https://{}/tenants/acme", region.address)), "{config}");
+}
+
+/// What `arktos` says on standard output and standard error, and whether it went well.
+fn said(arguments: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_arktos")).args(arguments).output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn nobody_is_made_an_administrator_of_the_region_without_a_word() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pki = directory.path().join("pki");
+    let made = |more: &[&str]| {
+        let (good, config, why) = said(&[&["kubeconfig", "--pki-dir", pki.to_str().expect("a path")], more].concat());
+        assert!(!why.contains("panicked"), "{why}");
+        if good { Ok(config) } else { Err(why) }
+    };
+    for good in [&[][..], &["--user=admin"], &["--user=x", "--component"], &["--user=alice", "--tenant=acme"]] {
+        assert!(made(good).expect("is made").contains("client-certificate-data"), "{good:?}");
+    }
+    let refused = made(&["--user", "alice"]).expect_err("is refused");
+    assert!(refused.contains("--tenant NAME") && refused.contains("--group system:masters"), "{refused}");
+    assert!(made(&["--server", "foo"]).expect_err("is refused").contains("https://host:port"));
+
+    let file = directory.path().join("alice.kubeconfig");
+    let flags = ["--user=alice", "--group=dev", "--output", file.to_str().expect("a path")];
+    assert_eq!(made(&flags).expect("is written"), "");
+    assert_eq!(std::fs::metadata(&file).expect("is there").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_gateway_that_knows_nobody_and_a_file_for_a_directory_are_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, _, why) = said(&["gateway", "--pki-dir", directory.path().to_str().expect("a path")]);
+    assert!(why.contains("--directory URL") && why.contains("--resource-manager"), "{why}");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let (_, _, why) = said(&["up", "--listen=127.0.0.1:0", "--data-dir", file.to_str().expect("a path")]);
+    assert!(why.contains("file: it is a file, and no directory"), "{why}");
+}
+
+#[test]
+fn a_directory_is_begun_by_a_start_that_went_well_and_its_stores_are_missed_when_they_are_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    // Sled wants a directory where a file is.
+    std::fs::create_dir(&data).expect("made");
+    std::fs::write(data.join("resource-manager-0.sled"), "").expect("written");
+    Region::try_start(&data, &["--store=sled", "--hosts=0"]).err().expect("it does not start");
+    assert!(Region::start(&data, &["--hosts=0"]).stop().success(), "with another store");
+    let begun = Region::try_start(&data, &["--store=memory", "--hosts=0"]).err().expect("it was begun otherwise");
+    assert!(begun.contains("begun with --store log"), "{begun}");
+
+    std::fs::remove_dir_all(data.join("partition-0")).expect("removed");
+    let gone = Region::try_start(&data, &["--hosts=0"]).err().expect("a store is gone");
+    assert!(gone.contains("partition-0 has no files") && gone.contains("arktos store restore"), "{gone}");
+    std::fs::remove_file(data.join("store")).expect("removed");
+    assert!(Region::start(&data, &["--hosts=0"]).stop().success(), "begun anew");
 }
 
 #[test]

@@ -68,6 +68,9 @@ async fn attempt<C: Reconcile>(controller: &C, key: C::Key) -> Outcome {
         Err(status) => {
             if status.is(Reason::Conflict) || status.is(Reason::NotFound) {
                 tracing::debug!(controller = C::NAME, ?key, %status, "overtaken, again");
+            } else if status.is(Reason::Forbidden) || status.is(Reason::Invalid) {
+                // by the tenant's own quotas, policies and templates: its events say so, and it may make any number
+                tracing::debug!(controller = C::NAME, ?key, %status, "refused, again later");
             } else {
                 tracing::warn!(controller = C::NAME, ?key, %status, "failed, again later");
             }

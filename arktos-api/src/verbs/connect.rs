@@ -78,7 +78,9 @@ pub(crate) async fn connect(
     if call.kind.storage_resource.as_str() == "nodes" {
         is_addressed(&stored.object.decode(None).map_err(Status::internal)?)?;
     }
-    let text = format!("{subresource} cannot be reached from here: there is nothing that runs");
+    let text = format!(
+        "{subresource} is not available: hosts are not reached from here, and simulated ones run no containers"
+    );
     Err(Status::failure(Reason::NotImplemented, text))
 }
 

@@ -74,8 +74,8 @@ async fn a_tenants_quota_is_about_all_that_it_has() {
     assert_eq!(world.post("acme", "/api/v1/namespaces", namespace("one")).await.code, 201);
     let refused = world.post("acme", "/api/v1/namespaces", namespace("two")).await;
     assert_eq!(refused.code, 403, "{}", refused.text);
-    let text = "namespaces \"two\" is forbidden: exceeded quota: acme, requested: count/namespaces=1, used: \
-                count/namespaces=1, limited: count/namespaces=1";
+    let text = "namespaces \"two\" is forbidden: exceeded quota: TenantQuota acme, requested: count/namespaces=1, \
+                used: count/namespaces=1, limited: count/namespaces=1";
     assert_eq!(refused.json()["message"], text);
     let claim = |name: &str, size: &str| {
         let resources = json!({"requests": {"storage": size}});

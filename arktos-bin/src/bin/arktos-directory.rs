@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use arktos_bin::cli::{self, directory::DirectoryArgs};
 use clap::Parser;
 
+#[global_allocator]
+static ALLOCATOR: cli::Allocator = cli::Allocator;
+
 #[derive(Parser)]
 #[command(name = "arktos-directory", version, max_term_width = 100)]
 struct Cli {

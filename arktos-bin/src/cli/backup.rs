@@ -130,6 +130,10 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
         (None, Some(time)) => Until::Time(time),
         (None, None) => Until::End,
     };
+    if let Some(file) = &args.backup {
+        // what is no backup leaves nothing behind
+        backup::inspect(file).map_err(|error| error.to_string())?;
+    }
     if let Some(parent) = args.into.parent() {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
         made.and_then(|()| fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.into))
@@ -209,7 +213,10 @@ mod tests {
         let mut bytes = fs::read(&file).expect("reads");
         bytes[70] ^= 1;
         fs::write(&file, &bytes).expect("writes");
-        let said = check(&CheckArgs { file }).expect_err("is damaged");
+        let said = check(&CheckArgs { file: file.clone() }).expect_err("is damaged");
         assert!(said.contains("partition-0") && said.contains("take another one"), "{said}");
+        let nowhere = data.path().join("nowhere/partition-0");
+        assert_eq!(restore(&restoring(&file, &nowhere)).expect_err("is damaged"), said);
+        assert!(!data.path().join("nowhere").exists());
     }
 }

@@ -34,12 +34,10 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "[NAME=]URL[,URL…]")]
     pub directory: Option<DirectoryAddress>,
     /// A partition, where there is no --directory; may be given more than once
-    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
-    #[arg(conflicts_with = "directory")]
+    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
     pub partitions: Vec<Peer>,
     /// A resource manager, where there is no --directory; may be given more than once
-    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
-    #[arg(conflicts_with = "directory")]
+    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
     pub managers: Vec<Peer>,
     /// The aggregator that is asked about all tenants, and about the hosts of several resource managers
     #[arg(long, value_name = "NAME=KUBECONFIG")]
@@ -57,6 +55,13 @@ pub struct GatewayArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
+    if args.directory.is_none() && (args.partitions.is_empty() || args.managers.is_empty()) {
+        return Err(
+            "nobody is there to send requests to: give --directory URL or, without one, at least one --partition \
+                    and one --resource-manager"
+                .to_owned(),
+        );
+    }
     args.logging.start("gateway", "gateway")?;
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
     let server = server.for_old_clients(args.callers.arktos_compat)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arktos_control::directory::Contact;
 use arktos_core::catalog::Catalog;
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Reason};
 use arktos_store::{Client, Clock, Random, Tasks};
 use clap::Args;
 use tokio::sync::watch;
@@ -53,6 +54,9 @@ pub struct HostsArgs {
     logging: LoggingArgs,
 }
 
+/// How often it is asked whether the resource manager answers.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+
 /// How many hosts share one connection. Each keeps a stream of it for its watch, servers allow a thousand, and
 /// heartbeats and reports need some, too.
 const HOSTS_PER_CONNECTION: usize = 250;
@@ -82,6 +86,24 @@ fn connection(
     Ok(Remote::member(watch::channel(contact).1, &trust, Catalog::builtin()))
 }
 
+/// Says when the resource manager is not reached, and when it is again: once for all hosts, which try on in silence.
+async fn watched(client: Remote, manager: String, host: String, clock: Arc<dyn Clock>) {
+    let node = ObjectKey { resource: GroupResource::core("nodes"), path: ObjectPath::new("", "", &host) };
+    let mut silent = false;
+    loop {
+        let refused = client.get(&node).await.err().filter(|status| !status.is(Reason::NotFound));
+        match (&refused, silent) {
+            (Some(status), false) => {
+                tracing::warn!(manager, %status, "the hosts cannot speak to their resource manager");
+            }
+            (None, true) => tracing::info!(manager, "the hosts speak to their resource manager again"),
+            _ => {}
+        }
+        silent = refused.is_some();
+        clock.sleep(ASKED_EVERY).await;
+    }
+}
+
 /// Runs hollow hosts until told to stop.
 ///
 /// # Errors
@@ -101,13 +123,16 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let name = args.resource_manager.name.clone();
     let (config, shown) = args.resource_manager.followed(&tasks)?;
+    let (manager, first) = (name.clone(), format!("{}-{}", options.prefix, options.first));
+    let client = connection(&name, &config, shown.clone(), &args.servers)?;
+    tasks.add("resource manager", watched(client, manager, first, clock.clone()));
     for some in chunks(&options) {
         let client = connection(&name, &config, shown.clone(), &args.servers)?;
         for (host, future) in hollow::hosts(&some, &(Arc::new(client) as Arc<dyn Client>), &clock, &random) {
             tasks.add(host, future);
         }
     }
-    println!("{} hollow hosts run for the resource manager {name}", options.count);
+    println!("{} hollow hosts start for the resource manager {name}", options.count);
     stopped(&mut stop).await;
     tasks.stop().await;
     Ok(())

@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use arktos_core::TenantName;
 use clap::Args;
 
+use super::directory::server_url;
 use crate::net::kubeconfig::Kubeconfig;
-use crate::net::pki::{Authority, Subject};
+use crate::net::pki::{Authority, Subject, write_private};
 
 /// Print a kubeconfig for a user of a tenant, an administrator, or a component of the region.
 ///
-/// The certificate is signed by the authority in the PKI directory, which is made when it is not there.
+/// The certificate is signed by the authority in the PKI directory, which is made when it is not there. Without --user,
+/// --tenant and --group it is the region's administrator's.
 #[derive(Debug, Clone, Args)]
 pub struct KubeconfigArgs {
     /// Where the certificate authority is: the `pki` directory of a region's data directory
     #[arg(long, value_name = "DIR", default_value = "./arktos-data/pki")]
     pub pki_dir: PathBuf,
     /// The server's URL; a tenant's prefix is added
-    #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443")]
+    #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443", value_parser = server_url)]
     pub server: String,
     /// The tenant the user belongs to; without one, the user is the region's
     #[arg(long, value_name = "NAME", value_parser = TenantName::new)]
@@ -29,25 +31,38 @@ pub struct KubeconfigArgs {
     /// The user's name
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub user: String,
-    /// The group the user is in
+    /// The group the user is in: one, as the certificate has one
     #[arg(long, value_name = "NAME")]
     pub group: Option<String>,
     /// For a component of the region (a partition, a resource manager, hosts): group system:masters and all notes
     #[arg(long, conflicts_with_all = ["tenant", "group"])]
     pub component: bool,
+    /// Write it to a file that only its owner can read, rather than print it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
-/// Prints the kubeconfig.
+/// The user who needs no group to be the region's administrator.
+const ADMIN: &str = "admin";
+
+/// Prints the kubeconfig, or writes it to a file.
 ///
 /// # Errors
 /// A sentence that says what is wrong.
 pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
-    if !args.pki_dir.join("ca.crt").exists() {
+    let whose = args.tenant.is_some() || args.group.is_some();
+    if !whose && !args.component && args.user != ADMIN {
+        return Err(format!(
+            "a user of which tenant is {0}? Say --tenant NAME or, for a user of the region, --group NAME \
+             (--group system:masters for an administrator of the whole region)",
+            args.user
+        ));
+    }
+    if !Authority::is_in(&args.pki_dir) {
         eprintln!("note: {} has no certificate authority yet; a new one is made there", args.pki_dir.display());
     }
     let authority = Authority::open(&args.pki_dir).map_err(|error| error.to_string())?;
-    let of_the_region = args.component || (args.tenant.is_none() && args.group.is_none());
-    let group = if of_the_region { Some(arktos_api::identity::MASTERS.to_owned()) } else { args.group.clone() };
+    let group = if !whose { Some(arktos_api::identity::MASTERS.to_owned()) } else { args.group.clone() };
     let tenant = args.tenant.as_ref().map(|tenant| match &args.tenant_uid {
         Some(uid) => format!("{tenant}:{uid}"),
         None => tenant.to_string(),
@@ -60,6 +75,12 @@ pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
     };
     let config =
         Kubeconfig { server, authority: authority.certificate().to_owned(), credential: Some(credential), token: None };
-    print!("{}", config.render(args.tenant.as_ref().map_or("arktos", TenantName::as_str)));
-    Ok(())
+    let text = config.render(args.tenant.as_ref().map_or("arktos", TenantName::as_str));
+    match &args.output {
+        Some(path) => write_private(path, &text).map_err(|error| error.to_string()),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
 }

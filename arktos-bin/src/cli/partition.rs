@@ -24,13 +24,14 @@ pub struct PartitionArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
-    let Opened { server, options, tasks, membership, url } = args.role.open("partition").await?;
+    let Opened { server, options, tasks, membership, url, begun } = args.role.open("partition").await?;
     let managers = match &membership {
         Some(membership) => membership.follow(MemberKind::ResourceManager, &tasks),
         None => peers(&args.managers, &options.catalog, &tasks)?.into(),
     };
     let name = options.name.clone();
     let partition = Partition::start(options, managers, &tasks).await.map_err(|error| error.to_string())?;
+    begun.remember()?;
     if let Some(membership) = membership {
         membership.register(MemberKind::Partition, &name, url, &tasks);
     }

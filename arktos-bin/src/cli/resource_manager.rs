@@ -32,7 +32,7 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
     if let Some(both) = args.partitions.iter().find(|peer| args.removed.contains(&peer.name)) {
         return Err(format!("{} is given as --partition and as --removed-partition: which is it?", both.name));
     }
-    let Opened { server, options, tasks, membership, url } = args.role.open("resource-manager").await?;
+    let Opened { server, options, tasks, membership, url, begun } = args.role.open("resource-manager").await?;
     let partitions = match &membership {
         Some(membership) => membership.follow(MemberKind::Partition, &tasks),
         None => peers(&args.partitions, &options.catalog, &tasks)?.into(),
@@ -41,6 +41,7 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
     let following = Following::start()?;
     let manager = ResourceManager::start(options, partitions, args.removed, &tasks, following.tasks()).await;
     let manager = manager.map_err(|error| error.to_string())?;
+    begun.remember()?;
     if let Some(membership) = membership {
         membership.register(MemberKind::ResourceManager, &name, url, &tasks);
     }

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::net::address::found_at;
 use crate::roles::RoleOptions;
 use crate::roles::directory::membership::Membership;
-use crate::roles::store::{StoreKind, remember};
+use crate::roles::store::{Begun, StoreKind};
 
 /// The flags of a role that has a store.
 #[derive(Debug, Clone, Args)]
@@ -66,6 +66,8 @@ pub struct Opened {
     pub membership: Option<Membership>,
     /// Where others reach it.
     pub url: String,
+    /// Its data directory.
+    pub begun: Begun,
 }
 
 impl RoleArgs {
@@ -79,7 +81,7 @@ impl RoleArgs {
         let elect = self.election.timing(matches!(store.kind, StoreKind::Etcd(_)))?;
         let server = RoleServer::open(&self.name, Some(&self.data_dir), &self.pki_dir, &self.listen).await?;
         let server = server.for_old_clients(self.api.callers.arktos_compat)?;
-        remember(&self.data_dir, &store.kind)?;
+        let begun = Begun::check(&self.data_dir, &store.kind, &[&self.name])?;
         let mut api = self.api.options()?;
         api.advertise = Some(server.address());
         api.endpoint = Some(found_at(server.address()));
@@ -114,6 +116,6 @@ impl RoleArgs {
         let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
         token_keys::follow(&key_file, keys, options.clock.clone(), &tasks);
         self.storing.follow_keys(&options.store, &options.clock, &tasks);
-        Ok(Opened { server, options, tasks, membership, url })
+        Ok(Opened { server, options, tasks, membership, url, begun })
     }
 }

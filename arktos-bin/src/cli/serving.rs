@@ -255,6 +255,11 @@ impl RoleServer {
             crate::roles::store::lock(data_dir)
         };
         let lock = data_dir.map(take).transpose()?;
+        // in a data directory it is made with everything else; elsewhere the directory may be a wrong one
+        if !Authority::is_in(pki_dir) && data_dir.is_none_or(|data_dir| !pki_dir.starts_with(data_dir)) {
+            let place = pki_dir.display();
+            tracing::warn!(%place, "no certificate authority is there yet: a new one is made; all roles need the same");
+        }
         let authority = Arc::new(Authority::open(pki_dir).map_err(|error| error.to_string())?);
         let (addresses, mut names) = certificate_names(address, &args.names);
         // who finds the role in the directory knows it by its name

@@ -25,7 +25,10 @@ impl ServingCertificate {
         names: &[String],
     ) -> Result<Self, String> {
         let made = authority.server(name, addresses, names).map_err(|error| error.to_string())?;
-        let followed = Followed::new(made).map_err(|error| error.to_string())?;
+        let followed = Followed::new(made).map_err(|error| {
+            let directory = authority.directory().display();
+            format!("{directory}/{name}.crt, {name}.key: {error}. Remove both, and they are made anew")
+        })?;
         let (authority, name) = (authority.clone(), name.to_owned());
         Ok(Self { authority, name, addresses: addresses.to_vec(), names: names.to_vec(), followed })
     }

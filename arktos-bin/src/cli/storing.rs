@@ -29,7 +29,7 @@ pub struct StoringArgs {
     #[arg(long, value_name = "DIR")]
     pub archive_dir: Option<PathBuf>,
     /// Which resources are encrypted at rest, and with which keys: an EncryptionConfiguration, with the providers
-    /// aesgcm and identity. The file is read again when it changes
+    /// aesgcm, secretbox, aescbc and identity. The file is read again when it changes
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,
     /// What all keys in etcd begin with; the role's name follows. Regions that share a cluster need one each

@@ -19,8 +19,8 @@ use crate::net::address::found_at;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Subject, private_directory, write_private};
 use crate::net::serve::Stop;
-use crate::roles::region::{Region, RegionOptions};
-use crate::roles::store::{StoreArgs, remember};
+use crate::roles::region::{MANAGER, PARTITION, Region, RegionOptions};
+use crate::roles::store::{Begun, StoreArgs};
 
 /// Run a whole region in this process: a tenant partition, a resource manager, the gateway and hollow hosts.
 ///
@@ -60,8 +60,9 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     let store = args.storing.options(&args.data_dir)?;
     let server = RoleServer::open("gateway", Some(&args.data_dir), &args.data_dir.join("pki"), &args.listen).await?;
     let server = server.for_old_clients(args.api.callers.arktos_compat)?;
-    remember(&args.data_dir, &store.kind)?;
+    let begun = Begun::check(&args.data_dir, &store.kind, &[PARTITION, MANAGER])?;
     let region = start(&args, store, &server).await?;
+    begun.remember()?;
     let files = write_kubeconfigs(&args, &server)?;
     announce(&args, server.address(), server.insecure_address(), &files, started.elapsed());
     let service = region.gateway().clone();

@@ -45,7 +45,7 @@ impl Key {
 pub struct ConfigError(String);
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an EncryptionConfiguration")]
 struct File {
     api_version: String,
     kind: String,
@@ -53,20 +53,20 @@ struct File {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an entry with resources and providers")]
 struct Entry {
     resources: Vec<String>,
     providers: Vec<serde_json::Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys")]
 struct KeyList {
     keys: Vec<KeyEntry>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a key with name and secret")]
 struct KeyEntry {
     name: String,
     secret: String,

@@ -59,12 +59,34 @@ pub enum PkiError {
         /// What went wrong.
         source: io::Error,
     },
-    /// A certificate could not be made, or a file holds none.
+    /// A certificate could not be made, or a request holds none.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A file holds no certificate, or no key.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rcgen::Error,
+    },
+    /// The authority's certificate is there, and not its key.
+    #[error("{certificate} is there and {key} is not: put it back from your copy")]
+    NoKey {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
 }
 
 impl Authority {
+    /// Whether a directory has an authority.
+    #[must_use]
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join("ca.crt").exists()
+    }
+
     /// The authority in a directory, made there when it has none yet.
     ///
     /// # Errors
@@ -72,8 +94,16 @@ impl Authority {
     pub fn open(directory: &Path) -> Result<Self, PkiError> {
         let (certificate_path, key_path) = (directory.join("ca.crt"), directory.join("ca.key"));
         if certificate_path.exists() {
+            if !key_path.exists() {
+                return Err(PkiError::NoKey { certificate: certificate_path, key: key_path });
+            }
             let (certificate, key) = (read(&certificate_path)?, read(&key_path)?);
-            let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(&key)?)?;
+            let unreadable = |path: &Path| {
+                let path = path.to_owned();
+                move |source| PkiError::Unreadable { path, source }
+            };
+            let key = KeyPair::from_pem(&key).map_err(unreadable(&key_path))?;
+            let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(unreadable(&certificate_path))?;
             return Ok(Self { certificate, issuer, directory: directory.to_owned() });
         }
         private_directory(directory).map_err(|source| PkiError::File { path: directory.to_owned(), source })?;
@@ -166,6 +196,12 @@ impl Authority {
         Ok(Some(Credential { certificate: read(&certificate)?, key: read(&key)? }))
     }
 
+    /// Where its files are, and those of the servers.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where the certificate of a server, its key, and the names it was made for are kept.
     fn files(&self, name: &str) -> [PathBuf; 3] {
         ["crt", "key", "names"].map(|what| self.directory.join(format!("{name}.{what}")))
@@ -240,6 +276,9 @@ fn validity(params: &mut CertificateParams, days: i64) {
 /// # Errors
 /// What the system answered.
 pub fn private_directory(path: &Path) -> io::Result<()> {
+    if path.is_file() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file, and no directory"));
+    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -275,6 +314,22 @@ mod tests {
         assert_eq!(first.certificate(), again.certificate());
         let mode = fs::metadata(directory.path().join("ca.key")).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_damaged_or_gone_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = (directory.path().join("ca.crt"), directory.path().join("ca.key"));
+        Authority::open(directory.path()).expect("made");
+        let kept = fs::read(&key).expect("is there");
+        let said = || Authority::open(directory.path()).expect_err("is refused").to_string();
+        fs::write(&key, "not a key").expect("written");
+        assert!(said().contains("ca.key cannot be read"), "{}", said());
+        fs::remove_file(&key).expect("is there");
+        assert!(said().contains("ca.key is not: put it back"), "{}", said());
+        fs::write(&key, kept).expect("written");
+        fs::write(&certificate, "not a certificate").expect("written");
+        assert!(said().contains("ca.crt cannot be read"), "{}", said());
     }
 
     #[test]

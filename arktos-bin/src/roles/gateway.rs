@@ -7,6 +7,8 @@
 mod connections;
 mod destination;
 mod measured;
+mod missed;
+mod one_of_each;
 mod tenants;
 
 use std::convert::Infallible;
@@ -25,6 +27,8 @@ use http_body_util::{BodyExt, Full};
 
 use self::destination::{Destination, destination, discovered, of_pods};
 use self::measured::{may_read_metrics, metrics_of, verb_of};
+use self::missed::Missed;
+pub use self::one_of_each::OneOfEach;
 use crate::metrics::Metrics;
 
 /// Whatever a body can fail with, of a request or of an answer.
@@ -85,39 +89,17 @@ pub trait Directory: Send + Sync + 'static {
         Ok(self.find(tenant))
     }
 
+    /// Whether a partition was removed for good.
+    fn is_removed(&self, _partition: &str) -> bool {
+        false
+    }
+
     /// The partition that a new tenant would be placed in.
     async fn expect(&self, tenant: &Object) -> Result<String, Status>;
 
     /// Places a new tenant.
     async fn place(&self, tenant: &Object) -> Result<String, Status> {
         self.expect(tenant).await
-    }
-}
-
-/// The directory of a region with one partition and one resource manager.
-pub struct OneOfEach(Arc<Backends>);
-
-impl OneOfEach {
-    /// A directory that knows these two.
-    #[must_use]
-    pub fn new(partition: Backend, manager: Backend) -> Self {
-        let partitions = vec![("partition".into(), partition)];
-        Self(Arc::new(Backends { partitions, managers: vec![manager], directory: None }))
-    }
-}
-
-#[async_trait]
-impl Directory for OneOfEach {
-    fn backends(&self) -> Arc<Backends> {
-        self.0.clone()
-    }
-
-    fn find(&self, _: &str) -> Option<String> {
-        Some("partition".to_owned())
-    }
-
-    async fn expect(&self, _: &Object) -> Result<String, Status> {
-        Ok("partition".to_owned())
     }
 }
 
@@ -137,6 +119,8 @@ struct Shared {
     measures: Option<(Metrics, Arc<dyn Clock>)>,
     /// Who asks for more than its share, where it runs by itself.
     shares: Option<Shares>,
+    /// Which partitions were missed.
+    missed: Arc<Missed>,
 }
 
 /// Says who sends a request. Only asked when it decides where the request goes, or must be told to a remote backend.
@@ -147,7 +131,8 @@ impl Gateway {
     #[must_use]
     pub fn new(directory: impl Directory, identify: Identify) -> Self {
         let (directory, aggregator, old_clients) = (Arc::new(directory), None, false);
-        Self(Arc::new(Shared { aggregator, directory, identify, old_clients, measures: None, shares: None }))
+        let (measures, shares, missed) = (None, None, Arc::default());
+        Self(Arc::new(Shared { aggregator, directory, identify, old_clients, measures, shares, missed }))
     }
 
     /// The same, for Arktos's own clients as well: they ask for the discovery of a tenant by `?tenant=`.
@@ -351,11 +336,8 @@ impl Gateway {
     fn backend(&self, partition: &str) -> Result<Backend, Status> {
         let backends = self.0.directory.backends();
         let found = backends.partitions.iter().find(|(name, _)| **name == *partition);
-        found.map(|(_, backend)| backend.clone()).ok_or_else(|| {
-            tracing::warn!(partition, "a tenant is placed in a partition that is not there");
-            let text = "the partition of this tenant is not known here; try again";
-            Status::failure(Reason::ServiceUnavailable, text).retry_after(1)
-        })
+        let missed = || self.0.missed.fault(&backends, partition, self.0.directory.is_removed(partition));
+        found.map(|(_, backend)| backend.clone()).ok_or_else(missed)
     }
 
     /// Who sees all tenants.

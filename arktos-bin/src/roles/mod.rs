@@ -205,6 +205,12 @@ fn with_controllers(options: arktos_control::Options, list: &[String]) -> arktos
     options.controllers(&names.join(","))
 }
 
+/// What is said of a list of controllers that names one nobody knows.
+fn unknown_controller(mut error: arktos_control::UnknownController) -> StartError {
+    error.known.push(SCHEDULER.to_owned());
+    StartError::Option(error.to_string())
+}
+
 /// Whether a list of controllers says that the scheduler runs.
 fn schedules(list: &[String]) -> bool {
     let listed = |name: &str| list.iter().any(|entry| entry == name);

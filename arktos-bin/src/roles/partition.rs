@@ -99,7 +99,7 @@ impl Partition {
             let client = client.clone();
             move || arktos_control::partition(client.clone(), clock.clone(), random.clone(), controllers.clone())
         };
-        let first = make().map_err(|error| StartError::Option(error.to_string()))?;
+        let first = make().map_err(super::unknown_controller)?;
         self.tenant_controller = first.iter().any(|(controller, _)| controller == "tenant");
         let (directory, tenants) = (options.directory.clone(), client.clone());
         let (clock, random) = (options.clock.clone(), options.random.clone());

@@ -19,9 +19,9 @@ use crate::hollow::{self, HollowOptions};
 use crate::metrics::Metrics;
 
 /// The name of the one partition.
-const PARTITION: &str = "partition-0";
+pub(crate) const PARTITION: &str = "partition-0";
 /// The name of the one resource manager.
-const MANAGER: &str = "resource-manager-0";
+pub(crate) const MANAGER: &str = "resource-manager-0";
 
 /// What a region is made of.
 pub struct RegionOptions {

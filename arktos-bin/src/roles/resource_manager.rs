@@ -36,9 +36,9 @@ pub struct ResourceManager {
 
 impl ResourceManager {
     /// Opens the store, makes what must be there, and gives `tasks` what must run. `partitions` are those whose pods
-    /// run on its hosts, a list or a roster of them; they need not answer yet. `removed` are names of partitions that are
-    /// gone for good. `following` is given what follows the partitions: `tasks`, or where many hosts are served those of
-    /// a thread of its own, so that it need not wait for its turn among what hosts ask.
+    /// run on its hosts, a list or a roster of them; they need not answer yet. `removed` are names of partitions that
+    /// are gone for good. `following` is given what follows the partitions: `tasks`, or where many hosts are served
+    /// those of a thread of its own, so that it need not wait for its turn among what hosts ask.
     ///
     /// # Errors
     /// [`StartError`].
@@ -86,7 +86,7 @@ impl ResourceManager {
                 arktos_control::resource_manager(client, partitions, clock.clone(), random.clone(), controllers.clone())
             }
         };
-        make().map_err(|error| StartError::Option(error.to_string()))?;
+        make().map_err(super::unknown_controller)?;
         let owner = name.clone();
         let begin = Box::new(move |_: Option<&Term>, tasks: &Tasks| {
             for (controller, future) in make().into_iter().flatten() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 #[cfg(feature = "net")]
 use arktos_store::encryption::Encryption;
 use arktos_store::engine::EngineConfig;
-use arktos_store::log::{Directory, LogJournal, LogOptions};
+use arktos_store::log::{Directory, Inspection, LogJournal, LogOptions};
 use arktos_store::{Clock, Engine, Tasks};
 
 use crate::metrics::Metrics;
@@ -267,27 +267,59 @@ async fn open_etcd(
     Err(StoreError::NotBuilt("etcd"))
 }
 
-/// Notes in a data directory which store keeps its objects, and refuses another one: what the first has kept would seem
-/// to be gone.
-///
-/// # Errors
-/// A sentence that says which store the directory belongs to.
-pub fn remember(data_dir: &Path, kind: &StoreKind) -> Result<(), String> {
-    let path = data_dir.join("store");
-    match fs::read_to_string(&path) {
-        Ok(known) if known.trim() == kind.to_string() => Ok(()),
+/// A data directory, of which is noted which store keeps its objects.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    note: PathBuf,
+    kind: StoreKind,
+    noted: bool,
+}
+
+impl Begun {
+    /// Refuses a directory that was begun with another store, or of which the files of one of `roles` are gone: what
+    /// was kept would seem never to have been.
+    ///
+    /// # Errors
+    /// A sentence that says which store the directory belongs to, or what is gone.
+    pub fn check(data_dir: &Path, kind: &StoreKind, roles: &[&str]) -> Result<Self, String> {
+        let note = data_dir.join("store");
+        let known = match fs::read_to_string(&note) {
+            Ok(known) => known,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self { note, kind: kind.clone(), noted: false });
+            }
+            Err(error) => return Err(format!("{}: {error}", note.display())),
+        };
         // the members of a cluster come and go, and may be named in any order
-        Ok(known) if known.starts_with("etcd:") && matches!(kind, StoreKind::Etcd(_)) => Ok(()),
-        Ok(known) => Err(format!(
-            "{} was begun with --store {}: go on with that, or choose another --data-dir",
-            data_dir.display(),
-            known.trim()
-        )),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && *kind == StoreKind::Memory => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::write(&path, format!("{kind}\n")).map_err(|error| format!("{}: {error}", path.display()))
+        let same_cluster = known.starts_with("etcd:") && matches!(kind, StoreKind::Etcd(_));
+        if known.trim() != kind.to_string() && !same_cluster {
+            let (place, known) = (data_dir.display(), known.trim());
+            return Err(format!(
+                "{place} was begun with --store {known}: go on with that, or choose another --data-dir"
+            ));
         }
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        let gone = roles.iter().map(|role| data_dir.join(role)).find(|store| !Inspection::has_log(store));
+        if let (StoreKind::Log, Some(gone)) = (kind, gone) {
+            return Err(format!(
+                "{} says that there is a store, and {} has no files of one: restore it from a backup (arktos store \
+                 restore), or remove {0} to begin with nothing",
+                note.display(),
+                gone.display()
+            ));
+        }
+        Ok(Self { note, kind: kind.clone(), noted: true })
+    }
+
+    /// Notes which store it is, once its stores were opened. Of one in memory nothing is left to be noted.
+    ///
+    /// # Errors
+    /// A sentence that says that it cannot be written.
+    pub fn remember(&self) -> Result<(), String> {
+        if self.noted || self.kind == StoreKind::Memory {
+            return Ok(());
+        }
+        let text = format!("{}\n", self.kind);
+        fs::write(&self.note, text).map_err(|error| format!("{}: {error}", self.note.display()))
     }
 }
 

@@ -46,11 +46,14 @@ enum Refused {
 impl Registration {
     /// Registers, and says again and again that the process is there. Never ends, unless the member was removed.
     pub async fn run(self) {
-        let mut starts = true;
+        let (mut starts, mut refused) = (true, false);
         loop {
             let pause = match self.say(starts).await {
                 Ok(()) => {
                     starts = false;
+                    if std::mem::take(&mut refused) {
+                        tracing::info!(name = self.name, "the directory takes heartbeats again");
+                    }
                     HEARTBEAT
                 }
                 Err(Refused::Removed) => {
@@ -59,7 +62,9 @@ impl Registration {
                     return;
                 }
                 Err(Refused::Status(status)) => {
-                    tracing::warn!(name = self.name, %status, "the directory did not take a heartbeat");
+                    if !std::mem::replace(&mut refused, true) {
+                        tracing::warn!(name = self.name, %status, "the directory does not take heartbeats");
+                    }
                     AGAIN
                 }
             };

@@ -46,7 +46,7 @@ fn a_tenants_quota_counts_in_all_its_namespaces_and_outside_of_them() {
     assert_eq!(used(&world), json!({"count/secrets": "2", "count/namespaces": "3", "pods": "0"}));
     world.create("secrets", "acme", "default", json!({"metadata": {"name": "b"}})).expect("created");
     let refused = world.create("secrets", "acme", "kube-public", json!({"metadata": {"name": "b"}}));
-    assert!(refused.expect_err("too many").message.contains("exceeded quota: acme"));
+    assert!(refused.expect_err("too many").message.contains("exceeded quota: TenantQuota acme"));
     world.delete("secrets", "acme/default/a", None);
     world.pass(2);
     assert_eq!(used(&world)["count/secrets"], "2");

@@ -187,6 +187,12 @@ impl<'a> Quota<'a> {
         amounts(self.object.at(&["spec", "hard"]))
     }
 
+    /// What it is called in what a client is told: that of a whole tenant is not to be looked for in a namespace.
+    fn called(&self) -> String {
+        let tenant = self.object.str_at(&["kind"]) == "TenantQuota";
+        format!("{}{}", if tenant { "TenantQuota " } else { "" }, self.object.name())
+    }
+
     /// The amounts of `names` that are used by objects of a resource.
     fn about<'n>(&self, resource: &GroupResource, names: &'n Amounts) -> impl Iterator<Item = &'n str> + use<'n> {
         let resource = resource.clone();
@@ -232,7 +238,7 @@ impl<'a> Quota<'a> {
         if !self.covers(resource, new) {
             return Ok(None);
         }
-        let name = self.object.name();
+        let name = self.called();
         let about: Vec<&str> = self.about(resource, &self.hard).collect();
         if resource.as_str() == "pods" {
             pods::says_all(new, &about).map_err(|why| Exceeded(format!("failed quota: {name}: {why}")))?;
@@ -387,6 +393,10 @@ mod tests {
         let silent = pod(json!({"containers": [{"name": "main"}]}));
         let why = quota.charge(&resource, None, &silent, now()).expect_err("says nothing").to_string();
         assert_eq!(why, "failed quota: q: must specify requests.cpu for: main");
+        let mut of_tenant = quota.object.clone();
+        of_tenant.set(&["kind"], json!("TenantQuota"));
+        let why = Quota::of(&of_tenant).charge(&resource, None, &silent, now()).expect_err("says nothing").to_string();
+        assert_eq!(why, "failed quota: TenantQuota q: must specify requests.cpu for: main");
     }
 
     #[test]

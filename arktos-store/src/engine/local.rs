@@ -96,7 +96,8 @@ impl Local {
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::new(view, sequencer, true));
         let (end, ended) = watch::channel(false);
-        let mut committer = Committer { shared: shared.clone(), journal, at_rest, lookout: Lookout::default() };
+        let lookout = Lookout::default();
+        let mut committer = Committer { shared: shared.clone(), journal, at_rest, lookout, full: false };
         let thread = thread::Builder::new()
             .name("arktos-committer".to_owned())
             .spawn(move || {
@@ -271,13 +272,18 @@ struct Committer {
     journal: Box<dyn Journal>,
     at_rest: Arc<AtRest>,
     lookout: Lookout,
+    /// The last write that takes room found none.
+    full: bool,
 }
 
 impl Committer {
     fn run(&mut self) {
         while let Some((sealed, waiting)) = self.take() {
             match self.append(&sealed) {
-                Ok(()) => self.publish(sealed, waiting),
+                Ok(()) => {
+                    self.has_room(&waiting);
+                    self.publish(sealed, waiting);
+                }
                 Err(AppendError::Full { place }) => self.refuse(&place, waiting),
                 Err(AppendError::Failed(why)) => self.fail(&why, waiting),
             }
@@ -329,10 +335,20 @@ impl Committer {
         drop(before);
     }
 
+    /// What takes room was written: if there was none, there is now.
+    fn has_room(&mut self, written: &[Waiting]) {
+        if self.full && !written.iter().all(|waiting| waiting.what.takes_no_room()) {
+            self.full = false;
+            tracing::info!("there is space on the disk again: writes are taken");
+        }
+    }
+
     /// There is no room: what was staged did not happen. The next commit tries anew. What takes no room is done all the
     /// same, without the others: else those who go on trying would keep room from ever being made.
     fn refuse(&mut self, place: &str, waiting: Vec<Waiting>) {
-        tracing::error!(place, "the disk is full: writes are refused until there is space");
+        if !std::mem::replace(&mut self.full, true) {
+            tracing::error!(place, "the disk is full: writes are refused until there is space");
+        }
         let (sealed, spared) = self.take_back(waiting, Staged::takes_no_room);
         if spared.is_empty() {
             return;

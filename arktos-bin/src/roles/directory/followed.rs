@@ -95,6 +95,10 @@ impl Directory for FollowedDirectory {
         self.placements.find(tenant)
     }
 
+    fn is_removed(&self, partition: &str) -> bool {
+        self.partitions.borrow().removed.contains(partition)
+    }
+
     async fn look_up(&self, tenant: &str) -> Result<Option<String>, Status> {
         self.placements.look_up(tenant).await
     }
