@@ -5,11 +5,15 @@
 # deployment runs all the same. `--stay` leaves the region there until ctrl-C.
 #
 #   examples/available.sh [--stay] [DIR]     keeps its data in DIR (default: a temporary directory)
+#
+# The data stays when it ends, and its last line says where; remove it by hand. The programs are taken from
+# ARKTOS_BIN_DIR, or built; the ports are some from BASE_PORT (7470) on.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 stay=
 if [ "${1:-}" = --stay ]; then stay=1; shift; fi
+[ -z "${1:-}" ] || { mkdir -p "$1"; set -- "$(cd "$1" && pwd)"; }
+cd "$(dirname "$0")/.."
 base_port=${BASE_PORT:-7470}
 dir=${1:-$(mktemp -d)}
 pki=$dir/pki
@@ -104,3 +108,4 @@ done
 echo; echo "What acme has, by the gateway that is left, with one process of each role and two members of etcd:"
 kubectl --kubeconfig "$dir/acme-1.kubeconfig" get deployments
 if [ -n "$stay" ]; then echo "The region stays until ctrl-C; its kubeconfigs are in $dir."; wait; fi
+echo "The data, kubeconfigs and logs stay in $dir."

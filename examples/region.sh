@@ -3,7 +3,11 @@
 # and hosts, wired over mutual TLS on loopback. Shows a tenant of each partition deploying, then stops everything.
 #
 #   examples/region.sh [DIR]     keeps its data in DIR (default: a temporary directory)
+#
+# The data stays when it ends, and its last line says where; remove it by hand. The programs are taken from
+# ARKTOS_BIN_DIR, or built; the ports are six from BASE_PORT (7440) on.
 set -euo pipefail
+[ -z "${1:-}" ] || { mkdir -p "$1"; set -- "$(cd "$1" && pwd)"; }
 cd "$(dirname "$0")/.."
 
 base_port=${BASE_PORT:-7440}
@@ -77,3 +81,4 @@ done
 echo; echo "All pods of the region, and all hosts, as its administrator sees them:"
 "${admin[@]}" get --raw /api/v1/tenants/all/pods | grep -o '"name":"web-[a-z0-9-]*"' | sort -u
 "${admin[@]}" get nodes
+echo; echo "The data, kubeconfigs and logs stay in $dir."
