@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use arktos::store::clock::ManualClock;
-use arktos::{ControlPlane, TenantName};
-use arktos_core::Timestamp;
+use arktos::{ControlPlane, ManualClock, TenantName, Timestamp};
 use futures::{StreamExt, TryStreamExt, future};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
@@ -51,7 +49,6 @@ async fn side_by_side(number: i64) -> Result<(), Failure> {
     let tenant = TenantName::new("acme")?;
     let plane = ControlPlane::builder().tenant(&tenant).clock(clock).start().await?;
     let client = Client::new(plane.service(&tenant), "default");
-    wait_for_namespace(&client).await?;
 
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let original = ConfigMap {
@@ -78,15 +75,6 @@ async fn side_by_side(number: i64) -> Result<(), Failure> {
     drop(controller);
     plane.stop().await;
     Ok(())
-}
-
-/// The tenant's namespaces are made by a controller: wait for the one we use.
-async fn wait_for_namespace(client: &Client) -> Result<(), Failure> {
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-    let config = watcher::Config::default().fields("metadata.name=default");
-    let mut seen = watcher(namespaces, config).applied_objects().boxed();
-    let found = tokio::time::timeout(Duration::from_secs(60), seen.try_next()).await??;
-    found.map(drop).ok_or_else(|| "the watch ended".into())
 }
 
 async fn copy(map: Arc<ConfigMap>, client: Arc<Client>) -> Result<Action, kube::Error> {

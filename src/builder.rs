@@ -98,12 +98,6 @@ impl Builder {
         self
     }
 
-    /// How long a pod takes from being placed to running. Default: not at all.
-    pub fn pod_start_delay(mut self, delay: Duration) -> Self {
-        self.hosts.start_delay = delay;
-        self
-    }
-
     /// Keeps the objects in a durable log in a directory, and finds there what an earlier control plane has left.
     /// Default: in memory.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -119,7 +113,8 @@ impl Builder {
         self
     }
 
-    /// A network that each tenant is given, of a kind that a definition in `system` forces on all tenants. Default: none.
+    /// A network that each tenant is given, of a kind that a definition in `system` forces on all tenants. Default:
+    /// none.
     pub fn network(mut self, template: NetworkTemplate) -> Self {
         self.network = Some(template);
         self
@@ -137,7 +132,8 @@ impl Builder {
         self
     }
 
-    /// Starts the control plane: its tasks are spawned on the current tokio runtime.
+    /// Starts the control plane: its tasks are spawned on the current tokio runtime. Its tenants can be used at once:
+    /// they have their first namespaces, and an administrator.
     ///
     /// # Errors
     /// [`StartError`]; then nothing is left running.

@@ -43,7 +43,8 @@ pub use arktos_store as store;
 
 pub use arktos_api::Identity;
 pub use arktos_bin::edge::{SystemClock, SystemRandom};
-pub use arktos_core::{Object, ObjectKey, Status, TenantName};
+pub use arktos_core::{Object, ObjectKey, Status, TenantName, Timestamp};
+pub use arktos_store::clock::ManualClock;
 pub use arktos_store::{Client, Clock, Random};
 pub use builder::{Builder, ControlPlane, StartError};
 pub use service::TenantService;

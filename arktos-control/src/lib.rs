@@ -22,7 +22,9 @@
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
 //! | `csrapproving`, `csrsigning`, `csrcleaner` | [`certificates`] |
+//! | the network that a tenant is given | `network` |
 //! | which resource manager has a host of the pool | [`pool`] |
+//! | the pods of all partitions that are bound to a resource manager's hosts | [`bound_pods`] |
 //! | who is part of the region, and where tenants live | [`directory`] |
 //! | which of them run | [`options`] |
 //! | which of several processes they run in | [`election`] |

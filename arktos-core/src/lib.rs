@@ -17,10 +17,12 @@
 //! | an object as it is stored, cached and sent | [`encoded`] |
 //! | a few fields of such an object set, and nothing else decoded | [`opened`] |
 //! | what is known of it without decoding | [`header`] |
+//! | who manages which of its fields | [`fields`]; before anybody looks into that: [`managed`] |
 //! | how that is kept in few bytes | [`packed`] |
 //! | which objects does a client mean | [`selector`] |
 //! | what a client is told when it fails | [`status`] |
 //! | time as the API writes it | [`time`] |
+//! | when something is due that comes again and again | [`schedule`] |
 //! | the forms objects travel in beside JSON | [`media`] |
 //! | how patches change an object | [`merge`] |
 //! | expressions that people write into policies | [`cel`] |

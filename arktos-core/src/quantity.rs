@@ -135,12 +135,6 @@ impl Quantity {
         self.nanos == 0
     }
 
-    /// Whether the amount is below zero.
-    #[must_use]
-    pub const fn is_negative(&self) -> bool {
-        self.nanos < 0
-    }
-
     /// The sum, in this amount's notation (or the other's when this is zero); saturates.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

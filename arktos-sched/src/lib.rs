@@ -14,6 +14,7 @@
 //! | what decides where pods may and should go | [`plugin`], [`builtin`] |
 //! | pods that want others near, far, or evenly spread | [`neighbours`] |
 //! | how capacity is claimed and given back | [`claim`] |
+//! | words as small numbers, sets of hosts as bits | [`intern`], [`set`] |
 //!
 //! ## The search
 //!

@@ -140,12 +140,6 @@ impl Stopping {
     pub async fn wanted(mut self) {
         let _ = self.0.wait_for(|stopping| *stopping).await; // without an owner there is nobody to run for
     }
-
-    /// Whether the task is to end.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        *self.0.borrow()
-    }
 }
 
 /// The arrivals, as their driver has them: when it goes, no more are taken.
