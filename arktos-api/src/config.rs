@@ -53,7 +53,8 @@ pub struct ApiConfig {
     pub issuer: String,
     /// The address under which clients find this server. Default: 127.0.0.1:6443.
     pub advertise: std::net::SocketAddr,
-    /// The address to which the `kubernetes` service leads. Default: `advertise`, and none if that is this machine's alone.
+    /// The address to which the `kubernetes` service leads. Default: `advertise`, and none if that is this machine's
+    /// alone.
     pub endpoint: Option<std::net::SocketAddr>,
     /// A resource manager's API. Where there is one, hosts are claimed before they are used: bindings without a claim
     /// are refused unless there is a `claimer`. Default: none; bindings then need no claim.

@@ -1,5 +1,5 @@
-//! The `persistentvolumeclaim-protection` and `persistentvolume-protection` controllers: what admission keeps from going
-//! while it is in use may go when it no longer is.
+//! The `persistentvolumeclaim-protection` and `persistentvolume-protection` controllers: what admission keeps from
+//! going while it is in use may go when it no longer is.
 
 use std::sync::Arc;
 

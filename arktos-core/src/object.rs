@@ -22,8 +22,8 @@ pub struct Object {
     pub fields: Map<String, Value>,
     /// What the control plane notes beside the object. Stored with it; only the region dialect writes it.
     pub notes: BTreeMap<String, String>,
-    /// `metadata.managedFields`, where it is left out of `fields`: [`Encoded::decode_apart`](crate::Encoded::decode_apart)
-    /// leaves it out, [`gather`](Self::gather) puts it in.
+    /// `metadata.managedFields`, where it is left out of `fields`:
+    /// [`Encoded::decode_apart`](crate::Encoded::decode_apart) leaves it out, [`gather`](Self::gather) puts it in.
     pub managed: Option<Managed>,
 }
 

@@ -25,8 +25,8 @@
 //! let before = engine.snapshot();
 //! let mut watch = engine.watch(Selection::all(recipes.clone(), Within::Everywhere), before.revision())?;
 //!
-//! let object = Object::from_value(serde_json::json!({"metadata": {"name": "soup"}, "servings": 4})).ok_or("no object")?;
-//! let object = Encoded::encode(&Arc::new(TypeMeta::new("example.org", "v1", "Recipe")), &object, &[])?;
+//! let object = Object::from_value(serde_json::json!({"metadata": {"name": "soup"}, "servings": 4})).ok_or("no
+//! object")?; let object = Encoded::encode(&Arc::new(TypeMeta::new("example.org", "v1", "Recipe")), &object, &[])?;
 //! let written = engine.commit(Commit::one(key.clone(), Expect::Absent, Change::put(object))).await?;
 //!
 //! assert!(matches!(watch.next().await?, Delivery::Added(recipe) if recipe.revision == written.revision));
@@ -47,8 +47,8 @@
 //! | several processes that share one store | [`Engine::shared`] over `etcd::Etcd` | `etcd` |
 //! | one of your own | either, over your [`storage::Journal`] or [`storage::Storage`] | none |
 //!
-//! A store that keeps something must be looked after: its owner runs [`Engine::maintenance`], once, for as long as it is
-//! open; and, where it is shared, the future that [`Engine::shared`] gives it. At the end, [`Engine::close`].
+//! A store that keeps something must be looked after: its owner runs [`Engine::maintenance`], once, for as long as it
+//! is open; and, where it is shared, the future that [`Engine::shared`] gives it. At the end, [`Engine::close`].
 //! `examples/kept_store.rs` does all of it, `examples/own_backend.rs` is a backend in 150 lines.
 //!
 //! # In which order to read

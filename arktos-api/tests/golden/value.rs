@@ -38,8 +38,8 @@ pub fn expand_text(template: &str, variables: &Variables) -> String {
         .into_owned()
 }
 
-/// As [`expand_text`], in a JSON text, whose order stays, spaced as the recorder sent it: its bytes show in some answers.
-/// A string that is nothing but a variable takes its value's type.
+/// As [`expand_text`], in a JSON text, whose order stays, spaced as the recorder sent it: its bytes show in some
+/// answers. A string that is nothing but a variable takes its value's type.
 pub fn expand_json(template: &str, variables: &Variables) -> String {
     let whole = WHOLE.replace_all(template, |found: &Captures<'_>| {
         variables.get(&found[1]).map_or_else(|| found[0].to_owned(), Value::to_string)

@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::World;
 
 /// `+ path object` makes an object. `@ POST path object` and `@ PATCH path` say what is asked from there on: with a
-/// change at a pointer into the object (`- /spec/x value`), or with a patch (`- patch`). Below it stand the causes of the
-/// refusal, `field: message` each, or `ok` and warnings (`! text`).
+/// change at a pointer into the object (`- /spec/x value`), or with a patch (`- patch`). Below it stand the causes of
+/// the refusal, `field: message` each, or `ok` and warnings (`! text`).
 const TABLE: &str = include_str!("faults.txt");
 
 #[tokio::test]

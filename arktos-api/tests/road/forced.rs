@@ -1,5 +1,5 @@
-//! Definitions of `system` that are forced on all tenants: what Arktos's suite `crd/test_system_share_crd` is about, and what
-//! it leaves out (watches, definitions that tenants had before, the end of one).
+//! Definitions of `system` that are forced on all tenants: what Arktos's suite `crd/test_system_share_crd` is about,
+//! and what it leaves out (watches, definitions that tenants had before, the end of one).
 
 use arktos_api::Identity;
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, TenantName};

@@ -41,7 +41,8 @@ pub struct AggregatorArgs {
     /// `directory`)
     #[arg(long, value_name = "[NAME=]URL[,URL…]")]
     pub directory: Option<DirectoryAddress>,
-    /// A partition, where there is no --directory; may be given more than once. The first one's tenant `system` is shown
+    /// A partition, where there is no --directory; may be given more than once. The first one's tenant `system` is
+    /// shown
     #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
     #[arg(conflicts_with = "directory")]
     pub partitions: Vec<Peer>,

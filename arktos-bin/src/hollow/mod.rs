@@ -1,13 +1,13 @@
 //! Hollow hosts: node agents that run nothing and report everything.
 //!
 //! Each registers its Node, renews its Lease, watches the pods bound to it at its resource manager, and plays their
-//! lives: pending, running with an address, ready, changed meanwhile, ended, gone. [`Host`](host::Host) is the plain state machine of one;
-//! [`agent`] drives it over a client.
+//! lives: pending, running with an address, ready, changed meanwhile, ended, gone. [`Host`](host::Host) is the plain
+//! state machine of one; [`agent`] drives it over a client.
 //!
-//! A pod's annotations steer the play: `hollow.arktos.io/run-seconds` ends it after that time, `hollow.arktos.io/exit-code`
-//! says how, `hollow.arktos.io/stop-seconds` says how long it takes to stop, within its grace. Pods of Jobs end by
-//! themselves: after the time that they `sleep`, if that is their command, else after one second. An image with the tag
-//! `404` cannot be pulled.
+//! A pod's annotations steer the play: `hollow.arktos.io/run-seconds` ends it after that time,
+//! `hollow.arktos.io/exit-code` says how, `hollow.arktos.io/stop-seconds` says how long it takes to stop, within its
+//! grace. Pods of Jobs end by themselves: after the time that they `sleep`, if that is their command, else after one
+//! second. An image with the tag `404` cannot be pulled.
 
 pub mod agent;
 pub mod host;

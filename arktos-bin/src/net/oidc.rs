@@ -30,7 +30,8 @@ pub struct OidcOptions {
     pub client_id: String,
     /// The claim that names the user.
     pub username_claim: String,
-    /// What is put before the user's name; `-` for nothing. Without it, names that are no e-mail addresses get the issuer.
+    /// What is put before the user's name; `-` for nothing. Without it, names that are no e-mail addresses get the
+    /// issuer.
     pub username_prefix: String,
     /// The claim that lists groups; empty for none.
     pub groups_claim: String,

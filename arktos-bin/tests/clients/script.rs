@@ -1,5 +1,5 @@
-//! A script that drives a client. It says on its standard output what it does: `PASSED` or `FAILED` and a step's name, or
-//! `RESTART` when it wants the server killed and started again, after which it is told `restarted`.
+//! A script that drives a client. It says on its standard output what it does: `PASSED` or `FAILED` and a step's name,
+//! or `RESTART` when it wants the server killed and started again, after which it is told `restarted`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;

@@ -45,8 +45,8 @@ pub struct HostServices {
 type Inhabited = BTreeMap<String, (usize, String)>;
 
 impl HostServices {
-    /// Services, of a kind, beside the pods in an engine, whose headers have their host at `place`. `tasks` is given what
-    /// keeps the services current once somebody asks for them.
+    /// Services, of a kind, beside the pods in an engine, whose headers have their host at `place`. `tasks` is given
+    /// what keeps the services current once somebody asks for them.
     #[must_use]
     pub fn new(
         (pods, place): (Engine, usize),

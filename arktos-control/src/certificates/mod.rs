@@ -1,8 +1,8 @@
 //! Requests for certificates: approved where a role says so, signed by the region's authority, removed when they are of
 //! no more use. (`csrapproving`, `csrsigning`, `csrcleaner`)
 //!
-//! What a certificate is made of, and with which key it is signed, is a [`CertificateSigner`]'s business. What may be in
-//! it is decided here, and by whose tenant a request is in: a tenant's certificate is for a client, and names its
+//! What a certificate is made of, and with which key it is signed, is a [`CertificateSigner`]'s business. What may be
+//! in it is decided here, and by whose tenant a request is in: a tenant's certificate is for a client, and names its
 //! tenant, whatever was asked for.
 
 mod approve;

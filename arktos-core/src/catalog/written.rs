@@ -1,7 +1,7 @@
 //! Takes in objects as another server of the region has written them, without decoding them.
 //!
-//! Who follows a partition is sent what [`Encoded::write`] wrote there: what is kept here is the same bytes. They are read
-//! once, for what a header holds; all else is only checked to be JSON.
+//! Who follows a partition is sent what [`Encoded::write`] wrote there: what is kept here is the same bytes. They are
+//! read once, for what a header holds; all else is only checked to be JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,8 +28,8 @@ pub struct Written {
 }
 
 impl Kind {
-    /// Takes an object in as [`Encoded::write`] writes it for [`Dialect::Region`]. `None` for what is written otherwise,
-    /// be it as valid: that has to be decoded, and encoded anew.
+    /// Takes an object in as [`Encoded::write`] writes it for [`Dialect::Region`]. `None` for what is written
+    /// otherwise, be it as valid: that has to be decoded, and encoded anew.
     #[must_use]
     pub fn take_written(&self, text: &[u8]) -> Option<Written> {
         let in_metadata = |field: &SelectableField| field.path.first().is_some_and(|part| part == "metadata");

@@ -123,7 +123,8 @@ fn approval(definition: &Object, group: &str, faults: &mut Faults) {
 fn scope(definition: &Object, faults: &mut Faults) {
     match definition.str_at(&["spec", "scope"]) {
         "" => faults.required("spec.scope", ""),
-        // `Tenant` is Arktos's word for what has no namespace: here all of that is a tenant's, and `Cluster` means the same.
+        // `Tenant` is Arktos's word for what has no namespace: here all of that is a tenant's, and `Cluster` means the
+        // same.
         "Cluster" | "Tenant" | "Namespaced" => {}
         other => faults.not_supported("spec.scope", &other.into(), &["Cluster", "Namespaced"]),
     }

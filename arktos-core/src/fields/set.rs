@@ -10,8 +10,8 @@ use super::{Element, FieldPath, FieldsFault};
 /// How deep a set may be nested: deeper than any object that is read.
 const MAX_DEPTH: usize = 256;
 
-/// How many steps a path has at most in a set that is written. One that has more, in `managedFields`, would make an object
-/// that is read deeper than any that is: 127 levels, of which four are above the set and one ends the path.
+/// How many steps a path has at most in a set that is written. One that has more, in `managedFields`, would make an
+/// object that is read deeper than any that is: 127 levels, of which four are above the set and one ends the path.
 const MAX_STEPS: usize = 122;
 
 /// A set of paths into an object. That a path is in it says nothing of the paths above or below.
@@ -256,7 +256,8 @@ impl FieldSet {
         Ok((Self::gathered(nodes), member))
     }
 
-    /// The node of the step that `FieldsV1` writes so: whether the path that ends there is in the set, and what is below.
+    /// The node of the step that `FieldsV1` writes so: whether the path that ends there is in the set, and what is
+    /// below.
     pub(crate) fn step_of(&self, text: &str) -> Option<(bool, &Self)> {
         let node = match text.strip_prefix("f:") {
             // Most are fields, which come first: none is made only to be looked up.

@@ -15,9 +15,9 @@
 //! | [`reliable`] | nothing in between is left out |
 //! | [`previous_value`] | an object that leaves is told as it last was inside; one that stays, as it was written |
 //!
-//! A [`Recorder`] records a watch: it reads, asks for bookmarks and reconnects as it is told to. A watch whose place has
-//! left the history is recorded as ended, and a new one begins at the edge that was named. [`check`] runs all nine and
-//! counts.
+//! A [`Recorder`] records a watch: it reads, asks for bookmarks and reconnects as it is told to. A watch whose place
+//! has left the history is recorded as ended, and a new one begins at the edge that was named. [`check`] runs all nine
+//! and counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! What the engine's threads share, and how they wait for each other.
 //!
 //! All of it comes from here, so that the same code can be run under a scheduler that tries interleavings: a unit test
-//! that is built with `--cfg shuttle` gets the same things made of shuttle's, with a choice of who goes on at every lock,
-//! swap and wait (see `interleavings.rs`). What is left out of that, and runs as one step: atomics, and the channels of
-//! tokio, which have tests of this sort of their own.
+//! that is built with `--cfg shuttle` gets the same things made of shuttle's, with a choice of who goes on at every
+//! lock, swap and wait (see `interleavings.rs`). What is left out of that, and runs as one step: atomics, and the
+//! channels of tokio, which have tests of this sort of their own.
 
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use {

@@ -53,8 +53,8 @@ impl View {
         read(&self.root.load())
     }
 
-    /// Publishes a state. Only the one writer calls this, in order; [`notify`](Self::notify) must follow. Gives back the
-    /// state before, which takes a while to drop where nobody else holds it: not while somebody waits.
+    /// Publishes a state. Only the one writer calls this, in order; [`notify`](Self::notify) must follow. Gives back
+    /// the state before, which takes a while to drop where nobody else holds it: not while somebody waits.
     pub(crate) fn publish(&self, state: State) -> Arc<State> {
         self.root.swap(Arc::new(state))
     }

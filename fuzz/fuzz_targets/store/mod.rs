@@ -1,5 +1,5 @@
-//! What the fuzz targets of `arktos-store` check. `arktos-store/tests/fuzz_smoke.rs` includes this file and runs the same
-//! functions on a stable toolchain.
+//! What the fuzz targets of `arktos-store` check. `arktos-store/tests/fuzz_smoke.rs` includes this file and runs the
+//! same functions on a stable toolchain.
 
 use arktos_core::{GroupResource, TenantName};
 use arktos_store::token::{Continue, TokenKey};

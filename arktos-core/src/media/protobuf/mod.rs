@@ -117,8 +117,8 @@ pub fn encode(type_meta: &TypeMeta, value: &Value) -> Result<Vec<u8>, ProtobufEr
     Ok(in_envelope(type_meta, &raw))
 }
 
-/// Writes an event of a watch, as one frame of the stream: its length in four bytes, then the message `WatchEvent`. `object`
-/// is what [`encode`] wrote.
+/// Writes an event of a watch, as one frame of the stream: its length in four bytes, then the message `WatchEvent`.
+/// `object` is what [`encode`] wrote.
 #[must_use]
 pub fn watch_event(event: &str, object: &[u8]) -> Vec<u8> {
     let mut held = Vec::with_capacity(object.len() + 8);
