@@ -228,8 +228,8 @@ impl View {
             return Ok(self.in_protobuf(page.items(None), &page.meta()).await);
         }
         if let (Form::Table(_), Some(sorted)) = (self.accept.form, crate::table::sorted(&self.kind)) {
-            let mut items: Vec<Arc<Stored>> = page.items(None).collect();
-            items.sort_by_cached_key(|stored| sorted(stored));
+            let mut items: Vec<Stored> = page.items(None).map(Arc::unwrap_or_clone).collect();
+            items.sort_by_cached_key(sorted);
             return self.items(&items, &page.meta()).await;
         }
         if self.is_partial() && page.items(None).next().is_none() {

@@ -87,8 +87,8 @@ fn set_condition(definition: &mut Object, name: &str, (status, reason, message):
     }
 }
 
-/// Gives a definition the names that nobody else has, and establishes it when it has all that it wants. Whether its
-/// status has changed.
+/// Gives a definition the names that nobody else has, and establishes it when it has all that it wants; `used` are those
+/// of the whole group, its own with them. Whether its status has changed.
 pub fn settle(definition: &mut Object, used: &UsedNames, now: Timestamp) -> bool {
     let before = definition.at(&["status"]).cloned();
     let fault = accept(definition, used);
@@ -255,15 +255,15 @@ mod tests {
     fn a_name_has_one_owner_and_is_free_when_it_goes() {
         let now = Timestamp::from_micros(0);
         let (mut first, mut second) = (definition("as", "A"), definition("bs", "A"));
-        assert!(settle(&mut first, &Neighbour::default(), now));
+        assert!(settle(&mut first, &UsedNames::default(), now));
         assert!(is_established(&first));
-        assert!(!settle(&mut first, &Neighbour::default(), now.later(std::time::Duration::from_secs(1))));
-        settle(&mut second, &used_names([&first]), now);
+        assert!(!settle(&mut first, &UsedNames::default(), now.later(std::time::Duration::from_secs(1))));
+        settle(&mut second, &UsedNames::of([&first]), now);
         assert!(!is_established(&second));
         let accepted = second.at(&["status", "acceptedNames"]);
         assert_eq!(accepted, Some(&json!({"plural": "bs"})));
         assert_eq!(condition(&second, "NamesAccepted").expect("a condition")["reason"], "ListKindConflict");
-        settle(&mut second, &Neighbour::default(), now);
+        settle(&mut second, &UsedNames::default(), now);
         assert!(is_established(&second));
     }
 
@@ -272,10 +272,10 @@ mod tests {
         let now = Timestamp::from_micros(0);
         let (mut first, mut second) = (definition("as", "A"), definition("bs", "B"));
         second.set(&["spec", "names", "shortNames"], json!(["y"]));
-        settle(&mut first, &Neighbour::default(), now);
-        settle(&mut second, &used_names([&first]), now);
+        settle(&mut first, &UsedNames::default(), now);
+        settle(&mut second, &UsedNames::of([&first]), now);
         second.set(&["spec", "names", "shortNames"], json!(["x"]));
-        settle(&mut second, &used_names([&first]), now);
+        settle(&mut second, &UsedNames::of([&first]), now);
         assert!(is_established(&second));
         assert_eq!(second.at(&["status", "acceptedNames", "shortNames"]), Some(&json!(["y"])));
         assert_eq!(condition(&second, "NamesAccepted").expect("a condition")["status"], "False");
