@@ -1,9 +1,9 @@
 //! From what the verbs give back to a response.
 
 mod indent;
+mod whole;
 
-use std::borrow::Borrow;
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use std::task::Poll;
 use arktos_core::catalog::Kind;
 use arktos_core::media::protobuf::{self, ProtobufError};
 use arktos_core::media::to_yaml;
-use arktos_core::{Dialect, Encoded, Object, ObjectPath, Reason, Revision, Status, TypeMeta, rules};
+use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, TypeMeta, rules};
 use arktos_store::{Clock, Delivery, Stored};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,6 +20,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
+pub(crate) use self::whole::{WHOLE_MAX, too_large};
 use crate::body::Body;
 use crate::call::Call;
 use crate::compat::{self, Links};
@@ -32,16 +33,6 @@ use crate::verbs::watch::Frame;
 
 /// How much of a list, or of a watch, is made at once, in bytes.
 const CHUNK: usize = 64 << 10;
-
-/// How large a list is made, in bytes, where it must be whole before it goes out: in YAML, in lines, or after a webhook
-/// has converted it.
-pub(crate) const WHOLE_MAX: usize = 64 << 20;
-
-/// The refusal of a list that is larger.
-pub(crate) fn too_large() -> Status {
-    let why = format!("the list is larger than {WHOLE_MAX} bytes: ask for it in parts (limit), or as JSON");
-    Status::failure(Reason::RequestEntityTooLarge, why)
-}
 
 /// How a client is shown objects of a kind.
 #[derive(Clone)]

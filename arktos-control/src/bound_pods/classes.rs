@@ -39,8 +39,8 @@ struct View {
 }
 
 impl HostClasses {
-    /// Those that an engine has, which is a resource manager's own, and those of partitions. `tasks` is given what keeps
-    /// them current once somebody asks for them.
+    /// Those that an engine has, which is a resource manager's own, and those of partitions. `tasks` is given what
+    /// keeps them current once somebody asks for them.
     #[must_use]
     pub fn new(
         own: (&str, &Engine),

@@ -194,7 +194,8 @@ fn definition(plural: &str, kind: &str, scope: &str) -> Value {
     })
 }
 
-/// A world in which `acme` has widgets in namespaces, one of which owns a config map, and knows no kinds of tenants yet.
+/// A world in which `acme` has widgets in namespaces, one of which owns a config map, and that knows no kinds of
+/// tenants yet.
 fn with_widget() -> World {
     let mut world = World::on_the_road();
     world.create("tenants", "", "", json!({"metadata": {"name": "umbra"}})).expect("a tenant");

@@ -87,8 +87,8 @@ fn set_condition(definition: &mut Object, name: &str, (status, reason, message):
     }
 }
 
-/// Gives a definition the names that nobody else has, and establishes it when it has all that it wants; `used` are those
-/// of the whole group, its own with them. Whether its status has changed.
+/// Gives a definition the names that nobody else has, and establishes it when it has all that it wants; `used` are
+/// those of the whole group, its own with them. Whether its status has changed.
 pub fn settle(definition: &mut Object, used: &UsedNames, now: Timestamp) -> bool {
     let before = definition.at(&["status"]).cloned();
     let fault = accept(definition, used);
