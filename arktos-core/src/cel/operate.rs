@@ -273,17 +273,20 @@ fn sorted_by(items: &[CelValue], keys: &[CelValue]) -> ResolveResult {
 }
 
 /// The order of values of which neighbours can be compared: exact between whole numbers and others, so that it is one.
+/// Nought is one number, whatever its sign, and what is no number comes last.
 fn total(left: &CelValue, right: &CelValue) -> Ordering {
+    let plain = |number: f64| if number.is_nan() { f64::NAN } else { number + 0.0 };
     // Beyond what it holds, the whole part is cut down to that: as far as two differ there, they are no whole numbers.
     #[allow(clippy::cast_possible_truncation)]
     let parts = |value: &CelValue| match value {
         CelValue::Int(number) => Some((i128::from(*number), 0.0)),
         CelValue::UInt(number) => Some((i128::from(*number), 0.0)),
-        CelValue::Float(number) => Some((number.floor() as i128, number - number.floor())),
+        CelValue::Float(number) if number.is_nan() => Some((i128::MAX, 0.0)),
+        CelValue::Float(number) => Some((number.floor() as i128, plain(number - number.floor()))),
         _ => None,
     };
     match (left, right, parts(left), parts(right)) {
-        (CelValue::Float(left), CelValue::Float(right), ..) => left.total_cmp(right),
+        (CelValue::Float(left), CelValue::Float(right), ..) => plain(*left).total_cmp(&plain(*right)),
         (_, _, Some(left), Some(right)) => left.0.cmp(&right.0).then(left.1.total_cmp(&right.1)),
         _ => compare(left, right).unwrap_or(Ordering::Equal),
     }
@@ -301,4 +304,59 @@ fn inserted(map: &CelMap, rest: &[CelValue]) -> ResolveResult {
         _ => return Err(ExecutionError::NoSuchOverload),
     }
     Ok(CelValue::Map(CelMap { map: Arc::new(fields) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_all_types_have_one_order() {
+        let floats = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            -0.5,
+            1e-300,
+            -1e-300,
+            9_007_199_254_740_992.0,
+            9_223_372_036_854_775_808.0,
+            1.8e19,
+            1e300,
+            -1e300,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            -f64::NAN,
+            f64::MIN_POSITIVE,
+        ];
+        let ints = [0, 1, -1, 9_007_199_254_740_993, i64::MAX, i64::MIN];
+        let mut all: Vec<CelValue> = floats.into_iter().map(CelValue::Float).collect();
+        all.extend(ints.into_iter().map(CelValue::Int));
+        all.extend([0, 1, u64::MAX, 1 << 63].into_iter().map(CelValue::UInt));
+        for a in &all {
+            for b in &all {
+                assert_eq!(total(a, b), total(b, a).reverse(), "{a:?} {b:?}");
+                for c in &all {
+                    let steps = [total(a, b), total(b, c)];
+                    if steps.iter().all(|step| step.is_le()) {
+                        let strict = steps.iter().any(|step| step.is_lt());
+                        let wanted = if strict { Ordering::Less } else { Ordering::Equal };
+                        assert_eq!(total(a, c), wanted, "{a:?} {b:?} {c:?}");
+                    }
+                }
+            }
+        }
+        assert_eq!(total(&CelValue::Float(-0.0), &CelValue::UInt(0)), Ordering::Equal);
+        let odd = |at: u64| match at * 7 % 4 {
+            0 => CelValue::Int(0),
+            1 => CelValue::Float(-0.0),
+            2 => CelValue::Float(0.0),
+            _ => CelValue::UInt(0),
+        };
+        let many: Vec<CelValue> = (0..60).map(|at| odd(at * at + at / 3)).collect();
+        assert!(sorted_by(&many, &many).is_ok());
+    }
 }
