@@ -10,6 +10,9 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// How much the `copy` operations of one patch may copy in all. Without it, a short patch could double a document
 /// time and again.
 pub const MAX_COPIED_BYTES: usize = 3 << 20;
+/// How many values the operations of one patch may move and look through in all: what is put into a list moves all that
+/// comes after it.
+pub const MAX_MOVED_VALUES: usize = 20_000_000;
 /// How deep a patched document may be nested: what is deeper could not be read back.
 pub const MAX_DEPTH: usize = 120;
 
@@ -82,12 +85,42 @@ pub fn json_patch(document: &mut Value, patch: Value) -> Result<(), Status> {
             ),
         ));
     }
-    let mut copied = 0;
+    let mut work = Work::default();
     for operation in operations {
         let Value::Object(fields) = operation else { return Err(does_not_apply()) };
-        apply(document, fields, &mut copied).ok_or_else(does_not_apply)?;
+        if apply(document, fields, &mut work).is_none() {
+            return Err(if work.is_over() { too_much() } else { does_not_apply() });
+        }
     }
     Ok(())
+}
+
+/// What the operations of one patch have done so far.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// How many bytes were copied.
+    copied: usize,
+    /// How many values were moved or looked through.
+    moved: usize,
+}
+
+impl Work {
+    /// Whether it is more than one patch may do.
+    pub(super) fn is_over(&self) -> bool {
+        self.moved > MAX_MOVED_VALUES
+    }
+
+    fn moves(&mut self, values: usize) -> Option<()> {
+        self.moved = self.moved.saturating_add(values);
+        (!self.is_over()).then_some(())
+    }
+}
+
+fn too_much() -> Status {
+    Status::failure(
+        Reason::RequestEntityTooLarge,
+        format!("Request entity too large: a JSON patch may move at most {MAX_MOVED_VALUES} values"),
+    )
 }
 
 /// Upstream tells no more than this.
@@ -96,14 +129,15 @@ fn does_not_apply() -> Status {
         .with_details(StatusDetails::default())
 }
 
-fn apply(document: &mut Value, mut fields: Map<String, Value>, copied: &mut usize) -> Option<()> {
+/// Applies one operation; `None` where it does not apply.
+pub(super) fn apply(document: &mut Value, mut fields: Map<String, Value>, work: &mut Work) -> Option<()> {
     let value = fields.remove("value");
     let text = |name: &str| fields.get(name)?.as_str();
     let path = text("path");
     match text("op")? {
-        "add" => add(document, path?, value.unwrap_or_default()),
-        "remove" => remove(document, path?).map(|_| ()),
-        "replace" => replace(document, path?, value),
+        "add" => add(document, path?, value.unwrap_or_default(), work),
+        "remove" => remove(document, path?, work).map(|_| ()),
+        "replace" => replace(document, path?, value, work),
         "test" => {
             let found = if path?.is_empty() { Some(&*document) } else { get(document, path?)? };
             let same = match (found, value) {
@@ -113,14 +147,15 @@ fn apply(document: &mut Value, mut fields: Map<String, Value>, copied: &mut usiz
             same.then_some(())
         }
         "move" => {
-            let moved = remove(document, text("from")?)?;
-            add(document, path?, moved)
+            let moved = remove(document, text("from")?, work)?;
+            add(document, path?, moved, work)
         }
         "copy" => {
             let source = get(document, text("from")?)?.unwrap_or(&Value::Null);
-            *copied = size(source, MAX_COPIED_BYTES.checked_sub(*copied)?)?.checked_add(*copied)?;
+            let copied = size(source, MAX_COPIED_BYTES.checked_sub(work.copied)?)?;
+            work.copied = work.copied.checked_add(copied)?;
             let source = source.clone();
-            add(document, path?, source)
+            add(document, path?, source, work)
         }
         _ => None,
     }
@@ -181,36 +216,44 @@ fn above<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, Stri
     Some((at, last))
 }
 
-fn add(document: &mut Value, path: &str, value: Value) -> Option<()> {
-    fits(path, &value)?;
+fn add(document: &mut Value, path: &str, value: Value, work: &mut Work) -> Option<()> {
+    fits(path, &value, work)?;
     match above(document, path)? {
         (Value::Object(fields), name) => {
             fields.insert(name, value);
         }
         (Value::Array(items), step) if step == "-" => items.push(value),
-        (Value::Array(items), step) => items.insert(index(&step, items.len() + 1)?, value),
+        (Value::Array(items), step) => {
+            let index = index(&step, items.len() + 1)?;
+            work.moves(items.len() - index)?;
+            items.insert(index, value);
+        }
         _ => return None,
     }
     Some(())
 }
 
-fn remove(document: &mut Value, path: &str) -> Option<Value> {
+fn remove(document: &mut Value, path: &str, work: &mut Work) -> Option<Value> {
     match above(document, path)? {
         (Value::Object(fields), name) => fields.remove(&name),
-        (Value::Array(items), step) => Some(items.remove(index(&step, items.len())?)),
+        (Value::Array(items), step) => {
+            let index = index(&step, items.len())?;
+            work.moves(items.len() - index)?;
+            Some(items.remove(index))
+        }
         _ => None,
     }
 }
 
-fn replace(document: &mut Value, path: &str, value: Option<Value>) -> Option<()> {
+fn replace(document: &mut Value, path: &str, value: Option<Value>, work: &mut Work) -> Option<()> {
     if path.is_empty() {
         let value = value.filter(|value| value.is_object() || value.is_array())?;
-        fits(path, &value)?;
+        fits(path, &value, work)?;
         *document = value;
         return Some(());
     }
     let value = value.unwrap_or_default();
-    fits(path, &value)?;
+    fits(path, &value, work)?;
     match above(document, path)? {
         (Value::Object(fields), name) => {
             fields.insert(name, value);
@@ -225,19 +268,34 @@ fn replace(document: &mut Value, path: &str, value: Option<Value>) -> Option<()>
 }
 
 /// Whether a value may stand at a path without making the document too deep.
-fn fits(path: &str, value: &Value) -> Option<()> {
+fn fits(path: &str, value: &Value, work: &mut Work) -> Option<()> {
     let above = path.bytes().filter(|byte| *byte == b'/').count();
     let room = MAX_DEPTH.checked_sub(above)?;
-    is_shallow(value, room).then_some(())
+    work.moves(values(value, room)?)
 }
 
 pub(crate) fn is_shallow(value: &Value, room: usize) -> bool {
-    let Some(room) = room.checked_sub(1) else { return false };
+    values(value, room).is_some()
+}
+
+/// How many values there are in one; `None` where it is deeper than there is room.
+fn values(value: &Value, room: usize) -> Option<usize> {
+    let room = room.checked_sub(1)?;
+    let mut sum = 1;
     match value {
-        Value::Array(items) => items.iter().all(|item| is_shallow(item, room)),
-        Value::Object(fields) => fields.values().all(|field| is_shallow(field, room)),
-        _ => true,
+        Value::Array(items) => {
+            for item in items {
+                sum += values(item, room)?;
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values() {
+                sum += values(field, room)?;
+            }
+        }
+        _ => {}
     }
+    Some(sum)
 }
 
 /// About how many bytes the value takes as JSON; `None` when it is more than `limit`.
@@ -262,4 +320,32 @@ pub(crate) fn size(value: &Value, limit: usize) -> Option<usize> {
         _ => 5,
     };
     (own <= limit).then_some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn operations_move_only_so_many_values() {
+        let long = json!({"list": vec![0; 100_000], "deep": {"list": vec![json!({"a": 1}); 50_000]}});
+        let refused = |operation: Value| {
+            let mut document = long.clone();
+            let fault = json_patch(&mut document, Value::Array(vec![operation; 500])).expect_err("too much");
+            (fault.code, fault.message)
+        };
+        let why = "Request entity too large: a JSON patch may move at most 20000000 values".to_owned();
+        for operation in [
+            json!({"op": "add", "path": "/list/0", "value": 1}),
+            json!({"op": "remove", "path": "/list/0"}),
+            json!({"op": "move", "from": "/deep", "path": "/deep"}),
+        ] {
+            assert_eq!(refused(operation.clone()), (413, why.clone()), "{operation}");
+        }
+        let mut document = long.clone();
+        let fine = json!({"op": "add", "path": "/list/-", "value": 1});
+        json_patch(&mut document, Value::Array(vec![fine; 5000])).expect("nothing is moved");
+        assert_eq!(document["list"].as_array().map(Vec::len), Some(105_000));
+    }
 }
