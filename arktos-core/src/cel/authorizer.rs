@@ -103,6 +103,16 @@ pub(super) fn asking(of: &Arc<dyn Authorizer>, stage: Stage, question: Question)
     CelValue::Opaque(Arc::new(Asking { stage, of: of.clone(), question }))
 }
 
+/// How many letters a question holds, if a value is one: each step copies them.
+pub(super) fn letters(value: &CelValue) -> u64 {
+    let CelValue::Opaque(opaque) = value else { return 0 };
+    let Some(Asking { question, .. }) = opaque.downcast_ref::<Asking>() else { return 0 };
+    let Question { account, verb, path, group, resource, subresource, namespace, name } = question;
+    let account = account.as_ref().map_or(0, |(namespace, name)| namespace.len() + name.len());
+    let texts = [verb, path, group, resource, subresource, namespace, name];
+    (account + texts.iter().map(|text| text.len()).sum::<usize>()) as u64
+}
+
 /// Gives a context the functions of `authorizer`.
 pub(super) fn add_functions(context: &mut Context<'_>) {
     type Text = Arc<String>;

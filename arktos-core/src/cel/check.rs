@@ -3,6 +3,9 @@
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr};
 
+/// How many faults of one expression are told.
+pub(super) const FAULTS_MAX: usize = 100;
+
 /// Names that stand for types, wherever they stand.
 const TYPES: [&str; 13] = [
     "bool",
@@ -62,7 +65,7 @@ impl Names {
             Expr::Ident(name) => {
                 let name = name.trim_start_matches('.');
                 let known = name.starts_with('@') || TYPES.contains(&name) || self.known.iter().any(|one| one == name);
-                if !known {
+                if !known && self.unknown.len() < FAULTS_MAX {
                     self.unknown.push(name.to_owned());
                 }
             }

@@ -1,12 +1,15 @@
 //! The types of whole expressions, and what in them does not fit. Faults are cel-go's, at the places that it tells.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, ListExpr, LiteralValue, SelectExpr, operators,
 };
 
+use super::check::FAULTS_MAX;
 use super::declared::{self, Overload};
 use super::expand::qualified;
 use super::types::{Mapping, Type};
@@ -23,6 +26,8 @@ pub(crate) struct Environment<'a> {
     variables: Option<&'a Variables>,
     /// Whether it may make objects and patches.
     patches: bool,
+    /// How many regular expressions were compiled.
+    patterns: Rc<Cell<usize>>,
 }
 
 impl<'a> Environment<'a> {
@@ -48,6 +53,12 @@ impl<'a> Environment<'a> {
                 .with("authorizer.requestResource", Type::Named("kubernetes.authorization.ResourceCheck"));
         }
         environment
+    }
+
+    /// With a count of regular expressions that goes on from expression to expression.
+    pub(crate) fn counting(mut self, patterns: &Rc<Cell<usize>>) -> Self {
+        self.patterns = patterns.clone();
+        self
     }
 
     /// With those variables of a policy that come before.
@@ -84,7 +95,6 @@ pub(super) fn check<'a>(tree: &IdedExpr, environment: &Environment<'a>) -> Resul
         faults: Vec::new(),
         literals: Vec::new(),
         formats: 0,
-        patterns: 0,
     };
     let found = checker.read(tree);
     if checker.faults.is_empty() {
@@ -104,14 +114,10 @@ struct Checker<'a, 'b> {
     literals: Vec<(u64, String)>,
     /// Within how many arguments of `format` this is: lists may be of several types there.
     formats: usize,
-    /// How many regular expressions were compiled.
-    patterns: usize,
 }
 
-/// How many regular expressions of one expression are compiled to see whether they can be.
+/// How many regular expressions of one object are compiled to see whether they can be; long ones count as several.
 const PATTERNS_MAX: usize = 100;
-/// How many faults of one expression are told.
-const FAULTS_MAX: usize = 100;
 
 impl<'a> Checker<'a, '_> {
     fn fault(&mut self, at: u64, why: String) -> Type<'a> {
@@ -305,8 +311,9 @@ impl<'a> Checker<'a, '_> {
         let text = text.inner();
         let fine = match name {
             "matches" => {
-                self.patterns += 1;
-                self.patterns > PATTERNS_MAX || super::patterns::compile(text).is_ok()
+                let counted = &self.environment.patterns;
+                counted.set(counted.get().saturating_add(1 + text.len() / 256));
+                counted.get() > PATTERNS_MAX || super::patterns::compile(text).is_ok()
             }
             "duration" if call.args.len() == 1 => parse_duration(text).is_ok(),
             "timestamp" if call.args.len() == 1 => chrono::DateTime::parse_from_rfc3339(text).is_ok(),

@@ -16,6 +16,10 @@ const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// The most digits that a format may ask for behind a point.
 const DIGITS_MAX: u64 = 1000;
 
+/// The longest URL and version, in bytes: they are gone through whenever they are asked for something.
+const URL_MAX: usize = 64 * 1024;
+const SEMVER_MAX: usize = 1024;
+
 /// A function of values, the first of which it may be called on. None for those of the crate.
 pub(super) fn function(name: &str, values: &[CelValue]) -> Option<ResolveResult> {
     let truth = |truth: bool| Ok(CelValue::Bool(truth));
@@ -44,6 +48,10 @@ pub(super) fn function(name: &str, values: &[CelValue]) -> Option<ResolveResult>
         ("isURL", [CelValue::String(value)]) if !is_written(value) => truth(false),
         ("url", [CelValue::String(value)]) if !is_written(value) => {
             Err(ExecutionError::function_error("url", "URL parse error during conversion from string"))
+        }
+        ("isSemver", [CelValue::String(value), ..]) if value.len() > SEMVER_MAX => truth(false),
+        ("semver", [CelValue::String(value), ..]) if value.len() > SEMVER_MAX => {
+            Err(ExecutionError::function_error("semver", "version is too long"))
         }
         ("string", [CelValue::Bool(value)]) => Ok(text(if *value { "true" } else { "false" })),
         ("string", [value @ CelValue::String(_)]) => Ok(value.clone()),
@@ -139,7 +147,8 @@ fn offset(zone: &str) -> Option<i32> {
     ((0..24).contains(&hours) && (0..60).contains(&minutes)).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// Whether a text has nothing in it that has to be written otherwise in a URL: blanks, control characters.
+/// Whether a text is not too long for a URL, and has nothing in it that has to be written otherwise there: blanks,
+/// control characters.
 fn is_written(url: &str) -> bool {
-    url.bytes().all(|byte| byte > b' ' && byte != 0x7f)
+    url.len() <= URL_MAX && url.bytes().all(|byte| byte > b' ' && byte != 0x7f)
 }

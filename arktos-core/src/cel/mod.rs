@@ -13,6 +13,7 @@
 //! | regular expressions; texts, times and amounts | `patterns`; `convert` |
 //! | what `authorizer` is asked | `authorizer` |
 //! | from JSON to values and back | `value` |
+//! | what all evaluations for one request may cost | `purse` |
 //!
 //! The parser and most functions are the `kube-cel` crate's. Trees are walked here, since what tenants write must cost
 //! no more than it may, and a field of what has no fields must be an error.
@@ -27,6 +28,7 @@ mod expand;
 mod operate;
 mod patterns;
 mod price;
+mod purse;
 pub(crate) mod run;
 pub(crate) mod tree;
 pub(crate) mod types;
@@ -42,11 +44,17 @@ use authorizer::Stage;
 pub use authorizer::{Authorizer, Question};
 pub(crate) use checker::{Environment, Variables};
 pub(crate) use patterns::translated;
+pub use purse::Purse;
 use run::Frame;
 use tree::{LENGTH_MAX, Tree};
 
 /// What all expressions that one scope is for may cost.
 const BUDGET: u64 = 10_000_000;
+
+/// How much is said of the faults of one expression, in bytes.
+const SAID_MAX: usize = 64 * 1024;
+/// The longest line that is shown of one.
+const LINE_MAX: usize = 4096;
 
 /// An expression that can be evaluated, any number of times and by any thread.
 #[derive(Debug)]
@@ -66,17 +74,49 @@ pub struct Scope {
     variables: Vec<(String, CelValue)>,
     /// What is left to spend. Evaluations take from it.
     budget: AtomicU64,
+    /// What is left to spend for all scopes that have it in common, where some do.
+    purse: Option<Purse>,
 }
 
 impl Default for Scope {
     fn default() -> Self {
-        Self { variables: Vec::new(), budget: AtomicU64::new(BUDGET) }
+        Self { variables: Vec::new(), budget: AtomicU64::new(BUDGET), purse: None }
     }
 }
 
 impl Scope {
+    /// A scope that has a purse in common with others, from which it pays for what names stand for, too.
+    #[must_use]
+    pub fn paid_from(purse: &Purse) -> Self {
+        Self { purse: Some(purse.clone()), ..Self::default() }
+    }
+
+    /// A scope of the same names, to be evaluated in by itself. What they stand for is shared.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { variables: self.variables.clone(), purse: self.purse.clone(), ..Self::default() }
+    }
+
+    /// What an evaluation may cost yet.
+    fn left(&self) -> u64 {
+        let own = self.budget.load(Ordering::Relaxed);
+        self.purse.as_ref().map_or(own, |purse| own.min(purse.left()))
+    }
+
+    fn spend(&self, cost: u64) {
+        let own = self.budget.load(Ordering::Relaxed);
+        self.budget.store(own.saturating_sub(cost), Ordering::Relaxed);
+        self.purse.iter().for_each(|purse| purse.take(cost));
+    }
+
     /// Lets a name stand for a value; a later value goes before.
     pub fn set(&mut self, name: &str, value: &Value) {
+        if let Some(purse) = &self.purse {
+            if purse.left() == 0 {
+                return; // nothing is evaluated any more
+            }
+            purse.take(value::weight(value));
+        }
         self.set_value(name, value::to_cel(value));
     }
 
@@ -137,13 +177,14 @@ impl Expression {
     }
 
     fn find(&self, scope: &Scope) -> Result<CelValue, String> {
-        tree::within(scope.budget.load(Ordering::Relaxed), |run| {
+        let left = scope.left();
+        tree::within(left, |run| {
             let mut names = Frame::default();
             for (name, value) in &scope.variables {
                 names = names.with(name, value.clone());
             }
             let found = self.tree.resolve(run, &names);
-            scope.budget.store(run.budget(), Ordering::Relaxed);
+            scope.spend(left - run.budget());
             let found = found.map_err(|fault| told_fault(&fault.to_string()))?;
             if price::is_too_large(&found) {
                 return Err(run::Fault::Cost.to_string());
@@ -161,9 +202,9 @@ pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result
     let tree = read(source)?;
     checker::check(&tree, environment).map_err(|faults| {
         let mut places: Vec<(isize, isize, String)> = Vec::with_capacity(faults.len());
-        let info = tree::places(source);
+        let all = tree::Places::of(source);
         for (part, why) in faults {
-            let (line, column) = tree::place(source, info.as_deref(), part);
+            let (line, column) = all.of_part(part);
             places.push((line, column, why));
         }
         places.sort_by_key(|(line, column, _)| (*line, *column));
@@ -184,8 +225,15 @@ fn read(source: &str) -> Result<kube_cel::cel::IdedExpr, CompileError> {
 }
 
 fn told(source: &str, faults: Vec<(isize, isize, String)>) -> CompileError {
-    let faults: Vec<String> = faults.into_iter().map(|(line, column, why)| shown(source, line, column, &why)).collect();
-    CompileError(faults.join("\n"))
+    let mut said = String::new();
+    for (line, column, why) in faults.into_iter().take(check::FAULTS_MAX) {
+        if said.len() > SAID_MAX {
+            break;
+        }
+        let begin = if said.is_empty() { "" } else { "\n" };
+        said = said + begin + &shown(source, line, column, &why);
+    }
+    CompileError(said)
 }
 
 /// What went wrong with a rule, in the words of the library that upstream has.
@@ -244,10 +292,13 @@ pub(crate) fn told_fault(why: &str) -> String {
     why.to_owned()
 }
 
-/// A fault as the API shows it: where, why, and the line with a mark below it.
+/// A fault as the API shows it: where, why, and the line with a mark below it. A long line is not shown.
 fn shown(source: &str, line: isize, column: isize, why: &str) -> String {
     let at = usize::try_from(line.max(1)).unwrap_or(1) - 1;
     let text = source.lines().nth(at).unwrap_or_default();
+    if text.len() > LINE_MAX {
+        return format!("ERROR: <input>:{line}:{column}: {why}");
+    }
     let dots = ".".repeat(usize::try_from(column.max(1)).unwrap_or(1) - 1);
     format!("ERROR: <input>:{line}:{column}: {why}\n | {text}\n | {dots}^")
 }
@@ -305,6 +356,54 @@ mod tests {
             "compilation failed: ERROR: <input>:1:13: undeclared reference to 'nobody' (in container '')\n | object.x \
              == nobody\n | ............^"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_long_line_is_said_without_it_and_not_without_end() {
+        let source = format!("[{}]", "xx, ".repeat(15_000));
+        let faults = [
+            Expression::compile(&source, &[]).expect_err("unknown").to_string(),
+            type_of(&source, &Environment::default()).expect_err("unknown").to_string(),
+        ];
+        for fault in faults {
+            assert!(fault.len() < 10_000, "{}", fault.len());
+            let last = fault.lines().last().expect("some");
+            assert!(last.starts_with("ERROR: <input>:1:398: undeclared reference to 'xx'"), "{last}");
+        }
+        let lines = "x +\n".repeat(10) + "1";
+        let fault = type_of(&lines, &Environment::default()).expect_err("unknown").to_string();
+        assert!(fault.contains("ERROR: <input>:10:1: undeclared"), "{fault}");
+    }
+
+    #[test]
+    fn patterns_are_compiled_within_one_count_for_all_expressions_of_an_object() {
+        let counted = std::rc::Rc::default();
+        let environment = || Environment::default().counting(&counted);
+        let fault = |source: &str| type_of(source, &environment()).is_err();
+        assert!(fault("'a'.matches('(')"));
+        for _ in 0..5 {
+            assert!(!fault(&format!("'a'.matches('{}')", "a".repeat(4096))));
+        }
+        let left = 100 - counted.get();
+        (0..left).for_each(|_| assert!(fault("'a'.matches('(')")));
+        assert!(!fault("'a'.matches('(')"), "no more are compiled");
+    }
+
+    #[test]
+    fn scopes_of_one_purse_spend_from_it() {
+        let purse = Purse::default();
+        let whole = purse.left();
+        let mut scope = Scope::paid_from(&purse);
+        scope.set("object", &json!({"list": vec![0; 1000], "text": "x".repeat(64_000)}));
+        let paid = whole - purse.left();
+        assert!((5000..6000).contains(&paid), "{paid}");
+        let dear = compiled("lists.range(900000).size() > 0");
+        let fine = (0..1000).take_while(|_| dear.evaluate(&scope.again()).is_ok()).count();
+        assert!((40..50).contains(&fine), "{fine}");
+        assert_eq!(purse.left(), 0);
+        let why = dear.evaluate(&Scope::paid_from(&purse)).expect_err("all is spent");
+        assert!(why.contains("running out of cost budget"), "{why}");
+        assert!(dear.evaluate(&Scope::default()).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kube_cel::cel::{ExecutionError, ResolveResult, Value as CelValue};
 
 use super::convert;
 use super::expand::{INSERT, SORT_BY};
+use super::price::is_long;
 use super::run::{of, optional};
 
 pub(super) fn text(text: &str) -> CelValue {
@@ -77,6 +78,49 @@ fn whole(value: &CelValue) -> Option<i64> {
     }
 }
 
+/// A key as faults show it.
+fn shown(key: &Key) -> String {
+    match key {
+        Key::String(name) => cut(name).to_owned(),
+        key => key.to_string(),
+    }
+}
+
+/// As much of a text as a fault shows: loops keep faults, and copy them.
+fn cut(text: &str) -> &str {
+    const MOST: usize = 4096;
+    let mut end = text.len().min(MOST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A fault that is not large, whatever the values are that it is about: loops keep it, and whoever tells of it writes
+/// the values out.
+pub(super) fn short(fault: ExecutionError) -> ExecutionError {
+    use ExecutionError as E;
+    let large = match &fault {
+        E::FunctionError { function, message } if message.len() > cut(message).len() => {
+            return E::function_error(cut(function), cut(message));
+        }
+        E::NoSuchKey(name) if name.len() > cut(name).len() => return E::no_such_key(cut(name)),
+        E::UndeclaredReference(name) if name.len() > cut(name).len() => return E::undeclared_reference(cut(name)),
+        E::UnexpectedType { got, want } => got.len().max(want.len()) > 1000,
+        E::UnsupportedTargetType { target: value }
+        | E::NotSupportedAsMethod { target: value, .. }
+        | E::UnsupportedKeyType(value)
+        | E::UnsupportedUnaryOperator(_, value)
+        | E::UnsupportedMapIndex(value)
+        | E::UnsupportedListIndex(value) => is_long(value),
+        E::ValuesNotComparable(one, other)
+        | E::UnsupportedBinaryOperator(_, one, other)
+        | E::UnsupportedIndex(one, other) => is_long(one) || is_long(other),
+        _ => false,
+    };
+    if large { E::NoSuchOverload } else { fault }
+}
+
 /// What stands at an index or a key.
 pub(super) fn at(target: &CelValue, index: &CelValue) -> ResolveResult {
     match target {
@@ -91,10 +135,10 @@ pub(super) fn at(target: &CelValue, index: &CelValue) -> ResolveResult {
         }
         CelValue::Map(map) => {
             let key = key(index)?;
-            map.get(&key).cloned().ok_or_else(|| ExecutionError::no_such_key(&key.to_string()))
+            map.get(&key).cloned().ok_or_else(|| ExecutionError::no_such_key(&shown(&key)))
         }
         _ => {
-            let name = key(index).map_or_else(|_| type_name(index).to_owned(), |key| key.to_string());
+            let name = key(index).map_or_else(|_| type_name(index).to_owned(), |key| shown(&key));
             Err(ExecutionError::no_such_key(&name))
         }
     }
@@ -103,7 +147,8 @@ pub(super) fn at(target: &CelValue, index: &CelValue) -> ResolveResult {
 /// Adds a field to a map that does not have it.
 pub(super) fn insert(map: &mut HashMap<Key, CelValue>, key: Key, value: CelValue) -> Result<(), ExecutionError> {
     if map.contains_key(&key) {
-        return Err(ExecutionError::function_error("insert", format!("insert failed: key {key} already exists")));
+        let why = format!("insert failed: key {} already exists", shown(&key));
+        return Err(ExecutionError::function_error("insert", why));
     }
     map.insert(key, value);
     Ok(())
@@ -257,7 +302,8 @@ fn is_zero(value: &CelValue) -> bool {
         CelValue::Int(number) => *number == 0,
         CelValue::UInt(number) => *number == 0,
         CelValue::Float(number) => *number == 0.0,
-        CelValue::List(_) | CelValue::Map(_) | CelValue::String(_) | CelValue::Bytes(_) => size(value) == 0,
+        CelValue::String(text) => text.is_empty(),
+        CelValue::List(_) | CelValue::Map(_) | CelValue::Bytes(_) => size(value) == 0,
         CelValue::Duration(duration) => duration.is_zero(),
         _ => optional(value).is_some_and(|there| there.value().is_none()),
     }

@@ -5,12 +5,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube_cel::cel::{ExecutionError, ResolveResult, Value as CelValue};
-use regex::{Regex, RegexBuilder};
+use regex_automata::meta::{BuildError, Config, Regex};
+
+/// The longest that is read, in bytes: before it is known how large it becomes, each letter can stand for a class of
+/// kilobytes.
+pub(super) const LENGTH_MAX: usize = 4096;
+/// How large a compiled one may be, in bytes.
+const SIZE_MAX: usize = 512 * 1024;
+/// How much one keeps of what it finds out while it runs, in bytes.
+const KEPT_MAX: usize = 512 * 1024;
+
+/// How many bytes of a compiled one are asked for the price of one step.
+const PART: u64 = 256;
 
 /// What it costs to compile one: some milliseconds at the most, by the size that it may have.
-pub(super) const COMPILED: u64 = 10_000;
-/// How large a compiled one may be, in bytes.
-const SIZE_MAX: usize = 1 << 20;
+pub(super) fn compiled(pattern: &str) -> u64 {
+    10_000 + 32 * pattern.len().min(LENGTH_MAX) as u64
+}
 
 /// The expressions that a run has come upon. Written by the run alone.
 #[derive(Default)]
@@ -20,6 +31,16 @@ impl Patterns {
     /// Whether an expression is known.
     pub(super) fn know(&self, pattern: &String) -> bool {
         self.0.borrow().contains_key(pattern)
+    }
+
+    /// What it costs to go through a text with a pattern, beside what that costs upstream: at worst each letter asks
+    /// all that the pattern is compiled to.
+    pub(super) fn search(&self, values: &[CelValue]) -> u64 {
+        let [CelValue::String(text), CelValue::String(pattern), ..] = values else { return 0 };
+        let mut known = self.0.borrow_mut();
+        let Ok(regex) = known.entry(pattern.clone()).or_insert_with(|| compile(pattern)) else { return 0 };
+        let parts = (regex.memory_usage() as u64 / PART).saturating_sub(pattern.len() as u64 / 4);
+        parts.saturating_mul(text.len() as u64 / 10)
     }
 
     /// What a function with a pattern comes to. None for other functions, and other values.
@@ -33,14 +54,14 @@ impl Patterns {
         };
         let part = |part: &str| CelValue::String(Arc::new(part.to_owned()));
         Some(Ok(match (name, rest) {
-            ("matches", []) => CelValue::Bool(regex.is_match(text)),
-            ("find", []) => part(regex.find(text).map_or("", |found| found.as_str())),
+            ("matches", []) => CelValue::Bool(regex.is_match(text.as_str())),
+            ("find", []) => part(regex.find(text.as_str()).map_or("", |found| &text[found.range()])),
             ("findAll", [] | [CelValue::Int(_)]) => {
                 let most = match rest {
                     [CelValue::Int(most)] => usize::try_from(*most).unwrap_or(usize::MAX),
                     _ => usize::MAX,
                 };
-                let found = regex.find_iter(text).take(most).map(|found| part(found.as_str()));
+                let found = regex.find_iter(text.as_str()).take(most).map(|found| part(&text[found.range()]));
                 CelValue::List(Arc::new(found.collect()))
             }
             _ => return None,
@@ -61,8 +82,20 @@ pub(super) fn of<'v>(name: &str, values: &'v [CelValue]) -> Option<&'v Arc<Strin
 /// # Errors
 /// Why it is none.
 pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > LENGTH_MAX {
+        return Err(format!("invalid regex: longer than {LENGTH_MAX} bytes"));
+    }
+    let config = Config::new().nfa_size_limit(Some(SIZE_MAX)).hybrid_cache_capacity(KEPT_MAX);
     let text = translated(pattern);
-    RegexBuilder::new(&text).size_limit(SIZE_MAX).build().map_err(|why| format!("invalid regex: {why}"))
+    Regex::builder().configure(config).build(&text).map_err(|why| format!("invalid regex: {}", told(&why)))
+}
+
+fn told(why: &BuildError) -> String {
+    match (why.syntax_error(), why.size_limit()) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(most)) => format!("compiled, it is larger than {most} bytes"),
+        (None, None) => why.to_string(),
+    }
 }
 
 /// A pattern as the engine here writes it: its classes are of ASCII, and a bracket in a class is one.
@@ -145,5 +178,19 @@ mod tests {
         }
         assert!(compile("(").is_err());
         assert!(compile("(x{999}){999}").is_err(), "too large");
+        assert!(compile(&r"\pL".repeat(50_000)).is_err(), "too long to be looked at");
+        assert!(compile("^[^ ]{1,128}$").is_ok() && compile(r"^\w{1,255}$").is_ok(), "what people write");
+    }
+
+    #[test]
+    fn what_is_large_when_compiled_costs_more_to_search_with() {
+        let cost = |pattern: &str, text: &str| {
+            let values = [text, pattern].map(|text| CelValue::String(Arc::new(text.to_owned())));
+            Patterns::default().search(&values)
+        };
+        let text = "ab".repeat(50_000);
+        assert!(cost("[ab]*a[ab]{1000}c", &text) > 1_000_000);
+        assert_eq!(cost("^[ab]*a([ab]{100}){100}c$", "ab"), 0, "a short text");
+        assert!(cost("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", &text[..63]) < 200);
     }
 }

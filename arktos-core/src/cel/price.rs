@@ -10,9 +10,10 @@
 //! than what was paid for it and what was there before.
 
 use kube_cel::cel::Value as CelValue;
-use kube_cel::cel::common::ast::operators;
+use kube_cel::cel::common::ast::{LiteralValue, operators};
 use kube_cel::cel::objects::{Key, OptionalValue};
 
+use super::authorizer;
 use super::expand::INSERT;
 use super::operate::size;
 use super::run::{CALL_LIMIT, optional};
@@ -27,6 +28,30 @@ const QUESTION: u64 = 350_000;
 /// A tenth, rounded up.
 fn tenth(size: u64) -> u64 {
     size.div_ceil(10)
+}
+
+/// What it costs to look something up by a name: it is gone through as fast as memory, and no more than that.
+pub(super) fn name(name: &str) -> u64 {
+    1 + name.len() as u64 / 100
+}
+
+/// As [`name`], for a value that is one.
+pub(super) fn key(value: &CelValue) -> u64 {
+    if let CelValue::String(text) = value { name(text) } else { 1 }
+}
+
+/// How many letters a key holds that is put into a map.
+pub(super) fn key_letters(key: &Key) -> u64 {
+    if let Key::String(name) = key { name.len() as u64 } else { 8 }
+}
+
+/// What it costs to read what is written in an expression, in hundredths: it is copied.
+pub(super) fn literal(literal: &LiteralValue) -> u64 {
+    10 + match literal {
+        LiteralValue::String(text) => text.inner().len() as u64,
+        LiteralValue::Bytes(bytes) => bytes.inner().len() as u64,
+        _ => 0,
+    }
 }
 
 /// Where counting letters ends: a tenth of it is more than an expression may cost.
@@ -50,6 +75,7 @@ fn count(value: &CelValue, left: &mut u64, depth: usize) {
     let own = match value {
         CelValue::String(text) => text.len() as u64,
         CelValue::Bytes(bytes) => bytes.len() as u64,
+        CelValue::Opaque(_) => 1 + authorizer::letters(value),
         _ => 1,
     };
     *left = if depth == 0 { 0 } else { left.saturating_sub(own) };
@@ -67,8 +93,7 @@ fn count(value: &CelValue, left: &mut u64, depth: usize) {
                 if *left == 0 {
                     return;
                 }
-                let key = if let Key::String(name) = key { name.len() as u64 } else { 8 };
-                *left = left.saturating_sub(key);
+                *left = left.saturating_sub(key_letters(key));
                 count(item, left, depth - 1);
             }
         }
@@ -132,6 +157,12 @@ pub(super) fn is_too_large(value: &CelValue) -> bool {
     letters_within(value, LARGEST) == LARGEST
 }
 
+/// Whether a value is longer than what is told of one.
+pub(super) fn is_long(value: &CelValue) -> bool {
+    const LONG: u64 = 4096;
+    letters_within(value, LONG) == LONG
+}
+
 /// How many digits a format asks for: altogether, and the most for one value.
 pub(super) fn digits(format: &str) -> (u64, u64) {
     format.split("%.").skip(1).fold((0, 0), |(all, most): (u64, u64), rest| {
@@ -141,8 +172,12 @@ pub(super) fn digits(format: &str) -> (u64, u64) {
     })
 }
 
-/// What a function costs, before it runs.
+/// What a function costs, before it runs: never nothing.
 pub(super) fn of(name: &str, values: &[CelValue]) -> u64 {
+    of_text(name, values).max(1).saturating_add(name.len() as u64 / 100)
+}
+
+fn of_text(name: &str, values: &[CelValue]) -> u64 {
     let first = || values.first().map_or(0, length);
     let second = || values.get(1).map_or(0, length);
     match name {
@@ -161,8 +196,11 @@ pub(super) fn of(name: &str, values: &[CelValue]) -> u64 {
         },
         operators::IN => match values {
             [one, CelValue::List(items)] => search(items, one),
+            [one, CelValue::Map(_)] => key(one),
             _ => 1,
         },
+        operators::INDEX | operators::OPT_INDEX => values.get(1).map_or(1, key),
+        "url" | "isURL" | "quantity" | "isQuantity" => tenth(first()),
         "size" => match values {
             [CelValue::String(text)] => 1 + text.len() as u64 / 1000,
             _ => 1,
@@ -217,7 +255,9 @@ fn of_lists(name: &str, values: &[CelValue]) -> u64 {
         },
         "sort" | "@sortByAssociatedKeys" => {
             let sorts = u64::from(first().max(2).ilog2()) * 2;
-            first().saturating_mul(sorts).saturating_add(LIST)
+            // Long texts are compared letter by letter.
+            let compared = values.last().map_or(0, letters) / 100;
+            first().saturating_add(compared).saturating_mul(sorts).saturating_add(LIST)
         }
         "sum" | "unwrapOpt" | "optional.unwrap" => first().max(1),
         _ => 1,
@@ -249,6 +289,8 @@ fn replaced(values: &[CelValue]) -> u64 {
 pub(super) fn of_result(name: &str, found: &CelValue) -> u64 {
     match name {
         "flatten" | "findAll" | "slice" | "reverse" => size(found),
+        // A URL does not say how long it is.
+        "getHost" | "getHostname" | "getEscapedPath" | "getQuery" => letters(found),
         _ => 0,
     }
 }

@@ -36,7 +36,7 @@ pub(crate) enum Fault {
 
 impl From<ExecutionError> for Fault {
     fn from(error: ExecutionError) -> Self {
-        Self::Said(Box::new(error))
+        Self::Said(Box::new(operate::short(error)))
     }
 }
 
@@ -92,6 +92,8 @@ pub(crate) struct Run<'f> {
     patterns: Patterns,
     /// What is left for this expression.
     left: Cell<u64>,
+    /// What has been spent in hundredths, as far as it is no whole unit yet.
+    hundredths: Cell<u64>,
     /// What is left for all of them.
     budget: Cell<u64>,
     over: Cell<bool>,
@@ -100,7 +102,8 @@ pub(crate) struct Run<'f> {
 impl<'f> Run<'f> {
     pub(super) fn new(functions: &'f Context<'static>, budget: u64) -> Self {
         let (patterns, budget) = (Patterns::default(), Cell::new(budget));
-        Self { functions, patterns, left: Cell::new(0), budget, over: Cell::new(false) }
+        let (left, hundredths) = (Cell::new(0), Cell::new(0));
+        Self { functions, patterns, left, hundredths, budget, over: Cell::new(false) }
     }
 
     /// What is left for further expressions.
@@ -144,10 +147,18 @@ impl<'f> Run<'f> {
         }
     }
 
+    /// What is written. Every branch of a tree ends with that or with a name, so that all of it is paid for.
+    fn written(&self, literal: &LiteralValue) -> Found {
+        let spent = self.hundredths.get() + price::literal(literal);
+        self.hundredths.set(spent % 100);
+        self.pay(spent / 100)?;
+        Ok(literal.to_val().as_ref().try_into()?)
+    }
+
     fn read(&self, tree: &IdedExpr, names: &Frame<'_>) -> Found {
         match &tree.expr {
-            Expr::Literal(literal) => written(literal),
-            Expr::Ident(name) => self.pay(1).and_then(|()| named(name, names)),
+            Expr::Literal(literal) => self.written(literal),
+            Expr::Ident(name) => self.pay(price::name(name)).and_then(|()| named(name, names)),
             Expr::Select(select) => self.select(select, names),
             Expr::Call(call) => self.call(call, names),
             Expr::List(list) => self.list(list, names),
@@ -174,10 +185,11 @@ impl<'f> Run<'f> {
         }
         let operand = self.read(&select.operand, names)?;
         if select.test {
+            self.pay(price::name(&select.field) - 1)?;
             let target = optional(&operand).map_or(Some(&operand), OptionalValue::value);
             return Ok(CelValue::Bool(target.is_some_and(|target| field(target, &select.field).is_some())));
         }
-        self.pay(1)?;
+        self.pay(price::name(&select.field))?;
         if let Some(optional) = optional(&operand) {
             return Ok(of(optional.value().and_then(|target| field(target, &select.field)).cloned()));
         }
@@ -202,11 +214,13 @@ impl<'f> Run<'f> {
 
     fn map(&self, entries: &[IdedEntryExpr], names: &Frame<'_>) -> Found {
         let mut fields = HashMap::with_capacity(entries.len());
+        let mut letters = 0;
         for entry in entries {
             let (key, value, may_be_none) = match &entry.expr {
                 EntryExpr::StructField(field) => (Key::from(field.field.as_str()), &field.value, field.optional),
                 EntryExpr::MapEntry(pair) => (operate::key(&self.read(&pair.key, names)?)?, &pair.value, pair.optional),
             };
+            letters += price::key_letters(&key);
             let value = self.read(value, names)?;
             match optional(&value) {
                 Some(there) if may_be_none => fields.extend(there.value().cloned().map(|value| (key, value))),
@@ -215,7 +229,7 @@ impl<'f> Run<'f> {
                 }
             }
         }
-        self.pay(price::MAP + price::kept(fields.values()))?;
+        self.pay(price::MAP + letters / 10 + price::kept(fields.values()))?;
         Ok(CelValue::Map(CelMap { map: Arc::new(fields) }))
     }
 
@@ -260,7 +274,7 @@ impl<'f> Run<'f> {
         first: CelValue,
         second: &CelValue,
     ) -> Result<bool, Fault> {
-        self.pay(1)?;
+        self.pay(price::name(&all.iter_var) + all.iter_var2.as_ref().map_or(0, |name| price::name(name) - 1))?;
         if !self.truth(&all.loop_cond, inner)? {
             return Ok(false);
         }
@@ -308,12 +322,12 @@ impl<'f> Run<'f> {
                 match parts {
                     [CelValue::Map(more)] => {
                         for (key, value) in more.map.iter() {
-                            self.pay(1 + price::kept([value]))?;
+                            self.pay(1 + price::key_letters(key) / 10 + price::kept([value]))?;
                             operate::insert(known, key.clone(), value.clone())?;
                         }
                     }
                     [key, value] => {
-                        self.pay(price::kept([value]))?;
+                        self.pay(price::kept([key, value]))?;
                         operate::insert(known, operate::key(key)?, value.clone())?;
                     }
                     _ => return Err(no_overload()),
@@ -344,7 +358,7 @@ impl<'f> Run<'f> {
 
     fn field_if_there(&self, operand: &CelValue, name: &IdedExpr, names: &Frame<'_>) -> Found {
         let name = self.read(name, names)?;
-        self.pay(1)?;
+        self.pay(price::key(&name))?;
         let target = optional(operand).map_or(Some(operand), OptionalValue::value);
         Ok(of(target.and_then(|target| operate::at(target, &name).ok())))
     }
@@ -404,8 +418,9 @@ impl<'f> Run<'f> {
         }
         if let Some(pattern) = patterns::of(name, &values) {
             if !self.patterns.know(pattern) {
-                self.pay(patterns::COMPILED)?;
+                self.pay(patterns::compiled(pattern))?;
             }
+            self.pay(self.patterns.search(&values))?;
             if let Some(found) = self.patterns.apply(name, &values) {
                 let found = found?;
                 self.pay(price::of_result(name, &found))?;
@@ -452,10 +467,6 @@ fn not_false(found: Found) -> Found {
         Err(fault) if fault.ends() => Err(fault),
         found => Ok(CelValue::Bool(!matches!(found, Ok(CelValue::Bool(false))))),
     }
-}
-
-fn written(literal: &LiteralValue) -> Found {
-    Ok(literal.to_val().as_ref().try_into()?)
 }
 
 /// The name of a function that has dots in it, with what stands before them.

@@ -33,7 +33,7 @@ fn functions() -> Context<'static> {
 pub(crate) fn parse(source: &str) -> Result<IdedExpr, ParseErrors> {
     let mut tree = text(source)?;
     expand::expand(&mut tree).map_err(|odd| {
-        let pos = place(source, places(source).as_deref(), odd.id);
+        let pos = Places::of(source).of_part(odd.id);
         let error = ParseError { source: None, pos, msg: odd.why, expr_id: odd.id, source_info: None };
         ParseErrors { errors: vec![error] }
     })?;
@@ -44,20 +44,39 @@ fn text(source: &str) -> Result<IdedExpr, ParseErrors> {
     Parser::default().enable_optional_syntax(true).parse(source)
 }
 
-/// Where the parts of an expression stand. The parser says that only when something is wrong: so something is.
-pub(super) fn places(source: &str) -> Option<Arc<SourceInfo>> {
-    let odd = text(&format!("{source}\n)")).err()?;
-    odd.errors.into_iter().find_map(|error| error.source_info)
+/// Where the parts of an expression stand.
+pub(super) struct Places {
+    info: Option<Arc<SourceInfo>>,
+    /// How many letters go before each line.
+    lines: Vec<usize>,
+    /// How many letters there are.
+    end: usize,
 }
 
-/// The line and the column of a part.
-pub(super) fn place(source: &str, places: Option<&SourceInfo>, part: u64) -> (isize, isize) {
-    let at = places.and_then(|places| places.offset_for(part)).map_or(0, |(start, _)| start as usize);
-    let before: Vec<char> = source.chars().take(at).collect();
-    let line = before.iter().filter(|one| **one == '\n').count() + 1;
-    let column = before.iter().rev().take_while(|one| **one != '\n').count() + 1;
-    let number = |number: usize| isize::try_from(number).unwrap_or(isize::MAX);
-    (number(line), number(column))
+impl Places {
+    /// The parser says that only when something is wrong: so something is.
+    pub(super) fn of(source: &str) -> Self {
+        let odd = text(&format!("{source}\n)")).err();
+        let info = odd.and_then(|odd| odd.errors.into_iter().find_map(|error| error.source_info));
+        let (mut lines, mut end) = (vec![0], 0);
+        for letter in source.chars() {
+            end += 1;
+            if letter == '\n' {
+                lines.push(end);
+            }
+        }
+        Self { info, lines, end }
+    }
+
+    /// The line and the column of a part.
+    pub(super) fn of_part(&self, part: u64) -> (isize, isize) {
+        let at = self.info.as_ref().and_then(|info| info.offset_for(part)).map_or(0, |(start, _)| start as usize);
+        let at = at.min(self.end);
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let before = line.checked_sub(1).and_then(|line| self.lines.get(line)).copied().unwrap_or(0);
+        let number = |number: usize| isize::try_from(number).unwrap_or(isize::MAX);
+        (number(line), number(at - before + 1))
+    }
 }
 
 /// An expression that can be evaluated, any number of times and by any thread.
@@ -224,6 +243,91 @@ mod tests {
         assert!(Tree::read(&folded).is_none(), "too deep");
         let small = format!("optional.of(1){}.value() == 1", ".optMap(a, a)".repeat(40));
         holds(&small);
+    }
+
+    /// What an expression costs, with a long text `s`, and a map `m` that has it as a key.
+    fn cost(source: &str) -> u64 {
+        const BUDGET: u64 = 1 << 40;
+        let long = "s".repeat(1_000_000);
+        let map = super::super::value::to_cel(&json!({long.as_str(): 1}));
+        let names = Frame::default().with("s", CelValue::String(Arc::new(long))).with("m", map);
+        let tree = Tree::read(source).expect(source);
+        within(BUDGET, |run| {
+            drop(tree.resolve(run, &names));
+            BUDGET - run.budget()
+        })
+    }
+
+    #[test]
+    fn texts_that_are_gone_through_are_paid_by_their_length() {
+        for source in [
+            "s in m",
+            "s in {}",
+            "m[s]",
+            "{}[s]",
+            "m[?s]",
+            "optional.of(m)[?s]",
+            "{s: 1}",
+            "{'a': 1}.transformMapEntry(k, v, {s: v})",
+            "isQuantity(s)",
+            "quantity(s)",
+            "isURL(s)",
+            "url(s)",
+            "[s, s + 'a'].sort()",
+            "[1, 2].sortBy(n, s)",
+        ] {
+            assert!(cost(source) > 10_000, "{source}: {}", cost(source));
+        }
+        let long = "n".repeat(50_000);
+        for source in [
+            format!("'{long}'"),
+            format!("m.{long}"),
+            format!("has(m.{long})"),
+            format!("m.?{long}"),
+            format!("[1].all({long}, true)"),
+            long.clone(),
+            format!("{long}(1)"),
+        ] {
+            assert!(cost(&source) >= 500, "{}: {}", &source[..12], cost(&source));
+        }
+        let many = format!("[1].all(n, {})", ["true"; 400].join(" && "));
+        assert!(cost(&many) >= 40, "{}", cost(&many));
+        assert!(cost("s.startsWith('') || ''.endsWith('')") >= 2);
+        for source in ["m['a']", "'a' in m", "s == 'abc'", "has(m.a)"] {
+            assert!(cost(source) < 10, "{source}: {}", cost(source));
+        }
+    }
+
+    #[test]
+    fn faults_are_short_whatever_they_are_about() {
+        let names = Frame::default().with("s", CelValue::String(Arc::new("s".repeat(1_000_000))));
+        for source in [
+            "{}[s]",
+            "s.x[s]",
+            "timestamp(0).getHours(s)",
+            "timestamp(s)",
+            "ip(s)",
+            "semver(s)",
+            "s.sum()",
+            "(s + 1) == s",
+            "s.charAt(s)",
+        ] {
+            let tree = Tree::read(source).expect(source);
+            let fault = within(u64::MAX, |run| tree.resolve(run, &names)).expect_err(source);
+            assert!(fault.to_string().len() < 5000, "{source}: {}", fault.to_string().len());
+        }
+    }
+
+    #[test]
+    fn patterns_are_paid_by_what_they_are_compiled_to() {
+        for source in [
+            format!("'{}'.matches('[ab]*a[ab]{{1000}}c')", "abaababb".repeat(7500)),
+            format!("lists.range(20).all(i, !'a'.matches('{}' + string(i)))", r"\\pL".repeat(1000)),
+        ] {
+            assert!(matches!(found(&source, u64::MAX), Err(Fault::Cost)), "{source}");
+        }
+        let long = format!("'a'.matches('{}')", r"\\pL".repeat(1400));
+        assert!(found(&long, u64::MAX).expect_err("too long").to_string().contains("longer than 4096 bytes"));
     }
 
     #[test]

@@ -26,6 +26,18 @@ pub(super) fn to_cel(value: &Value) -> CelValue {
     }
 }
 
+/// What it costs to make a value of a JSON one.
+pub(super) fn weight(value: &Value) -> u64 {
+    const NODE: u64 = 4;
+    let text = |text: &str| text.len() as u64 / 64;
+    NODE + match value {
+        Value::String(own) => text(own),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| text(name) + weight(field)).sum(),
+        _ => 0,
+    }
+}
+
 /// # Errors
 /// For values that JSON does not know.
 pub(super) fn from_cel(value: &CelValue) -> Result<Value, String> {

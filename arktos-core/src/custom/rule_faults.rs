@@ -114,7 +114,8 @@ impl Walk<'_> {
         let seen = Seen { schema: compiled, root: place.root, optional: rule["optionalOldSelf"] == true };
         let own = cel_type(compiled, place.root);
         let old = if seen.optional { Type::optional(own.clone()) } else { own.clone() };
-        let environment = Environment::default().with("self", own).with("oldSelf", old);
+        let patterns = &self.faults.2.patterns;
+        let environment = Environment::default().counting(patterns).with("self", own).with("oldSelf", old);
         // What was taken before stays, though it would not be taken today.
         let known = self.known.contains(source);
         match cel::type_of(source, &environment) {

@@ -1,8 +1,10 @@
 //! Faults of fields, in the API's words.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -14,9 +16,21 @@ const FAULTS_MAX: usize = 1000;
 /// How much is said of them, in bytes: each can show a value of megabytes.
 const SAID_MAX: usize = 4 << 20;
 
+/// How long all expressions of one policy, or webhook configuration, may be together, in bytes.
+const EXPRESSIONS_MAX: usize = 256 * 1024;
+
 /// The faults found so far; and those that are told alone, found before the rest is looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(pub(crate) Vec<StatusCause>, pub(crate) Vec<StatusCause>);
+pub(crate) struct Faults(pub(crate) Vec<StatusCause>, pub(crate) Vec<StatusCause>, pub(crate) Looked);
+
+/// What of the object's expressions has been looked at: that costs far more than other fields do.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// How long they are together.
+    length: usize,
+    /// How many regular expressions were compiled.
+    pub(crate) patterns: Rc<Cell<usize>>,
+}
 
 /// A field that is being checked.
 pub(crate) struct Site<'a> {
@@ -167,6 +181,16 @@ impl Faults {
         self.0.retain(|cause| !empty(cause) || !missing.contains(&cause.field));
     }
 
+    /// Whether an expression is to be looked at: all together may be only so long. The one that is too much is told.
+    pub(crate) fn may_read(&mut self, field: &str, expression: &str) -> bool {
+        let before = self.2.length;
+        self.2.length = before.saturating_add(expression.len());
+        if before <= EXPRESSIONS_MAX && self.2.length > EXPRESSIONS_MAX {
+            self.forbidden(field, &format!("all expressions together may not be longer than {EXPRESSIONS_MAX} bytes"));
+        }
+        self.2.length <= EXPRESSIONS_MAX
+    }
+
     /// Whether no more are told of.
     pub(crate) fn is_full(&self) -> bool {
         let said = |cause: &StatusCause| cause.message.len() + cause.field.len();
@@ -281,12 +305,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn expressions_are_read_up_to_a_length_that_they_have_together() {
+        let mut faults = Faults::default();
+        let long = "x".repeat(60 * 1024);
+        let read = (0..1000).filter(|at| faults.may_read(&format!("spec.variables[{at}]"), &long)).count();
+        assert_eq!((read, faults.0.len()), (4, 1));
+        assert_eq!(faults.0[0].field, "spec.variables[4]");
+    }
+
+    #[test]
     fn what_is_told_of_is_bounded_in_number_and_in_length() {
         let of = |value: Value| {
             let mut faults = Faults::default();
             (0..2 * FAULTS_MAX).for_each(|_| faults.invalid("spec", &value, "is wrong"));
             let mut again = Faults::default();
-            (0..3).for_each(|_| again.extend(Faults(faults.0.clone(), Vec::new())));
+            (0..3).for_each(|_| again.extend(Faults(faults.0.clone(), Vec::new(), Looked::default())));
             assert_eq!(again.0.len(), faults.0.len());
             faults.0.len()
         };

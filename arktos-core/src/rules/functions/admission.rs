@@ -212,7 +212,7 @@ fn param_ref(site: &Site<'_>, faults: &mut Faults) {
 /// An expression that must come to a value of one of some types.
 fn expression(path: &str, source: &Value, environment: &Environment<'_>, wanted: &[&str], faults: &mut Faults) {
     let text = source.as_str().unwrap_or_default();
-    if text.trim().is_empty() {
+    if text.trim().is_empty() || !faults.may_read(path, text) {
         return;
     }
     let why = match cel::type_of(text, environment) {
@@ -229,14 +229,16 @@ fn expression(path: &str, source: &Value, environment: &Environment<'_>, wanted:
 /// Upon what a webhook is asked. What a policy asks for first is looked at with the rest of the policy.
 fn match_condition(site: &Site<'_>, faults: &mut Faults) {
     if let Some(source) = site.value.filter(|_| site.root_kind.ends_with("WebhookConfiguration")) {
-        expression(&site.path(), source, &Environment::of_request(false, true, false), &["bool"], faults);
+        let environment = Environment::of_request(false, true, false).counting(&faults.2.patterns);
+        expression(&site.path(), source, &environment, &["bool"], faults);
     }
 }
 
 /// The expressions of a policy: each knows the variables, and a variable those before it. Stands at the spec.
 fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
     let params = site.sets("paramKind");
-    let of_request = |authorizer, patches| Environment::of_request(params, authorizer, patches);
+    let patterns = faults.2.patterns.clone();
+    let of_request = |authorizer, patches| Environment::of_request(params, authorizer, patches).counting(&patterns);
     let has_variables = site.has("variables");
     for (index, condition) in site.list("matchConditions").iter().enumerate() {
         let path = site.sub(&format!("matchConditions[{index}].expression"));
@@ -245,13 +247,13 @@ fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
     let mut variables = Variables::new();
     for (index, variable) in site.list("variables").iter().enumerate() {
         let source = variable["expression"].as_str().unwrap_or_default();
-        if source.trim().is_empty() {
+        let path = site.sub(&format!("variables[{index}].expression"));
+        if source.trim().is_empty() || !faults.may_read(&path, source) {
             continue;
         }
         let found = match cel::type_of(source, &of_request(true, false).with_variables(&variables)) {
             Ok(found) => Environment::as_variable(&found),
             Err(fault) => {
-                let path = site.sub(&format!("variables[{index}].expression"));
                 faults.invalid(&path, &variable["expression"], &fault.to_string());
                 Type::Dyn
             }
@@ -315,7 +317,10 @@ fn device_expression(site: &Site<'_>, faults: &mut Faults) {
                    IDENTIFIER}";
         return faults.invalid(&site.path(), &json!(""), why);
     }
-    let environment = Environment::default().with("device", Type::Dyn);
+    let environment = Environment::default().with("device", Type::Dyn).counting(&faults.2.patterns);
+    if !faults.may_read(&site.path(), site.value_text()) {
+        return;
+    }
     let why = match cel::type_of(site.value_text(), &environment) {
         Err(fault) => fault.to_string(),
         Ok(Type::Bool | Type::Dyn) => return,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::addresses::ip_faults;
 use super::super::check::qualified_name_faults;
-use super::super::fault::{Faults, Site};
+use super::super::fault::{Faults, Looked, Site};
 use super::Run;
 use super::pods::MIRROR;
 use crate::name::subdomain_fault;
@@ -42,7 +42,7 @@ fn pod_update(site: &Site<'_>, faults: &mut Faults) {
         return;
     }
     if tolerations_stay(old, new, faults) {
-        faults.extend(Faults(tolerations, Vec::new()));
+        faults.extend(Faults(tolerations, Vec::new(), Looked::default()));
     }
     gates_only_open(old, new, faults);
     let gated = !items(old, "schedulingGates").is_empty();
