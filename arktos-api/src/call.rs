@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
+use arktos_core::cel::Purse;
 use arktos_core::{Encoded, Object, ObjectKey, Reason, Scope, Status, TenantName, rules};
 use arktos_store::{CommitError, Engine, Snapshot, Stored, WatchError, Within};
 use parking_lot::Mutex;
@@ -34,6 +35,8 @@ pub(crate) struct Call<'a> {
     pub(crate) old: bool,
     /// Where what is found on the way is entered beside the request, if it is.
     pub(crate) record: Option<Arc<Record>>,
+    /// What the policies and conditions that are asked about it may cost together.
+    pub(crate) purse: Purse,
 }
 
 impl Call<'_> {

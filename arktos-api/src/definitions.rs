@@ -147,6 +147,7 @@ async fn empty(state: &State, definition: &Stored) -> Result<bool, Status> {
         warnings: parking_lot::Mutex::default(),
         old: false,
         record: None,
+        purse: arktos_core::cel::Purse::default(),
     };
     delete::delete_all(&call, waiting, &DeleteOptions::default()).await?;
     Ok(objects().is_empty())

@@ -133,6 +133,7 @@ where
         warnings: parking_lot::Mutex::default(),
         old,
         record: head.record.clone(),
+        purse: arktos_core::cel::Purse::default(),
     };
     let request = ResourceRequest { head, resource, verb, bytes };
     // Whoever is refused is warned all the same.
@@ -362,6 +363,7 @@ impl ResourceRequest<'_> {
             warnings: parking_lot::Mutex::default(),
             old: call.old,
             record: call.record.clone(),
+            purse: call.purse.clone(),
         })
     }
 
@@ -532,6 +534,7 @@ pub(crate) fn call<'a>(
         warnings: parking_lot::Mutex::default(),
         old: false,
         record: None,
+        purse: arktos_core::cel::Purse::default(),
     })
 }
 

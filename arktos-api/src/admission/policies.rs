@@ -2,12 +2,13 @@
 //! (ValidatingAdmissionPolicy, MutatingAdmissionPolicy)
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
 use arktos_core::cel::Scope as Names;
 use arktos_core::selector::LabelSelectorSpec;
 use arktos_core::{Dialect, GroupResource, Object, Reason, Scope, Status, StatusCause, TypeMeta, merge, schema};
-use arktos_store::Within;
+use arktos_store::{Stored, Within};
 use serde_json::{Value, json};
 
 use super::request::Request;
@@ -20,11 +21,14 @@ const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 /// How much of a value is entered in the audit log.
 const NOTE_MAX: usize = 10 * 1024;
 
+/// How many objects one binding parametrizes its policy by.
+const PARAMS_MAX: usize = 100;
+
 /// A policy with one of its bindings and one of the objects that it is parametrized by.
 struct Invocation<'a> {
     policy: &'a Object,
     binding: &'a Object,
-    params: Option<Object>,
+    params: Option<Arc<Stored>>,
 }
 
 /// Why a policy cannot be asked.
@@ -114,7 +118,7 @@ fn unknown_params(call: &Call<'_>, policy: &Object) -> Option<String> {
 }
 
 /// The objects that a binding parametrizes its policy by; one `None` where there are to be none.
-fn params(call: &Call<'_>, policy: &Object, binding: &Object) -> Result<Vec<Option<Object>>, String> {
+fn params(call: &Call<'_>, policy: &Object, binding: &Object) -> Result<Vec<Option<Arc<Stored>>>, String> {
     let Some(types) = param_kind(policy) else { return Ok(vec![None]) };
     let Some(reference) = binding.at(&["spec", "paramRef"]) else { return Ok(vec![None]) };
     let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
@@ -135,7 +139,7 @@ fn referred(
     reference: &Value,
     namespace: &str,
     name: &str,
-) -> Result<Vec<Object>, String> {
+) -> Result<Vec<Arc<Stored>>, String> {
     let tenant = call.tenant.clone().ok_or("policies are a tenant's")?;
     let within = match kind.scope {
         Scope::Namespace => {
@@ -161,15 +165,20 @@ fn referred(
         Some(selector) => selector.matches_header(stored.object.header()),
         None => stored.path.name() == name,
     });
-    Ok(found.filter_map(|stored| stored.object.decode(Some(stored.revision)).ok()).collect())
+    let found: Vec<Arc<Stored>> = found.take(PARAMS_MAX + 1).collect();
+    if found.len() > PARAMS_MAX {
+        return Err(format!("paramRef selects more than {PARAMS_MAX} objects"));
+    }
+    Ok(found)
 }
 
-/// The names that an invocation's expressions know: the request's, its parameters, and its policy's variables. A
-/// variable that cannot be told is not there, and whoever uses it is told so.
+/// The names that an invocation's expressions know: the request's, and its parameters, which are not read before.
+/// Once the call has spent all that it may, nothing is read for what is not evaluated any more.
 fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
     let mut names = request.names();
-    let params = invocation.params.as_ref().map_or(Value::Null, |params| Value::Object(params.fields.clone()));
-    names.set("params", &params);
+    let params = invocation.params.as_ref().filter(|_| request.call.purse.holds().is_ok());
+    let params = params.and_then(|params| params.object.decode(Some(params.revision)).ok());
+    names.set("params", &params.map_or(Value::Null, |params| Value::Object(params.fields)));
     names
 }
 
@@ -179,7 +188,7 @@ fn set_variables(request: &Request<'_>, policy: &Object, names: &mut Names) -> V
     names.set("variables", &json!({}));
     for variable in policy.at(&["spec", "variables"]).and_then(Value::as_array).into_iter().flatten() {
         let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        let expressions = &request.call.state.expressions;
+        let expressions = request.call.state.expressions.of(request.call);
         if let Err(why) = expressions.set(text("expression"), names, ("variables", text("name"))) {
             failed.push((text("name").to_owned(), through_variables(&failed, why)));
         }
@@ -308,7 +317,7 @@ fn refusal(call: &Call<'_>, name: &str, who: &str, finding: &Finding) -> Status 
 /// What one invocation says of the request.
 fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
     let policy = invocation.policy;
-    let expressions = &request.call.state.expressions;
+    let expressions = request.call.state.expressions.of(request.call);
     let fault =
         |message: String, at: usize| (!ignores_faults(policy)).then(|| Finding { message, reason: String::new(), at });
     let mut names = names(request, invocation);
@@ -362,7 +371,7 @@ fn failed_validation(request: &Request<'_>, validation: &Value, names: &Names, a
     let text = |field: &str| validation[field].as_str().unwrap_or_default().trim();
     let said = match text("messageExpression") {
         "" => None,
-        source => request.call.state.expressions.evaluate(source, names).ok(),
+        source => request.call.state.expressions.of(request.call).evaluate(source, names).ok(),
     };
     let said = said.as_ref().and_then(Value::as_str).map(str::trim).unwrap_or_default();
     let said = if said.contains('\n') || said.len() > 5 * 1024 { "" } else { said };
@@ -433,11 +442,12 @@ fn change(
     object: &mut Object,
 ) -> Result<(), String> {
     let policy = invocation.policy;
-    let expressions = &call.state.expressions;
+    let expressions = call.state.expressions.of(call);
     let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
     for (index, mutation) in
         policy.at(&["spec", "mutations"]).and_then(Value::as_array).into_iter().flatten().enumerate()
     {
+        call.purse.holds()?;
         let now = object.clone();
         let request = Request::of(call, &Review { new: Some(&now), ..*review }).map_err(|status| status.message)?;
         let mut names = names(&request, invocation);

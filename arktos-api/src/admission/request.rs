@@ -1,7 +1,7 @@
 //! A request as policies and webhooks see it: what of their rules it matches, and what they are told of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arktos_core::cel::{Question, Scope as Names};
 use arktos_core::selector::LabelSelectorSpec;
@@ -27,6 +27,8 @@ pub(super) struct Request<'a> {
     connects_with: Option<&'static str>,
     /// The namespace it is in; absent for what is in none, namespaces included.
     namespace: Option<Object>,
+    /// What every expression about it knows. Made when the first one is.
+    known: OnceLock<Names>,
 }
 
 impl<'a> Request<'a> {
@@ -59,6 +61,7 @@ impl<'a> Request<'a> {
             new: review.new.map(shown),
             connects_with: None,
             namespace: namespace(call)?,
+            known: OnceLock::new(),
         })
     }
 
@@ -77,6 +80,7 @@ impl<'a> Request<'a> {
             new: Some(options),
             connects_with: Some(kind),
             namespace: namespace(call)?,
+            known: OnceLock::new(),
         })
     }
 
@@ -195,9 +199,13 @@ impl<'a> Request<'a> {
 
     /// The names that every expression about the request knows.
     pub(super) fn names(&self) -> Names {
+        self.known.get_or_init(|| self.make_names()).again()
+    }
+
+    fn make_names(&self) -> Names {
         let value =
             |object: &Option<Object>| object.as_ref().map_or(Value::Null, |one| Value::Object(one.fields.clone()));
-        let mut names = Names::default();
+        let mut names = Names::paid_from(&self.call.purse);
         names.set("object", &value(&self.new));
         names.set("oldObject", &value(&self.old));
         names.set("namespaceObject", &value(&self.namespace));

@@ -61,7 +61,7 @@ fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
     }
     let conditions = &webhook["matchConditions"];
     if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
-        match request.call.state.expressions.all_hold(conditions, &request.names()) {
+        match request.call.state.expressions.of(request.call).all_hold(conditions, &request.names()) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(_) if webhook["failurePolicy"] == "Ignore" => return Ok(false),

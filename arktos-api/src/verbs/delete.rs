@@ -401,6 +401,7 @@ pub(crate) async fn delete_all(
             warnings: parking_lot::Mutex::default(),
             old: call.old,
             record: call.record.clone(),
+            purse: arktos_core::cel::Purse::default(),
         };
         match delete(&one, options).await {
             Ok(_) => {}

@@ -53,6 +53,7 @@ pub(crate) async fn evict(call: &Call<'_>, eviction: &Object) -> Result<Status, 
         warnings: parking_lot::Mutex::default(),
         old: call.old,
         record: call.record.clone(),
+        purse: call.purse.clone(),
     };
     if !may_go_anyway(&pod) && spend(&one, &stored, &pod).await? == Leave::AsSeen {
         pin(&mut options, &stored);
@@ -209,6 +210,7 @@ fn charged(call: &Call<'_>, budget: &Stored, object: &PodDisruptionBudget) -> Re
         warnings: parking_lot::Mutex::default(),
         old: call.old,
         record: call.record.clone(),
+        purse: call.purse.clone(),
     };
     let managed = managers::noted(&one, Part::Status, Some(&mut old), &mut new)?;
     managers::settle(&old, &mut new, managed);

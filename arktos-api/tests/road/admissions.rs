@@ -172,6 +172,61 @@ async fn a_policy_is_parametrized_by_objects_and_says_what_becomes_of_a_missing_
 }
 
 #[tokio::test]
+async fn what_a_request_costs_in_policies_ends_however_many_parameters_there_are() {
+    let world = World::new().await;
+    let validations = json!([{"expression": "lists.range(900000).size() > int(params.data.x)"}]);
+    let kind = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets"]}]);
+    let spec = json!({
+        "paramKind": kind, "validations": validations, "matchConstraints": {"resourceRules": rules},
+    });
+    made(&world, POLICIES, policy(spec)).await;
+    let reference = json!({"selector": {}, "parameterNotFoundAction": "Deny"});
+    made(&world, BINDINGS, binding(json!({"paramRef": reference}))).await;
+    let with = |count: std::ops::Range<u32>| {
+        count.map(|at| {
+            let mut params = map(&format!("m{at:03}"));
+            params["data"] = json!({"x": "1"});
+            params
+        })
+    };
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+    let path = "/api/v1/namespaces/default/secrets?dryRun=All";
+    for params in with(0..20) {
+        made(&world, MAPS, params).await;
+    }
+    assert_eq!(world.post("acme", path, secret.clone()).await.code, 201);
+    for params in with(20..60) {
+        made(&world, MAPS, params).await;
+    }
+    let refused = world.post("acme", path, secret.clone()).await;
+    assert_eq!(refused.code, 422);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("running out of cost budget"), "{message}");
+    for params in with(60..101) {
+        made(&world, MAPS, params).await;
+    }
+    let refused = world.post("acme", path, secret).await;
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("failed to configure binding: paramRef selects more than 100 objects"), "{message}");
+}
+
+#[tokio::test]
+async fn the_expressions_of_a_policy_are_only_so_long_together() {
+    let world = World::new().await;
+    let long = format!("'{}' != ''", "x".repeat(60 * 1024));
+    let validations = |count| json!(vec![json!({"expression": long, "message": "long"}); count]);
+    made(&world, POLICIES, policy(json!({"validations": validations(4)}))).await;
+    let mut other = policy(json!({"validations": validations(5)}));
+    other["metadata"]["name"] = json!("q");
+    let refused = world.post("acme", POLICIES, other).await;
+    assert_eq!(refused.code, 422);
+    let message = refused.body["message"].as_str().unwrap();
+    let why = "spec.validations[4].expression: Forbidden: all expressions together may not be longer than 262144 bytes";
+    assert!(message.contains(why), "{message}");
+}
+
+#[tokio::test]
 async fn a_policy_that_cannot_be_asked_refuses_unless_it_says_to_ignore_that() {
     let world = World::new().await;
     let validations = json!([{"expression": "object.data.nothing.deep == 1"}]);
