@@ -11,7 +11,7 @@ use regex_automata::meta::{BuildError, Config, Regex};
 /// kilobytes.
 pub(super) const LENGTH_MAX: usize = 4096;
 /// How large a compiled one may be, in bytes.
-const SIZE_MAX: usize = 512 * 1024;
+const SIZE_MAX: usize = 1024 * 1024;
 /// How much one keeps of what it finds out while it runs, in bytes.
 const KEPT_MAX: usize = 512 * 1024;
 
