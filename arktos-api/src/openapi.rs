@@ -2,7 +2,7 @@
 //!
 //! Documents are made from the catalog when the first client asks for any, and kept compressed. They are named by their
 //! hash: a client that has one never asks for it again. OpenAPI v2 is there for old clients alone (kubectl up to 1.28).
-//! What takes long is made apart from requests ([`builds`]).
+//! What takes long is made apart from requests (`builds`).
 
 pub(crate) mod builds;
 mod messages;
