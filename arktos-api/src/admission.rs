@@ -3,12 +3,14 @@
 //! Plugins run by upstream's names, in upstream's order. What a plugin must be sure of when the write happens, it puts
 //! into the commit.
 
+mod again;
 mod certificates;
 mod defaults;
 mod devices;
 pub(crate) mod expressions;
 mod life;
 mod limits;
+mod mutations;
 pub(crate) mod node_restriction;
 mod own_secrets;
 mod pod_security;
@@ -24,6 +26,7 @@ mod service_account;
 pub(crate) mod topology;
 mod webhooks;
 
+use again::Again;
 use arktos_core::{Object, Status, TenantName};
 use arktos_store::{Commit, Snapshot};
 
@@ -106,11 +109,23 @@ async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Re
         managers::set(object, old.managed.clone());
         object.gather();
     }
-    if by_policies {
-        policies::mutate(call, review, object)?;
-    }
-    if by_webhooks {
-        webhooks::mutate(call, review, object).await?;
+    let (mut policies, mut webhooks) = (Again::new(), Again::new());
+    for second in [false, true] {
+        if second {
+            if !policies.changed() && !webhooks.changed() {
+                break;
+            }
+            policies.begin(&object.fields);
+        }
+        if by_policies {
+            mutations::mutate(call, review, object, &mut policies)?;
+        }
+        if second {
+            webhooks.begin(&object.fields);
+        }
+        if by_webhooks {
+            webhooks::mutate(call, review, object, &mut webhooks).await?;
+        }
     }
     Ok(())
 }

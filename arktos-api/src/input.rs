@@ -149,12 +149,8 @@ fn is_data_canonical(body: &[u8]) -> bool {
     }
     let Ok(Only { data: Some(data) }) = serde_json::from_slice(body) else { return true };
     let written = data.get();
-    // Go writes what HTML has a use for as escapes.
-    let escaped = |text: String| {
-        let text = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-        text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
-    };
-    serde_json::from_str::<serde_json::Value>(written).is_ok_and(|value| escaped(value.to_string()) == written)
+    let go = |value: serde_json::Value| arktos_core::media::go_escaped(&value.to_string());
+    serde_json::from_str::<serde_json::Value>(written).is_ok_and(|value| go(value) == written)
 }
 
 /// Reads the body of a deletion.

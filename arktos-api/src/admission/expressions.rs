@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::TenantName;
-use arktos_core::cel::{Expression, Purse, Scope};
+use arktos_core::cel::{Expression, Purse, Scope, Unevaluated};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -98,22 +98,29 @@ impl OfTenant<'_> {
         compiled
     }
 
+    fn known(&self, source: &str) -> Result<Arc<Expression>, Unevaluated> {
+        if self.purse.holds().is_err() {
+            return Err(Unevaluated::Budget);
+        }
+        self.get(source).map_err(Unevaluated::Said)
+    }
+
     /// What an expression comes to.
     ///
     /// # Errors
-    /// A sentence that says why it comes to nothing.
-    pub(super) fn evaluate(&self, source: &str, names: &Scope) -> Result<Value, String> {
-        let expression = self.get(source)?;
-        expression.evaluate(names).map_err(|why| format!("expression '{source}' resulted in error: {why}"))
+    /// Why it comes to nothing.
+    pub(super) fn evaluate(&self, source: &str, names: &Scope) -> Result<Value, Unevaluated> {
+        let expression = self.known(source)?;
+        expression.evaluate(names).map_err(|why| told(source, why))
     }
 
-    /// Lets a field of what a name stands for be what an expression comes to.
+    /// The change that an expression comes to: an object that is `applied`, or the steps of a patch.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub(super) fn set(&self, source: &str, names: &mut Scope, (map, field): (&str, &str)) -> Result<(), String> {
-        let found = self.get(source)?.evaluate_into(names, map, field);
-        found.map_err(|why| format!("expression '{source}' resulted in error: {why}"))
+    pub(super) fn change(&self, source: &str, names: &Scope, applied: bool) -> Result<Value, Unevaluated> {
+        let expression = self.known(source)?;
+        expression.evaluate_change(names, applied).map_err(|why| told(source, why))
     }
 
     /// Whether all of a list of match conditions hold.
@@ -127,10 +134,22 @@ impl OfTenant<'_> {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::Bool(false)) => return Ok(false),
                 Ok(_) => faults.push("a match condition did not evaluate to bool".to_owned()),
-                Err(why) => faults.push(why),
+                Err(why @ Unevaluated::Budget) => return Err(why.to_string()),
+                Err(why) => faults.push(why.to_string()),
             }
         }
-        if faults.is_empty() { Ok(true) } else { Err(faults.join(", ")) }
+        match faults.as_slice() {
+            [] => Ok(true),
+            [one] => Err(one.clone()),
+            many => Err(format!("[{}]", many.join(", "))),
+        }
+    }
+}
+
+fn told(source: &str, why: Unevaluated) -> Unevaluated {
+    match why {
+        Unevaluated::Said(why) => Unevaluated::Said(format!("expression '{source}' resulted in error: {why}")),
+        other => other,
     }
 }
 

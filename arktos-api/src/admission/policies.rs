@@ -1,13 +1,14 @@
-//! Policies in CEL, the tenant's own: what a write must fulfil, and what is changed of it on its way.
-//! (ValidatingAdmissionPolicy, MutatingAdmissionPolicy)
+//! Policies in CEL, the tenant's own: what a write must fulfil. (ValidatingAdmissionPolicy)
+//!
+//! Which of them are asked, and what they are told, is the same for those that change something (`mutations`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
-use arktos_core::cel::Scope as Names;
+use arktos_core::cel::{BUDGET, CONDITIONS_BUDGET, LazyVariables, Scope as Names, Unevaluated};
 use arktos_core::selector::LabelSelectorSpec;
-use arktos_core::{Dialect, GroupResource, Object, Reason, Scope, Status, StatusCause, TypeMeta, merge, schema};
+use arktos_core::{Dialect, GroupResource, Object, Reason, Scope, Status, StatusCause, TypeMeta, schema};
 use arktos_store::{Stored, Within};
 use serde_json::{Value, json};
 
@@ -25,21 +26,21 @@ const NOTE_MAX: usize = 10 * 1024;
 const PARAMS_MAX: usize = 100;
 
 /// A policy with one of its bindings and one of the objects that it is parametrized by.
-struct Invocation<'a> {
-    policy: &'a Object,
-    binding: &'a Object,
-    params: Option<Arc<Stored>>,
+pub(super) struct Invocation<'a> {
+    pub(super) policy: &'a Object,
+    pub(super) binding: &'a Object,
+    pub(super) params: Option<Arc<Stored>>,
 }
 
 /// Why a policy cannot be asked.
-struct Unasked<'a> {
-    policy: &'a Object,
-    binding: Option<&'a Object>,
-    why: String,
+pub(super) struct Unasked<'a> {
+    pub(super) policy: &'a Object,
+    pub(super) binding: Option<&'a Object>,
+    pub(super) why: String,
 }
 
 /// The policies of a tenant that are bound, with their bindings, by name.
-fn bound(call: &Call<'_>, policies: &str, bindings: &str) -> Vec<(Object, Vec<Object>)> {
+pub(super) fn bound(call: &Call<'_>, policies: &str, bindings: &str) -> Vec<(Object, Vec<Object>)> {
     let mut by_policy: BTreeMap<String, Vec<Object>> = BTreeMap::new();
     for binding in objects(call, GROUP, bindings) {
         let policy = binding.str_at(&["spec", "policyName"]).to_owned();
@@ -65,7 +66,7 @@ fn fits(request: &Request<'_>, constraints: Option<&Value>) -> Result<bool, Stri
 }
 
 /// What is to be asked about a request, and what cannot be.
-fn invocations<'a>(
+pub(super) fn invocations<'a>(
     request: &Request<'_>,
     bound: &'a [(Object, Vec<Object>)],
 ) -> (Vec<Invocation<'a>>, Vec<Unasked<'a>>) {
@@ -174,7 +175,7 @@ fn referred(
 
 /// The names that an invocation's expressions know: the request's, and its parameters, which are not read before.
 /// Once the call has spent all that it may, nothing is read for what is not evaluated any more.
-fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
+pub(super) fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
     let mut names = request.names();
     let params = invocation.params.as_ref().filter(|_| request.call.purse.holds().is_ok());
     let params = params.and_then(|params| params.object.decode(Some(params.revision)).ok());
@@ -182,32 +183,26 @@ fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names {
     names
 }
 
-/// Lets the names stand for a policy's variables; gives back those that come to nothing, and why.
-fn set_variables(request: &Request<'_>, policy: &Object, names: &mut Names) -> Vec<(String, String)> {
-    let mut failed = Vec::new();
-    names.set("variables", &json!({}));
+/// Lets the names stand for a policy's variables. Once the call has spent all that it may, nobody asks for them.
+pub(super) fn set_variables(call: &Call<'_>, policy: &Object, names: &mut Names) {
+    if call.purse.holds().is_err() {
+        return;
+    }
+    let expressions = call.state.expressions.of(call);
+    let mut variables = LazyVariables::default();
     for variable in policy.at(&["spec", "variables"]).and_then(Value::as_array).into_iter().flatten() {
         let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        let expressions = request.call.state.expressions.of(request.call);
-        if let Err(why) = expressions.set(text("expression"), names, ("variables", text("name"))) {
-            failed.push((text("name").to_owned(), through_variables(&failed, why)));
-        }
+        variables.add(text("name"), expressions.get(text("expression")));
     }
-    failed
+    names.set_variables(variables);
 }
 
-/// Why an expression comes to nothing that uses a variable which does.
-fn through_variables(failed: &[(String, String)], why: String) -> String {
-    for (name, inner) in failed {
-        if let Some(begin) = why.strip_suffix(&format!("no such key: {name}")) {
-            let inner = inner.split_once("' resulted in error: ").map_or(inner.as_str(), |(_, inner)| inner);
-            return format!("{begin}composited variable \"{name}\" fails to evaluate: {inner}");
-        }
-    }
-    why
+/// Why a policy cannot be asked, as it is said.
+pub(super) fn unconfigured(binding: Option<&Object>, why: &str) -> String {
+    format!("failed to configure {}: {why}", if binding.is_some() { "binding" } else { "policy" })
 }
 
-fn ignores_faults(policy: &Object) -> bool {
+pub(super) fn ignores_faults(policy: &Object) -> bool {
     policy.str_at(&["spec", "failurePolicy"]) == "Ignore"
 }
 
@@ -253,8 +248,7 @@ fn judge(request: &Request<'_>, bound: &[(Object, Vec<Object>)]) -> Result<(), S
     let mut denied: Vec<(String, Finding)> = Vec::new();
     let (mut notes, mut failures) = (BTreeMap::new(), Vec::new());
     for Unasked { policy, binding, why } in unasked.into_iter().filter(|unasked| !ignores_faults(unasked.policy)) {
-        let what = if binding.is_some() { "binding" } else { "policy" };
-        let message = format!("failed to configure {what}: {why}");
+        let message = unconfigured(binding, &why);
         denied.push((who(policy, binding), Finding { message, reason: String::new(), at: 0 }));
     }
     for invocation in asked {
@@ -320,26 +314,45 @@ fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
     let expressions = request.call.state.expressions.of(request.call);
     let fault =
         |message: String, at: usize| (!ignores_faults(policy)).then(|| Finding { message, reason: String::new(), at });
+    let alone = |message: String| Verdict { findings: fault(message, 0).into_iter().collect(), notes: Vec::new() };
     let mut names = names(request, invocation);
     let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
-    let mut verdict = Verdict::default();
-    match expressions.all_hold(conditions, &names) {
-        Ok(true) => {}
-        Ok(false) => return verdict,
-        Err(why) => {
-            verdict.findings.extend(fault(why, 0));
-            return verdict;
+    if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
+        // As upstream has it, conditions do not know the namespace.
+        let mut known = self::names(request, invocation);
+        known.set("namespaceObject", &Value::Null);
+        known.set_budget(CONDITIONS_BUDGET);
+        match expressions.all_hold(conditions, &known) {
+            Ok(true) => {}
+            Ok(false) => return Verdict::default(),
+            Err(why) => return alone(why),
         }
     }
-    let failed = set_variables(request, policy, &mut names);
-    let list = |field: &str| policy.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten();
-    for (at, validation) in list("validations").enumerate() {
+    set_variables(request.call, policy, &mut names);
+    let list = |field: &str| policy.at(&["spec", field]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let validations = list("validations");
+    let mut held: Vec<Result<bool, String>> = Vec::with_capacity(validations.len());
+    for validation in validations {
         match expressions.evaluate(validation["expression"].as_str().unwrap_or_default(), &names) {
-            Ok(Value::Bool(true)) => {}
-            Ok(_) => verdict.findings.push(failed_validation(request, validation, &names, at)),
-            Err(why) => verdict.findings.extend(fault(through_variables(&failed, why), at)),
+            Ok(found) => held.push(Ok(found == Value::Bool(true))),
+            Err(Unevaluated::Budget) => return alone(Unevaluated::Budget.to_string()),
+            Err(why) => held.push(Err(why.to_string())),
         }
     }
+    let said = Said::of(request, validations, &held, &mut names);
+    let mut verdict = Verdict::default();
+    for (at, (validation, held)) in validations.iter().zip(held).enumerate() {
+        match (held, &said) {
+            (Err(why), _) => verdict.findings.extend(fault(why, at)),
+            (Ok(_), Said::Budget) => {
+                verdict.findings.extend(fault(format!("failed messageExpression: {}", Unevaluated::Budget), at));
+            }
+            (Ok(true), _) => {}
+            (Ok(false), said) => verdict.findings.push(failed_validation(validation, said, at)),
+        }
+    }
+    names.renew();
+    names.set_budget(BUDGET);
     for note in list("auditAnnotations") {
         let text = |field: &str| note[field].as_str().unwrap_or_default();
         match expressions.evaluate(text("valueExpression"), &names) {
@@ -351,10 +364,52 @@ fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
                 format!("valueExpression {:?} resulted in neither a string nor null", text("valueExpression")),
                 0,
             )),
-            Err(why) => verdict.findings.extend(fault(through_variables(&failed, why), 0)),
+            Err(Unevaluated::Budget) => return alone(Unevaluated::Budget.to_string()),
+            Err(why) => verdict.findings.extend(fault(why.to_string(), 0)),
         }
     }
     verdict
+}
+
+/// What is said where validations do not hold.
+enum Said {
+    /// For each validation what its expression for that comes to, where it has one.
+    Each(Vec<Option<String>>),
+    /// They cost more than was left.
+    Budget,
+}
+
+impl Said {
+    /// All are evaluated, also those of what holds: they may cost too much.
+    fn of(request: &Request<'_>, validations: &[Value], held: &[Result<bool, String>], names: &mut Names) -> Self {
+        let source = |validation: &'_ Value| validation["messageExpression"].as_str().unwrap_or_default().to_owned();
+        let count = validations.iter().filter(|one| !source(one).trim().is_empty()).count() as u64;
+        // What holds needs no words, unless there are so many expressions that they could cost too much.
+        if held.iter().all(|held| matches!(held, Ok(true))) && count.saturating_mul(2 << 20) <= names.budget() {
+            return Self::Each(Vec::new());
+        }
+        names.renew();
+        let mut said = Vec::with_capacity(validations.len());
+        for validation in validations {
+            let source = source(validation);
+            said.push(match source.trim() {
+                "" => None,
+                _ => match request.call.state.expressions.of(request.call).evaluate(&source, names) {
+                    Ok(Value::String(text)) => Some(text),
+                    Ok(_) | Err(Unevaluated::Said(_) | Unevaluated::Misplaced(_)) => None,
+                    Err(Unevaluated::Budget) => return Self::Budget,
+                },
+            });
+        }
+        Self::Each(said)
+    }
+
+    fn at(&self, at: usize) -> &str {
+        match self {
+            Self::Each(all) => all.get(at).and_then(Option::as_deref).unwrap_or_default(),
+            Self::Budget => "",
+        }
+    }
 }
 
 /// As much of a text as fits, of whole letters.
@@ -367,13 +422,9 @@ fn cut(text: &str, most: usize) -> &str {
 }
 
 /// What a validation that does not hold says.
-fn failed_validation(request: &Request<'_>, validation: &Value, names: &Names, at: usize) -> Finding {
+fn failed_validation(validation: &Value, said: &Said, at: usize) -> Finding {
     let text = |field: &str| validation[field].as_str().unwrap_or_default().trim();
-    let said = match text("messageExpression") {
-        "" => None,
-        source => request.call.state.expressions.of(request.call).evaluate(source, names).ok(),
-    };
-    let said = said.as_ref().and_then(Value::as_str).map(str::trim).unwrap_or_default();
+    let said = said.at(at).trim();
     let said = if said.contains('\n') || said.len() > 5 * 1024 { "" } else { said };
     let message = match (said, text("message")) {
         ("", "") => format!("failed expression: {}", text("expression")),
@@ -383,98 +434,17 @@ fn failed_validation(request: &Request<'_>, validation: &Value, names: &Names, a
     Finding { message, reason: text("reason").to_owned(), at }
 }
 
-/// Changes a write as the tenant's policies say. A policy that a later one has changed something for, and that asks for
-/// it, is asked once more.
-///
-/// # Errors
-/// 422 when a policy cannot be asked, or what it says cannot be done, and it does not say to ignore that.
-pub(super) fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
-    let bound = bound(call, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings");
-    if bound.is_empty() || call.kind.group == GROUP {
-        return Ok(());
-    }
-    let mut first = None;
-    for round in 0..2 {
-        let now = object.clone();
-        let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
-        let (asked, unasked) = invocations(&request, &bound);
-        if let Some(Unasked { policy, why, .. }) = unasked.into_iter().find(|one| !ignores_faults(one.policy)) {
-            return Err(failed(call, object.name(), policy, &why));
-        }
-        for (at, invocation) in asked.iter().enumerate() {
-            let again = invocation.policy.str_at(&["spec", "reinvocationPolicy"]) == "IfNeeded";
-            // In the second round: who asked for it, and was not the last to change something.
-            if round > 0 && (!again || first.is_none_or(|last| at >= last)) {
-                continue;
-            }
-            let before = object.fields.clone();
-            if let Err(why) = change(call, review, invocation, object)
-                && !ignores_faults(invocation.policy)
-            {
-                return Err(failed(call, object.name(), invocation.policy, &why));
-            }
-            if round == 0 && object.fields != before {
-                first = Some(at);
-            }
-        }
-        if first.is_none() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn failed(call: &Call<'_>, name: &str, policy: &Object, why: &str) -> Status {
-    let message = format!("policy '{}' denied request: {why}", policy.name());
-    let mut status = Status::forbidden(&call.kind.group_resource, name, &message);
-    status.reason = Some(Reason::Invalid);
-    status.code = 422;
-    let cause = StatusCause { reason: String::new(), message, field: String::new() };
-    status.details.get_or_insert_default().causes.push(cause);
-    status
-}
-
-/// Makes the changes of one invocation.
-fn change(
-    call: &Call<'_>,
-    review: &Review<'_>,
-    invocation: &Invocation<'_>,
-    object: &mut Object,
-) -> Result<(), String> {
-    let policy = invocation.policy;
-    let expressions = call.state.expressions.of(call);
-    let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
-    for (index, mutation) in
-        policy.at(&["spec", "mutations"]).and_then(Value::as_array).into_iter().flatten().enumerate()
-    {
-        call.purse.holds()?;
-        let now = object.clone();
-        let request = Request::of(call, &Review { new: Some(&now), ..*review }).map_err(|status| status.message)?;
-        let mut names = names(&request, invocation);
-        if index == 0 && !expressions.all_hold(conditions, &names)? {
-            return Ok(());
-        }
-        set_variables(&request, policy, &mut names);
-        let how = if mutation["patchType"] == "JSONPatch" { "jsonPatch" } else { "applyConfiguration" };
-        let patch = expressions.evaluate(mutation[how]["expression"].as_str().unwrap_or_default(), &names)?;
-        let mut value = request.new.map(Object::into_value).unwrap_or_default();
-        if how == "jsonPatch" {
-            merge::json_patch(&mut value, patch).map_err(|status| status.message)?;
-        } else {
-            value = merge::apply::merged(&call.kind.schema, &value, &patch).map_err(|faults| faults.join(", "))?;
-        }
-        *object = read(call, value, object).map_err(|status| status.message)?;
-    }
-    Ok(())
-}
-
 /// What became of an object on its way, in the stored version. Who it is stays.
 ///
 /// # Errors
 /// When it is no object of the kind any more.
 pub(super) fn read(call: &Call<'_>, value: Value, before: &Object) -> Result<Object, Status> {
-    let decoded = schema::decode(&call.kind, value, Dialect::Region)?.object;
-    let mut object = arktos_core::rules::convert::to_storage(&call.kind, decoded);
+    Ok(kept(call, schema::decode(&call.kind, value, Dialect::Region)?.object, before))
+}
+
+/// An object that was made of another, in the stored version. Who it is stays.
+pub(super) fn kept(call: &Call<'_>, made: Object, before: &Object) -> Object {
+    let mut object = arktos_core::rules::convert::to_storage(&call.kind, made);
     for field in ["apiVersion", "kind"] {
         object.set(&[field], before.str_at(&[field]));
     }
@@ -487,7 +457,7 @@ pub(super) fn read(call: &Call<'_>, value: Value, before: &Object) -> Result<Obj
         }
     }
     object.notes.clone_from(&before.notes);
-    Ok(object)
+    object
 }
 
 /// The resources that neither policies nor webhooks are asked about: with them one could lock oneself out.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use arktos_core::cel::CONDITIONS_BUDGET;
 use arktos_core::{Object, Reason, Status, merge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures::future::{Either, join_all, select};
 use serde_json::{Value, json};
 
+use super::again::Again;
 use super::policies::{GROUP, is_exempt, read};
 use super::request::Request;
 use super::service::{self, Place};
@@ -61,7 +63,10 @@ fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
     }
     let conditions = &webhook["matchConditions"];
     if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
-        match request.call.state.expressions.of(request.call).all_hold(conditions, &request.names()) {
+        let mut names = request.names();
+        names.set("namespaceObject", &Value::Null);
+        names.set_budget(CONDITIONS_BUDGET);
+        match request.call.state.expressions.of(request.call).all_hold(conditions, &names) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(_) if webhook["failurePolicy"] == "Ignore" => return Ok(false),
@@ -75,39 +80,41 @@ fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
     Ok(true)
 }
 
-/// Asks the webhooks that may change an object. One that a later one has changed something for, and that asks for it,
-/// is asked once more.
+/// Asks the webhooks that may change an object.
 ///
 /// # Errors
 /// What a webhook answers, and 500 for one that cannot be asked and must be.
-pub(super) async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
-    let webhooks = webhooks(call, "mutatingwebhookconfigurations");
-    let mut last = None;
-    for round in 0..2 {
-        for (at, webhook) in webhooks.iter().enumerate() {
-            let again = webhook["reinvocationPolicy"] == "IfNeeded" && last.is_some_and(|last| at < last);
-            if round > 0 && !again {
-                continue;
-            }
-            let now = object.clone();
-            let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
-            if !is_asked(&request, webhook)? {
-                continue;
-            }
-            let Some(answer) = ask(&request, webhook).await? else { continue };
-            let Some(patch) = answer.patch.filter(|patch| *patch != json!([])) else { continue };
+pub(super) async fn mutate(
+    call: &Call<'_>,
+    review: &Review<'_>,
+    object: &mut Object,
+    again: &mut Again<usize>,
+) -> Result<(), Status> {
+    for (at, webhook) in webhooks(call, "mutatingwebhookconfigurations").iter().enumerate() {
+        if !again.asks(&at) {
+            continue;
+        }
+        let now = object.clone();
+        let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
+        if !is_asked(&request, webhook)? {
+            continue;
+        }
+        if let Some(answer) = ask(&request, webhook).await?
+            && let Some(patch) = answer.patch.filter(|patch| *patch != json!([]))
+        {
             let mut value = request.new.clone().map(Object::into_value).unwrap_or_default();
             merge::json_patch(&mut value, patch).map_err(|status| failed(webhook, &status.message))?;
             let changed = read(call, value, object)?;
-            if round == 0 && changed.fields != object.fields {
-                last = Some(at);
+            if changed.fields != object.fields {
+                again.change();
             }
             *object = changed;
         }
-        if last.is_none() {
-            break;
+        if webhook["reinvocationPolicy"] == "IfNeeded" {
+            again.ask(at);
         }
     }
+    again.end(&object.fields);
     Ok(())
 }
 

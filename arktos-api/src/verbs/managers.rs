@@ -24,7 +24,10 @@ impl Versions for Others<'_> {
         let mut object = Object::from_value(object.clone())?;
         // Between two versions the way leads through the stored one.
         let said = object.type_meta().api_version;
-        if said != other.type_meta.api_version {
+        if !own.builtin {
+            // The same fields in all versions; what a version does not know is said to whoever asks.
+            object.set(&["apiVersion"], other.type_meta.api_version.as_str());
+        } else if said != other.type_meta.api_version {
             let from = if said == own.type_meta.api_version { own.clone() } else { call.stored_kind() };
             object = rules::convert::from_storage(&other, rules::convert::to_storage(&from, object));
         }

@@ -161,13 +161,44 @@ pub(crate) async fn apply_config(
             return Err(Status::bad_request(format!("error strict decoding YAML: {fault}")));
         }
         let decode = if has_nulls { schema::decode_applied } else { schema::decode };
-        let mut decoded = decode(&call.kind, value, Dialect::Region)?;
+        let mut decoded = decode(&call.kind, value, Dialect::Region).map_err(|status| unread(call, config, status))?;
         decoded.object.notes = old.map(|old| old.notes.clone()).unwrap_or_default();
         Ok(decoded.object)
     };
     let changed = modify::modify(call, part, Source::Applied(&make)).await?;
     repeated.into_iter().for_each(|fault| call.warn(fault));
     Ok(changed)
+}
+
+/// What is wrong with what an apply has made of an object of a built-in kind.
+fn unread(call: &Call<'_>, config: &Value, status: Status) -> Status {
+    let why = unhandled(call, &status.message);
+    if why.len() == status.message.len() {
+        return status;
+    }
+    let meta = |field: &str| config["metadata"][field].as_str().unwrap_or_default();
+    let whole = format!("{}/{}; {}", meta("namespace"), meta("name"), kind_of(call));
+    let why = unconverted(call, why);
+    Status::unexplained(format!("failed to convert new object ({whole}) to proper version: {why}"))
+}
+
+/// What is wrong with an object, without what is said of its kind in front.
+pub(crate) fn unhandled<'m>(call: &Call<'_>, message: &'m str) -> &'m str {
+    let kind = &call.kind.kind;
+    let begin = format!("{kind} in version {:?} cannot be handled as a {kind}: ", call.kind.version);
+    message.strip_prefix(&begin).unwrap_or(message)
+}
+
+/// What is wrong with a tree that was to become an object.
+pub(crate) fn unconverted(call: &Call<'_>, why: &str) -> String {
+    let from = if why.starts_with("illegal base64") { "error decoding from json: " } else { "" };
+    format!("unable to convert unstructured object to {}: {from}{why}", kind_of(call))
+}
+
+fn kind_of(call: &Call<'_>) -> String {
+    let types = &call.kind.type_meta;
+    let core = if types.api_version.contains('/') { "" } else { "/" };
+    format!("{core}{}, Kind={}", types.api_version, types.kind)
 }
 
 fn has_null(value: &Value) -> bool {

@@ -60,14 +60,14 @@ async fn what_is_refused_or_only_tried_costs_nothing() {
     );
 }
 
-const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
-const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+pub(crate) const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+pub(crate) const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
 
-fn rules() -> Value {
+pub(crate) fn rules() -> Value {
     json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}])
 }
 
-fn policy(extra: Value) -> Value {
+pub(crate) fn policy(extra: Value) -> Value {
     let mut spec = json!({"matchConstraints": {"resourceRules": rules()}});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     json!({
@@ -76,14 +76,14 @@ fn policy(extra: Value) -> Value {
     })
 }
 
-fn binding(extra: Value) -> Value {
+pub(crate) fn binding(extra: Value) -> Value {
     let mut spec = json!({"policyName": "p", "validationActions": ["Deny"]});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": {"name": "b"}, "spec": spec})
 }
 
-async fn made(world: &World, path: &str, body: Value) {
+pub(crate) async fn made(world: &World, path: &str, body: Value) {
     let answer = world.post("acme", path, body).await;
     assert_eq!(answer.code, 201, "{}", answer.body);
 }

@@ -23,6 +23,7 @@ mod nodes;
 mod observed;
 mod offered;
 mod old_clients;
+mod policies;
 mod services;
 mod subresources;
 mod tenant_scope;

@@ -225,7 +225,10 @@ mod tests {
         let mut scope = Scope::default();
         let request = Question { group: "apps".to_owned(), resource: "deployments".to_owned(), ..Question::default() };
         scope.set_authorizer(Arc::new(Echo), request);
-        Expression::compile(source, &["authorizer"]).map_err(|error| error.to_string())?.evaluate(&scope)
+        Expression::compile(source, &["authorizer"])
+            .map_err(|error| error.to_string())?
+            .evaluate(&scope)
+            .map_err(|why| why.to_string())
     }
 
     #[test]

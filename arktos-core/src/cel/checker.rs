@@ -61,6 +61,16 @@ impl<'a> Environment<'a> {
         self
     }
 
+    /// Reads a regular expression, unless so many were read before.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub(super) fn read_pattern(&self, text: &str) -> Result<(), String> {
+        let counted = self.patterns.get().saturating_add(1 + text.len() / 256);
+        self.patterns.set(counted);
+        if counted > PATTERNS_MAX { Ok(()) } else { super::patterns::compile(text).map(drop) }
+    }
+
     /// With those variables of a policy that come before.
     pub(crate) fn with_variables(mut self, variables: &'a Variables) -> Self {
         self.variables = Some(variables);
@@ -94,12 +104,16 @@ pub(super) fn check<'a>(tree: &IdedExpr, environment: &Environment<'a>) -> Resul
         types: Mapping::default(),
         faults: Vec::new(),
         literals: Vec::new(),
+        alike: Vec::new(),
         formats: 0,
     };
     let found = checker.read(tree);
     if checker.faults.is_empty() {
         // Only what is well typed is looked at as closely as this.
         checker.faults.append(&mut checker.literals);
+        for parts in std::mem::take(&mut checker.alike) {
+            checker.alike(&parts);
+        }
     }
     if checker.faults.is_empty() { Ok(checker.types.known(&found, true)) } else { Err(checker.faults) }
 }
@@ -110,8 +124,10 @@ struct Checker<'a, 'b> {
     scope: Vec<(String, Type<'a>)>,
     types: Mapping<'a>,
     faults: Vec<(u64, String)>,
-    /// Texts that do not say what the function they are given to reads, and lists of several types.
+    /// Texts that do not say what the function they are given to reads.
     literals: Vec<(u64, String)>,
+    /// The items of lists, and the keys and values of maps: each of these must be of one type.
+    alike: Vec<Vec<(u64, Type<'a>)>>,
     /// Within how many arguments of `format` this is: lists may be of several types there.
     formats: usize,
 }
@@ -304,17 +320,17 @@ impl<'a> Checker<'a, '_> {
     fn literal(&mut self, name: &str, method: bool, call: &CallExpr) {
         let at = usize::from(name == "matches" && !method);
         let Some(argument) = call.args.get(at) else { return };
-        if name == "duration" && matches!(argument.expr, Expr::Literal(LiteralValue::Int(_))) {
-            return self.literals.push((argument.id, "invalid duration argument".to_owned()));
+        if let Expr::Literal(LiteralValue::Int(seconds)) = &argument.expr {
+            const MOMENTS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+            if name == "duration" || name == "timestamp" && !MOMENTS.contains(seconds.inner()) {
+                self.literals.push((argument.id, format!("invalid {name} argument")));
+            }
+            return;
         }
         let Expr::Literal(LiteralValue::String(text)) = &argument.expr else { return };
         let text = text.inner();
         let fine = match name {
-            "matches" => {
-                let counted = &self.environment.patterns;
-                counted.set(counted.get().saturating_add(1 + text.len() / 256));
-                counted.get() > PATTERNS_MAX || super::patterns::compile(text).is_ok()
-            }
+            "matches" => self.environment.read_pattern(text).is_ok(),
             "duration" if call.args.len() == 1 => parse_duration(text).is_ok(),
             "timestamp" if call.args.len() == 1 => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
             _ => true,
@@ -324,20 +340,35 @@ impl<'a> Checker<'a, '_> {
         }
     }
 
-    fn join(&mut self, at: u64, known: Option<Type<'a>>, found: Type<'a>) -> Type<'a> {
+    fn join(&mut self, known: Option<Type<'a>>, found: Type<'a>) -> Type<'a> {
         let Some(known) = known else { return found };
         if self.types.fit(std::slice::from_ref(&known), std::slice::from_ref(&found)) {
             return Type::general(known, found);
         }
-        if self.formats == 0 && self.literals.len() < FAULTS_MAX {
-            let (known, found) = (self.types.known(&known, true).told(), self.types.known(&found, true).told());
-            self.literals.push((at, format!("expected type '{known}' but found '{found}'")));
-        }
         Type::Dyn
+    }
+
+    /// Says of the first part that is not of the type of those before it what was expected.
+    fn alike(&mut self, parts: &[(u64, Type<'a>)]) {
+        let mut parts = parts.iter().map(|(at, of)| (*at, self.types.known(of, true)));
+        let Some((_, first)) = parts.next() else { return };
+        if let Some((at, other)) = parts.find(|(_, other)| !first.is(other))
+            && self.faults.len() < FAULTS_MAX
+        {
+            self.faults.push((at, format!("expected type '{}' but found '{}'", first.told(), other.told())));
+        }
+    }
+
+    /// Parts that must be of one type, unless this is within what is formatted.
+    fn be_alike(&mut self, parts: Vec<(u64, Type<'a>)>) {
+        if self.formats == 0 && parts.len() > 1 {
+            self.alike.push(parts);
+        }
     }
 
     fn list(&mut self, list: &ListExpr) -> Type<'a> {
         let mut of = None;
+        let mut parts = Vec::with_capacity(list.elements.len());
         for (index, element) in list.elements.iter().enumerate() {
             let mut found = self.read(element);
             if list.optional_indices.contains(&index)
@@ -345,25 +376,32 @@ impl<'a> Checker<'a, '_> {
             {
                 found = *inner;
             }
-            of = Some(self.join(element.id, of, found));
+            parts.push((element.id, found.clone()));
+            of = Some(self.join(of, found));
         }
+        self.be_alike(parts);
         Type::list(of.unwrap_or_else(|| self.types.fresh()))
     }
 
     fn map(&mut self, entries: &[IdedEntryExpr]) -> Type<'a> {
         let (mut keys, mut values) = (None, None);
+        let (mut key_parts, mut value_parts) = (Vec::new(), Vec::new());
         for entry in entries {
             let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
             let key = self.read(&entry.key);
-            keys = Some(self.join(entry.key.id, keys, key));
+            key_parts.push((entry.key.id, key.clone()));
+            keys = Some(self.join(keys, key));
             let mut value = self.read(&entry.value);
             if entry.optional
                 && let Type::Optional(inner) = value
             {
                 value = *inner;
             }
-            values = Some(self.join(entry.value.id, values, value));
+            value_parts.push((entry.value.id, value.clone()));
+            values = Some(self.join(values, value));
         }
+        self.be_alike(key_parts);
+        self.be_alike(value_parts);
         let key = keys.unwrap_or_else(|| self.types.fresh());
         Type::map(key, values.unwrap_or_else(|| self.types.fresh()))
     }

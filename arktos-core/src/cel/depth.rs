@@ -17,13 +17,19 @@ const BRACKET: usize = 8;
 /// and counts badly there.
 const CHOICE: usize = BRACKET / 2;
 /// The deepest that is read.
-const MOST: usize = 512;
+pub(super) const MOST: usize = 512;
 
 /// What is said of one that is deeper, in cel-go's words.
 pub(crate) const TOO_DEEP: &str = "expression recursion limit exceeded";
 
 /// Whether an expression is too deep to be read.
 pub(crate) fn is_too_deep(source: &str) -> bool {
+    of(source) > MOST
+}
+
+/// How deep an expression is; of one that is too deep, more than may be.
+pub(super) fn of(source: &str) -> usize {
+    let mut deepest = 0;
     let mut levels = vec![[0_usize; CLASSES]];
     let text = source.as_bytes();
     let mut at = 0;
@@ -33,7 +39,7 @@ pub(crate) fn is_too_deep(source: &str) -> bool {
         let class = match text[at] {
             quote @ (b'"' | b'\'') => {
                 // Where a string ends that is broken, the parser knows alone, and so how deep the rest is.
-                let Some(end) = after_string(text, at, quote) else { return text.len() > MOST };
+                let Some(end) = after_string(text, at, quote) else { return text.len().max(deepest) };
                 at = end;
                 operand = true;
                 continue;
@@ -83,12 +89,13 @@ pub(crate) fn is_too_deep(source: &str) -> bool {
             at += usize::from(matches!(two, b"||" | b"&&" | b"!=" | b"==" | b"<=" | b">=" | b"in"));
         }
         let depth: usize = levels.iter().map(|level| BRACKET + level.iter().sum::<usize>()).sum();
+        deepest = deepest.max(depth);
         if depth > MOST {
-            return true;
+            return depth;
         }
         at += 1;
     }
-    false
+    deepest
 }
 
 /// Whether what begins here goes on a name that began before.

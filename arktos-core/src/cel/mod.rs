@@ -13,7 +13,9 @@
 //! | regular expressions; texts, times and amounts | `patterns`; `convert` |
 //! | what `authorizer` is asked | `authorizer` |
 //! | from JSON to values and back | `value` |
-//! | what all evaluations for one request may cost | `purse` |
+//! | what names stand for; what all evaluations for one request may cost | `scope`; `purse` |
+//! | what constants come to when they are written | `fold` |
+//! | when a policy's variables come to something | `lazy` |
 //!
 //! The parser and most functions are the `kube-cel` crate's. Trees are walked here, since what tenants write must cost
 //! no more than it may, and a field of what has no fields must be an error.
@@ -25,31 +27,34 @@ mod convert;
 mod declared;
 pub(crate) mod depth;
 mod expand;
+mod fold;
+mod lazy;
 mod operate;
 mod patterns;
 mod price;
 mod purse;
 pub(crate) mod run;
+mod scope;
 pub(crate) mod tree;
 pub(crate) mod types;
 mod value;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use kube_cel::cel::Value as CelValue;
 use serde_json::Value;
 
-use authorizer::Stage;
 pub use authorizer::{Authorizer, Question};
 pub(crate) use checker::{Environment, Variables};
+pub use lazy::Variables as LazyVariables;
 pub(crate) use patterns::translated;
 pub use purse::Purse;
 use run::Frame;
+pub use scope::{Scope, Unevaluated};
 use tree::{LENGTH_MAX, Tree};
 
-/// What all expressions that one scope is for may cost.
-const BUDGET: u64 = 10_000_000;
+/// What all expressions that one scope is for may cost, unless it says otherwise.
+pub const BUDGET: u64 = 10_000_000;
+/// What all conditions may cost upon which a policy or a webhook is asked.
+pub const CONDITIONS_BUDGET: u64 = 2_500_000;
 
 /// How much is said of the faults of one expression, in bytes.
 const SAID_MAX: usize = 64 * 1024;
@@ -65,73 +70,13 @@ pub struct Expression {
 
 /// Why a text is no expression, in the API's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("compilation failed: {0}")]
-pub struct CompileError(String);
-
-/// Names and what they stand for, for one evaluation or several, which may cost only so much together.
-#[derive(Debug)]
-pub struct Scope {
-    variables: Vec<(String, CelValue)>,
-    /// What is left to spend. Evaluations take from it.
-    budget: AtomicU64,
-    /// What is left to spend for all scopes that have it in common, where some do.
-    purse: Option<Purse>,
-}
-
-impl Default for Scope {
-    fn default() -> Self {
-        Self { variables: Vec::new(), budget: AtomicU64::new(BUDGET), purse: None }
-    }
-}
-
-impl Scope {
-    /// A scope that has a purse in common with others, from which it pays for what names stand for, too.
-    #[must_use]
-    pub fn paid_from(purse: &Purse) -> Self {
-        Self { purse: Some(purse.clone()), ..Self::default() }
-    }
-
-    /// A scope of the same names, to be evaluated in by itself. What they stand for is shared.
-    #[must_use]
-    pub fn again(&self) -> Self {
-        Self { variables: self.variables.clone(), purse: self.purse.clone(), ..Self::default() }
-    }
-
-    /// What an evaluation may cost yet.
-    fn left(&self) -> u64 {
-        let own = self.budget.load(Ordering::Relaxed);
-        self.purse.as_ref().map_or(own, |purse| own.min(purse.left()))
-    }
-
-    fn spend(&self, cost: u64) {
-        let own = self.budget.load(Ordering::Relaxed);
-        self.budget.store(own.saturating_sub(cost), Ordering::Relaxed);
-        self.purse.iter().for_each(|purse| purse.take(cost));
-    }
-
-    /// Lets a name stand for a value; a later value goes before.
-    pub fn set(&mut self, name: &str, value: &Value) {
-        if let Some(purse) = &self.purse {
-            if purse.left() == 0 {
-                return; // nothing is evaluated any more
-            }
-            purse.take(value::weight(value));
-        }
-        self.set_value(name, value::to_cel(value));
-    }
-
-    /// Lets `authorizer` ask this, and `authorizer.requestResource` stand for what is asked about.
-    pub fn set_authorizer(&mut self, of: Arc<dyn Authorizer>, request: Question) {
-        self.set_value("authorizer", authorizer::asking(&of, Stage::Begin, Question::default()));
-        self.set_value(authorizer::REQUEST_RESOURCE, authorizer::asking(&of, Stage::Resource, request));
-    }
-
-    fn set_value(&mut self, name: &str, value: CelValue) {
-        match self.variables.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = value,
-            None => self.variables.push((name.to_owned(), value)),
-        }
-    }
+pub enum CompileError {
+    /// It cannot be read, or something in it does not fit.
+    #[error("compilation failed: {0}")]
+    Faulty(String),
+    /// What is constant in it comes to nothing. Upstream calls that an error of its own.
+    #[error("program instantiation failed: {0}")]
+    Constant(String),
 }
 
 impl Expression {
@@ -157,37 +102,47 @@ impl Expression {
     /// What the expression comes to.
     ///
     /// # Errors
-    /// A sentence that says why it comes to nothing: a field that is not there, a type that does not fit, a loop that
-    /// takes too long.
-    pub fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
-        value::from_cel(&self.find(scope)?)
+    /// Why it comes to nothing.
+    pub fn evaluate(&self, scope: &Scope) -> Result<Value, Unevaluated> {
+        value::from_cel(&self.find(scope)?).map_err(Unevaluated::Said)
     }
 
-    /// Lets a field of the map that a name stands for be what the expression comes to: of any type, shared, not copied.
+    /// The change that the expression comes to: an object to be `applied`, or the steps of a patch.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    pub fn evaluate_into(&self, scope: &mut Scope, map: &str, field: &str) -> Result<(), String> {
+    /// As [`evaluate`](Self::evaluate); objects must be of the types that their places have.
+    pub fn evaluate_change(&self, scope: &Scope, applied: bool) -> Result<Value, Unevaluated> {
         let found = self.find(scope)?;
-        let known = scope.variables.iter_mut().find(|(name, _)| name == map);
-        if let Some((_, CelValue::Map(known))) = known {
-            Arc::make_mut(&mut known.map).insert(field.into(), found);
+        let objects = match &found {
+            CelValue::List(steps) => steps.iter().filter_map(value::of_step).collect(),
+            found => vec![found],
+        };
+        for object in objects {
+            let faults = value::misplaced(object);
+            if !faults.is_empty() {
+                return Err(Unevaluated::Misplaced(faults.join("\n")));
+            }
         }
-        Ok(())
+        value::changed(&found, applied).map_err(Unevaluated::Said)
     }
 
-    fn find(&self, scope: &Scope) -> Result<CelValue, String> {
+    fn find(&self, scope: &Scope) -> Result<CelValue, Unevaluated> {
         let left = scope.left();
         tree::within(left, |run| {
             let mut names = Frame::default();
             for (name, value) in &scope.variables {
                 names = names.with(name, value.clone());
             }
-            let found = self.tree.resolve(run, &names);
+            let variables = scope.variables.iter().find(|(name, _)| name == "variables");
+            let ready = variables.map_or(Ok(()), |(_, value)| lazy::ready(run, value, &self.source));
+            let found = ready.and_then(|()| self.tree.resolve(run, &names));
             scope.spend(left - run.budget());
-            let found = found.map_err(|fault| told_fault(&fault.to_string()))?;
+            let found = found.map_err(|fault| match fault {
+                run::Fault::Budget => Unevaluated::Budget,
+                fault => Unevaluated::Said(told_fault(&fault.to_string())),
+            })?;
             if price::is_too_large(&found) {
-                return Err(run::Fault::Cost.to_string());
+                return Err(Unevaluated::Said(run::Fault::Cost.to_string()));
             }
             Ok(found)
         })
@@ -200,7 +155,7 @@ impl Expression {
 /// [`CompileError`] for what is no expression, and for each part of it that does not fit.
 pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result<types::Type<'a>, CompileError> {
     let tree = read(source)?;
-    checker::check(&tree, environment).map_err(|faults| {
+    let found = checker::check(&tree, environment).map_err(|faults| {
         let mut places: Vec<(isize, isize, String)> = Vec::with_capacity(faults.len());
         let all = tree::Places::of(source);
         for (part, why) in faults {
@@ -209,15 +164,16 @@ pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result
         }
         places.sort_by_key(|(line, column, _)| (*line, *column));
         told(source, places)
-    })
+    })?;
+    fold::fault(&tree, environment).map_or(Ok(found), |why| Err(CompileError::Constant(why)))
 }
 
 fn read(source: &str) -> Result<kube_cel::cel::IdedExpr, CompileError> {
     if source.len() > LENGTH_MAX {
-        return Err(CompileError(format!("ERROR: <input>:1:1: expression is longer than {LENGTH_MAX} bytes")));
+        return Err(CompileError::Faulty(format!("ERROR: <input>:1:1: expression is longer than {LENGTH_MAX} bytes")));
     }
     if depth::is_too_deep(source) {
-        return Err(CompileError(format!("ERROR: <input>:1:1: {}", depth::TOO_DEEP)));
+        return Err(CompileError::Faulty(format!("ERROR: <input>:1:1: {}", depth::TOO_DEEP)));
     }
     tree::parse(source).map_err(|errors| {
         told(source, errors.errors.into_iter().map(|error| (error.pos.0, error.pos.1, error.msg)).collect())
@@ -233,7 +189,7 @@ fn told(source: &str, faults: Vec<(isize, isize, String)>) -> CompileError {
         let begin = if said.is_empty() { "" } else { "\n" };
         said = said + begin + &shown(source, line, column, &why);
     }
-    CompileError(said)
+    CompileError::Faulty(said)
 }
 
 /// What went wrong with a rule, in the words of the library that upstream has.
@@ -305,6 +261,8 @@ fn shown(source: &str, line: isize, column: isize, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use serde_json::json;
 
@@ -315,7 +273,7 @@ mod tests {
     fn comes_to(source: &str, object: Value) -> Result<Value, String> {
         let mut scope = Scope::default();
         scope.set("object", &object);
-        compiled(source).evaluate(&scope)
+        compiled(source).evaluate(&scope).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -402,7 +360,7 @@ mod tests {
         assert!((40..50).contains(&fine), "{fine}");
         assert_eq!(purse.left(), 0);
         let why = dear.evaluate(&Scope::paid_from(&purse)).expect_err("all is spent");
-        assert!(why.contains("running out of cost budget"), "{why}");
+        assert_eq!(why, Unevaluated::Budget);
         assert!(dear.evaluate(&Scope::default()).is_ok());
     }
 
@@ -413,24 +371,109 @@ mod tests {
         assert!(fault.contains("cost limit exceeded"), "{fault}");
     }
 
-    #[test]
-    fn what_a_field_stands_for_keeps_its_type_and_is_not_copied() {
+    fn with_variables(variables: &[(&str, &str)]) -> Scope {
         let mut scope = Scope::default();
-        scope.set("object", &json!({"size": "2Gi", "text": "x".repeat(100_000)}));
-        scope.set("variables", &json!({}));
-        let mut set = |field: &str, source: &str| {
-            let expression = Expression::compile(source, &["object", "variables"]).expect(source);
-            expression.evaluate_into(&mut scope, "variables", field)
-        };
-        set("size", "quantity(object.size)").expect("an amount");
-        for at in 0..1000 {
-            set(&format!("v{at}"), "object").expect("shared");
+        scope.set("object", &json!({"size": "2Gi", "text": "x".repeat(100_000), "a": 1}));
+        let mut all = LazyVariables::default();
+        for (name, source) in variables {
+            let read = Expression::compile(source, &["object", "variables"]);
+            all.add(name, read.map(Arc::new).map_err(|error| error.to_string()));
         }
-        set("all", "[variables, variables].size()").expect_err("all of it, written out, is more than anybody pays for");
-        let asks = Expression::compile("variables.size.isGreaterThan(quantity('1Gi'))", &["variables"]).expect("asks");
-        assert_eq!(asks.evaluate(&scope), Ok(json!(true)));
-        let whole = Expression::compile("variables", &["variables"]).expect("is one");
-        assert!(whole.evaluate(&scope).expect_err("too large").contains("cost limit exceeded"));
+        scope.set_variables(all);
+        scope
+    }
+
+    #[test]
+    fn variables_are_paid_for_and_may_be_what_one_of_them_comes_to() {
+        let purse = Purse::default();
+        let mut scope = Scope::paid_from(&purse);
+        let mut all = LazyVariables::default();
+        let one = Arc::new(Expression::compile("variables", &["variables"]).expect("an expression"));
+        (0..1000).for_each(|at| all.add(&format!("v{at}"), Ok(one.clone())));
+        let before = purse.left();
+        scope.set_variables(all);
+        assert!(purse.left() < before - 1000);
+        assert_eq!(of_variables("variables.v2.v1 == variables && true", &scope), Ok(json!(false)));
+        let fault = of_variables("variables.v1.v2 == variables", &scope).expect_err("comes later");
+        assert_eq!(fault.to_string(), "no such key: v2");
+    }
+
+    fn of_variables(source: &str, scope: &Scope) -> Result<Value, Unevaluated> {
+        Expression::compile(source, &["object", "variables"]).expect(source).evaluate(scope)
+    }
+
+    #[test]
+    fn variables_come_to_something_when_they_are_asked_for_and_once() {
+        let dear = "lists.range(100000).all(n, n >= 0)";
+        let mut scope = with_variables(&[
+            ("size", "quantity(object.size)"),
+            ("odd", "object.none"),
+            ("dear", dear),
+            ("text", "object.text"),
+            ("next", "variables.odd + 1"),
+            ("later", "object.a"),
+        ]);
+        let larger = of_variables("variables.size.isGreaterThan(quantity('1Gi'))", &scope);
+        assert_eq!(larger, Ok(json!(true)), "a variable keeps its type");
+        assert!(scope.budget() > BUDGET - 1000, "what nobody asks for costs nothing");
+        assert_eq!(of_variables("variables.odd == 1 || true", &scope), Ok(json!(true)));
+        let fails = |name: &str, why: &str| {
+            Err(Unevaluated::Said(format!("composited variable \"{name}\" fails to evaluate: {why}")))
+        };
+        assert_eq!(of_variables("variables.odd == 1", &scope), fails("odd", "no such key: none"));
+        let inner = "composited variable \"odd\" fails to evaluate: no such key: none";
+        assert_eq!(of_variables("variables.next == 1", &scope), fails("next", inner));
+        assert_eq!(of_variables("has(variables.odd) && !has(variables.other)", &scope), Ok(json!(true)));
+        assert_eq!(of_variables("variables.dear && variables.dear", &scope), Ok(json!(true)));
+        let left = scope.budget();
+        assert!(left < BUDGET - 300_000);
+        assert_eq!(of_variables("variables.dear", &scope), Ok(json!(true)));
+        assert!(scope.budget() > left - 100, "it is paid for once");
+        scope.renew();
+        assert_eq!(of_variables("variables.dear", &scope), Ok(json!(true)));
+        assert!(scope.budget() < left - 300_000, "and once more by those that begin anew");
+        assert!(of_variables("variables", &scope).is_err(), "they are no value themselves");
+        let scope = with_variables(&[("early", "variables.late"), ("late", "1")]);
+        assert!(of_variables("variables.early", &scope).is_err(), "a variable knows those before it");
+    }
+
+    #[test]
+    fn variables_that_ask_for_each_other_end_no_stack() {
+        let many: Vec<(String, String)> = (0..2000)
+            .map(|at| {
+                (format!("v{at}x"), if at == 0 { "1".to_owned() } else { format!("((((variables.v{}x))))", at - 1) })
+            })
+            .collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        std::thread::scope(|threads| {
+            let found = small.spawn_scoped(threads, || of_variables("variables.v1999x", &with_variables(&many)));
+            assert_eq!(found.expect("a thread").join().expect("no overflow"), Ok(json!(1)));
+        });
+    }
+
+    #[test]
+    fn what_is_spent_ends_all_that_comes_after() {
+        let mut scope = with_variables(&[]);
+        scope.set_budget(1000);
+        assert_eq!(of_variables("lists.range(5000).size() > 0", &scope), Err(Unevaluated::Budget));
+        assert_eq!(of_variables("1 == 1", &scope), Err(Unevaluated::Budget));
+    }
+
+    #[test]
+    fn objects_are_of_the_types_that_their_places_have() {
+        let scope = Scope::default();
+        let change = |source: &str, applied| compiled(source).evaluate_change(&scope, applied);
+        let fine = "Object{spec: Object.spec{list: [Object.spec.list{a: 1.0}], map: {'k': 'v'}}}";
+        assert_eq!(change(fine, true), Ok(json!({"spec": {"list": [{"a": 1}], "map": {"k": "v"}}})));
+        let odd = "Object{spec: Object.other{}}";
+        let why = "unexpected type name \"Object.other\", expected \"Object.spec\", which matches field name path from \
+                   root Object type";
+        assert_eq!(change(odd, true), Err(Unevaluated::Misplaced(why.to_owned())));
+        let step = "[JSONPatch{op: 'add', path: '/a', value: Object{b: Object.c{}}}]";
+        assert!(matches!(change(step, false), Err(Unevaluated::Misplaced(_))));
+        let step = "[JSONPatch{op: 'add', path: '/a', value: Object{b: Object.b{c: 2.5}}}]";
+        assert_eq!(change(step, false), Ok(json!([{"op": "add", "path": "/a", "value": {"b": {"c": 2.5}}}])));
     }
 
     fn typed(source: &str) -> Result<String, String> {

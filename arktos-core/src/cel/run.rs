@@ -15,7 +15,8 @@ use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as CelValue};
 
 use super::patterns::{self, Patterns};
-use super::{authorizer, convert, declared, expand, operate, price};
+use super::tree::Tree;
+use super::{authorizer, convert, declared, expand, lazy, operate, price, value};
 
 /// What the evaluation of one expression may cost.
 pub(crate) const CALL_LIMIT: u64 = 1_000_000;
@@ -123,13 +124,25 @@ impl<'f> Run<'f> {
 
     /// What an expression comes to.
     pub(crate) fn evaluate(&self, tree: &IdedExpr, names: &Frame<'_>) -> Found {
-        let budget = self.budget.get();
-        if budget == 0 {
+        if self.budget.get() == 0 {
             return Err(Fault::Budget);
         }
+        self.limited(tree, names)
+    }
+
+    /// What another expression comes to that this one asks for.
+    pub(super) fn apart(&self, tree: &Tree, names: &Frame<'_>) -> Found {
+        let left = self.left.get();
+        let found = self.limited(tree.root(), names);
+        self.left.set(left);
+        found
+    }
+
+    fn limited(&self, tree: &IdedExpr, names: &Frame<'_>) -> Found {
         self.left.set(CALL_LIMIT);
         let found = self.read(tree, names);
         let spent = CALL_LIMIT - self.left.get();
+        let budget = self.budget.get();
         self.budget.set(budget.saturating_sub(spent));
         if spent > budget { Err(Fault::Budget) } else { found }
     }
@@ -163,7 +176,7 @@ impl<'f> Run<'f> {
             Expr::Call(call) => self.call(call, names),
             Expr::List(list) => self.list(list, names),
             Expr::Map(map) => self.map(&map.entries, names),
-            Expr::Struct(message) => self.map(&message.entries, names),
+            Expr::Struct(message) => self.message(&message.type_name, &message.entries, names),
             Expr::Comprehension(all) => self.comprehension(all, names),
             Expr::Unspecified => Err(no_overload()),
         }
@@ -184,6 +197,13 @@ impl<'f> Run<'f> {
             return named(authorizer::REQUEST_RESOURCE, names);
         }
         let operand = self.read(&select.operand, names)?;
+        if let Some(there) = lazy::has(&operand, &select.field) {
+            if select.test {
+                return Ok(CelValue::Bool(there));
+            }
+            self.pay(price::name(&select.field))?;
+            return lazy::get(self, &operand, &select.field).unwrap_or_else(|| Err(no_overload()));
+        }
         if select.test {
             self.pay(price::name(&select.field) - 1)?;
             let target = optional(&operand).map_or(Some(&operand), OptionalValue::value);
@@ -231,6 +251,20 @@ impl<'f> Run<'f> {
         }
         self.pay(price::MAP + letters / 10 + price::kept(fields.values()))?;
         Ok(CelValue::Map(CelMap { map: Arc::new(fields) }))
+    }
+
+    /// An object that is made. Of objects to be applied the type's name is kept, which must fit the place.
+    fn message(&self, name: &str, entries: &[IdedEntryExpr], names: &Frame<'_>) -> Found {
+        let made = self.map(entries, names)?;
+        let name = name.trim_start_matches('.');
+        match made {
+            CelValue::Map(mut map) if name == "Object" || name.starts_with("Object.") => {
+                let name = CelValue::String(Arc::new(name.to_owned()));
+                Arc::make_mut(&mut map.map).insert(Key::from(value::TYPE), name);
+                Ok(CelValue::Map(map))
+            }
+            made => Ok(made),
+        }
     }
 
     fn comprehension(&self, all: &ComprehensionExpr, names: &Frame<'_>) -> Found {
@@ -359,6 +393,12 @@ impl<'f> Run<'f> {
     fn field_if_there(&self, operand: &CelValue, name: &IdedExpr, names: &Frame<'_>) -> Found {
         let name = self.read(name, names)?;
         self.pay(price::key(&name))?;
+        if let CelValue::String(name) = &name
+            && let Some(there) = lazy::has(operand, name)
+        {
+            let found = there.then(|| lazy::get(self, operand, name)).flatten();
+            return Ok(of(found.transpose()?));
+        }
         let target = optional(operand).map_or(Some(operand), OptionalValue::value);
         Ok(of(target.and_then(|target| operate::at(target, &name).ok())))
     }

@@ -102,6 +102,11 @@ impl Tree {
         self.0.references().has_variable(name)
     }
 
+    /// What is in it.
+    pub(super) fn root(&self) -> &IdedExpr {
+        &self.0
+    }
+
     /// What it comes to.
     pub(crate) fn resolve(&self, run: &Run<'_>, names: &Frame<'_>) -> Found {
         run.evaluate(&self.0, names)

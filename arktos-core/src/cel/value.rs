@@ -38,6 +38,9 @@ pub(super) fn weight(value: &Value) -> u64 {
     }
 }
 
+/// The key under which an object that is made has the name of its type. No JSON object has it.
+pub(super) const TYPE: &str = "\u{0}type";
+
 /// # Errors
 /// For values that JSON does not know.
 pub(super) fn from_cel(value: &CelValue) -> Result<Value, String> {
@@ -57,7 +60,7 @@ pub(super) fn from_cel(value: &CelValue) -> Result<Value, String> {
         CelValue::List(items) => items.iter().map(from_cel).collect::<Result<Vec<Value>, String>>()?.into(),
         CelValue::Map(map) => {
             let mut fields = Map::new();
-            for (key, value) in map.map.iter() {
+            for (key, value) in map.map.iter().filter(|(key, _)| !is_type(key)) {
                 fields.insert(key.to_string(), from_cel(value)?);
             }
             Value::Object(fields)
@@ -69,5 +72,88 @@ pub(super) fn from_cel(value: &CelValue) -> Result<Value, String> {
         CelValue::Duration(duration) => Value::from(format!("{}s", duration.num_seconds())),
         CelValue::Timestamp(moment) => Value::from(moment.to_rfc3339()),
         CelValue::Function(name, _) => return Err(format!("{name} is a function")),
+    })
+}
+
+fn is_type(key: &Key) -> bool {
+    matches!(key, Key::String(name) if name.as_str() == TYPE)
+}
+
+/// The name of the type of an object that is made.
+fn type_name(value: &CelValue) -> Option<&str> {
+    match value {
+        CelValue::Map(map) => match map.map.get(&Key::from(TYPE)) {
+            Some(CelValue::String(name)) => Some(name.as_str()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The value of a step of a patch.
+pub(super) fn of_step(step: &CelValue) -> Option<&CelValue> {
+    match step {
+        CelValue::Map(map) => map.map.get(&Key::from("value")),
+        _ => None,
+    }
+}
+
+/// What is said of objects whose types' names do not say where they stand.
+pub(super) fn misplaced(value: &CelValue) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(name) = type_name(value) {
+        misplaced_in(value, name, &mut faults);
+    }
+    faults
+}
+
+fn misplaced_in(value: &CelValue, place: &str, faults: &mut Vec<String>) {
+    const MOST: usize = 100;
+    if faults.len() >= MOST {
+        return;
+    }
+    match value {
+        CelValue::List(items) => items.iter().for_each(|item| misplaced_in(item, place, faults)),
+        CelValue::Map(map) => {
+            let name = type_name(value);
+            if let Some(name) = name.filter(|name| *name != place) {
+                faults.push(format!(
+                    "unexpected type name {name:?}, expected {place:?}, which matches field name path from root \
+                     Object type"
+                ));
+            }
+            for (key, inner) in map.map.iter().filter(|(key, _)| !is_type(key)) {
+                match name {
+                    Some(_) => misplaced_in(inner, &format!("{place}.{key}"), faults),
+                    None => misplaced_in(inner, place, faults),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A value as part of a change: numbers are what they come to, and what JSON has no form for is none that a field has.
+///
+/// # Errors
+/// As [`from_cel`].
+pub(super) fn changed(value: &CelValue, applied: bool) -> Result<Value, String> {
+    #[allow(clippy::cast_possible_truncation)]
+    Ok(match value {
+        CelValue::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => Value::from(*number as i64),
+        CelValue::Bytes(bytes) if applied => bytes.iter().map(|byte| Value::from(*byte)).collect(),
+        CelValue::Timestamp(moment) if applied => Value::from(moment.timestamp()),
+        CelValue::Duration(duration) if applied => Value::from(duration.num_nanoseconds().unwrap_or(i64::MAX)),
+        CelValue::List(items) => {
+            items.iter().map(|item| changed(item, applied)).collect::<Result<Vec<Value>, String>>()?.into()
+        }
+        CelValue::Map(map) => {
+            let mut fields = Map::new();
+            for (key, value) in map.map.iter().filter(|(key, _)| !is_type(key)) {
+                fields.insert(key.to_string(), changed(value, applied)?);
+            }
+            Value::Object(fields)
+        }
+        other => from_cel(other)?,
     })
 }

@@ -2,6 +2,49 @@
 
 use serde_json::{Number, Value};
 
+/// JSON text with what HTML has a use for as escapes, as Go writes it.
+pub fn go_escaped(text: &str) -> String {
+    let text = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+}
+
+/// Where a text stops to be base64, as Go's decoder tells it. It passes over the ends of lines.
+pub fn go_base64_fault(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let next = |mut at: usize| {
+        while matches!(bytes.get(at), Some(b'\n' | b'\r')) {
+            at += 1;
+        }
+        at
+    };
+    let (mut at, mut place) = (0, 0);
+    loop {
+        at = next(at);
+        let Some(byte) = bytes.get(at).copied() else { return (place > 0).then(|| at - place) };
+        match (byte, place) {
+            (byte, _) if letter(byte) => {
+                place = (place + 1) % 4;
+                at += 1;
+            }
+            (b'=', 2) => {
+                let second = next(at + 1);
+                match bytes.get(second) {
+                    None => return Some(bytes.len()),
+                    Some(b'=') => at = next(second + 1),
+                    Some(_) => return Some(second),
+                }
+                return (at < bytes.len()).then_some(at);
+            }
+            (b'=', 3) => {
+                at = next(at + 1);
+                return (at < bytes.len()).then_some(at);
+            }
+            _ => return Some(at),
+        }
+    }
+}
+
 /// A value as `%v` prints it.
 #[must_use]
 pub fn go_printed(value: &Value) -> String {
@@ -79,5 +122,28 @@ mod tests {
             "map[string]interface {}{\"a\":map[string]interface {}{}, \
              \"b\":[]interface {}{1, \"x\", interface {}(nil)}}"
         );
+    }
+}
+
+#[cfg(test)]
+mod base64_tests {
+    use super::go_base64_fault;
+
+    #[test]
+    fn base64_breaks_off_where_go_says() {
+        for (text, at) in [
+            ("YQ==", None),
+            ("", None),
+            ("YW\nJj", None),
+            ("YQ==x", Some(4)),
+            ("YQ=x", Some(3)),
+            ("YQ=", Some(3)),
+            ("!", Some(0)),
+            ("YWJj!", Some(4)),
+            ("YWJjZ", Some(4)),
+            ("=", Some(0)),
+        ] {
+            assert_eq!(go_base64_fault(text), at, "{text}");
+        }
     }
 }

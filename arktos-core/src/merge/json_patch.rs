@@ -200,7 +200,7 @@ fn get<'a>(document: &'a Value, path: &str) -> Option<Option<&'a Value>> {
 }
 
 /// What a path's last step is a step in, with that step.
-fn above<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+pub(super) fn above<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
     let (steps, last) = split(path)?;
     let mut at = document;
     for step in steps {

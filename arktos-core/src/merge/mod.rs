@@ -25,6 +25,7 @@
 
 pub mod apply;
 mod json_patch;
+mod json_patch_told;
 mod merge_patch;
 mod order;
 mod strategic;
@@ -33,6 +34,7 @@ use crate::schema::Schema;
 
 pub use json_patch::{MAX_COPIED_BYTES, MAX_DEPTH, MAX_OPERATIONS, json_patch, json_patch_faults};
 pub(crate) use json_patch::{is_shallow, size};
+pub use json_patch_told::{Patched, json_patch_told};
 pub use merge_patch::{merge_patch, merge_patch_unchecked};
 pub use strategic::strategic;
 

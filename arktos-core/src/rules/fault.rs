@@ -191,6 +191,11 @@ impl Faults {
         self.2.length <= EXPRESSIONS_MAX
     }
 
+    /// Counts an expression that was there before: it need not be looked at, but leaves less room for others.
+    pub(crate) fn keep(&mut self, expression: &str) {
+        self.2.length = self.2.length.saturating_add(expression.len()).min(EXPRESSIONS_MAX);
+    }
+
     /// Whether no more are told of.
     pub(crate) fn is_full(&self) -> bool {
         let said = |cause: &StatusCause| cause.message.len() + cause.field.len();
@@ -230,6 +235,11 @@ impl Faults {
     pub(crate) fn invalid_text(&mut self, field: &str, value: &str, why: &str) {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         self.add("FieldValueInvalid", field, format_args!("Invalid value: {value}{why}"));
+    }
+
+    /// Something does not work that nobody sent.
+    pub(crate) fn internal(&mut self, field: &str, why: &str) {
+        self.add("InternalError", field, format_args!("Internal error: {why}"));
     }
 
     /// A value is there that must not be.

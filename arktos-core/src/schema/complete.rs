@@ -348,17 +348,9 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
             *value = Value::from(if micros { moment.to_micro_string() } else { moment.to_string() });
             Ok(())
         }
-        (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text) {
-            Ok(_) => Ok(()),
-            Err(fault) => {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-                let at = match (text.bytes().position(|byte| !plain(byte) && byte != b'='), fault) {
-                    (Some(at), _) => at,
-                    (None, base64::DecodeError::InvalidByte(at, _)) => at,
-                    (None, _) => text.len() / 4 * 4,
-                };
-                Err(format!("illegal base64 data at input byte {at}"))
-            }
+        (Shape::Bytes, Value::String(text)) => match crate::media::go_base64_fault(text) {
+            Some(at) => Err(format!("illegal base64 data at input byte {at}")),
+            None => Ok(()),
         },
         // A list of numbers is as good as the text that stands for them.
         (Shape::Bytes, Value::Array(numbers)) => {

@@ -13,6 +13,8 @@ pub(super) struct Comparison {
     pub(super) added: FieldSet,
     pub(super) modified: FieldSet,
     pub(super) removed: FieldSet,
+    /// Whether items were met that nothing tells apart.
+    odd: bool,
 }
 
 /// What a write did.
@@ -21,6 +23,8 @@ pub(super) struct Change {
     /// What is there now and was not, or was something else.
     pub(super) written: FieldSet,
     pub(super) removed: FieldSet,
+    /// Whether items were met that nothing tells apart.
+    pub(super) odd: bool,
 }
 
 impl Change {
@@ -50,14 +54,15 @@ impl Comparison {
     /// Makes one of what came and what changed: whoever wrote it owns both alike.
     pub(super) fn into_change(mut self) -> Change {
         self.modified.extend(self.added);
-        Change { written: self.modified, removed: self.removed }
+        Change { written: self.modified, removed: self.removed, odd: self.odd }
     }
 
     /// Compares what is below a step.
     fn step(&mut self, step: Element, ty: Type<'_>, old: Option<&Value>, new: Option<&Value>) {
         let mut below = Self::default();
         let here = at(ty, old, new, &mut below);
-        let Self { added, modified, removed } = below;
+        let Self { added, modified, removed, odd } = below;
+        self.odd |= odd;
         if here.removed || !removed.is_empty() {
             self.removed.add(step.clone(), here.removed, removed);
         }
@@ -131,9 +136,17 @@ fn objects(ty: Type<'_>, old: Option<&Map<String, Value>>, new: Option<&Map<Stri
 /// Items that stand twice are compared as one value.
 fn lists(items: Items<'_>, old: Option<&Vec<Value>>, new: Option<&Vec<Value>>, below: &mut Comparison) {
     let mut pairs: BTreeMap<Element, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
-    let told = |list: Option<&'_ Vec<Value>>| -> Vec<(Element, usize)> {
+    let mut odd = false;
+    let mut told = |list: Option<&'_ Vec<Value>>| -> Vec<(Element, usize)> {
         let list = list.map(Vec::as_slice).unwrap_or_default().iter().enumerate();
-        list.filter_map(|(at, item)| Some((items.element(item).ok()?, at))).collect()
+        let mut found = Vec::with_capacity(list.len());
+        for (at, item) in list {
+            match items.element(item) {
+                Ok(element) => found.push((element, at)),
+                Err(_) => odd = true,
+            }
+        }
+        found
     };
     for (element, at) in told(old) {
         pairs.entry(element).or_default().0.extend(old.and_then(|old| old.get(at)));
@@ -141,6 +154,7 @@ fn lists(items: Items<'_>, old: Option<&Vec<Value>>, new: Option<&Vec<Value>>, b
     for (element, at) in told(new) {
         pairs.entry(element).or_default().1.extend(new.and_then(|new| new.get(at)));
     }
+    below.odd |= odd;
     let none = FieldSet::default;
     for (element, (was, is)) in pairs {
         match (was.as_slice(), is.as_slice()) {

@@ -6,8 +6,9 @@ use super::Writer;
 use super::compare::compare;
 use super::track::{self, Refusal};
 use super::types::Type;
-use super::walk::fields_of;
+use super::walk::{faults_of, fields_of};
 use crate::fields::FieldSet;
+use crate::media::go_escaped;
 use crate::status::Status;
 
 /// The annotation in which client-side apply keeps the last configuration.
@@ -55,6 +56,9 @@ fn still_as_applied(writer: &Writer<'_>, live: &Value) -> Option<FieldSet> {
         return None;
     }
     let ty = Type::root(writer.schema);
+    if !faults_of(ty, &last).is_empty() || !faults_of(ty, live).is_empty() {
+        return None;
+    }
     let changed = compare(ty, &last, live);
     let mut set = fields_of(ty, &last);
     for gone in [&changed.modified, &changed.added, &changed.removed] {
@@ -74,7 +78,7 @@ fn note(applied: &mut Value, config: &Value) {
     }
     let Some(annotations) = applied.get_mut("metadata").and_then(|meta| meta.get_mut("annotations")) else { return };
     let Some(annotations) = annotations.as_object_mut() else { return };
-    let text = format!("{config}\n");
+    let text = go_escaped(&format!("{config}\n"));
     let others: usize = annotations
         .iter()
         .filter(|(key, _)| *key != ANNOTATION)

@@ -27,7 +27,8 @@ use crate::status::Status;
 
 /// Objects in other versions than the one that is written: managers may own fields of those.
 pub trait Versions: Sync {
-    /// The object as another version shows it, and that version's schema; `None` when there is no such version.
+    /// The object in another version, with what its defaults say left out, and that version's schema; `None` when there
+    /// is no such version.
     fn at(&self, object: &Value, api_version: &str) -> Option<(Value, Schema)>;
 }
 
@@ -111,12 +112,27 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: b
 #[cfg(test)]
 mod tests;
 
+/// Why a configuration is not put over an object by a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmerged {
+    /// What of it the schema does not allow.
+    #[error("failed to convert patch object to typed object: {0}")]
+    Unfit(String),
+    /// It has what is owned as one, all of which would be replaced.
+    #[error("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {0}")]
+    Atomic(String),
+}
+
 /// An object with a configuration put over it, as an apply would put it, without asking or noting who manages what.
 ///
 /// # Errors
-/// What of the configuration the schema does not allow.
-pub fn merged(schema: &Schema, live: &Value, config: &Value) -> Result<Value, Vec<String>> {
+/// [`Unmerged`].
+pub fn merged(schema: &Schema, live: &Value, config: &Value) -> Result<Value, Unmerged> {
     let root = types::Type::root(schema);
-    let faults = walk::faults_of(root, config);
-    if faults.is_empty() { Ok(combine::combine(root, live, config)) } else { Err(faults) }
+    let faults = walk::faults_of_made(root, config);
+    if !faults.is_empty() {
+        return Err(Unmerged::Unfit(walk::told(&faults)));
+    }
+    let wholes = walk::wholes_of(root, config);
+    if wholes.is_empty() { Ok(combine::combine(root, live, config)) } else { Err(Unmerged::Atomic(wholes.join(", "))) }
 }

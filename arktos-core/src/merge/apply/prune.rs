@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::managers::{Manager, Managers, Owned};
 use super::types::Type;
-use super::walk::{fields_of, without};
+use super::walk::{faults_of, fields_of, told, without};
 use super::{Versions, Writer};
 use crate::fields::FieldSet;
 use crate::schema::Schema;
@@ -21,11 +21,14 @@ impl Versioned {
         Type::root(&self.schema)
     }
 
-    fn at(&self, versions: &dyn Versions, from: &str, to: &str) -> Option<Self> {
+    /// Absent where there is no such version.
+    fn at(&self, versions: &dyn Versions, from: &str, to: &str) -> Result<Option<Self>, String> {
         if from == to {
-            return Some(self.clone());
+            return Ok(Some(self.clone()));
         }
-        versions.at(&self.value, to).map(|(value, schema)| Self { value, schema })
+        let Some((value, schema)) = versions.at(&self.value, to) else { return Ok(None) };
+        let faults = faults_of(Type::root(&schema), &value);
+        if faults.is_empty() { Ok(Some(Self { value, schema })) } else { Err(told(&faults)) }
     }
 
     fn fields(&self) -> FieldSet {
@@ -38,23 +41,28 @@ impl Versioned {
 }
 
 /// The merged object without what the manager applied last time (`last`), does not apply now, and nobody else owns.
+///
+/// # Errors
+/// What the schema of a version in which something is owned does not know.
 pub(super) fn prune(
     writer: &Writer<'_>,
     merged: Value,
     managers: &Managers,
     applying: &Manager,
     last: Option<&Owned>,
-) -> Value {
-    let Some(last) = last.filter(|last| !last.set.is_empty()) else { return merged };
+) -> Result<Value, String> {
+    let Some(last) = last.filter(|last| !last.set.is_empty()) else { return Ok(merged) };
     if last.api_version == writer.api_version
         && let Some(now) = managers.0.get(applying)
         && last.set.clone().difference(&now.set).is_empty()
     {
-        return merged;
+        return Ok(merged);
     }
     let versions = writer.versions;
     let whole = Versioned { value: merged, schema: writer.schema.clone() };
-    let Some(merged) = whole.at(versions, writer.api_version, &last.api_version) else { return whole.value };
+    let there = whole.at(versions, writer.api_version, &last.api_version);
+    let there = there.map_err(|why| format!("failed to convert merged object to last applied version: {why}"))?;
+    let Some(merged) = there else { return Ok(whole.value) };
     let dropped = merged.ty().with_named(&last.set);
     let mut pruned = merged.without(&dropped);
 
@@ -68,20 +76,26 @@ pub(super) fn prune(
     }
     let (mut all, mut at) = (merged.clone(), last.api_version.as_str());
     for (version, set) in owned.into_iter().filter(|(_, set)| !set.is_empty()) {
-        let (Some(there), Some(rest)) = (all.at(versions, at, version), pruned.at(versions, at, version)) else {
-            continue;
+        let converted = |which: &str, object: &Versioned| {
+            object.at(versions, at, version).map_err(|why| {
+                format!("failed add back owned items: failed to convert {which} object at version {version}: {why}")
+            })
         };
+        let (Some(there), Some(rest)) = (converted("merged", &all)?, converted("pruned", &pruned)?) else { continue };
         let kept = rest.fields().union(&there.ty().with_named(&set));
         pruned = there.without(&there.fields().difference(&kept));
         (all, at) = (there, version);
     }
 
     // What the manager did not own comes back too.
-    let Some(rest) = pruned.at(versions, at, &last.api_version) else { return whole.value };
+    let rest = pruned.at(versions, at, &last.api_version).map_err(|why| {
+        format!("failed add back dangling items: failed to convert pruned object to last applied version: {why}")
+    })?;
+    let Some(rest) = rest else { return Ok(whole.value) };
     let gone = merged.fields().difference(&rest.fields()).intersection(&dropped);
     if gone.is_empty() {
-        return whole.value;
+        return Ok(whole.value);
     }
-    let done = merged.without(&gone);
-    done.at(versions, &last.api_version, writer.api_version).map_or(whole.value, |done| done.value)
+    let done = merged.without(&gone).at(versions, &last.api_version, writer.api_version)?;
+    Ok(done.map_or(whole.value, |done| done.value))
 }

@@ -1,5 +1,7 @@
 //! The rules of ownership, on built-in types and on one of our own.
 
+mod odd;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -12,7 +12,7 @@ use super::managers::{Manager, Managers, Owned, is_reset};
 use super::prune::prune;
 use super::renew::renewed;
 use super::types::{Type, blank};
-use super::walk::{faults_of, fields_of};
+use super::walk::{faults_of, faults_of_live, fields_of, told};
 use super::{Live, Writer};
 use crate::fields::FieldSet;
 use crate::managed::Managed;
@@ -50,6 +50,15 @@ static NOBODYS: LazyLock<FieldSet> = LazyLock::new(|| {
 pub(super) enum Refusal {
     Conflicts(Conflicts),
     Status(Status),
+}
+
+/// Why nobody can say who owns what: what the schema of a version does not know, or items that nothing tells apart.
+struct Untold(String);
+
+impl From<Untold> for Refusal {
+    fn from(Untold(why): Untold) -> Self {
+        Self::Status(Status::unexplained(why))
+    }
 }
 
 /// `metadata.managedFields`.
@@ -106,26 +115,37 @@ impl Writer<'_> {
     }
 
     /// The sets of managers, as the types are owned now.
-    fn reconciled(&self, live: &Value, managers: &mut Managers) {
+    fn reconciled(&self, live: &Value, managers: &mut Managers) -> Result<(), Untold> {
         let reconcile = |ty: Type<'_>, owned: &mut Owned| {
             if ty.is_stale(&owned.set) {
                 owned.set = ty.reconciled(&owned.set);
             }
         };
         let mut schemas: BTreeMap<String, Option<Schema>> = BTreeMap::new();
+        for owned in managers.0.values().filter(|owned| owned.api_version != self.api_version) {
+            if !schemas.contains_key(&owned.api_version) {
+                let there = self.at(live, &owned.api_version)?;
+                schemas.insert(owned.api_version.clone(), there.map(|(_, schema)| schema));
+            }
+        }
         managers.0.retain(|_, owned| {
             if owned.api_version == self.api_version {
                 reconcile(Type::root(self.schema), owned);
                 return true;
             }
             // Nobody knows what the fields of a version mean that is gone.
-            let schema = schemas
-                .entry(owned.api_version.clone())
-                .or_insert_with(|| self.versions.at(live, &owned.api_version).map(|(_, schema)| schema));
-            let Some(schema) = schema else { return false };
+            let Some(Some(schema)) = schemas.get(&owned.api_version) else { return false };
             reconcile(Type::root(schema), owned);
             true
         });
+        Ok(())
+    }
+
+    /// The object in another version, and that version's schema; absent where there is no such version.
+    fn at(&self, object: &Value, api_version: &str) -> Result<Option<(Value, Schema)>, Untold> {
+        let Some((object, schema)) = self.versions.at(object, api_version) else { return Ok(None) };
+        let faults = faults_of(Type::root(&schema), &object);
+        if faults.is_empty() { Ok(Some((object, schema))) } else { Err(Untold(told(&faults))) }
     }
 }
 
@@ -141,6 +161,10 @@ pub(super) fn update(
     let is_new = live.is_none();
     let live = live.map_or_else(|| blank(writer.schema), |live| live.object);
     let change = difference(writer, live, new);
+    if change.odd {
+        // Who owns what cannot be told of items that nothing tells apart: then nobody owns anything.
+        return None;
+    }
     if sent.is_none() && change.is_empty() {
         return kept.cloned();
     }
@@ -167,7 +191,7 @@ pub(super) fn update(
         if managers.0.values().any(|owned| writer.is_lost(live, &owned.api_version)) {
             return None;
         }
-        writer.reconciled(live, &mut managers);
+        writer.reconciled(live, &mut managers).ok()?;
         managers.0.retain(|_, owned| !owned.set.is_empty());
     }
     // Nor is it where a scale is written that is nobody's.
@@ -181,7 +205,7 @@ pub(super) fn update(
         return kept.cloned();
     }
     if !change.is_empty() {
-        updated(writer, live, new, &mut managers, change, writer.manager(false));
+        updated(writer, live, new, &mut managers, change, writer.manager(false)).ok()?;
     }
     managers.cap();
     managers.print()
@@ -200,16 +224,24 @@ fn difference(writer: &Writer<'_>, live: &Value, new: &Value) -> Change {
 static MANAGED_FIELDS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&[&["metadata", "managedFields"]]));
 
 /// Moves what an update changes to its manager.
-fn updated(writer: &Writer<'_>, live: &Value, new: &Value, managers: &mut Managers, change: Change, manager: Manager) {
-    writer.reconciled(live, managers);
+fn updated(
+    writer: &Writer<'_>,
+    live: &Value,
+    new: &Value,
+    managers: &mut Managers,
+    change: Change,
+    manager: Manager,
+) -> Result<(), Untold> {
+    writer.reconciled(live, managers)?;
     // By force, so there is nothing to refuse.
-    let _ = settle(writer, live, new, &change, managers, None);
+    let _ = settle(writer, live, new, &change, managers, None)?;
     if change.written.is_empty() {
-        return;
+        return Ok(());
     }
     let (mut set, time) = managers.0.remove(&manager).map_or_else(Default::default, |before| (before.set, before.time));
     set.extend(change.written);
     managers.0.insert(manager, writer.owned(set, time));
+    Ok(())
 }
 
 /// Takes what is written from those who own it. With an `applying` manager, which keeps what it has, and unless it is
@@ -221,7 +253,7 @@ fn settle(
     change: &Change,
     managers: &mut Managers,
     applying: Option<(&Manager, bool)>,
-) -> Result<(), Conflicts> {
+) -> Result<Result<(), Conflicts>, Untold> {
     let mut conflicts = Conflicts::default();
     let mut others: BTreeMap<String, Option<Change>> = BTreeMap::new();
     let mut losses: Vec<(Manager, FieldSet)> = Vec::new();
@@ -232,10 +264,10 @@ fn settle(
         let change = if owned.api_version == writer.api_version {
             Some(change)
         } else {
-            let there = others
-                .entry(owned.api_version.clone())
-                .or_insert_with(|| elsewhere(writer, live, new, &owned.api_version));
-            there.as_ref()
+            if !others.contains_key(&owned.api_version) {
+                others.insert(owned.api_version.clone(), elsewhere(writer, live, new, &owned.api_version)?);
+            }
+            others.get(&owned.api_version).and_then(Option::as_ref)
         };
         let Some(change) = change else {
             losses.push((manager.clone(), owned.set.clone()));
@@ -251,7 +283,7 @@ fn settle(
         }
     }
     if applying.is_some_and(|(_, force)| !force) && !conflicts.0.is_empty() {
-        return Err(conflicts);
+        return Ok(Err(conflicts));
     }
     for (manager, lost) in losses {
         if let Some(owned) = managers.0.get_mut(&manager) {
@@ -259,14 +291,16 @@ fn settle(
         }
     }
     managers.0.retain(|_, owned| !owned.set.is_empty());
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// What is different in another version.
-fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) -> Option<Change> {
-    let (live, schema) = writer.versions.at(live, api_version)?;
-    let (new, _) = writer.versions.at(new, api_version)?;
-    Some(writer.change(Type::root(&schema), &live, &new))
+fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) -> Result<Option<Change>, Untold> {
+    let at = |object: &Value, which: &str| {
+        writer.at(object, api_version).map_err(|why| Untold(format!("failed to convert {which} object: {}", why.0)))
+    };
+    let (Some((live, schema)), Some((new, _))) = (at(live, "old")?, at(new, "new")?) else { return Ok(None) };
+    Ok(Some(writer.change(Type::root(&schema), &live, &new)))
 }
 
 /// Applies a configuration.
@@ -281,19 +315,31 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
         let none = blank(writer.schema);
         let change = difference(writer, none, &live);
         let before = writer.named(BEFORE_FIRST_APPLY, false);
-        updated(writer, none, &live, &mut managers, change, before);
+        let untracked = |why: &str| Untold(format!("failed to create manager for existing fields: {why}"));
+        if change.odd {
+            let faults = told(&faults_of_live(ty, &live));
+            let whole = named_kind(writer, &live);
+            return Err(untracked(&format!("failed to convert new object ({whole}) to smd typed: {faults}")).into());
+        }
+        updated(writer, none, &live, &mut managers, change, before).map_err(|why| untracked(&why.0))?;
     }
     checked(writer, config).map_err(Refusal::Status)?;
-    writer.reconciled(&live, &mut managers);
+    let faults = faults_of_live(ty, &live);
+    if !faults.is_empty() {
+        let whole = named_kind(writer, &live);
+        return Err(Untold(format!("failed to create typed live object ({whole}): {}", told(&faults))).into());
+    }
+    writer.reconciled(&live, &mut managers)?;
     let applying = writer.manager(true);
     let last = managers.0.get(&applying).cloned();
     let mut set = fields_of(ty, config);
     writer.reach.of(&mut set);
     let time = last.as_ref().and_then(|last| last.time.clone());
     managers.0.insert(applying.clone(), Owned { set, api_version: writer.api_version.to_owned(), time });
-    let mut new = prune(writer, combine(ty, &live, config), &managers, &applying, last.as_ref());
+    let mut new = prune(writer, combine(ty, &live, config), &managers, &applying, last.as_ref())
+        .map_err(|why| Untold(format!("failed to prune fields: {why}")))?;
     let change = writer.change(ty, &live, &new);
-    settle(writer, &live, &new, &change, &mut managers, Some((&applying, force))).map_err(Refusal::Conflicts)?;
+    settle(writer, &live, &new, &change, &mut managers, Some((&applying, force)))?.map_err(Refusal::Conflicts)?;
     if let Some(owned) = managers.0.get_mut(&applying) {
         owned.set.remove(&NOBODYS);
         if new != live && writer.subresource != SCALE {
@@ -322,19 +368,21 @@ fn checked(writer: &Writer<'_>, config: &Value) -> Result<(), Status> {
     if faults.is_empty() {
         return Ok(());
     }
+    let whole = named_kind(writer, config);
+    Err(Status::unexplained(format!("failed to create typed patch object ({whole}): {}", told(&faults))))
+}
+
+/// The namespace, name and kind of an object, as upstream's errors name it.
+fn named_kind(writer: &Writer<'_>, object: &Value) -> String {
     let meta = |field: &str| {
-        config.get("metadata").and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or("").to_owned()
+        object.get("metadata").and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or("").to_owned()
     };
-    let faults = match faults.as_slice() {
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
-    Err(Status::unexplained(format!(
-        "failed to create typed patch object ({}/{}; {}{}, Kind={}): {faults}",
+    format!(
+        "{}/{}; {}{}, Kind={}",
         meta("namespace"),
         meta("name"),
         if writer.api_version.contains('/') { "" } else { "/" },
         writer.api_version,
-        text("kind")
-    )))
+        object.get("kind").and_then(Value::as_str).unwrap_or("")
+    )
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::types::{Form, Type};
 use crate::fields::{Element, FieldSet};
 use crate::media::{go_kind, go_printed, go_spelled};
-use crate::schema::Shape;
+use crate::schema::{ListKind, Shape};
 
 /// Every field and item that a value mentions.
 pub(super) fn fields_of(ty: Type<'_>, value: &Value) -> FieldSet {
@@ -44,63 +44,134 @@ fn mentioned(ty: Type<'_>, value: &Value) -> (bool, FieldSet) {
 
 /// What is wrong with an applied value: fields that do not exist, values of the wrong type, items that stand twice.
 pub(super) fn faults_of(ty: Type<'_>, value: &Value) -> Vec<String> {
-    let mut faults = Vec::new();
-    check(ty, value, "", &mut faults);
-    faults
+    let mut faults = Faults { twice: true, nulls: false, told: Vec::new() };
+    faults.check(ty, value, "");
+    faults.told
 }
 
-fn check(ty: Type<'_>, value: &Value, path: &str, faults: &mut Vec<String>) {
-    if value.is_null() {
+/// What is wrong with an object that is there: as with an applied value, but items may stand twice.
+pub(super) fn faults_of_live(ty: Type<'_>, value: &Value) -> Vec<String> {
+    let mut faults = Faults { twice: false, nulls: false, told: Vec::new() };
+    faults.check(ty, value, "");
+    faults.told
+}
+
+/// What is wrong with a value that an expression made: as with an applied one, but nothing is nobody's value.
+pub(super) fn faults_of_made(ty: Type<'_>, value: &Value) -> Vec<String> {
+    let mut faults = Faults { twice: true, nulls: true, told: Vec::new() };
+    faults.check(ty, value, "");
+    faults.told
+}
+
+/// The places of lists and objects in a value that are owned as one, and no more than anybody reads.
+pub(super) fn wholes_of(ty: Type<'_>, value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    wholes(ty, value, "", &mut found);
+    found
+}
+
+fn wholes(ty: Type<'_>, value: &Value, path: &str, found: &mut Vec<String>) {
+    const MOST: usize = 100;
+    let Type::Known(schema, own) = ty else { return };
+    if found.len() >= MOST {
         return;
     }
-    if let Some(wanted) = expected(ty, value) {
-        let got = match (wanted, value) {
-            ("string", value) => format!("&value.valueUnstructured{{Value:{}}}", go_spelled(value)),
-            ("numeric (int or float)", Value::Array(_)) => "[]interface {}".to_owned(),
-            ("numeric (int or float)", Value::Object(_)) => "map[string]interface {}".to_owned(),
-            ("numeric (int or float)", value) => go_kind(value).to_owned(),
-            (_, value) => format!("&{{{}}}", go_printed(value)),
-        };
-        faults.push(format!("{path}: expected {wanted}, got {got}"));
-        return;
-    }
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let path = format!("{path}.{name}");
-                match ty.field(name) {
-                    Some(ty) => check(ty, value, &path, faults),
-                    None => faults.push(format!("{path}: field not declared in schema")),
+    match (&schema.shape, value) {
+        (Shape::Struct(_), Value::Object(map)) => {
+            if schema.merge.atomic {
+                found.push(path.to_owned());
+            }
+            for (name, value) in map.iter().filter(|(name, _)| ty.names(name)) {
+                if let Some(ty) = ty.field(name) {
+                    wholes(ty, value, &format!("{path}.{name}"), found);
                 }
             }
         }
-        Value::Array(list) => check_list(ty, list, path, faults),
+        (Shape::Map(_), Value::Object(_)) if schema.merge.atomic => found.push(path.to_owned()),
+        (Shape::List(items), Value::Array(list)) => {
+            if schema.merge.list == ListKind::Atomic {
+                found.push(path.to_owned());
+            }
+            for (at, item) in list.iter().enumerate() {
+                wholes(Type::Known(items, own), item, &format!("{path}[{at}]"), found);
+            }
+        }
         _ => {}
     }
 }
 
-fn check_list(ty: Type<'_>, list: &[Value], path: &str, faults: &mut Vec<String>) {
-    let Type::Known(schema, own) = ty else { return };
-    let Some(items) = schema.items() else { return };
-    let Form::List(told) = ty.form(&Value::Null) else {
-        for (at, item) in list.iter().enumerate() {
-            let item_type = if matches!(items.shape, Shape::Any) { Type::Whole } else { Type::Known(items, own) };
-            check(item_type, item, &format!("{path}[{at}]"), faults);
+/// Faults as one text.
+pub(super) fn told(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    }
+}
+
+struct Faults {
+    /// Whether an item that stands twice is one.
+    twice: bool,
+    /// Whether `null` is a value, and so one of the wrong type.
+    nulls: bool,
+    told: Vec<String>,
+}
+
+impl Faults {
+    fn check(&mut self, ty: Type<'_>, value: &Value, path: &str) {
+        if value.is_null() && !self.nulls {
+            return;
         }
-        return;
-    };
-    let mut seen = BTreeSet::new();
-    for (at, item) in list.iter().enumerate() {
-        match told.element(item) {
-            Err(why) => {
-                faults.push(format!("{path}: element {at}: {why}"));
-                return;
+        if let Some(wanted) = expected(ty, value) {
+            let none = Value::from(0); // as upstream prints it
+            let value = if value.is_null() { &none } else { value };
+            let got = match (wanted, value) {
+                ("string", value) => format!("&value.valueUnstructured{{Value:{}}}", go_spelled(value)),
+                ("numeric (int or float)", Value::Array(_)) => "[]interface {}".to_owned(),
+                ("numeric (int or float)", Value::Object(_)) => "map[string]interface {}".to_owned(),
+                ("numeric (int or float)", value) => go_kind(value).to_owned(),
+                (_, value) => format!("&{{{}}}", go_printed(value)),
+            };
+            self.told.push(format!("{path}: expected {wanted}, got {got}"));
+            return;
+        }
+        match value {
+            Value::Object(map) => {
+                for (name, value) in map {
+                    let path = format!("{path}.{name}");
+                    match ty.field(name) {
+                        Some(ty) => self.check(ty, value, &path),
+                        None => self.told.push(format!("{path}: field not declared in schema")),
+                    }
+                }
             }
-            Ok(element) => {
-                check(told.item(), item, &format!("{path}{element}"), faults);
-                let text = element.to_string();
-                if !seen.insert(element) {
-                    faults.push(format!("{path}: duplicate entries for key {text}"));
+            Value::Array(list) => self.check_list(ty, list, path),
+            _ => {}
+        }
+    }
+
+    fn check_list(&mut self, ty: Type<'_>, list: &[Value], path: &str) {
+        let Type::Known(schema, own) = ty else { return };
+        let Some(items) = schema.items() else { return };
+        let Form::List(told) = ty.form(&Value::Null) else {
+            for (at, item) in list.iter().enumerate() {
+                let item_type = if matches!(items.shape, Shape::Any) { Type::Whole } else { Type::Known(items, own) };
+                self.check(item_type, item, &format!("{path}[{at}]"));
+            }
+            return;
+        };
+        let mut seen = BTreeSet::new();
+        for (at, item) in list.iter().enumerate() {
+            match told.element(item) {
+                Err(why) => {
+                    self.told.push(format!("{path}: element {at}: {why}"));
+                    return;
+                }
+                Ok(element) => {
+                    self.check(told.item(), item, &format!("{path}{element}"));
+                    let text = element.to_string();
+                    if !seen.insert(element) && self.twice {
+                        self.told.push(format!("{path}: duplicate entries for key {text}"));
+                    }
                 }
             }
         }

@@ -4,8 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::super::fault::{Faults, Site, is_empty};
 use super::Run;
-use crate::cel::types::Type;
-use crate::cel::{self, Environment, Variables};
 use crate::name::subdomain_fault;
 use crate::rules::check::{label_1035_fault, qualified_name_faults};
 
@@ -23,14 +21,11 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("param_kind", param_kind),
     ("mutation", mutation),
     ("param_version", param_version),
-    ("match_condition", match_condition),
-    ("policy_expressions", policy_expressions),
     ("validation", validation),
     ("message_expression", message_expression),
     ("audit_key", audit_key),
     ("mutating_operations", mutating_operations),
     ("some_validation", some_validation),
-    ("device_expression", device_expression),
     ("new_event", new_event),
     ("event", event),
     ("event_namespace", event_namespace),
@@ -209,83 +204,6 @@ fn param_ref(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// An expression that must come to a value of one of some types.
-fn expression(path: &str, source: &Value, environment: &Environment<'_>, wanted: &[&str], faults: &mut Faults) {
-    let text = source.as_str().unwrap_or_default();
-    if text.trim().is_empty() || !faults.may_read(path, text) {
-        return;
-    }
-    let why = match cel::type_of(text, environment) {
-        Err(fault) => fault.to_string(),
-        Ok(found) if wanted.contains(&found.name().as_str()) => return,
-        Ok(found) => match wanted {
-            [wanted] => format!("must evaluate to {wanted} but got {}", found.name()),
-            wanted => format!("must evaluate to one of [{}] but got {}", wanted.join(" "), found.name()),
-        },
-    };
-    faults.invalid(path, source, &why);
-}
-
-/// Upon what a webhook is asked. What a policy asks for first is looked at with the rest of the policy.
-fn match_condition(site: &Site<'_>, faults: &mut Faults) {
-    if let Some(source) = site.value.filter(|_| site.root_kind.ends_with("WebhookConfiguration")) {
-        let environment = Environment::of_request(false, true, false).counting(&faults.2.patterns);
-        expression(&site.path(), source, &environment, &["bool"], faults);
-    }
-}
-
-/// The expressions of a policy: each knows the variables, and a variable those before it. Stands at the spec.
-fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
-    let params = site.sets("paramKind");
-    let patterns = faults.2.patterns.clone();
-    let of_request = |authorizer, patches| Environment::of_request(params, authorizer, patches).counting(&patterns);
-    let has_variables = site.has("variables");
-    for (index, condition) in site.list("matchConditions").iter().enumerate() {
-        let path = site.sub(&format!("matchConditions[{index}].expression"));
-        expression(&path, &condition["expression"], &of_request(true, false), &["bool"], faults);
-    }
-    let mut variables = Variables::new();
-    for (index, variable) in site.list("variables").iter().enumerate() {
-        let source = variable["expression"].as_str().unwrap_or_default();
-        let path = site.sub(&format!("variables[{index}].expression"));
-        if source.trim().is_empty() || !faults.may_read(&path, source) {
-            continue;
-        }
-        let found = match cel::type_of(source, &of_request(true, false).with_variables(&variables)) {
-            Ok(found) => Environment::as_variable(&found),
-            Err(fault) => {
-                faults.invalid(&path, &variable["expression"], &fault.to_string());
-                Type::Dyn
-            }
-        };
-        variables.insert(variable["name"].as_str().unwrap_or_default().to_owned(), found);
-    }
-    let told = |authorizer, patches| match of_request(authorizer, patches) {
-        plain if !has_variables => plain,
-        plain => plain.with_variables(&variables),
-    };
-    for (index, validation) in site.list("validations").iter().enumerate() {
-        let path = |field: &str| site.sub(&format!("validations[{index}].{field}"));
-        expression(&path("expression"), &validation["expression"], &told(true, false), &["bool"], faults);
-        let message = &validation["messageExpression"];
-        expression(&path("messageExpression"), message, &told(false, false), &["string"], faults);
-    }
-    for (index, annotation) in site.list("auditAnnotations").iter().enumerate() {
-        let path = site.sub(&format!("auditAnnotations[{index}].valueExpression"));
-        expression(&path, &annotation["valueExpression"], &told(true, false), &["string", "null_type"], faults);
-    }
-    for (index, mutation) in site.list("mutations").iter().enumerate() {
-        for (kind, field, wanted) in
-            [("ApplyConfiguration", "applyConfiguration", "Object"), ("JSONPatch", "jsonPatch", "list(JSONPatch)")]
-        {
-            if mutation["patchType"] == kind {
-                let path = site.sub(&format!("mutations[{index}].{field}.expression"));
-                expression(&path, &mutation[field]["expression"], &told(true, true), &[wanted], faults);
-            }
-        }
-    }
-}
-
 /// What a policy enters in the audit log has the policy's name before its own.
 fn audit_key(site: &Site<'_>, faults: &mut Faults) {
     let whole = format!("{}/{}", site.root_name, site.value_text());
@@ -308,25 +226,6 @@ fn message_expression(site: &Site<'_>, faults: &mut Faults) {
     if site.value.is_some() && site.value_text().trim().is_empty() && !site.value_text().is_empty() {
         faults.invalid(&site.path(), &Value::from(site.value_text()), "must be non-empty if specified");
     }
-}
-
-fn device_expression(site: &Site<'_>, faults: &mut Faults) {
-    if site.value_text().is_empty() {
-        let why = "compilation failed: ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {'[', '{', \
-                   '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, \
-                   IDENTIFIER}";
-        return faults.invalid(&site.path(), &json!(""), why);
-    }
-    let environment = Environment::default().with("device", Type::Dyn).counting(&faults.2.patterns);
-    if !faults.may_read(&site.path(), site.value_text()) {
-        return;
-    }
-    let why = match cel::type_of(site.value_text(), &environment) {
-        Err(fault) => fault.to_string(),
-        Ok(Type::Bool | Type::Dyn) => return,
-        Ok(found) => format!("must evaluate to bool or the unknown type, not {}", found.name()),
-    };
-    faults.invalid(&site.path(), &json!(site.value_text()), &why);
 }
 
 /// What a policy asks for, and what it says when it is not so.
@@ -531,5 +430,54 @@ fn event_namespace(site: &Site<'_>, faults: &mut Faults) {
     };
     if !fits {
         faults.invalid("involvedObject.namespace", &Value::from(about), "does not match event.namespace");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{changed, created, told};
+    use crate::rules::admit_update;
+    use serde_json::{Value, json};
+
+    /// An object as an older version stored it, which took what is not taken today.
+    fn stored(mut fine: Value, path: &str, odd: &str) -> crate::Object {
+        let mut object = created(&fine).expect("a good object").into_value();
+        *object.pointer_mut(path).expect("is there") = json!(odd);
+        fine = object;
+        crate::Object::from_value(fine).expect("an object")
+    }
+
+    #[test]
+    fn expressions_that_were_taken_once_keep_nothing_else_from_being_changed() {
+        let rules =
+            json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+        let version = "admissionregistration.k8s.io/v1";
+        let policy = json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "spec": {
+            "matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "true"}],
+            "matchConditions": [{"name": "c", "expression": "true"}],
+        }});
+        let webhook = json!({"apiVersion": version, "kind": "ValidatingWebhookConfiguration", "webhooks": [{
+            "name": "a.example.com", "clientConfig": {"url": "https://a.example.com"}, "rules": rules,
+            "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "matchConditions": [{"name": "c", "expression": "true"}],
+        }]});
+        let odd = "int('x') == 1";
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        for (object, path) in [
+            (&policy, "/spec/validations/0/expression"),
+            (&policy, "/spec/matchConditions/0/expression"),
+            (&webhook, "/webhooks/0/matchConditions/0/expression"),
+        ] {
+            let old = stored(object.clone(), path, odd);
+            assert_eq!(told(changed(admit_update, &old, &label)), [""; 0], "{path}");
+            let fresh = created(object).expect("a good object");
+            let mut new = fresh.clone().into_value();
+            *new.pointer_mut(path).expect("is there") = json!(odd);
+            assert_eq!(told(changed(admit_update, &fresh, &new)).len(), 1, "{path} is looked at when it is new");
+        }
+        // It must know what it knew.
+        let old = stored(policy, "/spec/validations/0/expression", odd);
+        let params = json!({"spec": {"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}});
+        assert_eq!(told(changed(admit_update, &old, &params)).len(), 1);
     }
 }

@@ -10,6 +10,7 @@ mod containers;
 mod devices;
 mod drivers;
 mod environment;
+mod expressions;
 mod flows;
 mod job_status;
 mod jobs;
@@ -71,6 +72,7 @@ const LISTS: &[&[(&str, Run)]] = &[
     devices::CHECKS,
     drivers::CHECKS,
     environment::CHECKS,
+    expressions::CHECKS,
     flows::CHECKS,
     job_status::CHECKS,
     jobs::CHECKS,
