@@ -5,14 +5,12 @@
 //! What takes long is made apart from requests (`builds`).
 
 pub(crate) mod builds;
-mod messages;
 mod packed;
 mod paths;
 mod protobuf;
 mod routes;
 mod schemas;
 mod v2;
-mod v3;
 mod versions;
 mod words;
 
@@ -82,7 +80,7 @@ impl Document {
         self.protobuf.get_or_init(|| {
             // These bytes were made from a value right here.
             let document: Value = serde_json::from_slice(&self.json.body()).unwrap_or_default();
-            Packed::named(&v3::document(&document), self.json.hash().to_owned())
+            Packed::named(&protobuf::v3::document(&document), self.json.hash().to_owned())
         })
     }
 }

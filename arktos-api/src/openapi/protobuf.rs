@@ -1,5 +1,8 @@
 //! Writes protobuf messages: as much of the wire format as OpenAPI documents need.
 
+pub(super) mod v2;
+pub(super) mod v3;
+
 use serde_json::Value;
 
 /// A message that is being written. What is empty is left out, as protobuf has it.
@@ -84,6 +87,44 @@ impl Message {
         }
         self.0.push(number as u8);
     }
+
+    /// A repeated field of what a value has beyond what OpenAPI knows: what begins with the prefix.
+    pub(super) fn extensions(&mut self, field: u32, of: &Value, prefix: &str) {
+        for (name, value) in of.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with(prefix)) {
+            self.entry(field, name, any(value));
+        }
+    }
+
+    /// An entry of a map, as protobuf writes it here: a message of a name and a value.
+    fn entry(&mut self, field: u32, name: &str, value: Self) {
+        let mut entry = Self::default();
+        entry.bytes(1, name.as_bytes());
+        entry.message(2, value);
+        self.message(field, entry);
+    }
+}
+
+/// A map as protobuf writes it here: a list of messages of a name and a value.
+pub(super) fn named(field: u32, map: &Value, encode: fn(&Value) -> Message) -> Message {
+    let mut message = Message::default();
+    for (name, value) in map.as_object().into_iter().flatten() {
+        message.entry(field, name, encode(value));
+    }
+    message
+}
+
+/// A message of another one.
+pub(super) fn wrapped(field: u32, inner: Message) -> Message {
+    let mut message = Message::default();
+    message.message(field, inner);
+    message
+}
+
+/// Any value, as YAML: JSON is YAML.
+pub(super) fn any(value: &Value) -> Message {
+    let mut message = Message::default();
+    message.bytes(2, value.to_string().as_bytes());
+    message
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::messages;
-use super::protobuf::Message;
+use super::protobuf::{self, Message};
 use super::routes::ORDER;
 use super::schemas::KINDS;
 use super::{TITLE, VERSION, security, versions};
@@ -69,14 +68,14 @@ impl Whole {
                 versions::say(&mut schemas, &known);
                 for (name, written) in schemas {
                     if !whole.definitions.0.contains_key(&name) {
-                        whole.definitions.add(name, &schema(written), messages::schema);
+                        whole.definitions.add(name, &schema(written), protobuf::v2::schema);
                     }
                 }
             }
             if let Some(Value::Object(items)) = document.get_mut("paths").map(Value::take) {
                 for (path, item) in items {
                     let item = whole.path_item(item, custom);
-                    whole.paths.add(path, &item, messages::path);
+                    whole.paths.add(path, &item, protobuf::v2::path);
                 }
             }
         }
@@ -108,7 +107,7 @@ impl Whole {
         message.message(8, self.paths.protobuf(2));
         message.message(9, self.definitions.protobuf(1));
         message.message(10, self.parameters.protobuf(1));
-        messages::security(&mut message, &security());
+        protobuf::v2::security(&mut message, &security());
         message.into_bytes()
     }
 
@@ -181,7 +180,7 @@ impl Whole {
             let name = format!("{name}-{}", BASE64_URL_SAFE_NO_PAD.encode(&hash[..6]));
             let reference = json!({"$ref": format!("#/parameters/{name}")});
             if !self.parameters.0.contains_key(&name) {
-                self.parameters.add(name, &parameter, messages::parameter);
+                self.parameters.add(name, &parameter, protobuf::v2::parameter);
             }
             reference
         };

@@ -45,7 +45,7 @@ use serde_json::Value;
 pub use authorizer::{Authorizer, Question};
 pub(crate) use checker::{Environment, Variables};
 pub use lazy::Variables as LazyVariables;
-pub(crate) use patterns::translated;
+pub(crate) use patterns::{SIZE_MAX, built};
 pub use purse::Purse;
 use run::Frame;
 pub use scope::{Scope, Unevaluated};

@@ -11,7 +11,7 @@ use regex_automata::meta::{BuildError, Config, Regex};
 /// kilobytes.
 pub(super) const LENGTH_MAX: usize = 4096;
 /// How large a compiled one may be, in bytes.
-const SIZE_MAX: usize = 1024 * 1024;
+pub(crate) const SIZE_MAX: usize = 1024 * 1024;
 /// How much one keeps of what it finds out while it runs, in bytes.
 const KEPT_MAX: usize = 512 * 1024;
 
@@ -85,9 +85,16 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > LENGTH_MAX {
         return Err(format!("invalid regex: longer than {LENGTH_MAX} bytes"));
     }
-    let config = Config::new().nfa_size_limit(Some(SIZE_MAX)).hybrid_cache_capacity(KEPT_MAX);
-    let text = translated(pattern);
-    Regex::builder().configure(config).build(&text).map_err(|why| format!("invalid regex: {}", told(&why)))
+    built(pattern, KEPT_MAX).map_err(|why| format!("invalid regex: {}", told(&why)))
+}
+
+/// Compiles a pattern, which keeps at most so many bytes of what it finds out while it runs.
+///
+/// # Errors
+/// What it cannot be read for, and that it is too large.
+pub(crate) fn built(pattern: &str, kept: usize) -> Result<Regex, BuildError> {
+    let config = Config::new().nfa_size_limit(Some(SIZE_MAX)).hybrid_cache_capacity(kept);
+    Regex::builder().configure(config).build(&translated(pattern))
 }
 
 fn told(why: &BuildError) -> String {
@@ -99,7 +106,7 @@ fn told(why: &BuildError) -> String {
 }
 
 /// A pattern as the engine here writes it: its classes are of ASCII, and a bracket in a class is one.
-pub(crate) fn translated(pattern: &str) -> String {
+fn translated(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len());
     let mut letters = pattern.chars().peekable();
     let mut class = false; // between brackets

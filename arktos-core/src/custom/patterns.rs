@@ -5,13 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use regex::{Error, Regex, RegexBuilder};
+use regex_automata::meta::Regex;
 
-use crate::cel;
+use crate::cel::{SIZE_MAX, built};
 
-/// How large a compiled pattern may be, in bytes: the smallest of these that does is what it counts as.
-const SIZES: [usize; 9] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, SIZE_MAX];
-const SIZE_MAX: usize = 1 << 20;
+/// How many bytes of a compiled pattern are a step for each letter of a text.
+const STEP: usize = 4 << 10;
 /// How large all patterns of a definition may be together.
 const ALL_MAX: usize = 8 << 20;
 /// How often one may name a class of Unicode, which has hundreds of ranges.
@@ -50,7 +49,7 @@ impl Pattern {
 
     /// How many steps it may take to tell whether a text fits.
     pub(super) fn steps(&self, text: &str) -> usize {
-        self.compiled().map_or(0, |(_, size)| text.len().saturating_mul(size / SIZES[0]))
+        self.compiled().map_or(0, |(_, size)| text.len().saturating_mul(size.div_ceil(STEP)))
     }
 
     fn compiled(&self) -> Result<&(Regex, usize), Unfit> {
@@ -62,15 +61,14 @@ fn compile(text: &str) -> Result<(Regex, usize), Unfit> {
     if text.matches(r"\p").count() + text.matches(r"\P").count() > CLASSES_MAX {
         return Err(Unfit::TooLarge);
     }
-    let text = cel::translated(text);
-    for size in SIZES {
-        match RegexBuilder::new(&text).size_limit(size).dfa_size_limit(LEARNT_MAX).build() {
-            Ok(regex) => return Ok((regex, size)),
-            Err(Error::CompiledTooBig(_)) => {}
-            Err(_) => return Err(Unfit::Unreadable),
+    match built(text, LEARNT_MAX) {
+        Ok(regex) => {
+            let size = regex.memory_usage();
+            Ok((regex, size))
         }
+        Err(why) if why.size_limit().is_some() => Err(Unfit::TooLarge),
+        Err(_) => Err(Unfit::Unreadable),
     }
-    Err(Unfit::TooLarge)
 }
 
 /// The patterns of a definition.

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::protobuf::Message;
+use super::{Message, any, named, wrapped};
 
 /// The document of one path of `/openapi/v3`.
-pub(super) fn document(document: &Value) -> Vec<u8> {
+pub(in crate::openapi) fn document(document: &Value) -> Vec<u8> {
     let mut message = Message::default();
     message.text(1, &document["openapi"]);
     let mut info = Message::default();
@@ -23,25 +23,6 @@ pub(super) fn document(document: &Value) -> Vec<u8> {
     }
     message.message(5, parts);
     message.into_bytes()
-}
-
-/// A map as protobuf writes it here: a list of messages of a name and a value.
-fn named(field: u32, map: &Value, encode: fn(&Value) -> Message) -> Message {
-    let mut message = Message::default();
-    for (name, value) in map.as_object().into_iter().flatten() {
-        let mut entry = Message::default();
-        entry.bytes(1, name.as_bytes());
-        entry.message(2, encode(value));
-        message.message(field, entry);
-    }
-    message
-}
-
-/// A message of another one.
-fn wrapped(field: u32, inner: Message) -> Message {
-    let mut message = Message::default();
-    message.message(field, inner);
-    message
 }
 
 fn path(item: &Value) -> Message {
@@ -70,7 +51,7 @@ fn operation(operation: &Value) -> Message {
         message.message(7, wrapped(1, inner));
     }
     message.message(8, named(2, &operation["responses"], answer));
-    extensions(&mut message, 13, operation);
+    message.extensions(13, operation, "x-");
     message
 }
 
@@ -179,7 +160,7 @@ fn schema(written: &Value) -> Message {
     }
     message.text(34, &written["description"]);
     message.text(35, &written["format"]);
-    extensions(&mut message, 36, written);
+    message.extensions(36, written, "x-");
     message
 }
 
@@ -192,23 +173,6 @@ fn default_value(value: &Value) -> Message {
         Value::String(text) => message.bytes(3, text.as_bytes()),
         _ => {}
     }
-    message
-}
-
-fn extensions(message: &mut Message, field: u32, parent: &Value) {
-    let all = parent.as_object().into_iter().flatten();
-    for (name, value) in all.filter(|(name, _)| name.starts_with("x-")) {
-        let mut entry = Message::default();
-        entry.bytes(1, name.as_bytes());
-        entry.message(2, any(value));
-        message.message(field, entry);
-    }
-}
-
-/// Any value, as YAML: JSON is YAML.
-fn any(value: &Value) -> Message {
-    let mut message = Message::default();
-    message.bytes(2, value.to_string().as_bytes());
     message
 }
 

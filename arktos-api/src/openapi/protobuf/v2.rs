@@ -2,29 +2,10 @@
 
 use serde_json::Value;
 
-use super::protobuf::Message;
-
-/// A map as protobuf writes it here: a list of messages of a name and a value.
-fn named(field: u32, map: &Value, encode: fn(&Value) -> Message) -> Message {
-    let mut message = Message::default();
-    for (name, value) in map.as_object().into_iter().flatten() {
-        let mut entry = Message::default();
-        entry.bytes(1, name.as_bytes());
-        entry.message(2, encode(value));
-        message.message(field, entry);
-    }
-    message
-}
-
-/// A message of another one.
-fn wrapped(field: u32, inner: Message) -> Message {
-    let mut message = Message::default();
-    message.message(field, inner);
-    message
-}
+use super::{Message, any, named, wrapped};
 
 /// A path.
-pub(super) fn path(item: &Value) -> Message {
+pub(in crate::openapi) fn path(item: &Value) -> Message {
     let mut message = Message::default();
     let methods = [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
     for (field, method) in methods {
@@ -45,7 +26,7 @@ fn operation(operation: &Value) -> Message {
     parameters(&mut message, 8, operation);
     message.message(9, named(1, &operation["responses"], answer));
     message.texts(10, &operation["schemes"]);
-    extensions(&mut message, 13, operation);
+    message.extensions(13, operation, "x-kubernetes-");
     message
 }
 
@@ -72,7 +53,7 @@ fn parameters(message: &mut Message, field: u32, parent: &Value) {
 }
 
 /// A parameter.
-pub(super) fn parameter(parameter: &Value) -> Message {
+pub(in crate::openapi) fn parameter(parameter: &Value) -> Message {
     let mut inner = Message::default();
     if parameter["in"] == "body" {
         inner.text(2, &parameter["name"]);
@@ -91,7 +72,7 @@ pub(super) fn parameter(parameter: &Value) -> Message {
 }
 
 /// A schema.
-pub(super) fn schema(written: &Value) -> Message {
+pub(in crate::openapi) fn schema(written: &Value) -> Message {
     let mut message = Message::default();
     for (field, name) in [(1, "$ref"), (2, "format"), (3, "title"), (4, "description")] {
         message.text(field, &written[name]);
@@ -145,22 +126,12 @@ pub(super) fn schema(written: &Value) -> Message {
     if let Some(example) = written.get("example") {
         message.message(30, any(example));
     }
-    extensions(&mut message, 31, written);
+    message.extensions(31, written, "x-kubernetes-");
     message
 }
 
-fn extensions(message: &mut Message, field: u32, parent: &Value) {
-    let all = parent.as_object().into_iter().flatten();
-    for (name, value) in all.filter(|(name, _)| name.starts_with("x-kubernetes-")) {
-        let mut entry = Message::default();
-        entry.bytes(1, name.as_bytes());
-        entry.message(2, any(value));
-        message.message(field, entry);
-    }
-}
-
 /// Adds to a document how clients say who they are, all of whom may.
-pub(super) fn security(document: &mut Message, schemes: &Value) {
+pub(in crate::openapi) fn security(document: &mut Message, schemes: &Value) {
     document.message(12, named(1, schemes, |_| Message::default()));
     let scheme = |scheme: &Value| {
         let mut key = Message::default();
@@ -170,11 +141,4 @@ pub(super) fn security(document: &mut Message, schemes: &Value) {
         wrapped(2, key)
     };
     document.message(13, named(1, schemes, scheme));
-}
-
-/// Any value, as YAML: JSON is YAML.
-fn any(value: &Value) -> Message {
-    let mut message = Message::default();
-    message.bytes(2, value.to_string().as_bytes());
-    message
 }
