@@ -1,4 +1,4 @@
-//! Admission: what is added to a request, and what stands against it, beyond the rules of its kind.
+//! Admission: what is added to a write, and what refuses it, beyond the rules of its kind.
 //!
 //! Plugins run by upstream's names, in upstream's order. What a plugin must be sure of when the write happens, it puts
 //! into the commit.

@@ -1,4 +1,4 @@
-//! Which verbs there are at a path of a kind.
+//! Which verbs a path of a kind has.
 
 use arktos_core::catalog::Kind;
 use arktos_core::{Reason, Scope, Status};

@@ -1,4 +1,4 @@
-//! May they: the boundary between tenants first, then the rules of the tenant that is asked.
+//! Authorization: the boundary between tenants first, then the RBAC rules of the tenant that is asked.
 
 mod components;
 pub(crate) mod escalation;

@@ -1,4 +1,4 @@
-//! What must be there before anyone asks.
+//! Objects that must exist before the first request.
 
 use arktos_core::{GroupResource, Object, Reason, Status, TenantName, TypeMeta};
 use arktos_store::{Client, Stored};

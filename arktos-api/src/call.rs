@@ -1,4 +1,4 @@
-//! One request past authorization: who, where, what.
+//! A request after authorization: who asks, where, for what.
 
 use std::borrow::Cow;
 use std::sync::Arc;

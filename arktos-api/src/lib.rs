@@ -4,36 +4,36 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what does a server need, what can be switched | [`config`] |
-//! | who is asking | [`identity`] |
-//! | whose a service account token is | [`tokens`] |
-//! | what is entered in the audit log | [`audit`] |
-//! | which trace a request is part of | [`trace`] |
-//! | what do responses look like on the wire | [`body`] |
+//! | what a server needs, and its options | [`config`] |
+//! | who the caller is | [`identity`] |
+//! | service account tokens | [`tokens`] |
+//! | the audit log | [`audit`] |
+//! | the trace that a request is part of | [`trace`] |
+//! | response bodies | [`body`] |
 //! | from request to response | [`server`] |
 //! | the same verbs without HTTP | [`client`] |
 //! | how tenants share the server | [`fairness`] |
-//! | in which media type and form | [`negotiate`] |
+//! | content negotiation | [`negotiate`] |
 //! | what `kubectl get` shows | [`table`] |
-//! | which resources there are, what they look like | [`discovery`], [`openapi`] |
+//! | which resources exist, what they look like | [`discovery`], [`openapi`] |
 //!
-//! Inside, a request takes this road:
+//! Inside, a request takes these steps:
 //!
 //! | step | module |
 //! |---|---|
-//! | the path: whose, where, what | `request`, `query` |
-//! | who | `authenticate` |
-//! | may they | `authorize` (the wall between tenants, then the rules of the tenant that is asked) |
-//! | may they still, of watches | `standing` |
-//! | which kind, as the tenant sees it | `kinds`, and `definitions`, which come and go |
-//! | what all tenants have and none stores; what `system` forces on them, or offers | `shared`; `forced`, `offered` |
-//! | from verb to function | `resource`; paths that are no resource's: `paths`; questions of rights: `reviews` |
-//! | from bytes to an object, and back | `input`, `reply`; what many are sent alike: `lines` |
-//! | what only Arktos's own clients find | `compat` |
-//! | between the versions of a custom kind that a webhook converts | `conversion` |
-//! | what is added, what stands against it | `admission`, `allocate` |
-//! | the verbs, shared by HTTP and the in-process client | `verbs` |
-//! | what is there before anyone asks | `bootstrap` |
+//! | parse the path and the query: which tenant, where, what | `request`, `query` |
+//! | who is the caller | `authenticate` |
+//! | may they do this | `authorize` (the boundary between tenants, then the RBAC rules of the tenant that is asked) |
+//! | may they still do it, for open watches | `standing` |
+//! | find the kind, as the tenant sees it | `kinds`; custom definitions: `definitions` |
+//! | objects that all tenants share; definitions that `system` forces on or offers to tenants | `shared`; `forced`, `offered` |
+//! | dispatch to the verb | `resource`; paths that are not resources: `paths`; access reviews: `reviews` |
+//! | decode the body, encode the answer | `input`, `reply`; watch lines that many clients share: `lines` |
+//! | what only Arktos's own 1.15 clients see | `compat` |
+//! | convert versions of custom kinds by webhook | `conversion` |
+//! | admission; service addresses and ports | `admission`, `allocate` |
+//! | the verbs, which HTTP and the in-process client share | `verbs` |
+//! | objects that exist from the start | `bootstrap` |
 
 #![deny(missing_docs)]
 // The error of every verb is a Status, which is made seldom and read whole.

@@ -1,4 +1,4 @@
-//! What an observer is told of a request.
+//! What the observer of a server (its metrics) is told about a request.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

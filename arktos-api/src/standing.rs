@@ -1,4 +1,4 @@
-//! Whether who opened a watch may still have it.
+//! Whether the caller of an open watch may still have it.
 //!
 //! A watch lasts longer than the right to it may: roles change, tokens end, tenants go. So it is asked again, every so
 //! often, what was asked when the watch was opened.

@@ -5,11 +5,11 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what does each role consist of | [`roles`] |
-//! | what do simulated hosts do | [`hollow`] |
-//! | what does a process count and measure | [`metrics`] |
-//! | which requests are part of which trace (feature `traces`) | `traces` |
-//! | where do time and randomness come from | [`edge`] |
+//! | what each role consists of | [`roles`] |
+//! | simulated (hollow) hosts | [`hollow`] |
+//! | metrics | [`metrics`] |
+//! | traces (feature `traces`) | `traces` |
+//! | the system's clock and randomness | [`edge`] |
 //! | clients of an API elsewhere (feature `client`) | `net::remote` |
 //! | sockets, TLS, certificates (feature `net`) | `net` |
 //! | encryption at rest (feature `net`) | `encryption` |

@@ -1,4 +1,4 @@
-//! Emptying a part of the key space: every object of every kind in a namespace, or of a tenant.
+//! Deleting everything in a namespace or a tenant: every object of every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

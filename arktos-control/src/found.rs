@@ -1,4 +1,4 @@
-//! By what a tenant's programs find the API: `default/kubernetes`, a Service with its slice and endpoints, as the
+//! What a tenant's programs need to find the API: `default/kubernetes`, a Service with its slice and endpoints, as the
 //! tenant `system` has it; and the config map in `kube-system` that components of Kubernetes look for.
 
 use std::sync::Arc;

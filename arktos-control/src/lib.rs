@@ -22,13 +22,13 @@
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
 //! | `csrapproving`, `csrsigning`, `csrcleaner` | [`certificates`] |
-//! | the network that a tenant is given | `network` |
-//! | which resource manager has a host of the pool | [`pool`] |
-//! | the pods of all partitions that are bound to a resource manager's hosts | [`bound_pods`] |
-//! | who is part of the region, and where tenants live | [`directory`] |
-//! | which of them run | [`options`] |
-//! | which of several processes they run in | [`election`] |
-//! | which kinds there are | [`kinds`] |
+//! | the default network of a tenant | `network` |
+//! | hosts of all resource managers as one pool | [`pool`] |
+//! | how a resource manager shows its hosts the pods bound to them | [`bound_pods`] |
+//! | the members of the region, and where tenants live | [`directory`] |
+//! | which controllers run | [`options`] |
+//! | leader election among several processes | [`election`] |
+//! | which kinds exist | [`kinds`] |
 
 #![deny(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! Who manages what: controller references, adoption of what nobody manages, release of what no longer fits.
+//! Controller references: adopting objects that nobody controls, releasing those that no longer match.
 
 use arktos_core::typed::LabelSelectorSpec;
 use arktos_core::{Header, Object, OwnerReference, Status};

@@ -1,4 +1,4 @@
-//! Making and deleting the pods of one manager, and knowing when one's own writes have been seen.
+//! Creating and deleting the pods of a controller, and knowing when informers have seen those writes.
 
 use std::collections::HashMap;
 use std::sync::Arc;

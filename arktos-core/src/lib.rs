@@ -9,26 +9,26 @@
 //! | what identifies an object, what is a revision | [`key`] |
 //! | what is a kind, where does it live | [`kind`] |
 //! | what is in `metadata` | [`meta`] |
-//! | which kinds there are | [`catalog`] |
-//! | what a definition of a kind is, and what it makes of one | [`custom`] |
+//! | which kinds exist, and what is known of each | [`catalog`] |
+//! | kinds that a CustomResourceDefinition defines | [`custom`] |
 //! | what objects of a kind look like | [`schema`] |
-//! | what no schema says of a kind | [`rules`] |
-//! | an object that can be edited | [`object`] |
+//! | defaults and validation that no schema expresses | [`rules`] |
+//! | an object as a tree that can be edited | [`object`] |
 //! | an object as it is stored, cached and sent | [`encoded`] |
-//! | a few fields of such an object set, and nothing else decoded | [`opened`] |
-//! | what is known of it without decoding | [`header`] |
-//! | who manages which of its fields | [`fields`]; before anybody looks into that: [`managed`] |
-//! | how that is kept in few bytes | [`packed`] |
-//! | which objects does a client mean | [`selector`] |
-//! | what a client is told when it fails | [`status`] |
+//! | changing a few fields of an encoded object without decoding it | [`opened`] |
+//! | what is known of an encoded object without decoding it | [`header`] |
+//! | who manages which fields of an object | [`fields`]; as unread text: [`managed`] |
+//! | how headers are packed into few bytes | [`packed`] |
+//! | label and field selectors | [`selector`] |
+//! | the errors that clients get | [`status`] |
 //! | time as the API writes it | [`time`] |
-//! | when something is due that comes again and again | [`schedule`] |
-//! | the forms objects travel in beside JSON | [`media`] |
-//! | how patches change an object | [`merge`] |
-//! | expressions that people write into policies | [`cel`] |
+//! | schedules of cron jobs | [`schedule`] |
+//! | encodings besides JSON: protobuf, YAML | [`media`] |
+//! | patches and server-side apply | [`merge`] |
+//! | CEL expressions in policies, webhooks and schemas | [`cel`] |
 //! | amounts of resources | [`quantity`] |
 //! | what an object uses of a quota | [`quota`] |
-//! | what pods may ask of their host | [`pod_security`] |
+//! | pod security standards | [`pod_security`] |
 //! | objects as Rust types | [`typed`] |
 
 #![deny(missing_docs)]

@@ -7,14 +7,14 @@
 //! | question | module |
 //! |---|---|
 //! | what runs, and how it is wired | [`scheduler`] |
-//! | which pod is next; who waits, and for what | [`queue`] |
+//! | which pod is next, and what the others wait for | [`queue`] |
 //! | which host is best, without looking at all of them | [`pool`], [`tree`] |
-//! | what is known of a host | [`hosts`], [`resources`], [`ports`] |
-//! | what a pod asks for, and who asks for the same | [`ask`], [`selector`], [`class`] |
-//! | what decides where pods may and should go | [`plugin`], [`builtin`] |
-//! | pods that want others near, far, or evenly spread | [`neighbours`] |
+//! | what is known about hosts | [`hosts`], [`resources`], [`ports`] |
+//! | what a pod asks for, and classes of pods that ask for the same | [`ask`], [`selector`], [`class`] |
+//! | plugins that decide where pods may and should go | [`plugin`], [`builtin`] |
+//! | pod affinity, anti-affinity and topology spread | [`neighbours`] |
 //! | how capacity is claimed and given back | [`claim`] |
-//! | words as small numbers, sets of hosts as bits | [`intern`], [`set`] |
+//! | labels as small numbers, sets of hosts as bits | [`intern`], [`set`] |
 //!
 //! ## The search
 //!

@@ -60,20 +60,20 @@
 //! | what is a write, and why may it be refused | [`commit`] |
 //! | which objects does a reader mean, and what does a watcher see | [`select`] |
 //! | the engine: commit, snapshot, watch | [`engine`] |
-//! | a local, indexed, current copy of what a query selects, over whatever can be listed and watched | [`informer`] |
-//! | what a controller is still to look at | [`queue`] |
+//! | a local, indexed, current copy of the objects that a query selects | [`informer`] |
+//! | work queues for controllers | [`queue`] |
 //! | time and randomness, which you hand in | [`clock`] |
 //! | | |
 //! | the embedded log | [`log`] |
-//! | backups, and stores made of them | [`backup`] |
+//! | backups, and restoring them | [`backup`] |
 //! | how a backend makes writes durable, and how to write one | [`storage`] |
 //! | how objects are encrypted at rest | [`encryption`] |
-//! | does a backend keep what the engine promises | [`conformance`] |
+//! | a test kit for backends | [`conformance`] |
 //! | how controllers and schedulers reach the API, and what informers read from | [`client`] |
-//! | where a list goes on: tokens that cannot be forged | [`token`] |
+//! | continue tokens of lists, which cannot be forged | [`token`] |
 //! | one view over several partitions | [`aggregate`] |
-//! | who there is to work with, and who comes and goes | [`roster`] |
-//! | who runs what, and stops it | [`tasks`] |
+//! | the members of the region that a role works with, as they come and go | [`roster`] |
+//! | tasks with an owner that runs and stops them | [`tasks`] |
 
 #![deny(missing_docs)]
 

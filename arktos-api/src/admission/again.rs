@@ -1,4 +1,4 @@
-//! Which policies and webhooks are asked once more, because something was changed after they were.
+//! Reinvocation: which policies and webhooks are asked once more, because the object was changed after they were asked.
 
 use serde_json::{Map, Value};
 

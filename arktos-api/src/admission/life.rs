@@ -1,4 +1,4 @@
-//! Tenants and namespaces: they must be there and live for anything to be made in them. (NamespaceLifecycle)
+//! Tenants and namespaces must exist, and not be terminating, for anything to be created in them. (NamespaceLifecycle)
 
 use arktos_core::{GroupResource, Object, Scope, Status, TenantName};
 use arktos_store::{Commit, CommitError, Expect, Guard, Stored};

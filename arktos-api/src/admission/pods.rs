@@ -1,4 +1,4 @@
-//! What pods get, and what of them stays.
+//! Fields of pods that the server sets, and that later writes cannot change.
 
 use arktos_core::Object;
 use serde_json::{Value, json};

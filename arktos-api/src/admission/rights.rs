@@ -1,4 +1,4 @@
-//! What expressions are answered that ask whether somebody may do something.
+//! Answers to expressions that ask `authorizer` whether somebody may do something.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How often credentials that do not count may come from one address, before others that are new are not looked at.
+//! How many tokens from one address may fail before further new ones are not checked.
 //!
 //! To find out that a token does not count takes as much of a core as an answer that is of use, and whoever tries one
 //! after another opens as many connections as it likes. So each address has so many tries. A token that has counted

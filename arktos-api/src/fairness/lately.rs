@@ -1,5 +1,5 @@
-//! Who has asked for anything lately, and for how much: how many share what there is, and who takes more than its
-//! share.
+//! Which tenants have asked for something lately, and for how much: how many share the server, and which of them take
+//! more than their share.
 //!
 //! How much is counted in reads of one object.
 

@@ -1,4 +1,4 @@
-//! Whether what comes over a connection stands behind others.
+//! Whether a connection is served after others, because its tenant asks for more than its share.
 //!
 //! Seats bound how many requests of a tenant are worked on, not what it takes to read them, to answer and to send. So
 //! the connections of a tenant that asks for more than its share stand behind those of others as a whole, for as long

@@ -1,4 +1,4 @@
-//! How long whoever comes with credentials that do not count waits to be told so.
+//! How long a refusal of bad credentials is delayed.
 //!
 //! Turning somebody away costs no less than an answer that is of use, and who tries one token after another, or does
 //! not notice that its own has ended, asks again at once. So such answers are late, and those alone: credentials that

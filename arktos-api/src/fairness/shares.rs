@@ -1,4 +1,4 @@
-//! Who asks for more than its share, where requests are passed on and nobody takes a seat.
+//! Which tenants ask for more than their share at a gateway, which forwards requests and has no seats.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Makes documents apart from those who answer requests: a tenant with many definitions keeps nobody else waiting.
+//! Makes documents apart from the threads that answer requests: a tenant with many definitions keeps nobody else
+//! waiting.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};

@@ -1,4 +1,4 @@
-//! Whether a question about rights makes sense.
+//! Validation of access reviews.
 
 use arktos_core::{Object, Status, StatusCause};
 use serde_json::{Map, Value};

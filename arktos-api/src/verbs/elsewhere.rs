@@ -1,5 +1,5 @@
-//! Writes of what is kept elsewhere: a resource manager shows the pods of partitions, a partition the hosts of resource
-//! managers. What is shown here may be behind its owner's.
+//! Writes to objects that another role owns: a resource manager shows the pods of partitions, a partition the hosts of
+//! resource managers. What is shown here may be behind its owner's.
 
 use arktos_core::{Object, ObjectKey, Reason, Status};
 use arktos_store::Stored;

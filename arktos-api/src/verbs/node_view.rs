@@ -1,4 +1,4 @@
-//! What nodes read of what others keep, because pods that are bound to them name it, and the Events of those pods
+//! Objects of other roles that nodes read because pods bound to them name them, and the Events of those pods
 //! ([`NodeViews`]).
 
 use arktos_core::{FieldSelector, Object, Revision, Status, TenantName};

@@ -1,4 +1,4 @@
-//! What the server itself notes on an object once it is stored, as a controller would: in a write of its own.
+//! What the server itself writes to an object right after it is stored, as a controller would: in a second write.
 
 use arktos_core::{GroupResource, ObjectKey};
 use arktos_store::{Change, Commit, Expect, Stored};

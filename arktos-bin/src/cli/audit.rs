@@ -17,16 +17,16 @@ const QUEUE: usize = 10_000;
 /// How many events are written at once at most.
 const BATCH: usize = 400;
 
-/// What is entered of requests, and where.
+/// Which requests are logged, and where.
 #[derive(Debug, Clone, Args)]
 pub struct AuditArgs {
-    /// File of an audit.k8s.io/v1 Policy: what is entered in the audit log; nothing when not given
+    /// File with an audit.k8s.io/v1 Policy, which says what goes into the audit log. Default: nothing
     #[arg(long, value_name = "FILE")]
     audit_policy_file: Option<PathBuf>,
-    /// File that the audit log is appended to, one event a line of JSON; `-` for standard output
+    /// File to which the audit log is appended, one line of JSON per event; `-` for standard output
     #[arg(long, value_name = "FILE")]
     audit_log_path: Option<PathBuf>,
-    /// Size in MiB at which the audit log is begun anew; the one before is kept beside it, with `.1` behind its name
+    /// Size in MiB at which a new audit log is begun; the previous one is kept with `.1` added to its name
     #[arg(long, value_name = "MIB", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     audit_log_maxsize: u64,
 }

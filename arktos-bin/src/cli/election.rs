@@ -12,16 +12,16 @@ use super::serving::duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Election")]
 pub struct ElectionArgs {
-    /// Run controllers and scheduler only while elected to. Default: where several can share a store (etcd)
+    /// Run controllers and scheduler only while elected leader. Default: true with a store that can be shared (etcd)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: Option<bool>,
-    /// How long others wait for a leader that no longer renews its lease: whole seconds
+    /// How long others wait for a leader that stopped renewing its lease: whole seconds
     #[arg(long, value_name = "DURATION", default_value = "6s", value_parser = duration)]
     pub leader_elect_lease_duration: Duration,
-    /// How long a leader tries to renew its lease before it stops working; less than the lease's duration
+    /// How long a leader tries to renew its lease before it stops working: less than the lease duration
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = duration)]
     pub leader_elect_renew_deadline: Duration,
-    /// How often a leader renews its lease, and others look at it
+    /// How often a leader renews its lease, and others check it
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub leader_elect_retry_period: Duration,
 }

@@ -25,26 +25,26 @@ use crate::net::tls::Shown;
 /// placed on them as running.
 #[derive(Debug, Clone, Args)]
 pub struct HostsArgs {
-    /// The resource manager the hosts belong to
+    /// The resource manager to which the hosts belong
     #[arg(long, value_name = "NAME=KUBECONFIG")]
     pub resource_manager: Peer,
-    /// Where the processes of the resource manager serve, when there are several: whichever answers is asked. The
-    /// kubeconfig's own server then counts for nothing
+    /// The URLs of the resource manager's processes, if there are several: the hosts use whichever answers, instead of
+    /// the server in the kubeconfig
     #[arg(long = "server", value_name = "URL", value_delimiter = ',', value_parser = server_url)]
     pub servers: Vec<String>,
-    /// How many hosts
+    /// How many hosts to simulate
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub hosts: usize,
-    /// What their names begin with
+    /// Prefix of the hosts' names
     #[arg(long, value_name = "PREFIX", default_value = "hollow")]
     pub prefix: String,
-    /// The number of the first: so that several processes can share a prefix
+    /// Number of the first host, so that several processes can share a prefix
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub first: usize,
-    /// CPU cores of each
+    /// CPU cores of each host
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub cpu: u64,
-    /// Memory of each, in GiB
+    /// Memory of each host, in GiB
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub memory_gib: u64,
     /// How long a pod takes from being placed to running

@@ -11,7 +11,7 @@ use crate::roles::partition::Partition;
 /// Run a tenant partition: the store and the API of its tenants, their controllers and their scheduler.
 #[derive(Debug, Clone, Args)]
 pub struct PartitionArgs {
-    /// A resource manager whose hosts pods are placed on, where there is no --directory; may be given more than once
+    /// A resource manager on whose hosts pods are placed, without a --directory; may be given more than once
     #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
     #[arg(conflicts_with = "directory")]
     pub managers: Vec<Peer>,

@@ -10,15 +10,14 @@ use crate::traces::{self, TraceOptions};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Traces")]
 pub struct TracesArgs {
-    /// URL of an OpenTelemetry collector that spans are sent to, over HTTP in protobuf (/v1/traces is added); none when
-    /// not given
+    /// URL of an OpenTelemetry collector for traces, over HTTP in protobuf (/v1/traces is added). Default: none
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
-    /// File of the authority, PEM, that signed the certificate of a collector at https://; any that the machine trusts
-    /// when not given
+    /// File of the authority (PEM) that signed the certificate of a collector at https://. Default: those the machine
+    /// trusts
     #[arg(long, value_name = "FILE", env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
     pub otlp_ca_file: Option<PathBuf>,
-    /// How many of the requests that come without a trace begin one: from 0, none, to 1, all
+    /// Share of the requests without a trace that begin one: from 0 (none) to 1 (all)
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     pub trace_sampling: f64,
 }

@@ -1,4 +1,4 @@
-//! What is worked on aside: requests with large bodies, and connections that stand behind others.
+//! Low-priority work: requests with large bodies, and connections of tenants that ask for more than their share.
 //!
 //! Reading an object of a megabyte, checking it and refusing it keeps a thread busy for tens of milliseconds, and what
 //! else is ready on a worker of the runtime waits for that long; so it does for the many requests of a tenant that asks

@@ -1,4 +1,4 @@
-//! A connection that lets others go on now and then.
+//! A connection that yields to others now and then.
 //!
 //! A long answer to a client that reads quickly is written in one go, megabytes of it, encrypted piece by piece: until
 //! its socket is full, a connection has no reason to stop. What else is ready on the same thread waits for that long.

@@ -1,4 +1,4 @@
-//! How many connections of a listener one tenant holds.
+//! How many connections of a listener one tenant may hold.
 //!
 //! All tenants' clients take from the same connections, so that none can have nearly all of them, each may hold a part;
 //! how many there may be of which nobody knows yet whose they are, [`Strangers`] says. Whose a connection is, its

@@ -1,4 +1,4 @@
-//! Connections of which nobody knows yet whose they are, and which of them ends where a new one finds no place.
+//! Connections whose tenant is not known yet, and which of them is closed when there is no room for a new one.
 //!
 //! Anybody can open connections and say nothing, or nothing that counts. So what they hold is bounded in all, and from
 //! one address; and whoever comes last is let in: it is the oldest with nothing under way that ends. Who has something

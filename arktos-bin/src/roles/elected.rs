@@ -1,4 +1,4 @@
-//! Work that several processes over one store take turns at: controllers and the scheduler.
+//! Work that only one of several processes over a store does at a time: controllers and the scheduler.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A client that is named before it exists: two roles in one process each need the other's.
+//! A client that can be passed on before it exists: two roles in one process each need the client of the other.
 
 use std::sync::Arc;
 

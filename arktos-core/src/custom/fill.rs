@@ -1,4 +1,4 @@
-//! What a body gains: defaults.
+//! Defaulting: what the schema adds to a body.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Lists whose items are told apart: what stands twice, and what an item was before an update.
+//! Lists whose items have keys: which are duplicates, and what an item was before an update.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};

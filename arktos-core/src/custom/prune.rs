@@ -1,4 +1,4 @@
-//! What a body loses: fields that its schema does not know, and nulls that stand for nothing.
+//! Pruning: fields that the schema does not know, and nulls that mean nothing, are removed from a body.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! A JSON patch that says why it does not apply, in the words of the library that upstream has.
+//! Why a JSON patch does not apply, in the words of the library that upstream has.
 
 use serde_json::{Map, Value};
 

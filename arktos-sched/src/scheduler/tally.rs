@@ -1,4 +1,4 @@
-//! What a scheduler has done, in numbers.
+//! Counters of what a scheduler has done.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the committer does between two groups: it looks out for the next one for a moment before it sleeps.
+//! What the committer does between two groups: it spins for a moment, waiting for the next one, before it sleeps.
 //!
 //! To wake a thread that sleeps takes 5 to 15 µs on two virtual cores, a good part of a fast disk's sync. Somebody who
 //! writes one thing after another comes back within that time, so looking out pays; for anybody else it is wasted, and

@@ -1,4 +1,4 @@
-//! What the objects of one resource are alike to.
+//! Sample objects of a resource: similar ones are stored as differences from a sample.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

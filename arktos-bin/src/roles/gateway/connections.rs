@@ -1,4 +1,4 @@
-//! Whose a connection is over which requests come that are sent on, and whether it stands behind others.
+//! Whose a client's connection to a gateway is, and whether it is served after others.
 
 use arktos_api::{Identity, PeerRank};
 use arktos_core::TenantName;

@@ -1,4 +1,4 @@
-//! What a gateway that runs by itself says of its own requests.
+//! Metrics of a standalone gateway.
 
 use arktos_api::Identity;
 use arktos_core::{Reason, Status};

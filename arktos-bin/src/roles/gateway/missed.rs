@@ -1,4 +1,4 @@
-//! Partitions in which tenants are placed, and that are not there: each is news once.
+//! Partitions in which tenants are placed but that this gateway does not know: each is logged once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
