@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arktos_core::typed::{ClaimPort, ClaimRequest, ClaimReview, KindOf, Node, Pod};
 use arktos_core::{Object, ObjectKey, Reason, Status};
+use arktos_store::roster::Named;
 use arktos_store::{Client, Roster};
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::{claim_name, post};
 use crate::ports::ports_of;
@@ -59,9 +61,15 @@ impl DirectClaimer {
         let unknown =
             || Status::failure(Reason::ServiceUnavailable, "it is not known yet which resource managers there are");
         let mut unanswered = (!members.complete).then(|| unknown().retry_after(1));
-        for (name, client) in &members.present {
-            match client.get(&key).await {
-                Ok(_) => return Ok((name.clone(), client.clone())),
+        // All at once: one that says nothing keeps nobody from the hosts of others.
+        let ask = |(name, client): &Named| {
+            let (name, client, key) = (name.clone(), client.clone(), key.clone());
+            async move { (client.get(&key).await, name, client) }
+        };
+        let mut asked: FuturesUnordered<_> = members.present.iter().map(ask).collect();
+        while let Some((answer, name, client)) = asked.next().await {
+            match answer {
+                Ok(_) => return Ok((name, client)),
                 Err(status) if status.is(Reason::NotFound) => {}
                 Err(status) => unanswered = Some(status),
             }

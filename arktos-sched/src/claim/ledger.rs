@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::typed::{Claim, ClaimRequest, ClaimResult, ClaimSpec, KindOf, Node, Requests, ResourceList};
-use arktos_core::{Encoded, GroupResource, ObjectKey, Timestamp};
+use arktos_core::{Encoded, GroupResource, ObjectKey, Revision, Timestamp};
 use arktos_store::{Change, Commit, CommitError, CounterChange, Expect, Stored};
 use serde::Deserialize;
 
@@ -91,7 +91,8 @@ impl Ledger {
         ObjectKey::region_scoped(self.nodes.clone(), name)
     }
 
-    /// The commit that makes a claim: its object, its host there, the host's counters within what it can give.
+    /// The commit that makes a claim: its object, its host as it was at a revision, the host's counters within what it
+    /// can give then.
     ///
     /// # Errors
     /// [`InvalidClaim`] when the request is not one.
@@ -99,7 +100,7 @@ impl Ledger {
         &self,
         partition: &str,
         request: &ClaimRequest,
-        host: &Allocatable,
+        (host, at): (&Allocatable, Revision),
         uid: String,
         now: Timestamp,
     ) -> Result<Commit, InvalidClaim> {
@@ -113,7 +114,7 @@ impl Ledger {
         claim.spec = spec;
         let object = self.kind.encode(&claim.to_object()).map_err(|error| InvalidClaim(error.to_string()))?;
         let mut commit = Commit::one(self.key(&request.name), Expect::Absent, Change::put(object))
-            .guarded(self.host_key(&request.node), Expect::Present);
+            .guarded(self.host_key(&request.node), Expect::At(at));
         commit.counters = counters;
         Ok(commit)
     }

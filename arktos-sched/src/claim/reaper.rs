@@ -113,10 +113,24 @@ impl Reaper {
         }
     }
 
-    /// Claims that are over, at most so many. They are given again until they are gone.
+    /// The resource managers at which claims are over.
     #[must_use]
-    pub fn over(&self, most: usize) -> Vec<ClaimId> {
-        self.over.iter().take(most).cloned().collect()
+    pub fn owed(&self) -> Vec<ManagerId> {
+        let mut managers = Vec::new();
+        let mut next = self.over.first();
+        while let Some((manager, _)) = next {
+            managers.push(*manager);
+            let after = manager.checked_add(1).map(|after| (after, Arc::from("")));
+            next = after.and_then(|after| self.over.range(after..).next());
+        }
+        managers
+    }
+
+    /// Claims at a resource manager that are over, at most so many. They are given again until they are gone.
+    #[must_use]
+    pub fn over(&self, manager: ManagerId, most: usize) -> Vec<Arc<str>> {
+        let own = self.over.range((manager, Arc::from(""))..).take_while(|(of, _)| *of == manager);
+        own.take(most).map(|(_, name)| name.clone()).collect()
     }
 
     /// Claims that are in doubt, at most so many, with what a [`Fence`](super::Fence) asks of them: not what they take.
@@ -200,6 +214,11 @@ mod tests {
         PodFate { finished, bound }
     }
 
+    fn over(reaper: &Reaper) -> Vec<ClaimId> {
+        let at = |manager: ManagerId| reaper.over(manager, 9).into_iter().map(move |name| (manager, name));
+        reaper.owed().into_iter().flat_map(at).collect()
+    }
+
     #[test]
     fn a_claim_is_over_when_its_pod_is_gone_has_finished_or_is_bound_elsewhere() {
         for (end, over) in [
@@ -218,7 +237,7 @@ mod tests {
                 Some(fate) => reaper.pod("u", fate),
                 None => reaper.pod_gone("u"),
             }
-            assert_eq!(reaper.over(9), if over { vec![id(0, "c")] } else { vec![] }, "{end:?}");
+            assert_eq!(self::over(&reaper), if over { vec![id(0, "c")] } else { vec![] }, "{end:?}");
             reaper.claim_gone(&id(0, "c"));
             assert!(reaper.is_idle());
         }
@@ -228,13 +247,26 @@ mod tests {
     fn a_pod_that_was_never_seen_is_not_gone() {
         let mut reaper = Reaper::default();
         reaper.claim(id(0, "c"), web(), "u", 3);
-        assert_eq!(reaper.over(9), []);
+        assert_eq!(over(&reaper), []);
         assert_eq!(reaper.doubtful(9), [(id(0, "c"), request("c", "u"), Doubt::Unseen)]);
         reaper.pod("u", fate(false, None));
         assert!(reaper.is_idle(), "seen at last, and it waits");
         reaper.claim(id(0, "d"), web(), "v", 3);
         reaper.settle(&id(0, "d"));
-        assert_eq!(reaper.over(9), [id(0, "d")]);
+        assert_eq!(over(&reaper), [id(0, "d")]);
+    }
+
+    #[test]
+    fn what_is_over_at_one_resource_manager_keeps_nothing_of_the_others_back() {
+        let mut reaper = Reaper::default();
+        for (manager, name) in [(0, "a"), (0, "b"), (0, "c"), (7, "d"), (ManagerId::MAX, "e")] {
+            reaper.claim(id(manager, name), web(), "u", 3);
+        }
+        reaper.pod("u", fate(true, Some(id(0, "x"))));
+        assert_eq!(reaper.owed(), [0, 7, ManagerId::MAX]);
+        assert_eq!(reaper.over(0, 2), ["a".into(), "b".into()]);
+        assert_eq!((reaper.over(7, 2), reaper.over(1, 2)), (vec!["d".into()], vec![]));
+        assert_eq!(reaper.over(ManagerId::MAX, 2), ["e".into()]);
     }
 
     #[test]
@@ -243,7 +275,7 @@ mod tests {
         reaper.pod("u", fate(true, None));
         reaper.claim(id(0, "c"), web(), "u", 3);
         assert_eq!(
-            (reaper.over(9), reaper.doubtful(9)),
+            (over(&reaper), reaper.doubtful(9)),
             (vec![], vec![(id(0, "c"), request("c", "u"), Doubt::Unbound)])
         );
     }

@@ -12,6 +12,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::ledger::{Allocatable, InvalidClaim, Ledger, accepted, refused};
 
+/// How often a claim is tried while its host changes.
+const ATTEMPTS: usize = 10;
 /// The most claims, releases or questions in one review.
 pub const REVIEW_MAX: usize = 1000;
 
@@ -110,26 +112,33 @@ impl ClaimReviewHandler {
         done()
     }
 
-    async fn claim(&self, snapshot: &Snapshot, partition: &str, request: &ClaimRequest) -> ClaimResult {
+    /// Makes a claim, or says why not. What the host can give counts as it is in the moment of the claim.
+    pub(super) async fn claim(&self, snapshot: &Snapshot, partition: &str, request: &ClaimRequest) -> ClaimResult {
         if self.is_removed(partition) {
             let why = format!("{partition} was removed from the region");
             return refused(&request.name, "Removed", why);
         }
-        let Some(node) = snapshot.get(&self.ledger.host_key(&request.node)) else {
-            return refused(&request.name, "HostGone", format!("there is no host {}", request.node));
-        };
-        let opened = self
-            .allocatable(&request.node, &node)
-            .and_then(|host| self.ledger.open(partition, request, &host, self.random.uid(), self.clock.now()));
-        let commit = match opened {
-            Ok(commit) => commit,
-            Err(error) => return refused(&request.name, "Invalid", error.to_string()),
-        };
-        match self.engine.commit(commit).await {
-            Ok(_) => accepted(request),
-            Err(error) if self.is_there(partition, request, &error).await => accepted(request),
-            Err(error) => self.ledger.refusal(request, &error),
+        let mut node = snapshot.get(&self.ledger.host_key(&request.node));
+        for _ in 0..ATTEMPTS {
+            let Some(host) = node else {
+                return refused(&request.name, "HostGone", format!("there is no host {}", request.node));
+            };
+            let opened = self.allocatable(&request.node, &host).and_then(|can| {
+                let (uid, now) = (self.random.uid(), self.clock.now());
+                self.ledger.open(partition, request, (&can, host.revision), uid, now)
+            });
+            let commit = match opened {
+                Ok(commit) => commit,
+                Err(error) => return refused(&request.name, "Invalid", error.to_string()),
+            };
+            match self.engine.commit(commit).await {
+                Ok(_) => return accepted(request),
+                Err(CommitError::Guarded { found, .. }) => node = found, // it has changed meanwhile
+                Err(error) if self.is_there(partition, request, &error).await => return accepted(request),
+                Err(error) => return self.ledger.refusal(request, &error),
+            }
         }
+        refused(&request.name, "Unavailable", format!("the host {} changes all the time", request.node))
     }
 
     /// Whether a claim was refused only because it was made before.

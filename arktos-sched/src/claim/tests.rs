@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arktos_core::typed::{Binding, Claim, ClaimFence, ClaimPort, ClaimRequest, Pod, Requests};
+use arktos_core::typed::{Binding, Claim, ClaimFence, ClaimPort, ClaimRequest, Node, Pod, Requests};
 use arktos_core::{Object, ObjectPath, Reason, Timestamp};
 use arktos_store::clock::ManualClock;
 use futures::future::join_all;
@@ -257,4 +257,37 @@ async fn a_pod_that_comes_with_its_host_is_claimed_at_whoever_has_the_host() {
     managers[0].answers.store(false, Ordering::SeqCst);
     let unsure = claimer.claim("acme", &pod("b", "x")).await.expect_err("nobody knows");
     assert!(unsure.is(Reason::ServiceUnavailable), "a host may be where nobody answers");
+}
+
+#[tokio::test]
+async fn a_claim_is_judged_by_what_its_host_can_give_in_that_moment() {
+    let manager = Api::resource_manager(&clock(), 1);
+    manager.make_node("n", "8", "1Gi", 10).await;
+    let before = manager.engine.snapshot();
+    let key = ObjectKey { resource: Node::resource(), path: ObjectPath::new("", "", "n") };
+    let shrinks = |node: &mut Object| node.set(&["status", "allocatable", "cpu"], "2");
+    manager.change(&key, shrinks).await.expect("it is there");
+    let handler = manager.handler();
+    for (pod, cpu, reason) in [("a", 3000, "Insufficient"), ("b", 2000, "")] {
+        let result = handler.claim(&before, "tp-1", &request(pod, "n", cpu)).await;
+        assert_eq!((result.accepted, &*result.reason), (reason.is_empty(), reason), "{pod}");
+    }
+    assert_eq!(manager.engine.counter("claim/n/cpu-milli"), 2000);
+    manager.delete(&key, Default::default()).await.expect("it is there");
+    let result = handler.claim(&before, "tp-1", &request("c", "n", 0)).await;
+    assert_eq!((result.accepted, &*result.reason), (false, "HostGone"));
+}
+
+#[tokio::test]
+async fn whose_host_it_is_a_manager_that_says_nothing_keeps_nobody_from_hearing() {
+    let clock = clock();
+    let (silent, manager) = (Api::resource_manager(&clock, 1), Api::resource_manager(&clock, 2));
+    silent.silent.store(true, Ordering::SeqCst);
+    manager.make_node("n", "8", "1Gi", 10).await;
+    let clients: Vec<(String, Arc<dyn Client>)> = vec![("rm-0".to_owned(), silent), ("rm-1".to_owned(), manager)];
+    let claimer = DirectClaimer::new("tp-1", clients);
+    let pod = json!({"metadata": {"name": "a", "namespace": "default", "uid": "u"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c"}]}});
+    let claimed = claimer.claim("acme", &Object::from_value(pod).expect("an object")).await;
+    assert_eq!(claimed.as_deref(), Ok("rm-1/tp-1.u"));
 }

@@ -1,19 +1,20 @@
 //! Gives claims back that are over: asks the [`Reaper`](crate::claim::Reaper) and tells the resource managers.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{ClaimRequest, ClaimReview, KindOf, Pod};
 use arktos_core::{ObjectKey, ObjectPath, Reason, Timestamp};
 use arktos_store::{Client, Clock, Informer, Stored};
+use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::managers::Managers;
 use super::state::State;
+use super::work::post_in_time;
 use crate::claim::fence::{Fence, Held};
-use crate::claim::post;
 use crate::claim::reaper::{ClaimId, Doubt};
 use crate::hosts::ManagerId;
 
@@ -62,24 +63,20 @@ impl Reaping {
 
     /// Gives back what is over. Says whether all of it was.
     async fn release(&self) -> bool {
-        let mut clean = true;
+        let owed = self.state.lock().reaper.owed();
+        let each = owed.into_iter().map(|manager| self.release_all_at(manager));
+        join_all(each).await.into_iter().all(|clean| clean)
+    }
+
+    /// The same at one resource manager: whether it answers is no concern of the others.
+    async fn release_all_at(&self, manager: ManagerId) -> bool {
         loop {
-            let mut by_manager = BTreeMap::<ManagerId, Vec<Arc<str>>>::new();
-            for (manager, name) in self.state.lock().reaper.over(BATCH) {
-                by_manager.entry(manager).or_default().push(name);
+            let names = self.state.lock().reaper.over(manager, BATCH);
+            if names.is_empty() {
+                return true;
             }
-            if by_manager.is_empty() {
-                return clean;
-            }
-            let mut progress = false;
-            for (manager, names) in by_manager {
-                match self.release_at(manager, &names).await {
-                    0 => clean = false,
-                    _ => progress = true,
-                }
-            }
-            if !progress {
-                return clean;
+            if self.release_at(manager, &names).await == 0 {
+                return false;
             }
         }
     }
@@ -90,7 +87,7 @@ impl Reaping {
         let mut review = ClaimReview::default();
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.releases = names.iter().map(|name| name.as_ref().to_owned()).collect();
-        let results = match post(&*client, &review).await {
+        let results = match post_in_time(&*client, &review, &*self.clock).await {
             Ok(answer) => answer.releases,
             Err(status) => {
                 tracing::info!(manager, %status, "claims could not be given back yet");

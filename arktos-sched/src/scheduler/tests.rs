@@ -263,6 +263,46 @@ async fn a_resource_manager_that_says_nothing_keeps_no_pod_from_the_hosts_of_oth
 }
 
 #[tokio::test]
+async fn what_cannot_be_given_back_at_one_resource_manager_keeps_nothing_of_the_others_back() {
+    for pausing in [true, false] {
+        let mut region = Region::new(2);
+        region.managers[0].make_node("node-1", "1000", "1Gi", 1000).await;
+        for number in 0..600 {
+            region.partition.make_pod("acme", &format!("p{number}"), "1").await;
+        }
+        region.settle().await;
+        region.pass(10).await;
+        assert_eq!(region.claims(), 600);
+        region.managers[1].make_node("node-2", "2000", "1Gi", 2000).await;
+        region.settle().await;
+        for number in 0..600 {
+            region.partition.make_pod("acme", &format!("q{number}"), "2").await;
+        }
+        region.pass(10).await;
+        let at = |region: &Region, manager: usize| region.managers[manager].all::<Claim>().len();
+        assert!(at(&region, 1) > 300, "{}", at(&region, 1));
+
+        if pausing {
+            region.managers[0].silent.store(true, Ordering::SeqCst);
+        } else {
+            region.managers[0].answers.store(false, Ordering::SeqCst);
+        }
+        for (stored, _) in region.partition.all::<Pod>() {
+            let key = ObjectKey { resource: Pod::resource(), path: stored.path };
+            region.partition.delete(&key, Default::default()).await.expect("it is there");
+        }
+        region.pass(60).await;
+        assert_eq!(at(&region, 1), 0);
+        assert_eq!(region.managers[1].engine.counter("claim/node-2/cpu-milli"), 0);
+        assert!(at(&region, 0) >= 600, "nothing is taken for given back");
+        region.managers[0].silent.store(false, Ordering::SeqCst);
+        region.managers[0].answers.store(true, Ordering::SeqCst);
+        region.pass(60).await;
+        assert_eq!(region.claims(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_resource_manager_that_is_down_from_the_start_holds_nobody_up() {
     let mut region = Region::new(2);
     region.managers[1].make_node("node-1", "8", "1Gi", 10).await;

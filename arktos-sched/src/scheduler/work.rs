@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::typed::{Binding, ClaimResult, ClaimReview, KindOf, Pod};
+use arktos_core::typed::{Binding, ClaimResult, ClaimReview, ClaimReviewStatus, KindOf, Pod};
 use arktos_core::{Encoded, ObjectKey, Reason, Status};
 use arktos_store::{Client, Clock};
 use futures::FutureExt;
@@ -84,12 +84,7 @@ impl Worker {
         let mut review = ClaimReview::default();
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.claims = placements.iter().map(|placement| placement.request.clone()).collect();
-        let asked = std::pin::pin!(post(client, &review));
-        let answer = match select(asked, self.clock.sleep(PATIENCE)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(Status::failure(Reason::Timeout, "no answer in time")),
-        };
-        let results = match answer {
+        let results = match post_in_time(client, &review, &*self.clock).await {
             Ok(answer) => answer.results,
             Err(status) => {
                 tracing::info!(manager, %status, "a resource manager did not answer a review of claims");
@@ -163,10 +158,22 @@ impl Worker {
         let mut review = ClaimReview::default();
         review.spec.partition = self.state.lock().partition.clone();
         review.spec.releases = vec![placement.request.name.clone()];
-        if let Err(status) = post(client, &review).await {
+        if let Err(status) = post_in_time(client, &review, &*self.clock).await {
             tracing::info!(claim = placement.request.name, %status, "the resource manager will ask about a claim");
         }
         self.state.lock().ended(manager, placement, self.clock.now());
+    }
+}
+
+/// Posts a review to a resource manager, and gives back what it answers, if it does so in time.
+pub(super) async fn post_in_time(
+    manager: &dyn Client,
+    review: &ClaimReview,
+    clock: &dyn Clock,
+) -> Result<ClaimReviewStatus, Status> {
+    match select(std::pin::pin!(post(manager, review)), clock.sleep(PATIENCE)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(Status::failure(Reason::Timeout, "no answer in time")),
     }
 }
 
