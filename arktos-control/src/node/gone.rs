@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Nodes;
+use super::listening::Listening;
 use crate::kinds::{NODES, PODS};
 use crate::write::{amend, found};
 
@@ -25,17 +26,25 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 const FIRST_LOOK: Duration = Duration::from_secs(60);
 
 /// Since when hosts are missing.
-#[derive(Default)]
-pub(super) struct Missing(Mutex<HashMap<ObjectPath, Timestamp>>);
+pub(super) struct Missing {
+    since: Mutex<HashMap<ObjectPath, Timestamp>>,
+    listening: Listening,
+}
 
 impl Missing {
+    pub(super) fn new(listening: Listening) -> Self {
+        Self { since: Mutex::default(), listening }
+    }
+
+    /// For how long a host could have registered anew and has not.
     fn for_how_long(&self, host: &ObjectPath, now: Timestamp) -> Duration {
-        now.since(*self.0.lock().entry(host.clone()).or_insert(now))
+        let since = *self.since.lock().entry(host.clone()).or_insert(now);
+        now.since(since.max(self.listening.since(now)))
     }
 
     /// It is there again, or its pods are gone.
     pub(super) fn forget(&self, host: &ObjectPath) {
-        self.0.lock().remove(host);
+        self.since.lock().remove(host);
     }
 }
 

@@ -3,8 +3,10 @@
 //!
 //! **Unreachable is not gone.** A host counts as silent only when the API itself gave complete lists, pass after pass,
 //! in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it does.
+//! The time for which the resource manager itself was away counts for nothing, either.
 
 mod gone;
+mod listening;
 mod monitor;
 mod taints;
 
@@ -18,6 +20,7 @@ use arktos_store::{Client, Clock, Outcome, Query, Roster, Stored};
 use futures::future::BoxFuture;
 
 use self::gone::Missing;
+use self::listening::Listening;
 use self::monitor::Monitor;
 use self::taints::{Readiness, keep_away, leaves_at, readiness, set_taints};
 use crate::events::tell_once;
@@ -34,6 +37,7 @@ pub(crate) struct Nodes {
     clock: Arc<dyn Clock>,
     partitions: Roster,
     resource_manager: Option<String>,
+    listening: Listening,
     missing: Missing,
 }
 
@@ -44,7 +48,7 @@ pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static,
     nodes.handle(move |event| {
         adds.add(event.path().clone());
     });
-    let (client, clock) = (setup.client.clone(), setup.clock.clone());
+    let (client, clock, listening) = (setup.client.clone(), setup.clock.clone(), Listening::default());
     let monitor = Monitor {
         client: client.clone(),
         clock: clock.clone(),
@@ -52,11 +56,12 @@ pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static,
         grace: setup.options.node_monitor_grace_period,
         heard: HashMap::new(),
         next_eviction: HashMap::new(),
-        last_pass: None,
+        listening: listening.clone(),
     };
     let resource_manager = setup.options.resource_manager.clone();
     let look = gone::look(client.clone(), clock.clone(), queue.clone());
-    let controller = Nodes { client, clock, partitions, resource_manager, missing: Missing::default() };
+    let missing = Missing::new(listening.clone());
+    let controller = Nodes { client, clock, partitions, resource_manager, listening, missing };
     let work = run(controller, queue, setup.options.workers, vec![synced(&nodes)]);
     Box::pin(async move {
         futures::future::join3(work, monitor.run(), look).await;
@@ -128,7 +133,7 @@ impl Nodes {
             if pod.metadata.deletion_timestamp.is_some() || pod.status.is_finished() {
                 continue;
             }
-            match leaves_at(&node.spec.taints, &pod.spec.tolerations, now) {
+            match leaves_at(&node.spec.taints, &pod.spec.tolerations, self.listening.since(now), now) {
                 Some(due) if due <= now => evict(client, stored, now).await?,
                 Some(due) => next = Some(next.map_or(due, |next: Timestamp| next.min(due))),
                 None => {}

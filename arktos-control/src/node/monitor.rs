@@ -12,6 +12,7 @@ use arktos_core::{Reason, Revision, Status, TenantName, Timestamp};
 use arktos_store::{Client, Clock, Query, Stored, Within};
 use serde::Deserialize;
 
+use super::listening::Listening;
 use super::taints::{self, Readiness, readiness, set_taints};
 use crate::events::Teller;
 use crate::kinds::{LEASES, NODES};
@@ -41,8 +42,8 @@ pub(super) struct Monitor {
     pub(super) heard: HashMap<String, Heard>,
     /// When the next host of each zone may lose its pods.
     pub(super) next_eviction: HashMap<String, Timestamp>,
-    /// When the last pass was.
-    pub(super) last_pass: Option<Timestamp>,
+    /// Since when hosts are listened to.
+    pub(super) listening: Listening,
 }
 
 /// The last that was heard of a host.
@@ -83,7 +84,7 @@ impl Monitor {
         loop {
             if let Err(status) = self.pass().await {
                 tracing::warn!(%status, "the hosts could not be looked at");
-                self.last_pass = None;
+                self.listening.end();
             }
             self.clock.sleep(PERIOD).await;
         }
@@ -96,11 +97,9 @@ impl Monitor {
         let stored = self.client.list(&Query::everywhere(NODES.resource.clone())).await?.items;
         let leases: HashMap<&str, &Stored> = leases.iter().map(|lease| (lease.path.name(), lease)).collect();
         let now = self.clock.now();
-        let listening = self.last_pass.is_some_and(|last| now.since(last) <= PERIOD * 3);
-        if !listening {
+        if !self.listening.go_on(now) {
             self.heard.clear();
         }
-        self.last_pass = Some(now);
         let here: HashSet<&str> = stored.iter().map(|stored| stored.path.name()).collect();
         self.heard.retain(|name, _| here.contains(name.as_str()));
         let mut hosts = Vec::with_capacity(stored.len());

@@ -100,10 +100,17 @@ pub(super) fn set_taints(object: &mut Object, node: &Node) {
     }
 }
 
-/// When a pod must leave a host with these taints: `None` when it puts up with all of them for good.
-pub(super) fn leaves_at(taints: &[Taint], tolerations: &[Toleration], now: Timestamp) -> Option<Timestamp> {
+/// When a pod must leave a host with these taints: `None` when it puts up with all of them for good. A host can show
+/// that it is there only to who has been `listening`, since then.
+pub(super) fn leaves_at(
+    taints: &[Taint],
+    tolerations: &[Toleration],
+    listening: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let until = |taint: &Taint| {
-        let since = taint.time_added.unwrap_or(now);
+        let added = taint.time_added.unwrap_or(now);
+        let since = if [NOT_READY, UNREACHABLE].contains(&&*taint.key) { added.max(listening) } else { added };
         let bearing: Vec<&Toleration> = tolerations.iter().filter(|it| tolerates(it, taint)).collect();
         if bearing.is_empty() {
             return Some(now);
@@ -142,6 +149,9 @@ mod tests {
     #[test]
     fn a_pod_leaves_when_its_shortest_patience_is_over() {
         let now = Timestamp::from_micros(1_000_000_000);
+        let leaves_at = |taints: &[Taint], bears: &[Toleration], now| {
+            super::leaves_at(taints, bears, Timestamp::from_micros(800_000_000), now)
+        };
         let at = |seconds: i64| Some(Timestamp::from_micros(seconds * 1_000_000));
         let gone = [taint(UNREACHABLE, 900)];
         assert_eq!(leaves_at(&[], &[], now), None);
@@ -154,5 +164,12 @@ mod tests {
         assert_eq!(leaves_at(&gone, &two, now), at(920));
         let both = [taint(UNREACHABLE, 900), taint("mine", 910)];
         assert_eq!(leaves_at(&both, &[toleration(UNREACHABLE, Some(300))], now), Some(now));
+
+        let late = |taint: Taint| {
+            let bears = [toleration(&taint.key, Some(30))];
+            super::leaves_at(&[taint], &bears, Timestamp::from_micros(990_000_000), now)
+        };
+        assert_eq!(late(taint(UNREACHABLE, 900)), at(1020), "nobody has listened for long");
+        assert_eq!(late(taint("mine", 900)), at(930), "that says nothing of the host");
     }
 }

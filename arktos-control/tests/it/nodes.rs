@@ -230,6 +230,30 @@ fn while_the_manager_does_not_answer_no_time_counts() {
 }
 
 #[test]
+fn a_manager_that_was_held_up_gives_pods_on_silent_hosts_their_whole_time_anew() {
+    let mut region = Region::new(3);
+    region.pod(0, "a", 1, Some(100));
+    region.pod(1, "b", 1, Some(100));
+    region.pass(60, &[2, 3]);
+    assert_eq!(region.taints(1).len(), 2);
+    region.clock.advance(Duration::from_secs(3600));
+    region.settle();
+    region.pass(80, &[2, 3]);
+    assert!(!region.is_going(0, "a") && !region.is_going(1, "b"), "the host could tell nobody that it is back");
+    region.report(1, "True");
+    region.pass(20, &[1, 2, 3]);
+    assert_eq!(region.taints(1), Vec::<String>::new());
+    region.pass(300, &[1, 2, 3]);
+    assert!(!region.is_going(0, "a"));
+
+    region.pass(60, &[2, 3]);
+    region.clock.advance(Duration::from_secs(3600));
+    region.settle();
+    region.pass(120, &[2, 3]);
+    assert!(region.is_going(0, "a") && region.is_going(1, "b"), "it had its time, and was not heard of");
+}
+
+#[test]
 fn a_partition_that_does_not_answer_holds_up_no_other() {
     let mut region = Region::new(3);
     region.pod(0, "a", 1, None);
