@@ -3,6 +3,7 @@
 //! This crate writes no files: events are handed, as lines of JSON, to an [`AuditSink`] that must not keep requests
 //! waiting.
 
+pub(crate) mod passing;
 pub mod policy;
 pub(crate) mod record;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use passing::{Passing, PassingWatch};
 pub use policy::{AuditPolicy, AuditPolicyError};
 
 /// Takes events.

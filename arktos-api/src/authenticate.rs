@@ -45,9 +45,9 @@ pub(crate) async fn authenticate(
 /// 401 for what may count elsewhere in the region. Whether there is such a tenant here is not told.
 fn not_here(tenant: &TenantName, what: &str) -> Status {
     let text = format!(
-        "Unauthorized: {what} does not count in this partition for the tenant \"{tenant}\". It may where the tenant is, to \
-         which a gateway of the region sends what is asked of that tenant; what is asked of tenants elsewhere counts with \
-         a certificate, or a line of the token file, that names the tenant without its uid"
+        "Unauthorized: {what} does not count in this partition for the tenant \"{tenant}\". Come through a gateway of the \
+         region, which asks the partition of that tenant whose it is; here counts a certificate, or a line of the token \
+         file, that names the tenant without its uid"
     );
     Status::failure(Reason::Unauthorized, text)
 }

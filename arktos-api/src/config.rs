@@ -160,6 +160,8 @@ pub struct Answered<'a> {
     pub code: u16,
     /// From the head of the request to the head of the answer.
     pub took: Duration,
+    /// For how long it waited for its turn; absent for what takes none, and for what was refused before.
+    pub waited: Option<Duration>,
     /// The tenant of whoever asked, as they were authenticated; absent for the region's own components, for who came
     /// without credentials, and for who was not let in.
     pub tenant: Option<&'a str>,

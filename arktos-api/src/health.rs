@@ -127,8 +127,11 @@ fn one_check(state: &State, check: &str) -> Response<Body> {
 }
 
 fn passes(state: &State, check: &str) -> bool {
-    // Where the newest state is at hand at once (or is waited for), the store is there.
-    !matches!(check, STORE | STORE_READY) || !matches!(state.config.engine.latest().now_or_never(), Some(Err(_)))
+    // Where the newest state is at hand at once (or is waited for), the store is there. One that has failed answers
+    // reads, and nothing but another start mends it.
+    let engine = &state.config.engine;
+    let there = || engine.failure().is_none() && !matches!(engine.latest().now_or_never(), Some(Err(_)));
+    !matches!(check, STORE | STORE_READY) || there()
 }
 
 fn all_checks(state: &State, head: &Head, name: &str) -> Response<Body> {
@@ -161,6 +164,52 @@ fn all_checks(state: &State, head: &Head, name: &str) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use arktos_core::{GroupResource, Object, Timestamp, TypeMeta};
+    use arktos_store::clock::{ManualClock, SeededRandom};
+    use arktos_store::storage::{AppendError, Group, Journal, OpenError, Restore};
+    use arktos_store::{Engine, EngineConfig};
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Full;
+
+    use crate::{ApiConfig, ApiServer, Identity};
+
+    /// A disk that fails at the first write.
+    struct Broken;
+
+    impl Journal for Broken {
+        fn load(&mut self, _: &mut Restore) -> Result<(), OpenError> {
+            Ok(())
+        }
+
+        fn append(&mut self, _: &Group) -> Result<(), AppendError> {
+            Err(AppendError::Failed("the disk is gone".to_owned()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_store_has_failed_is_not_well() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+        let engine = Engine::open(Box::new(Broken), EngineConfig::default(), clock.clone()).expect("opens");
+        let server = ApiServer::new(ApiConfig::new(engine, clock, Arc::new(SeededRandom::new(1))));
+        let ask = async |path: &str| {
+            let mut request = Request::get(path).body(Full::new(Bytes::new())).expect("a request");
+            request.extensions_mut().insert(Identity::system_component("root"));
+            let Ok(answer) = tower::Service::call(&mut server.clone(), request).await;
+            answer.status().as_u16()
+        };
+        assert_eq!((ask("/livez").await, ask("/readyz").await), (200, 200));
+        let tenant = Object::new(&TypeMeta::new("", "v1", "Tenant"), "acme");
+        let client = server.client(Identity::system_component("root"));
+        let made = client.create(&GroupResource::core("tenants"), "", "", tenant).await;
+        assert!(made.is_err(), "nothing is written any more");
+        for path in ["/livez", "/readyz", "/healthz", "/livez/etcd", "/readyz/etcd-readiness"] {
+            assert_eq!(ask(path).await, 500, "{path}");
+        }
+        assert_eq!(ask("/livez/ping").await, 200);
+    }
 
     #[test]
     fn every_check_stands_where_upstream_has_it() {

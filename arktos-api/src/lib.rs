@@ -80,7 +80,7 @@ pub mod trace;
 mod verbs;
 mod warnings;
 
-pub use audit::{Audit, AuditPolicy, AuditSink};
+pub use audit::{Audit, AuditPolicy, AuditSink, Passing, PassingWatch};
 pub use authenticate::authenticator;
 pub use authenticate::source;
 pub use body::Body;

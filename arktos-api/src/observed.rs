@@ -19,6 +19,8 @@ pub(crate) struct Turn {
     pub(crate) flow: OnceLock<Flow>,
     /// The seats that it had, and since when.
     pub(crate) seats: OnceLock<(u32, Timestamp)>,
+    /// How long it waited for them.
+    pub(crate) waited: OnceLock<Duration>,
 }
 
 /// What is counted of a request: words that do not depend on what clients make up.
@@ -55,7 +57,7 @@ impl Asked {
         let group = self.kind.as_ref().map_or("", |kind| &kind.group);
         let tenant = turn.flow.get().map(|flow| &**flow).filter(|flow| !flow.is_empty());
         let seat_time = turn.seats.get().map_or(Duration::ZERO, |(seats, begun)| now.since(*begun) * *seats);
-        let subresource = &self.subresource;
-        Answered { verb: self.verb, group, resource, subresource, code, took, tenant, seat_time }
+        let (subresource, waited) = (&self.subresource, turn.waited.get().copied());
+        Answered { verb: self.verb, group, resource, subresource, code, took, waited, tenant, seat_time }
     }
 }

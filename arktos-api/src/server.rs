@@ -34,6 +34,8 @@ use crate::{authenticate, bootstrap, compat, health, input, paths, reply, resour
 
 /// How long a request may take that is no watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The header in which who asks, or passes something on, gives a request its id; and in which that is answered.
+const AUDIT_ID: &str = "audit-id";
 
 /// One API server: a [`tower::Service`] from HTTP request to HTTP response. Cloning it shares it.
 #[derive(Clone)]
@@ -138,7 +140,11 @@ impl ApiServer {
             let resource = info.as_ref().ok().and_then(|info| info.resource.as_ref());
             (observer, Asked::of(config, &parts.method, &query, resource), clock.now())
         });
-        let id = config.random.uid();
+        let told = parts.headers.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+        let id = match told.as_ref().and_then(|id| id.to_str().ok()) {
+            Some(told) => told.to_owned(),
+            None => config.random.uid(),
+        };
         let record = config.audit.as_ref().map(|audit| {
             let agent = parts.headers.get(http::header::USER_AGENT);
             let source = authenticate::source(&parts);
@@ -174,14 +180,14 @@ impl ApiServer {
             *response.body_mut() = Body::empty();
         }
         if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert("audit-id", id);
+            response.headers_mut().insert(AUDIT_ID, id);
         }
         response
     }
 }
 
 /// Enters who asks, as whom, and for what.
-fn enter(
+pub(crate) fn enter(
     record: &Record,
     (who, acts_as): (&Identity, &Identity),
     info: &RequestInfo,
@@ -258,8 +264,11 @@ impl State {
                 self.rates.take(&flow, self.config.clock.now())?;
                 let seats = fairness::seats(self, &head);
                 let asks = Asks { weight: fairness::weight(&head.method, seats), ..asks };
+                let asked = self.config.clock.now();
                 let permit = self.turns.take(&flow, seats, asks).await?;
-                let _ = turn.seats.set((permit.seats(), self.config.clock.now()));
+                let now = self.config.clock.now();
+                let _ = turn.seats.set((permit.seats(), now));
+                let _ = turn.waited.set(now.since(asked));
                 Some(permit)
             }
             None => {

@@ -6,14 +6,17 @@
 
 mod process;
 mod scrape;
+mod standing;
 mod stored;
 mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arktos_api::{Answered, Observer};
 use arktos_sched::Scheduler;
+use arktos_store::aggregate::Aggregate;
 use arktos_store::{Clock, CommitObserver, Engine};
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
@@ -23,6 +26,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::scrape::Scrape;
+use self::standing::Standing;
 use self::stored::Stored;
 use self::tenants::Tenants;
 
@@ -38,6 +42,7 @@ struct Shared {
     registry: Registry,
     requests: Family<Request, Counter>,
     durations: Family<Timed, Histogram, fn() -> Histogram>,
+    waits: Family<Waited, Histogram, fn() -> Histogram>,
     commits: Family<Committed, Histogram, fn() -> Histogram>,
     sources: Arc<Sources>,
 }
@@ -51,6 +56,7 @@ struct Sources {
     tenants: Mutex<BTreeMap<String, Arc<Tenants>>>,
     /// Who has how much in a store, when it was last counted.
     stored: Mutex<BTreeMap<String, Stored>>,
+    standing: Standing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,6 +75,11 @@ struct Timed {
     verb: &'static str,
     group: String,
     resource: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Waited {
+    role: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,16 +110,19 @@ impl Metrics {
     pub fn new() -> Self {
         let requests = Family::<Request, Counter>::default();
         let durations = Family::<Timed, _, fn() -> _>::new_with_constructor(request_buckets);
+        let waits = Family::<Waited, _, fn() -> _>::new_with_constructor(commit_buckets);
         let commits = Family::<Committed, _, fn() -> _>::new_with_constructor(commit_buckets);
         let sources = Arc::new(Sources::default());
         let mut registry = Registry::default();
         registry.register("apiserver_request", "Requests over HTTP that were answered", requests.clone());
         let about = "From the head of a request to the head of its answer";
         registry.register("apiserver_request_duration_seconds", about, durations.clone());
+        let about = "For how long requests have waited for their turn before they were worked on";
+        registry.register("apiserver_flowcontrol_request_wait_duration_seconds", about, waits.clone());
         let about = "From a commit's call until it is durable, or refused";
         registry.register("arktos_store_commit_duration_seconds", about, commits.clone());
         registry.register_collector(Box::new(Scrape(sources.clone())));
-        Self(Arc::new(Shared { registry, requests, durations, commits, sources }))
+        Self(Arc::new(Shared { registry, requests, durations, waits, commits, sources }))
     }
 
     /// What a role's API tells of its requests, and what answers `/metrics` there.
@@ -148,6 +162,26 @@ impl Metrics {
         self.0.sources.schedulers.lock().insert(partition.to_owned(), scheduler.clone());
     }
 
+    /// Whether this process leads, of those of a role that stand for a lease.
+    pub fn leads(&self, role: &str, lease: &str, leads: bool) {
+        self.0.sources.standing.leads.lock().insert((role.to_owned(), lease.to_owned()), leads);
+    }
+
+    /// A role has merged what others have of a resource.
+    pub fn view(&self, role: &str, resource: &str, view: &Aggregate) {
+        self.0.sources.standing.views.lock().insert((role.to_owned(), resource.to_owned()), view.clone());
+    }
+
+    /// A certificate of this process, and until when it is valid, in seconds since 1970, as it is at a time.
+    pub fn certificate(&self, name: &str, ends: impl Fn() -> Option<i64> + Send + Sync + 'static) {
+        self.0.sources.standing.certificates.lock().insert(name.to_owned(), Arc::new(ends));
+    }
+
+    /// Hosts are simulated that belong to a resource manager, and it is known whether that answers.
+    pub fn hosts(&self, resource_manager: &str, count: usize, answers: Arc<AtomicBool>) {
+        self.0.sources.standing.hosts.lock().insert(resource_manager.to_owned(), (count, answers));
+    }
+
     /// All of it, in Prometheus's text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -164,6 +198,9 @@ impl Metrics {
         let (group, resource, subresource) = (group.to_owned(), resource.to_owned(), subresource.to_owned());
         let timed = Timed { role: role.clone(), verb, group: group.clone(), resource: resource.clone() };
         self.0.durations.get_or_create(&timed).observe(took.as_secs_f64());
+        if let Some(waited) = request.waited {
+            self.0.waits.get_or_create(&Waited { role: role.clone() }).observe(waited.as_secs_f64());
+        }
         let counted = Request { role: role.clone(), verb, group, resource, subresource, code };
         self.0.requests.get_or_create(&counted).inc();
     }
@@ -205,6 +242,7 @@ mod tests {
             subresource: "",
             code,
             took,
+            waited: Some(Duration::from_millis(1)),
             tenant,
             seat_time,
         }
@@ -228,6 +266,42 @@ mod tests {
             let mut lines = text.lines().filter(|line| line.starts_with(name) && line.ends_with(value));
             assert!(lines.any(|line| line.contains(labels) && line.contains(more)), "{name} {more} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn who_takes_no_turn_has_not_waited() {
+        let metrics = Metrics::new();
+        let observer = metrics.observer("tp-1");
+        observer.answered(&request(200));
+        observer.answered(&Answered { waited: None, ..request(200) });
+        let text = metrics.text();
+        let line = r#"apiserver_flowcontrol_request_wait_duration_seconds_count{role="tp-1"} 1"#;
+        assert!(text.lines().any(|known| known == line), "{text}");
+    }
+
+    #[test]
+    fn how_a_process_stands_with_others_is_what_it_was_told_last() {
+        let metrics = Metrics::new();
+        metrics.leads("tp-1", "kube-scheduler", true);
+        metrics.leads("tp-1", "kube-controller-manager", true);
+        metrics.leads("tp-1", "kube-controller-manager", false);
+        metrics.certificate("serving", || Some(1_800_000_000));
+        metrics.certificate("unreadable", || None);
+        let answers = Arc::new(AtomicBool::new(true));
+        metrics.hosts("rm-1", 20, answers.clone());
+        let says = |line: &str| metrics.text().lines().any(|known| known == line);
+        for line in [
+            r#"leader_election_master_status{role="tp-1",name="kube-scheduler"} 1"#,
+            r#"leader_election_master_status{role="tp-1",name="kube-controller-manager"} 0"#,
+            r#"arktos_certificate_not_after_seconds{certificate="serving"} 1800000000"#,
+            r#"arktos_hollow_hosts{resource_manager="rm-1"} 20"#,
+            r#"arktos_resource_manager_answers{resource_manager="rm-1"} 1"#,
+        ] {
+            assert!(says(line), "{line} is not in\n{}", metrics.text());
+        }
+        assert!(!metrics.text().contains("unreadable"));
+        answers.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(says(r#"arktos_resource_manager_answers{resource_manager="rm-1"} 0"#));
     }
 
     #[test]

@@ -240,6 +240,15 @@ impl Engine {
         }
     }
 
+    /// Why the store takes no more writes until the process starts anew, where that is so. It goes on to answer reads.
+    #[must_use]
+    pub fn failure(&self) -> Option<Arc<str>> {
+        match &self.0.writer {
+            Writer::Local { local, .. } => local.failure(),
+            Writer::Shared { .. } => None,
+        }
+    }
+
     /// How many cursors stand in each resource's event log, for the resources that have any.
     #[must_use]
     pub fn watchers(&self) -> Vec<(GroupResource, usize)> {

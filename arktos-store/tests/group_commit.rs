@@ -190,8 +190,10 @@ async fn after_a_failure_the_outcome_under_way_is_unknown_and_the_rest_did_not_h
     gate.arrived();
     let mut later = Box::pin(engine.commit(create(2)));
     assert!(later.as_mut().now_or_never().is_none());
+    assert_eq!(engine.failure(), None);
     gate.pass(Err(AppendError::Failed("broken".to_owned())));
     assert!(matches!(first.await, Err(CommitError::Unknown(_))));
+    assert_eq!(engine.failure().as_deref(), Some("broken"));
     assert!(matches!(later.await, Err(CommitError::Poisoned(_))));
     assert!(matches!(engine.commit(create(3)).await, Err(CommitError::Poisoned(_))));
     assert_eq!(engine.snapshot().revision(), Revision::ZERO);

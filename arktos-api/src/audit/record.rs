@@ -178,7 +178,7 @@ impl Record {
             self.decision("forbid");
         }
         let status = outcome(response.status().as_u16(), failure);
-        if self.about.lock().verb == "watch" && failure.is_none() {
+        if self.watches() && failure.is_none() {
             return self.watched(response, status);
         }
         let response = if self.level() == Level::RequestResponse { self.seen(response).await } else { response };
@@ -208,6 +208,21 @@ impl Record {
             self.object("responseObject", &bytes);
         }
         Response::from_parts(head, Body::full(bytes))
+    }
+
+    /// Whether a watch is asked for.
+    pub(crate) fn watches(&self) -> bool {
+        self.about.lock().verb == "watch"
+    }
+
+    /// The answer has begun, and goes on.
+    pub(crate) fn started(&self, status: Value) {
+        self.enter(Stage::ResponseStarted, Some(status));
+    }
+
+    /// All was answered.
+    pub(crate) fn completed(&self, status: Value) {
+        self.enter(Stage::ResponseComplete, Some(status));
     }
 
     fn enter(&self, stage: Stage, status: Option<Value>) {
@@ -247,7 +262,7 @@ impl Drop for Ends {
     }
 }
 
-fn outcome(code: u16, failure: Option<&Status>) -> Value {
+pub(crate) fn outcome(code: u16, failure: Option<&Status>) -> Value {
     let mut outcome = json!({"metadata": {}, "code": code});
     let Some(failure) = failure else { return outcome };
     outcome["status"] = failure.status.as_str().into();

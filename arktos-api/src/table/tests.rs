@@ -129,6 +129,20 @@ fn rows_carry_what_was_asked_for() {
 }
 
 #[test]
+fn a_member_of_the_region_shows_when_it_was_heard_of() {
+    let member = |servers: Value| {
+        let metadata = json!({"name": "tp-1", "creationTimestamp": "2026-07-01T11:00:00Z"});
+        json!({"metadata": metadata, "spec": {"phase": "Active"}, "status": {"servers": servers}})
+    };
+    let server =
+        |time: &str| json!({"url": format!("https://{time}"), "heartbeatTime": format!("2026-07-01T{time}.000000Z")});
+    let two = json!([server("11:10:00"), server("11:59:52")]);
+    assert_eq!(cells("tenantpartitions.region.arktos.io", member(two)), json!(["tp-1", "Active", 2, "8s", "60m"]));
+    let none = cells("resourcemanagers.region.arktos.io", member(json!([])));
+    assert_eq!(none, json!(["tp-1", "Active", 0, "<unknown>", "60m"]));
+}
+
+#[test]
 fn a_kind_without_columns_of_its_own_shows_when_it_was_made() {
     let shown = table(
         "roles.rbac.authorization.k8s.io",

@@ -115,6 +115,13 @@ async fn a_watch_is_entered_when_it_begins_and_when_it_ends_and_an_impersonation
     let event = lines.take().pop().unwrap();
     assert_eq!((&event["user"]["username"], &event["impersonatedUser"]["username"]), (&json!("alice"), &json!("bob")));
     assert_eq!(event["auditID"], id.as_str(), "clients are told under which number they are entered");
+
+    let request = Request::builder().method(Method::GET).uri(MAPS).header("authorization", "Bearer acme");
+    let request = request.header("audit-id", "mine").body(Full::new(Bytes::new())).unwrap();
+    let response = world.api.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["audit-id"], "mine");
+    response.into_body().collect().await.unwrap();
+    assert_eq!(lines.take().pop().unwrap()["auditID"], "mine", "and may choose it");
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
         }
     };
     let (name, metrics) = (args.name, Metrics::new());
+    server.measure(&metrics);
     let mut keeping = EngineConfig::default();
     (keeping.history_window, keeping.history_bytes) = (args.history.history_window, args.history.history_memory);
     let options = AggregatorOptions { name, partitions, first, managers, keeping, api, metrics, clock, random };

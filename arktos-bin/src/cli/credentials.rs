@@ -12,7 +12,7 @@ use crate::net::pki::{Authority, Subject};
 use crate::net::tls::{Credential, Shown, TlsError};
 
 /// How often the end of a certificate is looked at. It is renewed months before.
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// How often files with certificates are looked at.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
@@ -76,6 +76,11 @@ impl Followed {
     /// What shows it.
     pub(super) fn shown(&self) -> Arc<Shown> {
         self.shown.clone()
+    }
+
+    /// Whether the last quarter of what is shown is yet to begin.
+    pub(super) fn lasts(&self) -> bool {
+        self.seen.lasts()
     }
 
     /// Shows what was read, if that is news and of use. `of` says whose it is.

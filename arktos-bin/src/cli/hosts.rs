@@ -1,24 +1,33 @@
 //! `arktos-hosts`: hollow hosts.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arktos_control::directory::Contact;
 use arktos_core::catalog::Catalog;
 use arktos_core::{GroupResource, ObjectKey, ObjectPath, Reason};
 use arktos_store::{Client, Clock, Random, Tasks};
+use bytes::Bytes;
 use clap::Args;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::directory::server_url;
 use super::logging::LoggingArgs;
-use super::serving::{Peer, duration};
+use super::serving::{Peer, bind, duration};
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::{self, HollowOptions};
+use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::net::address;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::remote::Remote;
 use crate::net::route::Trust;
-use crate::net::serve::{Stop, stopped};
+use crate::net::serve::{Stop, serve, stopped};
 use crate::net::tls::Shown;
 
 /// Run hollow hosts: simulated node agents that register at a resource manager, send heartbeats, and report the pods
@@ -50,6 +59,9 @@ pub struct HostsArgs {
     /// How long a pod takes from being placed to running
     #[arg(long, value_name = "DURATION", default_value = "0.1s", value_parser = duration)]
     pub start_delay: Duration,
+    /// Address and port for plain HTTP, with nothing but `/metrics` and how the process is doing; off when not given
+    #[arg(long, value_name = "ADDR", value_parser = address::resolve)]
+    pub metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     logging: LoggingArgs,
 }
@@ -87,7 +99,7 @@ fn connection(
 }
 
 /// Says when the resource manager is not reached, and when it is again: once for all hosts, which try on in silence.
-async fn watched(client: Remote, manager: String, host: String, clock: Arc<dyn Clock>) {
+async fn watched(client: Remote, manager: String, host: String, clock: Arc<dyn Clock>, answers: Arc<AtomicBool>) {
     let node = ObjectKey { resource: GroupResource::core("nodes"), path: ObjectPath::new("", "", &host) };
     let mut silent = false;
     loop {
@@ -100,8 +112,27 @@ async fn watched(client: Remote, manager: String, host: String, clock: Arc<dyn C
             _ => {}
         }
         silent = refused.is_some();
+        answers.store(!silent, Ordering::Relaxed);
         clock.sleep(ASKED_EVERY).await;
     }
+}
+
+/// What a process of hosts says of itself. It is ready while its resource manager answers.
+fn said(path: &str, metrics: &Metrics, answers: bool) -> Response<Full<Bytes>> {
+    let (code, text) = match path {
+        "/metrics" => (StatusCode::OK, metrics.text()),
+        "/readyz" | "/healthz" if !answers => {
+            let text = "the resource manager does not answer\n".to_owned();
+            (StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+        "/readyz" | "/healthz" | "/livez" => (StatusCode::OK, "ok".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "here are /metrics, /readyz and /livez\n".to_owned()),
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = code;
+    let format = if path == "/metrics" { CONTENT_TYPE } else { "text/plain; charset=utf-8" };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
+    response
 }
 
 /// Runs hollow hosts until told to stop.
@@ -125,7 +156,23 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
     let (config, shown) = args.resource_manager.followed(&tasks)?;
     let (manager, first) = (name.clone(), format!("{}-{}", options.prefix, options.first));
     let client = connection(&name, &config, shown.clone(), &args.servers)?;
-    tasks.add("resource manager", watched(client, manager, first, clock.clone()));
+    let answers = Arc::new(AtomicBool::new(false));
+    if let Some(address) = args.metrics_listen {
+        let (listener, metrics) = (bind(address).await?, Metrics::new());
+        metrics.hosts(&name, options.count, answers.clone());
+        if let Some(shown) = shown.clone() {
+            metrics.certificate("client", move || shown.ends());
+        }
+        let at = listener.local_addr().map_err(|error| error.to_string())?;
+        println!("Plain HTTP, metrics alone: http://{at}/metrics");
+        let answers = answers.clone();
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            let said = said(request.uri().path(), &metrics, answers.load(Ordering::Relaxed));
+            async move { Ok::<_, Infallible>(said) }
+        });
+        tasks.add("metrics", serve(listener, None, service, stop.clone()));
+    }
+    tasks.add("resource manager", watched(client, manager, first, clock.clone(), answers));
     for some in chunks(&options) {
         let client = connection(&name, &config, shown.clone(), &args.servers)?;
         for (host, future) in hollow::hosts(&some, &(Arc::new(client) as Arc<dyn Client>), &clock, &random) {
@@ -141,6 +188,21 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_of_hosts_is_ready_while_its_resource_manager_answers() {
+        let metrics = Metrics::new();
+        metrics.hosts("rm-1", 3, Arc::default());
+        for (path, answers, code) in [
+            ("/metrics", false, 200),
+            ("/livez", false, 200),
+            ("/readyz", false, 500),
+            ("/readyz", true, 200),
+            ("/api", true, 404),
+        ] {
+            assert_eq!(said(path, &metrics, answers).status().as_u16(), code, "{path}");
+        }
+    }
 
     #[test]
     fn hosts_of_all_connections_are_all_hosts_once() {

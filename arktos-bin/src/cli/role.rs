@@ -101,13 +101,15 @@ impl RoleArgs {
             }
             None => format!("https://{}", server.address()),
         };
+        let metrics = Metrics::new();
+        server.measure(&metrics);
         let options = RoleOptions {
             name: self.name,
             store,
             api,
             catalog: Catalog::builtin(),
             controllers: self.controllers,
-            metrics: Metrics::new(),
+            metrics,
             elect,
             directory: membership.as_ref().map(|membership| membership.directory.clone()),
             clock,

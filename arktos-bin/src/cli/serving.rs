@@ -23,6 +23,7 @@ use super::audit::AuditArgs;
 use super::authentication::AuthenticationArgs;
 use super::credentials::{FollowedKubeconfig, OwnCertificate};
 use super::serving_certificate::ServingCertificate;
+use crate::metrics::Metrics;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Authority, Subject, private_directory};
 use crate::net::remote::Remote;
@@ -302,6 +303,17 @@ impl RoleServer {
         println!("{role} serves at https://{}", self.address);
         if let Some(insecure) = self.insecure_address() {
             println!("Plain HTTP, for this machine only: http://{insecure}");
+        }
+    }
+
+    /// Tells of its certificates, and of those that it has made by now.
+    pub fn measure(&self, metrics: &Metrics) {
+        let (shown, authority) = (self.certificate.shown(), self.authority.clone());
+        metrics.certificate("serving", move || shown.ends());
+        metrics.certificate("authority", move || authority.ends());
+        for own in self.own.lock().iter() {
+            let shown = own.shown();
+            metrics.certificate("client", move || shown.ends());
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::credentials::{Followed, PERIOD};
+use super::credentials::{Followed, HOUR, PERIOD};
 use crate::net::pki::Authority;
 use crate::net::tls::Shown;
 
@@ -38,11 +39,28 @@ impl ServingCertificate {
         self.followed.shown()
     }
 
-    /// Follows the files, for ever.
+    /// Follows the files, and makes another certificate in time, for ever.
     pub(super) async fn follow(mut self) {
+        let mut since = Duration::ZERO;
         loop {
             tokio::time::sleep(PERIOD).await;
             self.look();
+            since += PERIOD;
+            if since >= HOUR {
+                since = Duration::ZERO;
+                self.renew();
+            }
+        }
+    }
+
+    /// Makes another one in place of one that ends. Somebody else may have done so already.
+    fn renew(&mut self) {
+        if self.followed.lasts() {
+            return;
+        }
+        match self.authority.server(&self.name, &self.addresses, &self.names) {
+            Ok(made) => self.followed.take_in(made, &self.name),
+            Err(error) => tracing::warn!(name = self.name, %error, "the serving certificate could not be renewed"),
         }
     }
 
@@ -52,5 +70,31 @@ impl ServingCertificate {
         let read = self.authority.server_files(&self.name, &self.addresses, &self.names);
         let Ok(Some(read)) = read else { return };
         self.followed.take_in(read, &self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_ends_is_made_anew_while_the_role_runs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Arc::new(Authority::open(directory.path()).expect("made"));
+        let names = ["tp-1".to_owned()];
+        let mut serving = ServingCertificate::open(&authority, "tp-1", &[], &names).expect("made");
+        let first = serving.shown().certificate();
+        serving.renew();
+        assert_eq!(serving.shown().certificate(), first, "it lasts");
+        let old = authority.server_of(&names, 300, 65).expect("signed");
+        crate::net::pki::write_private(&directory.path().join("tp-1.crt"), &old.certificate).expect("written");
+        crate::net::pki::write_private(&directory.path().join("tp-1.key"), &old.key).expect("written");
+        serving.look();
+        let second = serving.shown().certificate();
+        assert_ne!(second, first, "files are taken as they are");
+        serving.renew();
+        assert_ne!(serving.shown().certificate(), second);
+        let kept = authority.server_files("tp-1", &[], &names).expect("reads").expect("is there");
+        assert_eq!(Shown::new(&kept).expect("usable").certificate(), serving.shown().certificate());
     }
 }

@@ -43,6 +43,7 @@ impl Collector for Scrape {
             store(&mut encoder, &stores)?;
         }
         tenants(&mut encoder, &self.0)?;
+        self.0.standing.encode(&mut encoder)?;
         let schedulers = self.0.schedulers.lock();
         let schedulers: Vec<(String, Scheduler)> = schedulers.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         if schedulers.is_empty() { Ok(()) } else { scheduler(&mut encoder, &schedulers) }
@@ -83,6 +84,11 @@ fn store(encoder: &mut DescriptorEncoder<'_>, stores: &[(String, Engine)]) -> fm
     let mut revisions = encoder.encode_descriptor("arktos_store_revision", about, None, MetricType::Gauge)?;
     for (role, engine) in stores {
         gauge(&mut revisions, &[("store", role)], engine.snapshot().revision().0)?;
+    }
+    let about = "Whether a store has failed: it takes no more writes until the process starts anew";
+    let mut failed = encoder.encode_descriptor("arktos_store_failed", about, None, MetricType::Gauge)?;
+    for (role, engine) in stores {
+        gauge(&mut failed, &[("store", role)], u64::from(engine.failure().is_some()))?;
     }
     let about = "Watches that are open, by what they watch; the control plane's own are among them";
     let mut watchers = encoder.encode_descriptor("arktos_store_watchers", about, None, MetricType::Gauge)?;
@@ -210,7 +216,11 @@ fn latencies(
     Ok(())
 }
 
-fn gauge<const N: usize>(encoder: &mut MetricEncoder<'_>, labels: &[(&str, &str); N], value: u64) -> fmt::Result {
+pub(super) fn gauge<const N: usize>(
+    encoder: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    value: u64,
+) -> fmt::Result {
     let labels: Vec<(&str, &str)> = labels.to_vec();
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder.encode_family(&labels)?)
 }

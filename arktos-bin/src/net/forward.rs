@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODIN
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper_util::client::legacy::{Client, Error};
+use hyper_util::client::legacy::Client;
 use tokio::sync::{Semaphore, watch};
 
 use super::kubeconfig::Kubeconfig;
@@ -31,13 +31,19 @@ const GATHERED: u64 = 64 << 10;
 const GATHERINGS: usize = 256;
 /// How long a client may take to send such a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a backend may take to begin its answer: longer than any API server works on a request. One that stands
+/// still, and keeps its connections, would never be given up.
+const PATIENCE: Duration = Duration::from_secs(70);
 
 /// A backend over mutual TLS. Cloning it shares the connections.
 #[derive(Clone)]
 pub struct Forward {
     http: Client<Route, RequestBody>,
     base: Arc<str>,
+    /// What its clients know it as.
+    called: &'static str,
     gatherings: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl Forward {
@@ -66,7 +72,14 @@ impl Forward {
     }
 
     fn over(route: Route, base: Arc<str>) -> Self {
-        Self { http: pool(route), base, gatherings: Arc::new(Semaphore::new(GATHERINGS)) }
+        let (called, gatherings) = ("the partition of this tenant", Arc::new(Semaphore::new(GATHERINGS)));
+        Self { http: pool(route), base, called, gatherings, patience: PATIENCE }
+    }
+
+    /// The same, called something else than a tenant's partition where clients are told that it does not answer.
+    #[must_use]
+    pub fn called(self, called: &'static str) -> Self {
+        Self { called, ..self }
     }
 
     /// Sends a request on, and the answer back as it comes. What only reads is sent once more where the answer was
@@ -81,20 +94,24 @@ impl Forward {
             Err(status) => return refuse(&status),
         };
         let again = only_reads(&request).then(|| without_body(&request));
-        let answer = match (self.http.request(request).await, again) {
-            (Err(error), Some(again)) if !error.is_connect() => self.http.request(again).await,
-            (Err(error), None) if !error.is_connect() => return refuse(&self.unanswered(&error)),
-            (answer, _) => answer,
+        let reads = again.is_some();
+        let asked = async {
+            match (self.http.request(request).await, again) {
+                (Err(error), Some(again)) if !error.is_connect() => self.http.request(again).await,
+                (answer, _) => answer,
+            }
         };
-        match answer {
-            Ok(response) => {
+        match tokio::time::timeout(self.patience, asked).await {
+            Err(_) => refuse(&self.unanswered(reads, &"no answer in time")),
+            Ok(Err(error)) if !reads && !error.is_connect() => refuse(&self.unanswered(reads, &describe(&error))),
+            Ok(Ok(response)) => {
                 let (mut parts, body) = response.into_parts();
                 remove_hop_headers(&mut parts.headers);
                 Response::from_parts(parts, body.map_err(BodyError::new).boxed_unsync())
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(backend = &*self.base, error = describe(&error), "a backend cannot be reached");
-                let message = "the partition of this tenant cannot be reached now; try again";
+                let message = format!("{} cannot be reached now; try again", self.called);
                 refuse(&Status::failure(Reason::ServiceUnavailable, message).retry_after(1))
             }
         }
@@ -117,10 +134,13 @@ impl Forward {
         Ok(Request::from_parts(parts, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()))
     }
 
-    /// A write that was sent, or begun to be, and not answered.
-    fn unanswered(&self, error: &Error) -> Status {
-        tracing::warn!(backend = &*self.base, error = describe(error), "a backend did not answer");
-        let message = "the partition of this tenant did not answer: whether this was done is not known";
+    /// A request that was sent, or begun to be, and not answered.
+    fn unanswered(&self, reads: bool, error: &dyn std::fmt::Display) -> Status {
+        tracing::warn!(backend = &*self.base, %error, "a backend did not answer");
+        let message = match reads {
+            true => format!("{} does not answer; try again", self.called),
+            false => format!("{} did not answer: whether this was done is not known", self.called),
+        };
         Status::failure(Reason::Timeout, message)
     }
 
@@ -268,6 +288,31 @@ mod tests {
             let (server, came) = hangs_up_once().await;
             assert_eq!(sent(&server, method.clone(), "{}").await, (504, None), "{method}");
             assert_eq!(came.load(Ordering::SeqCst), 1, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_takes_requests_and_says_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                held.push(listener.accept().await.expect("a connection"));
+            }
+        });
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("an authority").certificate().to_owned();
+        let config = Kubeconfig { server, authority, credential: None, token: None };
+        let patience = Duration::from_millis(50);
+        let forward = Forward { patience, ..Forward::new(&config).expect("a backend") };
+        for (method, told) in [(Method::GET, "does not answer; try again"), (Method::PUT, "is not known")] {
+            let body = Full::from("").map_err(|never| match never {}).boxed_unsync();
+            let request = Request::builder().method(method).uri("/api/v1/pods").body(body).expect("a request");
+            let answer = forward.send(request, None).await;
+            assert_eq!(answer.status().as_u16(), 504);
+            let body = answer.into_body().collect().await.expect("a body").to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains(told), "{body:?}");
         }
     }
 

@@ -15,8 +15,8 @@ use super::tls::Credential;
 
 /// How long a certificate is valid, in days.
 const VALID_DAYS: i64 = 365;
-/// A server that starts with a certificate that ends within this is given another one.
-const RENEW_DAYS: i64 = 90;
+/// A certificate of which less than this part of its time is left is replaced: the last 91 days of a year.
+const RENEW_PART: i64 = 4;
 /// How long the authority is valid, in days.
 const AUTHORITY_VALID_DAYS: i64 = 3650;
 
@@ -113,7 +113,7 @@ impl Authority {
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         params.distinguished_name.push(DnType::CommonName, "arktos-ca");
-        validity(&mut params, AUTHORITY_VALID_DAYS);
+        validity(&mut params, 0, AUTHORITY_VALID_DAYS);
         let certificate = params.self_signed(&key)?.pem();
         write_private(&key_path, &key.serialize_pem())?;
         write_private(&certificate_path, &certificate)?;
@@ -125,6 +125,12 @@ impl Authority {
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.certificate
+    }
+
+    /// Until when the authority's own certificate is valid, in seconds since 1970.
+    #[must_use]
+    pub fn ends(&self) -> Option<i64> {
+        validity_of(&self.certificate).map(|(_, ends)| ends)
     }
 
     /// What the holders of the authority's key have in common and nobody else knows, to derive other secrets from.
@@ -157,7 +163,7 @@ impl Authority {
     }
 
     /// The credential of a server called `name`, from the files `<name>.crt` and `<name>.key`, made anew when they are
-    /// not there, the names it is reached by have changed, or it ends within 90 days.
+    /// not there, the names it is reached by have changed, or the last quarter of its time has begun.
     ///
     /// # Errors
     /// [`PkiError`] when a file cannot be read or written.
@@ -178,6 +184,12 @@ impl Authority {
         Ok(credential)
     }
 
+    /// A server's certificate that was made so many days ago and ends in so many.
+    #[cfg(test)]
+    pub(crate) fn server_of(&self, names: &[String], since: i64, days: i64) -> Result<Credential, PkiError> {
+        self.sign_for(CertificateParams::new(names.to_vec())?, since, days)
+    }
+
     /// The credential of a server called `name` as its files have it now, whoever has written them; none when they are
     /// not there, or were made for other names.
     ///
@@ -190,7 +202,9 @@ impl Authority {
         host_names: &[String],
     ) -> Result<Option<Credential>, PkiError> {
         let [certificate, key, names] = self.files(name);
-        if !fs::read_to_string(&names).is_ok_and(|known| known == named(addresses, host_names)) {
+        let gone = |path: &Path| fs::exists(path).is_ok_and(|there| !there);
+        let others = !fs::read_to_string(&names).is_ok_and(|known| known == named(addresses, host_names));
+        if others || gone(&certificate) || gone(&key) {
             return Ok(None);
         }
         Ok(Some(Credential { certificate: read(&certificate)?, key: read(&key)? }))
@@ -232,29 +246,37 @@ impl Authority {
     }
 
     fn sign(&self, params: CertificateParams) -> Result<Credential, PkiError> {
-        self.sign_for(params, VALID_DAYS)
+        self.sign_for(params, 0, VALID_DAYS)
     }
 
-    fn sign_for(&self, mut params: CertificateParams, days: i64) -> Result<Credential, PkiError> {
+    fn sign_for(&self, mut params: CertificateParams, since: i64, days: i64) -> Result<Credential, PkiError> {
         let key = KeyPair::generate()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        validity(&mut params, days);
+        validity(&mut params, since, days);
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Credential { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 }
 
 impl Credential {
-    /// Whether it is valid for more than 90 days from now. One that cannot be read is of no use.
+    /// Whether the last quarter of its time is yet to begin. One that cannot be read is of no use.
     #[must_use]
     #[allow(clippy::disallowed_methods)] // certificates are about the time on the wall
     pub fn lasts(&self) -> bool {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = now.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(i64::MAX);
-        let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(self.certificate.as_bytes()) else { return false };
-        let ends = pem.parse_x509().map(|certificate| certificate.validity().not_after.timestamp());
-        ends.is_ok_and(|ends| ends > now.saturating_add(RENEW_DAYS * 24 * 3600))
+        validity_of(&self.certificate).is_some_and(|(begins, ends)| {
+            let last = ends.saturating_sub(begins) / RENEW_PART;
+            ends > now.saturating_add(last)
+        })
     }
+}
+
+/// From when until when a certificate (PEM, the first of several) is valid, in seconds since 1970.
+fn validity_of(certificate: &str) -> Option<(i64, i64)> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    Some((certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp()))
 }
 
 /// What a server is reached by, as its file of names has it.
@@ -262,12 +284,12 @@ fn named(addresses: &[IpAddr], host_names: &[String]) -> String {
     format!("{addresses:?} {host_names:?}")
 }
 
-/// Valid from an hour ago, for clocks that are behind, and for so many days from now.
+/// Valid since so many days and an hour ago, for clocks that are behind, and for so many days from now.
 #[allow(clippy::disallowed_methods)] // certificates are about the time on the wall
-fn validity(params: &mut CertificateParams, days: i64) {
+fn validity(params: &mut CertificateParams, since: i64, days: i64) {
     let day = std::time::Duration::from_secs(24 * 3600);
     let now = std::time::SystemTime::now();
-    params.not_before = (now - std::time::Duration::from_secs(3600)).into();
+    params.not_before = (now - std::time::Duration::from_secs(3600) - day * u32::try_from(since).unwrap_or(0)).into();
     params.not_after = (now + day * u32::try_from(days).unwrap_or(365)).into();
 }
 
@@ -305,6 +327,7 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn an_authority_is_made_once_and_its_files_are_private() {
@@ -371,6 +394,69 @@ mod tests {
         rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate").to_vec()
     }
 
+    /// Whether a client and a server with these take each other for who they are.
+    fn meet(server: &Arc<rustls::ServerConfig>, client: rustls::ClientConfig) -> Result<(), rustls::Error> {
+        let name = rustls::pki_types::ServerName::try_from("tp-1").expect("a name");
+        let mut client = rustls::ClientConnection::new(Arc::new(client), name)?;
+        let mut server = rustls::ServerConnection::new(server.clone())?;
+        for _ in 0..5 {
+            let (mut there, mut back) = (Vec::new(), Vec::new());
+            client.write_tls(&mut there).expect("memory takes it");
+            server.read_tls(&mut &*there).expect("memory gives it");
+            server.process_new_packets()?;
+            server.write_tls(&mut back).expect("memory takes it");
+            client.read_tls(&mut &*back).expect("memory gives it");
+            client.process_new_packets()?;
+        }
+        assert!(!client.is_handshaking() && !server.is_handshaking() && server.peer_certificates().is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn an_authority_is_replaced_while_all_trust_each_other() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = ["old", "new", "both", "next"].map(|name| directory.path().join(name));
+        let [old, new] = [0, 1].map(|at| Authority::open(&places[at]).expect("made"));
+        let bundle = |at: usize, first: &Authority, second: &Authority, key: usize| {
+            private_directory(&places[at]).expect("made");
+            let both = format!("{}{}", first.certificate(), second.certificate());
+            fs::write(places[at].join("ca.crt"), both).expect("written");
+            fs::copy(places[key].join("ca.key"), places[at].join("ca.key")).expect("copied");
+            Authority::open(&places[at]).expect("reads")
+        };
+        // First all trust both, then all are signed for by the new one, then it alone is trusted.
+        let steps = [bundle(2, &old, &new, 0), bundle(3, &new, &old, 1)];
+        let steps = [&old, &steps[0], &steps[1], &new];
+        let subject = Subject { user: "arktos:member:rm-1".to_owned(), tenant: None, group: None };
+        let made = steps.map(|authority| {
+            let serving = authority.server("tp-1", &[], &["tp-1".to_owned()]).expect("made");
+            let client = authority.client(&subject).expect("made");
+            (serving, client, authority.certificate())
+        });
+        for (at, (serving, _, trusted)) in made.iter().enumerate() {
+            let server = super::super::tls::server(serving, trusted).expect("usable");
+            for (other, (_, client, trusts)) in made.iter().enumerate() {
+                let client = super::super::tls::client(Some(client), trusts).expect("usable");
+                assert_eq!(meet(&server, client).is_ok(), at.abs_diff(other) < 2, "{at} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_whose_files_were_removed_has_others_made() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("made");
+        let names = ["localhost".to_owned()];
+        let mut last = authority.server("tp-1", &[], &names).expect("made");
+        for gone in ["crt", "key"] {
+            fs::remove_file(directory.path().join(format!("tp-1.{gone}"))).expect("is there");
+            assert!(authority.server_files("tp-1", &[], &names).expect("reads").is_none());
+            let next = authority.server("tp-1", &[], &names).expect("made anew");
+            assert_ne!(next.certificate, last.certificate);
+            last = next;
+        }
+    }
+
     #[test]
     fn a_server_keeps_its_certificate_until_its_names_change() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -388,13 +474,13 @@ mod tests {
         let authority = Authority::open(directory.path()).expect("made");
         let names = ["localhost".to_owned()];
         authority.server("gateway", &[], &names).expect("made");
-        for (days, stays) in [(RENEW_DAYS - 1, false), (RENEW_DAYS + 1, true), (0, false)] {
-            let params = CertificateParams::new(names.to_vec()).expect("names");
-            let old = authority.sign_for(params, days).expect("signed");
+        for (since, days, stays) in [(280, 85, false), (270, 95, true), (365, 0, false), (0, 30, true), (24, 6, false)]
+        {
+            let old = authority.server_of(&names, since, days).expect("signed");
             write_private(&directory.path().join("gateway.crt"), &old.certificate).expect("written");
             write_private(&directory.path().join("gateway.key"), &old.key).expect("written");
             let next = authority.server("gateway", &[], &names).expect("one");
-            assert_eq!(next.certificate == old.certificate, stays, "{days} days");
+            assert_eq!(next.certificate == old.certificate, stays, "{days} days of {}", since + days);
             assert!(next.lasts());
         }
     }

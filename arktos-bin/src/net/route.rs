@@ -236,7 +236,11 @@ impl Service<Uri> for Route {
         let opening: Self::Future = match &self.way {
             Way::Fixed(https) => {
                 let mut https = https.clone();
-                Box::pin(async move { https.call(server).await })
+                Box::pin(async move {
+                    let silent = format!("{server} does not answer");
+                    let opened = tokio::time::timeout(CONNECT_TIMEOUT, https.call(server)).await;
+                    opened.map_err(|_| AnyError::from(silent))?
+                })
             }
             Way::Member(member) => {
                 let member = member.clone();
@@ -263,6 +267,21 @@ mod tests {
             one.await;
             other.await;
         });
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_connection_and_does_not_show_who_it_is_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("https://{}", listener.local_addr().expect("an address"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = crate::net::pki::Authority::open(directory.path()).expect("an authority");
+        let authority = authority.certificate().to_owned();
+        let config = Kubeconfig { server: server.clone(), authority, credential: None, token: None };
+        let mut route = Route::fixed(&config, None, Protocols::One).expect("usable");
+        let (asked, held) = tokio::join!(route.call(server.parse().expect("a URL")), listener.accept());
+        let refused = asked.expect_err("nobody shows who it is").to_string();
+        assert!(refused.contains("does not answer"), "{refused}");
+        drop(held);
     }
 
     #[tokio::test]

@@ -59,6 +59,15 @@ impl Shown {
         Ok(())
     }
 
+    /// Until when what is shown now is valid, in seconds since 1970.
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn ends(&self) -> Option<i64> {
+        let shown = self.certificate();
+        let (_, certificate) = x509_parser::parse_x509_certificate(&shown).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    }
+
     /// The certificate that is shown now, without those that vouch for it.
     #[must_use]
     pub fn certificate(&self) -> CertificateDer<'static> {

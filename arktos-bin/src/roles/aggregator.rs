@@ -77,6 +77,8 @@ struct Views {
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    name: String,
+    metrics: Metrics,
 }
 
 /// One resource, merged.
@@ -125,7 +127,7 @@ impl Aggregator {
             let view = View { aggregate, driver: Mutex::new(Some(driver)) };
             by_resource.insert(kind.storage_resource.clone(), view);
         }
-        let views = Views { by_resource, catalog, clock, tasks: tasks.clone() };
+        let views = Views { by_resource, catalog, clock, tasks: tasks.clone(), name, metrics };
         Ok(Self { api: ApiServer::new(config), identify, views: Arc::new(views) })
     }
 
@@ -181,6 +183,7 @@ impl Views {
     async fn awake(&self, resource: &GroupResource, view: &View) -> Result<(), Status> {
         if let Some(driver) = view.driver.lock().take() {
             self.tasks.add(format!("view of {resource}"), driver);
+            self.metrics.view(&self.name, resource.as_str(), &view.aggregate);
         }
         let synced = std::pin::pin!(view.aggregate.synced());
         if let Either::Left((Ok(()), _)) = select(synced, self.clock.sleep(PATIENCE)).await {

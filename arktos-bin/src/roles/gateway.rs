@@ -4,20 +4,23 @@
 //! region's hosts goes to a resource manager. Which partition has a tenant, and how it is reached, is data, from the
 //! [`Directory`].
 
+mod audited;
 mod connections;
 mod destination;
+mod health;
 mod measured;
 mod missed;
 mod one_of_each;
 mod tenants;
+mod vouched;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arktos_api::{Answered, ApiServer, Identity, Shares};
+use arktos_api::{Answered, ApiServer, Audit, Identity, Shares};
 use arktos_core::{GroupResource, Object, Reason, Status, TenantName};
-use arktos_store::Clock;
+use arktos_store::{Clock, Random};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -29,6 +32,7 @@ use self::destination::{Destination, destination, discovered, of_pods};
 use self::measured::{may_read_metrics, metrics_of, verb_of};
 use self::missed::Missed;
 pub use self::one_of_each::OneOfEach;
+use self::vouched::Vouched;
 use crate::metrics::Metrics;
 
 /// Whatever a body can fail with, of a request or of an answer.
@@ -121,6 +125,10 @@ struct Shared {
     shares: Option<Shares>,
     /// Which partitions were missed.
     missed: Arc<Missed>,
+    /// Who was vouched for.
+    vouched: Arc<Vouched>,
+    /// Where requests are entered, and what gives them an id.
+    audit: Option<(Audit, Arc<dyn Random>)>,
 }
 
 /// Says who sends a request. Only asked when it decides where the request goes, or must be told to a remote backend.
@@ -131,8 +139,9 @@ impl Gateway {
     #[must_use]
     pub fn new(directory: impl Directory, identify: Identify) -> Self {
         let (directory, aggregator, old_clients) = (Arc::new(directory), None, false);
-        let (measures, shares, missed) = (None, None, Arc::default());
-        Self(Arc::new(Shared { aggregator, directory, identify, old_clients, measures, shares, missed }))
+        let (measures, shares, missed, vouched, audit) = (None, None, Arc::default(), Arc::default(), None);
+        let shared = Shared { aggregator, directory, identify, old_clients, measures, shares, missed, vouched, audit };
+        Self(Arc::new(shared))
     }
 
     /// The same, for Arktos's own clients as well: they ask for the discovery of a tenant by `?tenant=`.
@@ -149,13 +158,20 @@ impl Gateway {
         Self(Arc::new(Shared { aggregator: Some(aggregator), ..shared }))
     }
 
-    /// The same, counting its requests and who asks for how many, and answering `/metrics` by itself. (In one process
-    /// with its backends, they do.)
+    /// The same, counting its requests and who asks for how many, and answering `/metrics`, and how it is doing, by
+    /// itself. (In one process with its backends, they do.)
     #[must_use]
     pub fn measured(self, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::unwrap_or_clone(self.0);
         let shares = Some(Shares::new(clock.clone()));
         Self(Arc::new(Shared { measures: Some((metrics, clock)), shares, ..shared }))
+    }
+
+    /// The same, entering each request in an audit log, where it runs by itself. Backends enter it under the same id.
+    #[must_use]
+    pub fn audited(self, audit: Audit, random: Arc<dyn Random>) -> Self {
+        let shared = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Shared { audit: Some((audit, random)), ..shared }))
     }
 
     async fn answer<B>(self, request: Request<B>) -> Response<GatewayBody>
@@ -164,19 +180,37 @@ impl Gateway {
         B::Error: Into<AnyError>,
     {
         let Some((metrics, clock)) = self.0.measures.clone() else { return self.pass_on(request).await };
+        let Some((audit, random)) = self.0.audit.clone() else { return self.counted(request, (metrics, clock)).await };
+        let (mut parts, body) = request.into_parts();
+        let id = audited::id_of(&mut parts, &*random);
+        let who = (self.0.identify)(&parts).ok();
+        let passing = audit.passing(&clock, &id, &parts, who.as_ref());
+        let response = self.counted(Request::from_parts(parts, body), (metrics, clock)).await;
+        audited::entered(passing, response, &id)
+    }
+
+    async fn counted<B>(self, request: Request<B>, (metrics, clock): (Metrics, Arc<dyn Clock>)) -> Response<GatewayBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
         let verb = verb_of(request.method());
         let begun = clock.now();
-        let response = if request.uri().path() == "/metrics" {
-            let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let response = if parts.uri.path() == "/metrics" {
             let allowed = (self.0.identify)(&parts).and_then(|identity| may_read_metrics(&identity));
             allowed.map_or_else(|status| refuse(&status), |()| metrics_of(&metrics))
+        } else if let Some(question) = health::asked(&parts) {
+            let known = (self.0.identify)(&parts).map(|_| self.first().is_ok());
+            known.map_or_else(|status| refuse(&status), |knows| health::answer(&question, knows))
         } else {
-            self.pass_on(request).await
+            self.pass_on(Request::from_parts(parts, body)).await
         };
         let (code, took) = (response.status().as_u16(), clock.now().since(begun));
         // Whose it was, the partition tells.
         let (tenant, seat_time) = (None, std::time::Duration::ZERO);
-        let answered = Answered { verb, group: "", resource: "", subresource: "", code, took, tenant, seat_time };
+        let (group, resource, subresource, waited) = ("", "", "", None);
+        let answered = Answered { verb, group, resource, subresource, code, took, waited, tenant, seat_time };
         metrics.answered(&"gateway".into(), &answered);
         response
     }
@@ -215,9 +249,13 @@ impl Gateway {
         }
         // What is the region's for its own users is, under the same short path, the tenant's for a tenant's.
         // A token that only a partition can check goes there as well: partitions show `system` the hosts.
-        let elsewhere = |identity: &Identity| !identity.is_system() || identity.user.is_empty();
+        let hosts = destination == Destination::Hosts;
+        let elsewhere = |identity: &Identity| !identity.is_system() || (hosts && identity.user.is_empty());
         let of_tenant = of_the_region && identity.as_ref().is_some_and(elsewhere);
         let destination = if of_tenant { Destination::Identity } else { destination };
+        if let Some(refusal) = self.vouch(&mut identity, (&parts, &destination, &backends)).await? {
+            return Ok(refusal);
+        }
         let body = body.map_err(BodyError::new).boxed_unsync();
         let several = backends.partitions.len() > 1 || shared.directory.changes();
         let backend = match destination {
@@ -406,6 +444,7 @@ pub fn refuse(status: &Status) -> Response<GatewayBody> {
     *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response.extensions_mut().insert(status.clone());
     let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if wait > 0 {
         response.headers_mut().insert(http::header::RETRY_AFTER, wait.into());
@@ -414,158 +453,4 @@ pub fn refuse(status: &Status) -> Response<GatewayBody> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::Method;
-
-    /// Two partitions; the first has `acme`, the second `globex`, and nobody has any other.
-    struct Two(Arc<Backends>);
-
-    #[async_trait]
-    impl Directory for Two {
-        fn backends(&self) -> Arc<Backends> {
-            self.0.clone()
-        }
-
-        fn find(&self, tenant: &str) -> Option<String> {
-            let partition = ["acme", "globex"].iter().position(|known| *known == tenant);
-            let partition = if tenant == TenantName::SYSTEM { Some(0) } else { partition };
-            partition.map(|number| format!("tp-{number}"))
-        }
-
-        async fn expect(&self, _: &Object) -> Result<String, Status> {
-            Ok("tp-0".to_owned())
-        }
-    }
-
-    fn server(seed: u64) -> ApiServer {
-        use arktos_store::clock::{ManualClock, SeededRandom};
-        let clock = Arc::new(ManualClock::new(arktos_core::Timestamp::from_micros(0)));
-        let engine = arktos_store::Engine::memory(clock.clone());
-        ApiServer::new(arktos_api::ApiConfig::new(engine, clock, Arc::new(SeededRandom::new(seed))))
-    }
-
-    /// A gateway before two partitions and a resource manager.
-    fn gateway() -> Gateway {
-        let partitions = [1, 2].map(|at| (format!("tp-{}", at - 1).into(), Backend::Local(server(at)))).to_vec();
-        let identify: Identify = Arc::new(|parts| Ok(parts.extensions.get::<Identity>().cloned().unwrap_or_default()));
-        let backends = Backends { partitions, managers: vec![Backend::Local(server(3))], directory: None };
-        Gateway::new(Two(Arc::new(backends)), identify)
-    }
-
-    /// The code and the body of an answer.
-    fn asked(gateway: &Gateway, identity: &Identity, method: Method, path: &str, body: &str) -> (u16, String) {
-        let kind = if method == Method::PATCH { "application/apply-patch+yaml" } else { "application/json" };
-        let body = Full::new(Bytes::from(body.to_owned()));
-        let mut request = Request::builder().method(method).uri(path).body(body).expect("a request");
-        let json = http::HeaderValue::from_static(kind);
-        request.headers_mut().insert(http::header::CONTENT_TYPE, json);
-        request.extensions_mut().insert(identity.clone());
-        let answer = futures::executor::block_on(gateway.clone().answer(request));
-        let code = answer.status().as_u16();
-        let body = futures::executor::block_on(answer.into_body().collect()).expect("a body").to_bytes();
-        (code, String::from_utf8_lossy(&body).into_owned())
-    }
-
-    #[test]
-    fn a_quota_is_kept_where_its_tenant_is() {
-        let (gateway, root) = (gateway(), Identity::system_component("root"));
-        let quotas = "/apis/region.arktos.io/v1/tenantquotas";
-        let quota = |name: &str| {
-            let (version, spec) = ("region.arktos.io/v1", r#"{"hard":{"pods":"5"}}"#);
-            format!(r#"{{"apiVersion":"{version}","kind":"TenantQuota","metadata":{{"name":"{name}"}},"spec":{spec}}}"#)
-        };
-        assert_eq!(asked(&gateway, &root, Method::POST, quotas, &quota("nobody")).0, 404);
-        let applied = format!("{quotas}/nobody?fieldManager=m");
-        assert_eq!(asked(&gateway, &root, Method::PATCH, &applied, &quota("nobody")).0, 404);
-        assert_eq!(asked(&gateway, &Identity::anonymous(), Method::POST, quotas, &quota("acme")).0, 403);
-        for (partition, name) in ["acme", "globex"].into_iter().enumerate() {
-            let made = asked(&gateway, &root, Method::POST, quotas, &quota(name));
-            assert_eq!(made.0, 201, "{}", made.1);
-            let (path, backends) = (format!("{quotas}/{name}"), gateway.0.directory.backends());
-            assert_eq!(asked(&gateway, &root, Method::GET, &path, "").0, 200);
-            for (at, (_, backend)) in backends.partitions.iter().enumerate() {
-                let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
-                let mut request = Request::get(&path).body(empty).expect("a request");
-                request.extensions_mut().insert(root.clone());
-                let found = futures::executor::block_on(backend.clone().send(request, None)).status().as_u16();
-                assert_eq!(found, if at == partition { 200 } else { 404 }, "{name} at {at}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_node_is_at_home_at_the_only_resource_manager() {
-        let at_home = |gateway: &Gateway, identity: Identity, path: &str| {
-            let (mut parts, ()) = Request::get(path).body(()).expect("a request").into_parts();
-            parts.extensions.insert(identity);
-            let backends = gateway.0.directory.backends();
-            gateway.is_at_home(&destination(&Method::GET, &parts.uri), &parts, &backends, None)
-        };
-        let gateway = gateway();
-        let node = || Identity::user("system:node:n1", &["system:nodes"], &TenantName::system());
-        let pods = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
-        assert!(at_home(&gateway, node(), pods));
-        assert!(at_home(&gateway, node(), "/api/v1/namespaces/default-x/secrets/s"));
-        assert!(!at_home(&gateway, node(), "/apis/certificates.k8s.io/v1/certificatesigningrequests"));
-        assert!(!at_home(&gateway, node(), "/tenants/acme/api/v1/pods"));
-        assert!(!at_home(&gateway, Identity::user("n1", &["system:nodes"], &TenantName::system()), pods));
-        let acme = TenantName::new("acme").expect("a name");
-        assert!(!at_home(&gateway, Identity::user("system:node:n1", &["system:nodes"], &acme), pods));
-        let mut two = Backends::clone(&gateway.0.directory.backends());
-        two.managers.push(Backend::Local(server(4)));
-        let identify = gateway.0.identify.clone();
-        assert!(!at_home(&Gateway::new(Two(Arc::new(two)), identify), node(), pods));
-    }
-
-    #[test]
-    fn what_a_token_says_of_itself_makes_nobody_one_of_the_region_s_own() {
-        let said = Identity { tenant: Some(TenantName::system()), ..Identity::default() };
-        let gateway = gateway();
-        let ask = |tenant: &str| {
-            let path = format!("/tenants/{tenant}/api/v1/namespaces/default/secrets");
-            let (code, body) = asked(&gateway, &said, Method::GET, &path, "");
-            (code, body.replace(tenant, "…"))
-        };
-        assert_eq!(ask("acme"), ask("nobody"));
-    }
-
-    #[test]
-    fn one_tenant_of_all_is_found_where_it_is_though_nobody_sees_all() {
-        let (gateway, root) = (gateway(), Identity::system_component("root"));
-        let backends = gateway.0.directory.backends();
-        let Backend::Local(second) = &backends.partitions[1].1 else { panic!("it is in this process") };
-        let client = second.client(root.clone());
-        let tenants = GroupResource::core("tenants");
-        let globex = serde_json::json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": "globex"}});
-        let globex = Object::from_value(globex).expect("an object");
-        futures::executor::block_on(client.create(&tenants, "", "", globex)).expect("created");
-        let list = |selector: &str| asked(&gateway, &root, Method::GET, &format!("/api/v1/tenants{selector}"), "");
-        let found = list("?fieldSelector=metadata.name%3Dglobex");
-        assert_eq!(found.0, 200, "{}", found.1);
-        assert!(found.1.contains(r#""name":"globex""#), "{}", found.1);
-        let gone = list("?fieldSelector=metadata.name%3Dnobody");
-        assert_eq!((gone.0, gone.1.contains(r#""items":[]"#)), (200, true), "{}", gone.1);
-        assert_eq!(list("").0, 501);
-        let carol = Identity::user("carol", &["system:masters"], &TenantName::new("acme").expect("a name"));
-        let path = "/api/v1/tenants?fieldSelector=metadata.name%3Dglobex";
-        assert_eq!(asked(&gateway, &carol, Method::GET, path, "").0, 403, "it is none of hers");
-    }
-
-    #[test]
-    fn whether_there_is_a_tenant_is_not_told() {
-        let gateway = gateway();
-        let ask = |identity: &Identity, tenant: &str| {
-            let path = format!("/tenants/{tenant}/api/v1/namespaces/default/secrets");
-            let (code, body) = asked(&gateway, identity, Method::GET, &path, "");
-            (code, body.replace(tenant, "…"))
-        };
-        let globex = Identity::user("carol", &["system:masters"], &TenantName::new("globex").expect("a name"));
-        for identity in [globex, Identity::anonymous()] {
-            let (there, nobody) = (ask(&identity, "acme"), ask(&identity, "nobody"));
-            assert_eq!(there.0, 403, "{}", there.1);
-            assert_eq!(there, nobody);
-        }
-        assert_eq!(ask(&Identity::system_component("root"), "nobody").0, 404);
-    }
-}
+mod tests;

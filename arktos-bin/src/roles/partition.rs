@@ -56,6 +56,7 @@ impl Partition {
             random.clone(),
         );
         tasks.add(format!("{name} nodes"), driver);
+        options.metrics.view(name, "nodes", &nodes);
 
         let mut config = ApiConfig::new(engine.clone(), clock.clone(), random.clone());
         config.aside = Arc::new(BlockingThreads);

@@ -131,6 +131,7 @@ fn bound_pods(options: &RoleOptions, partitions: &Roster, tasks: &Tasks) -> Dele
         random.clone(),
     );
     tasks.add(format!("{name} bound pods"), driver);
+    options.metrics.view(name, "pods", &aggregate);
     let origins = Origins::new(aggregate.engine().clone(), partitions.clone(), projection);
     Delegate { engine: aggregate.engine().clone(), writes: Arc::new(origins) }
 }

@@ -1,10 +1,12 @@
 //! A region that grows and shrinks while it works: partitions and resource managers join and leave through the
 //! directory, and nothing is started anew. Against the real programs, over sockets.
 
+mod aggregators;
 mod joins;
 #[path = "../process/mod.rs"]
 mod process;
 mod removals;
+mod tokens;
 
 use std::time::Instant;
 

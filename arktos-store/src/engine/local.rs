@@ -173,6 +173,11 @@ impl Local {
         }
     }
 
+    /// Why nothing is written any more, where that is so.
+    pub(crate) fn failure(&self) -> Option<Arc<str>> {
+        self.shared.desk.lock().failed.clone()
+    }
+
     /// Decides something, and says how to come by the answer.
     fn stage(
         &self,

@@ -39,8 +39,13 @@ impl FollowedDirectory {
     ) -> Self {
         let follow = |kind: MemberKind| {
             let trust = trust.clone();
-            let reach =
-                move |contact: watch::Receiver<Contact>| Backend::Remote(Box::new(Forward::member(contact, &trust)));
+            let reach = move |contact: watch::Receiver<Contact>| {
+                let member = Forward::member(contact, &trust);
+                Backend::Remote(Box::new(match kind {
+                    MemberKind::ResourceManager => member.called("the resource manager of these hosts"),
+                    MemberKind::Partition => member,
+                }))
+            };
             let (members, driver) = directory::follow(kind, directory.clone(), reach, clock, random);
             tasks.add(format!("directory: each {kind}"), driver);
             members

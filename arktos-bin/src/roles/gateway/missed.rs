@@ -19,7 +19,8 @@ impl Missed {
             tracing::warn!(partition, removed, "tenants are placed in a partition that is not there");
         }
         if removed {
-            let text = "the partition of this tenant was removed from the region, with all that the tenant had there";
+            let text = "the partition of this tenant was removed from the region, with all that the tenant had there; once its \
+                        tenantplacement is deleted, it can be made anew in another one";
             return Status::failure(Reason::ServiceUnavailable, text);
         }
         let text = "the partition of this tenant is not known here; try again";
