@@ -6,6 +6,7 @@ mod history;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod keep;
+mod left;
 mod list_watch;
 mod local;
 mod lookout;
@@ -17,7 +18,7 @@ mod shared;
 mod snapshot;
 mod source;
 mod state;
-mod sync;
+pub(crate) mod sync;
 mod view;
 mod wakes;
 
@@ -221,7 +222,7 @@ impl Engine {
 
     async fn decide(&self, commit: Commit) -> Result<Committed, CommitError> {
         match &self.0.writer {
-            Writer::Local { local, .. } => local.commit(&commit).await,
+            Writer::Local { local, .. } => local.commit(commit).await,
             Writer::Shared { storage, .. } => {
                 let at_rest = &self.0.at_rest;
                 let outcome = storage.commit(at_rest.hide_commit(commit)?).await;

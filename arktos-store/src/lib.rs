@@ -74,12 +74,14 @@
 //! | one view over several partitions | [`aggregate`] |
 //! | the members of the region that a role works with, as they come and go | [`roster`] |
 //! | tasks with an owner that runs and stops them | [`tasks`] |
+//! | threads that the kernel runs after others | [`behind`] |
 
 #![deny(missing_docs)]
 
 pub mod aggregate;
 #[cfg(feature = "log")]
 pub mod backup;
+pub mod behind;
 pub mod client;
 pub mod clock;
 #[cfg(any(feature = "sled", feature = "etcd"))]

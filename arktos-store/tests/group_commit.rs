@@ -140,6 +140,39 @@ async fn what_gathers_while_a_group_is_appended_is_the_next_group() {
     gate.open();
 }
 
+/// Commits from a thread that stands behind others.
+fn behind(engine: &Engine, commit: Commit) -> std::thread::JoinHandle<Result<Committed, CommitError>> {
+    let engine = engine.clone();
+    std::thread::spawn(move || {
+        arktos_store::behind::stand();
+        futures::executor::block_on(engine.commit(commit))
+    })
+}
+
+#[test]
+fn what_threads_leave_that_stand_behind_is_decided_with_the_next_group() {
+    let (engine, gate) = engine();
+    let left = behind(&engine, create(0));
+    assert_eq!(gate.arrived().records.len(), 1); // it sleeps no longer
+    gate.pass(Ok(()));
+    assert_eq!(left.join().expect("no panic").expect("commits").revision, Revision(1));
+    gate.open();
+    let again = behind(&engine, create(0)).join().expect("no panic");
+    assert!(matches!(again, Err(CommitError::Conflict { found: Some(_), .. })), "{again:?}");
+    futures::executor::block_on(engine.close());
+    assert!(matches!(behind(&engine, create(1)).join().expect("no panic"), Err(CommitError::Closed)));
+}
+
+#[test]
+fn what_is_left_for_a_journal_that_has_failed_is_refused() {
+    let (engine, gate) = engine();
+    let first = behind(&engine, create(0));
+    gate.arrived();
+    gate.pass(Err(AppendError::Failed("broken".to_owned())));
+    assert!(matches!(first.join().expect("no panic"), Err(CommitError::Unknown(_))));
+    assert!(matches!(behind(&engine, create(1)).join().expect("no panic"), Err(CommitError::Poisoned(_))));
+}
+
 #[tokio::test]
 async fn a_refusal_waits_for_what_it_was_decided_against() {
     let (engine, gate) = engine();

@@ -3,7 +3,8 @@
 //! Reading an object of a megabyte, checking it and refusing it keeps a thread busy for tens of milliseconds, and what
 //! else is ready on a worker of the runtime waits for that long; so it does for the many requests of a tenant that asks
 //! for more than its share. So threads of their own do it, to which the kernel gives a core when the workers leave one:
-//! everybody else's requests go first, and these go on.
+//! everybody else's requests go first, and these go on. There is one thread fewer than there are cores, where there are
+//! several, so that whoever wakes up finds a core without having to take one away.
 
 use std::future::{Future, poll_fn};
 use std::num::NonZero;
@@ -93,9 +94,9 @@ impl Drop for Aside {
     }
 }
 
-/// As many threads as there are cores; none where the system gives none.
+/// One thread fewer than there are cores, and one at least; none where the system gives none.
 fn start() -> Option<Runtime> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).thread_stack_size(STACK).thread_name("aside").enable_all();
     let started = builder.on_thread_start(stand_behind).build();
@@ -104,6 +105,7 @@ fn start() -> Option<Runtime> {
 
 /// Puts the calling thread behind others, where the system puts threads behind each other and not processes alone.
 fn stand_behind() {
+    arktos_store::behind::stand();
     let behind = || setpriority_process(None, getpriority_process(None)?.saturating_add(NICE));
     if cfg!(target_os = "linux")
         && let Err(error) = behind()

@@ -68,11 +68,22 @@ fn only(name: &str) -> Selection {
 /// Commits to each of these names, one after the other.
 fn write(engine: &Engine, names: &'static [&'static str]) -> thread::JoinHandle<Vec<Revision>> {
     let engine = engine.clone();
+    thread::spawn(move || write_all(&engine, names))
+}
+
+fn write_all(engine: &Engine, names: &[&str]) -> Vec<Revision> {
+    let commits = names.iter().map(|name| block_on(engine.commit(put(name, Expect::Anything))));
+    let committed: Vec<_> = commits.filter_map(Result::ok).collect();
+    assert!(committed.iter().all(|it| engine.snapshot().revision() >= it.revision), "a writer reads its write");
+    committed.into_iter().map(|it| it.revision).collect()
+}
+
+/// The same, from a thread that stands behind others.
+fn write_behind(engine: &Engine, names: &'static [&'static str]) -> thread::JoinHandle<Vec<Revision>> {
+    let engine = engine.clone();
     thread::spawn(move || {
-        let commits = names.iter().map(|name| block_on(engine.commit(put(name, Expect::Anything))));
-        let committed: Vec<_> = commits.filter_map(Result::ok).collect();
-        assert!(committed.iter().all(|it| engine.snapshot().revision() >= it.revision), "a writer reads its write");
-        committed.into_iter().map(|it| it.revision).collect()
+        crate::behind::stand();
+        write_all(&engine, names)
     })
 }
 
@@ -321,9 +332,15 @@ fn every_commit_is_answered_and_is_in_the_journal_before_it_is() {
         let engine = over(&journal);
         let mut cursor = engine.watch(everything(), Revision::ZERO).expect("watches");
         let racing: Vec<_> = (0..3)
-            .map(|_| {
+            .map(|racer| {
                 let (engine, journal) = (engine.clone(), journal.clone());
-                thread::spawn(move || match block_on(engine.commit(put("a", Expect::Absent))) {
+                let commit = move |engine: &Engine| {
+                    if racer == 0 {
+                        crate::behind::stand();
+                    }
+                    block_on(engine.commit(put("a", Expect::Absent)))
+                };
+                thread::spawn(move || match commit(&engine) {
                     Ok(committed) => {
                         assert!(journal.revisions().contains(&committed.revision), "told before it is there to stay");
                         assert!(engine.snapshot().revision() >= committed.revision);
@@ -350,7 +367,7 @@ fn a_store_that_is_closed_answers_whoever_still_waits() {
     try_all(|| {
         let journal = Kept::default();
         let engine = over(&journal);
-        let writers = [write(&engine, &["a", "b"]), write(&engine, &["c"])];
+        let writers = [write(&engine, &["a", "b"]), write_behind(&engine, &["c"])];
         block_on(engine.close());
         let mut accepted: Vec<_> = writers.into_iter().flat_map(|it| it.join().expect("is answered")).collect();
         accepted.sort_unstable();
@@ -363,7 +380,7 @@ fn a_full_disk_takes_back_what_was_staged_and_nobody_saw_it() {
     try_all(|| {
         let journal = Kept { fails: Some((1, false)), ..Kept::default() };
         let engine = over(&journal);
-        let writers = [write(&engine, &["a", "a"]), write(&engine, &["b"])];
+        let writers = [write(&engine, &["a", "a"]), write_behind(&engine, &["b"])];
         let seen = engine.snapshot().revision();
         assert!(seen == Revision::ZERO || journal.revisions().contains(&seen), "{seen} was seen");
         let mut accepted: Vec<_> = writers.into_iter().flat_map(|it| it.join().expect("is answered")).collect();
@@ -380,7 +397,7 @@ fn a_disk_that_fails_leaves_nobody_waiting_and_nothing_half_told() {
     try_all(|| {
         let journal = Kept { fails: Some((2, true)), ..Kept::default() };
         let engine = over(&journal);
-        let writers = [write(&engine, &["a", "a"]), write(&engine, &["b", "b"])];
+        let writers = [write(&engine, &["a", "a"]), write_behind(&engine, &["b", "b"])];
         let mut accepted: Vec<_> = writers.into_iter().flat_map(|it| it.join().expect("is answered")).collect();
         accepted.sort_unstable();
         assert_eq!(journal.revisions(), accepted);

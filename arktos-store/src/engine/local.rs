@@ -2,7 +2,7 @@
 //!
 //! Commits are checked and staged by whoever commits, under a short lock. Without a journal they are published at once.
 //! With one, they gather in a group; the committer thread takes the group, appends it with one sync, publishes it, and
-//! answers, while the next group is gathering.
+//! answers, while the next group is gathering. Threads that stand behind others leave their commits to it (see `left`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use crossbeam::utils::CachePadded;
 use tokio::sync::{oneshot, watch};
 
 use super::at_rest::AtRest;
+use super::left::{Left, LeftCommits};
 use super::lookout::Lookout;
 use super::sequencer::{Sealed, Sequencer};
 use super::sync::thread::{self, JoinHandle};
@@ -42,6 +43,7 @@ struct Shared {
     /// Written under the desk's lock, and in a cache line of its own: whoever locks the desk is not to wait for one who
     /// only looks.
     gathered: CachePadded<AtomicBool>,
+    left: LeftCommits,
     journal: bool,
 }
 
@@ -108,10 +110,14 @@ impl Local {
         Ok(Self { shared, clock, waiting_bytes_max, thread: Mutex::new(Some(thread)), ended })
     }
 
-    pub(crate) async fn commit(&self, commit: &Commit) -> Result<Committed, CommitError> {
-        let changes = !commit.writes.is_empty() || !commit.counters.is_empty();
-        let what = if changes { Staged::Changes } else { Staged::Nothing };
-        let answer = self.stage(what, commit_bytes(commit), |sequencer, now| sequencer.stage(commit, now));
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let answer = match self.shared.journal && crate::behind::stands() {
+            true => self.leave(commit),
+            false => {
+                let what = Staged::of(&commit);
+                self.stage(what, commit_bytes(&commit), |sequencer, now| sequencer.stage(&commit, now))
+            }
+        };
         answer.wait().await
     }
 
@@ -188,11 +194,8 @@ impl Local {
         let now = self.clock.now();
         let shared = &*self.shared;
         let mut desk = shared.desk.lock();
-        if let Some(why) = &desk.failed {
-            return Answer::Now(Err(CommitError::Poisoned(why.clone())));
-        }
-        if desk.closing {
-            return Answer::Now(Err(CommitError::Closed));
+        if let Some(refusal) = desk.refusal() {
+            return Answer::Now(Err(refusal));
         }
         if desk.waiting_bytes.saturating_add(bytes) > self.waiting_bytes_max && !desk.waiting.is_empty() {
             return Answer::Now(Err(CommitError::Busy));
@@ -217,6 +220,25 @@ impl Local {
         drop(desk);
         if first {
             shared.work.notify_one();
+        }
+        Answer::Later(answered)
+    }
+
+    /// Leaves it to the committer thread to decide something, and says how to come by the answer.
+    fn leave(&self, commit: Commit) -> Answer {
+        let shared = &*self.shared;
+        let (answer, answered) = oneshot::channel();
+        let bytes = commit_bytes(&commit) + WAITING_BYTES;
+        let left = Left { commit, bytes, now: self.clock.now(), answer };
+        match shared.left.leave(left, self.waiting_bytes_max) {
+            Err(refusal) => return Answer::Now(Err(refusal)),
+            Ok(sleeps) => {
+                shared.gathered.store(true, Ordering::Relaxed);
+                if sleeps {
+                    drop(shared.desk.lock()); // from here on it does
+                    shared.work.notify_one();
+                }
+            }
         }
         Answer::Later(answered)
     }
@@ -247,6 +269,12 @@ impl Answer {
 }
 
 impl Staged {
+    /// What is staged by a commit.
+    fn of(commit: &Commit) -> Self {
+        let changes = !commit.writes.is_empty() || !commit.counters.is_empty();
+        if changes { Self::Changes } else { Self::Nothing }
+    }
+
     /// Whether it is done also while there is no room.
     fn takes_no_room(self) -> bool {
         matches!(self, Self::Compaction(_) | Self::Flush)
@@ -267,7 +295,33 @@ impl Shared {
     fn new(view: Arc<View>, sequencer: Sequencer, journal: bool) -> Self {
         let desk =
             Desk { sequencer, waiting: Vec::new(), waiting_bytes: 0, in_flight: false, closing: false, failed: None };
-        Self { view, desk: Mutex::new(desk), work: Condvar::new(), gathered: CachePadded::default(), journal }
+        let (desk, work, gathered) = (Mutex::new(desk), Condvar::new(), CachePadded::default());
+        Self { view, desk, work, gathered, left: LeftCommits::default(), journal }
+    }
+}
+
+impl Desk {
+    /// Why nothing is decided any more.
+    fn refusal(&self) -> Option<CommitError> {
+        match &self.failed {
+            Some(why) => Some(CommitError::Poisoned(why.clone())),
+            None => self.closing.then_some(CommitError::Closed),
+        }
+    }
+
+    /// Decides what was left. Nothing is in flight.
+    fn decide(&mut self, left: &LeftCommits) {
+        while let Some(Left { commit, now, answer, .. }) = left.take() {
+            let (outcome, waits) = match self.refusal() {
+                Some(refusal) => (Err(refusal), false),
+                // what is idle has nothing that is not durable
+                None => (self.sequencer.stage(&commit, now), !self.sequencer.is_idle()),
+            };
+            match waits {
+                true => self.waiting.push(Waiting { answer, outcome, what: Staged::of(&commit) }),
+                false => drop(answer.send(outcome)), // whoever dropped the future does not ask
+            }
+        }
     }
 }
 
@@ -315,16 +369,22 @@ impl Committer {
     /// The next group, once there is one; none when the store is closed.
     fn take(&mut self) -> Option<(Sealed, Vec<Waiting>)> {
         self.lookout.look(|| self.shared.gathered.load(Ordering::Relaxed));
-        let mut desk = self.shared.desk.lock();
+        let shared = &*self.shared;
+        let mut desk = shared.desk.lock();
+        desk.decide(&shared.left);
         while desk.waiting.is_empty() {
             if desk.closing {
                 return None;
             }
-            self.shared.work.wait(&mut desk);
+            if shared.left.may_sleep() {
+                shared.work.wait(&mut desk);
+            }
+            shared.left.awake();
+            desk.decide(&shared.left);
         }
         desk.in_flight = true;
         desk.waiting_bytes = 0;
-        self.shared.gathered.store(false, Ordering::Relaxed);
+        shared.gathered.store(false, Ordering::Relaxed);
         let room = desk.waiting.len();
         let waiting = std::mem::replace(&mut desk.waiting, Vec::with_capacity(room));
         Some((desk.sequencer.seal(), waiting))
@@ -407,12 +467,13 @@ impl Committer {
     }
 }
 
-/// Should the committer ever panic, nobody waits for it in vain.
+/// Nobody waits in vain for a committer that has ended, should it ever panic, too.
 impl Drop for Committer {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.fail("the committer has panicked: this is a bug", Vec::new());
         }
+        self.shared.left.end();
     }
 }
 

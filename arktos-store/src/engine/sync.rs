@@ -2,20 +2,20 @@
 //!
 //! All of it comes from here, so that the same code can be run under a scheduler that tries interleavings: a unit test
 //! that is built with `--cfg shuttle` gets the same things made of shuttle's, with a choice of who goes on at every
-//! lock, swap and wait (see `interleavings.rs`). What is left out of that, and runs as one step: atomics, and the
-//! channels of tokio, which have tests of this sort of their own.
+//! lock, swap and wait (see `interleavings.rs`). What is left out of that, and runs as one step: other atomics, and the
+//! channels of tokio and queues of crossbeam, which have tests of their own.
 
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use {
     arc_swap::ArcSwap,
     parking_lot::{Condvar, Mutex},
-    std::thread,
+    std::{sync::atomic::AtomicBool, thread, thread_local},
 };
 
 #[cfg(all(test, shuttle))]
 pub(crate) use self::tried::{ArcSwap, Condvar, Mutex};
 #[cfg(all(test, shuttle))]
-pub(crate) use shuttle::thread;
+pub(crate) use shuttle::{sync::atomic::AtomicBool, thread, thread_local};
 
 #[cfg(all(test, shuttle))]
 mod tried {
