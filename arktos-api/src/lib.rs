@@ -28,7 +28,7 @@
 //! | find the kind, as the tenant sees it | `kinds`; custom definitions: `definitions` |
 //! | objects that all tenants share; definitions that `system` forces on or offers to tenants | `shared`; `forced`, `offered` |
 //! | dispatch to the verb | `resource`; paths that are not resources: `paths`; access reviews: `reviews` |
-//! | decode the body, encode the answer | `input`, `reply`; watch lines that many clients share: `lines` |
+//! | decode the body, encode the answer | `input`, `reply`; watch lines that many clients share: `lines`; compression: `compress` |
 //! | what only Arktos's own 1.15 clients see | `compat` |
 //! | convert versions of custom kinds by webhook | `conversion` |
 //! | admission; service addresses and ports | `admission`, `allocate` |
@@ -50,6 +50,7 @@ mod bootstrap;
 mod call;
 pub mod client;
 mod compat;
+mod compress;
 pub mod config;
 mod conversion;
 mod definitions;

@@ -30,7 +30,7 @@ use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
 use crate::standing::Credentials;
 use crate::trace::TraceParent;
-use crate::{authenticate, bootstrap, compat, health, input, paths, reply, resource};
+use crate::{authenticate, bootstrap, compat, compress, health, input, paths, reply, resource};
 
 /// How long a request may take that is no watch.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -132,10 +132,13 @@ impl ApiServer {
             return answer;
         }
         let is_head = parts.method == http::Method::HEAD;
+        let is_packed = compress::is_taken(&parts.headers);
         let config = &self.0.config;
         let clock = config.clock.clone();
         let (info, query) = (RequestInfo::parse(parts.uri.path()), QueryMap::parse(parts.uri.query().unwrap_or("")));
         let accept = negotiate::accept_error(&parts.headers, &query);
+        let verb =
+            info.as_ref().ok().and_then(|info| resource::Verb::on(info.resource.as_ref()?, &parts.method, &query));
         let seen = config.observer.as_ref().map(|observer| {
             let resource = info.as_ref().ok().and_then(|info| info.resource.as_ref());
             (observer, Asked::of(config, &parts.method, &query, resource), clock.now())
@@ -171,6 +174,9 @@ impl ApiServer {
         };
         if let Some(record) = record {
             response = record.answered(response, failure.as_ref()).await;
+        }
+        if is_packed && verb != Some(resource::Verb::Watch) {
+            response = compress::compressed(response).await;
         }
         if let Some((observer, asked, begun)) = seen {
             let now = clock.now();

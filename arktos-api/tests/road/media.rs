@@ -57,6 +57,43 @@ async fn answers_in_yaml_are_blocks() {
     }
 }
 
+#[tokio::test]
+async fn long_answers_are_compressed_for_who_takes_that_and_watches_are_not() {
+    let world = World::new().await;
+    let long = |name: &str| json!({"metadata": {"name": name}, "data": {"a": "x".repeat(100_000)}});
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(world.post("acme", MAPS, long(name)).await.code, 201);
+    }
+    let ask = |path: String, takes: &'static str, accept: &'static str| {
+        let request = Request::get(path).header("authorization", "Bearer acme").header("accept", accept);
+        let request = request.header("accept-encoding", takes).body(Full::new(Bytes::new())).unwrap();
+        let api = world.api.clone();
+        async move {
+            let response = api.oneshot(request).await.unwrap();
+            let encoding = response.headers().get("content-encoding").map(|said| said.to_str().unwrap().to_owned());
+            assert_eq!(response.headers().contains_key("vary"), encoding.is_some());
+            (encoding, response.into_body().collect().await.unwrap().to_bytes())
+        }
+    };
+    let (json, protobuf) = ("application/json", "application/vnd.kubernetes.protobuf");
+    for accept in [json, protobuf, "application/yaml"] {
+        let (encoding, plain) = ask(MAPS.to_owned(), "identity", accept).await;
+        assert_eq!(encoding, None);
+        let (encoding, packed) = ask(MAPS.to_owned(), "br, gzip", accept).await;
+        assert_eq!(encoding.as_deref(), Some("gzip"));
+        assert!(packed.len() < plain.len() / 10);
+        let mut whole = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*packed), &mut whole).unwrap();
+        assert!(whole == plain, "{accept}");
+    }
+    let one = format!("{MAPS}/a");
+    assert_eq!(ask(one, "gzip", json).await.0, None, "it is short");
+    assert_eq!(ask(MAPS.to_owned(), "gzip;q=1", json).await.0, None, "weights are not read");
+    assert_eq!(ask(format!("{MAPS}?limit=1"), "gzip", json).await.0, None);
+    assert_eq!(ask(format!("{MAPS}?limit=2"), "gzip", json).await.0.as_deref(), Some("gzip"));
+    assert_eq!(ask(format!("{MAPS}?watch=1&timeoutSeconds=-1"), "gzip", json).await.0, None);
+}
+
 /// The answer to a GET in protobuf alone.
 async fn in_protobuf(world: &World, path: &str, accept: &str) -> Response<arktos_api::Body> {
     let request = Request::builder().uri(path).header("authorization", "Bearer acme").header("accept", accept);
