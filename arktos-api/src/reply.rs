@@ -1,5 +1,6 @@
 //! From what the verbs give back to a response.
 
+mod bookmark;
 mod indent;
 mod whole;
 
@@ -451,7 +452,10 @@ impl View {
                 self.table(version).write_bookmark(out, columns, (revision, &metadata), &self.kind.type_meta);
                 return out.extend_from_slice(b"}\n");
             }
-            Form::Object => (self.kind.kind.as_str(), self.kind.type_meta.api_version.as_str()),
+            Form::Object => {
+                let _ = writeln!(out, r#"{{"type":"BOOKMARK","object":{}}}"#, bookmark::of(&self.kind, metadata));
+                return;
+            }
         };
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         let _ = writeln!(out, r#"{{"type":"BOOKMARK","object":{object}}}"#);

@@ -48,6 +48,48 @@ async fn the_initial_state_ends_with_a_bookmark_that_says_so() {
 }
 
 #[tokio::test]
+async fn a_bookmark_is_an_object_of_which_nothing_is_said() {
+    let world = World::new().await;
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&\
+                 labelSelector=none";
+    let template = json!({"metadata": {}, "spec": {"containers": null}});
+    for (path, wanted) in [
+        ("api/v1/namespaces/default/configmaps", json!({})),
+        ("api/v1/namespaces/default/pods", json!({"spec": {"containers": null}, "status": {}})),
+        ("api/v1/namespaces/default/services", json!({"spec": {}, "status": {"loadBalancer": {}}})),
+        ("api/v1/namespaces/default/limitranges", json!({"spec": {"limits": null}})),
+        (
+            "apis/apps/v1/namespaces/default/deployments",
+            json!({"spec": {"replicas": 0, "selector": null, "strategy": {}, "template": template}, "status": {}}),
+        ),
+        (
+            "apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+            json!({"spec": {"maxReplicas": 0, "scaleTargetRef": {"kind": "", "name": ""}},
+                "status": {"currentReplicas": 0, "desiredReplicas": 0}}),
+        ),
+        ("apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", json!({"rules": null})),
+        ("apis/coordination.k8s.io/v1/namespaces/default/leases", json!({"spec": {}})),
+        (
+            "apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            json!({"addressType": "", "endpoints": null, "ports": null}),
+        ),
+        (
+            "apis/policy/v1/namespaces/default/poddisruptionbudgets",
+            json!({"spec": {}, "status": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
+                "expectedPods": 0}}),
+        ),
+    ] {
+        let mut events = world.watch("acme", &format!("/{path}?{query}")).await;
+        let mut mark = events.next().await.unwrap()["object"].take();
+        let said = mark.as_object_mut().unwrap();
+        for field in ["kind", "apiVersion", "metadata"] {
+            assert!(said.remove(field).is_some(), "{path}");
+        }
+        assert_eq!(mark, wanted, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn who_begins_with_what_there_is_is_told_where_it_ends() {
     let world = World::new().await;
     world.post("acme", MAPS, map("a")).await;

@@ -18,6 +18,8 @@ mod track;
 mod types;
 mod walk;
 
+pub use types::blank;
+
 use serde_json::Value;
 
 use crate::fields::FieldSet;

@@ -213,7 +213,8 @@ impl<'a> Items<'a> {
 
 /// An object in which nothing is said: what a new one is compared with. Fields that are written even when nothing is
 /// said of them are there.
-pub(super) fn blank(schema: &Schema) -> &Value {
+#[must_use]
+pub fn blank(schema: &Schema) -> &Value {
     static NOTHING: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
     match schema.as_struct().filter(|object| !object.own) {
         Some(object) => object.blank.get_or_init(|| Value::Object(blank_fields(object))),
