@@ -4,16 +4,20 @@
 //! ([`Pool`]), under the revision that the object has there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arktos_core::catalog::Kind;
 use arktos_core::{GroupResource, Object, ObjectKey, Revision, Status};
 use arktos_store::client::{DeleteOptions, Listing, Patch, WatchStream};
-use arktos_store::{Client, Engine, Query, Roster, Source, Stored};
+use arktos_store::{Client, Clock, Engine, Query, Roster, Snapshot, Source, Stored};
 use async_trait::async_trait;
+use futures::future::{Either, select};
 
 /// The notes by which an object of the pool says whose it is, and its revision there.
 const MANAGER: &str = "origin-resource-manager";
 const REVISION: &str = "origin-revision";
+/// How long whoever wrote waits until the pool shows it.
+const SHOWN: Duration = Duration::from_secs(3);
 
 /// Turns what a resource manager has into what the pool shows: the same, with notes of where it came from. `kind` is
 /// the kind of the objects.
@@ -29,11 +33,14 @@ pub fn projection(kind: Arc<Kind>) -> impl Fn(&str, &Stored) -> Option<Stored> +
 }
 
 /// A client for what belongs to hosts that sends each write to the resource manager that has the host. Lists and
-/// watches come from the engine, and not from here.
+/// watches come from the engine, and not from here. What was written is answered when the pool shows it, and as it does:
+/// who reads next sees no less, and all revisions that anybody is told are the pool's. What is not shown in time is
+/// answered as the resource manager has it.
 #[derive(Clone)]
 pub struct Pool {
     engine: Engine,
     managers: Roster,
+    clock: Arc<dyn Clock>,
 }
 
 /// Where an object came from.
@@ -42,13 +49,50 @@ struct Origin {
     /// Its revision in the pool, and there.
     shown: Revision,
     own: Revision,
+    /// Whether it was being deleted already.
+    ends: bool,
 }
 
 impl Pool {
     /// A client over the engine that holds the pool, and the resource managers, by name.
     #[must_use]
-    pub fn new(engine: Engine, managers: impl Into<Roster>) -> Self {
-        Self { engine, managers: managers.into() }
+    pub fn new(engine: Engine, managers: impl Into<Roster>, clock: Arc<dyn Clock>) -> Self {
+        Self { engine, managers: managers.into(), clock }
+    }
+
+    /// What was written, as the pool shows it.
+    async fn shown(&self, key: &ObjectKey, written: Stored) -> Stored {
+        let coming = self.until(|pool| {
+            let shown = pool.get(key)?;
+            let own = own_revision(&shown).filter(|own| *own >= written.revision)?;
+            Some((own, shown))
+        });
+        match coming.await {
+            // What goes with its last finalizer is answered as it was left, and shown as it was before.
+            Some((own, shown)) if own == written.revision => Stored { revision: shown.revision, ..written },
+            Some((_, newer)) => newer,
+            None => written,
+        }
+    }
+
+    /// Waits a little until something is found in the pool.
+    async fn until<T: Send>(&self, find: impl Fn(&Snapshot) -> Option<T> + Send + Sync) -> Option<T> {
+        let coming = std::pin::pin!(async {
+            loop {
+                let seen = {
+                    let pool = self.engine.snapshot();
+                    if let Some(found) = find(&pool) {
+                        return Some(found);
+                    }
+                    pool.revision()
+                };
+                self.engine.not_older_than(Revision(seen.0.saturating_add(1))).await.ok()?;
+            }
+        });
+        match select(coming, self.clock.sleep(SHOWN)).await {
+            Either::Left((found, _)) => found,
+            Either::Right(_) => None,
+        }
     }
 
     fn origin(&self, key: &ObjectKey) -> Result<Origin, Status> {
@@ -56,12 +100,17 @@ impl Pool {
         let stored = stored.ok_or_else(|| Status::not_found(&key.resource, key.path.name()))?;
         let header = stored.object.header();
         let manager = header.note(MANAGER).and_then(|name| self.managers.now().find(name).cloned());
-        let own = header.note(REVISION).and_then(Revision::parse);
-        match (manager, own) {
-            (Some(manager), Some(own)) => Ok(Origin { manager, shown: stored.revision, own }),
+        let ends = header.deletion().is_some();
+        match (manager, own_revision(&stored)) {
+            (Some(manager), Some(own)) => Ok(Origin { manager, shown: stored.revision, own, ends }),
             _ => Err(Status::internal("nobody knows which resource manager has this")),
         }
     }
+}
+
+/// The revision that an object of the pool has at its resource manager.
+fn own_revision(shown: &Stored) -> Option<Revision> {
+    shown.object.header().note(REVISION).and_then(Revision::parse)
 }
 
 impl Origin {
@@ -102,7 +151,11 @@ impl Client for Pool {
     async fn create(&self, resource: &GroupResource, tenant: &str, ns: &str, object: Object) -> Result<Stored, Status> {
         let members = self.managers.now();
         match members.present.as_slice() {
-            [(_, only)] => only.create(resource, tenant, ns, object).await,
+            [(_, only)] => {
+                let made = only.create(resource, tenant, ns, object).await?;
+                let key = ObjectKey { resource: resource.clone(), path: made.path.clone() };
+                Ok(self.shown(&key, made).await)
+            }
             _ => {
                 let why = "of several resource managers, it is made at the one that is to have it";
                 Err(Status::forbidden(resource, object.name(), why))
@@ -112,17 +165,23 @@ impl Client for Pool {
 
     async fn update(&self, key: &ObjectKey, subresource: Option<&str>, object: Object) -> Result<Stored, Status> {
         let origin = self.origin(key)?;
-        origin.manager.update(key, subresource, origin.translate(object)).await
+        let written = origin.manager.update(key, subresource, origin.translate(object)).await?;
+        Ok(self.shown(key, written).await)
     }
 
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
-        self.origin(key)?.manager.patch(key, subresource, patch).await
+        let written = self.origin(key)?.manager.patch(key, subresource, patch).await?;
+        Ok(self.shown(key, written).await)
     }
 
     async fn delete(&self, key: &ObjectKey, mut options: DeleteOptions) -> Result<(), Status> {
         let origin = self.origin(key)?;
         options.revision = options.revision.map(|given| origin.revision(given));
-        origin.manager.delete(key, options).await
+        origin.manager.delete(key, options).await?;
+        if !origin.ends {
+            self.until(|pool| pool.get(key).is_none_or(|now| now.revision != origin.shown).then_some(())).await;
+        }
+        Ok(())
     }
 
     async fn post(&self, key: &ObjectKey, action: &str, body: Object) -> Result<Object, Status> {

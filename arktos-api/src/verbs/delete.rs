@@ -151,8 +151,7 @@ pub(crate) fn warn(call: &Call<'_>, options: &DeleteOptions) {
 /// 404, 409, 403.
 pub(crate) async fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
     if let Some(delegate) = call.writes_elsewhere()? {
-        let stored = elsewhere::delete(call, delegate, options).await?;
-        return Ok(Deleted { stored, gone: false });
+        return elsewhere::delete(call, delegate, options).await;
     }
     crate::forced::check_write(call, &call.name, true)?;
     for _ in 0..RETRIES {

@@ -6,10 +6,12 @@ use arktos_store::Stored;
 use arktos_store::client::{DeleteOptions, Patch};
 use serde_json::Value;
 
+use super::delete::Deleted;
 use super::modify::{self, Changed, Part, Source};
 use crate::admission::node_restriction;
 use crate::call::Call;
 use crate::config::Delegate;
+use crate::resource::Verb;
 
 /// How often a patch is made anew on what the owner has.
 const RETRIES: usize = 4;
@@ -27,15 +29,18 @@ pub(super) async fn create(call: &Call<'_>, delegate: &Delegate, body: Object) -
     delegate.writes.create(&call.kind.storage_resource, tenant, &call.namespace, body).await
 }
 
-/// Deletes an object at its owner; gives back what was shown of it.
+/// Deletes an object at its owner; gives back what is shown of it, or was.
 ///
 /// # Errors
 /// As [`create`].
-pub(super) async fn delete(call: &Call<'_>, delegate: &Delegate, options: &DeleteOptions) -> Result<Stored, Status> {
+pub(super) async fn delete(call: &Call<'_>, delegate: &Delegate, options: &DeleteOptions) -> Result<Deleted, Status> {
     let stored = call.found().await?;
     node_restriction::write_elsewhere(call, Part::Whole, None).await?;
     delegate.writes.delete(&call.key()?, options.clone()).await?;
-    Ok(stored)
+    Ok(match call.found().await {
+        Ok(now) if now.object.header().uid() == stored.object.header().uid() => Deleted { stored: now, gone: false },
+        _ => Deleted { stored, gone: true },
+    })
 }
 
 /// Changes an object at its owner. A patch that meets a conflict is made anew, on what the owner has.
@@ -51,6 +56,19 @@ pub(super) async fn modify(
 ) -> Result<Changed, Status> {
     let made = !matches!(source, Source::Body(_));
     let (mut found, mut tries) = (None, RETRIES);
+    if let Source::Body(body) = &source {
+        super::create::place(call, &mut body.clone())?;
+        modify::named(call, body.name())?;
+    }
+    let applies = matches!(source, Source::Applied(_)) && part == Part::Whole;
+    let is_new = applies && call.found().await.is_err_and(|status| status.is(Reason::NotFound));
+    if let (Source::Applied(make), true) = (&source, is_new) {
+        let mut object = make(None)?;
+        super::create::place(call, &mut object)?;
+        modify::named(call, object.name())?;
+        crate::resource::authorize_one(call, Verb::Create)?;
+        return Ok(Changed { stored: create(call, delegate, object).await?, created: true });
+    }
     loop {
         let body = match &source {
             Source::Body(body) => body.clone(),

@@ -120,7 +120,7 @@ impl Aggregator {
             );
             let engine = aggregate.engine().clone();
             let writes: Arc<dyn Client> = match part {
-                Part::Pool => Arc::new(Pool::new(engine.clone(), managers.clone())),
+                Part::Pool => Arc::new(Pool::new(engine.clone(), managers.clone(), clock.clone())),
                 Part::Tenants | Part::Leases => Arc::new(OneTenantAtATime),
             };
             config.delegates.insert(kind.storage_resource.clone(), Delegate { engine, writes });

@@ -65,7 +65,7 @@ impl Partition {
         config.observer = Some(options.metrics.observer(name));
         let members = managers.now();
         if !members.present.is_empty() || !members.complete {
-            let writes = Arc::new(Pool::new(nodes.engine().clone(), managers.clone()));
+            let writes = Arc::new(Pool::new(nodes.engine().clone(), managers.clone(), clock.clone()));
             let delegate = Delegate { engine: nodes.engine().clone(), writes };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
             config.claimer = Some(Arc::new(Claims(DirectClaimer::new(name, managers.clone()))));
