@@ -423,6 +423,11 @@ fn keep(old: &Object, new: &mut Object) {
             }
         }
     }
+    let policy = ["spec", "ipFamilyPolicy"];
+    if let (None, Some(known), false) = (new.at(&policy), old.at(&policy), kind == "ExternalName") {
+        let known = known.clone();
+        new.set(&policy, known);
+    }
     let local = |service: &Object| {
         service.str_at(&["spec", "type"]) == "LoadBalancer"
             && service.str_at(&["spec", "externalTrafficPolicy"]) == "Local"

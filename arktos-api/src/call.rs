@@ -61,6 +61,7 @@ impl Call<'_> {
         let admitted = self.admitted_kind();
         object.set(&["apiVersion"], admitted.type_meta.api_version.as_str());
         object.set(&["kind"], admitted.type_meta.kind.as_str());
+        rules::date_taints(&admitted, &mut object, &self.state.config.clock.now().to_string());
         object
     }
 

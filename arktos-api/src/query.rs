@@ -35,7 +35,7 @@ impl QueryMap {
 
     /// A flag, as upstream reads one: there and empty is true, `0` and `false` are not.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "f"))
+        self.find(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     pub(crate) fn int(&self, key: &str) -> Result<Option<i64>, Status> {

@@ -249,7 +249,15 @@ impl ResourceRequest<'_> {
     }
 
     fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {
-        self.view(call, Endpoint { forms: true, tables: true, ..Endpoint::of(&call.kind) })
+        // Some parts of objects have no columns.
+        let tables = !matches!(
+            (call.kind.storage_resource.as_str(), self.resource.subresource.as_str()),
+            ("pods", "ephemeralcontainers" | "resize")
+                | ("namespaces", "finalize")
+                | ("resourceclaims.resource.k8s.io", "status")
+                | ("certificatesigningrequests.certificates.k8s.io", "approval")
+        );
+        self.view(call, Endpoint { forms: true, tables, ..Endpoint::of(&call.kind) })
     }
 
     fn view_of_list(&self, call: &Call<'_>, watch: bool) -> Result<View, Status> {
@@ -381,6 +389,7 @@ impl ResourceRequest<'_> {
         if form == PatchType::Apply {
             return self.apply(call, part).await;
         }
+        let view = self.view_of_object(call)?;
         self.write_options(call, "PatchOptions", false)?;
         let asked = match self.asked_patch(call) {
             Ok(asked) => asked,
@@ -389,14 +398,13 @@ impl ResourceRequest<'_> {
                 return Err(refusal);
             }
         };
-        let view = self.view_of_object(call)?;
         let changed = patch::patch(call, part, &asked.0, &asked.1).await?;
         Self::answered(call, &view, 200, changed.stored).await
     }
 
     async fn apply(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
-        self.write_options(call, "PatchOptions", true)?;
         let view = self.view_of_object(call)?;
+        self.write_options(call, "PatchOptions", true)?;
         let config = patch::read_config(call, &self.bytes)?;
         let changed = patch::apply_config(call, part, &config, &self.bytes).await?;
         Self::answered(call, &view, if changed.created { 201 } else { 200 }, changed.stored).await

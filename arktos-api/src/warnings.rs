@@ -14,7 +14,6 @@ mod pods;
 /// Warns of what a new object says, or of what a changed one does: `old` is what it was.
 pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) {
     let resource = call.kind.storage_resource.as_str();
-    let changed = old.is_none_or(|old| old.fields.get("spec") != object.fields.get("spec"));
     match resource {
         "services" => service(call, object),
         "csidrivers.storage.k8s.io" => {
@@ -40,7 +39,7 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
         }
         "nodes" => node(call, object),
         "secrets" => secret(call, object),
-        "statefulsets.apps" if changed => stateful_set(call, object),
+        "statefulsets.apps" => stateful_set(call, object),
         _ => {}
     }
     if let Some(path) = template_path(resource)
@@ -149,9 +148,12 @@ pub(crate) fn shortened(of_kind: Option<&str>, told: Vec<String>) -> Vec<String>
 /// Whether a write is warned of what is in a template: a new one, and one whose owner asks for something else. Of a
 /// replication controller only the first.
 fn warns_of_template(resource: &str, old: Option<&Object>, object: &Object) -> bool {
+    let differs = |old: &Object, path: &[&str]| old.at(path) != object.at(path);
     match old {
         None => true,
         Some(old) if resource == "podtemplates" => old.fields.get("template") != object.fields.get("template"),
+        Some(old) if resource == "daemonsets.apps" => differs(old, &["spec", "template"]),
+        Some(old) if resource == "deployments.apps" && differs(old, &["metadata", "annotations"]) => true,
         Some(old) => resource != "replicationcontrollers" && old.fields.get("spec") != object.fields.get("spec"),
     }
 }

@@ -108,16 +108,16 @@ async fn admitted(
     call: &Call<'_>,
     part: Part<'_>,
     before: &Object,
-    (new, managed): (Object, Option<Managed>),
+    (mut new, managed): (Object, Option<Managed>),
     commit: &mut Commit,
 ) -> Result<(Object, Allocation), Status> {
     let kind = call.admitted_kind();
+    carry(before, &mut new);
     if part == Part::Whole {
         rules::refuse_changed_as_sent(&call.kind, before, &new)?;
     }
     let mut new = call.to_admit(new);
     new.notes.clone_from(&before.notes);
-    carry(before, &mut new);
     if part == Part::Whole {
         crate::offered::fill(call, Some(before), &mut new);
     }
@@ -355,6 +355,7 @@ async fn created_by_apply(call: &Call<'_>, mut object: Object) -> Result<Changed
         return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
     }
     named_alike(call, &mut object)?;
+    object.remove(&["metadata", "resourceVersion"]); // it is of nothing that is there
     crate::resource::authorize_one(call, Verb::Create)?;
     super::create::create(call, object).await.map(|stored| Changed { stored, created: true })
 }

@@ -162,6 +162,9 @@ pub(crate) async fn apply_config(
         }
         let decode = if has_nulls { schema::decode_applied } else { schema::decode };
         let mut decoded = decode(&call.kind, value, Dialect::Region).map_err(|status| unread(call, config, status))?;
+        if let Some(old) = old {
+            rules::refuse_patched(&call.kind, old, &decoded.object)?;
+        }
         decoded.object.notes = old.map(|old| old.notes.clone()).unwrap_or_default();
         Ok(decoded.object)
     };

@@ -168,12 +168,12 @@ async fn state(
 ) -> Result<Snapshot, Status> {
     let engine = call.engine();
     if let Some(token) = token {
-        let Some(revision) = token.revision else {
-            return engine.latest().await.map_err(|error| read_fault(&error));
-        };
         if !options.version.is_empty() && options.version != "0" {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
+        let Some(revision) = token.revision else {
+            return engine.latest().await.map_err(|error| read_fault(&error));
+        };
         return engine.exactly_at(revision).map_err(|error| match error {
             WatchError::Compacted { .. } => expired(call, token, selection),
             other => read_fault(&other),

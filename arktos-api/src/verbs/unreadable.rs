@@ -106,7 +106,8 @@ fn restored(why: &str) -> String {
             _ => format!("unrecognized type: {wanted}"),
         })
     };
-    told().unwrap_or_else(|| why.to_owned())
+    let is_decoded = why.starts_with("illegal base64 data");
+    told().unwrap_or_else(|| if is_decoded { format!("error decoding from json: {why}") } else { why.to_owned() })
 }
 
 #[cfg(test)]
@@ -129,5 +130,7 @@ mod tests {
             assert_eq!(restored(&format!("json: cannot unmarshal {found} into {field} {wanted}")), told);
         }
         assert_eq!(restored("quantities must match"), "quantities must match");
+        let bytes = "illegal base64 data at input byte 0";
+        assert_eq!(restored(bytes), format!("error decoding from json: {bytes}"));
     }
 }

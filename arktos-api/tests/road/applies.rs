@@ -128,3 +128,50 @@ async fn writes_in_process_have_managers_as_well() {
     assert_eq!(manager(&body, "maker")["fieldsV1"], json!({"f:data": {}}));
     assert!(entries.iter().any(|entry| entry["fieldsV1"] == json!({"f:data": {"f:a": {}}})));
 }
+
+#[tokio::test]
+async fn a_scale_that_nobody_manages_is_not_taken_by_an_apply_without_force() {
+    let world = World::new().await;
+    let path = format!("{DEPLOYMENTS}/a");
+    let mut unsaid = deployment();
+    unsaid["spec"].as_object_mut().unwrap().remove("replicas");
+    assert_eq!(world.apply("acme", &format!("{path}?fieldManager=m"), unsaid).await.code, 201);
+    let scale = |replicas: i64| {
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"},
+            "spec": {"replicas": replicas}})
+    };
+    let refused = world.apply("acme", &format!("{path}/scale?fieldManager=s"), scale(3)).await;
+    let why = "Apply failed with 1 conflict: conflict with \"before-first-apply\" with subresource \"scale\" using \
+               autoscaling/v1: .spec.replicas";
+    assert_eq!((refused.code, &refused.body["message"]), (409, &json!(why)));
+    let forced = world.apply("acme", &format!("{path}/scale?fieldManager=s&force=true"), scale(3)).await;
+    assert_eq!((forced.code, &forced.body["spec"]["replicas"]), (200, &json!(3)), "{}", forced.body);
+    let found = world.get("acme", &path).await.body;
+    assert_eq!(manager(&found, "s")["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(manager(&found, "before-first-apply"), &Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_shown_in_two_groups_has_managers_in_the_one_that_it_was_written_in() {
+    let world = World::new().await;
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "reason": "r",
+        "involvedObject": {"namespace": "default"}});
+    let old = "/api/v1/namespaces/default/events/e?fieldManager=one";
+    assert_eq!(world.apply("acme", old, event).await.code, 201);
+    let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": "e", "labels": {"a": "b"}}});
+    let new = "/apis/events.k8s.io/v1/namespaces/default/events/e?fieldManager=two";
+    let applied = world.apply("acme", new, event).await;
+    assert_eq!((applied.code, &applied.body["reason"]), (200, &json!("r")), "{}", applied.body);
+    assert_eq!((manager(&applied.body, "one"), manager(&applied.body, "two").is_object()), (&Value::Null, true));
+}
+
+#[tokio::test]
+async fn the_revision_in_what_is_applied_says_nothing_where_there_is_nothing() {
+    let world = World::new().await;
+    let mut first = config(json!({"x": "1"}));
+    first["metadata"]["resourceVersion"] = json!("7");
+    let path = format!("{MAPS}/a?fieldManager=m");
+    assert_eq!(world.apply("acme", &path, first.clone()).await.code, 201);
+    assert_eq!(world.apply("acme", &path, first).await.code, 409, "now it does");
+}

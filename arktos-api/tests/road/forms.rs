@@ -187,3 +187,15 @@ async fn what_is_no_path_is_answered_before_anybody_is_asked_who_it_is() {
     let request = Request::builder().method(Method::OPTIONS).uri("*").body(Full::new(Bytes::new())).unwrap();
     assert_eq!(world.api.clone().oneshot(request).await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn some_parts_of_objects_have_no_columns() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", pod("p")).await.code, 201);
+    for (part, code) in [("status", 200), ("ephemeralcontainers", 406), ("resize", 406)] {
+        let path = format!("/api/v1/namespaces/default/pods/p/{part}");
+        assert_eq!(world.get_as("acme", &path, TABLE).await.code, code, "{part}");
+        let plain = world.get_as("acme", &path, &format!("{TABLE},application/json")).await;
+        assert_eq!((plain.code, plain.body["kind"] == "Table"), (200, code == 200), "{part}");
+    }
+}

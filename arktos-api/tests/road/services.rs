@@ -97,3 +97,16 @@ async fn a_port_that_is_asked_for_is_reserved_where_none_are_given() {
     assert_eq!(world.post("acme", SERVICES, service("b", asked())).await.code, 201);
     assert_eq!(world.post("acme", SERVICES, service("c", asked())).await.code, 422);
 }
+
+#[tokio::test]
+async fn a_service_keeps_its_policy_of_families_where_an_update_does_not_say_one() {
+    let world = World::new().await;
+    let wanted = json!({"type": "ClusterIP", "ports": [{"port": 80}], "ipFamilyPolicy": "PreferDualStack"});
+    assert_eq!(world.post("acme", SERVICES, service("a", wanted)).await.code, 201);
+    let path = format!("{SERVICES}/a");
+    let replaced = world.put("acme", &path, service("a", json!({"type": "ClusterIP", "ports": [{"port": 81}]}))).await;
+    assert_eq!(replaced.body["spec"]["ipFamilyPolicy"], "PreferDualStack", "{}", replaced.body);
+    let patched = world.patch("acme", &path, json!({"spec": {"ipFamilyPolicy": null}})).await;
+    assert_eq!(patched.body["spec"]["ipFamilyPolicy"], "PreferDualStack", "{}", patched.body);
+    assert_eq!(patched.body["metadata"]["resourceVersion"], replaced.body["metadata"]["resourceVersion"]);
+}

@@ -269,6 +269,42 @@ async fn the_data_of_a_revision_is_managed_as_one() {
 }
 
 #[tokio::test]
+async fn data_of_a_revision_that_go_writes_otherwise_is_changed_by_every_patch_and_apply() {
+    let world = World::new().await;
+    let path = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let revision = r#"{"metadata": {"name": "a"}, "revision": 1, "data": {"a": 1}}"#.to_owned();
+    assert_eq!(world.send_as("acme", Method::POST, path, "application/json", revision).await.code, 201);
+    let label = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision",
+        "metadata": {"name": "a", "labels": {"a": "b"}}});
+    let applied = "application/apply-patch+yaml";
+    let of = |name: &str| format!("{path}/{name}?fieldManager=m");
+    let refused = world.send_as("acme", Method::PATCH, &of("a"), applied, label.to_string()).await;
+    assert_eq!((refused.code, &refused.body["details"]["causes"][0]["field"]), (422, &json!("data")));
+    let refused = world.patch("acme", &of("a"), json!({"metadata": {"uid": "u"}})).await;
+    let causes = refused.body["details"]["causes"].as_array().unwrap();
+    assert!(causes.iter().any(|cause| cause["field"] == "metadata.uid"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_taint_of_a_device_is_there_since_it_was_written() {
+    let world = World::new().await;
+    let path = "/apis/resource.k8s.io/v1/resourceslices";
+    let devices = |taints: Value| json!([{"name": "a", "taints": taints}]);
+    let one = json!({"key": "k", "effect": "NoSchedule"});
+    let spec = json!({"driver": "d.e", "nodeName": "n", "devices": devices(json!([one])),
+        "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}});
+    let made = world.post("root", path, json!({"metadata": {"name": "s"}, "spec": spec})).await;
+    let taint = made.body["spec"]["devices"][0]["taints"][0].clone();
+    assert_eq!((made.code, &taint["timeAdded"]), (201, &made.body["metadata"]["creationTimestamp"]), "{}", made.body);
+    world.advance(60);
+    let more = devices(json!([taint, {"key": "l", "effect": "NoExecute"}]));
+    let changed = world.patch("root", &format!("{path}/s"), json!({"spec": {"devices": more}})).await;
+    let taints = &changed.body["spec"]["devices"][0]["taints"];
+    assert_eq!((changed.code, &taints[0]), (200, &taint), "{}", changed.body);
+    assert_eq!(taints[1]["timeAdded"], "2026-11-23T10:01:00Z");
+}
+
+#[tokio::test]
 async fn what_is_added_to_a_pod_is_noted_with_all_that_is_said_beside_it() {
     let world = World::new().await;
     assert_eq!(world.post("acme", PODS, pod("one")).await.code, 201);

@@ -240,4 +240,10 @@ async fn an_event_of_the_newer_form_stays_as_it_was_made() {
     assert_eq!(answer.code, 201, "{}", answer.body);
     let answer = world.put("acme", &format!("{path}/e"), with(event, "/action", json!("b"))).await;
     assert_eq!(answer.body["details"]["causes"][0]["message"], "Invalid value: \"b\": field is immutable");
+    let answer = world.patch("acme", &format!("{path}/e"), json!({"metadata": {"uid": "u"}})).await;
+    let causes = answer.body["details"]["causes"].as_array().unwrap();
+    let told: Vec<&str> = causes.iter().filter_map(|cause| cause["field"].as_str()).collect();
+    assert_eq!(told, ["metadata.uid"; 2], "{}", answer.body);
+    let more = json!({"series": {"count": 2, "lastObservedTime": "2024-01-01T00:00:00.000000Z"}});
+    assert_eq!(world.patch("acme", &format!("{path}/e"), more).await.code, 200);
 }

@@ -97,6 +97,66 @@ async fn who_finalizes_a_namespace_does_not_delete_it() {
 }
 
 #[tokio::test]
+async fn the_first_write_to_a_claim_is_one_whatever_it_says() {
+    let world = World::new().await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let made = world.post("acme", claims, json!({"metadata": {"name": "c"}, "spec": spec})).await;
+    let path = format!("{claims}/c");
+    let revision = |answer: &crate::Answer| answer.body["metadata"]["resourceVersion"].clone();
+    let tried = world.patch("acme", &format!("{path}?dryRun=All"), json!({})).await;
+    assert_eq!(revision(&tried), revision(&made));
+    let first = world.patch("acme", &path, json!({})).await;
+    assert_ne!(revision(&first), revision(&made), "it is stored with the phase that it was read with");
+    assert_eq!(first.body["metadata"]["managedFields"], made.body["metadata"]["managedFields"]);
+    assert_eq!(revision(&world.patch("acme", &path, json!({})).await), revision(&first));
+}
+
+#[tokio::test]
+async fn where_a_claim_has_its_content_from_is_said_in_both_forms_and_managed_in_one() {
+    let world = World::new().await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let source = json!({"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "other"});
+    for (said, other) in [("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")] {
+        let mut spec = spec.clone();
+        spec[said] = source.clone();
+        let made = world.post("acme", claims, json!({"metadata": {"name": said.to_lowercase()}, "spec": spec})).await;
+        assert_eq!((made.code, &made.body["spec"][other]), (201, &source), "{}", made.body);
+        let fields = &made.body["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
+        assert!(!fields[&format!("f:{said}")].is_null() && fields[&format!("f:{other}")].is_null(), "{fields}");
+    }
+    // What is no claim yet is as it was written.
+    let mut set = json!({"metadata": {"name": "s"}, "spec": {"serviceName": "s", "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "m", "image": "i"}]}}}});
+    let mut template = json!({"metadata": {"name": "v"}, "spec": spec});
+    template["spec"]["dataSource"] = source;
+    set["spec"]["volumeClaimTemplates"] = json!([template]);
+    let made = world.post("acme", "/apis/apps/v1/namespaces/default/statefulsets", set).await;
+    let template = &made.body["spec"]["volumeClaimTemplates"][0]["spec"];
+    assert_eq!((made.code, &template["dataSourceRef"]), (201, &json!(null)), "{}", made.body);
+}
+
+#[tokio::test]
+async fn who_changes_annotations_of_a_deployment_is_told_what_is_odd_in_its_template() {
+    let world = World::new().await;
+    let kind = |path: &str| format!("/apis/apps/v1/namespaces/default/{path}");
+    let spread = json!([{"maxSkew": 1, "topologyKey": "t", "whenUnsatisfiable": "DoNotSchedule"}]);
+    let template = json!({"metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "m", "image": "i"}], "topologySpreadConstraints": spread}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    for (path, told) in [("deployments", 1), ("replicasets", 0), ("daemonsets", 0)] {
+        let made = world.post("acme", &kind(path), json!({"metadata": {"name": "d"}, "spec": spec})).await;
+        assert_eq!((made.code, made.warnings.len()), (201, 1), "{}", made.body);
+        let path = kind(&format!("{path}/d"));
+        let noted = world.patch("acme", &path, json!({"metadata": {"annotations": {"a": "b"}}})).await;
+        assert_eq!((noted.code, noted.warnings.len()), (200, told), "{path}");
+        let labelled = world.patch("acme", &path, json!({"metadata": {"labels": {"a": "b"}}})).await;
+        assert_eq!((labelled.code, labelled.warnings.len()), (200, 0), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_answers_as_if_and_leaves_nothing() {
     let world = World::new().await;
     let made = world.post("acme", &format!("{MAPS}?dryRun=All"), map("a")).await;

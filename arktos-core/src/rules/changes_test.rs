@@ -91,6 +91,56 @@ fn only_a_balanced_service_says_how_its_addresses_are_reached() {
     };
     assert_eq!(report("ClusterIP"), ["status.loadBalancer.ingress"]);
     assert_eq!(report("LoadBalancer"), ["status.loadBalancer.ingress[0].ipMode"]);
+    let named = |name: &str| {
+        let status = json!({"loadBalancer": {"ingress": [{"hostname": name}]}});
+        fields(told(changed(admit_status, &service("LoadBalancer"), &json!({ "status": status }))))
+    };
+    let host = "status.loadBalancer.ingress[0].hostname";
+    assert_eq!(
+        (named("a.example"), named("A_b"), named("1.2.3.4")),
+        (Vec::new(), vec![host.to_owned()], vec![host.to_owned()])
+    );
+}
+
+#[test]
+fn what_a_workload_counts_is_not_negative_and_collisions_only_grow() {
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    for (kind, more) in [
+        ("Deployment", json!({"terminatingReplicas": -1})),
+        ("StatefulSet", json!({"observedGeneration": -1})),
+        ("DaemonSet", json!({"numberReady": -1})),
+    ] {
+        let old = created(&json!({"apiVersion": "apps/v1", "kind": kind, "spec": spec})).expect("a good workload");
+        let report = |old, status: Value| changed(admit_status, old, &json!({ "status": status }));
+        let count = report(&old, json!({"collisionCount": 2})).expect("a count");
+        for fewer in [json!(1), json!(null)] {
+            let told = told(report(&count, json!({ "collisionCount": fewer })));
+            let why = format!("Invalid value: {}: cannot be decremented", fewer.as_i64().unwrap_or(0));
+            assert_eq!(told, [format!("status.collisionCount: {why}")], "{kind}");
+        }
+        assert_eq!(told(report(&count, json!({"collisionCount": 3}))), Vec::<String>::new());
+        assert_eq!(told(report(&old, json!({"collisionCount": -1}))).len(), 1, "{kind}");
+        assert_eq!(told(report(&old, more)).len(), 1, "{kind}");
+    }
+    let old = created(&json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": spec})).expect("a good set");
+    let status = json!({"status": {"replicas": 2, "readyReplicas": 1, "availableReplicas": 2}});
+    let why = "status.availableReplicas: Invalid value: 2: cannot be greater than status.readyReplicas";
+    assert_eq!(told(changed(admit_status, &old, &status)), [why]);
+}
+
+#[test]
+fn who_reports_on_a_daemon_set_does_not_count_its_templates() {
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let old = created(&json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "spec": spec})).expect("a good set");
+    let annotations = ["metadata", "annotations", "deprecated.daemonset.template.generation"];
+    assert_eq!(old.str_at(&annotations), "1");
+    for said in [json!(null), json!({"deprecated.daemonset.template.generation": "9"})] {
+        let report = json!({"metadata": {"annotations": said}, "status": {"numberReady": 0}});
+        let new = changed(admit_status, &old, &report).expect("a good report");
+        assert_eq!(new.str_at(&annotations), "1");
+    }
 }
 
 #[test]
@@ -123,4 +173,17 @@ fn an_event_of_the_newer_form_is_checked_when_its_series_goes_on() {
     let on = json!({"series": {"count": 1, "lastObservedTime": "2026-01-02T03:04:05.000000Z"}});
     let told = fields(told(changed(admit_update, &event, &on)));
     assert_eq!(told, ["series.count"]);
+}
+
+#[test]
+fn a_job_that_is_reported_on_without_labels_has_those_of_its_template() {
+    let spec = json!({"template": {"spec": {"containers": [{"name": "a", "image": "i"}], "restartPolicy": "Never"}}});
+    let old = created(&json!({"apiVersion": "batch/v1", "kind": "Job", "spec": spec})).expect("a good job");
+    let report = json!({"metadata": {"labels": null}, "status": {}});
+    let new = changed(admit_status, &old, &report).expect("a good report");
+    let labels = old.at(&["spec", "template", "metadata", "labels"]);
+    assert!(labels.is_some());
+    assert_eq!(new.at(&["metadata", "labels"]), labels);
+    let again = changed(admit_status, &new, &report).expect("a good report");
+    assert_eq!(again.at(&["metadata", "labels"]), labels);
 }

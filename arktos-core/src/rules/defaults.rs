@@ -44,8 +44,6 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "pod_cidrs", make: |spec| first_said(spec, "podCIDR", "podCIDRs", Clone::clone) },
     Function { name: "pod_cidr", make: |spec| spec.get("podCIDRs")?.get(0).filter(|range| **range != "").cloned() },
     Function { name: "pod_ips", make: |status| first_said(status, "podIP", "podIPs", |ip| json!({ "ip": ip })) },
-    Function { name: "data_source", make: data_source },
-    Function { name: "data_source_ref", make: data_source_ref },
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
     Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },
     Function { name: "gated", make: gated },
@@ -260,31 +258,6 @@ fn claim_templates(spec: &Map<String, Value>) -> Option<Value> {
         template.insert("kind".to_owned(), Value::from("PersistentVolumeClaim"));
     }
     Some(templates)
-}
-
-/// A data source of the older form is one of the newer.
-fn data_source_ref(spec: &Map<String, Value>) -> Option<Value> {
-    let mut source = spec.get("dataSource").filter(|source| is_data_source(source))?.as_object()?.clone();
-    source.entry("apiGroup").or_insert(Value::Null);
-    Some(Value::Object(source))
-}
-
-/// And the other way round, where the older form can say it.
-fn data_source(spec: &Map<String, Value>) -> Option<Value> {
-    let mut source = spec.get("dataSourceRef")?.as_object()?.clone();
-    source.entry("apiGroup").or_insert(Value::Null);
-    let elsewhere = source.remove("namespace").is_some_and(|namespace| namespace != "");
-    let fits = source.values().all(|value| value.is_string() || value.is_null());
-    (fits && !elsewhere).then_some(Value::Object(source))
-}
-
-/// Whether the older form of a data source knows this one: another claim, or a snapshot.
-pub(super) fn is_data_source(source: &Value) -> bool {
-    let group = source["apiGroup"].as_str().unwrap_or_default();
-    matches!(
-        (group, source["kind"].as_str().unwrap_or_default()),
-        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-    )
 }
 
 /// The finalizers of a namespace or tenant, and the one that makes deletion wait for its contents.

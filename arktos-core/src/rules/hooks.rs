@@ -1,6 +1,6 @@
 //! What the server does to objects of a few kinds and no line of the rules files can say.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::disabled;
 use crate::catalog::Kind;
@@ -14,6 +14,10 @@ pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.gene
 /// labels that its template was given only afterwards. So the first write to it, whatever it says, changes it.
 pub(super) const LABELS_AS_READ: &str = "labels-as-read";
 
+/// The note on a claim whose phase is one that it is read with: it is stored without, until the first write to it,
+/// whatever that says, changes it.
+const PHASE_AS_READ: &str = "phase-as-read";
+
 /// From where nodes were configured once. Nobody reads it any more.
 const CONFIG_SOURCE: [&str; 2] = ["spec", "configSource"];
 
@@ -22,7 +26,10 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
     disabled::drop_fields(kind, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => select_own_pods(object),
-        ("", "PersistentVolumeClaim") => settle_source(object),
+        ("", "PersistentVolumeClaim") => {
+            settle_source(object, false);
+            object.notes.insert(PHASE_AS_READ.to_owned(), String::new());
+        }
         ("", "Pod") => select_by_own_labels(object),
         ("", "Node") => {
             object.remove(&CONFIG_SOURCE);
@@ -30,7 +37,10 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
         ("", "ServiceAccount") => only_name_secrets(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
         ("discovery.k8s.io", "EndpointSlice") => forget_topology(object),
-        ("resource.k8s.io", "ResourceSlice") => date_taints(object),
+        ("resource.k8s.io", "ResourceSlice") => {
+            let now = object.str_at(&["metadata", "creationTimestamp"]).to_owned();
+            date_taints(kind, object, &now);
+        }
         ("apps", "DaemonSet") => object.set(&["metadata", "annotations", TEMPLATE_GENERATION], "1"),
         _ => {}
     }
@@ -48,8 +58,32 @@ pub(super) fn updated(kind: &Kind, old: &Object, new: &mut Object) {
         }
         ("", "Service") => keep_allocations(old, new),
         ("", "ServiceAccount") => only_name_secrets(new),
-        ("", "PersistentVolumeClaim") if !has_source(old) => settle_source(new),
+        ("", "PersistentVolumeClaim") => settle_source(new, has_source(old)),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_update(old, new),
+        _ => {}
+    }
+}
+
+/// After what a write to an object's status may change of it.
+pub(super) fn reported(kind: &Kind, old: &Object, new: &mut Object) {
+    let noted = old.notes.get(LABELS_AS_READ).map(String::as_str);
+    written(kind, new);
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("apps", "DaemonSet") => {
+            // How often its template changed is part of what is asked for.
+            let path = ["metadata", "annotations", TEMPLATE_GENERATION];
+            if let Some(count) = old.at(&path).cloned() {
+                new.set(&path, count);
+            }
+        }
+        ("batch", "Job") if new.at(&["metadata", "labels"]).is_none_or(super::fault::is_empty) => {
+            // A job without labels has its template's, read as its own; each time that it is written so is a change.
+            if let Some(labels) = old.at(&["spec", "template", "metadata", "labels"]).cloned() {
+                new.set(&["metadata", "labels"], labels);
+                let again = if noted == Some("") { "again" } else { "" };
+                new.notes.insert(LABELS_AS_READ.to_owned(), again.to_owned());
+            }
+        }
         _ => {}
     }
 }
@@ -59,6 +93,9 @@ pub(super) fn written(kind: &Kind, object: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("batch", "Job") => {
             object.notes.remove(LABELS_AS_READ);
+        }
+        ("", "PersistentVolumeClaim") => {
+            object.notes.remove(PHASE_AS_READ);
         }
         ("discovery.k8s.io", "EndpointSlice") => forget_topology(object),
         _ => {}
@@ -73,13 +110,15 @@ fn forget_topology(slice: &mut Object) {
     }
 }
 
-/// Taints of devices say since when they are there.
-fn date_taints(slice: &mut Object) {
-    let now = slice.at(&["metadata", "creationTimestamp"]).cloned().unwrap_or_default();
+/// Taints of devices say since when they are there: whoever writes one without saying so adds it `now`.
+pub fn date_taints(kind: &Kind, slice: &mut Object, now: &str) {
+    if (kind.group.as_str(), kind.kind.as_str()) != ("resource.k8s.io", "ResourceSlice") {
+        return;
+    }
     for device in items_at(slice, &["devices"]) {
         let taints = device.get_mut("taints").and_then(Value::as_array_mut);
         for taint in taints.into_iter().flatten().filter_map(Value::as_object_mut) {
-            taint.entry("timeAdded").or_insert_with(|| now.clone());
+            taint.entry("timeAdded").or_insert_with(|| Value::from(now));
         }
     }
 }
@@ -96,22 +135,38 @@ fn has_source(claim: &Object) -> bool {
     ["dataSource", "dataSourceRef"].iter().any(|field| claim.at(&["spec", field]).is_some())
 }
 
-/// A source in another namespace is as good as none, and so is one in the older form that this form does not know. What
-/// is said in one form is said in both.
-fn settle_source(claim: &mut Object) {
-    if !claim.str_at(&["spec", "dataSourceRef", "namespace"]).is_empty() {
+/// A source in another namespace is as good as none, and so is one in the older form that this form does not know:
+/// unless the claim `had` a source. What is said in one form is said in both.
+fn settle_source(claim: &mut Object, had: bool) {
+    if !had && !claim.str_at(&["spec", "dataSourceRef", "namespace"]).is_empty() {
         claim.remove(&["spec", "dataSourceRef"]);
     }
-    let Some(older) = claim.at(&["spec", "dataSource"]).filter(|_| claim.at(&["spec", "dataSourceRef"]).is_none())
-    else {
-        return;
-    };
-    if super::defaults::is_data_source(older) {
-        let older = older.clone();
-        claim.set(&["spec", "dataSourceRef"], older);
-    } else {
-        claim.remove(&["spec", "dataSource"]);
+    let said = |field: &str| claim.at(&["spec", field]).and_then(Value::as_object).cloned();
+    match (said("dataSource"), said("dataSourceRef")) {
+        (Some(mut source), None) if had || is_data_source(&source) => {
+            source.entry("apiGroup").or_insert(Value::Null);
+            claim.set(&["spec", "dataSourceRef"], source);
+        }
+        (Some(_), None) => {
+            claim.remove(&["spec", "dataSource"]);
+        }
+        (None, Some(mut source)) => {
+            source.entry("apiGroup").or_insert(Value::Null);
+            if source.remove("namespace").is_none_or(|namespace| namespace == "") {
+                claim.set(&["spec", "dataSource"], source);
+            }
+        }
+        _ => {}
     }
+}
+
+/// Whether the older form of a data source knows this one: another claim, or a snapshot.
+fn is_data_source(source: &Map<String, Value>) -> bool {
+    let text = |field: &str| source.get(field).and_then(Value::as_str).unwrap_or_default();
+    matches!(
+        (text("apiGroup"), text("kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
 }
 
 /// A job selects its pods by its own uid, unless it brings a selector.

@@ -26,8 +26,9 @@ pub fn generated_name(prefix: &str, random: [u8; 5]) -> String {
 /// will be added to.
 #[must_use]
 pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
-    let masked =
-        if prefix && name.ends_with('-') { format!("{}a", name.trim_end_matches('-')) } else { name.to_owned() };
+    // Of a prefix the last two letters stand for one, where they end in a dash.
+    let cut = name.strip_suffix('-').filter(|_| prefix).and_then(|name| name.char_indices().next_back());
+    let masked = cut.map_or_else(|| name.to_owned(), |(at, _)| format!("{}a", name.get(..at).unwrap_or_default()));
     let name = masked.as_str();
     match (kind.group.as_str(), kind.kind.as_str()) {
         // Only what all objects are asked for.
@@ -318,5 +319,13 @@ mod tests {
         }
         assert_eq!(faults("events.k8s.io", "events", "Dx_4").len(), 1);
         assert_eq!(faults("", "configmaps", "Dx_4").len(), 1);
+    }
+
+    #[test]
+    fn a_prefix_may_end_in_a_dash_and_is_not_one() {
+        let kind = Catalog::builtin().by_path("", "v1", "configmaps").expect("it is built in");
+        for (prefix, faults) in [("a-", 0), ("a--", 0), ("a.-", 0), ("--", 0), ("-", 1), ("---", 1), ("", 1)] {
+            assert_eq!(name_faults(&kind, prefix, true).len(), faults, "{prefix}");
+        }
     }
 }

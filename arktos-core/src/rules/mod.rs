@@ -44,6 +44,7 @@ pub(crate) use check::{label_1035_fault, port_faults};
 pub(crate) use defaults::qos_class;
 pub use functions::PORTS_MAX;
 pub(crate) use functions::service_path_faults;
+pub use hooks::date_taints;
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
 pub use validate::{validate, validate_status};
 
@@ -90,8 +91,12 @@ pub fn refuse_patched(kind: &Kind, old: &Object, patched: &Object) -> Result<(),
     if !is_revision || !old.notes.contains_key(DATA_AS_WRITTEN) {
         return Ok(());
     }
+    let mut new = patched.clone();
+    schema::complete(kind, &mut new)?;
+    prepare_update(kind, old, &mut new);
     let mut faults = fault::Faults::default();
-    faults.invalid("data", patched.at(&["data"]).unwrap_or(&Value::Null), "field is immutable");
+    faults.invalid("data", new.at(&["data"]).unwrap_or(&Value::Null), "field is immutable");
+    faults.0.extend(validate(kind, &new, Some(old)).into_iter().filter(|fault| fault.field != "data"));
     Err(Status::invalid(&kind.group, &kind.kind, patched.name(), faults.0))
 }
 
@@ -179,7 +184,7 @@ pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
 }
 
 /// As [`refuse_as_sent`], for the new state of an object: Events of the newer form stay as they were made.
-/// `old` is as it is stored.
+/// `old` is as it is stored, and what `new` does not say of its metadata is as in `old`.
 ///
 /// # Errors
 /// 422 with a cause for each fault.
@@ -188,8 +193,7 @@ pub fn refuse_changed_as_sent(kind: &Kind, old: &Object, new: &Object) -> Result
         return Ok(());
     }
     let old = convert::from_storage(kind, old.clone());
-    let mut causes = validate(kind, new, Some(&old));
-    causes.retain(|cause| !cause.field.starts_with("metadata"));
+    let causes = validate(kind, new, Some(&old));
     if causes.is_empty() {
         return Ok(());
     }

@@ -184,7 +184,7 @@ pub fn prepare_status_update(kind: &Kind, old: &Object, new: &mut Object) {
     for field in kept {
         keep(old, new, &["metadata", field]);
     }
-    hooks::written(kind, new);
+    hooks::reported(kind, old, new);
     meta::prepare_update(old, new.meta_mut());
     if let Some(generation) = old.at(&["metadata", "generation"]) {
         new.set(&["metadata", "generation"], generation.clone());

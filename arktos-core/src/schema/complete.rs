@@ -207,6 +207,7 @@ impl Complete {
         scalar(&field.schema, value, At { path: &path, owner, field })?;
         Ok(match &field.schema.shape {
             _ if owner.own => false,
+            Shape::Bytes if !field.required => is_zero(value),
             Shape::List(_) | Shape::Map(_) => {
                 let droppable = field.absent.as_ref().is_none_or(Value::is_null);
                 // There and empty, `managedFields` asks for forgetting all managers.

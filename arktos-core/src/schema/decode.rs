@@ -240,6 +240,16 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_are_nothing_where_they_need_not_be_said() {
+        let requests = ("certificates.k8s.io", "certificatesigningrequests");
+        let body = r#"{"spec":{"request":""},"status":{"certificate":""}}"#;
+        let fields = read_one(requests, body).expect("reads").object.fields;
+        assert_eq!((&fields["spec"]["request"], fields["status"].get("certificate")), (&json!(""), None));
+        let secret = read_one(("", "secrets"), r#"{"data":{"a":""}}"#).expect("reads").object;
+        assert_eq!(secret.fields["data"], json!({"a": ""}));
+    }
+
+    #[test]
     fn a_port_of_a_service_leads_to_itself_where_nothing_is_named() {
         for target in ["", r#","targetPort":0"#, r#","targetPort":"""#] {
             let body = format!(r#"{{"spec":{{"ports":[{{"port":80{target}}}]}}}}"#);

@@ -175,6 +175,8 @@ async fn should_continue_listing_from_the_last_key_if_the_original_version_has_b
     let answer = world.get("acme", &format!("{MAPS}?limit=2&continue={next}")).await;
     assert_eq!((answer.code, &answer.body["reason"]), (410, &json!("Expired")));
     let next = answer.body["metadata"]["continue"].as_str().expect("a token to go on with").to_owned();
+    let both = world.get("acme", &format!("{MAPS}?continue={next}&resourceVersion=1")).await;
+    assert_eq!(both.body["message"], "specifying resource version is not allowed when using continue");
     let rest = fine(world.get("acme", &format!("{MAPS}?continue={next}")).await, 200);
     assert_eq!(names(&rest), ["m-2", "m-3", "m-4", "m-5"]);
 }

@@ -323,6 +323,9 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
         }
         updated(writer, none, &live, &mut managers, change, before).map_err(|why| untracked(&why.0))?;
     }
+    if writer.subresource == SCALE && !is_new {
+        keep_scale(writer, &live, &mut managers);
+    }
     checked(writer, config).map_err(Refusal::Status)?;
     let faults = faults_of_live(ty, &live);
     if !faults.is_empty() {
@@ -349,6 +352,18 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
     managers.0.retain(|_, owned| !owned.set.is_empty());
     set_managed_fields(&mut new, managers.print().as_ref().map(Managed::tree));
     Ok(new)
+}
+
+/// What is scaled, and is nobody's, has the number that it had before anybody applied a scale.
+fn keep_scale(writer: &Writer<'_>, live: &Value, managers: &mut Managers) {
+    let mut scaled = fields_of(Type::root(writer.schema), live);
+    writer.reach.of(&mut scaled);
+    let is_zero = live.pointer("/spec/replicas").is_none_or(|number| *number == 0);
+    if is_zero || managers.0.values().any(|owned| !owned.set.intersection(&scaled).is_empty()) {
+        return;
+    }
+    let before = Manager { api_version: "autoscaling/v1".to_owned(), ..writer.named(BEFORE_FIRST_APPLY, false) };
+    managers.0.insert(before, Owned { set: scaled, api_version: writer.api_version.to_owned(), time: None });
 }
 
 /// Refuses a configuration that is none of this version, or that the schema does not allow.

@@ -168,7 +168,7 @@ fn uncounted(change: &Change<'_>, finishes: bool, faults: &mut Faults) {
     let any = ["succeeded", "failed"].iter().any(|list| !is_empty(&uncounted[*list]));
     if any && is_finished(change.new) && (finishes || change.changes("uncountedTerminatedPods")) {
         let shown = format!("{{\"Succeeded\":{},\"Failed\":{}}}", uncounted["succeeded"], uncounted["failed"]);
-        faults.invalid_text(path, &shown, "uncountedTerminatedPods needs to be empty for finished job");
+        faults.invalid_text(path, &shown, "must be empty for finished job");
     }
 }
 

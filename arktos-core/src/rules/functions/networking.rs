@@ -163,15 +163,19 @@ fn ingress_path(site: &Site<'_>, faults: &mut Faults) {
 
 /// Where a load balancer is: no address, but a name.
 fn status_host(site: &Site<'_>, faults: &mut Faults) {
-    let host = site.value_text();
+    host_faults(&site.path(), site.value_text(), faults);
+}
+
+/// What is wrong with the name of a load balancer, if it has one.
+pub(super) fn host_faults(path: &str, host: &str, faults: &mut Faults) {
     if host.is_empty() {
         return;
     }
     if let Some(fault) = subdomain_fault(host) {
-        faults.invalid(&site.path(), &Value::from(host), &fault);
+        faults.invalid(path, &Value::from(host), &fault);
     }
     if host.parse::<IpAddr>().is_ok() {
-        faults.invalid(&site.path(), &Value::from(host), "must be a DNS name, not an IP address");
+        faults.invalid(path, &Value::from(host), "must be a DNS name, not an IP address");
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::addresses::{cidr_faults, ip_faults, parse_ip};
 use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Site};
 use super::Run;
-use super::networking::special_address_fault;
+use super::networking::{host_faults, special_address_fault};
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("ip_mode", ip_mode),
@@ -326,9 +326,10 @@ fn one_family(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// How an address of a load balancer is reached. Stands at the entry.
+/// How an address of a load balancer is reached, and by which name. Stands at the entry.
 fn ip_mode(site: &Site<'_>, faults: &mut Faults) {
     let Some(entry) = site.value else { return };
+    host_faults(&site.sub("hostname"), entry["hostname"].as_str().unwrap_or_default(), faults);
     let (mode, path) = (&entry["ipMode"], site.sub("ipMode"));
     let addressed = entry["ip"].as_str().is_some_and(|ip| !ip.is_empty());
     match mode.as_str() {

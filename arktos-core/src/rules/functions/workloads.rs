@@ -300,13 +300,14 @@ fn revision_data(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
-/// Counts of a status are not negative, and none is greater than that of all.
+/// Counts of a status are not negative, and none is greater than that of all; that of collisions only grows.
 fn replica_status(site: &Site<'_>, faults: &mut Faults) {
-    const COUNTS: [(&str, &str); 6] = [
+    const COUNTS: [(&str, &str); 7] = [
         ("updatedReplicas", "DeploymentStatefulSet"),
         ("readyReplicas", "DeploymentStatefulSetReplicaSetReplicationController"),
         ("availableReplicas", "DeploymentStatefulSetReplicaSetReplicationController"),
         ("unavailableReplicas", ""),
+        ("terminatingReplicas", ""),
         ("currentReplicas", "StatefulSet"),
         ("fullyLabeledReplicas", "ReplicaSetReplicationController"),
     ];
@@ -327,7 +328,13 @@ fn replica_status(site: &Site<'_>, faults: &mut Faults) {
         }
     }
     if count("availableReplicas") > count("readyReplicas") {
-        let path = site.sub("availableReplicas");
-        faults.invalid(&path, &Value::from(count("availableReplicas")), "cannot be greater than readyReplicas");
+        let (path, found) = (site.sub("availableReplicas"), Value::from(count("availableReplicas")));
+        let of = if site.root_kind == "StatefulSet" { "status." } else { "" };
+        faults.invalid(&path, &found, &format!("cannot be greater than {of}readyReplicas"));
+    }
+    let collisions = |status: Option<&Value>| status?.get("collisionCount")?.as_i64();
+    let (before, now) = (collisions(site.old), collisions(site.value));
+    if before.is_some_and(|before| now.is_none_or(|now| now < before)) {
+        faults.invalid(&site.sub("collisionCount"), &Value::from(now.unwrap_or(0)), "cannot be decremented");
     }
 }
