@@ -53,6 +53,11 @@ pub(super) fn field(of: &str, name: &str) -> Option<&'static Type<'static>> {
     DECLARED.types.get(of)?.get(name)
 }
 
+/// Whether a type that has a name has fields.
+pub(super) fn has_fields(name: &str) -> bool {
+    DECLARED.types.contains_key(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

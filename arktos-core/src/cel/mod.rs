@@ -5,6 +5,8 @@
 //! |---|---|
 //! | is a text an expression | [`Expression::compile`] |
 //! | of what type is it, and does all in it fit | `checker`, `types`; which functions there are: `declared` |
+//! | what may it cost at most | `cost`, `estimates` |
+//! | does it fit what the kinds look like that a policy is about | `warnings` |
 //! | what does it come to | [`Expression::evaluate`] |
 //! | is it too deep to be read at all | `depth` |
 //! | which names it may use | `check` |
@@ -14,7 +16,7 @@
 //! | what `authorizer` is asked | `authorizer` |
 //! | from JSON to values and back | `value` |
 //! | what names stand for; what all evaluations for one request may cost | `scope`; `purse` |
-//! | what constants come to when they are written | `fold` |
+//! | what constants come to when they are written; can they be formatted as they are to be | `fold`; `formats` |
 //! | when a policy's variables come to something | `lazy` |
 //!
 //! The parser and most functions are the `kube-cel` crate's. Trees are walked here, since what tenants write must cost
@@ -24,10 +26,13 @@ mod authorizer;
 mod check;
 mod checker;
 mod convert;
+mod cost;
 mod declared;
 pub(crate) mod depth;
+mod estimates;
 mod expand;
 mod fold;
+mod formats;
 mod lazy;
 mod operate;
 mod patterns;
@@ -38,6 +43,7 @@ mod scope;
 pub(crate) mod tree;
 pub(crate) mod types;
 mod value;
+mod warnings;
 
 use kube_cel::cel::Value as CelValue;
 use serde_json::Value;
@@ -50,6 +56,9 @@ pub use purse::Purse;
 use run::Frame;
 pub use scope::{Scope, Unevaluated};
 use tree::{LENGTH_MAX, Tree};
+pub use warnings::{TypeWarning, type_warnings};
+
+use crate::custom::Seen;
 
 /// What all expressions that one scope is for may cost, unless it says otherwise.
 pub const BUDGET: u64 = 10_000_000;
@@ -154,8 +163,47 @@ impl Expression {
 /// # Errors
 /// [`CompileError`] for what is no expression, and for each part of it that does not fit.
 pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result<types::Type<'a>, CompileError> {
+    Ok(checked(&read(source)?, source, environment)?.of)
+}
+
+/// The type of an expression, and what it may cost at most where its names stand for what a schema describes.
+///
+/// # Errors
+/// As [`type_of`].
+pub(crate) fn type_and_cost<'a>(
+    source: &str,
+    environment: &Environment<'a>,
+    seen: Seen<'a>,
+) -> Result<(types::Type<'a>, u64), CompileError> {
     let tree = read(source)?;
-    let found = checker::check(&tree, environment).map_err(|faults| {
+    let known = checked(&tree, source, environment)?;
+    let cost = cost::most(&tree, &known, seen);
+    Ok((known.of, cost))
+}
+
+/// The type of an expression, or what in it does not fit.
+fn well_typed<'a>(source: &str, environment: &Environment<'a>) -> Result<types::Type<'a>, String> {
+    let found = read(source).and_then(|tree| fitting(&tree, source, environment));
+    found.map(|known| known.of).map_err(|fault| match fault {
+        CompileError::Faulty(why) | CompileError::Constant(why) => why,
+    })
+}
+
+fn checked<'a>(
+    tree: &kube_cel::cel::IdedExpr,
+    source: &str,
+    environment: &Environment<'a>,
+) -> Result<checker::Checked<'a>, CompileError> {
+    let found = fitting(tree, source, environment)?;
+    fold::fault(tree, environment).map_or(Ok(found), |why| Err(CompileError::Constant(why)))
+}
+
+fn fitting<'a>(
+    tree: &kube_cel::cel::IdedExpr,
+    source: &str,
+    environment: &Environment<'a>,
+) -> Result<checker::Checked<'a>, CompileError> {
+    checker::check(tree, environment).map_err(|faults| {
         let mut places: Vec<(isize, isize, String)> = Vec::with_capacity(faults.len());
         let all = tree::Places::of(source);
         for (part, why) in faults {
@@ -164,8 +212,7 @@ pub(crate) fn type_of<'a>(source: &str, environment: &Environment<'a>) -> Result
         }
         places.sort_by_key(|(line, column, _)| (*line, *column));
         told(source, places)
-    })?;
-    fold::fault(&tree, environment).map_or(Ok(found), |why| Err(CompileError::Constant(why)))
+    })
 }
 
 fn read(source: &str) -> Result<kube_cel::cel::IdedExpr, CompileError> {
@@ -258,6 +305,9 @@ fn shown(source: &str, line: isize, column: isize, why: &str) -> String {
     let dots = ".".repeat(usize::try_from(column.max(1)).unwrap_or(1) - 1);
     format!("ERROR: <input>:{line}:{column}: {why}\n | {text}\n | {dots}^")
 }
+
+#[cfg(test)]
+mod typed;
 
 #[cfg(test)]
 mod tests {
@@ -474,84 +524,5 @@ mod tests {
         assert!(matches!(change(step, false), Err(Unevaluated::Misplaced(_))));
         let step = "[JSONPatch{op: 'add', path: '/a', value: Object{b: Object.b{c: 2.5}}}]";
         assert_eq!(change(step, false), Ok(json!([{"op": "add", "path": "/a", "value": {"b": {"c": 2.5}}}])));
-    }
-
-    fn typed(source: &str) -> Result<String, String> {
-        let of = [("n".to_owned(), types::Type::Int), ("l".to_owned(), types::Type::list(types::Type::String))];
-        let variables = Variables::from(of);
-        let environment = Environment::of_request(false, true, true).with_variables(&variables);
-        type_of(source, &environment).map(|found| found.name()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn expressions_have_the_types_that_the_language_gives_them() {
-        for (source, shown) in [
-            ("1", "int"),
-            ("Object{}", "Object"),
-            ("[JSONPatch{op: 'add', path: '/a', value: 1}]", "list(JSONPatch)"),
-            ("object.a == 1 || true", "bool"),
-            ("object.list.exists(a, a == 1)", "bool"),
-            ("true ? 1 : 2", "int"),
-            ("object.a", "dyn"),
-            ("[1, 2].map(n, string(n))", "list(string)"),
-            ("{'a': 1}.map(k, k).size() + variables.n", "int"),
-            ("variables.l.filter(l, l.startsWith('a'))[0]", "string"),
-            ("request.userInfo.extra['a']", "list(string)"),
-            ("object.?metadata.?name.orValue('x')", "dyn"),
-            ("quantity('1Gi').add(1).isGreaterThan(quantity('1'))", "bool"),
-            ("authorizer.group('').resource('pods').check('get').allowed()", "bool"),
-            ("authorizer.requestResource.check('get').reason()", "string"),
-            ("format.named('uuid').value().validate('x').hasValue()", "bool"),
-            ("[]", "list(dyn)"),
-            ("timestamp(object.t) - timestamp('2020-01-01T00:00:00Z')", "google.protobuf.Duration"),
-            ("namespaceObject.metadata.labels['a']", "string"),
-            ("type(1) == int", "bool"),
-            ("'%s %d'.format(['a', 1])", "string"),
-            ("object.m.transformMap(k, v, string(v))", "map(dyn, string)"),
-            ("[1, 2].transformList(i, v, i + v)", "list(int)"),
-            ("['a'].sortBy(t, size(t))", "list(string)"),
-            ("object.?a.optMap(a, 1)", "optional_type(int)"),
-        ] {
-            assert_eq!(typed(source).as_deref(), Ok(shown), "{source}");
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_in_an_expression_is_said_with_its_place() {
-        for (source, whys) in [
-            ("'a' == 1", vec![(5, "found no matching overload for '_==_' applied to '(string, int)'")]),
-            ("true && 1", vec![(9, "expected type 'bool' but found 'int'")]),
-            ("jsonpatch.escapeKey('a').b == 'x'", vec![(25, "type 'string' does not support field selection")]),
-            ("[1, 'a'].size() == 1", vec![(5, "expected type 'int' but found 'string'")]),
-            ("object.foo()", vec![(11, "undeclared reference to 'foo' (in container '')")]),
-            ("request.foo == 'x'", vec![(8, "undefined field 'foo'")]),
-            ("variables.zz == 1", vec![(10, "undefined field 'zz'")]),
-            ("'a'.matches('(')", vec![(13, "invalid matches argument")]),
-            ("duration('x') == duration('1h')", vec![(10, "invalid duration argument")]),
-            ("'a'.size().b", vec![(11, "type 'int' does not support field selection")]),
-            (
-                "x + size(1)",
-                vec![
-                    (1, "undeclared reference to 'x' (in container '')"),
-                    (9, "found no matching overload for 'size' applied to '(int)'"),
-                ],
-            ),
-        ] {
-            let told: Vec<String> = whys.iter().map(|(at, why)| shown(source, 1, *at, why)).collect();
-            assert_eq!(typed(source), Err(format!("compilation failed: {}", told.join("\n"))), "{source}");
-        }
-    }
-
-    #[test]
-    fn types_do_not_grow_without_end() {
-        let source = format!("[1]{}", ".map(a, {a: a})".repeat(40));
-        assert!(typed(&source).is_ok());
-
-        // Each is known by the next, twice.
-        let equal = |first: char| (1..20).map(move |at| format!("{first}{} == {{{first}{at}: {first}{at}}}", at - 1));
-        let both = equal('a').chain(equal('b')).chain(["a0 == b0".to_owned()]).collect::<Vec<_>>().join(" && ");
-        let names = (0..20).flat_map(|at| [format!("a{at}"), format!("b{at}")]);
-        let source = names.fold(both, |inner, name| format!("[].exists({name}, {inner})"));
-        assert_eq!(typed(&source).as_deref(), Ok("bool"));
     }
 }

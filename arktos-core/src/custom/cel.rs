@@ -8,7 +8,6 @@ use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use serde_json::{Map, Value};
 
 use super::items::Before;
-use super::json_path::JsonPath;
 use super::structural::{Structural, Values};
 use crate::cel::run::{Fault, Frame, Run};
 use crate::cel::tree::{Tree, within};
@@ -295,10 +294,8 @@ fn text_to_cel(schema: &Structural, string: &str) -> CelValue {
     if schema.int_or_string {
         return text(string);
     }
-    match schema.limits.format.map_or("", super::format::Format::name) {
-        "date-time" | "datetime" => {
-            chrono::DateTime::parse_from_rfc3339(string).map_or_else(|_| text(string), CelValue::Timestamp)
-        }
+    match &*schema.limits.format_name {
+        "date-time" => chrono::DateTime::parse_from_rfc3339(string).map_or_else(|_| text(string), CelValue::Timestamp),
         "date" => {
             let moment = chrono::DateTime::parse_from_rfc3339(&format!("{string}T00:00:00Z"));
             moment.map_or_else(|_| text(string), CelValue::Timestamp)
@@ -336,11 +333,4 @@ fn duration(text: &str) -> Option<chrono::Duration> {
     #[allow(clippy::cast_possible_truncation)]
     (nanoseconds < 9.2e18)
         .then(|| chrono::Duration::nanoseconds(if negative { -nanoseconds } else { nanoseconds } as i64))
-}
-
-/// Whether a `fieldPath` leads to something that the schema names.
-pub(super) fn leads_somewhere(schema: &Structural, path: &str) -> bool {
-    let Ok(path) = JsonPath::parse(path) else { return false };
-    let Some(fields) = path.fields() else { return false };
-    !fields.is_empty() && fields.iter().try_fold(schema, |schema, name| schema.field(name)).is_some()
 }

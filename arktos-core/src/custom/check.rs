@@ -200,16 +200,16 @@ fn string(limits: &Limits, text: &str, path: &Path<'_>, steps: &Steps, faults: &
 fn number(schema: &Structural, given: &Number, path: &Path<'_>, faults: &mut Faults) {
     let limits = &schema.limits;
     let (shown, float) = (Value::Number(given.clone()), given.as_f64().unwrap_or(f64::NAN));
-    let fits = match (&*schema.type_name, &*limits.width) {
+    let fits = match (&*schema.type_name, &*limits.format_name) {
         ("integer", "int32") => is_whole(given) && float >= f64::from(i32::MIN) && float <= f64::from(i32::MAX),
         ("integer", _) => is_whole(given) && given.as_u64().is_none_or(|number| i64::try_from(number).is_ok()),
         ("number", "float") => float.abs() <= f64::from(f32::MAX),
         _ => true,
     };
     if !fits {
-        let format = match &*limits.width {
-            "" => "(default format)".to_owned(),
-            width => format!("with format {width}"),
+        let format = match &*limits.format_name {
+            width @ ("int32" | "int64" | "float" | "double") => format!("with format {width}"),
+            _ => "(default format)".to_owned(),
         };
         let why = format!("Checked value must be of type {} {format} in {path}", schema.type_name);
         faults.invalid(NOWHERE, &"".into(), &why);

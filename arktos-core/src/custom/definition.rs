@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use super::field_path;
 use super::json_path::JsonPath;
 use super::names::{APPROVED, is_protected};
 use super::schema_faults;
@@ -12,7 +13,7 @@ use super::structural::{Structural, texts};
 use crate::name::subdomain_fault;
 use crate::object::Object;
 use crate::rules::fault::Faults;
-use crate::rules::{label_1035_fault, service_path_faults};
+use crate::rules::{has_certificate, label_1035_fault, webhook_service_faults, webhook_url_faults};
 
 /// The note in which a definition's selectable fields are kept, in the order in which it came to know them.
 const SELECTABLE: &str = "selectable-fields";
@@ -20,30 +21,21 @@ const SELECTABLE: &str = "selectable-fields";
 /// What creation sets.
 pub(crate) fn prepare_create(definition: &mut Object) {
     note_fields(definition, Vec::new());
-    clear_webhook(definition);
 }
 
 /// What an update sets: the versions in which objects may be stored.
 pub(crate) fn prepare_update(old: &Object, definition: &mut Object) {
     let mut stored =
         definition.at(&["status", "storedVersions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    for version in versions(definition).iter().filter(|version| version["storage"] == true) {
-        if !stored.contains(&version["name"]) {
-            stored.push(version["name"].clone());
-        }
+    if let Some(version) = versions(definition).iter().find(|version| version["storage"] == true)
+        && !stored.contains(&version["name"])
+    {
+        stored.push(version["name"].clone());
     }
     if !stored.is_empty() {
         definition.set(&["status", "storedVersions"], stored);
     }
     note_fields(definition, known_fields(old));
-    clear_webhook(definition);
-}
-
-/// Who converts by name alone needs no webhook.
-fn clear_webhook(definition: &mut Object) {
-    if definition.str_at(&["spec", "conversion", "strategy"]) == "None" {
-        definition.remove(&["spec", "conversion", "webhook"]);
-    }
 }
 
 fn versions(definition: &Object) -> &[Value] {
@@ -73,8 +65,12 @@ fn note_fields(definition: &mut Object, mut known: Vec<String>) {
     }
 }
 
-/// The faults of a definition; `old` is what it replaces.
-pub(crate) fn validate(definition: &Object, old: Option<&Object>, faults: &mut Faults) {
+/// The faults of a definition; `old` is what it replaces. Of a status, only the names are looked at: whoever writes it
+/// says in which versions there are objects.
+pub(crate) fn validate(definition: &Object, old: Option<&Object>, only_status: bool, faults: &mut Faults) {
+    if only_status {
+        return names(definition, &["status", "acceptedNames"], faults);
+    }
     let text = |path: &[&str]| definition.str_at(path).to_owned();
     let (group, plural) = (text(&["spec", "group"]), text(&["spec", "names", "plural"]));
     if old.is_none() && definition.name() != format!("{plural}.{group}") {
@@ -89,9 +85,10 @@ pub(crate) fn validate(definition: &Object, old: Option<&Object>, faults: &mut F
     }
     approval(definition, &group, faults);
     scope(definition, faults);
-    names(definition, faults);
+    names(definition, &["spec", "names"], faults);
+    names(definition, &["status", "acceptedNames"], faults);
     all_versions(definition, old, faults);
-    conversion(definition, faults);
+    conversion(definition, old, faults);
     if definition.at(&["spec", "preserveUnknownFields"]) == Some(&Value::Bool(true)) {
         let why =
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
@@ -130,33 +127,33 @@ fn scope(definition: &Object, faults: &mut Faults) {
     }
 }
 
-fn names(definition: &Object, faults: &mut Faults) {
-    let name = |field: &str| definition.str_at(&["spec", "names", field]);
-    for (field, required, mixed) in
-        [("plural", true, false), ("singular", true, false), ("kind", true, true), ("listKind", true, true)]
-    {
-        let (path, said) = (format!("spec.names.{field}"), name(field));
+/// The faults of names, at a path: of a definition's own, some must be there.
+fn names(definition: &Object, at: &[&str; 2], faults: &mut Faults) {
+    let field = |name: &str| format!("{}.{name}", at.join("."));
+    let name = |name: &str| definition.str_at(&[at[0], at[1], name]);
+    for (one, mixed) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
+        let said = name(one);
         if said.is_empty() {
-            if required {
-                faults.required(&path, "");
+            if at[0] == "spec" {
+                faults.required(&field(one), "");
             }
             continue;
         }
         let plain = if mixed { said.to_lowercase() } else { said.to_owned() };
         if let Some(fault) = label_1035_fault(&plain) {
             let before = if mixed { "may have mixed case, but should otherwise match: " } else { "" };
-            faults.invalid(&path, &said.into(), &format!("{before}{fault}"));
+            faults.invalid(&field(one), &said.into(), &format!("{before}{fault}"));
         }
     }
-    for field in ["shortNames", "categories"] {
-        for (index, said) in texts(definition.at(&["spec", "names", field])).iter().enumerate() {
+    for several in ["shortNames", "categories"] {
+        for (index, said) in texts(definition.at(&[at[0], at[1], several])).iter().enumerate() {
             if let Some(fault) = label_1035_fault(said) {
-                faults.invalid(&format!("spec.names.{field}[{index}]"), &(&**said).into(), &fault);
+                faults.invalid(&format!("{}[{index}]", field(several)), &(&**said).into(), &fault);
             }
         }
     }
     if !name("kind").is_empty() && name("kind") == name("listKind") {
-        faults.invalid("spec.names.listKind", &name("listKind").into(), "kind and listKind may not be the same");
+        faults.invalid(&field("listKind"), &name("listKind").into(), "kind and listKind may not be the same");
     }
 }
 
@@ -251,13 +248,13 @@ fn deprecation_warning(version: &Value, at: &str, faults: &mut Faults) {
     if version["deprecated"] != true {
         faults.invalid(&field, &said.into(), "can only be set for deprecated versions");
     }
-    if said.trim().is_empty() {
+    if said.is_empty() {
         faults.invalid(&field, &said.into(), "must not be an empty string");
     }
     if said.len() > 256 {
         faults.invalid(&field, &said.into(), "must be <= 256 characters long");
     }
-    if let Some((at, _)) = said.char_indices().find(|(_, letter)| letter.is_control()) {
+    if let Some((at, _)) = said.char_indices().find(|(_, letter)| !is_printable(*letter)) {
         let why = format!("must only contain printable UTF-8 characters; non-printable character found at index {at}");
         faults.invalid(&field, &said.into(), &why);
     }
@@ -356,11 +353,8 @@ const SELECTABLE_MAX: usize = 8;
 
 fn selectable_fields(version: &Value, at: &str, faults: &mut Faults) {
     let fields = version.get("selectableFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if fields.len() > SELECTABLE_MAX {
-        return faults.too_many(&format!("{at}.selectableFields"), fields.len() as u64, SELECTABLE_MAX as u64);
-    }
     let schema = Structural::compile(version.pointer("/schema/openAPIV3Schema").unwrap_or(&json!({})));
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<Vec<String>> = HashSet::new();
     for (index, field) in fields.iter().enumerate() {
         let at = format!("{at}.selectableFields[{index}].jsonPath");
         let said = field.get("jsonPath").and_then(Value::as_str).unwrap_or("");
@@ -368,40 +362,54 @@ fn selectable_fields(version: &Value, at: &str, faults: &mut Faults) {
             faults.required(&at, "");
             continue;
         }
-        if said.contains('[') {
-            faults.invalid(&at, &said.into(), "is an invalid path: array notation is not allowed");
-            continue;
-        }
-        let Some(path) = simple(said) else {
-            let why = if said.starts_with('.') {
-                "is an invalid path: must be a simple json path starting with .".to_owned()
-            } else {
-                format!("is an invalid path: expected [ or . but got: {}", said.split('.').next().unwrap_or_default())
-            };
-            faults.invalid(&at, &said.into(), &why);
-            continue;
-        };
-        let names: Vec<&str> = path.iter().map(String::as_str).collect();
-        match schema.at(&names) {
-            None => faults.invalid(&at, &said.into(), "is an invalid path: does not refer to a valid field"),
-            Some(found) if !matches!(&*found.type_name, "string" | "boolean" | "integer") => {
-                let why = "must point to a field of type string, boolean or integer. Enum string fields and strings \
-                           with formats are allowed.";
-                faults.invalid(&at, &said.into(), why);
+        let found = match field_path::follow(&schema, said, false) {
+            Ok(found) => found,
+            Err(why) => {
+                faults.invalid(&at, &said.into(), &format!("is an invalid path: {why}"));
+                continue;
             }
-            Some(_) if seen.contains(&said) => faults.duplicate(&at, &said.into()),
-            Some(_) => {}
+        };
+        if found.steps.first().is_some_and(|first| first == "metadata") {
+            faults.invalid(&at, &said.into(), "must not point to fields in metadata");
         }
-        seen.push(said);
+        let plain = |schema: &Structural| matches!(&*schema.type_name, "string" | "boolean" | "integer");
+        if !found.schema.is_some_and(plain) {
+            let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with \
+                       formats are allowed.";
+            faults.invalid(&at, &said.into(), why);
+        }
+        if !seen.insert(found.steps) {
+            faults.duplicate(&at, &said.into());
+        }
+    }
+    if seen.len() > SELECTABLE_MAX {
+        faults.too_many(&format!("{at}.selectableFields"), seen.len() as u64, SELECTABLE_MAX as u64);
     }
 }
 
-fn conversion(definition: &Object, faults: &mut Faults) {
+/// Whether a letter is shown: spaces other than the plain one, and what only says how others are shown, are not.
+fn is_printable(letter: char) -> bool {
+    let hidden = matches!(letter,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..);
+    letter == ' ' || !letter.is_control() && !letter.is_whitespace() && !hidden
+}
+
+fn conversion(definition: &Object, old: Option<&Object>, faults: &mut Faults) {
     let at =
         |path: &[&str]| definition.at(&[&["spec", "conversion"][..], path].concat()).filter(|value| !value.is_null());
     match definition.str_at(&["spec", "conversion", "strategy"]) {
         "" => faults.required("spec.conversion.strategy", ""),
-        "None" => {}
+        "None" => {
+            let why = "should not be set when strategy is not set to Webhook";
+            if at(&["webhook", "clientConfig"]).is_some() {
+                faults.forbidden("spec.conversion.webhookClientConfig", why);
+            }
+            if !texts(at(&["webhook", "conversionReviewVersions"])).is_empty() {
+                faults.forbidden("spec.conversion.conversionReviewVersions", why);
+            }
+        }
         "Webhook" => {
             let client = at(&["webhook", "clientConfig"]);
             match client {
@@ -409,7 +417,7 @@ fn conversion(definition: &Object, faults: &mut Faults) {
                     let why = "required when strategy is set to Webhook";
                     faults.required("spec.conversion.webhookClientConfig", why);
                 }
-                Some(client) => client_config(client, faults),
+                Some(client) => client_config(client, old, faults),
             }
             let reviews = texts(at(&["webhook", "conversionReviewVersions"]));
             let field = "spec.conversion.conversionReviewVersions";
@@ -432,36 +440,23 @@ fn conversion(definition: &Object, faults: &mut Faults) {
     }
 }
 
-fn client_config(client: &Value, faults: &mut Faults) {
+fn client_config(client: &Value, old: Option<&Object>, faults: &mut Faults) {
     let at = "spec.conversion.webhookClientConfig";
     let (url, service) =
         (client.get("url").and_then(Value::as_str), client.get("service").filter(|one| !one.is_null()));
     match (url, service) {
         (Some(_), Some(_)) | (None, None) => faults.required(at, "exactly one of url or service is required"),
-        (Some(url), None) if !url.starts_with("https://") => {
-            let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-            let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-            faults.invalid(&format!("{at}.url"), &scheme.into(), why);
-        }
-        (Some(_), None) => {}
-        (None, Some(service)) => {
-            for field in ["name", "namespace"] {
-                if service.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
-                    faults.required(&format!("{at}.service.{field}"), "");
-                }
-            }
-            if let Some(path) = service.get("path").and_then(Value::as_str) {
-                for fault in service_path_faults(path) {
-                    faults.invalid(&format!("{at}.service.path"), &path.into(), &fault);
-                }
-            }
-            if let Some(port) = service.get("port").filter(|port| port.as_i64().is_some()) {
-                for fault in crate::rules::port_faults(port) {
-                    let why = format!("port is not valid: {fault}");
-                    faults.invalid(&format!("{at}.service.port"), port, &why);
-                }
-            }
-        }
+        (Some(url), None) => webhook_url_faults(&format!("{at}.url"), url, faults),
+        (None, Some(service)) => webhook_service_faults(&format!("{at}.service"), service, faults),
+    }
+    // One that was there before, and what is not served yet, may be as it is.
+    let bundle = |client: &Value| client.get("caBundle").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let served = old.filter(|old| super::is_established(old));
+    let before = served.map(|old| old.at(&["spec", "conversion", "webhook", "clientConfig"]).map(bundle));
+    let fine = |bundle: &str| bundle.is_empty() || has_certificate(bundle);
+    if before.is_some_and(|before| before.is_none_or(|before| fine(&before))) && !fine(&bundle(client)) {
+        let why = "unable to load root certificates: unable to parse bytes as PEM block";
+        faults.invalid(&format!("{at}.caBundle"), &bundle(client).into(), why);
     }
 }
 
@@ -469,6 +464,13 @@ fn stored_versions(definition: &Object, faults: &mut Faults) {
     let stored = texts(definition.at(&["status", "storedVersions"]));
     if stored.is_empty() {
         faults.invalid("status.storedVersions", &Value::Null, "must have at least one stored version");
+    }
+    let said = || Value::from(stored.iter().map(ToString::to_string).collect::<Vec<_>>());
+    for version in versions(definition).iter().filter(|version| version["storage"] == true && !stored.is_empty()) {
+        let name = version["name"].as_str().unwrap_or_default();
+        if !stored.iter().any(|stored| **stored == *name) {
+            faults.invalid("status.storedVersions", &said(), &format!("must have the storage version {name}"));
+        }
     }
     for (index, name) in stored.iter().enumerate() {
         if !versions(definition).iter().any(|version| version["name"] == **name) {

@@ -10,17 +10,19 @@
 //! | what a body loses: unknown fields, nulls | `prune` |
 //! | what it gains: defaults | `fill` |
 //! | what must hold of values | `check`, `items`, `format`, `patterns` |
-//! | rules in CEL: what they say, whether they may be taken, types and costs | `cel`, `rule_faults`, `cel_types` |
-//! | what patches, apply and OpenAPI see of it | `shape` |
+//! | rules in CEL: what they say, whether they may be taken, types and costs | `cel`, `rule_faults`, `declared` |
+//! | what patches, apply and OpenAPI see of it; what policies see of any kind | `shape`; `resolved` |
 //! | where columns, scales and selectable fields find their values | `json_path` |
+//! | which fields rules and selectable fields may name | `field_path` |
 //! | the kinds that a definition defines | `kinds` |
 //! | what a definition must be like | `definition`, `schema_faults` |
 //! | which names a definition gets, and whether it is served | `names` |
 
 mod cel;
-mod cel_types;
 mod check;
+mod declared;
 mod definition;
+mod field_path;
 mod fill;
 mod format;
 mod items;
@@ -30,6 +32,7 @@ mod names;
 mod patterns;
 mod prune;
 mod read;
+mod resolved;
 mod rule_faults;
 mod schema_faults;
 mod shape;
@@ -43,10 +46,11 @@ pub use names::{
 };
 pub use structural::Structural;
 
-pub(crate) use cel_types::cel_field;
 pub(crate) use check::validate;
+pub(crate) use declared::{Seen, Step, cel_field, cel_type};
 pub(crate) use definition::{prepare_create, prepare_update, validate as validate_definition};
 pub(crate) use kinds::to_stored;
 pub(crate) use read::{complete, decode, decode_applied, drop_unknown, too_large};
+pub(crate) use resolved::resolved;
 pub(crate) use schema_faults::faults_of as schema_faults;
 pub(crate) use shape::shape_of;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::check::{Steps, default_faults};
 use super::patterns::{Patterns, Unfit};
 use super::structural::{Structural, texts};
-use super::{cel, prune, rule_faults};
+use super::{prune, rule_faults};
 use crate::rules::fault::Faults;
 
 /// How many keys a list's items may be told apart by.
@@ -531,11 +531,6 @@ fn regex_fault(pattern: &str) -> String {
         None if depth > 0 => format!("{begin}missing closing ): `{pattern}`"),
         None => format!("{begin}invalid escape sequence: `{pattern}`"),
     }
-}
-
-/// Whether what a rule's `fieldPath` names is there.
-pub(super) fn field_path_leads(schema: &Value, path: &str) -> bool {
-    cel::leads_somewhere(&Structural::compile(schema), path)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn of(schema: &Structural) -> Schema {
     let shape = if schema.int_or_string {
         Shape::IntOrString
     } else {
-        match (&*schema.type_name, &*schema.limits.width) {
+        match (&*schema.type_name, &*schema.limits.format_name) {
             ("boolean", _) => Shape::Boolean,
             ("integer", "int32") => Shape::Int32,
             ("integer", _) => Shape::Int64,

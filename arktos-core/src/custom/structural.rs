@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::cel::Rule;
+use super::declared;
 use super::format::Format;
 use super::patterns::{Pattern, Patterns};
 use crate::schema::ListKind;
@@ -36,6 +37,10 @@ pub struct Structural {
     pub(super) fills: bool,
     /// Whether it, or anything in it, has rules in CEL.
     pub(super) ruled: bool,
+    /// Whether rules in CEL see it.
+    pub(super) seen: bool,
+    /// The fewest bytes that a value takes as JSON.
+    pub(super) smallest: u64,
 }
 
 /// What the values of a map are like.
@@ -54,8 +59,8 @@ pub(super) enum Values {
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     pub(super) format: Option<Format>,
-    /// How wide an integer or number is said to be.
-    pub(super) width: Box<str>,
+    /// The format as it is written, whoever knows it.
+    pub(super) format_name: Box<str>,
     pub(super) minimum: Option<(f64, bool)>,
     pub(super) maximum: Option<(f64, bool)>,
     pub(super) multiple_of: Option<f64>,
@@ -152,7 +157,11 @@ impl Structural {
             rules: Rule::all(schema),
             fills: false,
             ruled: false,
+            seen: false,
+            smallest: 0,
         };
+        compiled.seen = declared::is_seen(&compiled);
+        compiled.smallest = declared::smallest(&compiled);
         compiled.fills = compiled.default.is_some() || compiled.children().any(|child| child.fills);
         compiled.ruled = !compiled.rules.is_empty() || compiled.children().any(|child| child.ruled);
         compiled
@@ -174,11 +183,6 @@ impl Structural {
             _ => None,
         })
     }
-
-    /// What it says at a path of plain fields.
-    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
-        path.iter().try_fold(self, |schema, name| schema.properties.get(*name))
-    }
 }
 
 pub(super) fn texts(list: Option<&Value>) -> Box<[Box<str>]> {
@@ -198,7 +202,7 @@ fn limits(map: &Map<String, Value>, patterns: &Patterns) -> Limits {
     let pattern = map.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
     Limits {
         format: Format::by_name(format),
-        width: if matches!(format, "int32" | "int64" | "float" | "double") { format.into() } else { "".into() },
+        format_name: format.into(),
         minimum: number("minimum").map(|least| (least, flag("exclusiveMinimum"))),
         maximum: number("maximum").map(|most| (most, flag("exclusiveMaximum"))),
         multiple_of: number("multipleOf"),

@@ -30,7 +30,7 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
     let mut faults = Faults::default();
     super::meta::validate(kind, object, old, only_status, &mut faults);
     if kind.builtin && kind.kind == "CustomResourceDefinition" && kind.group == "apiextensions.k8s.io" {
-        custom::validate_definition(object, old, &mut faults);
+        custom::validate_definition(object, old, only_status, &mut faults);
         return faults.0;
     }
     if let Some(structural) = kind.schema.structural() {

@@ -69,53 +69,62 @@ fn review_versions(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn client_config(site: &Site<'_>, faults: &mut Faults) {
-    const FORM: &str = "desired format: https://host[/path]";
     match (site.sets("url"), site.sets("service")) {
         (true, false) => {}
         (false, true) => {
-            // Upstream takes the one for the other.
-            for (field, told) in [("name", "namespace"), ("namespace", "name")] {
-                if site.map.get("service").is_none_or(|service| is_empty(&service[field])) {
-                    faults.required(&site.sub(&format!("service.{told}")), "");
-                }
-            }
-            let (path, port) = site.map.get("service").map_or((None, None), |of| (of["path"].as_str(), of.get("port")));
-            for fault in service_path_faults(path.unwrap_or_default()) {
-                faults.invalid(&site.sub("service.path"), &path.into(), &fault);
-            }
-            if let Some(port) = port.filter(|port| !port.as_i64().is_some_and(|port| (1..=65535).contains(&port))) {
-                let why = "port is not valid: must be between 1 and 65535, inclusive";
-                faults.invalid(&site.sub("service.port"), port, why);
-            }
-            return;
+            let service = site.map.get("service").unwrap_or(&Value::Null);
+            return webhook_service_faults(&site.sub("service"), service, faults);
         }
         _ => return faults.required(&site.path(), "exactly one of url or service is required"),
     }
-    let (path, url) = (site.sub("url"), site.text("url"));
+    webhook_url_faults(&site.sub("url"), site.text("url"), faults);
+}
+
+/// Checks which service a webhook is behind.
+pub(crate) fn webhook_service_faults(at: &str, service: &Value, faults: &mut Faults) {
+    // Upstream takes the one for the other.
+    for (field, told) in [("name", "namespace"), ("namespace", "name")] {
+        if is_empty(&service[field]) {
+            faults.required(&format!("{at}.{told}"), "");
+        }
+    }
+    let (path, port) = (service["path"].as_str(), service.get("port"));
+    for fault in service_path_faults(path.unwrap_or_default()) {
+        faults.invalid(&format!("{at}.path"), &path.into(), &fault);
+    }
+    if let Some(port) = port.filter(|port| !port.as_i64().is_some_and(|port| (1..=65535).contains(&port))) {
+        let why = "port is not valid: must be between 1 and 65535, inclusive";
+        faults.invalid(&format!("{at}.port"), port, why);
+    }
+}
+
+/// Checks where a webhook is.
+pub(crate) fn webhook_url_faults(path: &str, url: &str, faults: &mut Faults) {
+    const FORM: &str = "desired format: https://host[/path]";
     let (scheme, rest) = url.split_once("://").unwrap_or(("", ""));
     if scheme != "https" {
         let why = format!("'https' is the only allowed URL scheme; {FORM}");
         // The closing quote is missing in the upstream text, and clients compare texts.
         let shown = if scheme.is_empty() { "\"\"".to_owned() } else { format!("\"{scheme}\"") };
-        faults.invalid_text(&path, &shown, &why);
+        faults.invalid_text(path, &shown, &why);
     }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.is_empty() {
-        faults.invalid(&path, &json!(""), &format!("host must be specified; {FORM}"));
+        faults.invalid(path, &json!(""), &format!("host must be specified; {FORM}"));
     } else if let Some((user, _)) = host.rsplit_once('@') {
-        faults.invalid(&path, &json!(user), "user information is not permitted in the URL");
+        faults.invalid(path, &json!(user), "user information is not permitted in the URL");
     }
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     if !fragment.is_empty() {
-        faults.invalid(&path, &json!(fragment), "fragments are not permitted in the URL");
+        faults.invalid(path, &json!(fragment), "fragments are not permitted in the URL");
     }
     if let Some((_, query)) = rest.split_once('?').filter(|(_, query)| !query.is_empty()) {
-        faults.invalid(&path, &json!(query), "query parameters are not permitted in the URL");
+        faults.invalid(path, &json!(query), "query parameters are not permitted in the URL");
     }
 }
 
 /// Why a text is not the path at which a service is called.
-pub(crate) fn service_path_faults(path: &str) -> Vec<String> {
+fn service_path_faults(path: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if matches!(path, "" | "/") {
         return faults;

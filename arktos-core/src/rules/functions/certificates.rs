@@ -80,6 +80,15 @@ fn certificate(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// Whether there is a certificate among what stands in a text in base64.
+pub(crate) fn has_certificate(encoded: &str) -> bool {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut rest = &*text;
+    std::iter::from_fn(|| next_block(&mut rest))
+        .any(|block| block.kind == "CERTIFICATE" && !block.has_headers && sequence(&block.content).is_some())
+}
+
 /// Why bytes are not certificates, one below the other; absent where there are none at all.
 fn certificate_fault(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);

@@ -35,8 +35,9 @@ mod workloads;
 
 use std::fmt;
 
-pub(crate) use admission::service_path_faults;
+pub(crate) use admission::{webhook_service_faults, webhook_url_faults};
 pub(super) use certificates::decision_faults;
+pub(crate) use certificates::has_certificate;
 pub(super) use pod_updates::{ephemeral_kept, never_resized, resize_faults};
 pub(super) use pods::namespace_finalizer_faults;
 pub use services::PORTS_MAX;
