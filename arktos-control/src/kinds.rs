@@ -75,6 +75,9 @@ resources! {
     SUBJECT_ACCESS_REVIEWS = "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview";
     /// `endpointslices.discovery.k8s.io`
     ENDPOINT_SLICES = "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice";
+    /// `validatingadmissionpolicies.admissionregistration.k8s.io`
+    VALIDATING_ADMISSION_POLICIES =
+        "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy";
     /// `customresourcedefinitions.apiextensions.k8s.io`
     CUSTOM_RESOURCE_DEFINITIONS =
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition";

@@ -18,6 +18,7 @@
 //! | `endpointslice`, `endpointslicemirroring`, `endpoints` | `endpoints` |
 //! | `resourcequota` | `quota` |
 //! | `clusterrole-aggregation` | `aggregation` |
+//! | `validatingadmissionpolicy-status` | `policies` |
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
@@ -56,6 +57,7 @@ pub mod options;
 mod owner;
 mod pod;
 mod pods;
+mod policies;
 pub mod pool;
 mod protection;
 mod quota;
@@ -114,6 +116,7 @@ pub fn partition(
             "persistentvolume-protection" => protection::start_volumes(&mut setup),
             "resourcequota" => quota::start(&mut setup),
             "clusterrole-aggregation" => aggregation::start(&mut setup),
+            "validatingadmissionpolicy-status" => policies::start(&mut setup),
             "job" => job::start(&mut setup),
             "ttl-after-finished" => job::start_ttl(&mut setup),
             "csrapproving" => certificates::start_approving(&mut setup),

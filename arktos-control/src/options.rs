@@ -28,6 +28,7 @@ pub const PARTITION: &[&str] = &[
     "persistentvolume-protection",
     "resourcequota",
     "clusterrole-aggregation",
+    "validatingadmissionpolicy-status",
     "garbage-collector",
     "csrapproving",
     "csrsigning",

@@ -16,6 +16,7 @@ mod garbage;
 mod jobs;
 mod namespaces;
 mod nodes;
+mod policies;
 mod quotas;
 mod replicasets;
 mod road;
