@@ -1,14 +1,11 @@
 //! From credentials to an identity.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arktos_core::{Reason, Status, TenantName};
 use http::HeaderMap;
 
-use crate::authorize::{Attributes, Authorizer};
 use crate::config::ApiConfig;
 use crate::identity::{GATEWAY, Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable, tenant_and_uid};
 
@@ -189,86 +186,4 @@ fn forwarded(headers: &HeaderMap, anonymous_auth: bool) -> Result<Identity, Stat
         tenant_uid,
         ..Identity::default()
     })
-}
-
-/// The namespace and the name of the service account whose user has a name.
-pub(crate) fn account(user: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
-}
-
-/// The identity a request acts as: its own, or the one it impersonates, if it may. The tenant never changes.
-///
-/// # Errors
-/// 403 when it may not.
-pub(crate) fn impersonate(
-    authorizer: &Authorizer,
-    identity: Identity,
-    headers: &HeaderMap,
-) -> Result<Identity, Status> {
-    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(text).collect();
-    let uid = headers.get("impersonate-uid").and_then(text);
-    let extra = extra(headers);
-    let Some(user) = headers.get("impersonate-user").and_then(text).filter(|user| !user.is_empty()) else {
-        return if groups.is_empty() && uid.is_none() && extra.is_empty() {
-            Ok(identity)
-        } else {
-            Err(Status::bad_request(nameless(&groups, uid.as_deref().unwrap_or(""), &extra)))
-        };
-    };
-    let mut asked = Vec::new();
-    let account = account(&user);
-    match account {
-        Some((namespace, name)) => asked.push(("", "serviceaccounts", namespace, name)),
-        None => asked.push(("", "users", "", user.as_str())),
-    }
-    asked.extend(groups.iter().map(|group| ("", "groups", "", group.as_str())));
-    asked.extend(uid.iter().map(|uid| ("authentication.k8s.io", "uids", "", uid.as_str())));
-    for (group, resource, namespace, name) in asked {
-        let attributes = Attributes { verb: "impersonate", group, resource, namespace, name, ..Attributes::default() };
-        authorizer.check(&identity, &Attributes { tenant: identity.tenant.as_ref(), ..attributes })?;
-    }
-    for (key, values) in &extra {
-        for value in values {
-            let group = "authentication.k8s.io";
-            let asked = Attributes { verb: "impersonate", group, resource: "userextras", ..Attributes::default() };
-            let asked = Attributes { subresource: key, name: value, tenant: identity.tenant.as_ref(), ..asked };
-            authorizer.check(&identity, &asked)?;
-        }
-    }
-    let mut all = groups;
-    if let (true, Some((namespace, _))) = (all.is_empty(), account) {
-        all.extend(["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]);
-    }
-    let ending = if user == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
-    if !all.iter().any(|group| group == ending) {
-        all.push(ending.to_owned());
-    }
-    Ok(Identity { user, uid: uid.unwrap_or_default(), groups: all, extra, ..identity })
-}
-
-/// `Impersonate-Extra-<key>` headers; keys are percent-encoded, in lower case.
-fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
-    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in headers {
-        let Some(key) = name.as_str().strip_prefix("impersonate-extra-") else { continue };
-        let key = crate::request::percent_decode(key, false).map_or_else(|| key.to_owned(), Cow::into_owned);
-        if let Ok(value) = value.to_str() {
-            extra.entry(key).or_default().push(value.to_owned());
-        }
-    }
-    extra
-}
-
-/// What upstream says of an impersonation that names no user: its own type, written out.
-fn nameless(groups: &[String], uid: &str, extra: &BTreeMap<String, Vec<String>>) -> String {
-    let list = |values: &[String]| values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
-    let groups = if groups.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", list(groups)) };
-    let all: Vec<String> = extra.iter().map(|(key, values)| format!("{key:?}:[]string{{{}}}", list(values))).collect();
-    let extra = if all.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", all.join(", ")) };
-    format!(
-        "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{groups}, \
-         Extra:map[string][]string{extra}}} without impersonating a user name"
-    )
 }

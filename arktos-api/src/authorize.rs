@@ -11,9 +11,10 @@ use arktos_store::Engine;
 
 use crate::identity::{Identity, MASTERS};
 use crate::kinds::Kinds;
+use crate::request::ResourceInfo;
 
 pub(crate) use nodes::Nodes;
-pub(crate) use rbac::{Rule, Rules};
+pub(crate) use rbac::Rules;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,12 +35,20 @@ pub(crate) struct Attributes<'a> {
     pub(crate) path: &'a str,
 }
 
+impl<'a> Attributes<'a> {
+    /// What is asked of a resource, in no tenant yet.
+    pub(crate) fn on(verb: &'a str, asked: &'a ResourceInfo) -> Self {
+        let ResourceInfo { group, version, resource, subresource, namespace, name, node, .. } = asked;
+        Self { verb, tenant: None, group, version, resource, subresource, namespace, name, node, path: "" }
+    }
+}
+
 /// The answer to a question of rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// They may, for this reason (empty for those who may everything).
     Allow(String),
-    /// No rule says they may; empty, or what a node would need beside rules.
+    /// No rule says they may; empty, or what a node would need beside rules, and which roles are not there.
     NoOpinion(String),
     /// They may not, whatever the rules say, for this reason.
     Deny(String),
@@ -76,12 +85,18 @@ impl Authorizer {
             return Decision::Allow(String::new());
         }
         let Some(tenant) = asked.tenant.or(identity.tenant.as_ref()) else { return Decision::NoOpinion(String::new()) };
-        match self.rules.allowing(identity, tenant, asked).or_else(|| self.of_system(identity, asked)) {
-            Some(reason) => Decision::Allow(reason),
-            None => match self.as_node(identity, asked) {
-                Some(Ok(())) => Decision::Allow(String::new()),
-                other => Decision::NoOpinion(other.and_then(Result::err).unwrap_or_default()),
-            },
+        let lost = match self.rules.allowing(identity, tenant, asked) {
+            Ok(reason) => return Decision::Allow(reason),
+            Err(lost) => lost,
+        };
+        if let Some(reason) = self.of_system(identity, asked) {
+            return Decision::Allow(reason);
+        }
+        match self.as_node(identity, asked) {
+            Some(Ok(())) => Decision::Allow(String::new()),
+            Some(Err(why)) if lost.is_empty() => Decision::NoOpinion(why),
+            Some(Err(why)) => Decision::NoOpinion(format!("{why}\n{lost}")),
+            None => Decision::NoOpinion(lost),
         }
     }
 
@@ -98,13 +113,13 @@ impl Authorizer {
     fn of_system(&self, identity: &Identity, asked: &Attributes<'_>) -> Option<String> {
         let concerns = self.across && identity.is_system() && asked.path.is_empty();
         let everywhere = Attributes { namespace: "", ..*asked };
-        concerns.then(|| self.rules.allowing(identity, &TenantName::system(), &everywhere)).flatten()
+        concerns.then(|| self.rules.allowing(identity, &TenantName::system(), &everywhere).ok()).flatten()
     }
 
     /// What the wall denies. Who has no right to it in their own tenant either is told no more than that.
     fn walled(&self, identity: &Identity, asked: &Attributes<'_>, why: String) -> Decision {
         let own = identity.tenant.as_ref().filter(|own| asked.tenant == Some(*own));
-        let may = |own| identity.is_in(MASTERS) || self.rules.allowing(identity, own, asked).is_some();
+        let may = |own| identity.is_in(MASTERS) || self.rules.allowing(identity, own, asked).is_ok();
         if own.is_some_and(|own| !may(own)) { Decision::NoOpinion(String::new()) } else { Decision::Deny(why) }
     }
 
@@ -140,7 +155,7 @@ impl Authorizer {
         if identity.is_system() || (asked.path.is_empty() && self.is_of_the_region(tenant, asked)) {
             return None;
         }
-        self.rules.allowing(identity, tenant, asked)
+        self.rules.allowing(identity, tenant, asked).ok()
     }
 
     fn is_of_the_region(&self, tenant: &TenantName, asked: &Attributes<'_>) -> bool {
@@ -177,7 +192,8 @@ impl Authorizer {
     }
 }
 
-fn denied(identity: &Identity, asked: &Attributes<'_>, more: &str) -> Status {
+/// 403 for what somebody may not, with what else is said of it.
+pub(crate) fn denied(identity: &Identity, asked: &Attributes<'_>, more: &str) -> Status {
     let (user, verb) = (&identity.user, asked.verb);
     if !asked.path.is_empty() {
         let text = format!("forbidden: User {user:?} cannot {verb} path {:?}{more}", asked.path);

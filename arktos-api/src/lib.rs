@@ -22,7 +22,7 @@
 //! | step | module |
 //! |---|---|
 //! | parse the path and the query: which tenant, where, what | `request`, `query` |
-//! | who is the caller | `authenticate` |
+//! | who is the caller; in whose name it acts | `authenticate`; `impersonate` |
 //! | may they do this | `authorize` (the boundary between tenants, then the RBAC rules of the tenant that is asked) |
 //! | may they still do it, for open watches | `standing` |
 //! | find the kind, as the tenant sees it | `kinds`; custom definitions: `definitions` |
@@ -59,6 +59,7 @@ pub mod fairness;
 mod forced;
 mod health;
 pub mod identity;
+mod impersonate;
 mod input;
 mod kinds;
 mod lines;

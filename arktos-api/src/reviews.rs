@@ -1,6 +1,6 @@
 //! Reviews: questions about identities and rights. They are answered and not stored.
 
-use arktos_core::{Object, Status, TenantName};
+use arktos_core::{FieldSelector, LabelSelector, Object, Status, TenantName};
 use serde_json::{Value, json};
 
 mod valid;
@@ -38,7 +38,7 @@ pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object
         }
         "subjectaccessreviews" => subject(call, review),
         "localsubjectaccessreviews" => local(call, review),
-        "selfsubjectrulesreviews" => rules(call, review),
+        "selfsubjectrulesreviews" => rules(call, &review),
         _ => Err(crate::request::not_found()),
     }
 }
@@ -50,7 +50,8 @@ pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object
 pub(crate) async fn answer_noted(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     let managed = managers::noted(call, Part::Whole, None, &mut review)?;
     let mut answer = answer(call, review).await?;
-    if let Some(managed) = managed {
+    let answers_anew = call.kind.resource == "selfsubjectrulesreviews";
+    if let Some(managed) = managed.filter(|_| !answers_anew) {
         answer.set(&["metadata", "managedFields"], managed.tree());
     }
     Ok(answer)
@@ -85,41 +86,41 @@ async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     let config = &call.state.config;
     let audiences = review.at(&["spec", "audiences"]).and_then(Value::as_array).into_iter().flatten();
     let audiences: Vec<String> = audiences.filter_map(|one| one.as_str().map(str::to_owned)).collect();
-    let (known, audiences) = match config.tokens.find(token) {
-        Some(identity) if crate::authenticate::counts(config, identity) => (Ok(identity.clone()), Vec::new()),
-        Some(_) => (Err("of a tenant that is gone".to_owned()), Vec::new()),
+    let known = match config.tokens.find(token) {
+        Some(identity) if crate::authenticate::counts(config, identity) => {
+            own(config, &audiences).map(|audiences| (identity.clone(), audiences)).ok_or(None)
+        }
+        Some(_) => Err(None),
         None => match crate::tokens::check::check(config, token, &audiences) {
-            Ok(checked) => (Ok(checked.identity), checked.audiences),
-            Err(why) => match elsewhere(config, token, audiences).await {
-                Some((identity, audiences)) => (Ok(identity), audiences),
-                None => (Err(why), Vec::new()),
-            },
+            Ok(checked) => Ok((checked.identity, checked.audiences)),
+            Err(refused) => elsewhere(config, token, &audiences).await.ok_or(Some(refused)),
         },
     };
     // What belongs to another tenant is not this tenant's to know.
-    let known = known.and_then(|known| {
-        let shown = call.identity.is_system() || known.tenant == call.identity.tenant;
-        if shown { Ok(known) } else { Err("unknown".to_owned()) }
-    });
+    let shown = |tenant: Option<&TenantName>| call.identity.is_system() || tenant == call.identity.tenant.as_ref();
     let status = match known {
-        Ok(identity) if audiences.is_empty() => json!({"authenticated": true, "user": user_info(&identity)}),
-        Ok(identity) => json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences}),
-        Err(why) => {
-            let why = if why.starts_with(crate::tokens::check::OTHER_AUDIENCES) { why.as_str() } else { "unknown" };
-            json!({"user": {}, "error": format!("[invalid bearer token, {why}]")})
+        Ok((identity, audiences)) if shown(identity.tenant.as_ref()) => {
+            json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences})
         }
+        Err(Some(refused)) if refused.tenant.is_some() && shown(refused.tenant.as_ref()) => {
+            json!({"user": {}, "error": format!("[invalid bearer token, {}]", refused.why)})
+        }
+        _ => json!({"user": {}, "error": "invalid bearer token"}),
     };
     review.fields.insert("status".to_owned(), status);
     Ok(review)
 }
 
-/// Whose a token is that others vouch for, and which of the audiences it is for: such tokens are for this server.
-async fn elsewhere(config: &ApiConfig, token: &str, audiences: Vec<String>) -> Option<(Identity, Vec<String>)> {
-    let all = audiences.is_empty();
-    let audiences: Vec<String> = audiences.into_iter().filter(|audience| *audience == config.issuer).collect();
-    if !all && audiences.is_empty() {
-        return None;
-    }
+/// Which of the audiences that are asked about this server is: all tokens but those of service accounts are for it
+/// alone.
+fn own(config: &ApiConfig, audiences: &[String]) -> Option<Vec<String>> {
+    let is_own = audiences.is_empty() || audiences.contains(&config.issuer);
+    is_own.then(|| vec![config.issuer.clone()])
+}
+
+/// Whose a token is that others vouch for, and which of the audiences it is for.
+async fn elsewhere(config: &ApiConfig, token: &str, audiences: &[String]) -> Option<(Identity, Vec<String>)> {
+    let audiences = own(config, audiences)?;
     let identity = crate::authenticate::elsewhere(config, token).await?;
     crate::authenticate::counts(config, &identity).then_some((identity, audiences))
 }
@@ -175,33 +176,67 @@ fn decide(call: &Call<'_>, identity: &Identity, review: &Object) -> Decision {
 }
 
 fn decided(mut review: Object, decision: &Decision) -> Object {
-    let status = match decision {
+    let mut status = match decision {
         Decision::Allow(reason) if reason.is_empty() => json!({"allowed": true}),
         Decision::Allow(reason) => json!({"allowed": true, "reason": reason}),
         Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
         Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason}),
         Decision::Deny(reason) => json!({"allowed": false, "denied": true, "reason": reason}),
     };
+    if let Some(unread) = unread(&review) {
+        status["evaluationError"] = unread.into();
+    }
     review.fields.insert("status".to_owned(), status);
     review
 }
 
-fn rules(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
+/// Which selectors of a question cannot be read, or in part: the rest counts.
+fn unread(review: &Object) -> Option<String> {
+    let mut all = Vec::new();
+    for name in ["fieldSelector", "labelSelector"] {
+        let Some(selector) = review.at(&["spec", "resourceAttributes", name]) else { continue };
+        let raw = selector["rawSelector"].as_str().unwrap_or_default();
+        let terms = selector["requirements"].as_array().map_or(&[][..], Vec::as_slice);
+        let reads = |term: &Value| {
+            let count = term["values"].as_array().map_or(0, Vec::len);
+            match term["operator"].as_str().unwrap_or_default() {
+                "In" | "NotIn" => name == "labelSelector" || count == 1,
+                "Exists" | "DoesNotExist" => name == "labelSelector",
+                _ => false,
+            }
+        };
+        let read = terms.iter().filter(|term| reads(term)).count();
+        let fine = match (raw, name) {
+            ("", _) => read == terms.len(),
+            (raw, "fieldSelector") => FieldSelector::parse(raw).is_ok(),
+            (raw, _) => LabelSelector::parse(raw).is_ok(),
+        };
+        if !fine {
+            let partly = if read > 0 { "partially " } else { "" };
+            all.push(format!("spec.resourceAttributes.{name} {partly}ignored due to parse error"));
+        }
+    }
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+fn rules(call: &Call<'_>, review: &Object) -> Result<Object, Status> {
     let namespace = review.str_at(&["spec", "namespace"]).to_owned();
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let mut rules = call.state.authorizer.rules().of(call.identity, call.one_tenant()?, &namespace);
-    // Those who may everything may it in their own tenant, or everywhere.
-    let at_home = call.identity.is_system() || call.tenant == call.identity.tenant;
-    if at_home && call.identity.is_in(crate::identity::MASTERS) {
-        let all = || vec!["*".to_owned()];
-        rules.push(crate::authorize::Rule { verbs: all(), api_groups: all(), resources: all(), ..Default::default() });
-        rules.push(crate::authorize::Rule { verbs: all(), non_resource_urls: all(), ..Default::default() });
-    }
+    let (rules, lost) = call.state.authorizer.rules().of(call.identity, call.one_tenant()?, &namespace);
     let (paths, resources): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| !rule.non_resource_urls.is_empty());
-    review.fields.insert("spec".to_owned(), json!({}));
-    let status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
-    review.fields.insert("status".to_owned(), status);
-    Ok(review)
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    if let Some(lost) = lost {
+        status["evaluationError"] = lost.into();
+    }
+    // The answer has nothing of the question but its kind.
+    let mut answer = Object::default();
+    for field in ["apiVersion", "kind"] {
+        answer.fields.insert(field.to_owned(), review.str_at(&[field]).into());
+    }
+    answer.fields.insert("metadata".to_owned(), json!({}));
+    answer.fields.insert("spec".to_owned(), json!({}));
+    answer.fields.insert("status".to_owned(), status);
+    Ok(answer)
 }

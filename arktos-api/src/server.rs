@@ -20,6 +20,7 @@ use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
 use crate::fairness::{self, Asks, Failures, PeerRefusals, Rates, Turns};
 use crate::identity::{Identity, network};
+use crate::impersonate::{self, Acting};
 use crate::kinds::Kinds;
 use crate::lines::Lines;
 use crate::negotiate;
@@ -251,13 +252,17 @@ impl State {
                 enter(record, (&identity, acts_as), &info, &parts.method, &query);
             }
         };
-        let acts_as = match authenticate::impersonate(&self.authorizer, identity.clone(), &parts.headers) {
+        let acting = match self.acting(&identity, &parts, &info, &query) {
             Err(status) if status.is(Reason::Forbidden) => {
                 enter(&identity);
-                return Err(self.not_impersonated(&identity, &parts, &info).unwrap_or(status));
+                return Err(status);
             }
-            acts_as => acts_as?,
+            acting => acting?,
         };
+        if let Some(record) = record.as_ref().filter(|_| !acting.constraint.is_empty()) {
+            record.constrained(acting.constraint);
+        }
+        let acts_as = acting.identity;
         enter(&acts_as);
         let (path, raw_query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
         let (method, headers) = (parts.method, parts.headers);
@@ -338,20 +343,27 @@ impl State {
         self.turns.take(&fairness::nobody(), 1, asks).await.err().unwrap_or(why)
     }
 
-    /// 403 for an impersonation, as upstream says it: about what was to be done in the other's name.
-    fn not_impersonated(
+    /// In whose name a request acts.
+    fn acting(
         &self,
         identity: &Identity,
         parts: &http::request::Parts,
         info: &RequestInfo,
-    ) -> Option<Status> {
-        let resource = info.resource.as_ref()?;
-        let query = QueryMap::parse(parts.uri.query().unwrap_or(""));
-        let verb = resource::Verb::on(resource, &parts.method, &query)?.name();
-        let user = parts.headers.get("impersonate-user").and_then(|user| user.to_str().ok()).unwrap_or_default();
-        let whom = if crate::authenticate::account(user).is_some() { "serviceaccount" } else { "user-info" };
-        let verb = format!("impersonate-on:{whom}:{verb}");
-        self.authorize(identity, identity.tenant.as_ref(), &verb, resource).err()
+        query: &QueryMap,
+    ) -> Result<Acting, Status> {
+        if !impersonate::is_asked(&parts.headers) {
+            return Ok(Acting { identity: identity.clone(), constraint: "" });
+        }
+        let tenant = identity.tenant.as_ref();
+        let method = parts.method.as_str().to_ascii_lowercase();
+        let asked = match &info.resource {
+            Some(resource) => {
+                resource::Verb::on(resource, &parts.method, query).map(|verb| Attributes::on(verb.name(), resource))
+            }
+            None => Some(Attributes { verb: &method, path: &info.path, ..Attributes::default() }),
+        };
+        let asked = asked.map(|asked| Attributes { tenant, ..asked });
+        impersonate::acting(&self.authorizer, identity.clone(), &parts.headers, asked.as_ref())
     }
 
     fn authorize_path(&self, head: &Head) -> Result<(), Status> {
@@ -375,19 +387,7 @@ impl State {
         verb: &str,
         resource: &ResourceInfo,
     ) -> Result<(), Status> {
-        let asked = Attributes {
-            verb,
-            tenant,
-            group: &resource.group,
-            version: &resource.version,
-            resource: &resource.resource,
-            subresource: &resource.subresource,
-            namespace: &resource.namespace,
-            name: &resource.name,
-            node: &resource.node,
-            path: "",
-        };
-        self.authorizer.check(identity, &asked)
+        self.authorizer.check(identity, &Attributes { tenant, ..Attributes::on(verb, resource) })
     }
 }
 

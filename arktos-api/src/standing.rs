@@ -12,6 +12,7 @@ use crate::authenticate::{self, unauthorized};
 use crate::authorize::{Attributes, Authorizer};
 use crate::config::ApiConfig;
 use crate::identity::Identity;
+use crate::impersonate;
 use crate::request::ResourceInfo;
 use crate::tokens::{self, Life};
 
@@ -46,7 +47,7 @@ impl Credentials {
     ///
     /// # Errors
     /// 401 when the credential has ended, 403 when who has it may not act in the other's name.
-    fn who(&self, config: &ApiConfig, authorizer: &Authorizer) -> Result<Identity, Status> {
+    fn who(&self, config: &ApiConfig, authorizer: &Authorizer, asked: &Attributes<'_>) -> Result<Identity, Status> {
         let identity = match &self.token {
             Some(token) => tokens::check::check(config, token, &[]).map_err(|_| unauthorized())?.identity,
             None => self.identity.clone(),
@@ -54,7 +55,8 @@ impl Credentials {
         if !authenticate::counts(config, &identity) {
             return Err(unauthorized());
         }
-        authenticate::impersonate(authorizer, identity, &self.acts_as)
+        let asked = Attributes { tenant: self.identity.tenant.as_ref(), ..*asked };
+        Ok(impersonate::acting(authorizer, identity, &self.acts_as, Some(&asked))?.identity)
     }
 }
 
@@ -88,13 +90,13 @@ impl Standing {
     /// # Errors
     /// 401 when the credential has ended or its tenant is gone, 403 when who has it may no longer watch.
     pub(crate) fn check(&self) -> Result<(), Status> {
-        let who = self.credentials.who(&self.config, &self.authorizer)?;
-        if home(&self.config, &who) != self.home {
-            return Err(unauthorized());
-        }
         let ResourceInfo { group, version, namespace, resource, name, subresource, node, .. } = &self.resource;
         let (verb, tenant, path) = (self.verb, self.tenant.as_ref(), "");
         let asked = Attributes { verb, tenant, group, version, resource, subresource, namespace, name, node, path };
+        let who = self.credentials.who(&self.config, &self.authorizer, &asked)?;
+        if home(&self.config, &who) != self.home {
+            return Err(unauthorized());
+        }
         self.authorizer.check(&who, &asked)
     }
 }

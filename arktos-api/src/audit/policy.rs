@@ -1,5 +1,6 @@
 //! Which requests are entered, and how much of them.
 
+use arktos_core::name::subdomain_fault;
 use serde::Deserialize;
 
 use crate::identity::Identity;
@@ -155,6 +156,26 @@ impl AuditPolicy {
                 let why = "rules cannot apply to both regular resources and non-resource URLs";
                 return Err(wrong(&format!("rules[{at}].nonResourceURLs: {why}")));
             }
+            for path in rule.paths.iter().filter(|path| *path != "*") {
+                let why = if !path.starts_with('/') {
+                    "non-resource URL rules must begin with a '/' character"
+                } else if path.strip_suffix('*').unwrap_or(path).contains('*') {
+                    "non-resource URL wildcards '*' must be the final character of the rule"
+                } else {
+                    continue;
+                };
+                return Err(wrong(&format!("rules[{at}].nonResourceURLs: {path:?}: {why}")));
+            }
+            for resources in &rule.resources {
+                let group = resources.group.as_str();
+                if let Some(why) = subdomain_fault(group).filter(|_| !matches!(group, "" | "*")) {
+                    return Err(wrong(&format!("rules[{at}].resources.group: {group:?}: {why}")));
+                }
+                if resources.resources.is_empty() && !resources.resource_names.is_empty() {
+                    let why = "using resourceNames requires at least one resource";
+                    return Err(wrong(&format!("rules[{at}].resources.resourceNames: {why}")));
+                }
+            }
         }
         let (omit_stages, omit_managed_fields) = (written.omit_stages, written.omit_managed_fields);
         Ok(Self { rules: written.rules, omit_stages, omit_managed_fields })
@@ -222,7 +243,7 @@ impl Resources {
             Some((resource, "*")) => resource == asked.resource,
             Some((resource, part)) => resource == asked.resource && part == asked.subresource,
         };
-        self.group == asked.group
+        (self.group == "*" || self.group == asked.group)
             && (self.resources.is_empty() || self.resources.iter().any(|written| is(written)))
             && (self.resources.is_empty()
                 || self.resource_names.is_empty()
@@ -306,6 +327,17 @@ rules:
     }
 
     #[test]
+    fn a_star_is_any_group() {
+        let rules = "rules: [{level: Request, resources: [{group: '*', resources: [pods]}]}]";
+        let policy =
+            AuditPolicy::parse(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}")).expect("a policy");
+        let level =
+            |group, resource| policy.says(&Identity::anonymous(), &Asked { group, resource, ..Asked::default() }).level;
+        assert_eq!((level("", "pods"), level("metrics.k8s.io", "pods")), (Level::Request, Level::Request));
+        assert_eq!(level("", "nodes"), Level::None);
+    }
+
+    #[test]
     fn what_is_no_policy_is_told() {
         let head = "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
         for (bad, why) in [
@@ -315,6 +347,13 @@ rules:
             (format!("{head}rules: [{{level: Some}}]"), "unknown variant"),
             (format!("{head}rules: [{{level: None, verb: [get]}}]"), "unknown field"),
             (format!("{head}rules: [{{level: None, namespaces: [a], nonResourceURLs: [/x]}}]"), "cannot apply to both"),
+            (format!("{head}rules: [{{level: None, nonResourceURLs: [x]}}]"), "must begin with a '/'"),
+            (format!("{head}rules: [{{level: None, nonResourceURLs: [/a*b]}}]"), "must be the final character"),
+            (
+                format!("{head}rules: [{{level: None, resources: [{{group: apps/v1}}]}}]"),
+                "resources.group: \"apps/v1\"",
+            ),
+            (format!("{head}rules: [{{level: None, resources: [{{resourceNames: [a]}}]}}]"), "at least one resource"),
         ] {
             let error = AuditPolicy::parse(&bad).expect_err(&bad).to_string();
             assert!(error.contains(why), "{bad}: {error}");

@@ -115,6 +115,12 @@ impl Record {
         self.enter(Stage::RequestReceived, None);
     }
 
+    /// It acts in another's name, by this right.
+    pub(crate) fn constrained(&self, by: &str) {
+        let metadata = json!({"impersonationConstraint": by});
+        self.about.lock().event.insert("authenticationMetadata".to_owned(), metadata);
+    }
+
     /// The request may be made.
     pub(crate) fn allowed(&self) {
         self.decision("allow");

@@ -42,7 +42,7 @@ pub(crate) fn check(call: &Call<'_>, old: Option<&Object>, object: &Object) -> R
         let rules = call.state.authorizer.rules().role_rules(tenant, namespace, &parsed.role_ref);
         rules.ok_or_else(|| Status::not_found(&call.kind.group_resource, &parsed.role_ref.name))?
     };
-    let own = call.state.authorizer.rules().of(call.identity, tenant, namespace);
+    let (own, lost) = call.state.authorizer.rules().of(call.identity, tenant, namespace);
     let forbidden =
         |why: String| Status::forbidden(&GroupResource::new(GROUP, &call.kind.resource), object.name(), why);
     let missing_rules = missing(&rules, &own);
@@ -54,8 +54,9 @@ pub(crate) fn check(call: &Call<'_>, old: Option<&Object>, object: &Object) -> R
         }
         return Ok(());
     }
+    let lost = lost.map_or_else(String::new, |lost| format!("; resolution errors: [{lost}]"));
     let why = format!(
-        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}{lost}",
         call.identity.user,
         call.identity.groups.iter().map(|group| format!("{group:?}")).collect::<Vec<_>>().join(" "),
         missing_rules.join("\n")

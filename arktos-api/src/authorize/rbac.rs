@@ -82,63 +82,77 @@ impl Rules {
         Self { engine, parsed: DashMap::new() }
     }
 
-    /// Why a tenant's rules allow something; absent when they do not.
-    pub(crate) fn allowing(&self, who: &Identity, tenant: &TenantName, asked: &Attributes<'_>) -> Option<String> {
+    /// Why a tenant's rules allow something.
+    ///
+    /// # Errors
+    /// They do not; then it is said which roles they name that are not there, if any.
+    pub(crate) fn allowing(
+        &self,
+        who: &Identity,
+        tenant: &TenantName,
+        asked: &Attributes<'_>,
+    ) -> Result<String, String> {
         let mut found = None;
-        self.visit(who, tenant, asked.namespace, |rules, reason| {
+        let lost = self.visit(who, tenant, asked.namespace, |rules, reason| {
             if rules.iter().any(|rule| rule.allows(asked)) {
                 found = Some(reason());
             }
             found.is_none()
         });
-        found
+        found.ok_or_else(|| told(lost).map_or_else(String::new, |lost| format!("RBAC: {lost}")))
     }
 
-    /// The rules that apply to someone in a namespace of a tenant (and everywhere in it).
-    pub(crate) fn of(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> Vec<Rule> {
+    /// The rules that apply to someone in a namespace of a tenant (and everywhere in it), and which roles are named
+    /// that are not there.
+    pub(crate) fn of(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> (Vec<Rule>, Option<String>) {
         let mut all = Vec::new();
-        self.visit(who, tenant, namespace, |rules, _| {
+        let lost = self.visit(who, tenant, namespace, |rules, _| {
             all.extend_from_slice(rules);
             true
         });
-        all
+        (all, told(lost))
     }
 
-    /// Shows each set of rules that applies, with why, until it is told to stop.
+    /// Shows each set of rules that applies, with why, until it is told to stop. Gives back the roles that are named
+    /// and not there.
     fn visit(
         &self,
         who: &Identity,
         tenant: &TenantName,
         namespace: &str,
         mut show: impl FnMut(&[Rule], &dyn Fn() -> String) -> bool,
-    ) {
+    ) -> Vec<String> {
         let snapshot = self.engine.snapshot();
+        let mut lost = Vec::new();
         // What all tenants are given is given at home, and to the region's own.
         let given = who.tenant.as_ref() == Some(tenant) || who.is_system();
         for (name, binding) in STATIC.bindings_for(&who.user).filter(|_| given) {
             let Some(subject) = binding.subjects.iter().find(|subject| subject.names(who, "")) else { continue };
             let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
             if !show(&rules.rules, &|| reason("ClusterRoleBinding", name, binding, subject)) {
-                return;
+                return lost;
             }
         }
         let bindings = GroupResource::new(GROUP, "clusterrolebindings");
         for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), String::new()), None) {
             let binding = self.parse(&bindings, &stored);
             let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, tenant, "")) else { continue };
-            let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else { continue };
+            let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else {
+                lost.push(nowhere("ClusterRole", &binding.role_ref.name));
+                continue;
+            };
             if !show(&rules.rules, &|| reason("ClusterRoleBinding", stored.path.name(), &binding, subject)) {
-                return;
+                return lost;
             }
         }
         if namespace.is_empty() {
-            return;
+            return lost;
         }
         for (name, binding) in STATIC.bindings_in(namespace).filter(|_| given) {
             let Some(subject) = binding.subjects.iter().find(|subject| subject.names(who, namespace)) else { continue };
             let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else { continue };
             if !show(&rules.rules, &|| reason("RoleBinding", &format!("{name}/{namespace}"), binding, subject)) {
-                return;
+                return lost;
             }
         }
         let bindings = GroupResource::new(GROUP, "rolebindings");
@@ -146,12 +160,16 @@ impl Rules {
             let binding = self.parse(&bindings, &stored);
             let subject = binding.subjects.iter().find(|subject| subject.is(who, tenant, namespace));
             let Some(subject) = subject else { continue };
-            let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else { continue };
+            let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else {
+                lost.push(nowhere(&binding.role_ref.kind, &binding.role_ref.name));
+                continue;
+            };
             let name = format!("{}/{namespace}", stored.path.name());
             if !show(&rules.rules, &|| reason("RoleBinding", &name, &binding, subject)) {
-                return;
+                return lost;
             }
         }
+        lost
     }
 
     /// The rules of the role that a reference in a namespace (empty: in none) names.
@@ -201,6 +219,21 @@ impl Rules {
 /// Decodes a role or binding; one that cannot be read gives nothing.
 fn parse(object: &Encoded) -> Parsed {
     object.parse().unwrap_or_default()
+}
+
+/// What is said of a role that is named and not there.
+fn nowhere(kind: &str, name: &str) -> String {
+    let kind = if kind == "ClusterRole" { "clusterrole" } else { "role" };
+    format!("{kind}.{GROUP} {name:?} not found")
+}
+
+/// Several faults as one, each once; none where there is none. Nobody reads more than a few.
+fn told(mut lost: Vec<String>) -> Option<String> {
+    const FEW: usize = 20;
+    let mut seen = std::collections::HashSet::new();
+    lost.retain(|one| seen.insert(one.clone()));
+    lost.truncate(FEW);
+    if lost.len() > 1 { Some(format!("[{}]", lost.join(", "))) } else { lost.pop() }
 }
 
 fn reason(kind: &str, name: &str, binding: &Parsed, subject: &Subject) -> String {

@@ -25,7 +25,7 @@ pub(super) fn check(group: &str, review: &Object, whom: bool, namespace: Option<
     match (resource, path) {
         (Some(_), Some(path)) => {
             let why = "cannot be specified in combination with resourceAttributes";
-            faults.invalid("spec.nonResourceAttributes", path, why);
+            faults.invalid("spec.nonResourceAttributes", &held(path), why);
         }
         (None, None) => {
             let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
@@ -51,7 +51,7 @@ pub(super) fn check(group: &str, review: &Object, whom: bool, namespace: Option<
             faults.invalid("spec.resourceAttributes.namespace", &asked.into(), why);
         }
         if let Some(path) = path {
-            faults.invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request");
+            faults.invalid("spec.nonResourceAttributes", &held(path), "disallowed on this kind of request");
         }
     }
     let said = review.at(&["metadata"]).and_then(Value::as_object).into_iter().flatten();
@@ -65,6 +65,12 @@ pub(super) fn check(group: &str, review: &Object, whom: bool, namespace: Option<
     }
     // Upstream leaves the kind out of these.
     if faults.0.is_empty() { Ok(()) } else { Err(Status::invalid(group, "", "", faults.0)) }
+}
+
+/// A path that is asked for, as upstream holds it: so its messages show it.
+fn held(path: &Value) -> Value {
+    let text = |field: &str| path.get(field).and_then(Value::as_str).unwrap_or_default();
+    serde_json::json!({"Path": text("path"), "Verb": text("verb")})
 }
 
 fn check_selector(at: &str, selector: &Map<String, Value>, labels: bool, faults: &mut Faults) {
@@ -88,7 +94,18 @@ fn check_selector(at: &str, selector: &Map<String, Value>, labels: bool, faults:
         } else if key.is_empty() {
             tell("FieldValueRequired", &format!("{at}.key"), "Required value: must be specified".to_owned());
         }
-        let values = term["values"].as_array().is_some_and(|values| !values.is_empty());
+        let given = term["values"].as_array().map_or(&[][..], Vec::as_slice);
+        for (index, value) in given.iter().enumerate().filter(|_| labels) {
+            let value = value.as_str().unwrap_or_default();
+            if let Some(fault) = arktos_core::selector::label_value_fault(value) {
+                tell(
+                    "FieldValueInvalid",
+                    &format!("{at}.values[{index}]"),
+                    format!("Invalid value: {value:?}: {fault}"),
+                );
+            }
+        }
+        let values = !given.is_empty();
         match term["operator"].as_str().unwrap_or_default() {
             "In" | "NotIn" if !values => {
                 let text = "Required value: must be specified when `operator` is 'In' or 'NotIn'";
@@ -98,12 +115,7 @@ fn check_selector(at: &str, selector: &Map<String, Value>, labels: bool, faults:
                 let text = "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
                 tell("FieldValueForbidden", &format!("{at}.values"), text.to_owned());
             }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ if labels => {} // upstream leaves these to who asks
-            other => {
-                let text = format!("Invalid value: {other:?}: not a valid selector operator");
-                tell("FieldValueInvalid", &format!("{at}.operator"), text);
-            }
+            _ => {} // of others, who asks may know, and what they say is left out
         }
     }
 }

@@ -12,9 +12,6 @@ use crate::identity::Identity;
 /// How far the clocks of who signs and who checks may differ, in seconds.
 const LEEWAY: i64 = 60;
 
-/// How the sentence begins that tells of a token for somebody else: the one that who asks for a review is told.
-pub(crate) const OTHER_AUDIENCES: &str = "token audiences ";
-
 /// A token that counts.
 pub(crate) struct Checked {
     /// Whose it is.
@@ -23,17 +20,33 @@ pub(crate) struct Checked {
     pub(crate) audiences: Vec<String>,
 }
 
+/// Why a token does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// The tenant whose key has signed it; none where nobody's has. Only who is of that tenant is told why.
+    pub(crate) tenant: Option<TenantName>,
+    /// Why, in a sentence.
+    pub(crate) why: String,
+}
+
 /// Checks a token of a service account. Without audiences, it must be for this server itself.
 ///
 /// # Errors
-/// A sentence that says why it does not count.
-pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Result<Checked, String> {
+/// [`Refused`] says why it does not count.
+pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Result<Checked, Refused> {
     let life = |tenant| super::life(&config.engine, tenant);
-    let (Life { tenant, .. }, claims) = config.token_keys.verify(token, life).map_err(|why| why.to_string())?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let unknown = |why: String| Refused { tenant: None, why };
+    let (Life { tenant, .. }, claims) =
+        config.token_keys.verify(token, life).map_err(|why| unknown(why.to_string()))?;
     if claims["iss"] != config.issuer {
-        return Err("it is of another issuer".to_owned());
+        return Err(unknown("it is of another issuer".to_owned()));
     }
+    signed(config, &tenant, &claims, audiences).map_err(|why| Refused { tenant: Some(tenant), why })
+}
+
+/// Checks what a token says that the tenant has signed.
+fn signed(config: &ApiConfig, tenant: &TenantName, claims: &Value, audiences: &[String]) -> Result<Checked, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let own = [config.issuer.clone()];
     let wanted = if audiences.is_empty() { &own[..] } else { audiences };
     let said: Vec<&str> = claims["aud"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -42,7 +55,7 @@ pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Re
         let list = |all: &[&str]| all.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(" ");
         let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
         return Err(format!(
-            "{OTHER_AUDIENCES}[{}] is invalid for the target audiences [{}]",
+            "token audiences [{}] is invalid for the target audiences [{}]",
             list(&said),
             list(&wanted)
         ));
@@ -50,22 +63,37 @@ pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Re
     let now = config.clock.now().as_micros() / 1_000_000;
     let moment = |claim: &str| claims[claim].as_i64();
     if moment("exp").is_none_or(|end| now >= end + LEEWAY) {
-        return Err("it has expired".to_owned());
+        return Err("service account token has expired".to_owned());
     }
     if moment("nbf").is_none_or(|start| now < start - LEEWAY) {
-        return Err("it is not valid yet".to_owned());
+        return Err("service account token is not valid yet".to_owned());
     }
     let whose = &claims[KUBERNETES];
     let (namespace, account) = (text(&whose["namespace"]), &whose["serviceaccount"]);
-    if !is_there(config, &tenant, &namespace, "serviceaccounts", account) {
-        return Err("its service account is gone".to_owned());
+    match found(config, tenant, &namespace, "serviceaccounts", account) {
+        Found::Same => {}
+        Found::Nothing => return Err(format!("serviceaccounts {} not found", account["name"])),
+        Found::Other(uid) => {
+            let said = text(&account["uid"]);
+            return Err(format!("service account UID ({uid}) does not match claim ({said})"));
+        }
+        Found::Over => return Err(format!("service account {namespace}/{} has been deleted", text(&account["name"]))),
     }
     for (kind, resource) in BINDABLE {
-        let bound = &whose[kind.to_lowercase()];
+        let kind = kind.to_lowercase();
+        let bound = &whose[kind.as_str()];
         // The host of a pod is noted, and the token lives with the pod.
-        let noted = kind == "Node" && whose["pod"].is_object();
-        if bound.is_object() && !noted && !is_there(config, &tenant, &namespace, resource, bound) {
-            return Err(format!("the {kind} that it is bound to is gone"));
+        let noted = kind == "node" && whose["pod"].is_object();
+        if !bound.is_object() || noted {
+            continue;
+        }
+        match found(config, tenant, &namespace, resource, bound) {
+            Found::Same => {}
+            Found::Nothing | Found::Over => return Err("service account token has been invalidated".to_owned()),
+            Found::Other(uid) => {
+                let said = text(&bound["uid"]);
+                return Err(format!("{kind} UID ({uid}) does not match service account {kind} ref claim ({said})"));
+            }
         }
     }
     let identity = Identity {
@@ -76,8 +104,8 @@ pub(crate) fn check(config: &ApiConfig, token: &str, audiences: &[String]) -> Re
             format!("system:serviceaccounts:{namespace}"),
             "system:authenticated".to_owned(),
         ],
-        tenant: Some(tenant),
-        extra: extra(&claims),
+        tenant: Some(tenant.clone()),
+        extra: extra(claims),
         ..Identity::default()
     };
     Ok(Checked { identity, audiences })
@@ -97,17 +125,31 @@ pub fn claimed_tenant(token: &str) -> Option<TenantName> {
     tenant_of(&serde_json::from_slice(&claims).ok()?)
 }
 
-/// Whether an object is there, the same as when the token was made. One that is being deleted counts for a little
-/// longer than its grace.
-fn is_there(config: &ApiConfig, tenant: &TenantName, namespace: &str, resource: &str, reference: &Value) -> bool {
+/// What there is now of something that a token names.
+enum Found {
+    /// The same as when the token was made.
+    Same,
+    /// Nothing.
+    Nothing,
+    /// Another of its name, with this uid.
+    Other(String),
+    /// The same, deleted for longer than its grace.
+    Over,
+}
+
+/// What there is now. One that is being deleted counts for a little longer than its grace.
+fn found(config: &ApiConfig, tenant: &TenantName, namespace: &str, resource: &str, reference: &Value) -> Found {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
-    let Some(key) = key_of(tenant, namespace, resource, text("name")) else { return false };
-    let Some(found) = config.engine.snapshot().get(&key) else { return false };
+    let key = key_of(tenant, namespace, resource, text("name"));
+    let Some(found) = key.and_then(|key| config.engine.snapshot().get(&key)) else { return Found::Nothing };
     let header = found.object.header();
+    if header.uid() != text("uid") {
+        return Found::Other(header.uid().to_owned());
+    }
     let seconds = |moment: Timestamp| moment.as_micros() / 1_000_000;
     let now = seconds(config.clock.now());
     let over = header.deletion().is_some_and(|end| seconds(end) + LEEWAY < now);
-    header.uid() == text("uid") && !over
+    if over { Found::Over } else { Found::Same }
 }
 
 fn extra(claims: &Value) -> BTreeMap<String, Vec<String>> {

@@ -113,6 +113,14 @@ fn bound(
     let key = key_of(tenant, &call.namespace, resource, name).ok_or_else(missing)?;
     let found = call.state.config.engine.snapshot().get(&key).ok_or_else(missing)?;
     let found_uid = found.object.header().uid();
+    let pod = if kind == "Pod" { Some(found.object.decode(None).map_err(Status::internal)?) } else { None };
+    let account = account.path.name();
+    if pod.as_ref().is_some_and(|pod| pod.str_at(&["spec", "serviceAccountName"]) != account) {
+        let text = format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        );
+        return Err(Status::bad_request(text));
+    }
     if !uid.is_empty() && uid != found_uid {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have \
@@ -122,18 +130,8 @@ fn bound(
     }
     let mut claims = serde_json::Map::new();
     claims.insert(kind.to_lowercase(), json!({"name": name, "uid": found_uid}));
-    if kind == "Pod" {
-        let pod = found.object.decode(None).map_err(Status::internal)?;
-        let account = account.path.name();
-        if pod.str_at(&["spec", "serviceAccountName"]) != account {
-            let text = format!(
-                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
-            );
-            return Err(Status::bad_request(text));
-        }
-        if let Some(node) = node_of(call, &pod) {
-            claims.insert("node".to_owned(), node);
-        }
+    if let Some(node) = pod.and_then(|pod| node_of(call, &pod)) {
+        claims.insert("node".to_owned(), node);
     }
     Ok(Some(claims))
 }

@@ -1,7 +1,10 @@
 //! Who may do what.
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::{MAPS, World, map};
 
@@ -197,4 +200,132 @@ async fn health_is_asked_as_upstreams_whole_or_by_its_checks() {
     assert!(said.ends_with(end), "{said}");
     let ready = world.get("root", "/readyz?verbose").await.body;
     assert!(ready.as_str().unwrap().contains("[+]etcd ok\n[+]etcd-readiness ok\n"), "{ready}");
+}
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// Makes a cluster role, and gives it to a subject.
+async fn role_for(world: &World, name: &str, rules: serde_json::Value, subject: (&str, &str)) {
+    let role = json!({"metadata": {"name": name}, "rules": rules});
+    assert_eq!(world.post("acme", CLUSTER_ROLES, role).await.code, 201);
+    let binding = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": subject.0, "apiGroup": "rbac.authorization.k8s.io", "name": subject.1}],
+    });
+    assert_eq!(world.post("acme", &format!("{RBAC}/clusterrolebindings"), binding).await.code, 201);
+}
+
+/// Asks in another's name; the code, and what is said.
+async fn acting(world: &World, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut request = Request::builder().method(Method::GET).uri(path).header("authorization", "Bearer clerk");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = world.api.clone().oneshot(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    (code, body["message"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn who_may_act_as_somebody_may_be_held_to_one_user_and_to_what_is_done() {
+    let world = World::new().await;
+    let maps = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "get"]}]);
+    role_for(&world, "bobs", maps, ("User", "bob")).await;
+    let bob = [("impersonate-user", "bob")];
+    let refused = acting(&world, MAPS, &bob).await;
+    assert_eq!(refused.0, 403);
+    assert!(
+        refused.1.contains("User \"clara\" cannot impersonate-on:user-info:list resource \"configmaps\""),
+        "{}",
+        refused.1
+    );
+    let on = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["impersonate-on:user-info:list"]}]);
+    role_for(&world, "on", on, ("Group", "clerks")).await;
+    let refused = acting(&world, MAPS, &bob).await;
+    assert!(refused.1.contains("users.authentication.k8s.io \"bob\" is forbidden"), "{}", refused.1);
+    assert!(refused.1.contains("cannot impersonate:user-info resource \"users\""), "{}", refused.1);
+    let of = json!([
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["users"], "resourceNames": ["bob"],
+            "verbs": ["impersonate:user-info"]},
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["groups"], "verbs": ["impersonate:user-info"]},
+    ]);
+    role_for(&world, "as", of, ("Group", "clerks")).await;
+    assert_eq!(acting(&world, MAPS, &bob).await.0, 200);
+    assert_eq!(acting(&world, MAPS, &[("impersonate-user", "eve")]).await.0, 403, "another user");
+    assert_eq!(acting(&world, &format!("{MAPS}/a"), &bob).await.0, 403, "something else");
+    let masters = acting(&world, MAPS, &[bob[0], ("impersonate-group", "system:masters")]).await;
+    assert!(masters.1.ends_with("impersonating the system:masters group is not allowed"), "{}", masters.1);
+    let node = acting(&world, MAPS, &[("impersonate-user", "system:node:n1")]).await;
+    assert!(node.1.contains("cannot impersonate-on:arbitrary-node:list"), "{}", node.1);
+}
+
+#[tokio::test]
+async fn who_acts_as_somebody_not_authenticated_is_that() {
+    let world = World::new().await;
+    let all = json!([
+        {"apiGroups": [""], "resources": ["users", "groups", "serviceaccounts"], "verbs": ["impersonate"]},
+    ]);
+    role_for(&world, "legacy", all, ("Group", "clerks")).await;
+    let known = json!([{"nonResourceURLs": ["/known"], "verbs": ["get"]}]);
+    role_for(&world, "known", known, ("Group", "system:authenticated")).await;
+    let bob = ("impersonate-user", "bob");
+    assert_eq!(acting(&world, "/known", &[bob]).await.0, 404, "it is in no group, and so in that of all who are known");
+    for group in ["system:unauthenticated", "dev"] {
+        let code = acting(&world, "/known", &[bob, ("impersonate-group", group)]).await.0;
+        assert_eq!(code, if group == "dev" { 404 } else { 403 }, "{group}");
+    }
+}
+
+#[tokio::test]
+async fn roles_that_are_bound_and_not_there_are_told_to_who_may_not() {
+    let world = World::new().await;
+    for (kind, path) in [("ClusterRole", "clusterrolebindings"), ("Role", "namespaces/default/rolebindings")] {
+        let binding = json!({
+            "metadata": {"name": "lost"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "gone"},
+            "subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "clerks"}],
+        });
+        assert_eq!(world.post("acme", &format!("{RBAC}/{path}"), binding).await.code, 201);
+    }
+    let lost = "[clusterrole.rbac.authorization.k8s.io \"gone\" not found, role.rbac.authorization.k8s.io \"gone\" not \
+                found]";
+    let refused = world.get("clerk", MAPS).await;
+    assert!(refused.body["message"].as_str().unwrap().ends_with(&format!(": RBAC: {lost}")), "{}", refused.body);
+    let own = "/apis/authorization.k8s.io/v1";
+    let asked =
+        json!({"spec": {"resourceAttributes": {"verb": "list", "resource": "configmaps", "namespace": "default"}}});
+    let answer = world.post("clerk", &format!("{own}/selfsubjectaccessreviews"), asked).await;
+    assert_eq!(answer.body["status"], json!({"allowed": false, "reason": format!("RBAC: {lost}")}));
+    let asked = json!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
+    let answer = world.post("clerk", &format!("{own}/selfsubjectrulesreviews"), asked).await;
+    assert_eq!(answer.body["status"]["evaluationError"], lost);
+    assert_eq!((&answer.body["metadata"], &answer.body["spec"]), (&json!({}), &json!({})));
+}
+
+#[tokio::test]
+async fn selectors_of_a_question_that_cannot_be_read_are_told_and_left_out() {
+    let world = World::new().await;
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let asked = |field: serde_json::Value| {
+        let about = json!({"verb": "list", "resource": "pods", "fieldSelector": {"requirements": field}});
+        json!({"spec": {"user": "u", "resourceAttributes": about}})
+    };
+    let one = json!({"key": "a", "operator": "In", "values": ["x"]});
+    let two = json!({"key": "a", "operator": "Odd", "values": ["x", "y"]});
+    for (terms, error) in [
+        (json!([one]), json!(null)),
+        (json!([two]), json!("spec.resourceAttributes.fieldSelector ignored due to parse error")),
+        (json!([one, two]), json!("spec.resourceAttributes.fieldSelector partially ignored due to parse error")),
+    ] {
+        let answer = world.post("acme", path, asked(terms)).await;
+        assert_eq!((answer.code, &answer.body["status"]["evaluationError"]), (201, &error), "{}", answer.body);
+    }
+    let path = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    let asked = json!({"spec": {"user": "u", "nonResourceAttributes": {"path": "/x", "verb": "get"}}});
+    let refused = world.post("acme", path, asked).await;
+    let shown = "Invalid value: {\"Path\":\"/x\",\"Verb\":\"get\"}: disallowed on this kind of request";
+    assert_eq!(refused.body["details"]["causes"][0]["message"], shown);
 }
