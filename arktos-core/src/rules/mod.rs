@@ -43,7 +43,7 @@ pub(crate) use check::label_1035_fault;
 pub use check::qualified_name_faults;
 pub(crate) use defaults::qos_class;
 pub use functions::PORTS_MAX;
-pub(crate) use functions::{has_certificate, service_path_faults, webhook_service_faults, webhook_url_faults};
+pub(crate) use functions::{has_certificate, webhook_service_faults, webhook_url_faults};
 pub use hooks::date_taints;
 pub use prepare::{prepare_create, prepare_status_update, prepare_update};
 pub use validate::{validate, validate_status};
