@@ -11,10 +11,13 @@
 //! ```
 //!
 //! **Tenants take turns.** One queue serves all tenants. Of the tenants that have keys waiting, each gives one in turn:
-//! whatever one has queued or failing, the next key of another is no further away than there are tenants. What the
+//! whatever one has queued or failing, the next key of another is no further away than there are tenants. And of the
+//! workers that [`run`](WorkQueue::run) has, a tenant takes another only while more are free than it has: work that
+//! waits for what a tenant has made slow, its webhooks for one, leaves workers for the others. What the
 //! informer before the queue has not read yet is in the order of its source, so a queue that is to be fair has room
 //! for everything: as many keys as there are objects.
 
+mod backlog;
 mod bucket;
 mod turns;
 
@@ -33,6 +36,7 @@ use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use self::backlog::Backlog;
 use self::bucket::Bucket;
 use self::turns::Turns;
 use crate::clock::Clock;
@@ -159,6 +163,8 @@ struct State<K> {
     dirty: HashSet<K>,
     /// What workers have in hand, or rests.
     processing: HashSet<K>,
+    /// How many keys of each tenant workers have in hand.
+    held: HashMap<Box<str>, usize>,
     /// What rests, by when it has rested.
     resting: VecDeque<(Timestamp, K)>,
     /// What is to be added later, by when; and when each key is due.
@@ -201,6 +207,7 @@ impl<K: Key> WorkQueue<K> {
             ready: Turns::new(),
             dirty: HashSet::new(),
             processing: HashSet::new(),
+            held: HashMap::new(),
             resting: VecDeque::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
@@ -307,6 +314,11 @@ impl<K: Key> WorkQueue<K> {
     /// The next key, when there is one; `None` once the queue is shut down. Cancel safe: a key is either given out or
     /// still queued.
     pub async fn get(&self) -> Option<Taken<K>> {
+        self.get_within(usize::MAX).await
+    }
+
+    /// As [`get`](Self::get), for one of so many workers.
+    async fn get_within(&self, workers: usize) -> Option<Taken<K>> {
         loop {
             let changed = self.0.changed.notified();
             let wait = {
@@ -316,7 +328,7 @@ impl<K: Key> WorkQueue<K> {
                 }
                 let now = self.0.clock.now();
                 let next = state.wake_delayed(now, &self.0.options);
-                if let Some(key) = state.take() {
+                if let Some(key) = state.take(workers) {
                     let more = !state.ready.is_empty();
                     drop(state);
                     self.0.room.notify_waiters();
@@ -354,7 +366,7 @@ impl<K: Key> WorkQueue<K> {
                 in_hand.next().await;
                 continue;
             }
-            let next = std::pin::pin!(self.get());
+            let next = std::pin::pin!(self.get_within(workers));
             let taken = if in_hand.is_empty() {
                 next.await
             } else {
@@ -390,6 +402,7 @@ impl<K: Key> WorkQueue<K> {
 
     fn done(&self, key: &K, rests: bool) {
         let mut state = self.0.state.lock();
+        state.let_go(key);
         let rest = self.0.options.rest;
         if rests && !rest.is_zero() && !state.closed {
             state.resting.push_back((self.0.clock.now().later(rest), key.clone()));
@@ -527,11 +540,28 @@ impl<K: Key> State<K> {
         again
     }
 
-    fn take(&mut self) -> Option<K> {
-        let key = self.ready.pop()?;
+    /// The next key for one of so many workers. A tenant is given another only while more are free than it has: one
+    /// alone gets half of them, and the next one still half of the rest. What is no tenant's is held back for nobody.
+    fn take(&mut self, workers: usize) -> Option<K> {
+        let free = workers.saturating_sub(self.held.values().sum());
+        let held = |tenant: &str| self.held.get(tenant).copied().unwrap_or(0);
+        let key = self.ready.pop_of(|tenant| tenant.is_empty() || held(tenant) < free.max(1))?;
+        *self.held.entry(key.tenant().into()).or_default() += 1;
         self.dirty.remove(&key);
         self.processing.insert(key.clone());
         Some(key)
+    }
+}
+
+impl<K: Key> State<K> {
+    /// A worker has a key in hand no longer.
+    fn let_go(&mut self, key: &K) {
+        if let Some(held) = self.held.get_mut(key.tenant()) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(key.tenant());
+            }
+        }
     }
 }
 

@@ -245,6 +245,31 @@ fn run_works_on_as_many_keys_as_it_has_workers_and_ends_with_the_queue() {
     assert!(!queue.add(1));
 }
 
+#[test]
+fn a_tenant_whose_work_does_not_end_leaves_workers_to_others() {
+    let (queue, _clock) = queue(QueueOptions::default());
+    let done = RefCell::new(Vec::new());
+    let done_in = &done;
+    let mut running = Box::pin(queue.run(8, |key: u8| async move {
+        if key.tenant() != "zeta" {
+            std::future::pending::<()>().await;
+        }
+        done_in.borrow_mut().push(key);
+        Outcome::Done
+    }));
+    let keys = |tenant: &'static str| (100..u8::MAX).filter(move |key| key.tenant() == tenant);
+    for key in keys("acme").take(20) {
+        queue.add(key);
+    }
+    assert!(settle(running.as_mut()).is_pending());
+    assert_eq!(queue.len(), 16, "half of the workers are left");
+    for key in keys("umbra").take(20).chain(keys("zeta").take(20)) {
+        queue.add(key);
+    }
+    assert!(settle(running.as_mut()).is_pending());
+    assert_eq!((queue.len(), done.borrow().len()), (16 + 18, 20), "and of these one half to a third");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Add(u8),

@@ -32,7 +32,13 @@ impl<K: Key> Turns<K> {
     }
 
     pub(super) fn pop(&mut self) -> Option<K> {
-        let tenant = self.turns.pop_front()?;
+        self.pop_of(|_| true)
+    }
+
+    /// The next key of a tenant that `may` have one handed out. Those that may not keep their turns.
+    pub(super) fn pop_of(&mut self, may: impl Fn(&str) -> bool) -> Option<K> {
+        let at = self.turns.iter().position(|tenant| may(tenant))?;
+        let tenant = self.turns.remove(at)?;
         let waiting = self.keys.get_mut(&*tenant)?;
         let key = waiting.pop_front()?;
         self.len -= 1;
