@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::breath::Breath;
 use crate::kinds::CLUSTER_ROLES;
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
@@ -25,6 +26,10 @@ const GATHERING_MAX: usize = 64;
 
 /// How many rules a role may gather; one that would have more is left as it is.
 const RULES_MAX: usize = 4096;
+
+/// How many labels and rules are looked at for all of a tenant's roles together, and what one takes, in bytes read.
+const STEPS_MAX: usize = 2_000_000;
+const STEP: usize = 64;
 
 /// With what the labels begin by which a role is gathered into one that all tenants have.
 const INTO_SHARED: &str = "rbac.authorization.k8s.io/aggregate-to-";
@@ -89,27 +94,38 @@ impl Role {
 /// The rules of roles that gather others, by their names: those that stand alone give them, and pass on as far as they
 /// are gathered. Roles that gather each other end up with the same.
 ///
-/// One that would have too many is left out.
-fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<&Value>> {
-    let gathering = roles.iter().filter_map(|(name, role)| Some((name.as_str(), role.selectors()?)));
-    let gathering: Vec<(&str, Vec<LabelSelector>)> = gathering.take(GATHERING_MAX).collect();
+/// One that would have too many is left out; so are all where it takes too much to find out.
+async fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<&Value>> {
+    let mut work = Work::default();
+    let mut gathering: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, role) in roles {
+        let Some(selectors) = role.selectors().filter(|_| gathering.len() < GATHERING_MAX) else { continue };
+        let selected = gathering.entry(name).or_default();
+        for selector in &selectors {
+            if !work.go_on(roles.len() * selector.requirements().len().max(1)).await {
+                return BTreeMap::new();
+            }
+            let others = roles.iter().filter(|(other, _)| *other != name);
+            selected.extend(
+                others.filter(|(_, it)| selector.matches(|key| it.label(key))).map(|(other, _)| other.as_str()),
+            );
+        }
+    }
     let own = roles.iter().map(|(name, role)| (name.as_str(), role.rules.iter().flatten().collect()));
     let own: BTreeMap<&str, Vec<&Value>> = own.collect();
-    let mut rules: BTreeMap<&str, Vec<&Value>> = gathering.iter().map(|(name, _)| (*name, Vec::new())).collect();
+    let mut rules: BTreeMap<&str, Vec<&Value>> = gathering.keys().map(|name| (*name, Vec::new())).collect();
     // Each round passes rules on by at least one role.
     for _ in 0..=gathering.len() {
         let mut settled = true;
-        for (name, selectors) in &gathering {
+        for (name, selected) in &gathering {
             let (mut all, mut known) = (Vec::new(), HashSet::new());
-            for selector in selectors {
-                let selected = roles
-                    .iter()
-                    .filter(|(other, role)| other.as_str() != *name && selector.matches(|key| role.label(key)));
-                for (other, _) in selected {
-                    let given = rules.get(other.as_str()).or(own.get(other.as_str()));
-                    let new = given.into_iter().flatten().copied().filter(|rule| known.insert(*rule));
-                    all.extend(new.take((RULES_MAX + 1).saturating_sub(all.len())));
+            for other in selected {
+                let given = rules.get(other).or(own.get(other)).map_or(&[][..], Vec::as_slice);
+                if !work.go_on(given.len()).await {
+                    return BTreeMap::new();
                 }
+                let new = given.iter().copied().filter(|rule| known.insert(*rule));
+                all.extend(new.take((RULES_MAX + 1).saturating_sub(all.len())));
             }
             if rules.get(name) != Some(&all) {
                 rules.insert(*name, all);
@@ -122,6 +138,22 @@ fn gathered(roles: &BTreeMap<String, Role>) -> BTreeMap<&str, Vec<&Value>> {
     }
     rules.retain(|_, rules| rules.len() <= RULES_MAX);
     rules
+}
+
+/// What was looked at to gather a tenant's roles.
+#[derive(Default)]
+struct Work {
+    steps: usize,
+    breath: Breath,
+}
+
+impl Work {
+    /// Whether so much more may be looked at.
+    async fn go_on(&mut self, steps: usize) -> bool {
+        self.steps = self.steps.saturating_add(steps);
+        self.breath.after(steps.saturating_mul(STEP)).await;
+        self.steps <= STEPS_MAX
+    }
 }
 
 impl Reconcile for Aggregation {
@@ -140,14 +172,15 @@ impl Reconcile for Aggregation {
         }
         // With what all tenants have.
         let listed = self.client.list(&Query::all(CLUSTER_ROLES.resource.clone(), within)).await?;
-        let mut roles = BTreeMap::new();
+        let (mut roles, mut breath) = (BTreeMap::new(), Breath::default());
         for stored in &listed.items {
+            breath.after(stored.object.tail_length()).await;
             if let Some(role) = Role::of(stored) {
                 roles.insert(stored.path.name().to_owned(), role);
             }
         }
         let mut failed = None;
-        for (name, rules) in gathered(&roles) {
+        for (name, rules) in gathered(&roles).await {
             let has = roles.get(name).and_then(|role| role.rules.as_deref()).unwrap_or_default();
             if has.iter().eq(rules.iter().copied()) {
                 continue;
@@ -167,13 +200,14 @@ impl Reconcile for Aggregation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::executor::block_on;
 
     fn roles(all: Value) -> BTreeMap<String, Role> {
         serde_json::from_value(all).expect("roles")
     }
 
     fn shown(all: &BTreeMap<String, Role>, name: &str) -> Value {
-        json!(gathered(all).get(name).expect("gathers"))
+        json!(block_on(gathered(all)).get(name).expect("gathers"))
     }
 
     #[test]
@@ -190,7 +224,7 @@ mod tests {
         assert_eq!(shown(&all, "b-middle"), json!(["one", "two"]));
         assert_eq!(shown(&all, "a-top"), json!(["one", "two", "three"]));
         assert_eq!(shown(&all, "none"), json!([]));
-        assert_eq!(gathered(&all).len(), 3);
+        assert_eq!(block_on(gathered(&all)).len(), 3);
     }
 
     #[test]
@@ -202,8 +236,8 @@ mod tests {
                 "b": {"metadata": {"labels": {"in": ""}}, "rules": rules(count)},
             }))
         };
-        assert_eq!(gathered(&all(RULES_MAX)).get("a").map(Vec::len), Some(RULES_MAX));
-        assert_eq!(gathered(&all(RULES_MAX + 1)).get("a"), None);
+        assert_eq!(block_on(gathered(&all(RULES_MAX))).get("a").map(Vec::len), Some(RULES_MAX));
+        assert_eq!(block_on(gathered(&all(RULES_MAX + 1))).get("a"), None);
     }
 
     /// What is taken away from one of them is kept by none for the other's sake.
@@ -219,5 +253,20 @@ mod tests {
         }));
         assert_eq!(shown(&all, "a"), json!(["one"]));
         assert_eq!(shown(&all, "b"), json!(["one"]));
+    }
+
+    #[test]
+    fn what_takes_too_much_to_find_out_is_left_as_it_is() {
+        let world = |selectors: usize| {
+            let by: Vec<Value> = (0..selectors).map(|at| json!({"matchLabels": {"in": at.to_string()}})).collect();
+            let mut all = roles(json!({"a": {"aggregationRule": {"clusterRoleSelectors": by}}}));
+            for at in 0..1000 {
+                let role = json!({"metadata": {"labels": {"in": "0"}}, "rules": [at]});
+                all.insert(format!("r{at}"), serde_json::from_value(role).expect("a role"));
+            }
+            all
+        };
+        assert_eq!(block_on(gathered(&world(100))).get("a").map(Vec::len), Some(1000));
+        assert_eq!(block_on(gathered(&world(10_000))).get("a"), None);
     }
 }

@@ -10,15 +10,16 @@ use arktos_core::typed::{
     ReplicationController,
 };
 use arktos_core::{ObjectPath, OwnerRef, Status, Timestamp};
-use arktos_store::informer::Event;
-use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
+use arktos_store::{Client, Clock, Informer, Outcome, Stored};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 
+use crate::breath::Breath;
 use crate::events::Teller;
 use crate::kinds::{DEPLOYMENTS, POD_DISRUPTION_BUDGETS, REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS};
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::selecting::{self, Selecting};
 use crate::setup::{Setup, beside, namespace_of};
 use crate::write::{set_status, unreadable};
 
@@ -58,8 +59,14 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     budgets.handle(move |event| {
         adds.add(event.path().clone());
     });
-    let (adds, known) = (queue.clone(), budgets.clone());
-    pods.handle(move |event| pod_changed(&adds, &known, event));
+    let selecting = Selecting::follow(&budgets, |budget: &Stored| selecting::selector(&budget.object));
+    let adds = queue.clone();
+    pods.handle(move |event| {
+        let states = event.before().into_iter().chain(event.after()).map(|pod| pod.object().header());
+        for budget in selecting.may_select(event.path(), states) {
+            adds.add(budget);
+        }
+    });
     let mut informers = vec![synced(&budgets), synced(&pods), synced(&deployments)];
     for informer in holders.iter().map(|(_, _, informer)| informer).chain([&deployments]) {
         let (adds, known) = (queue.clone(), budgets.clone());
@@ -77,20 +84,8 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     run(controller, queue, setup.options.workers, informers)
 }
 
-/// Queues the budgets that are about a pod, as it was or as it is.
-fn pod_changed(queue: &WorkQueue<ObjectPath>, budgets: &Informer<Stored>, event: &Event<PodView>) {
-    for budget in budgets.store().within(&namespace_of(event.path())) {
-        let Ok(object) = PodDisruptionBudget::from_encoded(&budget.object, None) else { continue };
-        let about = |pod: &Arc<PodView>| is_about(&object, pod);
-        if event.before().is_some_and(about) || event.after().is_some_and(about) {
-            queue.add(budget.path.clone());
-        }
-    }
-}
-
 fn is_about(budget: &PodDisruptionBudget, pod: &PodView) -> bool {
-    let header = pod.object().header();
-    budget.spec.selector.as_ref().is_some_and(|selector| selector.matches(|key| header.label(key)))
+    budget.spec.selector.as_ref().is_some_and(|selector| selector.matches_header(pod.object().header()))
 }
 
 impl Reconcile for Disruption {
@@ -104,14 +99,20 @@ impl Reconcile for Disruption {
             return Ok(Outcome::Done);
         }
         let all = self.pods.store().within(&namespace_of(path));
-        let pods: Vec<Arc<PodView>> = all.into_iter().filter(|pod| is_about(&budget, pod)).collect();
+        let (mut pods, mut breath) = (Vec::new(), Breath::default());
+        for pod in all {
+            breath.after(pod.weight()).await;
+            if is_about(&budget, &pod) {
+                pods.push(pod);
+            }
+        }
         if pods.is_empty() {
             self.events.normal(&stored, "NoPods", "No matching pods found");
         }
         let now = self.clock.now();
         let (granted, again) = still_granted(&budget, &pods, now);
         let mut status = budget.status.clone();
-        match self.count(&stored, &budget, &pods) {
+        match self.count(&stored, &budget, &pods).await {
             Ok(count) => {
                 let healthy =
                     |pod: &Arc<PodView>| !pod.is_terminating() && !granted.contains_key(pod.name()) && pod.is_ready();
@@ -158,7 +159,7 @@ fn write(
     healthy: i32,
     now: Timestamp,
 ) {
-    let spare = healthy - count.desired;
+    let spare = healthy.saturating_sub(count.desired);
     status.disruptions_allowed = if count.expected <= 0 { 0 } else { spare.max(0) };
     status.current_healthy = healthy;
     status.desired_healthy = count.desired;
@@ -184,19 +185,25 @@ fn say(status: &mut PodDisruptionBudgetStatus, budget: &PodDisruptionBudget, sai
 
 impl Disruption {
     /// How many pods there are to be, and how many of them must be healthy.
-    fn count(&self, stored: &Stored, budget: &PodDisruptionBudget, pods: &[Arc<PodView>]) -> Result<Count, String> {
+    async fn count(
+        &self,
+        stored: &Stored,
+        budget: &PodDisruptionBudget,
+        pods: &[Arc<PodView>],
+    ) -> Result<Count, String> {
         let spec = &budget.spec;
         let scaled = |value: &IntOrString, total: i32| {
             value.scaled(total, true).ok_or_else(|| "invalid value for IntOrString".to_owned())
         };
         if let Some(value) = &spec.max_unavailable {
-            let expected = self.expected(stored, pods)?;
-            return Ok(Count { expected, desired: (expected - scaled(value, expected)?).max(0) });
+            let expected = self.expected(stored, pods).await?;
+            let spare = scaled(value, expected)?;
+            return Ok(Count { expected, desired: expected.saturating_sub(spare).max(0) });
         }
         match &spec.min_available {
             Some(IntOrString::Int(number)) => Ok(Count { expected: size(pods.len()), desired: *number }),
             Some(value) => {
-                let expected = self.expected(stored, pods)?;
+                let expected = self.expected(stored, pods).await?;
                 Ok(Count { expected, desired: scaled(value, expected)? })
             }
             None => Ok(Count { expected: size(pods.len()), desired: 0 }),
@@ -204,9 +211,9 @@ impl Disruption {
     }
 
     /// How many pods the managers of these pods want, all together.
-    fn expected(&self, stored: &Stored, pods: &[Arc<PodView>]) -> Result<i32, String> {
+    async fn expected(&self, stored: &Stored, pods: &[Arc<PodView>]) -> Result<i32, String> {
         let mut scales: HashMap<String, i32> = HashMap::new();
-        let mut unmanaged = Vec::new();
+        let (mut unmanaged, mut breath) = (Vec::new(), Breath::default());
         for pod in pods {
             let Some(owner) = pod.controller() else {
                 unmanaged.push(pod.name());
@@ -215,6 +222,7 @@ impl Disruption {
             if scales.contains_key(owner.uid) {
                 continue;
             }
+            breath.after(self.weight(&pod.stored.path, &owner)).await;
             let (uid, scale) = self
                 .scale(&pod.stored.path, &owner)
                 .ok_or_else(|| format!("found no controllers for pod {:?}", pod.name()))?;
@@ -230,6 +238,13 @@ impl Disruption {
             self.events.warning(stored, "UnmanagedPods", text);
         }
         Ok(scales.values().fold(0, |sum: i32, scale| sum.saturating_add(*scale)))
+    }
+
+    /// How much there is to read of a manager.
+    fn weight(&self, pod: &ObjectPath, owner: &OwnerRef<'_>) -> usize {
+        let path = beside(pod, owner.name);
+        let found = self.holders.iter().find(|(kind, ..)| *kind == owner.kind).and_then(|it| it.2.store().get(&path));
+        found.map_or(0, |found| found.object.tail_length())
     }
 
     /// How many pods a manager wants, and whose word that is: a replica set's deployment speaks for it.

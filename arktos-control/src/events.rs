@@ -6,18 +6,25 @@ use std::sync::Arc;
 use arktos_core::typed::{Event, EventSource, KindOf, ObjectReference};
 use arktos_core::{Object, ObjectKey, ObjectPath, Status, Timestamp};
 use arktos_store::client::Patch;
+use arktos_store::queue::Backlog;
 use arktos_store::{Client, Clock, Stored};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use crate::kinds::EVENTS;
 use crate::write::found;
 
-/// How many events may wait to be written; what comes beyond is not written.
-const WAITING_MAX: usize = 4096;
+/// How many events may wait to be written, of all tenants and of one; what comes beyond is not written.
+const WAITING_MAX: usize = 8192;
+const WAITING_OF_ONE: usize = 2048;
+/// About how many objects events are written at once: what one tenant's webhooks hold up is not to hold up the rest.
+const WRITERS: usize = 32;
 /// How many events are remembered, so that the same one again counts up instead of making another object.
 const REMEMBERED_MAX: usize = 4096;
+/// How long what is told may be, in bytes; the rest is cut off. As in `events.k8s.io`: it may be the words of a
+/// webhook, and thousands wait and are remembered.
+const MESSAGE_MAX: usize = 1024;
 /// How many events about one object one controller may write at once, and then one more in so many seconds.
 const BURST: f64 = 25.0;
 const SECONDS_EACH: f64 = 300.0;
@@ -26,7 +33,7 @@ const SECONDS_EACH: f64 = 300.0;
 /// cannot be written is lost.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    sender: mpsc::Sender<Told>,
+    waiting: Backlog<Told>,
 }
 
 /// One controller's way to tell.
@@ -65,6 +72,12 @@ struct Sameness {
 struct Writer {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
+    /// Written by whoever writes an event.
+    remembered: Mutex<Remembered>,
+}
+
+#[derive(Default)]
+struct Remembered {
     /// The event object of what was told before, and how often it was told; oldest first in `order`.
     known: HashMap<Sameness, (ObjectKey, i32)>,
     order: VecDeque<Sameness>,
@@ -76,10 +89,10 @@ struct Writer {
 impl Recorder {
     /// A recorder, and the future that writes, which the owner runs.
     pub(crate) fn new(client: Arc<dyn Client>, clock: Arc<dyn Clock>) -> (Self, BoxFuture<'static, ()>) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let (known, order, budgets) = (HashMap::new(), VecDeque::new(), HashMap::new());
-        let writer = Writer { client, clock, known, order, budgets, sequence: 0 };
-        (Self { sender }, Box::pin(writer.run(receiver)))
+        let waiting = Backlog::new(clock.clone(), WAITING_MAX, WAITING_OF_ONE);
+        let (own, writer) = (waiting.clone(), Writer { client, clock, remembered: Mutex::default() });
+        let writing = Box::pin(async move { own.run(WRITERS, |_, told| writer.write_all(told)).await });
+        (Self { waiting }, writing)
     }
 
     /// The same, for one controller.
@@ -101,14 +114,20 @@ impl Teller {
 
     fn tell(&self, about: &Stored, mood: Mood, reason: &'static str, message: String) {
         let told = Told::new(self.component, about, mood, reason, message);
-        if self.recorder.sender.try_send(told).is_err() {
+        if !self.recorder.waiting.put(about.path.clone(), told) {
             tracing::debug!(component = self.component, reason, "an event was dropped: too many wait");
         }
     }
 }
 
 impl Told {
-    fn new(component: &'static str, about: &Stored, mood: Mood, reason: &'static str, message: String) -> Self {
+    fn new(component: &'static str, about: &Stored, mood: Mood, reason: &'static str, mut message: String) -> Self {
+        if message.len() > MESSAGE_MAX {
+            let ends = (0..=MESSAGE_MAX - 3).rev().find(|end| message.is_char_boundary(*end));
+            message.truncate(ends.unwrap_or(0));
+            message.push_str("...");
+            message.shrink_to_fit();
+        }
         let header = about.object.header();
         let reference = ObjectReference {
             kind: header.type_meta().kind.clone(),
@@ -124,9 +143,9 @@ impl Told {
 }
 
 impl Writer {
-    async fn run(mut self, mut receiver: mpsc::Receiver<Told>) {
-        while let Some(told) = receiver.recv().await {
-            if !self.may_say(&told) {
+    async fn write_all(&self, all: Vec<Told>) {
+        for told in all {
+            if !self.remembered.lock().may_say(&told, self.clock.now()) {
                 continue;
             }
             let reason = told.reason;
@@ -136,7 +155,7 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, told: Told) -> Result<(), Status> {
+    async fn write(&self, told: Told) -> Result<(), Status> {
         let same = Sameness {
             component: told.component,
             uid: told.reference.uid.clone(),
@@ -144,19 +163,32 @@ impl Writer {
             reason: told.reason,
             message: told.message.clone(),
         };
-        if let Some((key, count)) = self.known.get_mut(&same) {
-            *count += 1;
-            let patch = json!({"count": *count, "lastTimestamp": self.clock.now().to_string()});
-            if found(self.client.patch(key, None, Patch::Merge(patch)).await)?.is_some() {
+        let again = self.remembered.lock().again(&same);
+        if let Some((key, count)) = again {
+            let patch = json!({"count": count, "lastTimestamp": self.clock.now().to_string()});
+            if found(self.client.patch(&key, None, Patch::Merge(patch)).await)?.is_some() {
                 return Ok(());
             }
         }
         let (tenant, namespace) = home(&told.about);
-        self.sequence += 1;
-        let event = object(told, self.clock.now(), self.sequence);
+        let event = object(told, self.clock.now(), self.remembered.lock().number());
         let stored = self.client.create(&EVENTS.resource, &tenant, &namespace, event).await?;
-        self.remember(same, EVENTS.key(&stored.path));
+        self.remembered.lock().remember(same, EVENTS.key(&stored.path));
         Ok(())
+    }
+}
+
+impl Remembered {
+    fn number(&mut self) -> i64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Where the same was told before, and how often it was with this time.
+    fn again(&mut self, same: &Sameness) -> Option<(ObjectKey, i32)> {
+        let (key, count) = self.known.get_mut(same)?;
+        *count = count.saturating_add(1);
+        Some((key.clone(), *count))
     }
 
     fn remember(&mut self, same: Sameness, key: ObjectKey) {
@@ -171,8 +203,7 @@ impl Writer {
     }
 
     /// Draws on what a controller may say about an object.
-    fn may_say(&mut self, told: &Told) -> bool {
-        let now = self.clock.now();
+    fn may_say(&mut self, told: &Told, now: Timestamp) -> bool {
         let fresh = |since: Timestamp| now.since(since).as_secs_f64() / SECONDS_EACH;
         if self.budgets.len() >= REMEMBERED_MAX {
             self.budgets.retain(|_, (left, since)| *left + fresh(*since) < BURST - 1.0);

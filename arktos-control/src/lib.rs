@@ -36,6 +36,7 @@
 mod account_tokens;
 mod aggregation;
 pub mod bound_pods;
+mod breath;
 pub mod certificates;
 mod content;
 mod cronjob;
@@ -63,6 +64,7 @@ mod protection;
 mod quota;
 mod reconcile;
 mod replicaset;
+mod selecting;
 mod service;
 mod setup;
 mod tenant;

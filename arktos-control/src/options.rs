@@ -108,7 +108,7 @@ impl Options {
             signer: None,
             network: None,
             node_monitor_grace_period: Duration::from_secs(40),
-            workers: 16,
+            workers: 32,
             rest: Duration::ZERO,
         }
     }

@@ -36,7 +36,7 @@ pub(crate) enum Claim {
 /// What is to become of an object in the eyes of a manager with this uid and selector.
 pub(crate) fn claim(manager: &Stored, selector: &LabelSelectorSpec, object: &Header) -> Claim {
     let going = manager.object.header().deletion().is_some();
-    let fits = selector.matches(|key| object.label(key));
+    let fits = selector.matches_header(object);
     match object.controller() {
         Some(owner) if *owner.uid != *manager.object.header().uid() => Claim::NotMine,
         Some(_) if fits => Claim::Mine,

@@ -1,9 +1,14 @@
 //! A pod as controllers see it: decoded once an event, to the few things they ask.
 
+use std::collections::{BTreeMap, HashMap};
+
 use arktos_core::{Encoded, OwnerRef, Timestamp};
 use arktos_store::Stored;
 use arktos_store::informer::{Decode, DecodeError};
 use serde::Deserialize;
+
+/// So many labels are looked for one by one.
+const FEW: usize = 8;
 
 /// A pod's phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -175,7 +180,11 @@ impl Decode for PodView {
             created,
             node: spec.node_name,
             ips,
-            restarts: status.container_statuses.iter().flatten().map(|it| it.restart_count).sum(),
+            restarts: status
+                .container_statuses
+                .iter()
+                .flatten()
+                .fold(0, |sum: u32, it| sum.saturating_add(it.restart_count)),
             deletion_cost: cost.unwrap_or(0),
             host,
             ports: ports
@@ -246,15 +255,26 @@ impl PodView {
         self.ready_since.map(|since| since.later(wait))
     }
 
+    /// Whether it has all of these labels, with these values.
+    #[must_use]
+    pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let header = self.object().header();
+        if labels.len() <= FEW {
+            return labels.iter().all(|(key, value)| header.label(key) == Some(value));
+        }
+        // A header is gone through for each label that is asked for.
+        let own: HashMap<&str, &str> = header.labels().collect();
+        labels.iter().all(|(key, value)| own.get(key.as_str()) == Some(&value.as_str()))
+    }
+
+    /// What comparing its labels takes, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.object().header().labels().len().saturating_mul(64)
+    }
+
     /// Who manages it.
     #[must_use]
     pub fn controller(&self) -> Option<OwnerRef<'_>> {
         self.object().header().controller()
-    }
-
-    /// The number of the port of this name and protocol.
-    #[must_use]
-    pub fn port(&self, name: &str, protocol: &str) -> Option<u16> {
-        self.ports.iter().find(|port| &*port.name == name && &*port.protocol == protocol).map(|port| port.port)
     }
 }

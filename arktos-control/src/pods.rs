@@ -11,6 +11,7 @@ use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
+use crate::breath::Breath;
 use crate::events::Teller;
 use crate::kinds::{PODS, Resource};
 use crate::owner::{Claim, adopt, claim, disown};
@@ -23,6 +24,8 @@ pub(crate) const BURST: usize = 500;
 /// How many writes of one manager are under way at a time: enough that they share a sync of the disk. All of them are
 /// looked at in one turn of the worker's, and what else runs on the thread waits for that.
 const AT_ONCE: usize = 16;
+/// Of managers of more bytes fewer are: what is made of them has as many, and several times that while it is made.
+const LARGE: usize = 1 << 20;
 
 /// Makes and deletes pods. A manager's own writes count before it looks again: [`caught_up`](Self::caught_up) waits
 /// until the informer shows them, so that nothing is made twice.
@@ -73,8 +76,9 @@ impl PodControl {
             .filter(|(path, _)| path.tenant() == manager.path.tenant() && path.namespace() == manager.path.namespace())
             .map(|(_, pod)| pod.clone())
             .collect();
-        let mut mine = Vec::new();
+        let (mut mine, mut breath) = (Vec::new(), Breath::default());
         for pod in candidates {
+            breath.after(pod.weight()).await;
             match claim(manager, selector, pod.object().header()) {
                 Claim::Mine => mine.push(pod),
                 Claim::Release => {
@@ -92,22 +96,29 @@ impl PodControl {
     }
 
     /// Makes pods from these objects: one, then twice as many, and so on, so that what fails fails cheaply. Says how
-    /// many were made, and what went wrong.
-    pub(crate) async fn create(&self, manager: &Stored, objects: Vec<Object>) -> (usize, Option<Status>) {
-        let mut left = objects.into_iter();
+    /// many were made, and what went wrong. Each object is asked for when its turn has come: a template has megabytes
+    /// where its tenant likes.
+    pub(crate) async fn create(
+        &self,
+        manager: &Stored,
+        mut objects: impl Iterator<Item = Object> + Send,
+    ) -> (usize, Option<Status>) {
+        let at_once = (LARGE / manager.object.tail_length().max(1)).clamp(1, AT_ONCE);
         let (mut made, mut batch) = (0, 1);
         loop {
-            let next: Vec<Object> = left.by_ref().take(batch).collect();
-            if next.is_empty() {
-                return (made, None);
-            }
-            let writes: Vec<_> = next.into_iter().map(|pod| self.create_one(manager, pod).boxed()).collect();
-            let mut outcomes = futures::stream::iter(writes).buffered(AT_ONCE);
-            let mut failure = None;
-            while let Some(outcome) = outcomes.next().await {
-                match outcome {
-                    Ok(()) => made += 1,
-                    Err(status) => failure = Some(status),
+            let (mut tried, mut failure) = (0, None);
+            while tried < batch && failure.is_none() {
+                let next: Vec<Object> = objects.by_ref().take(at_once.min(batch - tried)).collect();
+                if next.is_empty() {
+                    return (made, None);
+                }
+                tried += next.len();
+                let writes: Vec<_> = next.into_iter().map(|pod| self.create_one(manager, pod).boxed()).collect();
+                for outcome in futures::future::join_all(writes).await {
+                    match outcome {
+                        Ok(()) => made += 1,
+                        Err(status) => failure = Some(status),
+                    }
                 }
             }
             if failure.is_some() {

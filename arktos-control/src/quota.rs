@@ -16,6 +16,7 @@ use arktos_store::{Client, Clock, Informer, Outcome, Query, Stored, Within, Work
 use futures::future::BoxFuture;
 use serde_json::json;
 
+use crate::breath::Breath;
 use crate::kinds::{EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, Resource, SERVICES, TENANT_QUOTAS};
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::{Setup, namespace_key, namespace_of};
@@ -181,9 +182,10 @@ impl Quotas {
             Err(status) if status.is(arktos_core::Reason::NotFound) => return Ok(()),
             listed => listed?,
         };
-        let now = self.clock.now();
+        let (now, mut breath) = (self.clock.now(), Breath::default());
         // What every tenant sees is no tenant's own.
         for stored in listed.items.iter().filter(|stored| stored.object.header().note(SHARED).is_none()) {
+            breath.after(stored.object.tail_length()).await;
             for (name, amount) in quota.counts(resource, &tree(stored)?, now) {
                 if let Some(sum) = used.get_mut(&name) {
                     *sum = sum.plus(&amount);

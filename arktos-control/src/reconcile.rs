@@ -2,6 +2,7 @@
 //! failure.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use arktos_core::{Reason, Status};
 use arktos_store::informer::{Decode, Stopped};
 use arktos_store::queue::{Key, QueueOptions};
 use arktos_store::{Clock, Informer, Outcome, WorkQueue};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
 /// What a controller does for one key: bring the world closer to what the object says.
@@ -63,7 +65,12 @@ pub(crate) fn run<C: Reconcile>(
 }
 
 async fn attempt<C: Reconcile>(controller: &C, key: C::Key) -> Outcome {
-    match controller.reconcile(&key).await {
+    // One controller serves all tenants: what cannot be done for one object ends it for none.
+    let Ok(done) = AssertUnwindSafe(controller.reconcile(&key)).catch_unwind().await else {
+        tracing::error!(controller = C::NAME, ?key, "a controller broke off, again later");
+        return Outcome::Retry;
+    };
+    match done {
         Ok(outcome) => outcome,
         Err(status) => {
             if status.is(Reason::Conflict) || status.is(Reason::NotFound) {
@@ -76,5 +83,44 @@ async fn attempt<C: Reconcile>(controller: &C, key: C::Key) -> Outcome {
             }
             Outcome::Retry
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use arktos_core::{ObjectPath, Timestamp};
+    use arktos_store::clock::ManualClock;
+    use futures::executor::LocalPool;
+    use futures::task::LocalSpawnExt;
+
+    struct Breaks(Arc<AtomicUsize>);
+
+    impl Reconcile for Breaks {
+        type Key = ObjectPath;
+        const NAME: &'static str = "breaks";
+
+        async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
+            assert!(path.tenant() != "acme", "this one cannot be worked on");
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Outcome::Done)
+        }
+    }
+
+    #[test]
+    fn what_breaks_off_for_one_tenant_goes_on_for_the_others() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+        let (queue, done) = (queue(&clock), Arc::new(AtomicUsize::new(0)));
+        let mut pool = LocalPool::new();
+        let running = run(Breaks(done.clone()), queue.clone(), 1, Vec::new());
+        pool.spawner().spawn_local(running).expect("the pool runs");
+        for tenant in ["acme", "umbra"] {
+            queue.add(ObjectPath::new(tenant, "default", "x"));
+            pool.run_until_stalled();
+        }
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+        assert_eq!(queue.failures(&ObjectPath::new("acme", "default", "x")), 1);
     }
 }

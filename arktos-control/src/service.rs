@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use arktos_core::Status;
 use arktos_core::typed::{KindOf, Service};
-use arktos_core::{ObjectPath, Status};
 use arktos_store::Stored;
 use arktos_store::informer::{Decode, DecodeError};
 
@@ -21,11 +21,6 @@ pub(crate) struct ServiceView {
 }
 
 impl ServiceView {
-    /// Where it is.
-    pub(crate) fn path(&self) -> &ObjectPath {
-        &self.stored.path
-    }
-
     /// All of it, decoded.
     pub(crate) fn read(&self) -> Result<Service, Status> {
         Service::from_encoded(&self.stored.object, Some(self.stored.revision)).map_err(unreadable)

@@ -2,12 +2,16 @@
 
 mod parse;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::header::Header;
+
+/// So many labels are looked for one by one in a header, which is gone through for each; for more its labels are made a
+/// map first.
+pub(crate) const FEW: usize = 8;
 
 /// What must hold for an object's labels: every requirement does. Empty selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -111,7 +115,11 @@ impl LabelSelector {
     /// Whether the labels of an encoded object fulfil it.
     #[must_use]
     pub fn matches_header(&self, header: &Header) -> bool {
-        self.matches(|key| header.label(key))
+        if self.requirements.len() <= FEW {
+            return self.matches(|key| header.label(key));
+        }
+        let labels: HashMap<&str, &str> = header.labels().collect();
+        self.matches(|key| labels.get(key).copied())
     }
 
     /// Reads the `labelSelector` query parameter: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`.

@@ -4,6 +4,7 @@
 
 mod history;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use arktos_store::{Client, Clock, Informer, Outcome, Stored};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
+use crate::breath::Breath;
 use crate::events::Teller;
 use crate::job::ended;
 use crate::kinds::{CRON_JOBS, JOBS};
@@ -76,7 +78,7 @@ impl Reconcile for CronJobs {
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
         let Some(stored) = self.crons.store().get(path) else { return Ok(Outcome::Done) };
         let cron = CronJob::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
-        let (status, jobs) = (cron.status.clone(), self.jobs_of(&stored)?);
+        let (status, jobs) = (cron.status.clone(), self.jobs_of(&stored).await?);
         let mut work = Work { stored, cron, jobs, status, now: self.clock.now() };
         self.note_ended(&mut work);
         let outcome = match work.cron.metadata.deletion_timestamp {
@@ -96,28 +98,32 @@ impl Reconcile for CronJobs {
 }
 
 impl CronJobs {
-    fn jobs_of(&self, cron: &Stored) -> Result<Vec<(Arc<Stored>, Job)>, Status> {
+    async fn jobs_of(&self, cron: &Stored) -> Result<Vec<(Arc<Stored>, Job)>, Status> {
         let uid = cron.object.header().uid();
         let owned = self.jobs.store().by(BY_OWNER, uid).into_iter().filter(|job| {
             let mine = job.object.header().controller().is_some_and(|owner| owner.uid == uid);
             mine && job.path.tenant() == cron.path.tenant() && job.path.namespace() == cron.path.namespace()
         });
-        let read = |job: Arc<Stored>| {
+        let (mut jobs, mut breath) = (Vec::new(), Breath::default());
+        for job in owned {
+            breath.after(job.object.tail_length()).await;
             let object = Job::from_encoded(&job.object, Some(job.revision)).map_err(unreadable)?;
-            Ok((job, object))
-        };
-        owned.map(read).collect()
+            jobs.push((job, object));
+        }
+        Ok(jobs)
     }
 
     /// Takes jobs that have ended, or are gone, off the list of those that run.
     fn note_ended(&self, work: &mut Work) {
+        let all: HashSet<String> = work.status.active.iter().map(|active| active.uid.clone()).collect();
+        let mut over: HashSet<&str> = HashSet::new();
         for (stored, job) in &work.jobs {
             let name = stored.path.name();
             let uid = stored.object.header().uid();
-            let listed = work.status.active.iter().any(|active| active.uid == *uid);
+            let listed = all.contains(uid);
             match ended(&job.status) {
                 Some(end) if listed => {
-                    work.status.active.retain(|active| active.uid != *uid);
+                    over.insert(uid);
                     let text = format!("Saw completed job: {name}, condition: {}", end.kind);
                     self.events.normal(&work.stored, "SawCompletedJob", text);
                 }
@@ -130,9 +136,10 @@ impl CronJobs {
             let completed = ended(&job.status).filter(|end| end.kind == "Complete").and(job.status.completion_time);
             work.status.last_successful_time = work.status.last_successful_time.max(completed);
         }
-        let known: Vec<&str> = work.jobs.iter().map(|(job, _)| job.object.header().uid()).collect();
+        work.status.active.retain(|active| !over.contains(active.uid.as_str()));
+        let known: HashSet<&str> = work.jobs.iter().map(|(job, _)| job.object.header().uid()).collect();
         let (gone, left): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut work.status.active).into_iter().partition(|it| !known.contains(&it.uid.as_str()));
+            std::mem::take(&mut work.status.active).into_iter().partition(|it| !known.contains(it.uid.as_str()));
         work.status.active = left;
         for active in gone {
             let text = format!("Active job went missing: {}", active.name);

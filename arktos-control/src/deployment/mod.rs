@@ -23,12 +23,14 @@ use futures::future::BoxFuture;
 
 use self::plan::Bounds;
 use self::set::{DESIRED, MAX, Set};
+use crate::breath::Breath;
 use crate::events::Teller;
 use crate::kinds::{DEPLOYMENTS, REPLICA_SETS};
 use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, resting_queue, run, synced};
-use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key, namespace_of};
+use crate::selecting::{self, Selecting};
+use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key};
 use crate::write::{delete, set_status, unreadable};
 
 pub(crate) struct Deployments {
@@ -59,8 +61,9 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     deployments.handle(move |event| {
         adds.add(event.path().clone());
     });
-    let (adds, known) = (queue.clone(), deployments.clone());
-    sets.handle(move |event| set_changed(&adds, &known, event));
+    let selecting = Selecting::follow(&deployments, |it: &Stored| selecting::selector(&it.object));
+    let adds = queue.clone();
+    sets.handle(move |event| set_changed(&adds, &selecting, event));
     let (adds, known) = (queue.clone(), sets.clone());
     pods.handle(move |event| pod_gone(&adds, &known, event));
     let events = setup.events.teller("deployment-controller");
@@ -70,7 +73,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     run(controller, queue, setup.options.workers, informers)
 }
 
-fn set_changed(queue: &WorkQueue<ObjectPath>, deployments: &Informer<Stored>, event: &Event<Stored>) {
+fn set_changed(queue: &WorkQueue<ObjectPath>, deployments: &Selecting, event: &Event<Stored>) {
     for set in event.before().into_iter().chain(event.after()) {
         if let Some(owner) = set.object.header().controller()
             && owner.kind == "Deployment"
@@ -79,11 +82,8 @@ fn set_changed(queue: &WorkQueue<ObjectPath>, deployments: &Informer<Stored>, ev
         }
     }
     let Some(orphan) = event.after().filter(|set| set.object.header().controller().is_none()) else { return };
-    for stored in deployments.store().within(&namespace_of(event.path())) {
-        let selector = Deployment::from_encoded(&stored.object, None).map(|it| it.spec.selector);
-        if selector.is_ok_and(|selector| selector.matches(|key| orphan.object.header().label(key))) {
-            queue.add(stored.path.clone());
-        }
+    for deployment in deployments.may_select(event.path(), [orphan.object.header()]) {
+        queue.add(deployment);
     }
 }
 
@@ -153,7 +153,9 @@ impl Deployments {
         let owned = view.by(BY_OWNER, stored.object.header().uid()).chain(view.by(UNMANAGED, &unmanaged));
         let beside = |path: &ObjectPath| namespace_key(path) == unmanaged;
         let candidates: Vec<Arc<Stored>> = owned.filter(|(path, _)| beside(path)).map(|(_, set)| set.clone()).collect();
+        let mut breath = Breath::default();
         for set in candidates {
+            breath.after(set.object.tail_length()).await;
             match claim(stored, &deployment.spec.selector, set.object.header()) {
                 Claim::Mine => mine.push(Set::read(&set)?),
                 Claim::Adopt => {

@@ -34,7 +34,7 @@ pub(super) fn split(deployment: &Deployment, mut sets: Vec<Set>) -> (Option<Set>
 impl Deployments {
     /// Makes the replica set of the newest template where it is not there, and sees to its number and annotations.
     pub(super) async fn make_newest(&self, work: &mut Work) -> Result<(), Status> {
-        let revision = work.old.iter().map(Set::revision).max().unwrap_or(0) + 1;
+        let revision = work.old.iter().map(Set::revision).max().unwrap_or(0).saturating_add(1);
         match work.new.clone() {
             Some(new) => self.renumber(work, new, revision).await,
             None => self.create(work, revision).await,
@@ -120,7 +120,7 @@ impl Deployments {
             return Ok(());
         }
         let mut status = work.deployment.status.clone();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        status.collision_count = Some(status.collision_count.unwrap_or(0).wrapping_add(1));
         let written = set_status(&*self.client, &DEPLOYMENTS.key(&work.stored.path), &work.stored, &status).await?;
         self.wait_for(&self.deployments, &written).await?;
         Err(Status::already_exists(&REPLICA_SETS.resource, name))

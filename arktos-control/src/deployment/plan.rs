@@ -38,7 +38,7 @@ impl Bounds {
 
     /// How many pods there may be at most.
     pub(super) fn most(&self) -> i32 {
-        self.replicas + self.max_surge
+        self.replicas.saturating_add(self.max_surge)
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn new_size(bounds: Bounds, new: i32, all: &[&Set]) -> i32 {
     if new > bounds.replicas {
         return bounds.replicas;
     }
-    let room = bounds.most() - replicas(all.iter().copied());
+    let room = bounds.most().saturating_sub(replicas(all.iter().copied()));
     if room <= 0 { new } else { new + room.min(bounds.replicas - new) }
 }
 
@@ -60,17 +60,18 @@ pub(super) fn new_size(bounds: Bounds, new: i32, all: &[&Set]) -> i32 {
 pub(super) fn shrink_old(bounds: Bounds, new: &Set, old: &[&Set]) -> Vec<i32> {
     let mut sizes: Vec<i32> = old.iter().map(|set| set.replicas()).collect();
     let least = bounds.replicas - bounds.max_unavailable;
-    let missing = new.replicas() - new.available();
-    let mut may_go = sizes.iter().sum::<i32>() + new.replicas() - least - missing;
+    let missing = new.replicas().saturating_sub(new.available());
+    let all = sizes.iter().fold(new.replicas(), |sum, size| sum.saturating_add(*size));
+    let mut may_go = all.saturating_sub(least).saturating_sub(missing);
     if may_go <= 0 {
         return sizes;
     }
     for (size, set) in sizes.iter_mut().zip(old) {
-        let unhealthy = (*size - set.available()).clamp(0, may_go);
+        let unhealthy = size.saturating_sub(set.available()).clamp(0, may_go);
         *size -= unhealthy;
         may_go -= unhealthy;
     }
-    let mut spare = (new.available() + available(old.iter().copied()) - least).max(0);
+    let mut spare = new.available().saturating_add(available(old.iter().copied())).saturating_sub(least).max(0);
     for size in &mut sizes {
         let goes = (*size).min(spare);
         *size -= goes;
@@ -107,7 +108,7 @@ fn is_saturated(bounds: Bounds, new: &Set) -> bool {
 }
 
 fn proportional(bounds: Bounds, status_replicas: i32, all: &[&Set], mut active: Vec<usize>) -> Vec<(usize, i32)> {
-    let total: i32 = active.iter().map(|at| all[*at].replicas()).sum();
+    let total = active.iter().fold(0, |sum: i32, at| sum.saturating_add(all[*at].replicas()));
     let allowed = if bounds.replicas > 0 { bounds.most() } else { 0 };
     let to_add = allowed - total;
     if to_add >= 0 {
@@ -119,11 +120,11 @@ fn proportional(bounds: Bounds, status_replicas: i32, all: &[&Set], mut active: 
     let mut sizes: Vec<(usize, i32)> = Vec::new();
     for at in active {
         let share = if to_add == 0 { 0 } else { share(bounds, status_replicas, all[at], to_add, added) };
-        added += share;
-        sizes.push((at, all[at].replicas() + share));
+        added = added.saturating_add(share);
+        sizes.push((at, all[at].replicas().saturating_add(share)));
     }
     if let Some((_, first)) = sizes.first_mut() {
-        *first = (*first + to_add - added).max(0);
+        *first = first.saturating_add(to_add.saturating_sub(added)).max(0);
     }
     sizes
 }
@@ -137,7 +138,7 @@ fn share(bounds: Bounds, status_replicas: i32, set: &Set, to_add: i32, added: i3
     let most_before = set.number(MAX).filter(|most| *most > 0).unwrap_or(status_replicas).max(1);
     let scaled = f64::from(size) * f64::from(bounds.most()) / f64::from(most_before);
     #[allow(clippy::cast_possible_truncation)] // within the bounds of two counts of pods
-    let fraction = scaled.round() as i32 - size;
-    let left = to_add - added;
+    let fraction = (scaled.round() as i32).saturating_sub(size);
+    let left = to_add.saturating_sub(added);
     if to_add > 0 { fraction.min(left) } else { fraction.max(left) }
 }

@@ -78,15 +78,20 @@ impl Set {
 
 /// All replicas that these replica sets are to have.
 pub(super) fn replicas<'a>(sets: impl IntoIterator<Item = &'a Set>) -> i32 {
-    sets.into_iter().map(Set::replicas).sum()
+    total(sets, Set::replicas)
 }
 
 /// All pods that these replica sets have.
 pub(super) fn actual<'a>(sets: impl IntoIterator<Item = &'a Set>) -> i32 {
-    sets.into_iter().map(|set| set.object.status.replicas).sum()
+    total(sets, |set| set.object.status.replicas)
 }
 
 /// All available pods of these replica sets.
 pub(super) fn available<'a>(sets: impl IntoIterator<Item = &'a Set>) -> i32 {
-    sets.into_iter().map(Set::available).sum()
+    total(sets, Set::available)
+}
+
+/// The sum of a number of all of these replica sets: their tenant may have written any numbers.
+pub(super) fn total<'a>(sets: impl IntoIterator<Item = &'a Set>, number: impl Fn(&'a Set) -> i32) -> i32 {
+    sets.into_iter().map(number).fold(0, i32::saturating_add)
 }

@@ -6,7 +6,7 @@ use arktos_core::Timestamp;
 use arktos_core::typed::{Condition, Deployment, DeploymentStatus};
 
 use super::plan::Bounds;
-use super::set::{Set, actual, available, replicas};
+use super::set::{Set, actual, available, replicas, total};
 
 /// The counts of a deployment, and whether enough of it is available. Its other conditions stay as they are.
 pub(super) fn counted(deployment: &Deployment, new: Option<&Set>, old: &[&Set], now: Timestamp) -> DeploymentStatus {
@@ -18,10 +18,10 @@ pub(super) fn counted(deployment: &Deployment, new: Option<&Set>, old: &[&Set], 
     status.observed_generation = deployment.metadata.generation;
     status.replicas = actual(all());
     status.updated_replicas = actual(new);
-    status.ready_replicas = all().map(|set| set.object.status.ready_replicas).sum();
+    status.ready_replicas = total(all(), |set| set.object.status.ready_replicas);
     status.available_replicas = available;
-    status.unavailable_replicas = (replicas(all()) - available).max(0);
-    status.terminating_replicas = all().map(going).sum();
+    status.unavailable_replicas = replicas(all()).saturating_sub(available).max(0);
+    status.terminating_replicas = all().map(going).try_fold(0, |sum: i32, going| Some(sum.saturating_add(going?)));
     let enough = available >= bounds.replicas - bounds.max_unavailable;
     let (value, reason, message) = if enough {
         ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
@@ -122,7 +122,7 @@ pub(super) fn set(conditions: &mut Vec<Condition>, mut new: Condition) {
 
 fn has_progressed(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
     now.updated_replicas > before.updated_replicas
-        || now.replicas - now.updated_replicas < before.replicas - before.updated_replicas
+        || now.replicas.saturating_sub(now.updated_replicas) < before.replicas.saturating_sub(before.updated_replicas)
         || now.ready_replicas > before.ready_replicas
         || now.available_replicas > before.available_replicas
 }

@@ -1,14 +1,15 @@
 //! Which pods are behind a service, at which ports, in which state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arktos_core::typed::{
     Endpoint, EndpointConditions, EndpointPort, IntOrString, ObjectReference, Service, ServicePort,
 };
 
+use crate::breath::Breath;
 use crate::pod::PodView;
-use crate::service::{ServiceView, is_foreign};
+use crate::service::is_foreign;
 
 /// The label of the slices of services without an address of their own.
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -29,17 +30,7 @@ pub(super) fn is_headless(service: &Service) -> bool {
 
 /// Whether a pod has the labels that a service selects.
 pub(super) fn selects(service: &Service, pod: &PodView) -> bool {
-    !is_foreign(service) && has(pod, &service.spec.selector)
-}
-
-/// As [`selects`], before the service is read.
-pub(super) fn may_select(service: &ServiceView, pod: &PodView) -> bool {
-    !service.is_foreign && has(pod, &service.selector)
-}
-
-fn has(pod: &PodView, labels: &BTreeMap<String, String>) -> bool {
-    let header = pod.object().header();
-    labels.iter().all(|(key, value)| header.label(key) == Some(value))
+    !is_foreign(service) && pod.has_labels(&service.spec.selector)
 }
 
 /// Whether two states of a pod look the same from behind a service.
@@ -64,10 +55,15 @@ pub(super) fn families(service: &Service) -> Vec<&'static str> {
 }
 
 /// What is behind a service, grouped by family and ports; endpoints are in the order of the pods.
-pub(super) fn groups(service: &Service, pods: &[Arc<PodView>]) -> Vec<Group> {
+pub(super) async fn groups(service: &Service, pods: &[Arc<PodView>]) -> Vec<Group> {
     let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
+    let mut breath = Breath::default();
     for family in families(service) {
-        for pod in pods.iter().filter(|pod| !pod.is_finished() && selects(service, pod)) {
+        for pod in pods {
+            breath.after(weight(service, pod)).await;
+            if pod.is_finished() || !selects(service, pod) {
+                continue;
+            }
             let Some(address) = address(pod, family) else { continue };
             let ports = ports(service, pod);
             let place = (family, serde_json::to_string(&ports).unwrap_or_default());
@@ -78,6 +74,11 @@ pub(super) fn groups(service: &Service, pods: &[Arc<PodView>]) -> Vec<Group> {
     groups.into_values().collect()
 }
 
+/// What it takes to see whether a pod is behind a service, and at which ports.
+pub(super) fn weight(service: &Service, pod: &PodView) -> usize {
+    pod.weight() + 64 * (service.spec.ports.len() + pod.ports.len())
+}
+
 /// The first address of a family.
 pub(super) fn address<'a>(pod: &'a PodView, family: &str) -> Option<&'a str> {
     pod.ips.iter().map(|ip| &**ip).find(|ip| ip.contains(':') == (family == "IPv6"))
@@ -85,12 +86,18 @@ pub(super) fn address<'a>(pod: &'a PodView, family: &str) -> Option<&'a str> {
 
 /// The ports of a service as one pod serves them: a named port that the pod does not have is left out.
 pub(super) fn ports(service: &Service, pod: &PodView) -> Vec<EndpointPort> {
+    let mut named: HashMap<(&str, &str), u16> = HashMap::new();
+    if service.spec.ports.iter().any(|port| matches!(port.target_port, Some(IntOrString::Text(_)))) {
+        for port in &pod.ports {
+            named.entry((&*port.name, &*port.protocol)).or_insert(port.port); // the first of a name counts
+        }
+    }
     let served = |port: &ServicePort| {
         let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
         let number = match &port.target_port {
             None | Some(IntOrString::Int(0)) => port.port,
             Some(IntOrString::Int(number)) => *number,
-            Some(IntOrString::Text(name)) => i32::from(pod.port(name, protocol)?),
+            Some(IntOrString::Text(name)) => i32::from(*named.get(&(name.as_str(), protocol))?),
         };
         Some(EndpointPort {
             name: Some(port.name.clone()),

@@ -1,5 +1,6 @@
 //! The `endpoints` controller: one object a service, of the name of the service, for clients that know nothing newer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arktos_core::typed::{EndpointPort, Service};
@@ -9,6 +10,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use super::backends::{self, HEADLESS};
+use crate::breath::Breath;
 use crate::kinds::ENDPOINTS;
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, run, synced};
@@ -58,7 +60,7 @@ impl Reconcile for Endpoints {
         }
         let pods = self.pods.store().within(&namespace_of(path));
         let service = service.read()?;
-        let (subsets, over) = subsets(&service, &pods);
+        let (subsets, over) = subsets(&service, &pods).await;
         let edit = |object: &mut Object| {
             object.set(&["metadata", "labels"], labels(&service));
             if over {
@@ -104,13 +106,20 @@ fn labels(service: &Service) -> Value {
     Value::Object(labels)
 }
 
+/// Ports, and the addresses that serve them: those that are ready, and those that are not.
+type Group = (Vec<EndpointPort>, Vec<Value>, Vec<Value>);
+
 /// Addresses that serve the same ports, those that are ready and those that are not; and whether some were left out.
-fn subsets(service: &Service, pods: &[Arc<PodView>]) -> (Vec<Value>, bool) {
+async fn subsets(service: &Service, pods: &[Arc<PodView>]) -> (Vec<Value>, bool) {
     let family = backends::families(service).first().copied().unwrap_or("IPv4");
     let even_unready = service.spec.publish_not_ready_addresses;
-    let mut groups: Vec<(Vec<EndpointPort>, Vec<Value>, Vec<Value>)> = Vec::new();
-    let mut count = 0;
-    for pod in pods.iter().filter(|pod| !pod.is_finished() && backends::selects(service, pod)) {
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let (mut count, mut breath) = (0, Breath::default());
+    for pod in pods {
+        breath.after(backends::weight(service, pod)).await;
+        if pod.is_finished() || !backends::selects(service, pod) {
+            continue;
+        }
         let Some(ip) = backends::address(pod, family) else { continue };
         let ports = backends::ports(service, pod);
         let nowhere = ports.is_empty() && !service.spec.ports.is_empty();
@@ -121,24 +130,21 @@ fn subsets(service: &Service, pods: &[Arc<PodView>]) -> (Vec<Value>, bool) {
         if count > FULL {
             continue;
         }
-        let at = groups.iter().position(|(known, ..)| *known == ports).unwrap_or_else(|| {
-            groups.push((ports, Vec::new(), Vec::new()));
-            groups.len() - 1
-        });
-        let group = &mut groups[at];
+        let place = serde_json::to_string(&ports).unwrap_or_default();
+        let group = groups.entry(place).or_insert_with(|| (ports, Vec::new(), Vec::new()));
         let place = if even_unready || pod.is_ready() { &mut group.1 } else { &mut group.2 };
         place.push(address(service, pod, ip));
     }
     let mut subsets: Vec<Value> =
-        groups.into_iter().map(|(ports, ready, unready)| subset(&ports, ready, unready)).collect();
-    subsets.sort_by_key(|subset| subset["ports"].to_string());
+        groups.into_values().map(|(ports, ready, unready)| subset(&ports, ready, unready)).collect();
+    subsets.sort_by_cached_key(|subset| subset["ports"].to_string());
     (subsets, count > FULL)
 }
 
 fn subset(ports: &[EndpointPort], ready: Vec<Value>, unready: Vec<Value>) -> Value {
     let mut subset = Map::new();
     for (field, mut addresses) in [("addresses", ready), ("notReadyAddresses", unready)] {
-        addresses.sort_by_key(|address| address["ip"].to_string());
+        addresses.sort_by_cached_key(|address| address["ip"].to_string());
         if !addresses.is_empty() {
             subset.insert(field.to_owned(), Value::Array(addresses));
         }

@@ -27,6 +27,9 @@ const OWN_ANNOTATIONS: [&str; 2] =
     ["kubectl.kubernetes.io/last-applied-configuration", "endpoints.kubernetes.io/last-change-trigger-time"];
 /// The most addresses of one subset that are mirrored, as upstream.
 const SUBSET_MAX: usize = 1000;
+/// So much may all slices of one object say together, in bytes; what comes after is not mirrored. Each has the labels,
+/// annotations and ports of the whole, and there may be as many as the object has addresses.
+const SLICES_MAX: usize = 16 << 20;
 
 pub(crate) struct Mirror {
     client: Arc<dyn Client>,
@@ -165,7 +168,7 @@ fn mirrored(endpoints: &Stored) -> Result<BTreeMap<String, EndpointSlice>, Statu
     let written: Written = endpoints.object.parse().map_err(unreadable)?;
     let object = tree(endpoints)?;
     let name = endpoints.path.name();
-    let mut slices = BTreeMap::new();
+    let (mut slices, mut said) = (BTreeMap::new(), 0_usize);
     for subset in written.subsets.unwrap_or_default() {
         let ports: Vec<EndpointPort> = subset.ports.unwrap_or_default().into_iter().map(named).collect();
         let of = |addresses: Option<Vec<Address>>, ready: bool| {
@@ -185,6 +188,11 @@ fn mirrored(endpoints: &Stored) -> Result<BTreeMap<String, EndpointSlice>, Statu
                 slice.address_type = family.to_owned();
                 slice.ports = ports.clone();
                 slice.endpoints = chunk.to_vec();
+                said = said.saturating_add(serde_json::to_vec(&slice).map_or(SLICES_MAX, |text| text.len()));
+                if said > SLICES_MAX {
+                    tracing::debug!(endpoints = %endpoints.path, "too much to be mirrored whole");
+                    return Ok(slices);
+                }
                 slices.insert(slice_name, slice);
             }
         }

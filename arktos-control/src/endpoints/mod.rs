@@ -6,15 +6,15 @@ mod legacy;
 mod mirror;
 mod slices;
 
-use std::sync::Arc;
-
 use arktos_core::ObjectPath;
+use arktos_core::typed::LabelSelectorSpec;
 use arktos_store::informer::Event;
 use arktos_store::{Informer, WorkQueue};
 
 use crate::pod::PodView;
+use crate::selecting::Selecting;
 use crate::service::ServiceView;
-use crate::setup::{Setup, namespace_of};
+use crate::setup::Setup;
 
 pub(crate) use legacy::start as start_legacy;
 pub(crate) use mirror::start as start_mirror;
@@ -28,22 +28,24 @@ fn watch(setup: &mut Setup) -> (Informer<ServiceView>, Informer<PodView>, WorkQu
     services.handle(move |event| {
         adds.add(event.path().clone());
     });
-    let (adds, known) = (queue.clone(), services.clone());
-    pods.handle(move |event| pod_changed(&adds, &known, event));
+    let selecting = Selecting::follow(&services, |service: &ServiceView| {
+        let match_labels = (!service.is_foreign).then(|| service.selector.clone())?;
+        Some(LabelSelectorSpec { match_labels, ..LabelSelectorSpec::default() })
+    });
+    let adds = queue.clone();
+    pods.handle(move |event| pod_changed(&adds, &selecting, event));
     (services, pods, queue)
 }
 
 /// Queues the services that select a pod, as it was or as it is, when it looks different from there.
-fn pod_changed(queue: &WorkQueue<ObjectPath>, services: &Informer<ServiceView>, event: &Event<PodView>) {
+fn pod_changed(queue: &WorkQueue<ObjectPath>, services: &Selecting, event: &Event<PodView>) {
     if let Event::Updated { old, new, .. } = event
         && backends::looks_alike(old, new)
     {
         return;
     }
-    for service in services.store().within(&namespace_of(event.path())) {
-        let selects = |pod: Option<&Arc<PodView>>| pod.is_some_and(|pod| backends::may_select(&service, pod));
-        if selects(event.before()) || selects(event.after()) {
-            queue.add(service.path().clone());
-        }
+    let states = event.before().into_iter().chain(event.after()).map(|pod| pod.object().header());
+    for service in services.may_select(event.path(), states) {
+        queue.add(service);
     }
 }

@@ -67,7 +67,7 @@ impl Reconcile for Slices {
         }
         let pods = self.pods.store().within(&namespace_of(path));
         let read = service.read()?;
-        let mut groups = backends::groups(&read, &pods);
+        let mut groups = backends::groups(&read, &pods).await;
         for family in backends::families(&read) {
             if !groups.iter().any(|group| group.family == family) {
                 groups.push(Group { family, ports: Vec::new(), endpoints: Vec::new() }); // a place to look at

@@ -25,12 +25,18 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use self::graph::{FOREGROUND, Graph, Member, ORPHAN, Owner, named, of_resource, waits};
+use crate::breath::Breath;
 use crate::events::Teller;
 use crate::kinds::{CUSTOM_RESOURCE_DEFINITIONS, EVENTS, Kinds, PODS, SERVICES, StoredKind};
 use crate::owner::remove_owners;
 use crate::reconcile::{Reconcile, queue, run};
 use crate::setup::{Setup, watch_all};
 use crate::write::{amend, found};
+
+/// What it takes to look for an owner, in bytes read: an object may name tens of thousands.
+const OWNER: usize = 4 << 10;
+/// Of so many absent owners of one object it is found out whether they are elsewhere in the tenant, which is a search.
+const TOLD: usize = 4;
 
 pub(crate) struct Garbage {
     client: Arc<dyn Client>,
@@ -170,13 +176,17 @@ impl Garbage {
     /// Deletes an object whose owners are all gone, or waiting; takes off it the owners that are, when others are left.
     async fn collect(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
         let (mut solid, mut waiting, mut absent) = (false, Vec::new(), Vec::new());
+        let (mut had, mut breath) = (Vec::new(), Breath::default());
         for owner in object.object.header().owners() {
-            match self.state(object, &owner).await? {
+            breath.after(OWNER).await;
+            match self.state(object, &owner, &mut had).await? {
                 Owner::Solid | Owner::Foreign => solid = true,
                 Owner::Waiting => waiting.push(owner.uid),
                 Owner::Missing => {
+                    if absent.len() < TOLD {
+                        self.tell_if_elsewhere(object, &owner);
+                    }
                     absent.push(owner.uid);
-                    self.tell_if_elsewhere(object, &owner);
                 }
             }
         }
@@ -225,8 +235,14 @@ impl Garbage {
     }
 
     /// What an owner is: as the informers know it when they do, otherwise as the API says. It is missing only where the
-    /// object's own tenant has the kind that the reference names: what others define says nothing of it.
-    async fn state(&self, object: &Stored, owner: &OwnerRef<'_>) -> Result<Owner, Status> {
+    /// object's own tenant has the kind that the reference names: what others define says nothing of it. `had` is what
+    /// was found out about kinds for the same object.
+    async fn state(
+        &self,
+        object: &Stored,
+        owner: &OwnerRef<'_>,
+        had: &mut Vec<(StoredKind, bool)>,
+    ) -> Result<Owner, Status> {
         let mut candidates = self.graph.candidates(&object.path, owner);
         candidates.retain(|candidate| self.reach.knows(&candidate.kind, object));
         let known = candidates.iter().map(|candidate| candidate.known(owner.uid));
@@ -240,7 +256,15 @@ impl Garbage {
             }
         }
         for candidate in &candidates {
-            if self.has(object.path.tenant(), &candidate.kind).await? {
+            let has = match had.iter().find(|(kind, _)| *kind == candidate.kind) {
+                Some((_, has)) => *has,
+                None => {
+                    let has = self.has(object.path.tenant(), &candidate.kind).await?;
+                    had.push((candidate.kind.clone(), has));
+                    has
+                }
+            };
+            if has {
                 return Ok(Owner::Missing);
             }
         }

@@ -341,37 +341,49 @@ impl Work {
 
     /// Pods to make, each for an index of its own where the job has indexes; and how long until an index may be tried
     /// again, where each has its own time.
-    fn new_pods(&self, count: usize) -> Result<(Vec<Object>, Option<Duration>), Status> {
+    fn new_pods(&self, count: usize) -> Result<(impl Iterator<Item = Object> + Send, Option<Duration>), Status> {
         let object = tree(&self.stored)?;
         let template = object.at(&["spec", "template"]).cloned().unwrap_or_default();
         let owner = controller_reference(&JOBS, &self.stored);
         let name = self.stored.path.name();
+        let (indexes, soonest) = self.indexes_to_try(count);
+        let pods = indexes.into_iter().map(move |index| match index {
+            None => from_template(&template, name, &owner),
+            Some(index) => self.numbered(from_template(&template, &format!("{name}-{index}"), &owner), index),
+        });
+        Ok((pods, soonest))
+    }
+
+    /// For which indexes to make pods, none of which has one; or as many times no index.
+    fn indexes_to_try(&self, count: usize) -> (Vec<Option<usize>>, Option<Duration>) {
         if !self.is_indexed() {
-            return Ok((vec![from_template(&template, name, &owner); count], None));
+            return (vec![None; count], None);
         }
         let going = self.counts.going.iter().filter(|_| self.replaces_failed_only());
         let busy = self.counts.active.iter().chain(going).filter_map(|pod| index_of(pod));
-        let taken: Indexes = self.counts.indexes.with(busy);
-        let failed = |index: &usize| self.counts.failed_indexes.as_ref().is_some_and(|failed| failed.contains(*index));
-        let free = (0..self.completions().unwrap_or(0)).filter(|index| !taken.contains(*index) && !failed(index));
-        let (mut pods, mut soonest) = (Vec::new(), None);
-        for index in free.take(count) {
-            let before = self.counts.last_failed(index);
-            let mut pod = from_template(&template, &format!("{name}-{index}"), &owner);
-            if self.counts.failed_indexes.is_some() {
-                if let Some(wait) = before.and_then(|last| left_after(last.times(), last.ended, self.now)) {
-                    soonest = Some(soonest.map_or(wait, |known: Duration| known.min(wait)));
-                    continue;
-                }
-                FailedPod::note(before, &mut pod);
+        let taken = self.counts.indexes.with(busy);
+        let taken = self.counts.failed_indexes.iter().fold(taken, Indexes::and);
+        let (mut indexes, mut soonest) = (Vec::new(), None);
+        for index in taken.missing(self.completions().unwrap_or(0)).take(count) {
+            let before = self.counts.last_failed(index).filter(|_| self.counts.failed_indexes.is_some());
+            match before.and_then(|last| left_after(last.times(), last.ended, self.now)) {
+                Some(wait) => soonest = Some(soonest.map_or(wait, |known: Duration| known.min(wait))),
+                None => indexes.push(Some(index)),
             }
-            pod.set(&["metadata", "labels", INDEX], index.to_string());
-            pod.set(&["metadata", "annotations", INDEX], index.to_string());
-            pod.set(&["spec", "hostname"], format!("{name}-{index}"));
-            tell_containers(&mut pod);
-            pods.push(pod);
         }
-        Ok((pods, soonest))
+        (indexes, soonest)
+    }
+
+    /// A pod, for an index.
+    fn numbered(&self, mut pod: Object, index: usize) -> Object {
+        if self.counts.failed_indexes.is_some() {
+            FailedPod::note(self.counts.last_failed(index), &mut pod);
+        }
+        pod.set(&["metadata", "labels", INDEX], index.to_string());
+        pod.set(&["metadata", "annotations", INDEX], index.to_string());
+        pod.set(&["spec", "hostname"], format!("{}-{index}", self.stored.path.name()));
+        tell_containers(&mut pod);
+        pod
     }
 }
 

@@ -15,8 +15,8 @@ use arktos_store::{Client, Clock, Outcome, Query, Stored, WorkQueue};
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::Nodes;
 use super::listening::Listening;
+use super::{Nodes, visits};
 use crate::kinds::{NODES, PODS};
 use crate::write::{amend, found};
 
@@ -98,16 +98,21 @@ impl Nodes {
 
     async fn remove(&self, client: &dyn Client, host: &str) -> Result<(), Status> {
         let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
-        for pod in client.list(&query).await?.items.iter().filter(|pod| self.was_bound_here(pod)) {
-            if found(self.client.get(&NODES.key(&ObjectPath::new("", "", host))).await)?.is_some() {
-                return Ok(()); // it is back, and keeps what is left
-            }
-            let (key, uid) = (PODS.key(&pod.path), pod.object.header().uid());
-            let now = self.clock.now();
-            amend(client, &key, Some("status"), |object| object.uid() == uid && fail(object, now)).await?;
-            found(client.delete(&key, DeleteOptions::default().uid(uid).grace_period_seconds(0)).await)?;
+        let pods = client.list(&query).await?.items;
+        let pods = pods.iter().filter(|pod| self.was_bound_here(pod)).collect();
+        let remove = |pod| self.remove_one(client, host, pod);
+        visits::each(&*self.clock, pods, remove).await.failure.map_or(Ok(()), Err)
+    }
+
+    async fn remove_one(&self, client: &dyn Client, host: &str, pod: &Stored) -> Result<Option<Timestamp>, Status> {
+        if found(self.client.get(&NODES.key(&ObjectPath::new("", "", host))).await)?.is_some() {
+            return Ok(None); // it is back, and keeps what is left
         }
-        Ok(())
+        let (key, uid) = (PODS.key(&pod.path), pod.object.header().uid());
+        let now = self.clock.now();
+        amend(client, &key, Some("status"), |object| object.uid() == uid && fail(object, now)).await?;
+        found(client.delete(&key, DeleteOptions::default().uid(uid).grace_period_seconds(0)).await)?;
+        Ok(None)
     }
 
     /// Whether a pod was bound to a host of this resource manager: of nobody else's is it known here that it is gone.

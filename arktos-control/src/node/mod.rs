@@ -9,6 +9,7 @@ mod gone;
 mod listening;
 mod monitor;
 mod taints;
+mod visits;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use self::gone::Missing;
 use self::listening::Listening;
 use self::monitor::Monitor;
 use self::taints::{Readiness, keep_away, leaves_at, readiness, set_taints};
+use self::visits::Seen;
 use crate::events::tell_once;
 use crate::kinds::{NODES, PODS};
 use crate::reconcile::{Reconcile, queue, run, synced};
@@ -92,10 +94,16 @@ impl Reconcile for Nodes {
             return Ok(Outcome::Done);
         }
         let partitions = self.partitions.now();
-        let (mut next, mut failure) = (None, None);
+        let (mut next, mut failure, mut again) = (None, None, false);
         for (name, partition) in &partitions.present {
             match self.visit(&**partition, path.name(), &node, silent).await {
-                Ok(due) => next = next.into_iter().chain(due).min(),
+                Ok(seen) => {
+                    next = next.into_iter().chain(seen.next).min();
+                    if let Some(status) = seen.failure {
+                        tracing::debug!(partition = name, %status, "a pod of a silent host could not be seen to");
+                        again = true;
+                    }
+                }
                 Err(status) => {
                     tracing::warn!(partition = name, %status, "the pods of a silent host could not be seen to");
                     failure = Some(status);
@@ -104,7 +112,7 @@ impl Reconcile for Nodes {
         }
         match failure {
             Some(status) => Err(status), // that partition is visited again when it answers
-            None if drives_out => {
+            None if drives_out || again => {
                 let wait = next.map_or(LOOK_AGAIN, |due: Timestamp| due.since(self.clock.now()).min(LOOK_AGAIN));
                 Ok(Outcome::After(wait.max(Duration::from_secs(1))))
             }
@@ -115,37 +123,42 @@ impl Reconcile for Nodes {
 
 impl Nodes {
     /// Sees to the pods of a host in one partition; says when the next one must leave.
-    async fn visit(
-        &self,
-        client: &dyn Client,
-        host: &str,
-        node: &Node,
-        silent: bool,
-    ) -> Result<Option<Timestamp>, Status> {
+    async fn visit(&self, client: &dyn Client, host: &str, node: &Node, silent: bool) -> Result<Seen, Status> {
         let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
+        let pods = client.list(&query).await?.items;
+        let pods = pods.iter().filter(|pod| self.is_ours(pod)).collect();
         let now = self.clock.now();
-        let mut next = None;
-        for stored in client.list(&query).await?.items.iter().filter(|pod| self.is_ours(pod)) {
-            let pod = Pod::from_encoded(&stored.object, None).map_err(unreadable)?;
-            if silent && Condition::is_true(&pod.status.conditions, "Ready") {
-                mark_not_ready(client, stored, now).await?;
-            }
-            if pod.metadata.deletion_timestamp.is_some() || pod.status.is_finished() {
-                continue;
-            }
-            match leaves_at(&node.spec.taints, &pod.spec.tolerations, self.listening.since(now), now) {
-                Some(due) if due <= now => evict(client, stored, now).await?,
-                Some(due) => next = Some(next.map_or(due, |next: Timestamp| next.min(due))),
-                None => {}
-            }
-        }
-        Ok(next)
+        let since = self.listening.since(now);
+        let see_to = |stored| see_to(client, node, silent, stored, (since, now));
+        Ok(visits::each(&*self.clock, pods, see_to).await)
     }
 
     /// Whether a pod is bound to a host of this resource manager, and not to one of the same name elsewhere.
     fn is_ours(&self, pod: &Stored) -> bool {
         let (ours, its) = (&self.resource_manager, pod.object.header().note("resource-manager"));
         ours.is_none() || its.is_none() || its == ours.as_deref()
+    }
+}
+
+/// Sees to a pod; says when it must leave, if it must and need not yet.
+async fn see_to(
+    client: &dyn Client,
+    node: &Node,
+    silent: bool,
+    stored: &Stored,
+    (since, now): (Timestamp, Timestamp),
+) -> Result<Option<Timestamp>, Status> {
+    let pod = Pod::from_encoded(&stored.object, None).map_err(unreadable)?;
+    let marked = match silent && Condition::is_true(&pod.status.conditions, "Ready") {
+        true => mark_not_ready(client, stored, now).await,
+        false => Ok(()),
+    };
+    if pod.metadata.deletion_timestamp.is_some() || pod.status.is_finished() {
+        return marked.map(|()| None);
+    }
+    match leaves_at(&node.spec.taints, &pod.spec.tolerations, since, now) {
+        Some(due) if due <= now => evict(client, stored, now).await.and(marked.map(|()| None)),
+        due => marked.map(|()| due),
     }
 }
 

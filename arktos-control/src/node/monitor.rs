@@ -104,8 +104,15 @@ impl Monitor {
         self.heard.retain(|name, _| here.contains(name.as_str()));
         let mut hosts = Vec::with_capacity(stored.len());
         for stored in stored {
-            let mut host = self.host(stored)?;
-            let silent = self.listen(&host, leases.get(host.name()).copied(), now)?;
+            // A host writes its own object and lease: what cannot be read of one says nothing of the others.
+            let mut host = match self.host(stored) {
+                Ok(host) => host,
+                Err(status) => {
+                    tracing::warn!(%status, "a host is passed over");
+                    continue;
+                }
+            };
+            let silent = self.listen(&host, leases.get(host.name()).copied(), now);
             if silent && let Err(status) = self.note_silence(&mut host, now).await {
                 tolerate(status)?;
             }
@@ -125,16 +132,16 @@ impl Monitor {
     }
 
     /// Takes in what was heard of a host, and says whether it has been silent for too long.
-    fn listen(&mut self, host: &Host, lease: Option<&Stored>, now: Timestamp) -> Result<bool, Status> {
+    fn listen(&mut self, host: &Host, lease: Option<&Stored>, now: Timestamp) -> bool {
         let (uid, revision) = (host.stored.object.header().uid(), lease.map(|lease| lease.revision));
         let known = self.heard.get_mut(host.name()).filter(|heard| *heard.uid == *uid);
         let Some(node) = &host.node else {
-            let Some(heard) = known else { return Ok(false) };
-            if renewed(heard.lease, lease)? {
+            let Some(heard) = known else { return false };
+            if renewed(heard.lease, lease) {
                 heard.at = now;
             }
             heard.lease = revision;
-            return Ok(now.since(heard.at) > self.grace);
+            return now.since(heard.at) > self.grace;
         };
         let reported = Condition::find(&node.status.conditions, "Ready");
         let grace = if reported.is_some() { self.grace } else { STARTUP_GRACE };
@@ -142,17 +149,17 @@ impl Monitor {
         let settled = is_settled(node).then(|| (host.stored.revision, host.zone.clone()));
         match known {
             Some(heard) => {
-                if renewed(heard.lease, lease)? || (ready.is_some() && heard.ready != ready) {
+                if renewed(heard.lease, lease) || (ready.is_some() && heard.ready != ready) {
                     heard.at = now;
                 }
                 let silent = now.since(heard.at) > grace;
                 *heard = Heard { uid: uid.into(), lease: revision, ready, at: heard.at, settled };
-                Ok(silent)
+                silent
             }
             None => {
                 let heard = Heard { uid: uid.into(), lease: revision, ready, at: now, settled };
                 self.heard.insert(host.name().to_owned(), heard);
-                Ok(false)
+                false
             }
         }
     }
@@ -253,11 +260,8 @@ impl Monitor {
 }
 
 /// Whether a lease was renewed since it was seen at a revision.
-fn renewed(before: Option<Revision>, lease: Option<&Stored>) -> Result<bool, Status> {
-    let Some(lease) = lease else { return Ok(false) };
-    if before == Some(lease.revision) {
-        return Ok(false);
-    }
+fn renewed(before: Option<Revision>, lease: Option<&Stored>) -> bool {
+    let Some(lease) = lease.filter(|lease| before != Some(lease.revision)) else { return false };
     // Of tens of thousands, in each pass: nothing else of them is read.
     #[derive(Deserialize)]
     struct Renewal {
@@ -268,8 +272,8 @@ fn renewed(before: Option<Revision>, lease: Option<&Stored>) -> Result<bool, Sta
     struct Renewed {
         renew_time: Option<Timestamp>,
     }
-    let lease: Renewal = lease.object.parse().map_err(unreadable)?;
-    Ok(lease.spec.is_some_and(|spec| spec.renew_time.is_some()))
+    let renewal = lease.object.parse().ok().and_then(|lease: Renewal| lease.spec?.renew_time);
+    renewal.is_some()
 }
 
 fn read(stored: &Stored) -> Result<Node, Status> {
@@ -287,7 +291,10 @@ fn zone(node: &Node) -> String {
     format!("{}/{}", label("topology.kubernetes.io/region"), label("topology.kubernetes.io/zone"))
 }
 
-/// What somebody else wrote in between, or took away, is looked at again in the next pass.
+/// What somebody else wrote in between, or took away, is looked at again in the next pass; so is a host of which the
+/// API takes no more, be it as large as may be.
 fn tolerate(status: Status) -> Result<(), Status> {
-    if status.is(Reason::Conflict) || status.is(Reason::NotFound) { Ok(()) } else { Err(status) }
+    use Reason::{BadRequest, Conflict, Forbidden, Invalid, NotFound, RequestEntityTooLarge};
+    let of_one = [BadRequest, Conflict, Forbidden, Invalid, NotFound, RequestEntityTooLarge];
+    if of_one.into_iter().any(|reason| status.is(reason)) { Ok(()) } else { Err(status) }
 }

@@ -15,12 +15,14 @@ use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
+use crate::breath::Breath;
 use crate::kinds::{REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
 use crate::owner::controller_reference;
 use crate::pod::PodView;
 use crate::pods::{BURST, PodControl, from_template};
 use crate::reconcile::{Reconcile, resting_queue, run, synced};
-use crate::setup::{BY_OWNER, Setup, beside, namespace_of};
+use crate::selecting::{self, Selecting};
+use crate::setup::{BY_OWNER, Setup, beside};
 use crate::write::{is_terminating, set_status, tree, unreadable};
 
 /// The two kinds that hold a number of pods.
@@ -35,6 +37,9 @@ pub(crate) trait Holder: Send + Sync + 'static {
 
     /// An object of the kind, read as a replica set.
     fn read(object: &Encoded) -> Result<ReplicaSet, serde_json::Error>;
+
+    /// What an object of the kind selects.
+    fn selector(object: &Encoded) -> Option<LabelSelectorSpec>;
 }
 
 pub(crate) struct Sets;
@@ -50,6 +55,10 @@ impl Holder for Sets {
 
     fn read(object: &Encoded) -> Result<ReplicaSet, serde_json::Error> {
         ReplicaSet::from_encoded(object, None)
+    }
+
+    fn selector(object: &Encoded) -> Option<LabelSelectorSpec> {
+        selecting::selector(object)
     }
 }
 
@@ -76,6 +85,10 @@ impl Holder for Controllers {
             other: spec.other,
         };
         Ok(ReplicaSet { metadata: controller.metadata, spec, status: controller.status, other: controller.other })
+    }
+
+    fn selector(object: &Encoded) -> Option<LabelSelectorSpec> {
+        selecting::plain_selector(object)
     }
 }
 
@@ -126,8 +139,10 @@ pub(crate) fn start<H: Holder>(setup: &mut Setup) -> BoxFuture<'static, ()> {
             adds.add(event.path().clone());
         }
     });
-    let (adds, known) = (queue.clone(), sets.clone());
-    pods.handle(move |event| pod_changed::<H>(&adds, &known, event));
+    // One without a selector selects nothing.
+    let selecting = Selecting::follow(&sets, |set: &Stored| H::selector(&set.object).filter(|it| !it.is_empty()));
+    let adds = queue.clone();
+    pods.handle(move |event| pod_changed::<H>(&adds, &selecting, event));
     let events = setup.events.teller(H::COMPONENT);
     let informers = vec![synced(&sets), synced(&pods)];
     let control = PodControl::new(setup.client.clone(), pods.clone(), events);
@@ -138,7 +153,7 @@ pub(crate) fn start<H: Holder>(setup: &mut Setup) -> BoxFuture<'static, ()> {
 
 /// Queues the replica sets that a change of a pod concerns: its manager, as it was and as it is, or whoever might take
 /// it.
-fn pod_changed<H: Holder>(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>, event: &Event<PodView>) {
+fn pod_changed<H: Holder>(queue: &WorkQueue<ObjectPath>, sets: &Selecting, event: &Event<PodView>) {
     for pod in event.before().into_iter().chain(event.after()) {
         if let Some(owner) = pod.controller()
             && owner.kind == H::resource().type_meta.kind
@@ -148,17 +163,9 @@ fn pod_changed<H: Holder>(queue: &WorkQueue<ObjectPath>, sets: &Informer<Stored>
         }
     }
     let Some(orphan) = event.after().filter(|pod| pod.controller().is_none() && !pod.is_terminating()) else { return };
-    for set in sets.store().within(&namespace_of(event.path())) {
-        let header = orphan.object().header();
-        if H::read(&set.object).is_ok_and(|it| selects(&it, |key| header.label(key))) {
-            queue.add(set.path.clone());
-        }
+    for set in sets.may_select(event.path(), [orphan.object().header()]) {
+        queue.add(set);
     }
-}
-
-/// Whether a set selects these labels; one without a selector selects nothing.
-fn selects<'a>(set: &ReplicaSet, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-    !set.spec.selector.is_empty() && set.spec.selector.matches(label)
 }
 
 impl<H: Holder> Reconcile for Replicas<H> {
@@ -177,7 +184,13 @@ impl<H: Holder> Reconcile for Replicas<H> {
         if set.metadata.deletion_timestamp.is_none() {
             failure = self.manage(&stored, &active, wanted).await?;
         }
-        let observed = status::Observed { active: &active, going, now: self.clock.now(), tells_going: H::TELLS_GOING };
+        let (mut labelled, mut breath) = (0, Breath::default());
+        for pod in &active {
+            breath.after(pod.weight()).await;
+            labelled += usize::from(pod.has_labels(&set.spec.template.metadata.labels));
+        }
+        let (now, tells_going) = (self.clock.now(), H::TELLS_GOING);
+        let observed = status::Observed { active: &active, labelled, going, now, tells_going };
         let status = observed.status(&set, wanted, failure.as_ref());
         if status != set.status {
             self.own.note(&set_status(&*self.client, &H::resource().key(path), &stored, &status).await?);
@@ -198,7 +211,7 @@ impl<H: Holder> Replicas<H> {
             let owner = controller_reference(H::resource(), stored);
             let pod = from_template(&template, stored.path.name(), &owner);
             let missing = (wanted - active.len()).min(BURST);
-            let (made, failure) = self.control.create(stored, vec![pod; missing]).await;
+            let (made, failure) = self.control.create(stored, std::iter::repeat_n(pod, missing)).await;
             tracing::debug!(path = %stored.path, wanted, made, "pods were made");
             return Ok(failure);
         }

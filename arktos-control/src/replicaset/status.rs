@@ -12,6 +12,8 @@ use crate::pod::PodView;
 pub(super) struct Observed<'a> {
     /// Those that count.
     pub(super) active: &'a [Arc<PodView>],
+    /// How many of them have the labels of the template.
+    pub(super) labelled: usize,
     /// How many are being deleted.
     pub(super) going: usize,
     pub(super) now: Timestamp,
@@ -25,9 +27,7 @@ impl Observed<'_> {
         let count = |holds: &dyn Fn(&PodView) -> bool| size(self.active.iter().filter(|pod| holds(pod)).count());
         let mut status = set.status.clone();
         status.replicas = size(self.active.len());
-        let labels = &set.spec.template.metadata.labels;
-        status.fully_labeled_replicas =
-            count(&|pod| labels.iter().all(|(key, value)| pod.object().header().label(key) == Some(value)));
+        status.fully_labeled_replicas = size(self.labelled);
         status.ready_replicas = count(&PodView::is_ready);
         status.available_replicas =
             count(&|pod| pod.available_at(wait(set)).is_some_and(|available| available <= self.now));

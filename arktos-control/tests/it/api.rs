@@ -28,8 +28,8 @@ struct State {
     objects: BTreeMap<(GroupResource, ObjectPath), Stored>,
     log: Vec<Change>,
     revision: u64,
-    /// Requests that are refused, by verb and resource, with what they are told.
-    faults: Vec<(String, String, Status)>,
+    /// Requests that are refused, by verb and resource, and those in one tenant alone, with what they are told.
+    faults: Vec<(String, String, Option<String>, Status)>,
     /// How many requests were made, by verb and resource.
     requests: BTreeMap<String, usize>,
 }
@@ -50,7 +50,13 @@ impl Api {
 
     /// Refuses requests of a verb on a resource until [`heal`](Self::heal).
     pub fn fail(&self, verb: &str, resource: &str, status: Status) {
-        self.0.state.lock().faults.push((verb.to_owned(), resource.to_owned(), status));
+        self.0.state.lock().faults.push((verb.to_owned(), resource.to_owned(), None, status));
+    }
+
+    /// The same, of requests in one tenant.
+    pub fn fail_in(&self, tenant: &str, verb: &str, resource: &str, status: Status) {
+        let fault = (verb.to_owned(), resource.to_owned(), Some(tenant.to_owned()), status);
+        self.0.state.lock().faults.push(fault);
     }
 
     pub fn heal(&self) {
@@ -62,11 +68,13 @@ impl Api {
         self.0.state.lock().requests.get(&format!("{verb} {resource}")).copied().unwrap_or(0)
     }
 
-    fn admit(&self, verb: &str, resource: &GroupResource) -> Result<(), Status> {
+    fn admit(&self, verb: &str, resource: &GroupResource, tenant: &str) -> Result<(), Status> {
         let mut state = self.0.state.lock();
         *state.requests.entry(format!("{verb} {resource}")).or_insert(0) += 1;
-        let fault = state.faults.iter().find(|(on, what, _)| on == verb && *what == resource.as_str());
-        fault.map_or(Ok(()), |(_, _, status)| Err(status.clone()))
+        let is = |(on, what, of, _): &&(String, String, Option<String>, Status)| {
+            on == verb && *what == resource.as_str() && of.as_deref().is_none_or(|of| of == tenant)
+        };
+        state.faults.iter().find(is).map_or(Ok(()), |(.., status)| Err(status.clone()))
     }
 
     /// Puts an object as it is (or takes it away) and tells watchers.
@@ -175,7 +183,7 @@ impl Api {
 #[async_trait]
 impl Source for Api {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
-        self.admit("list", &query.resource)?;
+        self.admit("list", &query.resource, "")?;
         let state = self.0.state.lock();
         let inside = state.objects.iter().filter(|((resource, _), _)| *resource == query.resource);
         let items = inside.map(|(_, stored)| stored).filter(|stored| selected(query, stored)).cloned().collect();
@@ -183,7 +191,7 @@ impl Source for Api {
     }
 
     async fn watch(&self, query: &Query, after: Revision) -> Result<WatchStream, Status> {
-        self.admit("watch", &query.resource)?;
+        self.admit("watch", &query.resource, "")?;
         let (api, query, written) = (self.clone(), query.clone(), self.0.written.subscribe());
         let start = self.0.state.lock().log.partition_point(|change| change.revision <= after);
         Ok(Box::pin(futures::stream::unfold((start, written), move |(mut at, mut written)| {
@@ -191,7 +199,7 @@ impl Source for Api {
             async move {
                 loop {
                     written.mark_unchanged();
-                    if let Err(status) = api.admit("watching", &query.resource) {
+                    if let Err(status) = api.admit("watching", &query.resource, "") {
                         return Some((Err(status), (at, written)));
                     }
                     loop {
@@ -211,7 +219,7 @@ impl Source for Api {
 #[async_trait]
 impl Client for Api {
     async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
-        self.admit("get", &key.resource)?;
+        self.admit("get", &key.resource, key.path.tenant())?;
         Self::find(&self.0.state.lock(), key)
     }
 
@@ -222,7 +230,7 @@ impl Client for Api {
         namespace: &str,
         mut object: Object,
     ) -> Result<Stored, Status> {
-        self.admit("create", resource)?;
+        self.admit("create", resource, tenant)?;
         let mut meta = object.meta().map_err(Status::internal)?;
         if meta.name.is_empty() {
             meta.name = format!("{}{}", meta.generate_name, self.0.random.suffix());
@@ -251,12 +259,12 @@ impl Client for Api {
     }
 
     async fn update(&self, key: &ObjectKey, subresource: Option<&str>, object: Object) -> Result<Stored, Status> {
-        self.admit("update", &key.resource)?;
+        self.admit("update", &key.resource, key.path.tenant())?;
         self.replace(key, subresource, object)
     }
 
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
-        self.admit("patch", &key.resource)?;
+        self.admit("patch", &key.resource, key.path.tenant())?;
         let Patch::Merge(patch) = patch else { return Err(Status::bad_request("merge patches only")) };
         let before = Self::find(&self.0.state.lock(), key)?;
         let mut value = before.object.decode(Some(before.revision)).expect("decodes").into_value();
@@ -265,7 +273,7 @@ impl Client for Api {
     }
 
     async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Result<(), Status> {
-        self.admit("delete", &key.resource)?;
+        self.admit("delete", &key.resource, key.path.tenant())?;
         let mut state = self.0.state.lock();
         let before = Self::find(&state, key)?;
         let other_uid = options.uid.as_ref().is_some_and(|uid| **uid != *before.object.header().uid());

@@ -3,7 +3,7 @@
 use arktos_store::Within;
 use serde_json::{Value, json};
 
-use crate::world::{World, condition, deployment};
+use crate::world::{World, condition, deployment, path_of};
 
 const WEB: &str = "acme/default/web";
 
@@ -203,4 +203,31 @@ fn a_name_that_is_taken_by_another_template_is_avoided() {
     assert_eq!(world.get("deployments.apps", WEB)["status"]["collisionCount"], 1);
     assert_eq!(sets(&world).len(), 2);
     assert_eq!(world.get("deployments.apps", WEB)["status"]["updatedReplicas"], 1);
+}
+
+/// Numbers at their ends, as a tenant may write them: one controller serves all tenants.
+#[test]
+fn the_largest_numbers_are_no_end() {
+    let mut world = World::new("deployment,replicaset");
+    let mut web = deployment(3, "web:1");
+    web["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": i32::MAX}});
+    world.create("deployments.apps", "acme", "default", web).expect("created");
+    world.run_pods();
+    let set = world.list("replicasets.apps", Within::Everywhere).remove(0);
+    world.edit("replicasets.apps", &path_of(&set), |set| {
+        set["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!(i64::MAX.to_string());
+    });
+    world.edit("deployments.apps", "acme/default/web", |web| {
+        web["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:2");
+    });
+    world.edit_status("deployments.apps", "acme/default/web", |web| web["status"]["collisionCount"] = json!(i32::MAX));
+    for pod in world.list("pods", Within::Everywhere) {
+        world.edit_status("pods", &path_of(&pod), |pod| {
+            let crashed = json!({"restartCount": i32::MAX});
+            pod["status"]["containerStatuses"] = json!([crashed, crashed, crashed]);
+        });
+    }
+    world.run_pods();
+    let found = world.get("deployments.apps", "acme/default/web");
+    assert_eq!(found["status"]["updatedReplicas"], 3, "{found}");
 }

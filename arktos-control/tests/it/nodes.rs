@@ -412,3 +412,34 @@ fn hosts_fall_one_after_the_other() {
     region.pass(13, &[3, 4, 5, 6]);
     assert_eq!(out(&region), 2);
 }
+
+/// One host has the pods of many tenants, and each has policies and webhooks of its own.
+#[test]
+fn what_one_tenant_refuses_keeps_nobody_elses_pods_on_a_host() {
+    let mut region = Region::new(3);
+    let partition = region.partitions[0].clone();
+    create(&partition, "tenants", "//aaa", "Tenant", json!({"metadata": {}}));
+    create(&partition, "namespaces", "aaa//default", "Namespace", json!({"metadata": {}}));
+    let pod = json!({"metadata": {}, "spec": {"nodeName": "node-1"}, "status": {"phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True"}]}});
+    create(&partition, "pods", "aaa/default/first", "Pod", pod);
+    let denied = Status::forbidden(&GroupResource::core("pods"), "first", "denied by a policy");
+    partition.fail_in("aaa", "update", "pods", denied);
+    region.pod(0, "a", 1, None);
+    region.pass(60, &[2, 3]);
+    let pod = find(&region.partitions[0], "pods", "acme/default/a").expect("a pod");
+    assert_eq!(condition(&pod, "Ready")["status"], "False");
+    assert!(region.is_going(0, "a"));
+}
+
+/// A host writes its own object and lease.
+#[test]
+fn what_one_host_has_written_keeps_no_other_from_being_looked_at() {
+    let mut region = Region::new(3);
+    let lease = "system/kube-node-lease/node-2";
+    write(&region.manager, LEASES, lease, None, |lease| lease["spec"]["renewTime"] = json!("never"));
+    write(&region.manager, "nodes", "//node-3", None, |node| node["spec"]["taints"] = json!("none"));
+    region.pass(60, &[]);
+    assert_eq!(condition(&region.node(1), "Ready")["status"], "Unknown");
+    assert_eq!(condition(&region.node(2), "Ready")["status"], "Unknown");
+}

@@ -156,3 +156,19 @@ fn a_pod_counts_as_available_after_it_was_ready_for_long_enough() {
     world.pass(1);
     assert_eq!(available(&world), Some(json!(1)));
 }
+
+/// What a webhook says may be megabytes, and thousands of events wait and are remembered.
+#[test]
+fn what_is_told_is_cut_off_where_it_is_long() {
+    let mut world = World::new("replicaset");
+    let why = "\u{fc}".repeat(500_000);
+    world.api.fail("create", "pods", Status::failure(Reason::Forbidden, why));
+    world.create("replicasets.apps", "acme", "default", set(2)).expect("created");
+    world.settle();
+    let told = world.events("FailedCreate");
+    assert!(
+        !told.is_empty() && told.iter().all(|told| told.len() <= 1024 && told.ends_with("\u{fc}...")),
+        "{}",
+        told.len()
+    );
+}

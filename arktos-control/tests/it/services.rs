@@ -141,3 +141,19 @@ fn services_without_a_selector_are_left_alone() {
     assert_eq!(slices(&world), Vec::<Value>::new());
     assert_eq!(world.get("endpoints", "acme/default/web")["subsets"], json!([]));
 }
+
+/// Each slice has all labels, annotations and ports of the endpoints: two requests would fill the memory of the server.
+#[test]
+fn what_is_mirrored_of_one_object_is_bounded() {
+    let mut world = World::new("endpointslicemirroring");
+    let service = json!({"metadata": {"name": "big"}, "spec": {"ports": [{"port": 80}]}});
+    world.create("services", "acme", "default", service).expect("created");
+    let subsets: Vec<Value> = (1..=1000)
+        .map(|port| json!({"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": port, "protocol": "TCP"}]}))
+        .collect();
+    let metadata = json!({"name": "big", "annotations": {"big": "x".repeat(200_000)}});
+    world.create("endpoints", "acme", "default", json!({"metadata": metadata, "subsets": subsets})).expect("created");
+    world.settle();
+    let made = world.list("endpointslices.discovery.k8s.io", Within::Everywhere).len();
+    assert!((50..=100).contains(&made), "{made}");
+}

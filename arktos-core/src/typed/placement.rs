@@ -1,8 +1,10 @@
 //! Where a pod may, must and should run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::record::record;
+use crate::header::Header;
+use crate::selector::FEW;
 
 record! {
     /// A label selector as objects hold it.
@@ -33,6 +35,16 @@ impl LabelSelectorSpec {
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.match_labels.iter().all(|(key, value)| label(key) == Some(value))
             && self.match_expressions.iter().all(|requirement| requirement.matches(label(&requirement.key)))
+    }
+
+    /// As [`matches`](Self::matches), for the labels of an encoded object.
+    #[must_use]
+    pub fn matches_header(&self, header: &Header) -> bool {
+        if self.match_labels.len() + self.match_expressions.len() <= FEW {
+            return self.matches(|key| header.label(key));
+        }
+        let labels: HashMap<&str, &str> = header.labels().collect();
+        self.matches(|key| labels.get(key).copied())
     }
 
     /// Whether it selects everything.
