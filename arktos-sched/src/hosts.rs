@@ -8,7 +8,7 @@ use arktos_core::typed::Node;
 
 use crate::intern::Interner;
 use crate::ports::Port;
-use crate::resources::{Amounts, CPU, MEMORY, ResourceId, ResourceNames};
+use crate::resources::{Amounts, CPU, MEMORY, NOWHERE, ResourceId, ResourceNames};
 use crate::set::{HOSTS_MAX, HostSet};
 
 /// A host's place in the columns. It is used again after the host is gone.
@@ -284,9 +284,10 @@ impl Hosts {
     }
 
     fn change(&mut self, host: HostId, usage: &Usage, sign: i64) {
-        self.widen(usage.amounts.iter().map(|(id, _)| id as usize + 1).max().unwrap_or(0));
+        let known = || usage.amounts.iter().filter(|(id, _)| *id != NOWHERE);
+        self.widen(known().map(|(id, _)| id as usize + 1).max().unwrap_or(0));
         let at = host as usize;
-        for (id, amount) in usage.amounts.iter() {
+        for (id, amount) in known() {
             let used = &mut self.columns[id as usize].used[at];
             *used = used.saturating_add(sign * amount);
         }

@@ -22,6 +22,18 @@ impl Interner {
         number
     }
 
+    /// How many words there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
     /// The number of a word that has one.
     #[must_use]
     pub fn find(&self, word: &str) -> Option<u32> {

@@ -88,6 +88,9 @@ struct Tenant {
     pods: HashMap<Uid, Placed>,
     terms: BTreeMap<TermId, Term>,
     spreads: BTreeMap<SpreadId, Spread>,
+    /// Which they are: a tenant may have tens of thousands.
+    by_term: HashMap<TermSpec, TermId>,
+    by_spread: HashMap<SpreadSpec, SpreadId>,
     namespaces: Namespaces,
     /// Whether labels of namespaces have changed since the counters were made.
     stale: bool,
@@ -340,11 +343,14 @@ impl Neighbours {
 
 impl Tenant {
     fn use_term(&mut self, spec: TermSpec, pool: &Pool, topology: &mut Topology) -> TermId {
-        if let Some((id, term)) = self.terms.iter_mut().find(|(_, term)| term.spec == spec) {
+        if let Some(id) = self.by_term.get(&spec)
+            && let Some(term) = self.terms.get_mut(id)
+        {
             term.users += 1;
             return *id;
         }
         self.last += 1;
+        self.by_term.insert(spec.clone(), self.last);
         let domains = topology.domains(spec.key, pool);
         let mut term = Term::new(spec, domains);
         for placed in self.pods.values() {
@@ -360,11 +366,14 @@ impl Tenant {
     }
 
     fn use_spread(&mut self, spec: SpreadSpec, pool: &Pool) -> SpreadId {
-        if let Some((id, spread)) = self.spreads.iter_mut().find(|(_, spread)| spread.spec == spec) {
+        if let Some(id) = self.by_spread.get(&spec)
+            && let Some(spread) = self.spreads.get_mut(id)
+        {
             spread.users += 1;
             return *id;
         }
         self.last += 1;
+        self.by_spread.insert(spec.clone(), self.last);
         let mut spread = Spread::new(spec, pool);
         for placed in self.pods.values() {
             placed.host(pool).and_then(|host| spread.count(placed, host, pool, 1));
@@ -384,9 +393,11 @@ impl Tenant {
     fn tidy(&mut self) {
         if self.terms.values().filter(|term| term.users == 0).count() > IDLE_MAX {
             self.terms.retain(|_, term| term.users > 0);
+            self.by_term.retain(|_, id| self.terms.contains_key(id));
         }
         if self.spreads.values().filter(|spread| spread.users == 0).count() > IDLE_MAX {
             self.spreads.retain(|_, spread| spread.users > 0);
+            self.by_spread.retain(|_, id| self.spreads.contains_key(id));
         }
     }
 

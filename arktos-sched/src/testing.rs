@@ -32,6 +32,8 @@ pub(crate) struct Api {
     pub(crate) silent: AtomicBool,
     /// Requests give way to others up to so many times on their way.
     pub(crate) jitter: AtomicU64,
+    /// What is told of pods of this tenant is never taken: its webhooks do not answer.
+    pub(crate) deaf: parking_lot::Mutex<Option<String>>,
     /// So many bindings fail, after which they work again.
     pub(crate) failing_binds: AtomicU64,
     /// So many reviews are carried out, but their answers are lost.
@@ -64,6 +66,7 @@ impl Api {
             reviews: None,
             answers: AtomicBool::new(true),
             silent: AtomicBool::new(false),
+            deaf: parking_lot::Mutex::default(),
             jitter: AtomicU64::new(0),
             failing_binds: AtomicU64::new(0),
             lost_answers: AtomicU64::new(0),
@@ -181,6 +184,13 @@ impl Api {
         Err(Status::failure(Reason::ServiceUnavailable, "nobody answers"))
     }
 
+    /// What is told in a tenant, on its way.
+    async fn told(&self, tenant: &str) {
+        if self.deaf.lock().as_deref() == Some(tenant) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn pause(&self) {
         for _ in 0..self.random.next() % (self.jitter.load(Ordering::SeqCst) + 1) {
             tokio::task::yield_now().await;
@@ -259,6 +269,9 @@ impl Client for Api {
         mut object: Object,
     ) -> Result<Stored, Status> {
         self.check().await?;
+        if *resource == arktos_core::typed::Event::resource() {
+            self.told(tenant).await;
+        }
         if object.uid().is_empty() {
             object.set(&["metadata", "uid"], self.random.uid());
         }
@@ -275,6 +288,7 @@ impl Client for Api {
     /// Only what the scheduler writes: the conditions of a status.
     async fn patch(&self, key: &ObjectKey, subresource: Option<&str>, patch: Patch) -> Result<Stored, Status> {
         self.check().await?;
+        self.told(key.path.tenant()).await;
         assert_eq!(subresource, Some("status"));
         let Patch::Strategic(patch) = patch else { panic!("a strategic patch") };
         self.change(key, |object| object.set(&["status", "conditions"], patch["status"]["conditions"].clone())).await
@@ -320,6 +334,7 @@ impl Api {
             reviews: self.reviews.clone(),
             answers: AtomicBool::new(true),
             silent: AtomicBool::new(false),
+            deaf: parking_lot::Mutex::default(),
             jitter: AtomicU64::new(0),
             failing_binds: AtomicU64::new(0),
             lost_answers: AtomicU64::new(0),

@@ -46,7 +46,7 @@ impl Namespaces {
 }
 
 /// The namespaces of a tenant in which a term looks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Within {
     /// Those with these names,
     names: Vec<String>,

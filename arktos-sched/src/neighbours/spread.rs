@@ -16,7 +16,7 @@ use crate::selector::Term as NodeTerm;
 use crate::set::{HostSet, HostWords};
 
 /// A constraint as one kind of pods has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct SpreadSpec {
     /// The pods that count: those of the pod's own namespace that this selects.
     namespace: Box<str>,

@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::set::{HostSet, HostWords};
 
 /// Which pods of a tenant count, and which label of hosts makes a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct TermSpec {
     /// A pod counts that each of these is about.
     matches: Vec<Match>,
@@ -23,7 +23,7 @@ pub(super) struct TermSpec {
 }
 
 /// Which pods of a tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Match {
     /// Those in these namespaces.
     within: Within,

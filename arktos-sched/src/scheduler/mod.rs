@@ -113,6 +113,8 @@ impl Scheduler {
         let hosts = following.hosts();
         drivers.push(("managers".to_owned(), Box::pin(following.run())));
         let fence = Arc::new(Fence::new(partition.clone(), clock.clone()));
+        let (report, writing) = Report::new(partition.clone(), clock.clone(), random);
+        drivers.push(("reports".to_owned(), writing));
         let worker = Worker {
             state: state.clone(),
             changed: changed.clone(),
@@ -120,7 +122,7 @@ impl Scheduler {
             managers: managers.clone(),
             fence: fence.clone(),
             term: term.map(Arc::from),
-            report: Report { client: partition.clone(), random },
+            report: report.clone(),
             clock: clock.clone(),
         };
         let (jobs, take) = mpsc::channel(1);
@@ -143,7 +145,7 @@ impl Scheduler {
         let planner = scheduler.clone();
         let planner = async move {
             if begin.await.is_ok() {
-                planner.run(jobs, clock, batch.max(1)).await;
+                planner.run(jobs, report, clock, batch.max(1)).await;
             }
         };
         drivers.push(("planner".to_owned(), Box::pin(planner)));
@@ -168,10 +170,10 @@ impl Scheduler {
     }
 
     /// Plans, for ever: whenever a worker is free and a pod is ready.
-    async fn run(self, jobs: mpsc::Sender<Job>, clock: Arc<dyn Clock>, batch: usize) {
+    async fn run(self, jobs: mpsc::Sender<Job>, report: Report, clock: Arc<dyn Clock>, batch: usize) {
         loop {
             let plan = self.state.lock().plan(clock.now(), batch);
-            if !give_out(plan, &jobs).await {
+            if !give_out(plan, &jobs, &report).await {
                 return;
             }
             let (ready, due) = {
@@ -194,11 +196,12 @@ impl Scheduler {
 }
 
 /// Gives the workers what was planned. Says whether there are workers left.
-async fn give_out(plan: Plan, jobs: &mpsc::Sender<Job>) -> bool {
-    let places = plan.placements.into_iter().map(|(manager, placements)| Job::Place(manager, placements));
-    let says = (!plan.failures.is_empty()).then_some(Job::Say(plan.failures));
-    for job in places.chain(says) {
-        if jobs.send(job).await.is_err() {
+async fn give_out(plan: Plan, jobs: &mpsc::Sender<Job>, report: &Report) -> bool {
+    for failure in plan.failures {
+        report.unschedulable(failure);
+    }
+    for (manager, placements) in plan.placements {
+        if jobs.send(Job(manager, placements)).await.is_err() {
             return false;
         }
     }

@@ -491,3 +491,23 @@ async fn few_claims_are_refused_while_a_fifth_of_the_pool_is_free() {
     }
     assert!(refused * 20 < asked, "{refused} of {asked}");
 }
+
+/// A tenant's webhooks have a say in what is told of its pods, and as much time as they say.
+#[tokio::test]
+async fn a_tenant_that_cannot_be_told_of_its_pods_keeps_nobody_elses_waiting() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "40", "1Gi", 100).await;
+    *region.partition.deaf.lock() = Some("acme".to_owned());
+    for pod in 0..30 {
+        region.partition.make_pod("acme", &format!("small-{pod}"), "1").await;
+        region.partition.make_pod("acme", &format!("large-{pod}"), "1000").await;
+        region.settle().await;
+    }
+    region.partition.make_pod("umbra", "a", "1").await;
+    region.partition.make_pod("umbra", "large", "1000").await;
+    region.settle().await;
+    assert!(region.bound("umbra", "a").is_some());
+    assert!(region.bound("acme", "small-29").is_some());
+    assert_eq!(region.events("Scheduled"), ["Successfully assigned default/a to node-1"]);
+    assert_eq!(region.events("FailedScheduling").len(), 1);
+}

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::managers::Managers;
 use super::report::{Report, gone};
-use super::state::{Failure, Placement, State};
+use super::state::{Placement, State};
 use crate::claim::fence::{Fence, Held};
 use crate::claim::{CLAIM_ANNOTATION, TERM_ANNOTATION, post};
 use crate::hosts::ManagerId;
@@ -30,13 +30,8 @@ const AT_ONCE: usize = 32;
 /// Where all workers take their jobs from.
 pub(super) type Jobs = Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>;
 
-/// What a worker is given to do.
-pub(super) enum Job {
-    /// Claim and bind.
-    Place(ManagerId, Vec<Placement>),
-    /// Say why pods have no place.
-    Say(Vec<Failure>),
-}
+/// What a worker is given to do: to claim at a resource manager, and to bind.
+pub(super) struct Job(pub(super) ManagerId, pub(super) Vec<Placement>);
 
 /// Carries out jobs, one at a time. Any number of workers share what they work with.
 #[derive(Clone)]
@@ -58,11 +53,7 @@ impl Worker {
             let next = jobs.lock().await.recv().await;
             match next {
                 None => return,
-                Some(Job::Place(manager, placements)) => self.place(manager, placements).await,
-                Some(Job::Say(failures)) => {
-                    let say = |failure| self.report.unschedulable(failure, self.clock.now()).boxed();
-                    at_once(failures.into_iter().map(say).collect()).await;
-                }
+                Some(Job(manager, placements)) => self.place(manager, placements).await,
             }
             self.changed.notify_one();
         }
@@ -130,7 +121,7 @@ impl Worker {
         let status = match self.partition.post(&key, "binding", binding.to_object()).await {
             Ok(_) => {
                 self.state.lock().bound(&placement, self.clock.now());
-                self.report.scheduled(&placement.pod, &request.pod_uid, &request.node, self.clock.now()).await;
+                self.report.scheduled(&placement.pod, &request.pod_uid, &request.node);
                 return;
             }
             Err(status) => status,
