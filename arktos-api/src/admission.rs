@@ -20,6 +20,7 @@ mod priority;
 pub(crate) mod quota;
 mod request;
 mod rights;
+mod room;
 mod runtime_class;
 pub(crate) mod service;
 mod service_account;
@@ -193,6 +194,9 @@ pub(crate) struct Review<'a> {
 /// 403 and what else a plugin answers.
 pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
     let plugins = &call.state.config.admission;
+    if let (Part::Whole, Some(new)) = (review.part, review.new) {
+        room::check(call, review.old, new)?;
+    }
     if plugins.runs("LimitRanger") {
         limits::validate(call, review)?;
     }

@@ -25,8 +25,10 @@ use crate::verbs::watch::Frame;
 
 /// How long the webhook has.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How many objects are sent at once, at most.
+/// How many objects are sent at once, at most, and of how many bytes, but for one that has more: an answer that is
+/// larger than a request may be is not read.
 const AT_ONCE: usize = 500;
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Converts objects of one kind of one tenant.
 pub(crate) struct Converter {
@@ -68,7 +70,7 @@ impl Converter {
         let others: Vec<usize> =
             (0..items.len()).filter(|at| items.get(*at).is_some_and(|one| self.is_other(one))).collect();
         let mut made = 0;
-        for places in others.chunks(AT_ONCE) {
+        for places in chunks(&items, &others) {
             let found = places.iter().filter_map(|at| items.get(*at));
             let objects: Result<Vec<Object>, _> = found.map(|item| item.object.decode(Some(item.revision))).collect();
             let converted = self.objects(objects.map_err(Status::internal)?).await?;
@@ -216,6 +218,24 @@ impl Converter {
             bookmark @ Delivery::Bookmark(_) => bookmark,
         }))
     }
+}
+
+/// The places of objects, as many together as are sent at once.
+fn chunks(items: &[Stored], places: &[usize]) -> Vec<Vec<usize>> {
+    let mut chunks: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for place in places {
+        let more = items.get(*place).map_or(0, |item| item.object.tail_length());
+        bytes = bytes.saturating_add(more);
+        match chunks.last_mut() {
+            Some(last) if last.len() < AT_ONCE && bytes <= BYTES_AT_ONCE => last.push(*place),
+            _ => {
+                chunks.push(vec![*place]);
+                bytes = more;
+            }
+        }
+    }
+    chunks
 }
 
 fn is_text_map(value: &Value) -> bool {

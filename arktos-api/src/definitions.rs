@@ -13,7 +13,9 @@ use arktos_core::{GroupResource, ObjectKey};
 use arktos_core::{Object, ObjectPath, Revision, Scope, Status, TenantName, custom};
 use arktos_store::client::DeleteOptions;
 use arktos_store::{Change, Commit, CommitError, Cursor, Delivery, Expect, Selection, Stored, Within};
-use futures::future::{Either, select};
+use futures::StreamExt;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::FuturesUnordered;
 
 use crate::call::{Call, commit_fault};
 use crate::forced;
@@ -28,6 +30,9 @@ use crate::verbs::delete;
 const RETRIES: usize = 8;
 /// How long what could not be finished waits for another attempt.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Of how many definitions the objects are deleted at once, and of how many of one tenant.
+const CLEANED_MAX: usize = 256;
+const CLEANED_OF_ONE: usize = 4;
 /// How many objects are deleted before others have a turn.
 const AT_ONCE: usize = 500;
 
@@ -215,7 +220,7 @@ impl Known {
 
 /// Looks after the definitions of all tenants until the store is closed.
 pub(crate) async fn look_after(state: &State, tell: impl Fn(Vec<DefinedKind>) + Send + Sync) {
-    let mut known = Known::default();
+    let (mut known, mut cleaning) = (Known::default(), Cleaning::default());
     loop {
         let Ok(mut cursor) = begin(state, &mut known).await else {
             state.config.clock.sleep(AGAIN).await;
@@ -223,8 +228,8 @@ pub(crate) async fn look_after(state: &State, tell: impl Fn(Vec<DefinedKind>) + 
         };
         tell(known.all());
         loop {
-            act(state, &mut known).await;
-            match next(state, &mut known, &mut cursor).await {
+            act(state, &mut known, &mut cleaning).await;
+            match next(state, &mut known, &mut cleaning, &mut cursor).await {
                 Ok(true) => tell(known.all()),
                 Ok(false) => {}
                 Err(arktos_store::WatchError::Closed) => return,
@@ -246,8 +251,47 @@ async fn begin(state: &State, known: &mut Known) -> Result<Cursor, arktos_store:
     state.config.engine.watch(Selection::all(DEFINITION.clone(), Within::Everywhere), after)
 }
 
+/// The definitions whose objects are being deleted. What a tenant's webhooks say to that may take long: nothing else
+/// waits for it.
+#[derive(Default)]
+struct Cleaning<'a> {
+    paths: BTreeSet<ObjectPath>,
+    /// Each says whether it is done.
+    under_way: FuturesUnordered<BoxFuture<'a, (ObjectPath, bool)>>,
+}
+
+impl<'a> Cleaning<'a> {
+    fn begin(&mut self, state: &'a State, leaving: &BTreeSet<ObjectPath>) {
+        for path in leaving {
+            let of_tenant = self.paths.iter().filter(|other| other.tenant() == path.tenant()).count();
+            if self.paths.len() >= CLEANED_MAX || of_tenant >= CLEANED_OF_ONE || !self.paths.insert(path.clone()) {
+                continue;
+            }
+            let path = path.clone();
+            self.under_way.push(Box::pin(async move {
+                let done = matches!(clean_up(state, &path).await, Ok(true));
+                if !done {
+                    state.config.clock.sleep(AGAIN).await;
+                }
+                (path, done)
+            }));
+        }
+    }
+
+    /// Completes with one that is done, or is to be begun anew.
+    async fn next(&mut self) -> (ObjectPath, bool) {
+        match self.under_way.next().await {
+            Some((path, done)) => {
+                self.paths.remove(&path);
+                (path, done)
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Does what is to be done. What cannot be finished stays.
-async fn act(state: &State, known: &mut Known) {
+async fn act<'a>(state: &'a State, known: &mut Known, cleaning: &mut Cleaning<'a>) {
     for (tenant, group) in std::mem::take(&mut known.unsettled) {
         settle(state, &tenant, &group).await;
     }
@@ -256,22 +300,32 @@ async fn act(state: &State, known: &mut Known) {
             known.behind.insert(path);
         }
     }
-    for path in known.leaving.clone() {
-        if matches!(clean_up(state, &path).await, Ok(true)) {
-            known.leaving.remove(&path);
-        }
-    }
+    cleaning.begin(state, &known.leaving);
 }
 
 /// Waits for the next event, or for another attempt at what was not finished. Whether a kind has come or gone.
-async fn next(state: &State, known: &mut Known, cursor: &mut Cursor) -> Result<bool, arktos_store::WatchError> {
-    let delivery = if known.leaving.is_empty() && known.behind.is_empty() {
-        cursor.next().await?
+async fn next(
+    state: &State,
+    known: &mut Known,
+    cleaning: &mut Cleaning<'_>,
+    cursor: &mut Cursor,
+) -> Result<bool, arktos_store::WatchError> {
+    let again = if known.behind.is_empty() {
+        Either::Left(std::future::pending::<()>())
     } else {
-        let event = std::pin::pin!(cursor.next());
-        match select(event, state.config.clock.sleep(AGAIN)).await {
-            Either::Left((event, _)) => event?,
-            Either::Right(_) => return Ok(false),
+        Either::Right(state.config.clock.sleep(AGAIN))
+    };
+    let delivery = {
+        let (event, other) = (std::pin::pin!(cursor.next()), std::pin::pin!(cleaning.next()));
+        match select(select(other, again), event).await {
+            Either::Left((Either::Left(((path, done), _)), _)) => {
+                if done {
+                    known.leaving.remove(&path);
+                }
+                return Ok(false);
+            }
+            Either::Left((Either::Right(_), _)) => return Ok(false),
+            Either::Right((event, _)) => event?,
         }
     };
     let mut changed = false;

@@ -16,6 +16,9 @@ const SAID: &str = "kubernetes.io/limit-ranger";
 
 const CLAIM: &str = "PersistentVolumeClaim";
 
+/// How many amounts of limits are looked at for one pod: those of all limits, once for each container.
+const LOOKED_AT_MAX: usize = 50_000;
+
 type Amounts = BTreeMap<String, Quantity>;
 
 /// Fills in what a new pod, or one that is to have other resources, does not say.
@@ -23,8 +26,9 @@ type Amounts = BTreeMap<String, Quantity>;
 /// # Errors
 /// 400 where no tenant is named.
 pub(super) fn fill_in(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
-    let mut said = Vec::new();
-    for limit in ranges(call)?.iter().flat_map(limits).filter(|limit| limit["type"] == "Container") {
+    let (mut said, ranges) = (Vec::new(), ranges(call)?);
+    not_too_much(call, pod, &ranges)?;
+    for limit in ranges.iter().flat_map(limits).filter(|limit| limit["type"] == "Container") {
         for (list, word) in [("containers", "container"), ("initContainers", "init container")] {
             fill(pod, list, word, limit, &mut said);
         }
@@ -52,7 +56,9 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     if review.old.is_some_and(|old| !old.str_at(&["metadata", "deletionTimestamp"]).is_empty()) {
         return Ok(());
     }
-    for range in ranges(call)? {
+    let ranges = ranges(call)?;
+    not_too_much(call, new, &ranges)?;
+    for range in ranges {
         let mut faults = Vec::new();
         for limit in limits(&range) {
             match limit["type"].as_str().unwrap_or("") {
@@ -73,6 +79,22 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
         refuse(call, new.name(), &faults)?;
     }
     Ok(())
+}
+
+/// Refuses a pod for which too much would be filled in, or told: each limit is about each of its containers, and what
+/// is filled in may be a thousand times what was sent.
+fn not_too_much(call: &Call<'_>, pod: &Object, ranges: &[Object]) -> Result<(), Status> {
+    let containers = containers(pod, "containers").chain(containers(pod, "initContainers")).count().max(1);
+    let named = |limit: &Value| -> usize {
+        let lists = limit.as_object().into_iter().flat_map(Map::values);
+        1 + lists.filter_map(Value::as_object).map(Map::len).sum::<usize>()
+    };
+    let limited: usize = ranges.iter().flat_map(limits).map(named).sum();
+    if containers.saturating_mul(limited) <= LOOKED_AT_MAX {
+        return Ok(());
+    }
+    let why = "the limit ranges of the namespace name too many resources for so many containers";
+    Err(Status::forbidden(&call.kind.group_resource, pod.name(), why))
 }
 
 fn refuse(call: &Call<'_>, name: &str, faults: &[String]) -> Result<(), Status> {

@@ -1,5 +1,7 @@
 //! Pods use the secrets that their account lists, and no others, where the account asks for that. (ServiceAccount)
 
+use std::collections::HashSet;
+
 use arktos_core::{GroupResource, Object, Status};
 use serde_json::Value;
 
@@ -43,9 +45,12 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     if !matches!(account.str_at(&["metadata", "annotations", ENFORCE]), "1" | "t" | "T" | "true" | "TRUE" | "True") {
         return Ok(());
     }
-    let lists = |field: &str, secret: &str| list(account.at(&[field])).any(|listed| listed["name"] == secret);
-    let used = used.into_iter().find(|(_, secret)| !lists("secrets", secret));
-    let strange = used.or_else(|| pulled.into_iter().find(|(_, secret)| !lists("imagePullSecrets", secret)));
+    let listed = |field: &str| -> HashSet<&str> {
+        list(account.at(&[field])).filter_map(|listed| listed["name"].as_str()).collect()
+    };
+    let (mounted, pulls) = (listed("secrets"), listed("imagePullSecrets"));
+    let used = used.into_iter().find(|(_, secret)| !mounted.contains(secret));
+    let strange = used.or_else(|| pulled.into_iter().find(|(_, secret)| !pulls.contains(secret)));
     let Some((place, secret)) = strange else { return Ok(()) };
     let why = format!("spec.{place} uses the secret {secret:?}, which the service account {name:?} does not list");
     Err(Status::forbidden(&GroupResource::core("pods"), pod.name(), why))

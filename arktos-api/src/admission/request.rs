@@ -1,6 +1,5 @@
 //! A request as policies and webhooks see it: what of their rules it matches, and what they are told of it.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use arktos_core::cel::{Question, Scope as Names};
@@ -18,7 +17,7 @@ use crate::verbs::modify::Part;
 pub(super) struct Request<'a> {
     pub(super) call: &'a Call<'a>,
     pub(super) operation: &'static str,
-    pub(super) subresource: &'a str,
+    pub(super) subresource: String,
     /// The name of the object, also where the call does not know it yet.
     pub(super) name: String,
     pub(super) old: Option<Object>,
@@ -29,10 +28,12 @@ pub(super) struct Request<'a> {
     namespace: Option<Object>,
     /// What every expression about it knows. Made when the first one is.
     known: OnceLock<Names>,
+    /// What every webhook is told of the object. Made when the first one is.
+    told: OnceLock<String>,
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn of(call: &'a Call<'a>, review: &Review<'a>) -> Result<Self, Status> {
+    pub(super) fn of(call: &'a Call<'a>, review: &Review<'_>) -> Result<Self, Status> {
         let shown = |object: &Object| {
             let mut object = object.clone();
             object.gather();
@@ -55,32 +56,35 @@ impl<'a> Request<'a> {
                 Part::Whole => "",
                 Part::Status => "status",
                 Part::Other(name) => name,
-            },
+            }
+            .to_owned(),
             name: object.map(|object| object.name().to_owned()).unwrap_or_default(),
             old: review.old.map(shown),
             new: review.new.map(shown),
             connects_with: None,
             namespace: namespace(call)?,
             known: OnceLock::new(),
+            told: OnceLock::new(),
         })
     }
 
     /// A connection through a subresource, asked for with options of a kind.
     pub(super) fn connection(
         call: &'a Call<'a>,
-        subresource: &'a str,
+        subresource: &str,
         (kind, options): (&'static str, Object),
     ) -> Result<Self, Status> {
         Ok(Self {
             call,
             operation: "CONNECT",
-            subresource,
+            subresource: subresource.to_owned(),
             name: call.name.to_string(),
             old: None,
             new: Some(options),
             connects_with: Some(kind),
             namespace: namespace(call)?,
             known: OnceLock::new(),
+            told: OnceLock::new(),
         })
     }
 
@@ -175,13 +179,25 @@ impl<'a> Request<'a> {
         let texts = [
             ("name", self.name.as_str()),
             ("namespace", if kind.resource == "namespaces" { &self.name } else { &*call.namespace }),
-            ("subResource", self.subresource),
-            ("requestSubResource", self.subresource),
+            ("subResource", &*self.subresource),
+            ("requestSubResource", &*self.subresource),
         ];
         for (field, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             said[field] = json!(text);
         }
         said
+    }
+
+    /// What is said of the object, as it was and as it is to be: `"object":…,"oldObject":…`. It may be megabytes, and
+    /// there may be many webhooks.
+    pub(super) fn told_of_objects(&self) -> &str {
+        self.told.get_or_init(|| {
+            let text = |object: &Option<Object>| match object {
+                Some(object) => serde_json::to_string(&object.fields).unwrap_or_default(),
+                None => "null".to_owned(),
+            };
+            format!("\"object\":{},\"oldObject\":{}", text(&self.new), text(&self.old))
+        })
     }
 
     /// What the request is about, as `authorizer.requestResource` asks of it.
@@ -190,7 +206,7 @@ impl<'a> Request<'a> {
         Question {
             group: kind.group.clone(),
             resource: kind.resource.clone(),
-            subresource: self.subresource.to_owned(),
+            subresource: self.subresource.clone(),
             namespace: if kind.resource == "namespaces" { &self.name } else { &*self.call.namespace }.to_owned(),
             name: self.name.clone(),
             ..Question::default()
@@ -238,9 +254,6 @@ fn read(selector: &Value) -> Result<Option<arktos_core::LabelSelector>, String> 
 }
 
 fn has_labels(selector: &arktos_core::LabelSelector, object: &Object) -> bool {
-    let labels: BTreeMap<String, String> = object
-        .at(&["metadata", "labels"])
-        .and_then(|labels| serde_json::from_value(labels.clone()).ok())
-        .unwrap_or_default();
-    selector.matches(|key| labels.get(key).map(String::as_str))
+    let labels = object.at(&["metadata", "labels"]).and_then(Value::as_object);
+    selector.matches(|key| labels?.get(key)?.as_str())
 }

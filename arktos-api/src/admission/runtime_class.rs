@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 
+/// How many tolerations a pod and its class may have together: each is compared with all others.
+const TOLERATIONS_MAX: usize = 1000;
+
 const OVERHEAD: &[&str] = &["spec", "overhead"];
 
 /// Gives a new pod what its class says.
@@ -33,7 +36,12 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     let list = |object: &Object, path: &[&str]| object.at(path).and_then(Value::as_array).cloned().unwrap_or_default();
     let more = list(&class, &["scheduling", "tolerations"]);
     if !more.is_empty() {
-        let tolerations = merged(list(pod, &["spec", "tolerations"]), more);
+        let own = list(pod, &["spec", "tolerations"]);
+        if own.len() + more.len() > TOLERATIONS_MAX {
+            let why = format!("with those of its RuntimeClass it has more than {TOLERATIONS_MAX} tolerations");
+            return forbidden(pod, &why);
+        }
+        let tolerations = merged(own, more);
         pod.set(&["spec", "tolerations"], tolerations);
     }
     if let Some(overhead) = overhead_of(&class) {

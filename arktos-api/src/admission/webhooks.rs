@@ -10,7 +10,9 @@ use arktos_core::{Object, Reason, Status, merge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::future::{Either, join_all, select};
+use futures::FutureExt;
+use futures::future::{Either, select};
+use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use super::again::Again;
@@ -23,6 +25,10 @@ use crate::config::WebhookTarget;
 
 /// How long a webhook has that does not say.
 const TIMEOUT: i64 = 10;
+/// How many webhooks one request may be shown to: each is sent all of it.
+const ASKED_MAX: usize = 100;
+/// How many of those that judge are asked at once.
+const AT_ONCE: usize = 16;
 
 /// What a webhook answers.
 struct Answer {
@@ -90,16 +96,22 @@ pub(super) async fn mutate(
     object: &mut Object,
     again: &mut Again<usize>,
 ) -> Result<(), Status> {
+    let as_it_is = |object: &Object| Request::of(call, &Review { new: Some(object), ..*review });
+    let (mut request, mut asked) = (None, 0);
     for (at, webhook) in webhooks(call, "mutatingwebhookconfigurations").iter().enumerate() {
         if !again.asks(&at) {
             continue;
         }
-        let now = object.clone();
-        let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
-        if !is_asked(&request, webhook)? {
+        let request = match &mut request {
+            Some(request) => request,
+            none => none.insert(as_it_is(object)?),
+        };
+        if !is_asked(request, webhook)? {
             continue;
         }
-        if let Some(answer) = ask(&request, webhook).await?
+        asked += 1;
+        not_too_many(request, asked)?;
+        if let Some(answer) = ask(request, webhook).await?
             && let Some(patch) = answer.patch.filter(|patch| *patch != json!([]))
         {
             let mut value = request.new.clone().map(Object::into_value).unwrap_or_default();
@@ -109,6 +121,7 @@ pub(super) async fn mutate(
                 again.change();
             }
             *object = changed;
+            *request = as_it_is(object)?;
         }
         if webhook["reinvocationPolicy"] == "IfNeeded" {
             again.ask(at);
@@ -142,13 +155,22 @@ async fn ask_all(request: &Request<'_>, webhooks: &[Value]) -> Result<(), Status
     let mut asked = Vec::new();
     for webhook in webhooks {
         if is_asked(request, webhook)? {
-            asked.push(ask(request, webhook));
+            asked.push(ask(request, webhook).boxed());
         }
     }
-    for answer in join_all(asked).await {
-        answer?;
+    not_too_many(request, asked.len())?;
+    // Each is sent all of the object: not of all at once.
+    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    answers.into_iter().try_for_each(|answer| answer.map(drop))
+}
+
+/// Refuses a request that would be shown to too many webhooks.
+fn not_too_many(request: &Request<'_>, asked: usize) -> Result<(), Status> {
+    if asked <= ASKED_MAX {
+        return Ok(());
     }
-    Ok(())
+    let why = format!("more than {ASKED_MAX} admission webhooks are to be asked about it");
+    Err(Status::forbidden(&request.call.kind.group_resource, &request.name, why))
 }
 
 fn failed(webhook: &Value, why: &str) -> Status {
@@ -193,16 +215,16 @@ async fn reviewed(request: &Request<'_>, webhook: &Value) -> Result<Answer, Stri
     let version =
         format!("admission.k8s.io/{}", version.ok_or("it speaks no version of AdmissionReview that is known here")?);
     let uid = config.random.uid();
-    let mut said = request.said(&uid);
-    for (field, object) in [("object", &request.new), ("oldObject", &request.old)] {
-        said[field] = object.as_ref().map_or(Value::Null, |object| Value::Object(object.fields.clone()));
-    }
-    let review = json!({"apiVersion": version, "kind": "AdmissionReview", "request": said});
     let seconds = webhook["timeoutSeconds"].as_i64().unwrap_or(TIMEOUT).clamp(1, 30);
     let uncalled = |why: String| format!("failed to call webhook: {why}");
     let target = target(request, webhook, Duration::from_secs(seconds.unsigned_abs())).map_err(uncalled)?;
     let caller = config.webhooks.as_ref().ok_or("this server is not set up to call webhooks")?;
-    let called = caller.call(&target, Bytes::from(review.to_string()));
+    let said = request.said(&uid).to_string();
+    let said = said.strip_suffix('}').unwrap_or_default();
+    let objects = request.told_of_objects();
+    let review =
+        format!("{{\"apiVersion\":\"{version}\",\"kind\":\"AdmissionReview\",\"request\":{said},{objects}}}}}");
+    let called = caller.call(&target, Bytes::from(review));
     let bytes = match select(called, config.clock.sleep(target.timeout)).await {
         Either::Left((answer, _)) => answer.map_err(uncalled)?,
         Either::Right(_) => return Err(uncalled(format!("Post \"{}\": context deadline exceeded", target.url))),

@@ -224,7 +224,7 @@ fn budget_of(call: &Call<'_>, pod: &Stored) -> Result<Option<Stored>, Status> {
     let mut found: Vec<Stored> = Vec::new();
     for stored in call.engine().snapshot().range(&budgets(), &within, None) {
         let Ok(budget) = PodDisruptionBudget::from_encoded(&stored.object, None) else { continue };
-        if budget.spec.selector.is_some_and(|selector| selector.matches(|key| header.label(key))) {
+        if budget.spec.selector.is_some_and(|selector| selector.matches_header(header)) {
             found.push(Arc::unwrap_or_clone(stored));
         }
     }

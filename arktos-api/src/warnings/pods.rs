@@ -282,12 +282,13 @@ fn fractional(at: &str, amounts: &Value, resources: &[&str], told: &mut Vec<Stri
 
 /// Variables that stand twice, where the later one is not made of the earlier.
 fn hidden_variables(at: &str, container: &Value, told: &mut Vec<String>) {
-    let all = items(&container["env"]);
-    for (index, variable) in all.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (index, variable) in items(&container["env"]).iter().enumerate() {
         let name = variable["name"].as_str().unwrap_or_default();
         let (value, named) = (variable["value"].as_str().unwrap_or_default(), format!("$({name})"));
         let is_made_of_it = variable["valueFrom"].is_null() && value != named && value.contains(&named);
-        if !is_made_of_it && all.iter().take(index).any(|other| other["name"] == name) {
+        let twice = variable["name"].as_str().is_some_and(|name| !seen.insert(name));
+        if twice && !is_made_of_it {
             told.push(format!(
                 "{at}.env[{index}]: hides previous definition of \"{name}\", which may be dropped when using apply"
             ));

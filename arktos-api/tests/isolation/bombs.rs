@@ -282,3 +282,31 @@ async fn expressions_that_nest_deeply_are_refused() {
         world.delete("acme", &format!("{group}/validatingadmissionpolicies/p")).await;
     }
 }
+
+/// What a limit range gives to containers that say nothing, each is given; and what it asks for is told of each.
+#[tokio::test]
+async fn limit_ranges_that_multiply_are_refused() {
+    let world = World::new().await;
+    let ranges = "/tenants/acme/api/v1/namespaces/default/limitranges";
+    let pods = "/tenants/acme/api/v1/namespaces/default/pods";
+    let pod = |containers: usize| {
+        let one = |at: usize| json!({"name": format!("c{at}"), "image": "i"});
+        json!({"metadata": {"name": "p"}, "spec": {"containers": (0..containers).map(one).collect::<Vec<_>>()}})
+            .to_string()
+    };
+    for field in ["default", "min"] {
+        let all: serde_json::Map<String, Value> =
+            (0..1000).map(|at| (format!("example.com/r{at}"), json!("1"))).collect();
+        let limit = json!({"type": "Container", field: all});
+        let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [limit]}}).to_string();
+        assert_eq!(send(&world, Method::POST, ranges, JSON, &range).await.code, 201);
+        let answer = send(&world, Method::POST, pods, JSON, &pod(1000)).await;
+        refused(&answer, field);
+        assert!(answer.text.contains("name too many resources for so many containers"), "{:.300}", answer.text);
+        assert_eq!(send(&world, Method::DELETE, &format!("{ranges}/l"), JSON, "").await.code, 200);
+    }
+    let cpu = json!({"type": "Container", "default": {"cpu": "1"}});
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [cpu]}}).to_string();
+    assert_eq!(send(&world, Method::POST, ranges, JSON, &range).await.code, 201);
+    assert_eq!(send(&world, Method::POST, pods, JSON, &pod(100)).await.code, 201);
+}

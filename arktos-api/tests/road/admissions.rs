@@ -304,7 +304,7 @@ async fn world_with(answer: impl Fn(&Value) -> Result<Value, String> + Send + Sy
     (world, fake)
 }
 
-fn hook(kind: &str, extra: Value) -> (String, Value) {
+pub(crate) fn hook(kind: &str, extra: Value) -> (String, Value) {
     let mut webhook = json!({"name": "v.example.com", "clientConfig": {"url": "https://hooks.example.com/x"},
         "rules": rules(), "sideEffects": "None", "admissionReviewVersions": ["v1"]});
     webhook.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

@@ -223,3 +223,21 @@ async fn who_writes_an_autoscaler_in_its_older_form_manages_what_that_says_in_an
     let alone = world.get_as("acme", &format!("{path}/a"), partial).await;
     assert_eq!(alone.body["metadata"]["annotations"].get(name), None, "no part of what is stored");
 }
+
+/// An answer that is larger than a request may be is not read; and what is sent is in memory several times.
+#[tokio::test]
+async fn large_objects_are_converted_a_few_at_a_time() {
+    let (world, links) = world().await;
+    for at in 0..6 {
+        let made =
+            world.post("acme", OLD, link("v1", &format!("l{at}"), json!({"host": "h".repeat(400_000), "port": "1"})));
+        assert_eq!(made.await.code, 201);
+    }
+    links.asked.lock().clear();
+    let list = world.get("acme", NEW).await;
+    assert_eq!((list.code, list.body["items"].as_array().map(Vec::len)), (200, Some(6)));
+    let asked = links.asked.lock();
+    let counts: Vec<usize> =
+        asked.iter().map(|review| review["request"]["objects"].as_array().map_or(0, Vec::len)).collect();
+    assert_eq!(counts, [2, 2, 2]);
+}

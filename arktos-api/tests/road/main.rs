@@ -30,6 +30,7 @@ mod tenant_scope;
 mod tenants;
 mod validations;
 mod watches;
+mod webhooks;
 mod writes;
 
 use std::sync::Arc;
