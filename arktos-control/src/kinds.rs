@@ -81,6 +81,8 @@ resources! {
     /// `customresourcedefinitions.apiextensions.k8s.io`
     CUSTOM_RESOURCE_DEFINITIONS =
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition";
+    /// `volumeattributesclasses.storage.k8s.io`
+    VOLUME_ATTRIBUTES_CLASSES = "storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass";
     /// `clusterroles.rbac.authorization.k8s.io`
     CLUSTER_ROLES = "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole";
     /// `clusterrolebindings.rbac.authorization.k8s.io`

@@ -20,6 +20,7 @@
 //! | `clusterrole-aggregation` | `aggregation` |
 //! | `validatingadmissionpolicy-status` | `policies` |
 //! | `persistentvolumeclaim-protection`, `persistentvolume-protection` | `protection` |
+//! | `volumeattributesclass-protection` | `protection` |
 //! | `garbage-collector` | `garbage` |
 //! | `nodelifecycle` | `node` |
 //! | `csrapproving`, `csrsigning`, `csrcleaner` | [`certificates`] |
@@ -116,6 +117,7 @@ pub fn partition(
             "endpoints" => endpoints::start_legacy(&mut setup),
             "persistentvolumeclaim-protection" => protection::start_claims(&mut setup),
             "persistentvolume-protection" => protection::start_volumes(&mut setup),
+            "volumeattributesclass-protection" => protection::start_classes(&mut setup),
             "resourcequota" => quota::start(&mut setup),
             "clusterrole-aggregation" => aggregation::start(&mut setup),
             "validatingadmissionpolicy-status" => policies::start(&mut setup),

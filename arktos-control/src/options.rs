@@ -26,6 +26,7 @@ pub const PARTITION: &[&str] = &[
     "endpoints",
     "persistentvolumeclaim-protection",
     "persistentvolume-protection",
+    "volumeattributesclass-protection",
     "resourcequota",
     "clusterrole-aggregation",
     "validatingadmissionpolicy-status",

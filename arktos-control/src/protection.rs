@@ -1,15 +1,15 @@
-//! The `persistentvolumeclaim-protection` and `persistentvolume-protection` controllers: what admission keeps from
-//! going while it is in use may go when it no longer is.
+//! The `persistentvolumeclaim-protection`, `persistentvolume-protection` and `volumeattributesclass-protection`
+//! controllers: what admission keeps from going while it is in use may go when it no longer is.
 
 use std::sync::Arc;
 
-use arktos_core::{ObjectPath, Status};
+use arktos_core::{ObjectPath, Status, TenantName};
 use arktos_store::informer::{Decode, Event};
-use arktos_store::{Client, Informer, Outcome, Query, Stored};
+use arktos_store::{Client, Informer, Outcome, Query, Stored, Within};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 
-use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource};
+use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource, VOLUME_ATTRIBUTES_CLASSES};
 use crate::pod::PodView;
 use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::{Setup, beside, namespace_of};
@@ -17,6 +17,7 @@ use crate::write::{amend, found, unreadable};
 
 const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
+const CLASS_FINALIZER: &str = "kubernetes.io/vac-protection";
 
 pub(crate) struct Claims {
     client: Arc<dyn Client>,
@@ -109,6 +110,95 @@ impl Reconcile for Volumes {
             return Ok(Outcome::Done); // a change of its phase brings it back
         }
         release(&*self.client, &PERSISTENT_VOLUMES, path, VOLUME_FINALIZER).await
+    }
+}
+
+pub(crate) struct Classes {
+    client: Arc<dyn Client>,
+    classes: Informer<Stored>,
+}
+
+pub(crate) fn start_classes(setup: &mut Setup) -> BoxFuture<'static, ()> {
+    let classes = setup.informer(&VOLUME_ATTRIBUTES_CLASSES.resource);
+    let queue = queue(&setup.clock);
+    let adds = queue.clone();
+    classes.handle(move |event| {
+        if event.after().is_some_and(|class| is_held(class, CLASS_FINALIZER)) {
+            adds.add(event.path().clone());
+        }
+    });
+    for resource in [&PERSISTENT_VOLUME_CLAIMS, &PERSISTENT_VOLUMES] {
+        let (adds, known) = (queue.clone(), classes.clone());
+        setup.informer(&resource.resource).handle(move |event| {
+            let (path, old) = match event {
+                Event::Updated { path, old, .. } | Event::Removed { path, old } => (path, old),
+                Event::Added { .. } => return,
+            };
+            for class in classes_of(old) {
+                let class = ObjectPath::new(path.tenant(), "", &class);
+                if known.store().get(&class).is_some_and(|class| is_held(&class, CLASS_FINALIZER)) {
+                    adds.add(class);
+                }
+            }
+        });
+    }
+    let informers = vec![synced(&classes)];
+    run(Classes { client: setup.client.clone(), classes }, queue, setup.options.workers, informers)
+}
+
+/// What of a claim or a volume names classes of attributes.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Classed {
+    spec: ClassedSpec,
+    status: ClassedStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ClassedSpec {
+    volume_attributes_class_name: Option<Box<str>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ClassedStatus {
+    current_volume_attributes_class_name: Option<Box<str>>,
+    modify_volume_status: Option<Modification>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Modification {
+    target_volume_attributes_class_name: Option<Box<str>>,
+}
+
+/// The classes that a claim or a volume names: the one it asks for, has, or is on its way to.
+fn classes_of(stored: &Stored) -> Vec<Box<str>> {
+    let Classed { spec, status } = stored.object.parse().unwrap_or_default();
+    let target = status.modify_volume_status.and_then(|status| status.target_volume_attributes_class_name);
+    let named = [spec.volume_attributes_class_name, status.current_volume_attributes_class_name, target];
+    named.into_iter().flatten().filter(|name| !name.is_empty()).collect()
+}
+
+impl Reconcile for Classes {
+    type Key = ObjectPath;
+    const NAME: &'static str = "volumeattributesclass-protection";
+
+    async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
+        if self.classes.store().get(path).is_none_or(|class| !is_held(&class, CLASS_FINALIZER)) {
+            return Ok(Outcome::Done);
+        }
+        let Ok(tenant) = TenantName::new(path.tenant()) else { return Ok(Outcome::Done) };
+        // Asked anew: one that the informers do not show yet may use it.
+        for resource in [&PERSISTENT_VOLUMES, &PERSISTENT_VOLUME_CLAIMS] {
+            let query = Query::all(resource.resource.clone(), Within::Tenant(tenant.clone()));
+            let found = self.client.list(&query).await?.items;
+            if found.iter().any(|one| classes_of(one).iter().any(|class| &**class == path.name())) {
+                return Ok(Outcome::Done); // until it names another, or is gone
+            }
+        }
+        release(&*self.client, &VOLUME_ATTRIBUTES_CLASSES, path, CLASS_FINALIZER).await
     }
 }
 

@@ -17,6 +17,7 @@ mod jobs;
 mod namespaces;
 mod nodes;
 mod policies;
+mod protection;
 mod quotas;
 mod replicasets;
 mod road;
