@@ -29,6 +29,8 @@ pub struct PodView {
     pub stored: Stored,
     /// Its phase.
     pub phase: Phase,
+    /// Whether it has a deadline, and so is in the quota scope `Terminating`.
+    pub ends: bool,
     /// Whether, and since when, its `Ready` condition is true.
     pub ready_since: Option<Timestamp>,
     /// When it was made.
@@ -85,6 +87,7 @@ struct Annotations {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     node_name: Box<str>,
+    active_deadline_seconds: Option<i64>,
     hostname: String,
     subdomain: String,
     containers: Vec<Container>,
@@ -176,6 +179,7 @@ impl Decode for PodView {
         let cost = metadata.annotations.and_then(|it| it.deletion_cost).and_then(|cost| cost.parse().ok());
         Ok(Self {
             phase: status.phase,
+            ends: spec.active_deadline_seconds.is_some_and(|seconds| seconds >= 0),
             ready_since: ready.map(|it| it.last_transition_time.unwrap_or(created)),
             created,
             node: spec.node_name,

@@ -57,7 +57,9 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let again = Again { quotas: quotas.clone(), tenants: tenants.clone(), queue: queue.clone() };
     let (pods, of_pods) = (setup.pods(), again.clone());
     pods.handle(move |event| match event {
-        Event::Updated { path, old, new } if old.is_finished() != new.is_finished() => of_pods.count(path),
+        Event::Updated { path, old, new } if old.is_finished() != new.is_finished() || old.ends != new.ends => {
+            of_pods.count(path);
+        }
         Event::Removed { path, .. } => of_pods.count(path),
         _ => {}
     });

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arktos_core::quota::{self, Operation, Quota};
+use arktos_core::quota::{self, Quota};
 use arktos_core::{GroupResource, Object, ObjectKey, Scope, Status};
 use arktos_store::{Change, Commit, Expect, Stored, Within, Write};
 
@@ -33,11 +33,7 @@ const TENANT_QUOTAS: &str = "tenantquotas.region.arktos.io";
 /// # Errors
 /// 403 when a quota has not enough left, or is not told what it asks for.
 pub(crate) fn charge(call: &Call<'_>, review: &Review<'_>, commit: &mut Commit) -> Result<(), Status> {
-    let (operation, new) = match (review.old, review.new) {
-        (None, Some(new)) => (Operation::Create, new),
-        (Some(_), Some(new)) => (Operation::Update, new),
-        _ => return Ok(()),
-    };
+    let Some(new) = review.new else { return Ok(()) };
     let subresource = match review.part {
         Part::Whole => "",
         Part::Status => "status",
@@ -46,7 +42,7 @@ pub(crate) fn charge(call: &Call<'_>, review: &Review<'_>, commit: &mut Commit) 
     let resource = &call.kind.storage_resource;
     if call.kind.scope == Scope::Region
         || !call.state.config.admission.runs("ResourceQuota")
-        || !quota::handles(resource, subresource, operation)
+        || !quota::handles(resource, subresource, review.old, new)
     {
         return Ok(());
     }

@@ -54,6 +54,32 @@ fn a_tenants_quota_counts_in_all_its_namespaces_and_outside_of_them() {
 }
 
 #[test]
+fn a_pod_that_is_given_a_deadline_moves_from_one_scope_to_the_other() {
+    let mut world = World::on_the_road();
+    let selects = |scope: &str| json!({"matchExpressions": [{"scopeName": scope, "operator": "Exists"}]});
+    for (name, scope) in [("ending", "Terminating"), ("lasting", "NotTerminating")] {
+        let spec = json!({"hard": {"pods": "1"}, "scopeSelector": selects(scope)});
+        let quota = json!({"metadata": {"name": name}, "spec": spec});
+        world.create("resourcequotas", "acme", "default", quota).expect("created");
+    }
+    world.settle();
+    let pod = |name: &str, deadline: Option<u32>| {
+        let containers = json!([{"name": "c", "image": "c:1"}]);
+        json!({"metadata": {"name": name}, "spec": {"containers": containers, "activeDeadlineSeconds": deadline}})
+    };
+    world.create("pods", "acme", "default", pod("p", None)).expect("created");
+    let used = |world: &World, name: &str| {
+        world.get("resourcequotas", &format!("acme/default/{name}"))["status"]["used"]["pods"].clone()
+    };
+    assert_eq!((used(&world, "ending"), used(&world, "lasting")), (json!("0"), json!("1")));
+    world.edit("pods", "acme/default/p", |pod| pod["spec"]["activeDeadlineSeconds"] = json!(3600));
+    let refused = world.create("pods", "acme", "default", pod("q", Some(3600)));
+    assert!(refused.expect_err("too many").message.contains("exceeded quota: ending"));
+    world.settle();
+    assert_eq!((used(&world, "ending"), used(&world, "lasting")), (json!("1"), json!("0")));
+}
+
+#[test]
 fn a_charge_alone_brings_no_count_and_a_new_limit_does() {
     let mut world = World::new("resourcequota");
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"configmaps": "5"}}});

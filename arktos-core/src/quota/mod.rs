@@ -32,24 +32,17 @@ pub type Amounts = BTreeMap<String, Quantity>;
 #[error("{0}")]
 pub struct Exceeded(String);
 
-/// What an object does with what it counts for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// It is made.
-    Create,
-    /// It is changed.
-    Update,
-}
-
-/// Whether a write of a resource, or of one of its subresources, can use a quota.
+/// Whether a write of a resource, or of one of its subresources, can use a quota. Without an `old` object it is made.
 #[must_use]
-pub fn handles(resource: &GroupResource, subresource: &str, operation: Operation) -> bool {
-    match (resource.as_str(), subresource, operation) {
+pub fn handles(resource: &GroupResource, subresource: &str, old: Option<&Object>, new: &Object) -> bool {
+    match (resource.as_str(), subresource, old) {
         ("events" | "events.events.k8s.io", ..) => false,
-        ("pods", "resize", Operation::Update)
-        | ("services", _, Operation::Update)
-        | ("persistentvolumeclaims", "" | "status", Operation::Update) => true,
-        (_, subresource, operation) => subresource.is_empty() && operation == Operation::Create,
+        // It comes into the scope of other quotas.
+        ("pods", "", Some(old)) => pods::is_terminating(old) != pods::is_terminating(new),
+        ("pods", "resize", Some(_)) | ("services", _, Some(_)) | ("persistentvolumeclaims", "" | "status", Some(_)) => {
+            true
+        }
+        (_, subresource, old) => subresource.is_empty() && old.is_none(),
     }
 }
 
@@ -415,6 +408,25 @@ mod tests {
         assert_eq!(quota.charge(&resource, Some(&outside), &plain, now()), Ok(None));
         assert!(quota.charge(&resource, Some(&plain), &outside, now()).is_err());
         assert!(quota.charge(&resource, None, &plain, now()).is_err());
+    }
+
+    #[test]
+    fn a_pod_that_is_given_a_deadline_is_charged_to_other_quotas() {
+        let resource = GroupResource::core("pods");
+        let plain = pod(json!({"containers": [{"name": "c"}]}));
+        let ending = pod(json!({"containers": [{"name": "c"}], "activeDeadlineSeconds": 5}));
+        assert!(handles(&resource, "", None, &plain) && handles(&resource, "", Some(&plain), &ending));
+        assert!(handles(&resource, "", Some(&ending), &plain) && !handles(&resource, "", Some(&plain), &plain));
+        let scope =
+            json!({"scopeSelector": {"matchExpressions": [{"scopeName": "Terminating", "operator": "Exists"}]}});
+        let (free, full) = (
+            quota(json!({"pods": "1"}), json!({"pods": "0"}), scope.clone()),
+            quota(json!({"pods": "1"}), json!({"pods": "1"}), scope),
+        );
+        let used = Quota::of(&free).charge(&resource, Some(&plain), &ending, now()).expect("fits").expect("uses one");
+        assert_eq!(to_value(&used), json!({"pods": "1"}));
+        assert!(Quota::of(&full).charge(&resource, Some(&plain), &ending, now()).is_err());
+        assert_eq!(Quota::of(&full).charge(&resource, Some(&ending), &ending, now()), Ok(None));
     }
 
     #[test]

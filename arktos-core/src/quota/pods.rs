@@ -153,16 +153,20 @@ pub(super) fn says_all(pod: &Object, about: &[&str]) -> Result<(), String> {
     Err(format!("must specify {}", missing.collect::<Vec<_>>().join("; ")))
 }
 
+/// Whether a pod has a deadline.
+pub(super) fn is_terminating(pod: &Object) -> bool {
+    pod.int_at(&["spec", "activeDeadlineSeconds"]).is_some_and(|seconds| seconds >= 0)
+}
+
 /// Whether a pod is in a quota's scope.
 pub(super) fn in_scope(scope: &Scope, pod: &Object) -> bool {
-    let terminating = || pod.int_at(&["spec", "activeDeadlineSeconds"]).is_some_and(|seconds| seconds >= 0);
     let best_effort = || {
         let spec = pod.at(&["spec"]).and_then(Value::as_object);
         spec.is_none_or(|spec| crate::rules::qos_class(spec) == "BestEffort")
     };
     match scope.name.as_str() {
-        "Terminating" => terminating(),
-        "NotTerminating" => !terminating(),
+        "Terminating" => is_terminating(pod),
+        "NotTerminating" => !is_terminating(pod),
         "BestEffort" => best_effort(),
         "NotBestEffort" => !best_effort(),
         "PriorityClass" => {
