@@ -180,7 +180,7 @@ fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, 
             for (name, value) in map {
                 let Some(field) = schema.field(name) else { continue };
                 let old = old.and_then(|old| old.get(name));
-                walk(run, field, value, old, &Path::Field(path, name), faults);
+                walk(run, field, value, old, &schema.place_of(path, name), faults);
             }
         }
         Value::Array(list) => {

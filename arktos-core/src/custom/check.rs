@@ -390,7 +390,7 @@ fn embedded_types(schema: &Structural, value: &Value, path: &Path<'_>, faults: &
             }
             for (name, value) in map {
                 if let Some(field) = schema.field(name) {
-                    embedded_types(field, value, &Path::Field(path, name), faults);
+                    embedded_types(field, value, &schema.place_of(path, name), faults);
                 }
             }
         }
@@ -463,6 +463,26 @@ mod tests {
         let small = rules(json!({"rule": "self < 3"}));
         assert_eq!(told(&small, json!(9), Some(json!(9))), Vec::<String>::new());
         assert_eq!(told(&small, json!(8), Some(json!(9))), ["a: Invalid value: 8: failed rule: self < 3"]);
+    }
+
+    #[test]
+    fn values_of_maps_are_named_by_their_keys_in_brackets() {
+        let rule = json!([{"rule": "self != oldSelf"}]);
+        let field = json!({"type": "string", "x-kubernetes-validations": rule});
+        let item = json!({"type": "object", "properties": {"field": field}});
+        let map = json!({"type": "object", "additionalProperties": item});
+        let value = json!({"foo": {"field": "x"}});
+        assert_eq!(
+            told(&map, value.clone(), Some(value)),
+            ["a[foo].field: Invalid value: \"x\": failed rule: self != oldSelf"]
+        );
+        let set = json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "integer"}});
+        let sets = json!({"type": "object", "additionalProperties": set});
+        assert_eq!(told(&sets, json!({"x": [1, 1]}), None), ["a[x][1]: Duplicate value: 1"]);
+        let embedded = json!({"type": "object", "x-kubernetes-embedded-resource": true,
+            "x-kubernetes-preserve-unknown-fields": true});
+        let objects = json!({"type": "object", "additionalProperties": embedded});
+        assert_eq!(told(&objects, json!({"x": {"apiVersion": "v1"}}), None), ["a[x].kind: Required value"]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) fn repetitions(schema: &Structural, value: &Value, path: &Path<'_>, f
             let below = schema.children().next().is_some();
             for (name, value) in map.iter().filter(|_| below) {
                 if let Some(field) = schema.field(name) {
-                    repetitions(field, value, &Path::Field(path, name), faults);
+                    repetitions(field, value, &schema.place_of(path, name), faults);
                 }
             }
         }

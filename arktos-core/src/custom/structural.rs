@@ -9,7 +9,7 @@ use super::cel::Rule;
 use super::declared;
 use super::format::Format;
 use super::patterns::{Pattern, Patterns};
-use crate::schema::ListKind;
+use crate::schema::{ListKind, Path};
 
 /// A structural schema, or a part of one.
 #[derive(Debug, Default)]
@@ -182,6 +182,11 @@ impl Structural {
             Values::Schema(values) => Some(values),
             _ => None,
         })
+    }
+
+    /// Where a field of an object stands, or a value of a map, as checks name it.
+    pub(super) fn place_of<'a>(&self, path: &'a Path<'a>, name: &'a str) -> Path<'a> {
+        if self.properties.contains_key(name) { Path::Field(path, name) } else { Path::Entry(path, name) }
     }
 }
 

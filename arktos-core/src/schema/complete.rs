@@ -48,6 +48,8 @@ pub(crate) enum Path<'a> {
     Field(&'a Path<'a>, &'a str),
     /// A value of the map at the parent.
     Key(&'a Path<'a>, &'a str),
+    /// The same, as checks name it.
+    Entry(&'a Path<'a>, &'a str),
     /// An item of the list at the parent.
     Item(&'a Path<'a>, usize),
     /// The embedded struct (or none) that a field of what stands at the parent is in: only the Go decoder names it.
@@ -61,6 +63,7 @@ impl fmt::Display for Path<'_> {
             Self::Embedded(parent, _) => parent.fmt(f),
             Self::Field(parent, name) | Self::Key(parent, name) if parent.is_root() => f.write_str(name),
             Self::Field(parent, name) | Self::Key(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Entry(parent, name) => write!(f, "{parent}[{name}]"),
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
@@ -72,7 +75,7 @@ impl Path<'_> {
         match self {
             Self::Root => true,
             Self::Embedded(parent, _) => parent.is_root(),
-            Self::Field(..) | Self::Key(..) | Self::Item(..) => false,
+            Self::Field(..) | Self::Key(..) | Self::Entry(..) | Self::Item(..) => false,
         }
     }
 
@@ -80,7 +83,9 @@ impl Path<'_> {
         let (parent, step) = match self {
             Self::Root => return Vec::new(),
             Self::Embedded(parent, _) => return parent.steps(),
-            Self::Field(parent, name) | Self::Key(parent, name) => (parent, Step::Field((*name).to_owned())),
+            Self::Field(parent, name) | Self::Key(parent, name) | Self::Entry(parent, name) => {
+                (parent, Step::Field((*name).to_owned()))
+            }
             Self::Item(parent, index) => (parent, Step::Item(*index)),
         };
         let mut steps = parent.steps();
@@ -92,7 +97,9 @@ impl Path<'_> {
     fn plain(&self) -> String {
         match self {
             Self::Root => String::new(),
-            Self::Embedded(parent, "") | Self::Item(parent, _) | Self::Key(parent, _) => parent.plain(),
+            Self::Embedded(parent, "") | Self::Item(parent, _) | Self::Key(parent, _) | Self::Entry(parent, _) => {
+                parent.plain()
+            }
             Self::Field(parent, name) | Self::Embedded(parent, name) => match parent.plain() {
                 parent if parent.is_empty() => (*name).to_owned(),
                 parent => format!("{parent}.{name}"),
