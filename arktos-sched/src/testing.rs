@@ -118,7 +118,7 @@ impl Api {
             spec[field] = value.clone();
         }
         let uid = format!("uid-{tenant}-{name}");
-        let metadata = json!({"name": name, "namespace": "default", "uid": uid, "labels": labels});
+        let metadata = json!({"name": name, "namespace": "default", "uid": uid, "labels": labels, "generation": 1});
         let pod = json!({"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}});
         self.make::<arktos_core::typed::Pod>(tenant, "default", pod).await;
     }

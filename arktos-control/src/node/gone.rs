@@ -133,6 +133,7 @@ fn fail(pod: &mut Object, now: Timestamp) -> bool {
         reason: "DeletionByPodGC".to_owned(),
         message: "PodGC: node no longer exists".to_owned(),
         last_transition_time: Some(now),
+        observed_generation: pod.int_at(&["metadata", "generation"]).unwrap_or(0),
         ..Condition::new("DisruptionTarget", "True")
     };
     target.set(&mut conditions);

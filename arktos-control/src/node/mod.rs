@@ -164,7 +164,7 @@ async fn see_to(
 
 /// Notes on a pod that it is not ready, as its host is not.
 async fn mark_not_ready(client: &dyn Client, pod: &Stored, now: Timestamp) -> Result<(), Status> {
-    set_condition(client, pod, |conditions| {
+    set_condition(client, pod, |conditions, _| {
         let ready = conditions.iter_mut().find(|condition| condition.kind == "Ready" && condition.status == "True");
         let Some(ready) = ready else { return false };
         ready.status = "False".to_owned();
@@ -179,11 +179,12 @@ async fn evict(client: &dyn Client, pod: &Stored, now: Timestamp) -> Result<(), 
     let (namespace, name) = (pod.path.namespace(), pod.path.name());
     let message = format!("Marking for deletion Pod {namespace}/{name}");
     tell_once(client, now, "taint-eviction-controller", pod, "TaintManagerEviction", message).await;
-    set_condition(client, pod, |conditions| {
+    set_condition(client, pod, |conditions, generation| {
         let target = Condition {
             reason: "DeletionByTaintManager".to_owned(),
             message: "Taint manager: deleting due to NoExecute taint".to_owned(),
             last_transition_time: Some(now),
+            observed_generation: generation,
             ..Condition::new("DisruptionTarget", "True")
         };
         target.set(conditions)
@@ -192,15 +193,16 @@ async fn evict(client: &dyn Client, pod: &Stored, now: Timestamp) -> Result<(), 
     delete(client, &PODS.key(&pod.path), pod.object.header().uid(), None).await
 }
 
+/// Changes what is said of a pod, whose generation `edit` is told as well.
 async fn set_condition(
     client: &dyn Client,
     pod: &Stored,
-    mut edit: impl FnMut(&mut Vec<Condition>) -> bool + Send,
+    mut edit: impl FnMut(&mut Vec<Condition>, i64) -> bool + Send,
 ) -> Result<(), Status> {
     let uid = pod.object.header().uid();
     amend(client, &PODS.key(&pod.path), Some("status"), |object: &mut Object| {
         let Ok(mut pod) = Pod::from_object(object) else { return false };
-        let changed = edit(&mut pod.status.conditions);
+        let changed = edit(&mut pod.status.conditions, pod.metadata.generation);
         object.set(&["status", "conditions"], serde_json::json!(pod.status.conditions));
         changed && object.uid() == uid
     })

@@ -94,7 +94,7 @@ impl Writer {
     }
 
     async fn unschedulable(&self, failure: Failure, now: Timestamp) {
-        let condition = json!({
+        let mut condition = json!({
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
@@ -102,6 +102,9 @@ impl Writer {
             "lastProbeTime": null,
             "lastTransitionTime": now,
         });
+        if failure.generation > 0 {
+            condition["observedGeneration"] = json!(failure.generation);
+        }
         let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
         let key = ObjectKey { resource: Pod::resource(), path: failure.pod.clone() };
         match self.client.patch(&key, Some("status"), patch).await {

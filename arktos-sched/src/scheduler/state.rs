@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::tally::Tally;
+use super::work::generation;
 use crate::claim::reaper::{ClaimId, ClaimIds, PodFate};
 use crate::claim::{CLAIM_NOTE, Reaper, claim_name};
 use crate::class::ClassId;
@@ -112,6 +113,8 @@ pub(super) struct Placement {
 pub(super) struct Failure {
     pub(super) pod: ObjectPath,
     pub(super) uid: Box<str>,
+    /// The generation of the pod that was looked at.
+    pub(super) generation: i64,
     pub(super) message: Arc<str>,
 }
 
@@ -432,7 +435,8 @@ impl State {
             return;
         }
         waiting.said = Some(message.clone());
-        plan.failures.push(Failure { uid: waiting.uid.clone(), pod, message });
+        let generation = generation(&waiting.object);
+        plan.failures.push(Failure { uid: waiting.uid.clone(), generation, pod, message });
     }
 
     // ---- the rest ----

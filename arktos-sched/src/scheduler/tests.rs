@@ -132,6 +132,7 @@ async fn a_pod_without_a_place_is_told_why_and_placed_when_there_is_one() {
     let (_, pod) = region.partition.all::<Pod>().remove(0);
     let condition = &pod.status.conditions[0];
     assert_eq!((&*condition.kind, &*condition.status, &*condition.reason), ("PodScheduled", "False", "Unschedulable"));
+    assert_eq!((condition.observed_generation, pod.metadata.generation), (1, 1));
     region.pass(400).await;
     assert_eq!(region.events("FailedScheduling").len(), 1, "the same is not said twice");
     region.managers[0].make_node("big", "8", "1Gi", 10).await;

@@ -169,7 +169,7 @@ pub(super) async fn post_in_time(
 }
 
 /// How often what a pod asks for has changed.
-fn generation(pod: &Encoded) -> i64 {
+pub(super) fn generation(pod: &Encoded) -> i64 {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Body {
