@@ -30,6 +30,8 @@ struct Pod {
     object: Option<Encoded>,
     /// The generation that was reported of it.
     generation: i64,
+    /// Of one with readiness gates: whether it was reported ready.
+    gated: Option<bool>,
     stage: Stage,
     address: Option<u8>,
     next: Option<Timestamp>,
@@ -157,7 +159,11 @@ impl Host {
             Some(pod) if *pod.uid != *header.uid() => self.forget(path),
             // It stops already, or is told nothing that a host acts on.
             Some(pod) if pod.stage == Stage::Stopping || header.deletion().is_none() => {
-                let changed = pod.stage.lasts() && times::generation(stored) != pod.generation;
+                let opened = || {
+                    let object = pod.gated.and_then(|_| stored.object.decode(None).ok());
+                    object.is_some_and(|object| report::gates_are_open(&object) != pod.gated)
+                };
+                let changed = pod.stage.lasts() && (times::generation(stored) != pod.generation || opened());
                 if changed || pod.object.is_some() {
                     pod.object = Some(stored.object.clone());
                 }
@@ -181,8 +187,10 @@ impl Host {
         let address = address.or_else(|| self.claim_address(&object, stage));
         let reports = stage == Stage::Starting || (stage == Stage::Running && next.is_some());
         let (uid, generation) = (header.uid().into(), times::observed(&object));
+        let gated = report::gates_are_open(&object).map(|_| report::is_ready(&object));
         let object = reports.then(|| stored.object.clone());
-        self.pods.insert(path.clone(), Pod { uid, object, generation, stage, address, next: None, untaken: None });
+        let pod = Pod { uid, object, generation, gated, stage, address, next: None, untaken: None };
+        self.pods.insert(path.clone(), pod);
         self.schedule(path, next);
     }
 
@@ -219,10 +227,12 @@ impl Host {
         let pod = self.pods.get_mut(path)?;
         pod.next = None;
         let untaken = pod.untaken.take();
-        let (stage, given, reported) = (pod.stage, pod.address, pod.generation);
+        let (stage, given, reported, gated) = (pod.stage, pod.address, pod.generation, pod.gated);
         let object = pod.object.as_ref().and_then(|object| object.decode(None).ok());
         if let Some(action) = untaken {
-            let behind = |pod: &Object| stage.lasts() && report::generation(pod) != reported;
+            let behind = |pod: &Object| {
+                stage.lasts() && (report::generation(pod) != reported || report::gates_are_open(pod) != gated)
+            };
             let next = object.and_then(|pod| if behind(&pod) { Some(now) } else { self.end(&pod, now) });
             self.schedule(path, next.filter(|_| stage.lasts()));
             return Some(action);
@@ -231,7 +241,7 @@ impl Host {
             return Some(Action::Remove { path: path.clone(), uid: pod.uid.to_string() });
         }
         let object = object?;
-        let changed = report::generation(&object) != reported;
+        let changed = report::generation(&object) != reported || report::gates_are_open(&object) != gated;
         let (stage, next, patch) = match stage {
             Stage::Starting if report::is_unpullable(&object) => {
                 (Stage::Unpullable, times::deadline(&object, now), report::unpullable(&object, address, now))
@@ -262,6 +272,7 @@ impl Host {
         if let Some(pod) = self.pods.get_mut(path) {
             pod.stage = stage;
             pod.generation = report::generation(&object);
+            pod.gated = report::gates_are_open(&object);
             if next.is_none() {
                 pod.object = None;
             }
@@ -464,6 +475,31 @@ mod tests {
         let main = &reported(&actions)["containerStatuses"][0];
         assert_eq!((&main["image"], &main["restartCount"]), (&json!("app:2"), &json!(1)));
         assert_eq!(host.next_wake(), None);
+    }
+
+    #[test]
+    fn a_pod_is_ready_when_its_readiness_gates_are_open() {
+        let mut host = Host::new("h-11".to_owned(), 11, Duration::ZERO);
+        let gated = json!({"spec": {"readinessGates": [{"conditionType": "a"}, {"conditionType": "b"}]}});
+        let status = reported(&host.observe(&added(pod("web", gated.clone())), START)).clone();
+        let ready = |status: &Value| {
+            let conditions = status["conditions"].as_array().expect("conditions");
+            conditions.iter().find(|condition| condition["type"] == "Ready").expect("it is said")["status"].clone()
+        };
+        assert_eq!(ready(&status), "False");
+        let told = |conditions: &[(&str, &str)]| {
+            let said = |(kind, status): &(&str, &str)| json!({"type": kind, "status": status});
+            let conditions: Vec<Value> = conditions.iter().map(said).collect();
+            let mut more = gated.clone();
+            more["status"] = json!({"phase": "Running", "conditions": conditions});
+            modified(pod("web", more))
+        };
+        assert_eq!(host.observe(&told(&[("Ready", "False"), ("a", "True")]), at(1)), [], "one of two");
+        let both = told(&[("Ready", "False"), ("a", "True"), ("b", "True")]);
+        assert_eq!(ready(reported(&host.observe(&both, at(2)))), "True");
+        assert_eq!(host.observe(&told(&[("Ready", "True"), ("a", "True"), ("b", "True")]), at(3)), []);
+        let closed = told(&[("Ready", "True"), ("a", "False"), ("b", "True")]);
+        assert_eq!(ready(reported(&host.observe(&closed, at(4)))), "False");
     }
 
     #[test]

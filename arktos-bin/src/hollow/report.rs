@@ -47,10 +47,12 @@ pub fn running(pod: &Object, host: Ipv4Addr, address: Ipv4Addr, now: Timestamp) 
 /// The pod runs on, as it was changed meanwhile: containers of another image were started anew, others run with what
 /// they are given now, and those that came to it run.
 pub fn followed(pod: &Object, now: Timestamp) -> Value {
-    let of = |condition: &Value| json!({"type": condition["type"], "observedGeneration": generation(pod)});
-    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_array);
+    let of = |condition: &Value| match gates_are_open(pod) {
+        Some(open) if condition["type"] == "Ready" && open != is_ready(pod) => ready(pod, open, now),
+        _ => json!({"type": condition["type"], "observedGeneration": generation(pod)}),
+    };
     let mut status = json!({
-        "conditions": conditions.into_iter().flatten().map(of).collect::<Vec<_>>(),
+        "conditions": reported_conditions(pod).iter().map(of).collect::<Vec<_>>(),
         "containerStatuses": kept_statuses(pod, "containers", "containerStatuses", true, now),
     });
     if !containers(pod, "ephemeralContainers").is_empty() {
@@ -58,6 +60,38 @@ pub fn followed(pod: &Object, now: Timestamp) -> Value {
         status["ephemeralContainerStatuses"] = statuses;
     }
     of_generation(pod, status)
+}
+
+/// What the pod's status says of it in conditions.
+fn reported_conditions(pod: &Object) -> &[Value] {
+    pod.at(&["status", "conditions"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether a condition of a pod is there and true.
+fn holds(pod: &Object, kind: &str) -> bool {
+    reported_conditions(pod).iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+}
+
+/// Whether the pod was reported ready.
+pub fn is_ready(pod: &Object) -> bool {
+    holds(pod, "Ready")
+}
+
+/// Whether all conditions are true that a pod waits for before it is ready; absent where it waits for none.
+pub fn gates_are_open(pod: &Object) -> Option<bool> {
+    let gates = pod.at(&["spec", "readinessGates"]).and_then(Value::as_array).filter(|gates| !gates.is_empty())?;
+    Some(gates.iter().all(|gate| holds(pod, gate["conditionType"].as_str().unwrap_or_default())))
+}
+
+/// Whether a pod is ready whose containers are, and whose gates are open or not.
+fn ready(pod: &Object, open: bool, now: Timestamp) -> Value {
+    let status = if open { "True" } else { "False" };
+    let mut ready = json!({"type": "Ready", "status": status, "lastTransitionTime": now.to_string()});
+    ready["reason"] = if open { Value::Null } else { Value::from("ReadinessGatesNotReady") };
+    if generation(pod) > 0 {
+        ready["observedGeneration"] = Value::from(generation(pod));
+    }
+    ready
 }
 
 /// What is said of containers that run: of those that ran before with the same image, since when they did.
@@ -176,7 +210,10 @@ fn conditions(pod: &Object, ready: bool, now: Timestamp, reason: Option<&str>) -
     let mut conditions = vec![
         condition("PodReadyToStartContainers", ready),
         condition("Initialized", true),
-        condition("Ready", ready),
+        match gates_are_open(pod) {
+            Some(false) if ready => self::ready(pod, false, now),
+            _ => condition("Ready", ready),
+        },
         condition("ContainersReady", ready),
     ];
     let known = pod.at(&["status", "conditions"]).and_then(Value::as_array);
