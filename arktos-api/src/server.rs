@@ -252,16 +252,12 @@ impl State {
                 enter(record, (&identity, acts_as), &info, &parts.method, &query);
             }
         };
-        let acting = match self.acting(&identity, &parts, &info, &query) {
-            Err(status) if status.is(Reason::Forbidden) => {
+        let acting = self.acting(&identity, &parts, &info, &query).inspect_err(|status| {
+            if status.is(Reason::Forbidden) {
                 enter(&identity);
-                return Err(status);
             }
-            acting => acting?,
-        };
-        if let Some(record) = record.as_ref().filter(|_| !acting.constraint.is_empty()) {
-            record.constrained(acting.constraint);
-        }
+        })?;
+        record.iter().for_each(|record| record.constrained(acting.constraint));
         let acts_as = acting.identity;
         enter(&acts_as);
         let (path, raw_query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));

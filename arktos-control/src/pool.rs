@@ -33,9 +33,9 @@ pub fn projection(kind: Arc<Kind>) -> impl Fn(&str, &Stored) -> Option<Stored> +
 }
 
 /// A client for what belongs to hosts that sends each write to the resource manager that has the host. Lists and
-/// watches come from the engine, and not from here. What was written is answered when the pool shows it, and as it does:
-/// who reads next sees no less, and all revisions that anybody is told are the pool's. What is not shown in time is
-/// answered as the resource manager has it.
+/// watches come from the engine, and not from here. What was written is answered when the pool shows it, and as it
+/// does: who reads next sees no less, and all revisions that anybody is told are the pool's. What is not shown in time
+/// is answered as the resource manager has it.
 #[derive(Clone)]
 pub struct Pool {
     engine: Engine,

@@ -115,10 +115,12 @@ impl Record {
         self.enter(Stage::RequestReceived, None);
     }
 
-    /// It acts in another's name, by this right.
+    /// It acts in another's name, by this right; or in its own or by the older right, where that is empty.
     pub(crate) fn constrained(&self, by: &str) {
-        let metadata = json!({"impersonationConstraint": by});
-        self.about.lock().event.insert("authenticationMetadata".to_owned(), metadata);
+        if !by.is_empty() {
+            let metadata = json!({"impersonationConstraint": by});
+            self.about.lock().event.insert("authenticationMetadata".to_owned(), metadata);
+        }
     }
 
     /// The request may be made.
