@@ -9,8 +9,13 @@ use serde_json::Value;
 pub(super) fn of(kind: &Kind, mut metadata: Value) -> Value {
     const TEMPLATES: &str = "deprecated.daemonset.template.generation";
     let mut object = blank(&kind.schema).clone();
-    if kind.builtin && kind.storage_resource.as_str() == "daemonsets.apps" {
-        metadata["annotations"][TEMPLATES] = Value::from("0");
+    match kind.storage_resource.as_str() {
+        "daemonsets.apps" if kind.builtin => metadata["annotations"][TEMPLATES] = Value::from("0"),
+        // Of these upstream knows only a number of replicas, and not that nobody has said one.
+        "deployments.apps" | "replicasets.apps" | "statefulsets.apps" if kind.builtin => {
+            object["spec"]["replicas"] = Value::from(0);
+        }
+        _ => {}
     }
     object["kind"] = Value::from(kind.kind.as_str());
     object["apiVersion"] = Value::from(kind.type_meta.api_version.as_str());
