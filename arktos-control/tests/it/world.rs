@@ -359,6 +359,12 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
         "ClusterRoleBinding",
         Scope::Tenant,
     ),
+    (
+        "validatingadmissionpolicies.admissionregistration.k8s.io",
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+        Scope::Tenant,
+    ),
 ];
 
 fn kind_of(resource: &str) -> (&'static str, &'static str) {

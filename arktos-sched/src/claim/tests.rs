@@ -60,6 +60,7 @@ fn pod_key(name: &str) -> ObjectKey {
 fn binding(claim: &ClaimRequest) -> Object {
     let mut binding = Binding::named(&claim.pod);
     binding.metadata.uid.clone_from(&claim.pod_uid);
+    binding.metadata.generation = 1;
     binding.metadata.annotations.insert(CLAIM_ANNOTATION.to_owned(), format!("rm-0/{}", claim.name));
     binding.target.name.clone_from(&claim.node);
     binding.to_object()
