@@ -182,6 +182,23 @@ impl Commit {
     }
 }
 
+impl CounterChange {
+    /// The counter after this change, if that keeps it within its bounds.
+    ///
+    /// # Errors
+    /// [`CommitError::Limit`].
+    pub(crate) fn apply(&self, value: i64) -> Result<i64, CommitError> {
+        let after = value.checked_add(self.delta).filter(|after| *after >= 0);
+        let within = |after: &i64| self.delta <= 0 || self.limit.is_none_or(|limit| *after <= limit);
+        after.filter(within).ok_or_else(|| CommitError::Limit {
+            counter: self.counter.clone(),
+            value,
+            delta: self.delta,
+            limit: self.limit,
+        })
+    }
+}
+
 impl Change {
     /// Stores an object for good.
     #[must_use]

@@ -180,16 +180,7 @@ impl Sequencer {
         for change in &commit.counters {
             let known = values.iter().position(|(counter, _)| *counter == change.counter);
             let value = known.map_or_else(|| self.staged.counter(&change.counter), |place| values[place].1);
-            let after = value
-                .checked_add(change.delta)
-                .filter(|after| *after >= 0)
-                .filter(|after| change.delta <= 0 || change.limit.is_none_or(|limit| *after <= limit))
-                .ok_or_else(|| CommitError::Limit {
-                    counter: change.counter.clone(),
-                    value,
-                    delta: change.delta,
-                    limit: change.limit,
-                })?;
+            let after = change.apply(value)?;
             match known {
                 Some(place) => values[place].1 = after,
                 None => values.push((change.counter.clone(), after)),

@@ -268,17 +268,7 @@ fn count(commit: &Commit, before: &BTreeMap<Arc<str>, i64>) -> Result<BTreeMap<A
     let mut counters = before.clone();
     for change in &commit.counters {
         let value = counters.get(&change.counter).copied().unwrap_or(0);
-        let after = value
-            .checked_add(change.delta)
-            .filter(|after| *after >= 0)
-            .filter(|after| change.delta <= 0 || change.limit.is_none_or(|limit| *after <= limit))
-            .ok_or_else(|| CommitError::Limit {
-                counter: change.counter.clone(),
-                value,
-                delta: change.delta,
-                limit: change.limit,
-            })?;
-        counters.insert(change.counter.clone(), after);
+        counters.insert(change.counter.clone(), change.apply(value)?);
     }
     Ok(counters)
 }

@@ -1,5 +1,6 @@
 //! Networks that lose what they carry, and peers that say nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::GroupResource;
@@ -7,14 +8,16 @@ use arktos_store::commit::{Commit, CommitError, CounterChange, Expect};
 use arktos_store::etcd::{Etcd, EtcdOptions};
 use arktos_store::storage::OpenError;
 use arktos_store::{WatchError, Within};
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::etcd_server::EtcdServer;
 use crate::etcd_server::engines::{RuntimeClock, fed, key, listed, open, pods, put, told_until};
 use crate::etcd_server::proxy::{Network, Proxy};
 
+/// Nothing here may hang. How long things take on a busy machine is nobody's promise.
 const BOUND: Duration = Duration::from_secs(180);
 
 fn options(urls: Vec<String>) -> EtcdOptions {
@@ -24,36 +27,47 @@ fn options(urls: Vec<String>) -> EtcdOptions {
     options
 }
 
-/// Accepts, reads, and never says a word.
-async fn silent() -> String {
+/// Accepts, reads, and never answers. Gives back its URL, and what it has read.
+async fn silent() -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let all = heard.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} });
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                let mut bytes = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                    heard.lock().extend_from_slice(&bytes[..read]);
+                }
+            });
         }
     });
-    url
+    (url, all)
 }
 
 #[tokio::test]
-async fn a_peer_that_never_answers_is_waited_for_so_long_and_no_longer() {
-    let began = Instant::now();
-    for url in [silent().await, silent().await.replace("http", "https")] {
-        let refused = Etcd::connect(&options(vec![url]), RuntimeClock::new()).await;
-        assert!(matches!(refused.err(), Some(OpenError::Other(_))));
-    }
-    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
-    let Some(server) = EtcdServer::start() else { return };
-    let engine = timeout(BOUND, fed(&options(vec![silent().await, server.url()]))).await.expect("takes no longer");
-    let began = Instant::now();
-    for number in 0..10 {
-        let put = put(&format!("pod-{number}"), Expect::Absent, 1);
-        engine.commit(put).await.expect("the other is known to answer");
-    }
-    // Had one in two been sent to the silent one first, it would have taken ten seconds.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    engine.close().await;
+async fn a_peer_that_never_answers_is_given_up_and_not_asked_again() {
+    timeout(BOUND, async {
+        for url in [silent().await.0, silent().await.0.replace("http", "https")] {
+            let refused = Etcd::connect(&options(vec![url]), RuntimeClock::new()).await;
+            assert!(matches!(refused.err(), Some(OpenError::Other(_))));
+        }
+        let Some(server) = EtcdServer::start() else { return };
+        let (url, heard) = silent().await;
+        let engine = fed(&options(vec![url, server.url()])).await;
+        assert!(!heard.lock().is_empty(), "the first one was asked first");
+        for number in 0..10 {
+            let put = put(&format!("pod-{number}"), Expect::Absent, 1);
+            engine.commit(put).await.expect("the other is known to answer");
+        }
+        let sent = |text: &[u8]| heard.lock().windows(text.len()).any(|bytes| bytes == text);
+        assert!(!sent(b"pod-"), "no write goes to the one that is silent");
+        engine.close().await;
+    })
+    .await
+    .expect("does not hang");
 }
 
 #[tokio::test]
@@ -81,7 +95,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_is_not_sent_again() {
         watcher.close().await;
     })
     .await
-    .expect("takes no longer");
+    .expect("does not hang");
 }
 
 #[tokio::test]
@@ -93,13 +107,13 @@ async fn what_was_certainly_not_sent_is_not_called_unknown() {
         engine.commit(put("before", Expect::Absent, 1)).await.expect("is there");
         drop(proxy);
         drop(server);
-        sleep(Duration::from_secs(1)).await; // until the connections are known to be broken
+        assert!(engine.latest().await.is_err(), "the connections are broken, and that is known from now on");
         let refused = engine.commit(put("refused", Expect::Absent, 1)).await;
         assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
         engine.close().await;
     })
     .await
-    .expect("takes no longer");
+    .expect("does not hang");
 }
 
 #[tokio::test]
@@ -114,9 +128,7 @@ async fn a_watch_that_falls_silent_holds_nobody_for_ever_and_misses_nothing() {
         for number in 0..20 {
             other.commit(put(&format!("meanwhile-{number:02}"), Expect::Absent, 1)).await.expect("is there");
         }
-        let began = Instant::now();
         assert!(matches!(engine.latest().await.err(), Some(WatchError::Unreachable(_))));
-        assert!(began.elapsed() < BOUND / 2, "{:?}", began.elapsed());
         proxy.set(Network::Works);
         other.commit(put("zz-end", Expect::Absent, 1)).await.expect("is there");
         assert_eq!(told_until(&mut cursor, "zz-end").await.len(), 22);
@@ -125,7 +137,7 @@ async fn a_watch_that_falls_silent_holds_nobody_for_ever_and_misses_nothing() {
         other.close().await;
     })
     .await
-    .expect("takes no longer");
+    .expect("does not hang");
 }
 
 #[tokio::test]
@@ -139,7 +151,7 @@ async fn when_a_write_is_not_told_of_every_watch_begins_anew() {
         assert_eq!(told_until(&mut cursor, "before").await.len(), 1);
         proxy.set(Network::LosesSome);
         other.commit(put("lost", Expect::Absent, 1)).await.expect("is there");
-        sleep(Duration::from_millis(300)).await;
+        proxy.has_lost("/default/lost").await;
         proxy.set(Network::Works);
         other.commit(put("after", Expect::Absent, 1)).await.expect("is there");
         let ended = cursor.next().await;
@@ -149,7 +161,7 @@ async fn when_a_write_is_not_told_of_every_watch_begins_anew() {
         other.close().await;
     })
     .await
-    .expect("takes no longer");
+    .expect("does not hang");
 }
 
 #[tokio::test]
@@ -173,5 +185,5 @@ async fn an_engine_that_is_not_fed_for_long_misses_nothing_when_it_is() {
         slow.close().await;
     })
     .await
-    .expect("takes no longer");
+    .expect("does not hang");
 }

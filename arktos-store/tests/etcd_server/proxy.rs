@@ -23,6 +23,8 @@ pub enum Network {
 pub struct Proxy {
     address: SocketAddr,
     network: watch::Sender<Network>,
+    /// What the server said while some of it was lost.
+    lost: watch::Receiver<Vec<u8>>,
 }
 
 impl Proxy {
@@ -31,6 +33,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (network, seen) = watch::channel(Network::Works);
+        let (losing, lost) = watch::channel(Vec::new());
         tokio::spawn(async move {
             let mut last = seen.clone();
             let mut gone = std::pin::pin!(async { drop(last.wait_for(|_| false).await) }); // when the proxy is dropped
@@ -43,11 +46,17 @@ impl Proxy {
                 if *seen.borrow() != Network::Down
                     && let Ok(server) = TcpStream::connect(&server).await
                 {
-                    tokio::spawn(forward(client, server, seen.clone()));
+                    tokio::spawn(forward(client, server, seen.clone(), losing.clone()));
                 }
             }
         });
-        Self { address, network }
+        Self { address, network, lost }
+    }
+
+    /// Completes when something with this text in it was lost ([`Network::LosesSome`]).
+    pub async fn has_lost(&self, text: &str) {
+        let found = |lost: &Vec<u8>| lost.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        self.lost.clone().wait_for(found).await.expect("the proxy is there");
     }
 
     pub fn url(&self) -> String {
@@ -59,7 +68,12 @@ impl Proxy {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, mut network: watch::Receiver<Network>) {
+async fn forward(
+    client: TcpStream,
+    server: TcpStream,
+    mut network: watch::Receiver<Network>,
+    lost: watch::Sender<Vec<u8>>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let seen = network.clone();
@@ -75,6 +89,8 @@ async fn forward(client: TcpStream, server: TcpStream, mut network: watch::Recei
             silent |= network == Network::LosesAnswers;
             if network == Network::Works && !silent {
                 to_client.write_all(&bytes[..read]).await?;
+            } else if network == Network::LosesSome {
+                lost.send_modify(|lost| lost.extend_from_slice(&bytes[..read]));
             }
         }
     };
