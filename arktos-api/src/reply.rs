@@ -1,7 +1,8 @@
-//! From what the verbs give back to a response.
+//! From the result of a verb to a response.
 
 mod bookmark;
 mod indent;
+mod tabled;
 mod whole;
 
 use std::borrow::{Borrow, Cow};
@@ -27,7 +28,7 @@ use crate::call::Call;
 use crate::compat::{self, Links};
 use crate::fairness::yield_once;
 use crate::lines::{Gathered, Lines, Said};
-use crate::negotiate::{Accept, Encoding, Form, MetaVersion, PROTOBUF, PROTOBUF_STREAM, go_name, go_type};
+use crate::negotiate::{Accept, Encoding, Form, PROTOBUF, PROTOBUF_STREAM, go_name, go_type};
 use crate::table::{Include, ListMeta, Table, write_partial};
 use crate::verbs::read::Page;
 use crate::verbs::watch::Frame;
@@ -45,6 +46,8 @@ pub(crate) struct View {
     pub(crate) include: Result<Include, Status>,
     /// The links that Arktos's own clients find; absent for all others.
     pub(crate) links: Option<Links>,
+    /// Whether tables name the tenant of each object: where those of all tenants are asked for.
+    pub(crate) names_tenant: bool,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -123,10 +126,6 @@ impl View {
         Ok(respond(code, self.accept, out))
     }
 
-    fn included(&self) -> Include {
-        self.include.as_ref().copied().unwrap_or_default()
-    }
-
     fn write_one(&self, out: &mut Vec<u8>, stored: &Stored) {
         match self.accept.form {
             Form::Object => self.write(out, stored, true),
@@ -138,15 +137,6 @@ impl View {
                 let shown = self.tabled(stored);
                 self.table(version).write(out, [&*shown], &meta, &|stored, out| self.write(out, stored, true));
             }
-        }
-    }
-
-    /// The object as its table sees it: columns of custom kinds are those of a version, and see defaults.
-    fn tabled<'a>(&self, stored: &'a Stored) -> Cow<'a, Stored> {
-        match self.converted(stored).filter(|_| !self.kind.builtin) {
-            Some(shown) => Cow::Owned(shown),
-            None if self.included() == Include::Metadata => self.for_metadata(stored),
-            None => Cow::Borrowed(stored),
         }
     }
 
@@ -204,10 +194,6 @@ impl View {
         let shown = rules::convert::from_storage(&self.kind, object);
         let object = self.kind.encode(&shown).ok()?;
         Some(Stored { path: stored.path.clone(), revision: stored.revision, object })
-    }
-
-    fn table(&self, version: MetaVersion) -> Table {
-        Table::new(&self.kind, version, self.included(), self.dialect, self.clock.now())
     }
 
     /// A page of a list, made as it goes out.

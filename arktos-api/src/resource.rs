@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arktos_core::catalog::Kind;
-use arktos_core::{Object, Reason, Scope, Status, TenantName};
+use arktos_core::{Dialect, Object, Reason, Scope, Status, TenantName};
 use arktos_store::Stored;
 use arktos_store::client::Patch;
 use bytes::Bytes;
@@ -243,9 +243,12 @@ impl ResourceRequest<'_> {
         let include = Include::parse(self.head.query.find("includeObject"));
         let wants_region = self.head.headers.get("arktos-dialect").is_some_and(|dialect| dialect == "region");
         let region = wants_region && self.head.identity.is_component();
-        let dialect = if region { arktos_core::Dialect::Region } else { self.head.info.dialect };
+        let dialect = if region { Dialect::Region } else { self.head.info.dialect };
         let (kind, links) = compat::shown(call, &self.head.path);
-        Ok(View { kind, accept, dialect, include, links, clock: call.state.config.clock.clone() })
+        // Arktos's own clients show the tenant by themselves.
+        let names_tenant = call.tenant.is_none() && kind.scope != Scope::Region && dialect == Dialect::Plain;
+        let clock = call.state.config.clock.clone();
+        Ok(View { kind, accept, dialect, include, links, names_tenant, clock })
     }
 
     fn view_of_object(&self, call: &Call<'_>) -> Result<View, Status> {

@@ -78,6 +78,8 @@ pub struct Table {
     /// The kind, when its columns say themselves where their values stand.
     own: Option<Arc<Kind>>,
     shows_conditions: bool,
+    /// Whether the first column names the tenant.
+    names_tenant: bool,
     printer: Option<Printer>,
     version: MetaVersion,
     include: Include,
@@ -98,7 +100,20 @@ impl Table {
         let printer = printer.filter(|_| kind.builtin && !kind.columns.is_empty());
         let shows_conditions = kind.storage_resource.as_str() == "pods";
         let own = (!kind.builtin && !kind.columns.is_empty()).then(|| kind.clone());
-        Self { own, columns: Arc::new(columns(kind)), shows_conditions, printer, version, include, dialect, now }
+        let (columns, names_tenant) = (Arc::new(columns(kind)), false);
+        Self { own, columns, shows_conditions, names_tenant, printer, version, include, dialect, now }
+    }
+
+    /// The same writer for objects of all tenants: the first column names the tenant of each.
+    #[must_use]
+    pub fn of_all_tenants(mut self) -> Self {
+        let about = "Tenant of the object.";
+        let column = json!({"name": "Tenant", "type": "string", "format": "", "description": about, "priority": 0});
+        if let Value::Array(columns) = Arc::make_mut(&mut self.columns) {
+            columns.insert(0, column);
+        }
+        self.names_tenant = true;
+        self
     }
 
     /// A writer of tables of scales, which are no kind of their own.
@@ -113,7 +128,8 @@ impl Table {
         ]);
         let printer: Printer = workload::scale;
         let (columns, printer) = (Arc::new(columns), Some(printer));
-        Self { columns, own: None, shows_conditions: false, printer, version, include, dialect, now }
+        let (own, shows_conditions, names_tenant) = (None, false, false);
+        Self { columns, own, shows_conditions, names_tenant, printer, version, include, dialect, now }
     }
 
     /// The same writer, at another moment: for a watch, whose events come one after the other.
@@ -160,7 +176,7 @@ impl Table {
     /// One row; `index` counts them from 0.
     pub fn row(&self, out: &mut Vec<u8>, index: usize, stored: &Stored, object: &WriteObject<'_>) {
         out.push(if index == 0 { b'[' } else { b',' });
-        self.cells(out, &Row::new(stored, self.now));
+        self.cells(out, &Row::new(stored, self.now), stored.path.tenant());
         match self.include {
             Include::None => out.extend_from_slice(b"null"),
             Include::Metadata => write_partial(out, stored, self.version, self.dialect),
@@ -179,7 +195,7 @@ impl Table {
     ) {
         self.open(out, columns);
         out.push(b'[');
-        self.cells(out, &Row::of(json!({"metadata": {"name": ""}}), self.now));
+        self.cells(out, &Row::of(json!({"metadata": {"name": ""}}), self.now), "");
         // Whoever wants no objects is told where the first ones end all the same.
         let types = match self.include {
             Include::None if metadata.get("annotations").is_none() => None,
@@ -196,12 +212,15 @@ impl Table {
     }
 
     /// The beginning of a row, up to its object.
-    fn cells(&self, out: &mut Vec<u8>, row: &Row<'_>) {
-        let cells = match (self.printer, &self.own) {
+    fn cells(&self, out: &mut Vec<u8>, row: &Row<'_>, tenant: &str) {
+        let mut cells: Cells = match (self.printer, &self.own) {
             (Some(printer), _) => printer(row),
             (None, Some(kind)) => kind.columns.iter().map(|column| row.cell(column)).collect(),
             (None, None) => vec![row.name(), Value::from(row.text("/metadata/creationTimestamp"))],
         };
+        if self.names_tenant {
+            cells.insert(0, Value::from(tenant));
+        }
         out.extend_from_slice(br#"{"cells":"#);
         out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
         if self.shows_conditions {

@@ -48,6 +48,27 @@ fn every_printer_fills_every_column() {
 }
 
 #[test]
+fn objects_of_all_tenants_have_their_tenant_in_the_first_column() {
+    let secrets = arktos_core::GroupResource::core("secrets");
+    let kind = Catalog::builtin().storage(&secrets).expect("a built-in kind");
+    let now = Timestamp::parse(NOON).expect("a moment");
+    let table = Table::new(&kind, MetaVersion::V1, Include::None, Dialect::Plain, now).of_all_tenants();
+    let object = Object::from_value(json!({"metadata": {"name": "key", "namespace": "web"}})).expect("an object");
+    let path = ObjectPath::new("acme", "web", "key");
+    let stored = Stored { path, revision: Revision(7), object: kind.encode(&object).expect("encodes") };
+    let (mut out, mut bookmark) = (Vec::new(), Vec::new());
+    table.write(&mut out, [&stored], &ListMeta::default(), &|_, _| {});
+    table.write_bookmark(&mut bookmark, true, (Revision(7), &json!({})), &kind.type_meta);
+    for (written, tenant) in [(out, "acme"), (bookmark, "")] {
+        let shown: Value = serde_json::from_slice(&written).expect("a table is JSON");
+        assert_eq!(shown["columnDefinitions"][0]["name"], "Tenant");
+        let (columns, cells) = (&shown["columnDefinitions"], &shown["rows"][0]["cells"]);
+        assert_eq!(columns.as_array().map(Vec::len), cells.as_array().map(Vec::len));
+        assert_eq!(cells[0], tenant);
+    }
+}
+
+#[test]
 fn a_pod_shows_its_state_and_its_restarts() {
     let pod = |status: Value| {
         json!({

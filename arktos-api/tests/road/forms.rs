@@ -61,6 +61,23 @@ async fn a_form_that_does_not_fit_is_refused_when_all_else_is_done() {
 }
 
 #[tokio::test]
+async fn a_table_of_all_tenants_names_the_tenant_of_each_row() {
+    let world = World::new().await;
+    assert_eq!(said(&world, Method::POST, MAPS, "application/json", map("a")).await.0, 201);
+    let tenants = |path: &'static str| {
+        let table = world.get_as("root", path, TABLE);
+        async move {
+            let body = table.await.body;
+            let at = body["columnDefinitions"].as_array().unwrap().iter().position(|it| it["name"] == "Tenant");
+            at.map(|at| body["rows"].as_array().unwrap().iter().map(|row| row["cells"][at].clone()).collect::<Vec<_>>())
+        }
+    };
+    assert!(tenants("/tenants/all/api/v1/configmaps").await.unwrap().contains(&json!("acme")));
+    assert_eq!(tenants("/tenants/acme/api/v1/configmaps").await, None, "one tenant is a plain Kubernetes");
+    assert_eq!(tenants("/api/v1/tenants/all/configmaps").await, None, "Arktos's own clients have a column themselves");
+}
+
+#[tokio::test]
 async fn of_what_is_only_answered_the_metadata_can_be_had() {
     let world = World::new().await;
     let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
