@@ -15,11 +15,25 @@
 //! ```
 //!
 //! Each control plane is a whole region: a tenant partition with its controllers and scheduler, a resource manager, and
-//! hollow hosts that report pods as running. Any number run side by side in one process, each with a clock of its own
-//! ([`Builder::clock`]). They need a tokio runtime to be started on, a current-thread one will do, and no socket.
+//! hollow hosts that report pods as running. Any number of them run side by side in one process, each with its own
+//! clock ([`Builder::clock`]). They need a tokio runtime (a current-thread one will do), and no socket.
 //!
-//! The crates below can be used by themselves: [`core`] is the language, [`store`] keeps and watches, [`api`] serves,
-//! [`sched`] places, [`control`] reconciles.
+//! # A control plane of your own
+//!
+//! | to have | use |
+//! |---|---|
+//! | a kind of your own | [`Builder::kind`] with [`core::Kind::custom`]; as a Rust type: [`core::typed`] |
+//! | a controller | [`ControlPlane::client`], [`store::informer`] for what it watches, [`store::queue`] for its work |
+//! | a scheduler plugin | [`Builder::plugins`] with [`sched::plugin`] |
+//! | a store of your own | [`Builder::journal`] with [`store::storage`], checked by [`store::conformance`] |
+//! | admission plugins, tokens, webhooks, audit | [`Builder::api`] |
+//! | other users than a tenant's administrator | [`ControlPlane::service_as`] |
+//! | something that runs until the control plane stops | [`ControlPlane::tasks`] |
+//!
+//! `examples/own_plane.rs` puts a kind, a controller and a plugin together.
+//!
+//! The crates below can also be used by themselves: [`core`] is the language, [`store`] keeps and watches, [`api`]
+//! serves, [`sched`] places, [`control`] reconciles.
 
 #![deny(missing_docs)]
 
@@ -43,6 +57,7 @@ pub use arktos_store as store;
 
 pub use arktos_api::Identity;
 pub use arktos_bin::edge::{SystemClock, SystemRandom};
+pub use arktos_bin::roles::ApiOptions;
 pub use arktos_core::{Object, ObjectKey, Status, TenantName, Timestamp};
 pub use arktos_store::clock::ManualClock;
 pub use arktos_store::{Client, Clock, Random};

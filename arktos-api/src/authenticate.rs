@@ -61,7 +61,7 @@ pub(crate) async fn elsewhere(config: &ApiConfig, token: &str) -> Option<Identit
         match authenticator.authenticate(token).await {
             Ok(Some(identity)) => return Some(identity),
             Ok(None) => {}
-            Err(why) => tracing::warn!(?authenticator, why, "a bearer token was not taken"),
+            Err(why) => tracing::warn!(?authenticator, why, "a bearer token was not accepted"),
         }
     }
     None

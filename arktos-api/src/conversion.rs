@@ -244,7 +244,8 @@ fn is_text_map(value: &Value) -> bool {
 
 /// The objects of an answer.
 fn answered(bytes: &[u8], version: &str, uid: &str) -> Result<Vec<Value>, String> {
-    let mut review: Value = serde_json::from_slice(bytes).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let mut review: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("the answer is not JSON: {error}"))?;
     if review["apiVersion"] != version || review["kind"] != "ConversionReview" {
         return Err(format!(
             "expected webhook response of {version}, Kind=ConversionReview, got {}, Kind={}",

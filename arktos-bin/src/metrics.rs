@@ -1,6 +1,6 @@
-//! What a process counts and measures of itself, as Prometheus reads it.
+//! Metrics of a process, as Prometheus reads them.
 //!
-//! One [`Metrics`] for each process, whatever roles are in it. No label has values that clients make up: resources of
+//! One [`Metrics`] for each process, whatever roles are in it. Clients cannot invent values of labels: resources of
 //! tenants' own kinds are `custom`, and only so many tenants have a name here. docs/operating.md says what each metric
 //! means.
 
@@ -115,11 +115,11 @@ impl Metrics {
         let sources = Arc::new(Sources::default());
         let mut registry = Registry::default();
         registry.register("apiserver_request", "Requests over HTTP that were answered", requests.clone());
-        let about = "From the head of a request to the head of its answer";
+        let about = "Time from the head of a request to the head of its answer";
         registry.register("apiserver_request_duration_seconds", about, durations.clone());
         let about = "For how long requests have waited for their turn before they were worked on";
         registry.register("apiserver_flowcontrol_request_wait_duration_seconds", about, waits.clone());
-        let about = "From a commit's call until it is durable, or refused";
+        let about = "Time from the call of a commit until it is durable, or refused";
         registry.register("arktos_store_commit_duration_seconds", about, commits.clone());
         registry.register_collector(Box::new(Scrape(sources.clone())));
         Self(Arc::new(Shared { registry, requests, durations, waits, commits, sources }))

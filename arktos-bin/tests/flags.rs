@@ -46,7 +46,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["--tenants", "all"], "all"),
         (&["--controllers", "nmaespace"], "nmaespace"),
         (&["--controllers", "shceduler"], "csrcleaner, nodelifecycle, scheduler"),
-        (&["--log-level", "banana"], "\"banana\" is no level"),
+        (&["--log-level", "banana"], "\"banana\" is not a level"),
         (&["--encryption-provider-config", bad], "expected an EncryptionConfiguration"),
         (&["--service-cluster-ip-range", "10.0.0.0"], "10.0.0.0"),
         (&["--service-node-port-range", "9-1"], "9-1"),
@@ -103,6 +103,17 @@ fn said(arguments: &[&str]) -> (bool, String, String) {
 }
 
 #[test]
+fn a_role_is_named_so_that_others_can_find_it() {
+    for bad in ["../elsewhere", "TP", "a_b", ""] {
+        let (good, _, why) =
+            said(&["partition", "--data-dir=d", "--pki-dir=p", "--resource-manager=r=f", "--name", bad]);
+        assert!(!good && why.contains("cannot name a role"), "{bad}: {why}");
+    }
+    let (_, _, why) = said(&["hosts", "--resource-manager=rm-1=no/such/file"]);
+    assert!(why.contains("the kubeconfig of rm-1 (no/such/file)"), "{why}");
+}
+
+#[test]
 fn nobody_is_made_an_administrator_of_the_region_without_a_word() {
     let directory = tempfile::tempdir().expect("a directory");
     let pki = directory.path().join("pki");
@@ -116,6 +127,7 @@ fn nobody_is_made_an_administrator_of_the_region_without_a_word() {
     }
     let refused = made(&["--user", "alice"]).expect_err("is refused");
     assert!(refused.contains("--tenant NAME") && refused.contains("--group system:masters"), "{refused}");
+    assert!(made(&["--user=bob", "--tenant=acme", "--group=dev", "--group=ops"]).is_ok());
     assert!(made(&["--server", "foo"]).expect_err("is refused").contains("https://host:port"));
 
     let file = directory.path().join("alice.kubeconfig");
@@ -132,7 +144,7 @@ fn a_gateway_that_knows_nobody_and_a_file_for_a_directory_are_refused() {
     let file = directory.path().join("file");
     std::fs::write(&file, "").expect("written");
     let (_, _, why) = said(&["up", "--listen=127.0.0.1:0", "--data-dir", file.to_str().expect("a path")]);
-    assert!(why.contains("file: it is a file, and no directory"), "{why}");
+    assert!(why.contains("file: it is a file, not a directory"), "{why}");
 }
 
 #[test]

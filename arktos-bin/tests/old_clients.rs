@@ -81,6 +81,7 @@ async fn what_has_become_of_a_deployment_is_written_down_without_a_rest() {
         catalog: Catalog::builtin(),
         hosts: HollowOptions { count: 1, ..HollowOptions::default() },
         controllers: vec!["*".to_owned()],
+        plugins: Arc::new(arktos_sched::plugin::Plugins::default),
         tenants: vec![acme.clone()],
         clock: Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000))), // who rests, rests for ever
         random: Arc::new(SeededRandom::new(5)),

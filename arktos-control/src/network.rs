@@ -69,7 +69,7 @@ impl NetworkTemplate {
                 made => return made.map(drop),
             }
         }
-        let why = format!("no kind {kind} of {api_version} whose objects are a tenant's is known yet");
+        let why = format!("no tenant-scoped kind {kind} of {api_version} is known yet");
         Err(Status::failure(Reason::NotFound, why))
     }
 }

@@ -103,7 +103,7 @@ impl Pool {
         let ends = header.deletion().is_some();
         match (manager, own_revision(&stored)) {
             (Some(manager), Some(own)) => Ok(Origin { manager, shown: stored.revision, own, ends }),
-            _ => Err(Status::internal("nobody knows which resource manager has this")),
+            _ => Err(Status::internal("it is not known which resource manager has this object")),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Client for Pool {
                 Ok(self.shown(&key, made).await)
             }
             _ => {
-                let why = "of several resource managers, it is made at the one that is to have it";
+                let why = "there are several resource managers: create it at the one that shall have it";
                 Err(Status::forbidden(resource, object.name(), why))
             }
         }

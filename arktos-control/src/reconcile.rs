@@ -79,7 +79,8 @@ async fn attempt<C: Reconcile>(controller: &C, key: C::Key) -> Outcome {
                 // by the tenant's own quotas, policies and templates: its events say so, and it may make any number
                 tracing::debug!(controller = C::NAME, ?key, %status, "refused, again later");
             } else {
-                tracing::warn!(controller = C::NAME, ?key, %status, "failed, again later");
+                let text = "a controller failed on an object and will try again";
+                tracing::warn!(controller = C::NAME, ?key, %status, "{text}");
             }
             Outcome::Retry
         }

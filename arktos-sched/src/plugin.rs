@@ -6,6 +6,37 @@
 //! | [`Preference`] | the same | once for each class and host, kept as points |
 //! | [`Fit`] | what every bind changes | during the search, for blocks first |
 //! | [`Score`] | the same | during the search, for blocks first |
+//!
+//! A plugin of your own implements one of them and is added to [`Plugins`]:
+//!
+//! ```
+//! use arktos_sched::ask::Ask;
+//! use arktos_sched::hosts::HostFacts;
+//! use arktos_sched::intern::Interner;
+//! use arktos_sched::plugin::{POINT, Plugins, Preference};
+//!
+//! /// Prefers hosts with the label `disk=fast`.
+//! struct FastDisks;
+//!
+//! impl Preference for FastDisks {
+//!     fn name(&self) -> &'static str {
+//!         "FastDisks"
+//!     }
+//!
+//!     fn points(&self, _: &Ask, host: &HostFacts, words: &Interner) -> i32 {
+//!         // Labels are interned: a key that no host has has no number.
+//!         let value = words.find("disk").and_then(|key| host.label(key));
+//!         if value.is_some_and(|value| words.word(value) == "fast") { 50 * POINT } else { 0 }
+//!     }
+//! }
+//!
+//! let mut plugins = Plugins::default();
+//! plugins.preferences.push(Box::new(FastDisks));
+//! ```
+//!
+//! It is given to [`Options::plugins`](crate::Options), or in process to `arktos::Builder::plugins`. Pods that ask for
+//! the same thing share their answers ([`Ask`]), so a plugin sees what a pod asks for: requests, node name, selectors,
+//! tolerations, affinity. It does not see the pod itself, its name or its labels.
 
 use std::borrow::Cow;
 

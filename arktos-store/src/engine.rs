@@ -465,7 +465,7 @@ impl Engine {
                     Ok(()) => {}
                     Err(CommitError::Closed) => return,
                     Err(CommitError::Poisoned(_)) => return, // said already; there is nothing left to look after
-                    Err(error) => tracing::warn!(%error, "the store could not be looked after"),
+                    Err(error) => tracing::warn!(%error, "maintenance of the store failed"),
                 }
             }
         }

@@ -77,8 +77,8 @@ fn added(bench: &Bench) -> Outcome<Found> {
 async fn both(bench: &Bench, region: &Region) -> Outcome<Found> {
     region.ready().await?;
     region.tenants(0, &[TENANT.to_owned()]).await?;
-    let group = Some(arktos::api::identity::MASTERS.to_owned());
-    let subject = Subject { user: "alice".to_owned(), tenant: Some(TENANT.to_owned()), group };
+    let groups = vec![arktos::api::identity::MASTERS.to_owned()];
+    let subject = Subject { user: "alice".to_owned(), tenant: Some(TENANT.to_owned()), groups };
     let credential = Authority::open(&bench.directory.join("pki"))?.client(&subject)?;
     let way = async |config: &Kubeconfig, roles| {
         let address: SocketAddr = config.server.trim_start_matches("https://").parse()?;

@@ -116,8 +116,8 @@ impl Region {
         let authority = Authority::open(&pki)?;
         let ports = free_ports(1 + layout.partitions + layout.managers)?;
         let config = |name: &str, port: u16| -> Outcome<Kubeconfig> {
-            let group = Some(arktos::api::identity::MASTERS.to_owned());
-            let subject = Subject { user: format!("arktos:{name}"), tenant: None, group };
+            let groups = vec![arktos::api::identity::MASTERS.to_owned()];
+            let subject = Subject { user: format!("arktos:{name}"), tenant: None, groups };
             let credential = Some(authority.client(&subject)?);
             let (server, certificate) = (format!("https://127.0.0.1:{port}"), authority.certificate().to_owned());
             let config = Kubeconfig { server, authority: certificate, credential, token: None };

@@ -233,7 +233,7 @@ async fn reviewed(request: &Request<'_>, webhook: &Value) -> Result<Answer, Stri
 }
 
 fn answer(bytes: &[u8], version: &str, uid: &str) -> Result<Answer, String> {
-    let review: Value = serde_json::from_slice(bytes).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let review: Value = serde_json::from_slice(bytes).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let response =
         review.get("response").filter(|response| response.is_object()).ok_or("webhook response was absent")?;
     if review["apiVersion"] != version || review["kind"] != "AdmissionReview" {

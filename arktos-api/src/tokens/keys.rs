@@ -66,7 +66,7 @@ pub struct TokenKeysError(String);
 pub(crate) enum Unverified {
     #[error("it is not a token of a service account")]
     Malformed,
-    #[error("nobody known here has signed it")]
+    #[error("no key known here has signed it")]
     UnknownSigner,
 }
 

@@ -12,9 +12,9 @@ use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
 use futures::future::{Either, select};
 
-use super::directory::DirectoryAddress;
+use super::directory::MembersArgs;
 use super::logging::LoggingArgs;
-use super::serving::{ApiArgs, ListenArgs, Peer, RoleServer, peers};
+use super::serving::{ApiArgs, ListenArgs, RoleServer, peers, role_name};
 use super::storing::HistoryArgs;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
@@ -22,34 +22,25 @@ use crate::net::serve::{Stop, stopped};
 use crate::roles::aggregator::{Aggregator, AggregatorOptions};
 use crate::roles::directory::membership::Membership;
 
-/// How often the directory is asked for the first partition.
+/// How often the directory is asked whether a first partition has registered.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Run an aggregator: it shows what all tenants have in all partitions, and the hosts of all resource managers, as one
-/// API, to the region's administrators.
+/// Run an aggregator: it shows the region's administrators the objects of all tenants in all partitions, and the hosts
+/// of all resource managers, as one API.
 ///
-/// It keeps nothing on disk: after a restart, whoever watched lists again. It has in memory what it was ever asked for.
+/// It keeps nothing on disk: after a restart, clients that watched list again. It has in memory every kind that it was
+/// ever asked for.
 #[derive(Debug, Clone, Args)]
 pub struct AggregatorArgs {
-    /// Its name, unique in the region
-    #[arg(long, value_name = "NAME", default_value = "aggregator")]
+    /// The role's name, unique in the region
+    #[arg(long, value_name = "NAME", default_value = "aggregator", value_parser = role_name)]
     pub name: String,
-    /// Where the region's certificate authority is
+    /// Directory of the region's certificate authority, which all roles share
     #[arg(long, value_name = "DIR")]
     pub pki_dir: PathBuf,
-    /// The region's directory, where it finds the others. NAME is that of the role that is the directory (default:
-    /// `directory`)
-    #[arg(long, value_name = "[NAME=]URL[,URL…]")]
-    pub directory: Option<DirectoryAddress>,
-    /// A partition, where there is no --directory; may be given more than once. The first one's tenant `system` is
-    /// shown
-    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
-    #[arg(conflicts_with = "directory")]
-    pub partitions: Vec<Peer>,
-    /// A resource manager, where there is no --directory; may be given more than once
-    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
-    #[arg(conflicts_with = "directory")]
-    pub managers: Vec<Peer>,
+    /// Whose objects it shows. Of the partitions, the tenant `system` of the first one is shown.
+    #[command(flatten)]
+    pub members: MembersArgs,
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -65,13 +56,14 @@ pub struct AggregatorArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> {
+    args.members.check()?;
     args.logging.start("aggregator", &args.name)?;
     let server = RoleServer::open(&args.name, None, &args.pki_dir, &args.listen).await?;
     let mut api = args.api.options()?;
     api.secret = Some(server.authority().secret());
     let tasks = Tasks::spawning(Arc::new(|future| drop(tokio::spawn(future))));
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-    let (partitions, first, managers) = match &args.directory {
+    let (partitions, first, managers) = match &args.members.directory {
         Some(directory) => {
             let membership = directory.membership(&args.name, &server, &clock, &random)?;
             let Some(first) = first_partition(&membership, stop.clone()).await else { return Ok(()) };
@@ -79,9 +71,10 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
             (follow(MemberKind::Partition), first, follow(MemberKind::ResourceManager))
         }
         None => {
-            let first = args.partitions.first().map(|peer| peer.name.clone()).unwrap_or_default();
+            let MembersArgs { partitions, managers, .. } = &args.members;
+            let first = partitions.first().map(|peer| peer.name.clone()).unwrap_or_default();
             let clients = |list| peers(list, &Catalog::builtin(), &tasks);
-            (clients(&args.partitions)?.into(), first, clients(&args.managers)?.into())
+            (clients(partitions)?.into(), first, clients(managers)?.into())
         }
     };
     let (name, metrics) = (args.name, Metrics::new());
@@ -106,7 +99,7 @@ async fn first_partition(membership: &Membership, mut stop: Stop) -> Option<Stri
         match membership.directory.get(&key).await.map(|stored| stored.object.parse::<TenantPlacement>()) {
             Ok(Ok(placement)) => return Some(placement.spec.partition),
             Ok(Err(error)) => tracing::warn!(%error, "the directory's first placement cannot be read"),
-            Err(status) => tracing::info!(%status, "no partition has registered yet, as far as is known here"),
+            Err(status) => tracing::info!(%status, "waiting for a first partition to register"),
         }
         let again = membership.clock.sleep(LOOK_AGAIN);
         if let Either::Left(_) = select(std::pin::pin!(stopped(&mut stop)), again).await {

@@ -15,13 +15,13 @@ use crate::net::token_review::TokenReviews;
 /// How often an OpenID Connect provider's keys are fetched anew at most.
 const REFETCH: Duration = Duration::from_secs(10);
 
-/// Bearer tokens that somebody else has given out.
+/// Bearer tokens that somebody else issues.
 #[derive(Debug, Clone, Args)]
 pub struct AuthenticationArgs {
-    /// Issuer of OpenID Connect tokens that are taken: an https URL; none when not given
+    /// Issuer of the OpenID Connect tokens to accept: an https URL. Default: none
     #[arg(long, value_name = "URL", requires = "oidc_client_id")]
     oidc_issuer_url: Option<String>,
-    /// Audience that OpenID Connect tokens must be for
+    /// Audience that OpenID Connect tokens must have
     #[arg(long, value_name = "ID", requires = "oidc_issuer_url")]
     oidc_client_id: Option<String>,
     /// File of the authority that signed the issuer's certificate
@@ -30,25 +30,25 @@ pub struct AuthenticationArgs {
     /// Claim that names the user
     #[arg(long, value_name = "CLAIM", default_value = "sub")]
     oidc_username_claim: String,
-    /// What is put before users' names; `-` for nothing; the issuer when not given, but for e-mail addresses
+    /// Prefix of user names; `-` for none. Default: the issuer, or none where the claim is `email`
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     oidc_username_prefix: String,
     /// Claim that lists the user's groups
     #[arg(long, value_name = "CLAIM", default_value = "", hide_default_value = true)]
     oidc_groups_claim: String,
-    /// What is put before groups
+    /// Prefix of groups
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     oidc_groups_prefix: String,
-    /// Claim that names the user's tenant; users are of `system` when not given
+    /// Claim that names the user's tenant. Default: none, users belong to `system`
     #[arg(long, value_name = "CLAIM", default_value = "", hide_default_value = true)]
     oidc_tenant_claim: String,
-    /// A claim that must be there with this value; may be given more than once
+    /// A claim that tokens must have, with this value; may be given more than once
     #[arg(long = "oidc-required-claim", value_name = "CLAIM=VALUE", value_parser = claim)]
     oidc_required_claims: Vec<(String, String)>,
-    /// Kubeconfig of a webhook that says whose a token is (TokenReview); `extra["arktos.io/tenant"]` names the tenant
+    /// Kubeconfig of a webhook that identifies tokens (TokenReview); `extra["arktos.io/tenant"]` names the tenant
     #[arg(long, value_name = "FILE")]
     authentication_token_webhook_config_file: Option<PathBuf>,
-    /// How long the webhook's answers are remembered
+    /// How long the webhook's answers are cached
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     authentication_token_webhook_cache_ttl: Duration,
 }
@@ -67,7 +67,7 @@ impl AuthenticationArgs {
             let file = self
                 .oidc_ca_file
                 .as_ref()
-                .ok_or("--oidc-issuer-url needs --oidc-ca-file: no authority is trusted without")?;
+                .ok_or("--oidc-issuer-url needs --oidc-ca-file: without it no authority is trusted")?;
             all.push(Arc::new(Oidc::new(OidcOptions {
                 issuer: issuer.clone(),
                 client_id: client_id.clone(),

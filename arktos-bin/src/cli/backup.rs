@@ -22,7 +22,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 pub struct BackupArgs {
     #[command(flatten)]
     place: Place,
-    /// The directory to write to; each store becomes one file in it, called by its role and the time
+    /// Directory for the backups: one file per store, named after its role and the time
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
 }
@@ -38,23 +38,23 @@ pub struct CheckArgs {
 /// The flags of `arktos store restore`.
 #[derive(Debug, Clone, Args)]
 pub struct RestoreArgs {
-    /// The backup to begin with. Without one: the oldest state that the --log directories have
+    /// The backup to start from. Default: the oldest state in the --log directories
     #[arg(long, value_name = "FILE", required_unless_present = "log")]
     backup: Option<PathBuf>,
-    /// A directory with the log after the backup: an archive, or the store's own directory (no process may be using
-    /// it). May be given several times; they may overlap
+    /// A directory with the log after the backup: an archive, or the store's own directory (which no process may be
+    /// using). May be given more than once; they may overlap
     #[arg(long, value_name = "DIR")]
     log: Vec<PathBuf>,
-    /// The new store's directory, such as ./arktos-data/partition-0. It must be empty, or not be there
+    /// The new store's directory, such as ./new/partition-0. It must be empty, or not exist
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
-    /// Go to exactly this revision (of the old store), and not to the end
+    /// Restore exactly this revision (of the old store). Default: the newest state
     #[arg(long, value_name = "N", conflicts_with = "to_time")]
     to_revision: Option<u64>,
-    /// Go to this moment, and not to the end: RFC 3339, such as 2026-03-01T12:00:00Z
+    /// Restore the state at this time, in RFC 3339, such as 2026-03-01T12:00:00Z. Default: the newest state
     #[arg(long, value_name = "TIME", value_parser = time)]
     to_time: Option<Timestamp>,
-    /// A revision that some client may have been told, where it is known to be higher than what is restored
+    /// A revision that clients may have seen, if you know of a higher one than what is restored
     #[arg(long, value_name = "N", default_value_t = 0)]
     above: u64,
 }
@@ -70,7 +70,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 pub(super) fn backup(args: &BackupArgs) -> Result<(), String> {
     let stores = stores(&args.place)?;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.to);
-    made.map_err(|error| format!("{}: {error}", args.to.display()))?;
+    made.map_err(|error| format!("--to {}: {error}", args.to.display()))?;
     for (name, directory) in stores {
         let now = SystemClock::new().now();
         let stamp: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
@@ -137,7 +137,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
     if let Some(parent) = args.into.parent() {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
         made.and_then(|()| fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.into))
-            .map_err(|error| format!("{}: {error}", args.into.display()))?;
+            .map_err(|error| format!("--into {}: {error}", args.into.display()))?;
     }
     let mut report = Report::new();
     let restored = backup::restore(&options, &args.into, &mut |progress| report.say(progress));

@@ -1,20 +1,18 @@
-//! The certificates with which a role comes to others, renewed while it runs: those it makes for itself before they
-//! end, those of kubeconfigs when their files have others. Whoever is connected stays so; the next connection shows the
-//! new one.
+//! The client certificates of a role, renewed while it runs: those that it makes for itself, before they end; those of
+//! kubeconfigs, when their files change. Open connections stay; the next one shows the new certificate.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::followed_file::PERIOD;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Authority, Subject};
 use crate::net::tls::{Credential, Shown, TlsError};
 
 /// How often the end of a certificate is looked at. It is renewed months before.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
-/// How often files with certificates are looked at.
-pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// A certificate that a role makes for itself with the authority's key.
 pub(super) struct OwnCertificate {
@@ -89,8 +87,8 @@ impl Followed {
             return;
         }
         match self.shown.replace(&read) {
-            Ok(()) => tracing::info!(%of, "a certificate was read anew"),
-            Err(error) => tracing::warn!(%of, %error, "a new certificate is of no use; the old one stays"),
+            Ok(()) => tracing::info!(%of, "a certificate was reloaded"),
+            Err(error) => tracing::warn!(%of, %error, "a new certificate cannot be used; the old one stays"),
         }
         self.seen = read;
     }
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     fn subject(user: &str) -> Subject {
-        Subject { user: user.to_owned(), tenant: None, group: None }
+        Subject { user: user.to_owned(), tenant: None, groups: Vec::new() }
     }
 
     #[test]

@@ -11,18 +11,18 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::role::{Opened, RoleArgs};
-use super::serving::RoleServer;
+use super::serving::{Peer, RoleServer};
 use crate::net::remote::Remote;
 use crate::net::route::Trust;
 use crate::net::serve::Stop;
 use crate::roles::directory::DirectoryServer;
 use crate::roles::directory::membership::Membership;
 
-/// Run the directory of a region: a store and an API in which partitions and resource managers say that they are there,
-/// and which says where tenants live.
+/// Run the directory of a region: a store and an API where partitions and resource managers register, and which knows
+/// where each tenant lives.
 ///
-/// Every role finds the others there, when it is given --directory. Over etcd, any number of these processes can share
-/// a store. A partition or a resource manager can be the directory as well: name that in --directory.
+/// Every role that is given --directory finds the others there. Over etcd, any number of these processes can share a
+/// store. A partition or a resource manager can be the directory as well: name it in --directory.
 #[derive(Debug, Clone, Args)]
 pub struct DirectoryArgs {
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct DirectoryArgs {
 /// A sentence that says what is wrong and what to do.
 pub async fn directory(args: DirectoryArgs, stop: Stop) -> Result<(), String> {
     if args.role.directory.is_some() {
-        return Err("this is the directory itself: give --directory to the other roles".to_owned());
+        return Err("this role is the directory itself: give --directory to the other roles".to_owned());
     }
     let Opened { server, options, tasks, begun, .. } = args.role.open("directory").await?;
     let name = options.name.clone();
@@ -48,6 +48,37 @@ pub async fn directory(args: DirectoryArgs, stop: Stop) -> Result<(), String> {
     };
     server.serve(directory.api().clone(), stop, wind_up).await;
     Ok(())
+}
+
+/// The partitions and resource managers that a role works with.
+#[derive(Debug, Clone, Args)]
+pub struct MembersArgs {
+    /// The region's directory, where the role finds the others. NAME is the name of the role that is the directory
+    /// (default: `directory`)
+    #[arg(long, value_name = "[NAME=]URL[,URL…]")]
+    pub directory: Option<DirectoryAddress>,
+    /// A partition, without a --directory; may be given more than once. An aggregator shows the tenant `system` of the
+    /// first one
+    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
+    pub partitions: Vec<Peer>,
+    /// A resource manager, without a --directory; may be given more than once
+    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
+    pub managers: Vec<Peer>,
+}
+
+impl MembersArgs {
+    /// Refuses a command line that names nobody.
+    ///
+    /// # Errors
+    /// A sentence that says what to add.
+    pub fn check(&self) -> Result<(), String> {
+        if self.directory.is_some() || !(self.partitions.is_empty() || self.managers.is_empty()) {
+            return Ok(());
+        }
+        let what = "there is nobody to send requests to: give --directory URL or, without a directory, at least one \
+                    --partition and one --resource-manager";
+        Err(what.to_owned())
+    }
 }
 
 /// Where the directory is, as the command line says it.

@@ -1,19 +1,16 @@
-//! The file of the keys for encryption at rest: read at the start, and looked at again and again, so that keys rotate
-//! without a restart.
+//! The file with the keys for encryption at rest: read at the start, and again whenever it changes.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arktos_store::{Clock, Tasks};
 
+use super::followed_file;
 use crate::edge::SystemRandom;
 use crate::encryption::{Config, Keys};
 
 /// The flag that names it.
 pub const FLAG: &str = "--encryption-provider-config";
-/// How often the file is looked at.
-const PERIOD: Duration = Duration::from_secs(10);
 
 /// The keys of the file.
 ///
@@ -34,23 +31,13 @@ fn parse(path: &Path, text: &[u8]) -> Result<Config, String> {
 
 /// Follows the file from now on. A file that cannot be read changes nothing.
 pub fn follow(path: &Path, keys: Arc<Keys>, clock: Arc<dyn Clock>, tasks: &Tasks) {
-    let path = path.to_owned();
-    tasks.add("keys for encryption at rest", async move {
-        let mut seen = std::fs::read(&path).unwrap_or_default();
-        loop {
-            clock.sleep(PERIOD).await;
-            let Ok(text) = std::fs::read(&path) else { continue };
-            if text == seen {
-                continue;
-            }
-            match parse(&path, &text) {
-                Ok(config) => {
-                    keys.replace(config);
-                    tracing::info!("the keys for encryption at rest were read anew");
-                }
-                Err(error) => tracing::warn!("{error}; the keys stay as they are"),
-            }
-            seen = text;
+    let place = path.to_owned();
+    let changed = move |text: &[u8]| match parse(&place, text) {
+        Ok(config) => {
+            keys.replace(config);
+            tracing::info!("the keys for encryption at rest were reloaded");
         }
-    });
+        Err(error) => tracing::warn!("{error}; the keys stay as they are"),
+    };
+    tasks.add("keys for encryption at rest", followed_file::follow(path.to_owned(), clock, changed));
 }

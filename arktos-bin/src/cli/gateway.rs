@@ -1,4 +1,4 @@
-//! `arktos-gateway`: the way in.
+//! `arktos-gateway`: the entry point of a region.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::audit::AuditArgs;
-use super::directory::{DirectoryAddress, server_url};
+use super::directory::{MembersArgs, server_url};
 use super::logging::LoggingArgs;
 use super::serving::{CallerArgs, ListenArgs, Peer, RoleServer, peers};
 use crate::edge::{SystemClock, SystemRandom};
@@ -25,24 +25,17 @@ use crate::roles::gateway::{Backend, Backends, Gateway};
 
 /// Run a gateway: it sends each request to the partition of its tenant, and hosts' requests to a resource manager.
 ///
-/// A gateway keeps nothing: run as many as you like. Where tenants live it learns from the directory or, without one,
+/// A gateway keeps no state: run as many as you like. It learns from the directory where tenants live or, without one,
 /// from the partitions.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayArgs {
-    /// Where the region's certificate authority is
+    /// Directory of the region's certificate authority, which all roles share
     #[arg(long, value_name = "DIR")]
     pub pki_dir: PathBuf,
-    /// The region's directory, where it finds the others. NAME is that of the role that is the directory (default:
-    /// `directory`)
-    #[arg(long, value_name = "[NAME=]URL[,URL…]")]
-    pub directory: Option<DirectoryAddress>,
-    /// A partition, where there is no --directory; may be given more than once
-    #[arg(long = "partition", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
-    pub partitions: Vec<Peer>,
-    /// A resource manager, where there is no --directory; may be given more than once
-    #[arg(long = "resource-manager", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
-    pub managers: Vec<Peer>,
-    /// The aggregator that is asked about all tenants, and about the hosts of several resource managers
+    /// Whom it sends requests to.
+    #[command(flatten)]
+    pub members: MembersArgs,
+    /// The aggregator, for requests about all tenants, and about the hosts of several resource managers
     #[arg(long, value_name = "NAME=KUBECONFIG")]
     pub aggregator: Option<Peer>,
     /// Where the processes of the aggregator serve, when there are several of its name: whichever answers is asked, and
@@ -65,13 +58,7 @@ pub struct GatewayArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
-    if args.directory.is_none() && (args.partitions.is_empty() || args.managers.is_empty()) {
-        return Err(
-            "nobody is there to send requests to: give --directory URL or, without one, at least one --partition \
-                    and one --resource-manager"
-                .to_owned(),
-        );
-    }
+    args.members.check()?;
     args.logging.start("gateway", "gateway")?;
     let audit = args.audit.open()?;
     let server = RoleServer::open("gateway", None, &args.pki_dir, &args.listen).await?;
@@ -81,7 +68,8 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
     let old_clients = args.callers.arktos_compat;
     let identify = arktos_api::authenticator(args.callers.tokens()?, args.callers.anonymous_auth);
-    let gateway = match &args.directory {
+    let MembersArgs { directory, partitions, managers } = &args.members;
+    let gateway = match directory {
         Some(address) => {
             let trust = Trust { shown: shown.clone(), authority: server.authority().certificate().to_owned() };
             let itself = Forward::member(address.contact(), &trust).called("the region's directory");
@@ -91,15 +79,15 @@ pub async fn gateway(args: GatewayArgs, stop: Stop) -> Result<(), String> {
             Gateway::new(directory, identify)
         }
         None => {
+            let clients = peers(partitions, &Catalog::builtin(), &tasks)?;
             let partition = |peer: &Peer| Ok((peer.name.as_str().into(), backend(forward(peer, &shown)?)));
             let manager = |peer: &Peer| {
                 Ok::<_, String>(backend(forward(peer, &shown)?.called("the resource manager of these hosts")))
             };
-            let (partitions, managers) = (args.partitions.iter().map(partition), args.managers.iter().map(manager));
+            let (partitions, managers) = (partitions.iter().map(partition), managers.iter().map(manager));
             let (partitions, managers) =
                 (partitions.collect::<Result<_, String>>()?, managers.collect::<Result<_, _>>()?);
             let backends = Backends { partitions, managers, directory: None };
-            let clients = peers(&args.partitions, &Catalog::builtin(), &tasks)?;
             Gateway::new(TenantDirectory::start(backends, clients, &clock, &random, &tasks), identify)
         }
     };

@@ -11,33 +11,33 @@ use crate::net::pki::{Authority, Subject, write_private};
 
 /// Print a kubeconfig for a user of a tenant, an administrator, or a component of the region.
 ///
-/// The certificate is signed by the authority in the PKI directory, which is made when it is not there. Without --user,
-/// --tenant and --group it is the region's administrator's.
+/// The certificate is signed by the authority in the PKI directory, which is created if it does not exist. Without
+/// --user, --tenant and --group it is for the region's administrator.
 #[derive(Debug, Clone, Args)]
 pub struct KubeconfigArgs {
-    /// Where the certificate authority is: the `pki` directory of a region's data directory
+    /// Directory of the certificate authority: `pki` in a region's data directory
     #[arg(long, value_name = "DIR", default_value = "./arktos-data/pki")]
     pub pki_dir: PathBuf,
-    /// The server's URL; a tenant's prefix is added
+    /// The server's URL, https://host:port; the path of the tenant is added
     #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443", value_parser = server_url)]
     pub server: String,
-    /// The tenant the user belongs to; without one, the user is the region's
+    /// The tenant to which the user belongs. Default: none, the user belongs to the region
     #[arg(long, value_name = "NAME", value_parser = TenantName::new)]
     pub tenant: Option<TenantName>,
-    /// The uid of the tenant, as `kubectl get tenant NAME -o jsonpath={.metadata.uid}` prints it: the credential then
-    /// ends with that tenant, and is not good for another one that is later made under its name
+    /// The tenant's uid, as `kubectl get tenant NAME -o jsonpath={.metadata.uid}` prints it. The credential is then
+    /// valid for that tenant only, and not for a later one of the same name
     #[arg(long, value_name = "UID", requires = "tenant")]
     pub tenant_uid: Option<String>,
     /// The user's name
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub user: String,
-    /// The group the user is in: one, as the certificate has one
-    #[arg(long, value_name = "NAME")]
-    pub group: Option<String>,
-    /// For a component of the region (a partition, a resource manager, hosts): group system:masters and all notes
-    #[arg(long, conflicts_with_all = ["tenant", "group"])]
+    /// A group of the user; may be given more than once
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+    /// For a component of the region (a partition, a resource manager, hosts, …), which may read and write everything
+    #[arg(long, conflicts_with_all = ["tenant", "groups"])]
     pub component: bool,
-    /// Write it to a file that only its owner can read, rather than print it
+    /// Write it to a file that only its owner can read, instead of printing it
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -50,24 +50,24 @@ const ADMIN: &str = "admin";
 /// # Errors
 /// A sentence that says what is wrong.
 pub fn kubeconfig(args: &KubeconfigArgs) -> Result<(), String> {
-    let whose = args.tenant.is_some() || args.group.is_some();
+    let whose = args.tenant.is_some() || !args.groups.is_empty();
     if !whose && !args.component && args.user != ADMIN {
         return Err(format!(
-            "a user of which tenant is {0}? Say --tenant NAME or, for a user of the region, --group NAME \
+            "which tenant does the user {} belong to? Give --tenant NAME or, for a user of the region, --group NAME \
              (--group system:masters for an administrator of the whole region)",
             args.user
         ));
     }
     if !Authority::is_in(&args.pki_dir) {
-        eprintln!("note: {} has no certificate authority yet; a new one is made there", args.pki_dir.display());
+        eprintln!("note: there is no certificate authority in {} yet; creating one", args.pki_dir.display());
     }
     let authority = Authority::open(&args.pki_dir).map_err(|error| error.to_string())?;
-    let group = if !whose { Some(arktos_api::identity::MASTERS.to_owned()) } else { args.group.clone() };
+    let groups = if !whose { vec![arktos_api::identity::MASTERS.to_owned()] } else { args.groups.clone() };
     let tenant = args.tenant.as_ref().map(|tenant| match &args.tenant_uid {
         Some(uid) => format!("{tenant}:{uid}"),
         None => tenant.to_string(),
     });
-    let subject = Subject { user: args.user.clone(), tenant, group };
+    let subject = Subject { user: args.user.clone(), tenant, groups };
     let credential = authority.client(&subject).map_err(|error| error.to_string())?;
     let server = match &args.tenant {
         Some(tenant) => format!("{}/tenants/{tenant}", args.server.trim_end_matches('/')),

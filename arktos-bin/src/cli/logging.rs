@@ -12,10 +12,10 @@ use super::traces::TracesArgs;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LoggingArgs {
-    /// What is logged: error, warn, info, debug, trace, or filters such as `info,arktos_sched=debug`
+    /// What to log: a level (off, error, warn, info, debug, trace), or filters such as `info,arktos_sched=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "ARKTOS_LOG")]
     pub log_level: String,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     #[command(flatten)]
@@ -55,7 +55,8 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     for word in text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', '{'])) {
         if !word.is_empty() && word.parse::<LevelFilter>().is_err() {
             return Err(format!(
-                "--log-level: {word:?} is no level (error, warn, info, debug, trace, off); of one module: MODULE=LEVEL"
+                "--log-level: {word:?} is not a level (off, error, warn, info, debug, trace); for one module, write \
+                 MODULE=LEVEL"
             ));
         }
     }
@@ -74,7 +75,7 @@ mod tests {
             assert!(filter(good).is_ok(), "{good}");
         }
         for bad in ["banana", "info,banana", "arktos_sched"] {
-            assert!(filter(bad).expect_err("is refused").contains("is no level"), "{bad}");
+            assert!(filter(bad).expect_err("is refused").contains("is not a level"), "{bad}");
         }
     }
 }

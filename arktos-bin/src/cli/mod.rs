@@ -8,6 +8,7 @@ mod credentials;
 pub mod directory;
 pub mod election;
 pub mod encryption;
+mod followed_file;
 mod following;
 pub mod gateway;
 pub mod hosts;
@@ -96,7 +97,7 @@ async fn signals(stop: watch::Sender<bool>) {
         if last {
             std::process::exit(130);
         }
-        tracing::info!("stopping (once more to stop at once)");
+        tracing::info!("stopping (a second signal stops at once)");
         stop.send_replace(true);
     }
 }

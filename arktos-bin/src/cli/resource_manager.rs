@@ -12,12 +12,12 @@ use crate::roles::resource_manager::ResourceManager;
 /// Run a resource manager: hosts, their heartbeats, and the ledger of claims on them.
 #[derive(Debug, Clone, Args)]
 pub struct ResourceManagerArgs {
-    /// A partition whose pods run on the hosts, where there is no --directory; may be given more than once
+    /// A partition whose pods may run on the hosts, without a --directory; may be given more than once
     #[arg(long = "partition", value_name = "NAME=KUBECONFIG", required_unless_present = "directory")]
     #[arg(conflicts_with = "directory")]
     pub partitions: Vec<Peer>,
-    /// A partition that is gone for good: what it has claimed is given back, and it claims nothing more. Its name must
-    /// never be used again; may be given more than once
+    /// A partition that is gone for good: its claims on hosts are released, and new ones refused. Its name must never
+    /// be used again. May be given more than once
     #[arg(long = "removed-partition", value_name = "NAME")]
     pub removed: Vec<String>,
     #[command(flatten)]
@@ -30,7 +30,10 @@ pub struct ResourceManagerArgs {
 /// A sentence that says what is wrong and what to do.
 pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(), String> {
     if let Some(both) = args.partitions.iter().find(|peer| args.removed.contains(&peer.name)) {
-        return Err(format!("{} is given as --partition and as --removed-partition: which is it?", both.name));
+        return Err(format!(
+            "{} is given both as --partition and as --removed-partition: remove one of them",
+            both.name
+        ));
     }
     let Opened { server, options, tasks, membership, url, begun } = args.role.open("resource-manager").await?;
     let partitions = match &membership {

@@ -1,21 +1,21 @@
-//! What the commands that run one role with a store have in common.
+//! What the commands that run one role with a store share: their flags, and the steps before the role starts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
+use arktos_sched::plugin::Plugins;
 use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
 
 use super::directory::DirectoryAddress;
 use super::election::ElectionArgs;
 use super::logging::LoggingArgs;
-use super::serving::{ApiArgs, ListenArgs, RoleServer};
+use super::serving::{ApiArgs, ListenArgs, RoleServer, role_name};
 use super::storing::StoringArgs;
 use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
-use crate::net::address::found_at;
 use crate::roles::RoleOptions;
 use crate::roles::directory::membership::Membership;
 use crate::roles::store::{Begun, StoreKind};
@@ -23,23 +23,23 @@ use crate::roles::store::{Begun, StoreKind};
 /// The flags of a role that has a store.
 #[derive(Debug, Clone, Args)]
 pub struct RoleArgs {
-    /// The role's name, unique in the region
-    #[arg(long, value_name = "NAME")]
+    /// The role's name, unique in the region, such as tp-1
+    #[arg(long, value_name = "NAME", value_parser = role_name)]
     pub name: String,
-    /// Where the store is kept
+    /// Directory of the role's store
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Where the region's certificate authority is
+    /// Directory of the region's certificate authority, which all roles share
     #[arg(long, value_name = "DIR")]
     pub pki_dir: PathBuf,
-    /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
+    /// Controllers to run: `*` for all, `name` to add one, `-name` to leave one out; `scheduler` counts as one
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
-    /// The region's directory: there the role says that it is there, and finds the others. NAME is that of the role
-    /// that is the directory (default: `directory`)
+    /// The region's directory, where the role registers and finds the others. NAME is the name of the role that is the
+    /// directory (default: `directory`)
     #[arg(long, value_name = "[NAME=]URL[,URL…]")]
     pub directory: Option<DirectoryAddress>,
-    /// Where the other roles reach this one, as the directory tells them. Default: the address of --listen
+    /// The address at which other roles reach this one, as entered in the directory. Default: that of --listen
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_address: Option<String>,
     #[command(flatten)]
@@ -82,22 +82,20 @@ impl RoleArgs {
         let server = RoleServer::open(&self.name, Some(&self.data_dir), &self.pki_dir, &self.listen).await?;
         let server = server.for_old_clients(self.api.callers.arktos_compat)?;
         let begun = Begun::check(&self.data_dir, &store.kind, &[&self.name])?;
-        let mut api = self.api.options()?;
-        api.advertise = Some(server.address());
-        api.endpoint = Some(found_at(server.address()));
-        server.authority().certificate().clone_into(&mut api.ca_certificate);
-        api.secret = Some(server.authority().secret());
-        api.signer = Some(server.authority().clone());
         let key_file = self.data_dir.join(token_keys::FILE);
         let keys = token_keys::open(&key_file, &SystemRandom)?;
-        api.token_keys = Some(keys.clone());
+        let api = server.api_options(&self.api, &keys)?;
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
         let join = |directory: &DirectoryAddress| directory.membership(&self.name, &server, &clock, &random);
         let membership = self.directory.as_ref().map(join).transpose()?;
         let url = match &self.advertise_address {
             Some(address) => format!("https://{address}"),
             None if membership.is_some() && server.address().ip().is_unspecified() => {
-                return Err(format!("others cannot reach {}: say where with --advertise-address", server.address()));
+                return Err(format!(
+                    "other roles cannot connect to {}: give the address that they can use with --advertise-address \
+                     HOST:PORT",
+                    server.address()
+                ));
             }
             None => format!("https://{}", server.address()),
         };
@@ -109,6 +107,7 @@ impl RoleArgs {
             api,
             catalog: Catalog::builtin(),
             controllers: self.controllers,
+            plugins: Arc::new(Plugins::default),
             metrics,
             elect,
             directory: membership.as_ref().map(|membership| membership.directory.clone()),

@@ -3,15 +3,17 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_api::{AdmissionConfig, NodePorts, ServiceCidr, TokenTable};
+use arktos_api::{AdmissionConfig, NodePorts, ServiceCidr, TokenKeys, TokenTable};
 use arktos_control::NetworkTemplate;
 use arktos_core::catalog::Catalog;
+use arktos_core::name::subdomain_fault;
 use arktos_core::quantity::Quantity;
 use arktos_store::{Client, Tasks};
 use clap::Args;
@@ -47,19 +49,20 @@ pub struct ListenArgs {
     /// Address and port for plain HTTP, on loopback only; off when not given
     #[arg(long, value_name = "ADDR", value_parser = address::resolve_loopback)]
     pub insecure_listen: Option<SocketAddr>,
-    /// A further name or address that the server's certificate is to be valid for; may be given more than once
+    /// Another name or address for which the server's certificate shall be valid; may be given more than once
     #[arg(long = "tls-san", value_name = "NAME")]
     pub names: Vec<String>,
 }
 
-/// Who may ask.
+/// Who may call the API.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "API")]
 pub struct CallerArgs {
     /// File of bearer tokens: token,user,uid,"group1,group2",,tenant
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
-    /// Whether requests without credentials are system:anonymous, who may do next to nothing, rather than refused
+    /// Take requests without credentials as the user system:anonymous, who may do next to nothing, instead of refusing
+    /// them
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub anonymous_auth: bool,
@@ -68,20 +71,20 @@ pub struct CallerArgs {
     pub arktos_compat: bool,
 }
 
-/// Who may ask, and what becomes of it.
+/// Who may call the API, and what it does with a request.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "API")]
 pub struct ApiArgs {
-    /// Who may ask.
+    /// Who may call it.
     #[command(flatten)]
     pub callers: CallerArgs,
-    /// Where services' addresses come from
+    /// Range of the addresses of services, for each tenant
     #[arg(long, value_name = "CIDR", default_value = "10.0.0.0/16", value_parser = ServiceCidr::parse)]
     pub service_cluster_ip_range: ServiceCidr,
-    /// Where services' node ports come from
+    /// Range of the node ports of services, for each tenant
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = node_ports)]
     pub service_node_port_range: NodePorts,
-    /// Admission plugins to run beside the default ones
+    /// Admission plugins to run in addition to the default ones
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',', value_parser = plugin)]
     pub enable_admission_plugins: Vec<String>,
     /// Default admission plugins not to run
@@ -90,11 +93,11 @@ pub struct ApiArgs {
     /// The issuer of service account tokens
     #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc")]
     pub service_account_issuer: String,
-    /// Addresses that webhooks may be at beside public ones, such as 10.0.0.0/8: what tenants may make this server call
+    /// Address ranges, besides public ones, at which this server may call the webhooks of tenants, such as 10.0.0.0/8
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub webhook_allowed_ranges: Vec<AllowedRange>,
-    /// File with the network that a partition gives each of its tenants: JSON in which {{.}} stands for the tenant's
-    /// name, of a kind that a definition in `system` forces on all tenants
+    /// File with the network that a partition creates for each of its tenants: JSON in which {{.}} stands for the
+    /// tenant's name. Its kind must be one that a definition in `system` forces on all tenants
     #[arg(long, value_name = "FILE")]
     pub default_network_template_path: Option<PathBuf>,
     #[command(flatten)]
@@ -111,7 +114,7 @@ impl ApiArgs {
     pub fn options(&self) -> Result<ApiOptions, String> {
         for plugin in &self.enable_admission_plugins {
             if AdmissionConfig::NOT_BUILT.contains(&plugin.as_str()) {
-                tracing::warn!("the admission plugin {plugin} is not built yet: enabling it has no effect");
+                tracing::warn!("the admission plugin {plugin} does not exist here yet: enabling it has no effect");
             }
         }
         Ok(ApiOptions {
@@ -124,17 +127,12 @@ impl ApiArgs {
             service_cidr: self.service_cluster_ip_range,
             node_ports: self.service_node_port_range,
             issuer: self.service_account_issuer.clone(),
-            token_keys: None,
             webhooks: Some(Arc::new(Webhooks::new(self.webhook_allowed_ranges.clone()))),
             audit: self.audit.open()?,
             authenticators: self.authentication.authenticators()?,
-            advertise: None,
-            endpoint: None,
-            ca_certificate: String::new(),
-            signer: None,
             network: self.network()?,
-            secret: None,
             arktos_compat: self.callers.arktos_compat,
+            ..ApiOptions::default()
         })
     }
 
@@ -187,7 +185,12 @@ impl Peer {
     /// # Errors
     /// A sentence that names the file.
     pub fn kubeconfig(&self) -> Result<Kubeconfig, String> {
-        Kubeconfig::read(&self.path).map_err(|error| format!("{}: {error}", self.path.display()))
+        Kubeconfig::read(&self.path).map_err(|error| self.unusable(&error))
+    }
+
+    /// What is said of a kubeconfig that is of no use.
+    fn unusable(&self, error: &dyn Display) -> String {
+        format!("the kubeconfig of {} ({}): {error}", self.name, self.path.display())
     }
 
     /// How it is reached, and what shows the certificate of that; a task follows the file.
@@ -197,7 +200,7 @@ impl Peer {
     pub fn followed(&self, tasks: &Tasks) -> Result<(Kubeconfig, Option<Arc<Shown>>), String> {
         let config = self.kubeconfig()?;
         let followed = FollowedKubeconfig::of(self.path.clone(), &config);
-        let followed = followed.map_err(|error| format!("{}: {error}", self.path.display()))?;
+        let followed = followed.map_err(|error| self.unusable(&error))?;
         let shown = followed.as_ref().map(FollowedKubeconfig::shown);
         if let Some(followed) = followed {
             tasks.add(format!("kubeconfig of {}", self.name), followed.follow());
@@ -219,7 +222,7 @@ pub fn peers(peers: &[Peer], catalog: &Arc<Catalog>, tasks: &Tasks) -> Result<Na
         .map(|peer| {
             let (config, shown) = peer.followed(tasks)?;
             let remote = Remote::showing(&config, shown, catalog.clone());
-            let remote = remote.map_err(|error| format!("{}: {error}", peer.path.display()))?;
+            let remote = remote.map_err(|error| peer.unusable(&error))?;
             Ok((peer.name.clone(), Arc::new(remote) as Arc<dyn Client>))
         })
         .collect()
@@ -252,14 +255,15 @@ impl RoleServer {
         };
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let take = |data_dir: &Path| {
-            private_directory(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+            private_directory(data_dir)
+                .map_err(|error| format!("cannot create the data directory {}: {error}", data_dir.display()))?;
             crate::roles::store::lock(data_dir)
         };
         let lock = data_dir.map(take).transpose()?;
         // in a data directory it is made with everything else; elsewhere the directory may be a wrong one
         if !Authority::is_in(pki_dir) && data_dir.is_none_or(|data_dir| !pki_dir.starts_with(data_dir)) {
             let place = pki_dir.display();
-            tracing::warn!(%place, "no certificate authority is there yet: a new one is made; all roles need the same");
+            tracing::warn!(%place, "there is no certificate authority yet: creating one; all roles must share it");
         }
         let authority = Arc::new(Authority::open(pki_dir).map_err(|error| error.to_string())?);
         let (addresses, mut names) = certificate_names(address, &args.names);
@@ -296,6 +300,23 @@ impl RoleServer {
     #[must_use]
     pub fn insecure_address(&self) -> Option<SocketAddr> {
         self.insecure.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// The options of the API that is served here: what the flags say, with this server's addresses and authority, and
+    /// the keys of service account tokens.
+    ///
+    /// # Errors
+    /// A sentence that says which file is wrong, and how.
+    pub fn api_options(&self, args: &ApiArgs, keys: &TokenKeys) -> Result<ApiOptions, String> {
+        Ok(ApiOptions {
+            token_keys: Some(keys.clone()),
+            advertise: Some(self.address),
+            endpoint: Some(address::found_at(self.address)),
+            ca_certificate: self.authority.certificate().to_owned(),
+            secret: Some(self.authority.secret()),
+            signer: Some(self.authority.clone()),
+            ..args.options()?
+        })
     }
 
     /// Says on standard output where a role serves.
@@ -341,7 +362,7 @@ impl RoleServer {
     }
 
     fn own_certificate(&self, user: &str, group: &str) -> Result<Arc<Shown>, String> {
-        let subject = Subject { user: user.to_owned(), tenant: None, group: Some(group.to_owned()) };
+        let subject = Subject { user: user.to_owned(), tenant: None, groups: vec![group.to_owned()] };
         let own = OwnCertificate::make(&self.authority, subject)?;
         let shown = own.shown();
         self.own.lock().push(own);
@@ -387,7 +408,14 @@ impl RoleServer {
 /// # Errors
 /// A sentence that says what to do.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+    let advice = |error: &std::io::Error| match error.kind() {
+        ErrorKind::AddrInUse => ": another process listens there; stop it, or choose another address",
+        ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        ErrorKind::PermissionDenied => ": ports below 1024 need more rights; choose a higher port",
+        _ => "",
+    };
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| format!("cannot listen on {address}: {error}{}", advice(&error)))
 }
 
 /// The addresses and names a server at an address is reached by.
@@ -406,6 +434,14 @@ pub fn certificate_names(address: SocketAddr, more: &[String]) -> (Vec<IpAddr>, 
         }
     }
     (addresses, names)
+}
+
+/// Reads the name of a role: others know it by that, its certificate is valid for it, and files are called by it.
+pub(super) fn role_name(text: &str) -> Result<String, String> {
+    match subdomain_fault(text) {
+        None => Ok(text.to_owned()),
+        Some(fault) => Err(format!("{text:?} cannot name a role: {fault}")),
+    }
 }
 
 fn plugin(text: &str) -> Result<String, String> {

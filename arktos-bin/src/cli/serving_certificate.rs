@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::credentials::{Followed, HOUR, PERIOD};
+use super::credentials::{Followed, HOUR};
+use super::followed_file::PERIOD;
 use crate::net::pki::Authority;
 use crate::net::tls::Shown;
 

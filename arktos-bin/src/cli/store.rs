@@ -15,9 +15,9 @@ use super::backup::{self, BackupArgs, CheckArgs, RestoreArgs};
 use crate::edge::SystemClock;
 use crate::roles::store::lock;
 
-/// Look at the stores in a data directory (`--store log`), check them, back them up, and restore them.
+/// Inspect, repair, back up and restore the stores in a data directory (`--store log`).
 ///
-/// No process may be using the data directory, but for `backup`, which works beside a running one.
+/// No process may be using the data directory, except for `backup`, which works beside a running one.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
     #[command(subcommand)]
@@ -26,24 +26,26 @@ pub struct StoreArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum What {
-    /// Read every file, and say in one line each how it is; fails when one is damaged. Changes nothing
+    /// Read every file and print its state; fail if one is damaged. Changes nothing
     Verify(Place),
-    /// Make a store open again: remove what a crash has left of an unfinished write, as opening the store does; where a
-    /// file is damaged, save what is whole, keep the damaged directory beside it, and say what is lost
+    /// Make a damaged store open again, and say what is lost
+    ///
+    /// An unfinished write that a crash has left is removed, as opening the store does. Of a store with damaged files,
+    /// everything before the damage is saved; the damaged directory is kept beside the new one.
     Repair(Repair),
-    /// Print every entry of every file as one JSON object a line, oldest first. Changes nothing
+    /// Print every entry of every file as one line of JSON, oldest first, including secrets. Changes nothing
     Dump(Place),
-    /// Write each store to a file, also while a process is using it; what was acknowledged before is in it
+    /// Write each store to a backup file, also while a process is using it
     ///
-    /// The store's files are read; the process is neither asked nor held up, and nothing is changed. It takes as much
-    /// memory as the store. Secrets are in the file.
+    /// The backup has everything that was acknowledged before. Only the store's files are read: the process is not
+    /// disturbed and nothing is changed. It takes as much memory as the store. The file contains secrets.
     Backup(BackupArgs),
-    /// Read a backup from the first byte to the last, and say what is in it; fails when it is damaged
+    /// Read a whole backup, and say what is in it; fail if it is damaged
     CheckBackup(CheckArgs),
-    /// Make a new store of a backup, and of the log after it where that is given
+    /// Create a new store from a backup, and from the log after it if given
     ///
-    /// Its revisions go on far above all that any client was ever told: clients list anew, and never see one fall. Stop
-    /// the store's process first; restore into an empty directory; put it where the old one was; start.
+    /// Stop the store's process first, restore into an empty directory, put that in the place of the old one, and start
+    /// again. Revisions continue far above any that a client has seen, so that clients list again.
     Restore(RestoreArgs),
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Place {
     /// The data directory
     #[arg(long, value_name = "DIR", default_value = "./arktos-data")]
     pub(super) data_dir: PathBuf,
-    /// One store alone, by the name of its role, such as partition-0
+    /// Only the store of this role, such as partition-0
     #[arg(long, value_name = "NAME")]
     pub(super) role: Option<String>,
 }
@@ -61,7 +63,7 @@ pub(super) struct Place {
 struct Repair {
     #[command(flatten)]
     place: Place,
-    /// Go on without what cannot be saved of a damaged store. Without this nothing is changed where anything is lost
+    /// Give up what cannot be saved of a damaged store. Without this flag, nothing is changed if anything would be lost
     #[arg(long)]
     accept_loss: bool,
 }
@@ -93,8 +95,8 @@ pub async fn store(args: StoreArgs) -> Result<(), String> {
 
 /// The stores in a data directory, by the names of their roles.
 pub(super) fn stores(place: &Place) -> Result<Vec<(String, PathBuf)>, String> {
-    let entries =
-        std::fs::read_dir(&place.data_dir).map_err(|error| format!("{}: {error}", place.data_dir.display()))?;
+    let entries = std::fs::read_dir(&place.data_dir)
+        .map_err(|error| format!("--data-dir {}: {error}", place.data_dir.display()))?;
     let mut stores: Vec<(String, PathBuf)> = entries
         .flatten()
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
@@ -107,13 +109,16 @@ pub(super) fn stores(place: &Place) -> Result<Vec<(String, PathBuf)>, String> {
     if stores.is_empty() && Inspection::has_log(&place.data_dir) {
         let (path, name) = (place.data_dir.display(), place.data_dir.file_name().unwrap_or_default());
         return Err(format!(
-            "{path} is a store itself: give the directory that it is in, and --role {}",
+            "{path} is itself a store: give its parent directory with --data-dir, and --role {}",
             name.to_string_lossy()
         ));
     }
     if stores.is_empty() {
         let role = place.role.as_ref().map(|role| format!(" for {role}")).unwrap_or_default();
-        return Err(format!("there is no log{role} in {}", place.data_dir.display()));
+        return Err(format!(
+            "there is no store{role} in {} (only stores with --store log are found)",
+            place.data_dir.display()
+        ));
     }
     Ok(stores)
 }
@@ -331,7 +336,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn what_is_whole_passes_and_what_is_damaged_is_named_and_left_alone() {
         let data = tempfile::tempdir().expect("a directory");
-        assert!(ask(What::Verify, data.path()).await.expect_err("nothing is there").contains("there is no log"));
+        assert!(ask(What::Verify, data.path()).await.expect_err("nothing is there").contains("there is no store"));
         let role = data.path().join("partition-0");
         write(&role).await;
         for what in [What::Verify, careful, What::Dump] {

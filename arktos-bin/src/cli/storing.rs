@@ -18,57 +18,57 @@ const PASSWORD: &str = "ARKTOS_ETCD_PASSWORD";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoringArgs {
-    /// What keeps the objects: log (this process's own log, durable), memory (nothing stays), sled, or
-    /// etcd:URL[,URL…] (a cluster, by its members' client URLs; the first is asked for as long as it answers)
+    /// Where objects are kept: log (this project's own durable log), memory (lost at exit), sled, or etcd:URL[,URL…] (a
+    /// cluster, by its members' client URLs; the first one is used for as long as it answers)
     #[arg(long, value_name = "STORE", default_value = "log")]
     pub store: StoreKind,
-    /// How much of the past is kept
+    /// How much history is kept
     #[command(flatten)]
     pub history: HistoryArgs,
-    /// Copy every full piece of the log to DIR/ROLE, to go back to any moment since a backup (--store log)
+    /// Copy every full piece of the log to DIR/ROLE, so that any moment since a backup can be restored (--store log)
     #[arg(long, value_name = "DIR")]
     pub archive_dir: Option<PathBuf>,
-    /// Which resources are encrypted at rest, and with which keys: an EncryptionConfiguration, with the providers
-    /// aesgcm, secretbox, aescbc and identity. The file is read again when it changes
+    /// File that says which resources are encrypted at rest, with which keys: an EncryptionConfiguration with the
+    /// providers aesgcm, secretbox, aescbc and identity. It is read again when it changes
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,
-    /// What all keys in etcd begin with; the role's name follows. Regions that share a cluster need one each
+    /// Prefix of all keys in etcd, followed by the role's name. Regions that share a cluster need different ones
     #[arg(long, value_name = "PREFIX", default_value = "/arktos", value_parser = prefix)]
     pub etcd_prefix: String,
-    /// The authority that signed the etcd members' certificates (PEM); the system's own when not given
+    /// File of the authority that signed the etcd members' certificates (PEM). Default: those the system trusts
     #[arg(long, value_name = "FILE")]
     pub etcd_cafile: Option<PathBuf>,
-    /// The certificate with which to speak to etcd (PEM), where it asks for one
+    /// File of the client certificate for etcd (PEM), where it asks for one
     #[arg(long, value_name = "FILE", requires = "etcd_keyfile")]
     pub etcd_certfile: Option<PathBuf>,
-    /// The key of that certificate (PEM)
+    /// File of the key of that certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "etcd_certfile")]
     pub etcd_keyfile: Option<PathBuf>,
-    /// The name in the etcd members' certificates, where it is not the host in their URLs
+    /// Name in the etcd members' certificates, where it is not the host in their URLs
     #[arg(long, value_name = "NAME")]
     pub etcd_server_name: Option<String>,
-    /// The user to be in etcd, where it asks for one; its password comes from --etcd-password-file, or from
+    /// User name in etcd, where it has authentication enabled. The password comes from --etcd-password-file, or from
     /// ARKTOS_ETCD_PASSWORD in the environment
     #[arg(long, value_name = "NAME")]
     pub etcd_user: Option<String>,
     /// File with that user's password
     #[arg(long, value_name = "FILE", requires = "etcd_user")]
     pub etcd_password_file: Option<PathBuf>,
-    /// Whether etcd is told to forget what has left the history window. It forgets for all who share it: false where
-    /// others need its history for longer, and compact it themselves
+    /// Compact etcd to the history window. This affects everybody who shares the etcd: say false if others need its
+    /// history for longer, and compact it themselves
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub etcd_compaction: bool,
 }
 
-/// How much of the past is kept in memory.
+/// How much history is kept in memory.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub struct HistoryArgs {
-    /// How long past revisions are kept for watches and lists that go on from them
+    /// How long past revisions are kept, for watches and lists that continue from them
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub history_window: Duration,
-    /// The most memory that the past revisions of one resource take, whatever the window says (at least 16Mi)
+    /// Memory limit for the past revisions of one resource, whatever the window says (at least 16Mi)
     #[arg(long, value_name = "SIZE", default_value = "256Mi", value_parser = history_memory)]
     pub history_memory: usize,
 }
@@ -124,7 +124,7 @@ impl StoringArgs {
             ("--etcd-user", self.etcd_user.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(format!("{flag} is of use with --store etcd:URL alone, not with {}", self.store)),
+            Some((flag, _)) => Err(format!("{flag} makes sense only with --store etcd:URL, not with {}", self.store)),
             None => Ok(EtcdAccess::default()),
         }
     }
@@ -132,7 +132,7 @@ impl StoringArgs {
     fn password(&self) -> Result<String, String> {
         let Some(path) = &self.etcd_password_file else {
             return std::env::var(PASSWORD)
-                .map_err(|_| format!("--etcd-user needs a password: --etcd-password-file, or {PASSWORD}"));
+                .map_err(|_| format!("--etcd-user needs a password: give --etcd-password-file, or set {PASSWORD}"));
         };
         let bytes = read("--etcd-password-file", path)?;
         let text = String::from_utf8(bytes).map_err(|_| format!("{} is not text", path.display()))?;
@@ -209,7 +209,7 @@ mod tests {
             (vec![etcd, "--etcd-user=arktos"], "--etcd-password-file"),
             (vec![etcd, "--etcd-certfile=/nowhere/me.crt"], "--etcd-keyfile"),
             (vec![etcd, "--etcd-prefix=arktos"], "not a prefix"),
-            (vec!["--etcd-cafile=/nowhere/ca.crt"], "--store etcd:URL alone, not with log"),
+            (vec!["--etcd-cafile=/nowhere/ca.crt"], "only with --store etcd:URL, not with log"),
             (vec!["--store=etcd:"], "is not a store"),
         ] {
             let refused = options(&flags).expect_err("is refused");

@@ -1,18 +1,16 @@
-//! The file of the keys that sign service account tokens: made once, read at the start, and looked at again and again,
-//! so that keys rotate without a restart.
+//! The file with the keys that sign service account tokens: made at the first start, read at every start, and again
+//! whenever it changes.
 
 use std::path::Path;
-use std::time::Duration;
 
 use arktos_api::TokenKeys;
 use arktos_store::{Clock, Random, Tasks};
 
+use super::followed_file;
 use crate::net::pki::write_private;
 
 /// The file's name, in the data directory.
 pub const FILE: &str = "service-account.keys";
-/// How often the file is looked at.
-const PERIOD: Duration = Duration::from_secs(10);
 
 /// The keys of the file; where there is none, new ones, kept in it.
 ///
@@ -33,25 +31,15 @@ pub fn open(path: &Path, random: &dyn Random) -> Result<TokenKeys, String> {
 
 /// Follows the file from now on.
 pub fn follow(path: &Path, keys: TokenKeys, clock: std::sync::Arc<dyn Clock>, tasks: &Tasks) {
-    let path = path.to_owned();
-    tasks.add("service account keys", async move {
-        let mut seen = std::fs::read_to_string(&path).unwrap_or_default();
-        loop {
-            clock.sleep(PERIOD).await;
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            if text == seen {
-                continue;
-            }
-            match TokenKeys::parse(&text) {
-                Ok(new) => {
-                    keys.replace(&new);
-                    tracing::info!("the keys of service account tokens were read anew");
-                }
-                Err(error) => tracing::warn!("{}: {error}; the keys stay as they are", path.display()),
-            }
-            seen = text;
+    let place = path.to_owned();
+    let changed = move |text: &[u8]| match TokenKeys::parse(&String::from_utf8_lossy(text)) {
+        Ok(new) => {
+            keys.replace(&new);
+            tracing::info!("the keys of service account tokens were reloaded");
         }
-    });
+        Err(error) => tracing::warn!("{}: {error}; the keys stay as they are", place.display()),
+    };
+    tasks.add("service account keys", followed_file::follow(path.to_owned(), clock, changed));
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arktos_api::identity::MASTERS;
 use arktos_core::TenantName;
 use arktos_core::catalog::Catalog;
+use arktos_sched::plugin::Plugins;
 use clap::Args;
 
 use super::logging::LoggingArgs;
@@ -15,7 +17,6 @@ use super::storing::StoringArgs;
 use super::token_keys;
 use crate::edge::{SystemClock, SystemRandom};
 use crate::hollow::HollowOptions;
-use crate::net::address::found_at;
 use crate::net::kubeconfig::Kubeconfig;
 use crate::net::pki::{Subject, private_directory, write_private};
 use crate::net::serve::Stop;
@@ -24,20 +25,20 @@ use crate::roles::store::{Begun, StoreArgs};
 
 /// Run a whole region in this process: a tenant partition, a resource manager, the gateway and hollow hosts.
 ///
-/// State is kept in the data directory: the same directory again, and everything is still there. Stop with ctrl-C or
-/// SIGTERM.
+/// Everything is kept in the data directory: start it again with the same directory, and all objects are still there.
+/// Stop it with ctrl-C or SIGTERM.
 #[derive(Debug, Clone, Args)]
 pub struct UpArgs {
-    /// Where everything is kept: the store, certificates, kubeconfigs
+    /// Directory for everything: the store, certificates, kubeconfigs
     #[arg(long, value_name = "DIR", default_value = "./arktos-data")]
     pub data_dir: PathBuf,
     /// How many hollow hosts to simulate
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub hosts: usize,
-    /// Tenants to create, separated by commas
+    /// Tenants to create at the start, separated by commas; each gets a kubeconfig
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = TenantName::new)]
     pub tenants: Vec<TenantName>,
-    /// Which controllers run: `*` for all, `name` for one more, `-name` for one less
+    /// Controllers to run: `*` for all, `name` to add one, `-name` to leave one out; `scheduler` counts as one
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
     #[command(flatten)]
@@ -72,15 +73,9 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
 }
 
 async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<Region, String> {
-    let mut api = args.api.options()?;
-    api.advertise = Some(server.address());
-    api.endpoint = Some(found_at(server.address()));
-    server.authority().certificate().clone_into(&mut api.ca_certificate);
-    api.secret = Some(server.authority().secret());
-    api.signer = Some(server.authority().clone());
     let key_file = args.data_dir.join(token_keys::FILE);
     let keys = token_keys::open(&key_file, &SystemRandom)?;
-    api.token_keys = Some(keys.clone());
+    let api = server.api_options(&args.api, &keys)?;
     let commands_end = api.arktos_compat;
     let options = RegionOptions {
         store,
@@ -89,6 +84,7 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
         hosts: HollowOptions { count: args.hosts, commands_end, ..HollowOptions::default() },
         controllers: args.controllers.clone(),
         tenants: args.tenants.clone(),
+        plugins: Arc::new(Plugins::default),
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
         spawn: Arc::new(|future| drop(tokio::spawn(future))),
@@ -105,8 +101,8 @@ struct Files {
     tenants: Vec<(TenantName, PathBuf)>,
 }
 
-/// Writes a kubeconfig for the administrator and one for each tenant that is asked for now, or was earlier. Those that
-/// are there already are written anew: the address may have changed.
+/// Writes a kubeconfig for the administrator and one for each tenant that is named now, or was at an earlier start.
+/// Existing ones are rewritten: the address may have changed.
 fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String> {
     let (authority, address) = (server.authority(), server.address());
     let reachable = match address.ip() {
@@ -124,7 +120,7 @@ fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String
         write_private(path, &config.render(name)).map_err(|error| error.to_string())
     };
     let admin = args.data_dir.join("admin.kubeconfig");
-    let subject = Subject { user: "admin".to_owned(), tenant: None, group: Some("system:masters".to_owned()) };
+    let subject = Subject { user: "admin".to_owned(), tenant: None, groups: vec![MASTERS.to_owned()] };
     write(&admin, "arktos-admin", format!("https://{reachable}"), &subject)?;
     let directory = args.data_dir.join("kubeconfigs");
     private_directory(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
@@ -136,7 +132,7 @@ fn write_kubeconfigs(args: &UpArgs, server: &RoleServer) -> Result<Files, String
     let named: BTreeSet<TenantName> = args.tenants.iter().cloned().chain(earlier).collect();
     for tenant in &named {
         let path = directory.join(format!("{tenant}.kubeconfig"));
-        let subject = Subject { user: "admin".to_owned(), tenant: Some(tenant.to_string()), group: None };
+        let subject = Subject { user: "admin".to_owned(), tenant: Some(tenant.to_string()), groups: Vec::new() };
         write(&path, tenant.as_str(), format!("https://{reachable}/tenants/{tenant}"), &subject)?;
         tenants.push((tenant.clone(), path));
     }
@@ -171,4 +167,5 @@ fn announce(
     if !files.tenants.is_empty() {
         println!("  kubectl --kubeconfig {} get pods -o wide", path.display());
     }
+    println!("\nStop it with ctrl-C.");
 }

@@ -55,7 +55,7 @@ impl Collector for Scrape {
 fn traces(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     use std::sync::atomic::Ordering::Relaxed;
     let Some(counts) = crate::traces::counts() else { return Ok(()) };
-    let about = "Spans of traces, by what became of them";
+    let about = "Spans of traces, by their outcome";
     let mut family = encoder.encode_descriptor("arktos_trace_spans", about, None, MetricType::Counter)?;
     for (outcome, count) in [("exported", &counts.exported), ("dropped", &counts.dropped), ("failed", &counts.failed)] {
         let labels = [("outcome", outcome)];
@@ -90,7 +90,7 @@ fn store(encoder: &mut DescriptorEncoder<'_>, stores: &[(String, Engine)]) -> fm
     for (role, engine) in stores {
         gauge(&mut failed, &[("store", role)], u64::from(engine.failure().is_some()))?;
     }
-    let about = "Watches that are open, by what they watch; the control plane's own are among them";
+    let about = "Open watches, by what they watch, including the control plane's own";
     let mut watchers = encoder.encode_descriptor("arktos_store_watchers", about, None, MetricType::Gauge)?;
     for (role, engine) in stores {
         for (resource, count) in watchers_of(engine) {
@@ -111,7 +111,7 @@ fn store(encoder: &mut DescriptorEncoder<'_>, stores: &[(String, Engine)]) -> fm
 fn tenants(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> fmt::Result {
     let shown: Vec<(String, Vec<Shown>)> =
         sources.tenants.lock().iter().map(|(role, tenants)| (role.clone(), tenants.shown())).collect();
-    let about = "Requests that were answered, by the tenant of who asked; 429 is counted apart from 4xx";
+    let about = "Answered requests, by the tenant of the caller; 429 is counted apart from 4xx";
     let mut requests = encoder.encode_descriptor("arktos_tenant_requests", about, None, MetricType::Counter)?;
     for (role, tenant, counts) in each(&shown) {
         for (code, count) in CODES.iter().zip(counts.codes).filter(|(_, count)| *count > 0) {
@@ -160,7 +160,7 @@ fn watchers_of(engine: &Engine) -> Vec<(String, usize)> {
 }
 
 fn scheduler(encoder: &mut DescriptorEncoder<'_>, schedulers: &[(String, Scheduler)]) -> fmt::Result {
-    let about = "Pods that wait for a place, by what they wait for";
+    let about = "Pods that wait to be scheduled, by the queue they are in";
     let mut pending = encoder.encode_descriptor("scheduler_pending_pods", about, None, MetricType::Gauge)?;
     for (partition, scheduler) in schedulers {
         let (active, backing_off, parked) = scheduler.waiting();
@@ -178,7 +178,7 @@ fn scheduler(encoder: &mut DescriptorEncoder<'_>, schedulers: &[(String, Schedul
             counter(&mut attempts, &[("partition", partition), ("result", result)], count)?;
         }
     }
-    let about = "Claims that a scheduler has asked for, by their outcome";
+    let about = "Claims that a scheduler has requested, by their outcome";
     let mut claims = encoder.encode_descriptor("arktos_claim_requests", about, None, MetricType::Counter)?;
     for (partition, tally) in &tallies {
         let granted = tally.asked.saturating_sub(tally.refused).saturating_sub(tally.unanswered);
@@ -186,9 +186,9 @@ fn scheduler(encoder: &mut DescriptorEncoder<'_>, schedulers: &[(String, Schedul
             counter(&mut claims, &[("partition", partition), ("result", result)], count)?;
         }
     }
-    let about = "From when a pod is taken up until it is bound";
+    let about = "Time from when a pod is taken from the queue until it is bound";
     latencies(encoder, "scheduler_scheduling_attempt_duration_seconds", about, &tallies, |tally| tally.attempts)?;
-    let about = "From when a pod is first seen until it is bound, its waits included";
+    let about = "Time from when a pod is first seen until it is bound, including its waits";
     latencies(encoder, "scheduler_pod_scheduling_duration_seconds", about, &tallies, |tally| tally.pods)
 }
 

@@ -1,4 +1,4 @@
-//! Client certificates of the first version of X.509, for Arktos's old set-up: its script makes them, and the usual
+//! Client certificates of X.509 version 1, for Arktos's old set-up: its script makes them, and the usual
 //! verifier takes the third alone.
 //!
 //! Such a certificate has no extensions, so nothing says what it may be used for. It counts here when the region's own
@@ -91,7 +91,7 @@ impl ClientCertVerifier for FirstVersionToo {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         if of_first_version(certificate).is_some() {
-            return Err(Error::General("a certificate of the first version is taken with TLS 1.3 alone".to_owned()));
+            return Err(Error::General("certificates of X.509 version 1 are accepted only with TLS 1.3".to_owned()));
         }
         self.usual.verify_tls12_signature(message, certificate, signature)
     }

@@ -139,7 +139,7 @@ impl Forward {
         tracing::warn!(backend = &*self.base, %error, "a backend did not answer");
         let message = match reads {
             true => format!("{} does not answer; try again", self.called),
-            false => format!("{} did not answer: whether this was done is not known", self.called),
+            false => format!("{} did not answer: it is not known whether the request was carried out", self.called),
         };
         Status::failure(Reason::Timeout, message)
     }

@@ -87,9 +87,9 @@ impl Kubeconfig {
         let context = file.contexts.iter().find(|context| context.name == file.current_context);
         let context = &context.ok_or_else(|| format("its current-context is not among its contexts"))?.context;
         let cluster = file.clusters.iter().find(|cluster| cluster.name == context.cluster);
-        let cluster = &cluster.ok_or_else(|| format("its context names no cluster of its"))?.cluster;
+        let cluster = &cluster.ok_or_else(|| format("the cluster of its current context is not in it"))?.cluster;
         let user = file.users.iter().find(|user| user.name == context.user);
-        let user = &user.ok_or_else(|| format("its context names no user of its"))?.user;
+        let user = &user.ok_or_else(|| format("the user of its current context is not in it"))?.user;
         let pem = |data: &str, what: &str| {
             let bytes = STANDARD.decode(data).map_err(|_| format(&format!("{what} is not base64")))?;
             String::from_utf8(bytes).map_err(|_| format(&format!("{what} is not PEM")))

@@ -33,6 +33,8 @@ pub mod serve;
 mod signer;
 #[cfg(feature = "net")]
 mod strangers;
+#[cfg(feature = "net")]
+mod subject;
 pub mod tls;
 #[cfg(feature = "net")]
 pub mod token_review;

@@ -11,6 +11,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
+pub use super::subject::Subject;
 use super::tls::Credential;
 
 /// How long a certificate is valid, in days.
@@ -19,19 +20,6 @@ const VALID_DAYS: i64 = 365;
 const RENEW_PART: i64 = 4;
 /// How long the authority is valid, in days.
 const AUTHORITY_VALID_DAYS: i64 = 3650;
-
-/// Whom a client certificate is for.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    /// The user: the certificate's common name.
-    pub user: String,
-    /// The tenant the user belongs to, as `NAME` or `NAME:UID`; absent for users of the region, who are in tenant
-    /// `system`.
-    pub tenant: Option<String>,
-    /// The user's group, if any. (The certificates made here hold one: the library that writes them keeps one value of
-    /// each attribute. Certificates from elsewhere may hold any number.)
-    pub group: Option<String>,
-}
 
 /// The authority that signs the region's certificates. Its files are `ca.crt` and `ca.key` in the `pki` directory.
 pub struct Authority {
@@ -71,7 +59,7 @@ pub enum PkiError {
         source: rcgen::Error,
     },
     /// The authority's certificate is there, and not its key.
-    #[error("{certificate} is there and {key} is not: put it back from your copy")]
+    #[error("{certificate} is there, but {key} is not: put it back from your copy")]
     NoKey {
         /// The certificate.
         certificate: PathBuf,
@@ -145,21 +133,9 @@ impl Authority {
     /// [`PkiError::Certificate`] when the subject cannot be written into one.
     pub fn client(&self, subject: &Subject) -> Result<Credential, PkiError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, subject.user.as_str());
-        // With a tenant the organization names it and the groups are organizational units, as Arktos has it; without
-        // one the organizations are the groups, as Kubernetes has it.
-        let group_type = match &subject.tenant {
-            Some(tenant) => {
-                params.distinguished_name.push(DnType::OrganizationName, format!("tenant:{tenant}"));
-                DnType::OrganizationalUnitName
-            }
-            None => DnType::OrganizationName,
-        };
-        if let Some(group) = &subject.group {
-            params.distinguished_name.push(group_type, group.as_str());
-        }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
+        let Credential { certificate, key } = self.sign(params)?;
+        Ok(Credential { certificate: subject.put_in(&certificate, self.issuer.key())?, key })
     }
 
     /// The credential of a server called `name`, from the files `<name>.crt` and `<name>.key`, made anew when they are
@@ -221,14 +197,15 @@ impl Authority {
         ["crt", "key", "names"].map(|what| self.directory.join(format!("{name}.{what}")))
     }
 
-    /// A certificate for the key in a request (PEM), with this subject and these usages. Of the request nothing else is
-    /// in it but, where `names`, the names it asks for.
+    /// A certificate for the key in a request (PEM), with this subject and the usages that `about` sets. Nothing else
+    /// of the request is in it but, where `names`, the names it asks for.
     ///
     /// # Errors
     /// [`PkiError::Certificate`] when the request cannot be read, or is not signed with its own key.
     pub fn sign_request(
         &self,
         request: &str,
+        subject: &Subject,
         names: bool,
         about: impl FnOnce(&mut CertificateParams),
     ) -> Result<String, PkiError> {
@@ -242,7 +219,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         about(&mut params);
         let signed = CertificateSigningRequestParams { params, public_key: asked.public_key };
-        Ok(signed.signed_by(&self.issuer)?.pem())
+        Ok(subject.put_in(&signed.signed_by(&self.issuer)?.pem(), self.issuer.key())?)
     }
 
     fn sign(&self, params: CertificateParams) -> Result<Credential, PkiError> {
@@ -299,7 +276,7 @@ fn validity(params: &mut CertificateParams, since: i64, days: i64) {
 /// What the system answered.
 pub fn private_directory(path: &Path) -> io::Result<()> {
     if path.is_file() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file, and no directory"));
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file, not a directory"));
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -361,8 +338,8 @@ mod tests {
         let authority = Authority::open(directory.path()).expect("made");
         let identify = arktos_api::authenticator(arktos_api::TokenTable::default(), false);
         for (tenant, name, uid) in [("acme", "acme", ""), ("acme:77-1", "acme", "77-1")] {
-            let subject =
-                Subject { user: "alice".to_owned(), tenant: Some(tenant.to_owned()), group: Some("dev".to_owned()) };
+            let groups = vec!["dev".to_owned(), "ops".to_owned()];
+            let subject = Subject { user: "alice".to_owned(), tenant: Some(tenant.to_owned()), groups };
             let credential = authority.client(&subject).expect("made");
             let der = pem_bytes(&credential.certificate);
             let mut parts = http::Request::new(()).into_parts().0;
@@ -370,6 +347,7 @@ mod tests {
             let identity = identify(&parts).expect("known");
             assert_eq!(identity.tenant.as_ref().map(arktos_core::TenantName::as_str), Some(name));
             assert_eq!((identity.tenant_uid.as_str(), identity.user.as_str()), (uid, "alice"));
+            assert_eq!(identity.groups, ["dev", "ops", "system:authenticated"]);
         }
     }
 
@@ -378,8 +356,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::open(directory.path()).expect("made");
         for (user, expected) in [(arktos_api::identity::GATEWAY, "192.0.2.7"), ("arktos:member:tp-1", "127.0.0.1")] {
-            let group = Some(arktos_api::identity::COMPONENTS.to_owned());
-            let subject = Subject { user: user.to_owned(), tenant: None, group };
+            let groups = vec![arktos_api::identity::COMPONENTS.to_owned()];
+            let subject = Subject { user: user.to_owned(), tenant: None, groups };
             let der = pem_bytes(&authority.client(&subject).expect("made").certificate);
             let said = http::Request::builder().header(arktos_api::SOURCE, "192.0.2.7");
             let mut parts = said.body(()).expect("a request").into_parts().0;
@@ -427,7 +405,7 @@ mod tests {
         // First all trust both, then all are signed for by the new one, then it alone is trusted.
         let steps = [bundle(2, &old, &new, 0), bundle(3, &new, &old, 1)];
         let steps = [&old, &steps[0], &steps[1], &new];
-        let subject = Subject { user: "arktos:member:rm-1".to_owned(), tenant: None, group: None };
+        let subject = Subject { user: "arktos:member:rm-1".to_owned(), tenant: None, groups: Vec::new() };
         let made = steps.map(|authority| {
             let serving = authority.server("tp-1", &[], &["tp-1".to_owned()]).expect("made");
             let client = authority.client(&subject).expect("made");

@@ -346,7 +346,8 @@ mod tests {
         /// What a client is answered, with a certificate for a tenant, a token, or neither. It has a connection of its
         /// own, and keeps it.
         async fn ask(&self, tenant: Option<&str>, token: bool) -> (u16, Asking) {
-            let subject = |tenant: &str| Subject { user: "u".to_owned(), tenant: Some(tenant.to_owned()), group: None };
+            let subject =
+                |tenant: &str| Subject { user: "u".to_owned(), tenant: Some(tenant.to_owned()), groups: Vec::new() };
             let credential = tenant.map(|tenant| self.authority.client(&subject(tenant)).expect("a certificate"));
             let (server, trusted) = (format!("https://{}", self.address), self.authority.certificate().to_owned());
             let config = Kubeconfig { server: server.clone(), authority: trusted, credential, token: None };

@@ -1,16 +1,16 @@
-//! Certificates that are asked for through the API, signed by the region's authority.
+//! Certificates requested through the API, signed by the region's authority.
 
 use std::time::{Duration, SystemTime};
 
 use arktos_control::certificates::{Asked, Certificate, CertificateSigner};
 use arktos_core::Timestamp;
-use rcgen::{DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose};
+use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::pki::Authority;
+use super::pki::{Authority, Subject};
 
 impl CertificateSigner for Authority {
     fn read(&self, request: &[u8]) -> Result<Asked, String> {
@@ -32,7 +32,7 @@ impl CertificateSigner for Authority {
                     GeneralName::IPAddress(address) => asked.addresses.push(format!("{address:?}")),
                     GeneralName::RFC822Name(name) => asked.mails.push((*name).to_owned()),
                     GeneralName::URI(name) => asked.uris.push((*name).to_owned()),
-                    other => return Err(format!("the name {other} is of a sort that is not signed")),
+                    other => return Err(format!("names such as {other} are not signed")),
                 }
             }
         }
@@ -41,24 +41,8 @@ impl CertificateSigner for Authority {
 
     fn sign(&self, request: &[u8], certificate: &Certificate) -> Result<String, String> {
         let request = std::str::from_utf8(request).map_err(|error| error.to_string())?;
-        let group = match certificate.groups.as_slice() {
-            [] => None,
-            [group] => Some(group.as_str()),
-            _ => return Err("a certificate with more than one organization is not signed".to_owned()),
-        };
-        let signed = self.sign_request(request, certificate.serves, |params| {
-            let name = &mut params.distinguished_name;
-            name.push(DnType::CommonName, certificate.user.as_str());
-            let group_type = match &certificate.tenant {
-                Some(tenant) => {
-                    name.push(DnType::OrganizationName, format!("tenant:{tenant}"));
-                    DnType::OrganizationalUnitName
-                }
-                None => DnType::OrganizationName,
-            };
-            if let Some(group) = group {
-                name.push(group_type, group);
-            }
+        let Certificate { user, tenant, groups, .. } = certificate.clone();
+        let signed = self.sign_request(request, &Subject { user, tenant, groups }, certificate.serves, |params| {
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             if certificate.enciphers {
                 params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
@@ -88,7 +72,7 @@ fn moment(time: Timestamp) -> SystemTime {
 mod tests {
     use super::*;
     use arktos_core::TenantName;
-    use rcgen::{CertificateParams, KeyPair, SanType};
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
     fn request(params: CertificateParams) -> String {
         params.serialize_request(&KeyPair::generate().expect("a key")).expect("a request").pem().expect("PEM")
@@ -145,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_would_lose_something_is_not_signed() {
+    fn what_cannot_be_read_is_not_signed_and_all_groups_are() {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::open(directory.path()).expect("made");
         assert!(authority.read(b"nonsense").is_err());
@@ -161,7 +145,8 @@ mod tests {
         assert!(authority.read(changed.as_bytes()).expect_err("is not signed so").contains("its own key"));
         assert!(authority.sign(changed.as_bytes(), &certificate(None)).is_err());
         let two = Certificate { groups: vec!["a".to_owned(), "b".to_owned()], ..certificate(None) };
-        assert!(authority.sign(good.as_bytes(), &two).is_err());
+        let signed = authority.sign(good.as_bytes(), &two).expect("signs");
+        assert_eq!(identity(&signed).groups, ["a", "b", "system:authenticated"]);
         let mut named = alice("dev");
         named.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
         let named = request(named);

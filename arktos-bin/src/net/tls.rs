@@ -182,7 +182,7 @@ pub(crate) fn machines_authorities() -> String {
     use base64::Engine as _;
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
-        tracing::warn!(%error, "authorities that this machine trusts cannot be read");
+        tracing::warn!(%error, "some authorities that this machine trusts cannot be read");
     }
     let usable = found.certs.iter().filter(|certificate| RootCertStore::empty().add((*certificate).clone()).is_ok());
     let pem = |certificate: &CertificateDer<'_>| {

@@ -57,7 +57,8 @@ impl TokenReviews {
         if !status.is_success() {
             return Err(format!("{}: {status}", self.webhook.server));
         }
-        let review: Value = serde_json::from_slice(&body).map_err(|error| format!("the answer is no JSON: {error}"))?;
+        let review: Value =
+            serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))?;
         verdict(&review)
     }
 }

@@ -89,7 +89,10 @@ impl Webhooks {
         if !found.is_empty() && found.iter().all(|address| self.may_call(address.ip())) {
             return Ok(found);
         }
-        Err(format!("the address of {host} is not one that webhooks may be at: the operator can allow it"))
+        Err(format!(
+            "webhooks may not be called at the address of {host}: the operator can allow it with \
+             --webhook-allowed-ranges"
+        ))
     }
 
     fn may_call(&self, address: IpAddr) -> bool {
@@ -227,7 +230,7 @@ mod tests {
         let public = at("8.8.8.8:443 [2606:4700::1111]:443");
         assert_eq!(strict.callable("a.example", public.clone()), Ok(public));
         for found in [at("8.8.8.8:443 127.0.0.1:443"), at("[::1]:443 8.8.8.8:443"), Vec::new()] {
-            assert!(strict.callable("a.example", found).is_err_and(|why| why.contains("not one that webhooks may be")));
+            assert!(strict.callable("a.example", found).is_err_and(|why| why.contains("may not be called")));
         }
     }
 

@@ -163,7 +163,7 @@ impl Aggregator {
         let Ok(response) = tower::Service::call(&mut self.api, Request::from_parts(parts, body)).await;
         let mut response = response.map(|body| body.map_err(|never| match never {}).boxed_unsync());
         for source in view.into_iter().flat_map(|(_, view)| view.silent()) {
-            let text = format!("299 - \"{source} does not answer: what is shown of it may be old\"");
+            let text = format!("299 - \"{source} does not answer: its objects may be out of date\"");
             if let Ok(text) = HeaderValue::from_str(&text) {
                 response.headers_mut().append(http::header::WARNING, text);
             }
@@ -276,7 +276,7 @@ where
 struct OneTenantAtATime;
 
 fn refused<T>() -> Result<T, Status> {
-    let text = "all tenants cannot be written to at once: name one, as /tenants/{name}/…";
+    let text = "all tenants cannot be written to at once: name one, as in /tenants/{name}/…";
     Err(Status::failure(Reason::MethodNotAllowed, text))
 }
 

@@ -32,10 +32,14 @@ use arktos_control::election::Timing;
 use arktos_control::{NetworkTemplate, StoredKind};
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::{GroupResource, Status};
+use arktos_sched::plugin::Plugins;
 use arktos_store::token::TokenKey;
 use arktos_store::{Client, Clock, Random, Tasks};
 
 use crate::metrics::Metrics;
+
+/// Makes the plugins of a scheduler.
+pub type MakePlugins = Arc<dyn Fn() -> Plugins + Send + Sync>;
 
 /// What a partition or a resource manager is made of.
 pub struct RoleOptions {
@@ -54,6 +58,8 @@ pub struct RoleOptions {
     pub elect: Option<Timing>,
     /// The region's directory, where there is one: a partition tells it which tenants it has.
     pub directory: Option<Arc<dyn Client>>,
+    /// Makes the plugins by which a partition's scheduler decides where pods go, each time the scheduler starts.
+    pub plugins: MakePlugins,
     /// What its process counts and measures.
     pub metrics: Metrics,
     /// Tells the time.

@@ -122,10 +122,11 @@ impl Partition {
     fn run_scheduler(&self, options: &RoleOptions, managers: Roster, tasks: &Tasks) {
         let client = self.api.client(Identity::system_component("system:kube-scheduler"));
         let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
-        let metrics = options.metrics.clone();
+        let (metrics, plugins) = (options.metrics.clone(), options.plugins.clone());
         let (places, scheduled) = (super::schedules(&options.controllers), client.clone());
         let begin = Box::new(move |term: Option<&Term>, tasks: &Tasks| {
-            let mut settings = arktos_sched::Options { partition: name.clone(), ..arktos_sched::Options::default() };
+            let mut settings =
+                arktos_sched::Options { partition: name.clone(), plugins: plugins(), ..Default::default() };
             settings.term = term.map(Term::to_string);
             if !places {
                 settings.names.clear(); // it places nothing, and still gives claims back when their pods are gone

@@ -14,7 +14,7 @@ use super::late::LateClient;
 use super::partition::Partition;
 use super::resource_manager::ResourceManager;
 use super::store::StoreArgs;
-use super::{ApiOptions, RoleOptions, StartError};
+use super::{ApiOptions, MakePlugins, RoleOptions, StartError};
 use crate::hollow::{self, HollowOptions};
 use crate::metrics::Metrics;
 
@@ -37,6 +37,8 @@ pub struct RegionOptions {
     pub controllers: Vec<String>,
     /// Tenants to create.
     pub tenants: Vec<TenantName>,
+    /// Makes the plugins that decide where pods go.
+    pub plugins: MakePlugins,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives uids and jitter.
@@ -72,35 +74,24 @@ impl Region {
     async fn start_roles(options: RegionOptions, tasks: &Tasks) -> Result<Self, StartError> {
         let RegionOptions { clock, random, .. } = &options;
         let (late, metrics) = (LateClient::new(), Metrics::new());
-        let manager = RoleOptions {
-            name: MANAGER.to_owned(),
+        let role = |name: &str| RoleOptions {
+            name: name.to_owned(),
             store: options.store.clone(),
             api: options.api.clone(),
             catalog: options.catalog.clone(),
             controllers: options.controllers.clone(),
             elect: None,     // nobody shares these stores
             directory: None, // and nobody else is there
+            plugins: options.plugins.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
             random: random.clone(),
         };
         let partitions: Vec<(String, Arc<dyn Client>)> = vec![(PARTITION.to_owned(), Arc::new(late.clone()))];
-        let manager = ResourceManager::start(manager, partitions, Vec::new(), tasks, tasks).await?;
+        let manager = ResourceManager::start(role(MANAGER), partitions, Vec::new(), tasks, tasks).await?;
         let manager_client = manager.api().client(Identity::system_component(PARTITION));
-        let partition = RoleOptions {
-            name: PARTITION.to_owned(),
-            store: options.store.clone(),
-            api: options.api.clone(),
-            catalog: options.catalog.clone(),
-            controllers: options.controllers.clone(),
-            elect: None,     // nobody shares these stores
-            directory: None, // and nobody else is there
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
-        };
         let managers = vec![(MANAGER.to_owned(), manager_client.clone())];
-        let partition = Partition::start(partition, managers, tasks).await?;
+        let partition = Partition::start(role(PARTITION), managers, tasks).await?;
         late.set(partition.api().client(Identity::system_component(MANAGER)));
 
         let admin = partition.api().client(Identity::system_component("arktos:region"));

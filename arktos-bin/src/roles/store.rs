@@ -12,6 +12,7 @@ use std::time::Duration;
 use arktos_store::encryption::Encryption;
 use arktos_store::engine::EngineConfig;
 use arktos_store::log::{Directory, Inspection, LogJournal, LogOptions};
+use arktos_store::storage::{Journal, OpenError};
 use arktos_store::{Clock, Engine, Tasks};
 
 use crate::metrics::Metrics;
@@ -28,7 +29,37 @@ pub enum StoreKind {
     Sled,
     /// An etcd cluster, by the URLs of its members.
     Etcd(Vec<String>),
+    /// A backend of the embedder's own. No flag names it.
+    Own(OwnJournal),
 }
+
+/// Opens a journal of the embedder's own for each role that has a store, by the role's name.
+#[derive(Clone)]
+pub struct OwnJournal(Arc<OpenJournal>);
+
+type OpenJournal = dyn Fn(&str) -> Result<Box<dyn Journal>, OpenError> + Send + Sync;
+
+impl OwnJournal {
+    /// A backend that is opened so.
+    pub fn new(open: impl Fn(&str) -> Result<Box<dyn Journal>, OpenError> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+}
+
+impl fmt::Debug for OwnJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnJournal")
+    }
+}
+
+impl PartialEq for OwnJournal {
+    /// Whether both are the same one.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OwnJournal {}
 
 /// A string that names no store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +89,7 @@ impl fmt::Display for StoreKind {
             Self::Memory => f.write_str("memory"),
             Self::Sled => f.write_str("sled"),
             Self::Etcd(urls) => write!(f, "etcd:{}", urls.join(",")),
+            Self::Own(_) => f.write_str("own"),
         }
     }
 }
@@ -190,6 +222,11 @@ pub async fn open(
         }
         StoreKind::Sled => open_sled(args, role, config, clock)?,
         StoreKind::Etcd(urls) => open_etcd(urls, &args.etcd, role, config, clock, tasks).await?,
+        StoreKind::Own(own) => {
+            let place = Path::new(role);
+            let journal = own.0(role).map_err(|error| failed(place, error))?;
+            Engine::open(journal, config, clock.clone()).map_err(|error| failed(place, error))?
+        }
     };
     metrics.store(role, &engine);
     #[cfg(feature = "net")]

@@ -41,7 +41,7 @@ const ANSWER_MAX: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The collector's URL is none.
-    #[error("{0:?} is no URL of a collector, such as http://127.0.0.1:4318")]
+    #[error("{0:?} is not the URL of a collector, such as http://127.0.0.1:4318")]
     Endpoint(String),
     /// The authority's certificate is unusable.
     #[error(transparent)]

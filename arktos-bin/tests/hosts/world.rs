@@ -62,6 +62,7 @@ pub fn options(name: &str) -> RoleOptions {
         store: StoreArgs::default(),
         api: ApiOptions::default(),
         catalog: Catalog::builtin(),
+        plugins: Arc::new(arktos_sched::plugin::Plugins::default),
         controllers: ["tenant", "namespace", "serviceaccount", "csrapproving", "csrsigning"]
             .map(str::to_owned)
             .to_vec(),
@@ -82,7 +83,7 @@ impl World {
         let subject = Subject {
             user: "arktos:resource-manager".to_owned(),
             tenant: Some("system".to_owned()),
-            group: Some("system:masters".to_owned()),
+            groups: vec!["system:masters".to_owned()],
         };
         let credential = Some(authority.client(&subject).expect("a certificate"));
         let trusted = authority.certificate().to_owned();

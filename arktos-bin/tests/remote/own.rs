@@ -80,8 +80,8 @@ impl Region {
 
     fn config(&self, server: String, tenant: Option<&str>) -> Kubeconfig {
         assert!(self.directory.path().exists());
-        let group = Some("system:masters".to_owned());
-        let subject = Subject { user: "admin".to_owned(), tenant: tenant.map(str::to_owned), group };
+        let groups = vec!["system:masters".to_owned()];
+        let subject = Subject { user: "admin".to_owned(), tenant: tenant.map(str::to_owned), groups };
         let credential = Some(self.authority.client(&subject).expect("a certificate"));
         Kubeconfig { server, authority: self.authority.certificate().to_owned(), credential, token: None }
     }
@@ -190,7 +190,7 @@ fn a_certificate_that_was_replaced_is_shown_from_the_next_connection_on() {
         let serving = region.serve("127.0.0.1:0").await;
         let address = serving.address.to_string();
         let config = region.config(format!("https://{address}"), None);
-        let nobody = Subject { user: "nobody".to_owned(), tenant: None, group: None };
+        let nobody = Subject { user: "nobody".to_owned(), tenant: None, groups: Vec::new() };
         let shown = tls::Shown::new(&region.authority.client(&nobody).expect("a certificate")).expect("usable");
         let remote = Remote::showing(&config, Some(shown.clone()), Catalog::builtin()).expect("a client");
         let listed = async || remote.list(&Query::everywhere(maps())).await.map(|listing| listing.items.len());

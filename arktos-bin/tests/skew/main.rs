@@ -60,7 +60,7 @@ impl Region {
             Who::Gateway => (arktos_api::identity::GATEWAY, arktos_api::identity::COMPONENTS),
             Who::Member => ("arktos:member:tp-0", arktos_api::identity::MASTERS),
         };
-        let subject = Subject { user: user.to_owned(), tenant: None, group: Some(group.to_owned()) };
+        let subject = Subject { user: user.to_owned(), tenant: None, groups: vec![group.to_owned()] };
         let credential = Some(authority.client(&subject).expect("a certificate"));
         let authority = authority.certificate().to_owned();
         connect(&Kubeconfig { server: self.at(to), authority, credential, token: None }).expect("usable")

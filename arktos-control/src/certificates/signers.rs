@@ -41,7 +41,7 @@ impl Signer {
             Self::NodeServer => is_node(asked).and_then(|()| names_of_server(asked))?,
         }
         if of_tenant && self == Self::NodeServer {
-            return Err("servers of a tenant are not vouched for by the region's authority".to_owned());
+            return Err("the region's authority signs no server certificates for tenants".to_owned());
         }
         if let Some(group) = asked.groups.iter().find(|group| is_reserved(group)) {
             return Err(format!("no certificate is signed for the group {group}"));

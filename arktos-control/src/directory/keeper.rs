@@ -92,7 +92,12 @@ impl Keeper {
         let placement: TenantPlacement = stored.object.parse().map_err(unreadable)?;
         if placement.spec.partition != self.partition {
             let (here, there) = (&self.partition, &placement.spec.partition);
-            tracing::error!(tenant, here, there, "a tenant is here that is placed elsewhere: nobody is sent to it");
+            tracing::error!(
+                tenant,
+                here,
+                there,
+                "a tenant exists here that is placed elsewhere: no requests are sent to it"
+            );
         }
         Ok(Outcome::Done)
     }

@@ -197,7 +197,8 @@ impl<T: Clone, M: Fn(watch::Receiver<Contact>) -> T> Known<T, M> {
     fn lose(&self, old: &Parsed<Member>) -> bool {
         if !self.removed.contains(old.source().path().name()) {
             let name = old.source().path().name();
-            tracing::warn!(kind = %self.kind, name, "a member was taken out of the directory, and not removed: it stays");
+            let text = "a member was deleted from the directory instead of removed: it stays a member";
+            tracing::warn!(kind = %self.kind, name, "{text}");
         }
         false
     }

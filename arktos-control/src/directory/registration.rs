@@ -58,7 +58,8 @@ impl Registration {
                 }
                 Err(Refused::Removed) => {
                     let (kind, name) = (self.kind, &self.name);
-                    tracing::error!(%kind, name, "this member was removed from the region: stop it, and use its name no more");
+                    let text = "this member was removed from the region: stop it, and never use its name again";
+                    tracing::error!(%kind, name, "{text}");
                     return;
                 }
                 Err(Refused::Status(status)) => {

@@ -85,7 +85,7 @@ impl Nodes {
         let mut failure = None;
         for (name, partition) in &self.partitions.now().present {
             if let Err(status) = self.remove(&**partition, host.name()).await {
-                tracing::warn!(partition = name, %status, "the pods of a host that is gone could not be seen to");
+                tracing::warn!(partition = name, %status, "the pods of a deleted host could not be removed");
                 failure = Some(status);
             }
         }

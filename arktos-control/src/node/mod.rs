@@ -105,7 +105,7 @@ impl Reconcile for Nodes {
                     }
                 }
                 Err(status) => {
-                    tracing::warn!(partition = name, %status, "the pods of a silent host could not be seen to");
+                    tracing::warn!(partition = name, %status, "the pods of a silent host could not be updated");
                     failure = Some(status);
                 }
             }

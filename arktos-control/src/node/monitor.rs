@@ -83,7 +83,7 @@ impl Monitor {
     pub(super) async fn run(mut self) {
         loop {
             if let Err(status) = self.pass().await {
-                tracing::warn!(%status, "the hosts could not be looked at");
+                tracing::warn!(%status, "the hosts could not be checked");
                 self.listening.end();
             }
             self.clock.sleep(PERIOD).await;

@@ -105,7 +105,7 @@ fn what_a_signer_does_not_sign_has_failed_and_says_why() {
         ("acme", CLIENT, &["eve", "system:masters"][..], "SignerValidationFailure", "system:masters"),
         ("acme", CLIENT, &["eve", "tenant:umbra"], "SignerValidationFailure", "tenant:umbra"),
         ("system", CLIENT, &["eve", "arktos:components"], "SignerValidationFailure", "arktos:components"),
-        ("acme", NODE_SERVER, &node, "SignerValidationFailure", "not vouched for"),
+        ("acme", NODE_SERVER, &node, "SignerValidationFailure", "signs no server certificates"),
         ("system", NODE_CLIENT, &node, "SignerValidationFailure", "DNS subjectAltNames are not allowed"),
         ("system", NODE_CLIENT, &["n1", "system:nodes"], "SignerValidationFailure", "common name"),
         ("system", CLIENT, &["eve", "a", "b"], "SigningError", "too much"),

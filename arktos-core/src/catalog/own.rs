@@ -37,7 +37,7 @@ pub struct InvalidSchema {
 
 /// A kind that cannot be added, because there is one with its group, version and resource, or its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is a kind {0} already")]
+#[error("the kind {0} exists already")]
 pub struct KindExists(String);
 
 impl Catalog {

@@ -18,6 +18,52 @@
 //! assert_eq!(written.at(&["spec", "hostPID"]), Some(&true.into()));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
+//!
+//! A kind of your own becomes a Rust type with two derives and [`KindOf`]:
+//!
+//! ```
+//! use arktos_core::typed::KindOf;
+//! use arktos_core::{Object, ObjectMeta};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+//! #[serde(default)]
+//! struct Recipe {
+//!     metadata: ObjectMeta,
+//!     spec: RecipeSpec,
+//! }
+//!
+//! #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+//! #[serde(default, rename_all = "camelCase")]
+//! struct RecipeSpec {
+//!     dish: String,
+//!     servings: i64,
+//! }
+//!
+//! impl KindOf for Recipe {
+//!     const RESOURCE: &'static str = "recipes.example.org";
+//!     const TYPE: (&'static str, &'static str) = ("example.org/v1", "Recipe");
+//!
+//!     fn metadata(&self) -> &ObjectMeta {
+//!         &self.metadata
+//!     }
+//!
+//!     fn metadata_mut(&mut self) -> &mut ObjectMeta {
+//!         &mut self.metadata
+//!     }
+//! }
+//!
+//! let mut soup = Recipe::named("soup");
+//! soup.spec.dish = "soup".to_owned();
+//! let object = soup.to_object();
+//! assert_eq!((object.str_at(&["kind"]), object.str_at(&["spec", "dish"])), ("Recipe", "soup"));
+//! assert_eq!(Recipe::from_object(&object)?.spec.dish, "soup");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! Such a type keeps only the fields it has: when it is written back, other fields of the object are lost. Where
+//! clients may have more fields than the type, patch the object instead, or add
+//! `#[serde(flatten)] other: Map<String, Value>`.
 
 mod claim;
 mod cluster;

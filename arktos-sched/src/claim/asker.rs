@@ -50,7 +50,7 @@ impl Asker {
         loop {
             self.clock.sleep(self.deadline / 2).await;
             if let Err(status) = self.round().await {
-                tracing::warn!(%status, "claims could not be looked through");
+                tracing::warn!(%status, "claims could not be checked");
             }
         }
     }

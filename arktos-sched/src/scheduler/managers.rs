@@ -57,7 +57,7 @@ impl Following {
                 watched.ends.iter().for_each(AbortHandle::abort);
                 self.watches.state.lock().manager_gone(*manager);
                 self.watches.notify.changed.notify_one();
-                tracing::info!(manager = name, "a resource manager was removed: its hosts are no places any more");
+                tracing::info!(manager = name, "a resource manager was removed: its hosts get no more pods");
             }
         }
         drivers

@@ -349,7 +349,7 @@ impl Committer {
         }
         let failed = self.shared.desk.lock().failed.is_some();
         if !failed && let Err(error) = self.journal.close() {
-            tracing::error!(%error, "the journal was not closed in order");
+            tracing::error!(%error, "the journal was not closed cleanly");
         }
     }
 

@@ -80,9 +80,7 @@ impl Etcd {
                 Ended::Missed => match self.load_newest().await {
                     Ok(loaded) => match publisher.reset(|restore| loaded.clone().fill(restore)) {
                         Ok(()) => {
-                            tracing::warn!(
-                                "some of what was written was missed, and is not to be had: every watch begins anew"
-                            );
+                            tracing::warn!("writes were missed and can no longer be read: every watch begins anew");
                             self.known.lock().take_in(&loaded);
                             continue;
                         }

@@ -293,7 +293,8 @@ impl<T: Decode> Reflector<T> {
                 self.tell(&event);
             }
             Err(error) => {
-                tracing::warn!(resource = %self.query.resource, path = %stored.path, %error, "an object was passed over");
+                let (resource, path) = (&self.query.resource, &stored.path);
+                tracing::warn!(%resource, %path, %error, "an object cannot be read and is skipped");
             }
         }
     }
@@ -332,7 +333,7 @@ impl<T: Decode> Reflector<T> {
     fn say(&self, failures: u32, status: &Status) {
         let resource = &self.query.resource;
         if failures >= WORTH_A_WARNING {
-            tracing::warn!(%resource, %status, failures, "still no list or watch");
+            tracing::warn!(%resource, %status, failures, "cannot list or watch, and keeps trying");
         } else {
             tracing::debug!(%resource, %status, "the list or watch failed");
         }

@@ -1,4 +1,4 @@
-//! The making of tenants: each is placed in a partition before it is made there; and of their quotas, which are there.
+//! Creating tenants, which are placed in a partition first, and their quotas, which live in the same partition.
 
 use arktos_api::Identity;
 use arktos_core::{Object, Status, TenantName};
@@ -120,12 +120,13 @@ pub(super) fn applies_tenant(parts: &Parts, tenant: &str) -> bool {
 async fn object_in(body: RequestBody) -> Result<(Object, Bytes), Status> {
     let body = http_body_util::Limited::new(body, LENGTH_MAX).collect().await;
     let bytes = body.map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?.to_bytes();
-    let readable = || Status::bad_request("this is created at a gateway with a JSON or YAML body");
+    let readable =
+        || Status::bad_request("at a gateway, tenants and their quotas are created with a JSON or YAML body");
     let value: serde_json::Value =
         serde_json::from_slice(&bytes).or_else(|_| arktos_core::media::yaml::parse(&bytes).map_err(|_| readable()))?;
     let object = Object::from_value(value).ok_or_else(readable)?;
     if object.name().is_empty() {
-        let text = "this is created at a gateway under a name, and not under a generated one";
+        let text = "at a gateway, tenants and their quotas are created with a name, not with generateName";
         return Err(Status::bad_request(text));
     }
     Ok((object, bytes))
