@@ -13,6 +13,9 @@ pub const COMPONENTS: &str = "arktos:components";
 /// The common name of the gateway's certificate: the only peer whose forwarded identities count.
 pub const GATEWAY: &str = "arktos:gateway";
 
+/// How users and groups of another tenant are named: `tenant:umbra:uma`.
+pub(crate) const ELSEWHERE: &str = "tenant:";
+
 /// The header in which a gateway says which address a request has come from.
 pub const SOURCE: &str = "x-remote-address";
 

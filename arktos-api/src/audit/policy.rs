@@ -3,7 +3,7 @@
 use arktos_core::name::subdomain_fault;
 use serde::Deserialize;
 
-use crate::identity::Identity;
+use crate::identity::{ELSEWHERE, Identity};
 
 /// How much of a request is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -213,11 +213,21 @@ impl AuditPolicy {
 
 impl Rule {
     fn is_about(&self, who: &Identity, asked: &Asked<'_>) -> bool {
-        let any = |list: &[String], value: &str| list.is_empty() || list.iter().any(|one| one == value);
-        any(&self.users, &who.user)
-            && (self.user_groups.is_empty() || self.user_groups.iter().any(|group| who.is_in(group)))
-            && any(&self.verbs, asked.verb)
+        let any = |list: &[String], is: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| is(one));
+        any(&self.users, &|name| self.names(name, who, |name| who.user == name))
+            && any(&self.user_groups, &|name| self.names(name, who, |name| who.is_in(name)))
+            && any(&self.verbs, &|verb| verb == asked.verb)
             && self.is_there(asked)
+    }
+
+    /// Whether a name in a rule means someone. A tenant calls its users and groups as it likes: a rule by which nothing
+    /// is entered means `system`'s own of that name, and others only where it names them with their tenant.
+    fn names(&self, name: &str, who: &Identity, is: impl Fn(&str) -> bool) -> bool {
+        let elsewhere = name.strip_prefix(ELSEWHERE).and_then(|rest| rest.split_once(':'));
+        match elsewhere.filter(|_| !who.is_system()) {
+            Some((tenant, name)) => who.tenant.as_ref().is_some_and(|own| own.as_str() == tenant) && is(name),
+            None => is(name) && (self.level != Level::None || who.is_system()),
+        }
     }
 
     fn is_there(&self, asked: &Asked<'_>) -> bool {
@@ -307,6 +317,29 @@ rules:
             let asked = Asked { verb: "get", path, ..Asked::default() };
             assert_eq!(level("a", &["auditors"], &asked), found, "{path}");
         }
+    }
+
+    #[test]
+    fn no_tenants_user_is_left_out_by_being_called_as_one_of_the_regions() {
+        let head = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n";
+        let rules = "- {level: None, users: ['system:kube-proxy', 'tenant:acme:bot']}\n\
+                     - {level: None, userGroups: ['system:nodes', 'tenant:acme:bots']}\n\
+                     - {level: Request, userGroups: [auditors]}\n- {level: Metadata}\n";
+        let policy = AuditPolicy::parse(&format!("{head}{rules}")).expect("a policy");
+        let level = |tenant: &str, user: &str, groups: &[&str]| {
+            let tenant = TenantName::new(tenant).expect("a name");
+            policy.says(&Identity::user(user, groups, &tenant), &Asked { verb: "get", ..Asked::default() }).level
+        };
+        assert_eq!(level("system", "system:kube-proxy", &[]), Level::None);
+        assert_eq!(level("system", "n", &["system:nodes"]), Level::None);
+        assert_eq!(level("acme", "system:kube-proxy", &["system:nodes"]), Level::Metadata);
+        assert_eq!(level("acme", "bot", &[]), Level::None);
+        assert_eq!(level("acme", "x", &["bots"]), Level::None);
+        for tenant in ["umbra", "system"] {
+            assert_eq!(level(tenant, "bot", &["bots"]), Level::Metadata, "{tenant}");
+        }
+        assert_eq!(level("acme", "x", &["auditors"]), Level::Request, "more than elsewhere is entered of anybody");
+        assert_eq!(level("acme", "tenant:acme:bot", &[]), Level::Metadata);
     }
 
     #[test]

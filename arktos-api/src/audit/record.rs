@@ -107,8 +107,14 @@ impl Record {
             if let Some(resource) = &info.resource {
                 about.event.insert("objectRef".to_owned(), reference(resource));
             }
-            if let Some(tenant) = tenant {
-                about.annotations.insert("arktos.io/tenant".to_owned(), tenant.as_str().into());
+            let of = |who: &Identity| who.tenant.as_ref().map(|tenant| Value::from(tenant.as_str()));
+            let crosses = who.tenant != acts_as.tenant;
+            for (key, tenant) in [
+                ("arktos.io/tenant", tenant.map(|tenant| tenant.as_str().into())),
+                ("arktos.io/user-tenant", of(who)),
+                ("arktos.io/impersonated-user-tenant", of(acts_as).filter(|_| crosses)),
+            ] {
+                about.annotations.extend(tenant.map(|tenant| (key.to_owned(), tenant)));
             }
             about.said = Some(said);
         }
@@ -136,9 +142,10 @@ impl Record {
         }
     }
 
-    /// What somebody on the way wants entered beside.
+    /// What somebody on the way wants entered beside. What is entered stays, as upstream has it: a tenant names its
+    /// policies and webhooks, and so what they enter, as it likes.
     pub(crate) fn annotate(&self, key: &str, value: &str) {
-        self.about.lock().annotations.insert(key.to_owned(), value.into());
+        self.about.lock().annotations.entry(key.to_owned()).or_insert_with(|| value.into());
     }
 
     fn level(&self) -> Level {

@@ -52,6 +52,7 @@ async fn an_event_says_who_did_what_where_and_with_what_outcome() {
     assert_eq!(event["responseStatus"], json!({"metadata": {}, "code": 201}));
     assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "allow");
     assert_eq!(event["annotations"]["arktos.io/tenant"], "acme");
+    assert_eq!(event["annotations"]["arktos.io/user-tenant"], "acme");
     assert_eq!(event["requestReceivedTimestamp"], "2026-11-23T10:00:00.000000Z");
     assert!(event.get("requestObject").is_none());
 
@@ -114,6 +115,7 @@ async fn a_watch_is_entered_when_it_begins_and_when_it_ends_and_an_impersonation
     response.into_body().collect().await.unwrap();
     let event = lines.take().pop().unwrap();
     assert_eq!((&event["user"]["username"], &event["impersonatedUser"]["username"]), (&json!("alice"), &json!("bob")));
+    assert_eq!(event["annotations"]["arktos.io/user-tenant"], "acme");
     assert_eq!(event["auditID"], id.as_str(), "clients are told under which number they are entered");
 
     let request = Request::builder().method(Method::GET).uri(MAPS).header("authorization", "Bearer acme");
@@ -158,6 +160,38 @@ async fn what_policies_note_and_which_validations_failed_is_entered_beside_the_r
     let expected = json!([{"message": "no secrets", "policy": "watchful", "binding": "all", "expressionIndex": 1,
         "validationActions": ["Audit"]}]);
     assert_eq!(failed, expected);
+}
+
+/// A policy's name stands before what it enters, and a tenant may call one as the server's own annotations begin.
+#[tokio::test]
+async fn no_policy_says_of_which_tenant_a_request_was_or_whether_it_was_allowed() {
+    let (world, lines) = world(&format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]")).await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]);
+    for (name, key, value) in [
+        ("arktos.io", "tenant", "umbra"),
+        ("authorization.k8s.io", "decision", "forbid"),
+        ("own.example", "key", "mine"),
+    ] {
+        let notes = json!([{"key": key, "valueExpression": format!("'{value}'")}]);
+        let spec = json!({"matchConstraints": {"resourceRules": rules}, "auditAnnotations": notes});
+        let policy = json!({"metadata": {"name": name}, "spec": spec});
+        let made = world.post("acme", &format!("{group}/validatingadmissionpolicies"), policy).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        let spec = json!({"policyName": name, "validationActions": ["Audit"]});
+        let binding = json!({"metadata": {"name": name}, "spec": spec});
+        assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicybindings"), binding).await.code, 201);
+    }
+    lines.take();
+    assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
+    let [event] = lines.take().try_into().unwrap();
+    let notes = &event["annotations"];
+    assert_eq!(notes["own.example/key"], "mine");
+    assert_eq!(
+        (&notes["arktos.io/tenant"], &notes["authorization.k8s.io/decision"]),
+        (&json!("acme"), &json!("allow"))
+    );
 }
 
 #[tokio::test]
