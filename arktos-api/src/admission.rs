@@ -33,6 +33,7 @@ use arktos_store::{Commit, Snapshot};
 
 use crate::authorize::escalation;
 use crate::call::Call;
+use crate::identity::COMPONENTS;
 use crate::server::State;
 use crate::verbs::managers;
 use crate::verbs::modify::Part;
@@ -99,6 +100,9 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
 /// What the tenant's own policies and webhooks change of an object on its way. They are shown who managed what before;
 /// what is noted of this write, they cannot change.
 async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Result<(), Status> {
+    if notes_deletion(call, review) {
+        return Ok(());
+    }
     let plugins = &call.state.config.admission;
     let any = |resource| has_objects(call, policies::GROUP, resource);
     let by_policies = plugins.runs("MutatingAdmissionPolicy") && any("mutatingadmissionpolicybindings");
@@ -216,6 +220,9 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     if let Some(pod) = new_pod.filter(|_| plugins.runs("RuntimeClass")) {
         runtime_class::validate(call, pod)?;
     }
+    if notes_deletion(call, review) {
+        return Ok(());
+    }
     if plugins.runs("ValidatingAdmissionPolicy") {
         policies::validate(call, review)?;
     }
@@ -223,6 +230,15 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
         webhooks::validate(call, review).await?;
     }
     Ok(())
+}
+
+/// Whether the region's components say of a namespace that is being deleted how far that is, or let it go. What a
+/// tenant refuses of its deletion is said there, so that is not the tenant's to refuse.
+fn notes_deletion(call: &Call<'_>, review: &Review<'_>) -> bool {
+    call.kind.storage_resource.as_str() == "namespaces"
+        && matches!(review.part, Part::Status | Part::Other("finalize"))
+        && (call.identity.is_system() && call.identity.is_in(COMPONENTS))
+        && review.old.is_some_and(|old| !old.str_at(&["metadata", "deletionTimestamp"]).is_empty())
 }
 
 /// Before anybody is reached through a subresource: the tenant's webhooks and policies, which are shown the options of

@@ -73,14 +73,15 @@ async fn attempt<C: Reconcile>(controller: &C, key: C::Key) -> Outcome {
     match done {
         Ok(outcome) => outcome,
         Err(status) => {
+            let why = status.to_string(); // shown escaped: a tenant's webhook may say anything, on any number of lines
             if status.is(Reason::Conflict) || status.is(Reason::NotFound) {
-                tracing::debug!(controller = C::NAME, ?key, %status, "overtaken, again");
+                tracing::debug!(controller = C::NAME, ?key, ?why, "overtaken, again");
             } else if status.is(Reason::Forbidden) || status.is(Reason::Invalid) {
                 // by the tenant's own quotas, policies and templates: its events say so, and it may make any number
-                tracing::debug!(controller = C::NAME, ?key, %status, "refused, again later");
+                tracing::debug!(controller = C::NAME, ?key, ?why, "refused, again later");
             } else {
                 let text = "a controller failed on an object and will try again";
-                tracing::warn!(controller = C::NAME, ?key, %status, "{text}");
+                tracing::warn!(controller = C::NAME, ?key, ?why, "{text}");
             }
             Outcome::Retry
         }

@@ -176,7 +176,13 @@ impl Tenants {
         for namespace in &namespaces {
             let header = namespace.object.header();
             if header.deletion().is_none() {
-                delete(&*self.client, &NAMESPACES.key(&namespace.path), header.uid(), None).await?;
+                let deleted = delete(&*self.client, &NAMESPACES.key(&namespace.path), header.uid(), None).await;
+                if let Err(status) = deleted
+                    && left.failures.len() < TOLD
+                {
+                    // by what the tenant has that judges deletions: it is said, and the others go
+                    left.failures.push(format!("namespace {}: {status}", namespace.path.name()));
+                }
             } else if left.reasons.len() < TOLD {
                 left.reasons.extend(reason(namespace));
             }

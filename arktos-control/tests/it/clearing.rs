@@ -156,3 +156,49 @@ fn whom_a_tenant_has_asked_about_deletions_is_asked_about_each() {
     world.pass(120);
     assert_eq!(world.find("namespaces", "acme//shop"), None);
 }
+
+/// Whatever a tenant refuses of its deletion, its conditions say so.
+#[test]
+fn what_a_tenant_refuses_of_its_own_deletion_is_said() {
+    let mut world = World::on_the_road();
+    world.create("namespaces", "acme", "", json!({"metadata": {"name": "shop"}})).expect("created");
+    world.settle();
+    world.create("configmaps", "acme", "shop", json!({"metadata": {"name": "kept"}})).expect("created");
+    let group = "admissionregistration.k8s.io/v1";
+    let of = |what: &str| format!("validatingadmission{what}.admissionregistration.k8s.io");
+    // One that refuses whatever becomes of namespaces, and one that keeps what is in them.
+    for (name, operations, resources) in [
+        ("stay", json!(["UPDATE", "DELETE"]), json!(["namespaces", "namespaces/*"])),
+        ("keep", json!(["DELETE"]), json!(["configmaps"])),
+    ] {
+        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": operations, "resources": resources});
+        let validations = json!([{"expression": "false", "message": format!("as {name} has it")}]);
+        let policy = json!({"kind": "ValidatingAdmissionPolicy", "apiVersion": group, "metadata": {"name": name},
+            "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": validations}});
+        let spec = json!({"policyName": name, "validationActions": ["Deny"]});
+        let binding = json!({"kind": "ValidatingAdmissionPolicyBinding", "apiVersion": group,
+            "metadata": {"name": name}, "spec": spec});
+        world.create(&of("policies"), "acme", "", policy).expect("created");
+        world.create(&of("policybindings"), "acme", "", binding).expect("created");
+    }
+    world.delete("tenants", "//acme", None);
+    world.pass(60);
+    let failure = condition(&world.get("tenants", "//acme"), "TenantDeletionContentFailure");
+    assert_eq!(failure["status"], "True");
+    let message = failure["message"].as_str().expect("a text");
+    assert!(message.contains("namespace shop:") && message.contains("as stay has it"), "{message}");
+    // That one gone, it is what is in the namespace; which the namespace could be told to say.
+    let rule =
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["namespaces/*"]});
+    world.edit(&of("policies"), "acme//stay", |policy| {
+        policy["spec"]["matchConstraints"]["resourceRules"] = json!([rule]);
+    });
+    world.pass(120);
+    let said = world.get("tenants", "//acme");
+    let remaining = condition(&said, "TenantContentRemaining");
+    let message = remaining["message"].as_str().expect("a text");
+    assert!(message.contains("namespace shop:") && message.contains("as keep has it"), "{said}");
+    world.delete(&of("policybindings"), "acme//keep", None);
+    world.pass(180);
+    assert_eq!(world.find("tenants", "//acme"), None);
+}
