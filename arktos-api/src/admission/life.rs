@@ -1,8 +1,9 @@
 //! Tenants and namespaces must exist, and not be terminating, for anything to be created in them. (NamespaceLifecycle)
 
-use arktos_core::{GroupResource, Object, Scope, Status, TenantName};
+use arktos_core::{GroupResource, Object, ObjectKey, Scope, Status, TenantName};
 use arktos_store::{Commit, CommitError, Expect, Guard, Stored};
 
+use super::quota;
 use crate::call::Call;
 use crate::query::cause;
 use crate::verbs::create::{namespace_key, tenant_key};
@@ -15,16 +16,21 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 /// # Errors
 /// 404 and 403.
 pub(crate) fn guard_place(call: &Call<'_>, object: &Object, commit: &mut Commit) -> Result<(), Status> {
-    if call.kind.scope == Scope::Region {
-        return Ok(());
-    }
-    let tenant = call.one_tenant()?;
+    let mut guards = match call.kind.scope {
+        // Who limits a tenant must mean one that there is: what is left behind would limit the next of its name.
+        Scope::Region if quota::is_of_tenants(&call.kind.storage_resource) => {
+            vec![ObjectKey::region_scoped(GroupResource::core("tenants"), object.name())]
+        }
+        Scope::Region => return Ok(()),
+        _ => vec![tenant_key(call.one_tenant()?)],
+    };
     let snapshot = call.state.config.engine.snapshot();
-    let mut guards = vec![tenant_key(tenant)];
     if call.kind.scope == Scope::Namespace && call.state.config.admission.runs("NamespaceLifecycle") {
-        guards.push(namespace_key(tenant, &call.namespace));
+        guards.push(namespace_key(call.one_tenant()?, &call.namespace));
     }
-    crate::definitions::guard(call, commit)?;
+    if call.kind.scope != Scope::Region {
+        crate::definitions::guard(call, commit)?;
+    }
     for key in guards {
         let found = snapshot.get(&key);
         if !Expect::Live.holds(found.as_ref()) {
@@ -62,7 +68,7 @@ pub(crate) fn refusal(call: &Call<'_>, name: &str, error: &CommitError) -> Optio
     }
 }
 
-fn refused(call: &Call<'_>, name: &str, key: &arktos_core::ObjectKey, found: Option<&Stored>) -> Status {
+fn refused(call: &Call<'_>, name: &str, key: &ObjectKey, found: Option<&Stored>) -> Status {
     let place = key.path.name();
     if found.is_none() {
         return Status::not_found(&key.resource, place);
@@ -108,7 +114,7 @@ pub(crate) fn delete(call: &Call<'_>, old: &Stored) -> Result<(), Status> {
 
 fn tenant_lives(call: &Call<'_>) -> bool {
     call.tenant.as_ref().is_some_and(|tenant| {
-        let key = arktos_core::ObjectKey::region_scoped(GroupResource::core("tenants"), tenant.as_str());
+        let key = ObjectKey::region_scoped(GroupResource::core("tenants"), tenant.as_str());
         Expect::Live.holds(call.state.config.engine.snapshot().get(&key).as_ref())
     })
 }

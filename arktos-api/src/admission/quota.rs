@@ -25,6 +25,11 @@ pub(crate) fn is_quota(key: &ObjectKey) -> bool {
     matches!(key.resource.as_str(), "resourcequotas" | TENANT_QUOTAS)
 }
 
+/// Whether objects of a resource are tenants' quotas, which are named as their tenants are.
+pub(super) fn is_of_tenants(resource: &GroupResource) -> bool {
+    resource.as_str() == TENANT_QUOTAS
+}
+
 /// The resource of quotas of tenants.
 const TENANT_QUOTAS: &str = "tenantquotas.region.arktos.io";
 

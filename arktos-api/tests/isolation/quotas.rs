@@ -215,3 +215,21 @@ async fn system_is_never_held_up_by_a_rate() {
     assert_eq!(through(&world, "root", 30).await.0, 30);
     assert_eq!(world.get("viv", MAPS).await.code, 403);
 }
+
+#[tokio::test]
+async fn a_quota_is_that_of_a_tenant_that_there_is() {
+    let world = World::new().await;
+    let quota = |name: &str| json!({"metadata": {"name": name}, "spec": {"hard": {"pods": "5"}}});
+    for name in ["nobody", "all", "NOBODY"] {
+        let refused = world.post("root", QUOTAS, quota(name)).await;
+        assert!(matches!(refused.code, 404 | 422), "{}", refused.text);
+    }
+    let refused = world.post("root", QUOTAS, quota("nobody")).await;
+    assert_eq!(refused.json()["message"], "tenants \"nobody\" not found");
+    // The next of the name must not find the quota of the last.
+    assert_eq!(world.delete("root", "/api/v1/tenants/acme").await.code, 200);
+    let refused = world.post("root", QUOTAS, quota("acme")).await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    assert!(refused.text.contains("tenant acme because it is being terminated"), "{}", refused.text);
+    assert_eq!(world.post("root", QUOTAS, quota("umbra")).await.code, 201);
+}

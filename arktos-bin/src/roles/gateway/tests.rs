@@ -52,6 +52,16 @@ fn asked(gateway: &Gateway, identity: &Identity, method: Method, path: &str, bod
     (code, String::from_utf8_lossy(&body).into_owned())
 }
 
+/// Makes a tenant in a partition.
+fn have(gateway: &Gateway, partition: usize, name: &str) {
+    let backends = gateway.0.directory.backends();
+    let Backend::Local(server) = &backends.partitions[partition].1 else { panic!("it is in this process") };
+    let client = server.client(Identity::system_component("root"));
+    let tenant = serde_json::json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": name}});
+    let tenant = Object::from_value(tenant).expect("an object");
+    futures::executor::block_on(client.create(&GroupResource::core("tenants"), "", "", tenant)).expect("created");
+}
+
 #[test]
 fn a_quota_is_kept_where_its_tenant_is() {
     let (gateway, root) = (gateway(), Identity::system_component("root"));
@@ -65,6 +75,7 @@ fn a_quota_is_kept_where_its_tenant_is() {
     assert_eq!(asked(&gateway, &root, Method::PATCH, &applied, &quota("nobody")).0, 404);
     assert_eq!(asked(&gateway, &Identity::anonymous(), Method::POST, quotas, &quota("acme")).0, 403);
     for (partition, name) in ["acme", "globex"].into_iter().enumerate() {
+        have(&gateway, partition, name);
         let made = asked(&gateway, &root, Method::POST, quotas, &quota(name));
         assert_eq!(made.0, 201, "{}", made.1);
         let (path, backends) = (format!("{quotas}/{name}"), gateway.0.directory.backends());
@@ -118,13 +129,7 @@ fn what_a_token_says_of_itself_makes_nobody_one_of_the_region_s_own() {
 #[test]
 fn one_tenant_of_all_is_found_where_it_is_though_nobody_sees_all() {
     let (gateway, root) = (gateway(), Identity::system_component("root"));
-    let backends = gateway.0.directory.backends();
-    let Backend::Local(second) = &backends.partitions[1].1 else { panic!("it is in this process") };
-    let client = second.client(root.clone());
-    let tenants = GroupResource::core("tenants");
-    let globex = serde_json::json!({"apiVersion": "v1", "kind": "Tenant", "metadata": {"name": "globex"}});
-    let globex = Object::from_value(globex).expect("an object");
-    futures::executor::block_on(client.create(&tenants, "", "", globex)).expect("created");
+    have(&gateway, 1, "globex");
     let list = |selector: &str| asked(&gateway, &root, Method::GET, &format!("/api/v1/tenants{selector}"), "");
     let found = list("?fieldSelector=metadata.name%3Dglobex");
     assert_eq!(found.0, 200, "{}", found.1);
