@@ -97,6 +97,7 @@ where
     let verb = Verb::on(resource, &head.method, &head.query);
     let tenant = tenant_of(head)?;
     authorize(state, head, resource, verb, tenant.as_ref())?;
+    at_home(state, head, tenant.as_ref())?;
     if let Some(record) = &head.record {
         record.allowed();
     }
@@ -192,6 +193,21 @@ fn authorize(
     let answer =
         state.authorize(&head.identity, tenant, verb, &resource.selected(verb, head.query.get("fieldSelector")));
     answer.map_err(|status| compat::refused(state, &head.info, tenant, status))
+}
+
+/// A user whose tenant is not here has nothing to ask of it, whatever a role says: an empty list would look as if there
+/// were a tenant that has nothing. (Users of `system` see that, as in Arktos.)
+///
+/// # Errors
+/// 404 for the tenant.
+fn at_home(state: &State, head: &Head, tenant: Option<&TenantName>) -> Result<(), Status> {
+    let own = head.identity.tenant.as_ref().filter(|own| !own.is_system() && tenant == Some(*own));
+    match own.map(create::tenant_key) {
+        Some(key) if state.config.engine.snapshot().get(&key).is_none() => {
+            Err(Status::not_found(&key.resource, key.path.name()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A request for a resource, authorized and read.

@@ -137,3 +137,38 @@ async fn what_is_no_credential_is_none() {
         assert_eq!(world.answer(request).await.code, 401, "{bearer:?}");
     }
 }
+
+/// A credential that names a tenant and not which shows no tenant where there is none: not even an empty one.
+#[tokio::test]
+async fn who_is_of_a_tenant_that_is_not_there_is_told_so() {
+    let world = World::new().await;
+    let mut watch = world.watch("acme", &format!("{MAPS}?watch=true")).await;
+    world.remove_tenant("acme").await;
+    let group = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let asked = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "secrets"}}});
+    for answer in [
+        world.get("acme", MAPS).await,
+        world.get("acme", "/api/v1/namespaces").await,
+        world.get("acme", &format!("{MAPS}/a")).await,
+        world.get("acme", &format!("/tenants/acme{MAPS}?watch=true")).await,
+        world.get("acme", "/apis/rbac.authorization.k8s.io/v1/clusterroles").await,
+        world.delete("acme", MAPS).await,
+        world.post("acme", MAPS, map("a")).await,
+        world.post("acme", group, asked).await,
+    ] {
+        let told = (answer.code, answer.json()["message"].clone());
+        assert_eq!(told, (404, json!("tenants \"acme\" not found")), "{}", answer.text);
+    }
+    // What is not its own is as it was, and who has no rights at home anyway has none.
+    assert_eq!(world.get("acme", &format!("/tenants/umbra{MAPS}")).await.code, 403);
+    assert_eq!(world.get("plain", MAPS).await.code, 403);
+    assert_eq!(world.get("root", &format!("/tenants/acme{MAPS}")).await.code, 200, "as in Arktos");
+    world.advance(61);
+    while let Some(event) = watch.next().await {
+        if event["type"] == "ERROR" {
+            assert_eq!(event["object"]["code"], 401);
+            return;
+        }
+    }
+    panic!("the watch ended without a word");
+}
