@@ -155,7 +155,8 @@ impl Authorizer {
         if identity.is_system() || (asked.path.is_empty() && self.is_of_the_region(tenant, asked)) {
             return None;
         }
-        self.rules.allowing(identity, tenant, asked).ok()
+        let allowed = self.rules.allowing(identity, tenant, asked).ok();
+        allowed.or_else(|| self.rules.welcoming(identity, tenant, asked))
     }
 
     fn is_of_the_region(&self, tenant: &TenantName, asked: &Attributes<'_>) -> bool {

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Attributes;
 use super::static_roles::STATIC;
-use crate::identity::Identity;
+use crate::identity::{ELSEWHERE, Identity};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
-/// How a tenant's bindings name users and groups of another tenant: `tenant:umbra:uma`.
-const ELSEWHERE: &str = "tenant:";
+/// The roles that whoever is known in a tenant has there.
+const OF_EVERYBODY: [&str; 3] = ["system:basic-user", "system:discovery", "system:public-info-viewer"];
 /// How many decoded roles and bindings are kept.
 const PARSED_MAX: usize = 16_384;
 
@@ -102,6 +102,27 @@ impl Rules {
         found.ok_or_else(|| told(lost).map_or_else(String::new, |lost| format!("RBAC: {lost}")))
     }
 
+    /// Why a tenant lets somebody of another tenant find out what it serves, and what they may: as it lets its own,
+    /// once any of its bindings names them. Without that no client could use what it is given.
+    pub(super) fn welcoming(&self, who: &Identity, tenant: &TenantName, asked: &Attributes<'_>) -> Option<String> {
+        let snapshot = self.engine.snapshot();
+        let allows = |role: &Parsed| role.rules.iter().any(|rule| rule.allows(asked));
+        let given = OF_EVERYBODY
+            .into_iter()
+            .find(|name| self.cluster_role(&snapshot, tenant, name).is_some_and(|role| allows(&role)))?;
+        let within = Within::Tenant(tenant.clone());
+        let invited = |resource: &str| {
+            let bindings = GroupResource::new(GROUP, resource);
+            let mut all = snapshot.range(&bindings, &within, None);
+            all.any(|stored| {
+                let binding = self.parse(&bindings, &stored);
+                binding.subjects.iter().any(|subject| subject.is(who, tenant, stored.path.namespace(), &snapshot))
+            })
+        };
+        let invited = invited("clusterrolebindings") || invited("rolebindings");
+        invited.then(|| format!("RBAC: allowed as ClusterRole {given:?} to who has any role of another tenant's"))
+    }
+
     /// The rules that apply to someone in a namespace of a tenant (and everywhere in it), and which roles are named
     /// that are not there.
     pub(crate) fn of(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> (Vec<Rule>, Option<String>) {
@@ -136,7 +157,9 @@ impl Rules {
         let bindings = GroupResource::new(GROUP, "clusterrolebindings");
         for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), String::new()), None) {
             let binding = self.parse(&bindings, &stored);
-            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, tenant, "")) else { continue };
+            let Some(subject) = binding.subjects.iter().find(|subject| subject.is(who, tenant, "", &snapshot)) else {
+                continue;
+            };
             let Some(rules) = self.cluster_role(&snapshot, tenant, &binding.role_ref.name) else {
                 lost.push(nowhere("ClusterRole", &binding.role_ref.name));
                 continue;
@@ -158,7 +181,7 @@ impl Rules {
         let bindings = GroupResource::new(GROUP, "rolebindings");
         for stored in snapshot.range(&bindings, &Within::Namespace(tenant.clone(), namespace.to_owned()), None) {
             let binding = self.parse(&bindings, &stored);
-            let subject = binding.subjects.iter().find(|subject| subject.is(who, tenant, namespace));
+            let subject = binding.subjects.iter().find(|subject| subject.is(who, tenant, namespace, &snapshot));
             let Some(subject) = subject else { continue };
             let Some(rules) = self.role(&snapshot, tenant, namespace, &binding.role_ref) else {
                 lost.push(nowhere(&binding.role_ref.kind, &binding.role_ref.name));
@@ -247,18 +270,26 @@ fn reason(kind: &str, name: &str, binding: &Parsed, subject: &Subject) -> String
 
 impl Subject {
     /// Whether a tenant's binding is for someone. Names are the tenant's own; those of other tenants (of `system`, too)
-    /// are called `tenant:NAME:…`, so that nobody gets what is meant for somebody else of the same name.
-    fn is(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> bool {
+    /// are called `tenant:NAME:…`, so that nobody gets what is meant for somebody else of the same name; as
+    /// `tenant:NAME@UID:…`, not for a later tenant of the name either.
+    fn is(&self, who: &Identity, tenant: &TenantName, namespace: &str, now: &Snapshot) -> bool {
         let elsewhere = self.name.strip_prefix(ELSEWHERE).filter(|_| self.kind != "ServiceAccount");
-        match (&who.tenant, elsewhere) {
-            (Some(own), None) => own == tenant && self.names(who, namespace),
-            (Some(own), Some(rest)) => {
-                let name = rest.strip_prefix(own.as_str()).and_then(|rest| rest.strip_prefix(':'));
-                let named = |name: &str| Self { name: name.to_owned(), ..self.clone() }.names(who, "");
-                own != tenant && name.is_some_and(named)
-            }
-            (None, _) => false,
-        }
+        let (Some(own), Some(rest)) = (&who.tenant, elsewhere) else {
+            return who.tenant.as_ref() == Some(tenant) && self.names(who, namespace);
+        };
+        let Some((whose, name)) = rest.split_once(':').filter(|_| own != tenant) else { return false };
+        let (whose, uid) = whose.split_once('@').map_or((whose, None), |(whose, uid)| (whose, Some(uid)));
+        whose == own.as_str()
+            && Self { name: name.to_owned(), ..self.clone() }.names(who, "")
+            && uid.is_none_or(|uid| {
+                let life = || now.get(&crate::verbs::create::tenant_key(own));
+                let named = who.tenant_uid.as_str();
+                if named.is_empty() {
+                    life().is_some_and(|life| life.object.header().uid() == uid)
+                } else {
+                    named == uid
+                }
+            })
     }
 
     fn names(&self, who: &Identity, namespace: &str) -> bool {

@@ -59,6 +59,76 @@ async fn a_tenant_may_let_another_tenants_users_in_by_name_and_takes_it_back() {
 }
 
 #[tokio::test]
+async fn what_was_lent_to_a_tenant_by_its_uid_is_not_lent_to_the_next_of_its_name() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", MAPS, map("lent")).await.code, 201);
+    let lent = format!("/tenants/acme{MAPS}/lent");
+    let uid = async || {
+        let tenant = world.get("root", "/api/v1/tenants/umbra").await.json();
+        tenant["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let first = uid().await;
+    for name in ["tenant:umbra@:uma", "tenant:umbra@other:uma", "tenant:umbr@x:uma", &format!("tenant:umbra@{first}")] {
+        world.bind("acme", user(name)).await;
+        assert_eq!(world.get("umbra", &lent).await.code, 403, "{name}");
+    }
+    world.bind("acme", user(&format!("tenant:umbra@{first}:uma"))).await;
+    assert_eq!(world.get("umbra", &lent).await.code, 200);
+    let robot = world.account("umbra", "robot").await;
+    assert_eq!(world.get(&robot, &lent).await.code, 403);
+    world.bind("acme", user(&format!("tenant:umbra@{first}:system:serviceaccount:default:robot"))).await;
+    assert_eq!(world.get(&robot, &lent).await.code, 200);
+    world.remove_tenant("umbra").await;
+    assert_eq!(world.get("umbra", &lent).await.code, 403);
+    world.make_tenant("umbra").await;
+    assert_ne!(uid().await, first);
+    let robot = world.account("umbra", "robot").await;
+    for who in ["umbra", &robot] {
+        assert_eq!(world.get(who, &lent).await.code, 403);
+    }
+}
+
+/// What a client asks before it does anything: a guest is answered as the tenant's own are, for as long as it is one.
+#[tokio::test]
+async fn a_guest_of_one_namespace_finds_out_what_the_tenant_serves_and_what_it_may() {
+    let world = World::new().await;
+    let file = format!("{TOKENS}vera,vera,,ops,,umbra\nnick,nick,,,,umbra\n");
+    let world = world.beside(|config| config.tokens = TokenTable::parse(&file).unwrap());
+    let paths = ["/api", "/apis", "/api/v1", "/apis/apps/v1", "/version", "/openapi/v3", "/openapi/v2"];
+    let reviews = "/tenants/acme/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let asked = |namespace: &str| {
+        let about = json!({"verb": "list", "resource": "configmaps", "namespace": namespace});
+        json!({"spec": {"resourceAttributes": about}})
+    };
+    let refused = async |who: &str| {
+        for path in paths {
+            assert_eq!(world.get(who, &format!("/tenants/acme{path}")).await.code, 403, "{who} {path}");
+        }
+        assert_eq!(world.post(who, reviews, asked("default")).await.code, 403);
+    };
+    refused("vera").await;
+    let role = json!({"kind": "ClusterRole", "name": "view", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = json!({"metadata": {"name": "guests"}, "subjects": group("tenant:umbra:ops"), "roleRef": role});
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    assert_eq!(world.post("acme", &bindings, binding).await.code, 201);
+    for path in paths {
+        assert_eq!(world.get("vera", &format!("/tenants/acme{path}")).await.code, 200, "{path}");
+    }
+    assert_eq!(world.get("vera", &format!("/tenants/acme{MAPS}")).await.code, 200);
+    for (namespace, allowed) in [("default", true), ("other", false)] {
+        let told = world.post("vera", reviews, asked(namespace)).await;
+        assert_eq!((told.code, &told.json()["status"]["allowed"]), (201, &json!(allowed)), "{}", told.text);
+    }
+    for path in ["/metrics", "/logs", "/openid/v1/jwks", "/api/v1/secrets", "/api/v1/nodes", RBAC, "/debug/pprof"] {
+        let code = world.get("vera", &format!("/tenants/acme{path}")).await.code;
+        assert_eq!(code == 200, path == RBAC, "{path}: {code}");
+    }
+    refused("nick").await;
+    assert_eq!(world.delete("acme", &format!("{bindings}/guests")).await.code, 200);
+    refused("vera").await;
+}
+
+#[tokio::test]
 async fn a_role_that_one_tenant_makes_its_own_is_as_it_was_in_others() {
     let world = World::new().await;
     let role =
