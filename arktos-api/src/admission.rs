@@ -25,6 +25,7 @@ mod runtime_class;
 pub(crate) mod service;
 mod service_account;
 pub(crate) mod topology;
+mod volumes;
 mod webhooks;
 
 use again::Again;
@@ -204,6 +205,7 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     if plugins.runs("LimitRanger") {
         limits::validate(call, review)?;
     }
+    volumes::validate(call, review)?;
     if devices::concerns(call) {
         devices::validate(call, review)?;
     }

@@ -1,9 +1,10 @@
 //! The same names in two tenants are two things: users, roles, accounts, definitions, policies.
 
 use arktos_api::TokenTable;
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{MAPS, RBAC, TOKENS, World, map};
+use crate::world::{MAPS, RBAC, TOKENS, World, map, request};
 
 fn user(name: &str) -> Value {
     json!([{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}])
@@ -237,4 +238,39 @@ async fn an_owner_in_another_tenant_is_written_down_and_owns_nothing() {
     let path = format!("{MAPS}/owner?propagationPolicy=Foreground");
     assert_eq!(world.delete("umbra", &path).await.code, 200);
     assert_eq!(world.get("acme", &format!("{MAPS}/child")).await.code, 200);
+}
+
+/// Who knows the handle of a volume has no right to it: which volume of a driver of the region's is whose, that says.
+#[tokio::test]
+async fn no_tenant_names_a_volume_of_a_driver_that_is_the_regions() {
+    let world = World::new().await;
+    let group = "/apis/storage.k8s.io/v1";
+    let driver = json!({"metadata": {"name": "disks.example.org"}, "spec": {}});
+    assert_eq!(world.post("root", &format!("{group}/csidrivers"), driver).await.code, 201);
+    let source = |driver: &str| json!({"driver": driver, "volumeHandle": "of-umbra"});
+    let spec =
+        |driver: &str| json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "csi": source(driver)});
+    let volume = |name: &str, driver: &str| json!({"metadata": {"name": name}, "spec": spec(driver)});
+    let volumes = "/api/v1/persistentvolumes";
+    let stolen = volume("stolen", "disks.example.org");
+    let refused = world.post("acme", volumes, stolen.clone()).await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    let mut apply = request("acme", Method::PATCH, &format!("{volumes}/stolen?fieldManager=x"), "");
+    let mut body = stolen;
+    (body["apiVersion"], body["kind"]) = (json!("v1"), json!("PersistentVolume"));
+    *apply.body_mut() = body.to_string().into();
+    apply.headers_mut().insert("content-type", "application/apply-patch+yaml".parse().unwrap());
+    assert_eq!(world.answer(apply).await.code, 403);
+    // A driver of its own is its own affair; and the region's provisioner makes volumes in tenants.
+    assert_eq!(world.post("acme", volumes, volume("own", "own.example.org")).await.code, 201);
+    assert_eq!(
+        world.post("root", &format!("/tenants/acme{volumes}"), volume("made", "disks.example.org")).await.code,
+        201
+    );
+    let change = json!({"spec": {"csi": {"driver": "disks.example.org"}}}).to_string();
+    assert_eq!(world.answer(request("acme", Method::PATCH, &format!("{volumes}/own"), &change)).await.code, 422);
+    let attachment = json!({"metadata": {"name": "a"}, "spec": {"attacher": "disks.example.org", "nodeName": "n",
+        "source": {"inlineVolumeSpec": {"accessModes": ["ReadWriteOnce"], "csi": source("disks.example.org")}}}});
+    let refused = world.post("acme", &format!("{group}/volumeattachments"), attachment).await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
 }
