@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use arktos_core::name::{label_fault, subdomain_fault};
-use arktos_core::{Reason, Status};
+use arktos_core::{Reason, Status, TenantName};
 use http::HeaderMap;
 
 use crate::authorize::{Attributes, Authorizer, denied};
-use crate::identity::{COMPONENTS, Identity, MASTERS};
+use crate::identity::{COMPONENTS, ELSEWHERE, Identity, MASTERS};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 /// What a service account's token says of the node that it is bound to.
@@ -59,6 +59,9 @@ impl Mode {
     fn is_for(self, wanted: &Wanted, who: &Identity) -> bool {
         let named = wanted.uid.is_empty() && wanted.groups.is_empty() && wanted.extra.is_empty();
         let (node, account) = (node(&wanted.user), account(&wanted.user));
+        if wanted.tenant.is_some() {
+            return self == Self::Legacy;
+        }
         match self {
             Self::AssociatedNode => {
                 let own = who.extra.get(NODE).filter(|_| self::account(&who.user).is_some());
@@ -79,6 +82,8 @@ struct Wanted {
     uid: String,
     groups: Vec<String>,
     extra: BTreeMap<String, Vec<String>>,
+    /// Whose user that is, where it is another tenant's.
+    tenant: Option<TenantName>,
 }
 
 /// The namespace and the name of the service account whose user has a name.
@@ -92,13 +97,23 @@ fn node(user: &str) -> Option<&str> {
     user.strip_prefix("system:node:").filter(|name| subdomain_fault(name).is_none())
 }
 
-/// Whether a request is to act in another's name.
-pub(crate) fn is_asked(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name.as_str().starts_with("impersonate-"))
+/// The tenant that somebody names as `tenant:NAME:USER`, and its user. To anybody but `system`'s users that is one more
+/// name of their own tenant.
+fn elsewhere<'a>(who: &Identity, user: &'a str) -> Option<(TenantName, &'a str)> {
+    let (tenant, user) = user.strip_prefix(ELSEWHERE).filter(|_| who.is_system())?.split_once(':')?;
+    let tenant = TenantName::new(tenant).ok().filter(|tenant| !tenant.is_system() && !user.is_empty())?;
+    Some((tenant, user))
 }
 
-/// The identity a request acts as: its own, or the one it impersonates, if it may. The tenant never changes. `asked` is
-/// what is to be done, if that is known.
+/// How many names a request says that it is to act as: none where it acts as its own.
+pub(crate) fn names_asked(headers: &HeaderMap) -> u32 {
+    let names = headers.iter().filter(|(name, _)| name.as_str().starts_with("impersonate-")).count();
+    u32::try_from(names).unwrap_or(u32::MAX)
+}
+
+/// The identity a request acts as: its own, or the one it impersonates, if it may. The tenant changes only where a user
+/// of `system` acts as one of another tenant, named as such, and may `impersonate` (as of old) that of all `tenants`.
+/// `asked` is what is to be done, if that is known.
 ///
 /// # Errors
 /// 403 when it may not, in the words of the first way that was tried.
@@ -108,7 +123,10 @@ pub(crate) fn acting(
     headers: &HeaderMap,
     asked: Option<&Attributes<'_>>,
 ) -> Result<Acting, Status> {
-    let Some(wanted) = Wanted::of(headers)? else { return Ok(Acting { identity, constraint: "" }) };
+    let Some(mut wanted) = Wanted::of(headers)? else { return Ok(Acting { identity, constraint: "" }) };
+    if let Some((tenant, user)) = elsewhere(&identity, &wanted.user) {
+        (wanted.user, wanted.tenant) = (user.to_owned(), Some(tenant));
+    }
     let mut refused = None;
     for mode in Mode::ALL.into_iter().filter(|mode| mode.is_for(&wanted, &identity)) {
         match (Question { authorizer, who: &identity, wanted: &wanted, mode }).ask(asked) {
@@ -133,6 +151,7 @@ impl Wanted {
             uid: one("impersonate-uid"),
             groups: headers.get_all("impersonate-group").iter().filter_map(text).collect(),
             extra: extra(headers),
+            tenant: None,
         };
         if !wanted.user.is_empty() {
             return Ok(Some(wanted));
@@ -188,6 +207,9 @@ impl Question<'_> {
             self.authorizer.check(self.who, &Attributes { verb: &format!("{on}:{}", asked.verb), ..*asked })?;
         }
         let wanted = self.wanted;
+        if let Some(tenant) = &wanted.tenant {
+            self.check(self.attributes("", "tenants", tenant.as_str()))?;
+        }
         let mut groups = self.as_user()?;
         if !wanted.uid.is_empty() {
             self.check(self.attributes(AUTHENTICATION, "uids", &wanted.uid))?;
@@ -204,7 +226,11 @@ impl Question<'_> {
             groups.push(known.to_owned());
         }
         let (user, uid, extra) = (wanted.user.clone(), wanted.uid.clone(), wanted.extra.clone());
-        Ok(Identity { user, uid, groups, extra, ..self.who.clone() })
+        let acts_as = Identity { user, uid, groups, extra, ..self.who.clone() };
+        Ok(match wanted.tenant.clone() {
+            Some(tenant) => Identity { tenant: Some(tenant), tenant_uid: String::new(), ..acts_as },
+            None => acts_as,
+        })
     }
 
     fn attributes<'b>(&'b self, group: &'b str, resource: &'b str, name: &'b str) -> Attributes<'b> {

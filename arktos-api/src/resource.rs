@@ -317,8 +317,15 @@ impl ResourceRequest<'_> {
         let state = (call.state.config.clone(), call.state.authorizer.clone());
         let (credentials, resource) =
             (self.head.credentials.clone(), self.resource.selected("watch", self.head.query.get("fieldSelector")));
-        let standing = (!credentials.last())
-            .then(|| Standing::new(state, credentials, call.tenant.clone(), "watch", resource.into_owned()));
+        let standing = (!credentials.last()).then(|| {
+            Standing::new(
+                state,
+                (credentials, &self.head.identity),
+                call.tenant.clone(),
+                "watch",
+                resource.into_owned(),
+            )
+        });
         let counted = fairness::flow(&self.head.identity).map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
         let frames = watch::watch(call, &options, standing).await?;
         if matches!(view.accept.form, Form::Table(_)) {

@@ -252,7 +252,7 @@ impl State {
                 enter(record, (&identity, acts_as), &info, &parts.method, &query);
             }
         };
-        let acting = self.acting(&identity, &parts, &info, &query).inspect_err(|status| {
+        let acting = self.acting(&identity, &parts, (&info, &query), asks).await.inspect_err(|status| {
             if status.is(Reason::Forbidden) {
                 enter(&identity);
             }
@@ -339,17 +339,23 @@ impl State {
         self.turns.take(&fairness::nobody(), 1, asks).await.err().unwrap_or(why)
     }
 
-    /// In whose name a request acts.
-    fn acting(
+    /// In whose name a request acts. Whether somebody may act in another's is looked for in all bindings of the tenant,
+    /// once for each name that is said: that has a turn of its own.
+    async fn acting(
         &self,
         identity: &Identity,
         parts: &http::request::Parts,
-        info: &RequestInfo,
-        query: &QueryMap,
+        (info, query): (&RequestInfo, &QueryMap),
+        asks: Asks<'_>,
     ) -> Result<Acting, Status> {
-        if !impersonate::is_asked(&parts.headers) {
+        let names = impersonate::names_asked(&parts.headers);
+        if names == 0 {
             return Ok(Acting { identity: identity.clone(), constraint: "" });
         }
+        let _seat = match fairness::flow(identity) {
+            Some(flow) => Some(self.turns.take(&flow, 1, Asks { weight: names, ..asks }).await?),
+            None => None,
+        };
         let tenant = identity.tenant.as_ref();
         let method = parts.method.as_str().to_ascii_lowercase();
         let asked = match &info.resource {

@@ -65,7 +65,7 @@ pub(crate) struct Standing {
     config: Arc<ApiConfig>,
     authorizer: Arc<Authorizer>,
     credentials: Credentials,
-    /// The tenant that the watcher belongs to, as it was then.
+    /// The tenant of whoever it acts as, as it was then.
     home: Option<Life>,
     tenant: Option<TenantName>,
     verb: &'static str,
@@ -76,12 +76,12 @@ impl Standing {
     /// The question, to be asked again.
     pub(crate) fn new(
         (config, authorizer): (Arc<ApiConfig>, Arc<Authorizer>),
-        credentials: Credentials,
+        (credentials, acts_as): (Credentials, &Identity),
         tenant: Option<TenantName>,
         verb: &'static str,
         resource: ResourceInfo,
     ) -> Self {
-        let home = home(&config, &credentials.identity);
+        let home = home(&config, acts_as);
         Self { config, authorizer, credentials, home, tenant, verb, resource }
     }
 

@@ -172,3 +172,64 @@ async fn who_is_of_a_tenant_that_is_not_there_is_told_so() {
     }
     panic!("the watch ended without a word");
 }
+
+/// Only a user of `system` acts as somebody of another tenant: one who may act as that user, and for that tenant.
+#[tokio::test]
+async fn who_of_system_may_act_for_a_tenant_does_so_as_a_user_whom_it_names() {
+    let world = World::new().await;
+    let file = format!("{TOKENS}desk,dora,,helpers\nhalf,hal,,few\nimp,ida,,imps,,acme\n");
+    let world = world.beside(|config| config.tokens = TokenTable::parse(&file).unwrap());
+    let rule = |resources: Value, names: Value| {
+        let verbs = json!(["impersonate"]);
+        json!({"apiGroups": [""], "resources": resources, "verbs": verbs, "resourceNames": names})
+    };
+    let users = rule(json!(["users", "groups"]), json!(["paul", "uma", "dev"]));
+    for (tenant, group, rules) in [
+        ("system", "helpers", json!([users, rule(json!(["tenants"]), json!(["acme"]))])),
+        ("system", "few", json!([users])),
+        ("acme", "imps", json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])),
+    ] {
+        let base = format!("/tenants/{tenant}/apis/rbac.authorization.k8s.io/v1");
+        let role = json!({"metadata": {"name": group}, "rules": rules});
+        assert_eq!(world.post("root", &format!("{base}/clusterroles"), role).await.code, 201);
+        let subjects = json!([{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}]);
+        let role = json!({"kind": "ClusterRole", "name": group, "apiGroup": "rbac.authorization.k8s.io"});
+        let binding = json!({"metadata": {"name": group}, "subjects": subjects, "roleRef": role});
+        assert_eq!(world.post("root", &format!("{base}/clusterrolebindings"), binding).await.code, 201);
+    }
+    assert_eq!(world.post("umbra", MAPS, map("secret")).await.code, 201);
+    let act = async |token: &str, user: &str, group: &str, path: &str| {
+        let mut request = request(token, Method::GET, path, "");
+        request.headers_mut().insert("impersonate-user", user.parse().unwrap());
+        if !group.is_empty() {
+            request.headers_mut().insert("impersonate-group", group.parse().unwrap());
+        }
+        world.answer(request).await.code
+    };
+    let of_acme = format!("/tenants/acme{MAPS}");
+    // As that user, with what the tenant gives it, in that tenant: its own short paths as well.
+    assert_eq!(act("desk", "tenant:acme:paul", "", &of_acme).await, 403, "paul has his rights by his group");
+    assert_eq!(act("desk", "tenant:acme:paul", "dev", &of_acme).await, 200);
+    assert_eq!(act("desk", "tenant:acme:paul", "dev", MAPS).await, 200);
+    for path in [format!("/tenants/umbra{MAPS}"), "/api/v1/nodes".into(), "/api/v1/tenants/all/pods".into()] {
+        assert_eq!(act("desk", "tenant:acme:paul", "dev", &path).await, 403, "{path}");
+    }
+    // Not for another tenant, nor as anybody else; and not without the right to the tenant.
+    for (token, user, group) in [
+        ("desk", "tenant:umbra:uma", ""),
+        ("desk", "tenant:acme:alice", ""),
+        ("desk", "tenant:acme:paul", "system:masters"),
+        ("half", "tenant:acme:paul", "dev"),
+    ] {
+        for path in [MAPS, &of_acme, &format!("/tenants/umbra{MAPS}/secret")] {
+            assert_eq!(act(token, user, group, path).await, 403, "{token} {user} {path}");
+        }
+    }
+    // To users of a tenant it is a name like any other, of their own.
+    for user in ["tenant:umbra:uma", "tenant:system:admin"] {
+        assert_eq!(act("imp", user, "", &format!("/tenants/umbra{MAPS}/secret")).await, 403, "{user}");
+        assert_eq!(act("imp", user, "system:masters", "/api/v1/nodes").await, 403, "{user}");
+        assert_eq!(act("imp", user, "system:masters", MAPS).await, 200, "{user}");
+    }
+    assert_eq!(act("root", "tenant:nobody:x", "system:masters", MAPS).await, 404);
+}
