@@ -52,7 +52,8 @@ pub(crate) async fn handle(state: &State, head: &Head) -> Result<Response<Body>,
     }
     // Documents are found by their paths as they are.
     let path = if head.path.ends_with('/') { Cow::from(format!("{path}/")) } else { path.into() };
-    state.builds.ready(&told.openapi, view, &path, &head.headers).await;
+    let whose = tenant.map_or("", |tenant| tenant.as_str());
+    state.builds.ready(&told.openapi, whose, (view, &path, &head.headers)).await;
     told.openapi.answer(view, &path, head.raw_query.as_deref(), &head.headers).unwrap_or_else(|| absent(&path))
 }
 

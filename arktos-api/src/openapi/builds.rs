@@ -1,7 +1,7 @@
 //! Makes documents apart from the threads that answer requests: a tenant with many definitions keeps nobody else
 //! waiting.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use futures::channel::oneshot;
@@ -16,10 +16,13 @@ use crate::discovery::View;
 /// How many documents of v2 are kept, of all tenants' kinds.
 const KEPT: usize = 16;
 
-/// Makes documents, one after the other, and each once for all who ask for it at the same time.
+/// Makes documents, one after the other, and each once for all who ask for it at the same time. Of each tenant's, one
+/// waits for that: whose kinds change all the time does not stand in line with a document of each time.
 pub(crate) struct Builds {
     aside: Arc<dyn Aside>,
     turn: Arc<lock::Mutex<()>>,
+    /// The next of each tenant. Written by whoever asks.
+    next: Mutex<HashMap<Box<str>, Weak<lock::Mutex<()>>>>,
     /// Written by whoever has made a document of v2.
     kept: Arc<Mutex<Kept>>,
 }
@@ -29,14 +32,32 @@ type Kept = VecDeque<(Weak<OpenApi>, View)>;
 
 impl Builds {
     pub(crate) fn new(aside: Arc<dyn Aside>) -> Self {
-        Self { aside, turn: Arc::default(), kept: Arc::default() }
+        Self { aside, turn: Arc::default(), next: Mutex::default(), kept: Arc::default() }
     }
 
-    /// Waits until all is there that an answer needs.
-    pub(crate) async fn ready(&self, openapi: &Arc<OpenApi>, view: View, path: &str, headers: &HeaderMap) {
+    fn next_of(&self, tenant: &str) -> Arc<lock::Mutex<()>> {
+        let mut next = self.next.lock();
+        if let Some(known) = next.get(tenant).and_then(Weak::upgrade) {
+            return known;
+        }
+        next.retain(|_, known| known.strong_count() > 0);
+        let new = Arc::default();
+        next.insert(tenant.into(), Arc::downgrade(&new));
+        new
+    }
+
+    /// Waits until all is there that an answer about a tenant's kinds needs.
+    pub(crate) async fn ready(
+        &self,
+        openapi: &Arc<OpenApi>,
+        tenant: &str,
+        (view, path, headers): (View, &str, &HeaderMap),
+    ) {
         if openapi.is_made(view, path, headers) {
             return;
         }
+        let next = self.next_of(tenant);
+        let _next = next.lock().await;
         // Whoever goes away does not let the next one begin before this one has ended: the work has the turn.
         let turn = self.turn.clone().lock_owned().await;
         if openapi.is_made(view, path, headers) {
@@ -113,7 +134,7 @@ mod tests {
     fn a_document_is_made_once_apart_from_all_who_ask_for_it() {
         let later = Arc::new(Later::default());
         let (builds, openapi, headers) = (Builds::new(later.clone()), own(), HeaderMap::new());
-        let ready = || builds.ready(&openapi, View::Tenant, "/openapi/v2", &headers).boxed();
+        let ready = || builds.ready(&openapi, "acme", (View::Tenant, "/openapi/v2", &headers)).boxed();
         let mut all = join_all((0..5).map(|_| ready()));
         assert!((&mut all).now_or_never().is_none(), "they wait");
         assert_eq!(later.given.load(Ordering::Relaxed), 1);
@@ -128,8 +149,8 @@ mod tests {
         let later = Arc::new(Later::default());
         let (builds, headers) = (Builds::new(later.clone()), HeaderMap::new());
         let (one, two) = (own(), own());
-        assert!(builds.ready(&one, View::Tenant, "/openapi/v3", &headers).now_or_never().is_none());
-        let mut other = builds.ready(&two, View::Tenant, "/openapi/v3", &headers).boxed();
+        assert!(builds.ready(&one, "acme", (View::Tenant, "/openapi/v3", &headers)).now_or_never().is_none());
+        let mut other = builds.ready(&two, "acme", (View::Tenant, "/openapi/v3", &headers)).boxed();
         assert!((&mut other).now_or_never().is_none());
         assert_eq!(later.given.load(Ordering::Relaxed), 1, "one at a time");
         later.work();
@@ -137,6 +158,25 @@ mod tests {
         later.work();
         assert!(other.now_or_never().is_some());
         assert_eq!(later.given.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_tenant_has_one_document_in_line() {
+        let later = Arc::new(Later::default());
+        let (builds, headers) = (Builds::new(later.clone()), HeaderMap::new());
+        let (noisy, quiet): (Vec<_>, _) = ((0..20).map(|_| own()).collect(), own());
+        let ready = |openapi, tenant| builds.ready(openapi, tenant, (View::Tenant, "/openapi/v3", &headers)).boxed();
+        let mut all = join_all(noisy.iter().map(|openapi| ready(openapi, "noisy")));
+        assert!((&mut all).now_or_never().is_none());
+        let mut asked = ready(&quiet, "quiet");
+        assert!((&mut asked).now_or_never().is_none());
+        assert_eq!(later.given.load(Ordering::Relaxed), 1);
+        later.work();
+        assert!((&mut asked).now_or_never().is_none(), "it alone is woken, and begins");
+        assert!((&mut all).now_or_never().is_none());
+        assert_eq!(later.given.load(Ordering::Relaxed), 2);
+        later.work();
+        assert!(asked.now_or_never().is_some(), "behind one of the other's, and not behind twenty");
     }
 
     #[test]
