@@ -111,12 +111,11 @@ pub(crate) fn rules(snapshot: &Snapshot, definition: &Stored, tenant: &str) -> b
 pub(crate) struct Effective {
     config: Arc<ApiConfig>,
     tenant: TenantName,
-    /// The one name that is watched; all where there is none.
-    name: Option<String>,
 }
 
 impl Effective {
-    /// The view of a watch, where what it selects may be forced on the tenant; and what must then be watched.
+    /// The view of a watch, where what it selects may be forced on the tenant; and what of `system`'s must then be
+    /// watched as well.
     pub(crate) fn of(call: &Call<'_>, selection: &Selection) -> Option<(Self, Selection)> {
         let (tenant, name) = match &selection.within {
             Within::Tenant(tenant) => (tenant.clone(), None),
@@ -126,9 +125,12 @@ impl Effective {
         if !concerns(call, &selection.resource, tenant.as_str()) {
             return None;
         }
-        let mut wider = selection.clone();
-        wider.within = Within::Everywhere;
-        Some((Self { config: call.state.config.clone(), tenant, name }, wider))
+        let mut forced = selection.clone();
+        forced.within = match &name {
+            Some(name) => Within::Object(ObjectPath::new(TenantName::SYSTEM, "", name)),
+            None => Within::Tenant(TenantName::system()),
+        };
+        Some((Self { config: call.state.config.clone(), tenant }, forced))
     }
 
     /// What the watcher is told of a change.
@@ -143,9 +145,6 @@ impl Effective {
             Delivery::Deleted(stored) => (stored, Delivery::Deleted),
         };
         let name = stored.path.name();
-        if self.name.as_ref().is_some_and(|only| only != name) {
-            return Ok(None);
-        }
         let snapshot = self.config.engine.snapshot();
         if stored.path.tenant() == self.tenant.as_str() {
             return Ok(named(&snapshot, name).is_none().then_some(delivery));

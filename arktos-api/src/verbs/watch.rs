@@ -1,5 +1,7 @@
 //! Watch: what there is, what happens, and how the stream ends.
 
+mod merged;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -7,11 +9,12 @@ use std::time::Duration;
 
 use arktos_core::{Reason, Revision, Status, Timestamp};
 use arktos_store::client::{WatchListEvent, WatchListStream};
-use arktos_store::{Clock, Delivery, ListWatch, Selection, WatchError};
+use arktos_store::{Clock, Delivery, ListWatch, Selection, Snapshot, WatchError};
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use futures::{FutureExt, StreamExt};
 
+use self::merged::Merged;
 use super::{node_view, read};
 use crate::call::{Call, read_fault};
 use crate::forced::Effective;
@@ -109,23 +112,21 @@ async fn open(
     if let (Some(_), Some(snapshot), true) = (&effective, &at_state, from_state) {
         watcher.begin_with(&read::whole(call, snapshot.clone(), selection.clone()));
     }
-    let (from_state, selection) = match effective {
-        Some((effective, wider)) => {
+    let begin = |at_state: &Option<Snapshot>| at_state.as_ref().map_or(wanted.unwrap_or_default(), Snapshot::revision);
+    let opened = match (effective, at_state) {
+        (Some((effective, forced)), at_state) => {
             watcher.effective = Some(effective);
-            (false, wider)
+            let open = |selection| engine.watch(selection, begin(&at_state));
+            open(selection).and_then(|own| Ok(Events::Two(Box::new(Merged::new([own, open(forced)?])))))
         }
-        None => (from_state, selection),
-    };
-    let opened = match at_state {
-        Some(snapshot) if from_state => {
+        (None, Some(snapshot)) if from_state => {
             let shared = read::beside(call, &selection, &snapshot);
-            engine.list_watch_from(snapshot, selection).map(|source| source.beside(shared))
+            engine.list_watch_from(snapshot, selection).map(|source| Events::Here(source.beside(shared)))
         }
-        Some(snapshot) => engine.watch(selection, snapshot.revision()).map(ListWatch::from),
-        None => engine.watch(selection, wanted.unwrap_or_default()).map(ListWatch::from),
+        (None, at_state) => engine.watch(selection, begin(&at_state)).map(|cursor| Events::Here(cursor.into())),
     };
     match opened {
-        Ok(source) => watcher.source = Some(Events::Here(source)),
+        Ok(source) => watcher.source = Some(source),
         Err(error) => {
             watcher.ready.push_back(Frame::Fault(Box::new(watch_fault(&error))));
             watcher.state = Progress::Ended;
@@ -139,9 +140,19 @@ pub(crate) fn watch_fault(error: &WatchError) -> Status {
     read_fault(error)
 }
 
+/// What comes next of a source here; none where it is closed.
+fn told(event: Result<WatchListEvent, WatchError>) -> Option<Result<WatchListEvent, Status>> {
+    match event {
+        Err(WatchError::Closed) => None,
+        event => Some(event.map_err(|error| watch_fault(&error))),
+    }
+}
+
 /// Where a watch has its events from.
 enum Events {
     Here(ListWatch),
+    /// What a tenant has, and what is forced on it.
+    Two(Box<Merged>),
     Elsewhere(WatchListStream),
 }
 
@@ -149,10 +160,8 @@ impl Events {
     /// What comes next; none where it just ends.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<WatchListEvent, Status>>> {
         match self {
-            Self::Here(source) => source.poll_next(context).map(|event| match event {
-                Err(WatchError::Closed) => None,
-                event => Some(event.map_err(|error| watch_fault(&error))),
-            }),
+            Self::Here(source) => source.poll_next(context).map(told),
+            Self::Two(merged) => merged.poll_next(context).map_ok(WatchListEvent::Delivery).map(told),
             // Who cannot be reached any more is watched again, and then it is said.
             Self::Elsewhere(events) => events.poll_next_unpin(context).map(|event| {
                 event.filter(|event| !matches!(event, Err(status) if status.is(Reason::ServiceUnavailable)))
@@ -164,6 +173,7 @@ impl Events {
     fn bookmark_now(&mut self) -> Option<Revision> {
         match self {
             Self::Here(source) => source.bookmark_now(),
+            Self::Two(merged) => merged.bookmark_now(),
             Self::Elsewhere(_) => None,
         }
     }
