@@ -4,6 +4,8 @@
 //! is. What a definition is compiled to is shared by all who have the same, and so are the documents that describe a
 //! set of kinds.
 
+mod kept;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Weak};
@@ -15,13 +17,15 @@ use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use self::kept::Kept;
 use crate::discovery::Discovery;
 use crate::forced;
 use crate::openapi::OpenApi;
 
-/// How many definitions are remembered by where they stand, and how many sets of kinds with their documents.
-const DEFINITIONS: usize = 4096;
-const SETS: usize = 64;
+/// How many definitions are kept as they are compiled, of one tenant and of all.
+const DEFINITIONS: (usize, usize) = (2048, 8192);
+/// How many sets of kinds are kept with their documents: a tenant's, as itself and as Arktos's own clients see it.
+const SETS: (usize, usize) = (2, 128);
 
 /// The tenant whose definitions can be forced on all others.
 static SYSTEM: LazyLock<TenantName> = LazyLock::new(TenantName::system);
@@ -42,10 +46,12 @@ struct Inner {
     /// Written by whoever meets a definition that is not there.
     compiled: Mutex<Compiled>,
     /// Written by whoever asks for the documents of a set that is not there.
-    sets: Mutex<HashMap<(Hash, bool), Arc<Described>>>,
+    sets: Mutex<Sets>,
 }
 
 type Hash = [u8; 32];
+/// The kinds of a set, and whether they are told to Arktos's own clients.
+type Set = (Hash, bool);
 
 /// Kinds, and the documents that tell of them.
 pub(crate) struct Described {
@@ -61,10 +67,15 @@ pub(crate) struct Defined {
     kinds: Vec<Arc<Kind>>,
 }
 
-#[derive(Default)]
 struct Compiled {
-    by_path: HashMap<ObjectPath, (Revision, Arc<Defined>)>,
+    /// By where definitions stand.
+    kept: Kept<ObjectPath, (Revision, Arc<Defined>)>,
     by_content: HashMap<Hash, Weak<Defined>>,
+}
+
+struct Sets {
+    kept: Kept<Set, Arc<Described>>,
+    by_content: HashMap<Set, Weak<Described>>,
 }
 
 impl Defined {
@@ -95,7 +106,9 @@ impl Kinds {
             openapi: OpenApi::of(&builtin),
             catalog: builtin,
         });
-        let (compiled, sets) = (Mutex::default(), Mutex::default());
+        let compiled = Compiled { kept: Kept::new(DEFINITIONS), by_content: HashMap::new() };
+        let sets = Sets { kept: Kept::new(SETS), by_content: HashMap::new() };
+        let (compiled, sets) = (Mutex::new(compiled), Mutex::new(sets));
         Self(Arc::new(Inner { engine, builtin, old, compiled, sets }))
     }
 
@@ -171,10 +184,11 @@ impl Kinds {
 
     /// What a stored definition defines.
     pub(crate) fn compiled(&self, stored: &Stored) -> Arc<Defined> {
-        if let Some((revision, defined)) = self.0.compiled.lock().by_path.get(&stored.path)
-            && *revision == stored.revision
+        let tenant = stored.path.tenant();
+        if let Some((revision, defined)) = self.0.compiled.lock().kept.get(tenant, &stored.path)
+            && revision == stored.revision
         {
-            return defined.clone();
+            return defined;
         }
         let definition = stored.object.decode(None).unwrap_or_default();
         let hash = content(&definition);
@@ -182,14 +196,8 @@ impl Kinds {
         // Compiling takes a while, and two who do it at once do no harm.
         let defined = known.unwrap_or_else(|| Arc::new(Defined::of(hash, &definition)));
         let mut compiled = self.0.compiled.lock();
-        if compiled.by_path.len() >= DEFINITIONS {
-            compiled.by_path.clear();
-        }
-        if compiled.by_content.len() >= 2 * DEFINITIONS {
-            compiled.by_content.retain(|_, defined| defined.strong_count() > 0);
-        }
-        compiled.by_path.insert(stored.path.clone(), (stored.revision, defined.clone()));
-        compiled.by_content.insert(hash, Arc::downgrade(&defined));
+        compiled.kept.keep(tenant, stored.path.clone(), (stored.revision, defined.clone()));
+        kept::note(&mut compiled.by_content, hash, &defined, DEFINITIONS.1);
         defined
     }
 
@@ -212,15 +220,17 @@ impl Kinds {
         defined.iter().for_each(|defined| hash.update(defined.hash));
         let hash: Hash = hash.finalize().into();
         let set = (hash, old.is_some());
-        if let Some(known) = self.0.sets.lock().get(&set) {
-            return known.clone();
-        }
-        let described = Arc::new(self.describe(builtin, &defined));
+        let shared = {
+            let mut sets = self.0.sets.lock();
+            if let Some(known) = sets.kept.get(tenant.as_str(), &set) {
+                return known;
+            }
+            sets.by_content.get(&set).and_then(Weak::upgrade)
+        };
+        let described = shared.unwrap_or_else(|| Arc::new(self.describe(builtin, &defined)));
         let mut sets = self.0.sets.lock();
-        if sets.len() >= SETS {
-            sets.clear();
-        }
-        sets.insert(set, described.clone());
+        sets.kept.keep(tenant.as_str(), set, described.clone());
+        kept::note(&mut sets.by_content, set, &described, SETS.1);
         described
     }
 
