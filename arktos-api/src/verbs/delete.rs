@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use arktos_core::cel::Purse;
 use arktos_core::encoded::SHARED;
 use arktos_core::status::StatusDetails;
-use arktos_core::{GroupResource, Object, Status, StatusCause};
+use arktos_core::{GroupResource, Object, Reason, Status, StatusCause};
 use arktos_store::client::{DeleteOptions, Propagation};
 use arktos_store::{Change, Commit, CommitError, Expect, Stored, Write};
 use serde_json::Value;
@@ -17,6 +18,11 @@ use crate::call::{Call, commit_fault};
 use crate::query::{QueryMap, cause, dry_run, unsupported};
 
 const RETRIES: usize = 32;
+/// How many times what one deletion may cost in expressions those of a collection may cost before it breaks off.
+const PURSES: u64 = 4;
+/// Why it does. A client that tries again goes on where it broke off.
+const COSTS: &str = "too many requests, please try again later: what the tenant's policies cost on these deletions is \
+                     all that one request may spend; some are done";
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
@@ -381,13 +387,18 @@ pub(super) fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptio
 /// Deletes everything that a selection sees, one after the other. Gives back what there was.
 ///
 /// # Errors
-/// The first fault that is not "it is gone already".
+/// The first fault that is not "it is gone already"; 429 with some still there, where what judges them costs much.
 pub(crate) async fn delete_all(
     call: &Call<'_>,
     items: Vec<Stored>,
     options: &DeleteOptions,
 ) -> Result<Vec<Stored>, Status> {
+    let (whole, mut spent) = (Purse::default().left(), 0);
     for item in items.iter().filter(|item| !is_shared(item)) {
+        if spent >= PURSES * whole {
+            return Err(Status::failure(Reason::TooManyRequests, COSTS).retry_after(1));
+        }
+        let purse = Purse::default();
         let (tenant, namespace, name) = item.path.parts();
         let one = Call {
             state: call.state,
@@ -400,11 +411,13 @@ pub(crate) async fn delete_all(
             warnings: parking_lot::Mutex::default(),
             old: call.old,
             record: call.record.clone(),
-            purse: arktos_core::cel::Purse::default(),
+            purse: purse.clone(),
         };
-        match delete(&one, options).await {
+        let deleted = delete(&one, options).await;
+        spent += whole - purse.left();
+        match deleted {
             Ok(_) => {}
-            Err(status) if status.is(arktos_core::Reason::NotFound) => {}
+            Err(status) if status.is(Reason::NotFound) => {}
             Err(status) => return Err(status),
         }
     }

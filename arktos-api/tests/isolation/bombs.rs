@@ -310,3 +310,28 @@ async fn limit_ranges_that_multiply_are_refused() {
     assert_eq!(send(&world, Method::POST, ranges, JSON, &range).await.code, 201);
     assert_eq!(send(&world, Method::POST, pods, JSON, &pod(100)).await.code, 201);
 }
+
+/// Each object of a collection is judged by itself: what that costs together ends, and the client goes on.
+#[tokio::test]
+async fn what_the_deletion_of_a_collection_costs_in_policies_ends() {
+    let world = World::new().await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}]);
+    let costly = vec![json!({"expression": "lists.range(900000).size() > 1"}); 9];
+    let spec = json!({"matchConstraints": {"resourceRules": rules}, "validations": costly});
+    let policy = json!({"metadata": {"name": "p"}, "spec": spec});
+    let binding = json!({"metadata": {"name": "p"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    for at in 0..40 {
+        assert_eq!(world.post("acme", MAPS, map(&format!("m{at}"))).await.code, 201);
+    }
+    assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicies"), policy).await.code, 201);
+    assert_eq!(world.post("acme", &format!("{group}/validatingadmissionpolicybindings"), binding).await.code, 201);
+    let broken_off = world.delete("acme", MAPS).await;
+    assert_eq!(broken_off.code, 429, "{}", broken_off.text);
+    assert_eq!(broken_off.headers["retry-after"], "1");
+    let left = world.get("acme", MAPS).await.json()["items"].as_array().unwrap().len();
+    assert!((1..40).contains(&left), "{left}");
+    while world.delete("acme", MAPS).await.code == 429 {}
+    assert_eq!(world.get("acme", MAPS).await.json()["items"], json!([]));
+}
