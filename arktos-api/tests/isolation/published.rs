@@ -74,3 +74,53 @@ fn every_test_that_the_list_names_is_there() {
     }
     assert!(named > 40, "{named} tests are named");
 }
+
+/// Whether a test below a path would run for a filter: its own name has it, or that of a module that it is in.
+fn has_test(path: &Path, filter: &str) -> bool {
+    if path.is_dir() {
+        return std::fs::read_dir(path).unwrap().any(|inner| has_test(&inner.unwrap().path(), filter));
+    }
+    if path.extension().is_none_or(|kind| kind != "rs") {
+        return false;
+    }
+    let text = std::fs::read_to_string(path).unwrap();
+    let of_tests = ["test]", "test(", "proptest!"].iter().any(|mark| text.contains(mark));
+    let named = || text.split("fn ").skip(1).any(|rest| rest.split('(').next().unwrap_or_default().contains(filter));
+    of_tests && (path.to_string_lossy().contains(filter) || named())
+}
+
+/// What is guaranteed is held by tests that there are: each command that is named runs some.
+#[test]
+fn every_command_that_the_list_of_guarantees_names_runs_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let list = std::fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
+    let (_, table) = list.split_once("## What is guaranteed").unwrap();
+    let (table, _) = table.split_once("## Published").unwrap();
+    let mut commands = 0;
+    for command in table.split('`').skip(1).step_by(2) {
+        let mut words = command.split(' ');
+        let (krate, mut places, mut filter) = match words.next() {
+            Some("isolation") => ("arktos-api", vec!["tests/isolation".to_owned()], words.next().unwrap_or("")),
+            Some("cargo") => {
+                assert_eq!((words.next(), words.next()), (Some("test"), Some("-p")), "{command}");
+                (words.next().unwrap(), vec!["src".to_owned(), "tests".to_owned()], "")
+            }
+            _ => continue,
+        };
+        while let Some(word) = words.next() {
+            match word {
+                "--lib" => places = vec!["src".to_owned()],
+                "--test" => {
+                    let name = words.next().unwrap();
+                    places = vec![format!("tests/{name}"), format!("tests/{name}.rs")];
+                }
+                "--all-features" => {}
+                word => filter = word,
+            }
+        }
+        let found = places.iter().map(|place| root.join(krate).join(place)).filter(|place| place.exists());
+        assert!(found.into_iter().any(|place| has_test(&place, filter)), "{command}");
+        commands += 1;
+    }
+    assert!(commands > 50, "{commands} commands are named");
+}
