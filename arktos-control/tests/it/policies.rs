@@ -10,7 +10,8 @@ const POLICIES: &str = "validatingadmissionpolicies.admissionregistration.k8s.io
 fn a_policy_is_told_once_for_each_of_its_states_what_does_not_fit() {
     let mut world = World::on_the_road();
     let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["*"]});
-    let policy = json!({"metadata": {"name": "p"}, "spec": {
+    let (version, kind) = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy");
+    let policy = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "p"}, "spec": {
         "matchConstraints": {"resourceRules": [rule]},
         "validations": [{"expression": "object.spec.replicas < 5"}, {"expression": "object.spec.replicax < 5"}],
     }});
