@@ -12,6 +12,7 @@ mod go_json;
 mod go_print;
 pub mod protobuf;
 pub mod yaml;
+mod yaml_json;
 mod yaml_words;
 mod yaml_write;
 

@@ -8,6 +8,8 @@ use serde_json::{Number, Value};
 use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
 use serde_saphyr::{Budget, Options, Spanned};
 
+use super::yaml_json;
+
 /// How deep a document may be nested.
 const MAX_DEPTH: usize = 100;
 /// How many values a document may have, aliases expanded.
@@ -25,11 +27,14 @@ pub struct YamlError(String);
 /// # Errors
 /// When the text is not YAML, or is beyond the limits.
 pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
-    Ok(whole_numbers(first(bytes)?))
+    match yaml_json::read(bytes) {
+        Some(value) => Ok(value),
+        None => Ok(whole_numbers(first(bytes)?)),
+    }
 }
 
 /// The first document of a stream.
-fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
+pub(super) fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
     let fault = match serde_saphyr::from_slice_with_options(bytes, options()) {
         Ok(value) => return Ok(value),
         Err(fault) => fault,
@@ -43,6 +48,9 @@ fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
 /// # Errors
 /// As [`parse`].
 pub fn repeated_keys(bytes: &[u8]) -> Result<Vec<String>, YamlError> {
+    if yaml_json::read(bytes).is_some() {
+        return Ok(Vec::new()); // what it reads has none
+    }
     let tree: Tree = first(bytes)?;
     let mut repeated = Vec::new();
     tree.repeated(&mut repeated);
@@ -161,7 +169,7 @@ fn options() -> Options {
 }
 
 /// `1.0` is `1`, as Go writes it.
-fn whole_numbers(value: Value) -> Value {
+pub(super) fn whole_numbers(value: Value) -> Value {
     match value {
         Value::Number(number) => Value::Number(whole(number)),
         Value::Array(items) => Value::Array(items.into_iter().map(whole_numbers).collect()),
