@@ -11,6 +11,7 @@ pub(super) fn of(kind: &Kind, mut metadata: Value) -> Value {
     let mut object = blank(&kind.schema).clone();
     match kind.storage_resource.as_str() {
         "daemonsets.apps" if kind.builtin => metadata["annotations"][TEMPLATES] = Value::from("0"),
+        "controllerrevisions.apps" if kind.builtin => object["data"] = Value::Null,
         // Of these upstream knows only a number of replicas, and not that nobody has said one.
         "deployments.apps" | "replicasets.apps" | "statefulsets.apps" if kind.builtin => {
             object["spec"]["replicas"] = Value::from(0);
