@@ -61,10 +61,11 @@ impl Lately {
         }
     }
 
-    /// Whether someone has asked for much, and for a quarter more than those who have asked have on average.
+    /// Whether someone has asked for much, and for a tenth more than those who have asked have on average. So of two who
+    /// ask for all they can get, each gets nine tenths of its half.
     pub(super) fn is_beyond(&self, flow: &Flow) -> bool {
         let (asked, count) = (self.now.by(flow) + self.before.by(flow), u64::from(self.count()));
-        count > 1 && asked >= MUCH && 4 * asked * count > 5 * (self.now.all + self.before.all)
+        count > 1 && asked >= MUCH && 10 * asked * count > 11 * (self.now.all + self.before.all)
     }
 
     /// How many have asked.
@@ -125,10 +126,10 @@ mod tests {
         assert!(!lately.is_beyond(&noisy), "nobody else is there");
         lately.note(&quiet, 99, START);
         assert!(lately.is_beyond(&noisy) && !lately.is_beyond(&quiet) && !lately.is_beyond(&other));
-        lately.note(&quiet, 601, after(260));
-        assert!(!lately.is_beyond(&noisy), "1000 is less than five quarters of 850");
+        lately.note(&quiet, 720, after(260));
+        assert!(!lately.is_beyond(&noisy), "1000 is less than eleven tenths of 910");
         lately.note(&other, 1, after(260));
-        assert!(lately.is_beyond(&noisy), "and more than those of 567");
+        assert!(lately.is_beyond(&noisy), "and more than those of 607");
         lately.note(&other, 1, after(520));
         assert!(!lately.is_beyond(&noisy) && lately.is_beyond(&quiet), "the one has long stopped");
         lately.note(&other, 99, after(5000));
