@@ -28,7 +28,8 @@ mod shares;
 mod work;
 
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -40,7 +41,7 @@ use futures::future::{Either, select};
 use parking_lot::Mutex;
 
 use crate::identity::Identity;
-use machine::{Arrival, Machine, Ticket};
+use machine::{Arrival, Machine, Ticket, Turn};
 
 pub(crate) use failures::Failures;
 pub use rank::PeerRank;
@@ -56,10 +57,10 @@ const ASKED_ONE_OF: u32 = 8;
 /// How many requests are worked on and wait, in all and of one tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fairness {
-    /// The seats of requests that are worked on at a time. Default: 600, as many as upstream works on.
+    /// The seats of requests that are under way at a time. Default: 600, as many as upstream works on.
     pub seats: u32,
-    /// The seats that are left when requests that have one wait for a core, and wait in turns for seats instead.
-    /// Default: 4.
+    /// The seats that are left when requests that have one wait for a core, and wait in turns for seats instead. Those
+    /// that wait for a disk or somebody else take none of them. Default: 4.
     pub seats_at_least: u32,
     /// The seats that one tenant can have, however idle the others are: what is left lets somebody else in at once.
     /// Default: 150.
@@ -149,6 +150,8 @@ pub(crate) struct Permit {
     turns: Turns,
     flow: Flow,
     seats: u32,
+    /// Whoever has them waits for something else than a core.
+    away: bool,
 }
 
 /// A watch that is open. It is counted until this is dropped.
@@ -201,7 +204,7 @@ impl Turns {
         let (ticket, told) = match arrival {
             Either::Right(waits) => waits,
             Either::Left((seats, asks)) => {
-                let permit = Permit { turns: self.clone(), flow: flow.clone(), seats };
+                let permit = Permit { turns: self.clone(), flow: flow.clone(), seats, away: false };
                 if asks {
                     let ready = self.0.clock.now();
                     yield_once().await;
@@ -258,14 +261,15 @@ impl Turns {
     }
 
     /// Changes who works and waits, and tells those whose turn has come by it.
-    fn change(&self, change: impl FnOnce(&mut State) -> Vec<machine::Turn>) {
+    fn change(&self, change: impl FnOnce(&mut State) -> Vec<Turn>) {
         let told = {
             let mut state = self.0.state.lock();
             let turns = change(&mut state);
             let mut told = Vec::with_capacity(turns.len());
             for turn in turns {
                 if let Some(tell) = state.waiting.remove(&turn.ticket) {
-                    told.push((Permit { turns: self.clone(), flow: turn.flow, seats: turn.seats }, tell));
+                    let Turn { flow, seats, .. } = turn;
+                    told.push((Permit { turns: self.clone(), flow, seats, away: false }, tell));
                 }
             }
             told
@@ -314,10 +318,37 @@ impl Permit {
     pub(crate) fn seats(&self) -> u32 {
         self.seats
     }
+
+    /// Does what the seats are for. While that waits for something, others go on: a write that waits for the disk needs
+    /// no core.
+    pub(crate) async fn work<T>(mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            self.come_back();
+            let done = work.as_mut().poll(context);
+            if done.is_pending() {
+                self.go_away();
+            }
+            done
+        })
+        .await
+    }
+
+    fn go_away(&mut self) {
+        self.away = true;
+        self.turns.change(|state| state.machine.go_away(&self.flow, self.seats));
+    }
+
+    fn come_back(&mut self) {
+        if std::mem::take(&mut self.away) {
+            self.turns.0.state.lock().machine.come_back(&self.flow, self.seats);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.come_back();
         self.turns.change(|state| state.machine.leave(&self.flow, self.seats));
     }
 }
@@ -350,7 +381,8 @@ mod tests {
 
     fn turns() -> (Turns, ManualClock) {
         let clock = ManualClock::new(Timestamp::parse("2026-01-01T00:00:00Z").expect("a moment"));
-        let config = Fairness { seats: 2, seats_per_tenant: 2, queue_per_tenant: 2, ..Fairness::default() };
+        let config =
+            Fairness { seats: 2, seats_at_least: 1, seats_per_tenant: 2, queue_per_tenant: 2, ..Fairness::default() };
         (Turns::new(config, Arc::new(clock.clone())), clock)
     }
 
@@ -379,6 +411,30 @@ mod tests {
         drop(first); // the second has its turn, and does not know yet
         drop(second);
         assert!(third.now_or_never().expect("at once").is_ok());
+        assert!(turns.0.state.lock().machine.is_idle());
+    }
+
+    #[test]
+    fn while_one_waits_for_something_else_the_next_has_its_turn() {
+        let (turns, clock) = turns();
+        let (flow, other): (Flow, Flow) = ("acme".into(), "umbra".into());
+        let take = |flow| turns.take(flow, 1, Asks::default()).now_or_never().expect("at once").expect("a permit");
+        // Two seats of which one is left, for one tenant as for two.
+        for _ in 0..20 {
+            clock.advance(Duration::from_secs(1));
+            turns.0.state.lock().machine.hear(clock.now(), Duration::from_secs(1));
+        }
+        let (written, told) = oneshot::channel();
+        let mut first = Box::pin(take(&flow).work(told));
+        let mut second = Box::pin(turns.take(&other, 1, Asks::default()));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(first.as_mut().now_or_never().is_none());
+        let second = second.now_or_never().expect("its turn").expect("a permit");
+        let mut third = Box::pin(second.work(std::future::pending::<()>()));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(third); // given up while it was away
+        written.send(7).expect("it waits");
+        assert_eq!(first.now_or_never(), Some(Ok(7)));
         assert!(turns.0.state.lock().machine.is_idle());
     }
 

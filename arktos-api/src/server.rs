@@ -265,7 +265,7 @@ impl State {
         let with_token = authenticate::bearer(&headers).is_some();
         let head = Head { method, info, path, query, raw_query, headers, identity: acts_as, record, credentials };
         // The answer may go on for long; what is made of it from here on is the reader's to wait for.
-        let _seats = match fairness::flow(&head.identity).filter(|_| !health::is_health(&head)) {
+        let permit = match fairness::flow(&head.identity).filter(|_| !health::is_health(&head)) {
             Some(flow) => {
                 let _ = turn.flow.set(flow.clone()); // nobody else sets it, nor the seats
                 self.rates.take(&flow, self.config.clock.now())?;
@@ -285,15 +285,21 @@ impl State {
                 None
             }
         };
-        match &head.info.resource {
-            Some(resource) => resource::handle(self, &head, resource, body).await,
-            None => {
-                self.authorize_path(&head)?;
-                head.record.iter().for_each(|record| record.allowed());
-                // Nobody looks at it, but who still sends may not hear an answer that is cut off.
-                let _ = input::bytes(body, &*self.config.clock).await;
-                paths::handle(self, &head).await
+        let answer = async {
+            match &head.info.resource {
+                Some(resource) => resource::handle(self, &head, resource, body).await,
+                None => {
+                    self.authorize_path(&head)?;
+                    head.record.iter().for_each(|record| record.allowed());
+                    // Nobody looks at it, but who still sends may not hear an answer that is cut off.
+                    let _ = input::bytes(body, &*self.config.clock).await;
+                    paths::handle(self, &head).await
+                }
             }
+        };
+        match permit {
+            Some(permit) => permit.work(answer).await,
+            None => answer.await,
         }
     }
 

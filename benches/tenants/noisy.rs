@@ -1,9 +1,9 @@
 //! A quiet tenant alone and beside a noisy one: how long its requests take, and how much it gets of what it asks for.
 //!
 //! The server is a process of its own, `arktos up` over a log, and so is the noisy tenant. What is measured is who is
-//! served first, not whom the kernel gives a core to: so the noisy one's process stands behind the server, and the
-//! quiet one's before it. What a wait for a core costs where none is idle, whoever is served, is measured beside: the
-//! quiet tenant alone, and all cores busy with nothing, from as far behind.
+//! served first, not whom the kernel gives a core to: a noisy tenant has a machine of its own. So its process runs only
+//! where a core is idle, and the quiet one's before the server. What a wait for a core costs where none is idle, whoever
+//! is served, is measured beside: the quiet tenant alone, and all cores busy with nothing, from as far behind.
 
 mod noise;
 mod quiet;
@@ -30,16 +30,13 @@ const AT_ONCE: usize = 16;
 const RATE: u32 = 400;
 /// How long the noisy one is given to come into its stride.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// How far the noisy one's process stands behind the quiet one's for the kernel's cores.
-const BEHIND: i32 = 15;
-
 pub fn noisy(bench: &Bench) -> Outcome<Found> {
     let (rounds, long) = bench.scale.pick((1, 200), (2, 2000), (5, 3000));
     let long = Duration::from_millis(long);
     let server = Server::start(&bench.directory, &[QUIET, NOISY], "tenant,namespace,serviceaccount")?;
     let authority = bench.directory.join("authority.pem");
     std::fs::write(&authority, &server.authority)?;
-    give_way(-5); // this thread, and those that it starts
+    go_first();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let quiet = Quiet::furnish(&server).await?;
@@ -66,10 +63,10 @@ pub fn noisy(bench: &Bench) -> Outcome<Found> {
     })
 }
 
-/// Stands further behind others for the kernel's cores, or, where that is allowed, before them.
-fn give_way(by: i32) {
+/// Has this thread, and those that it starts, stand before others for the kernel's cores, where that is allowed.
+fn go_first() {
     if let Ok(now) = getpriority_process(None) {
-        let _ = setpriority_process(None, (now + by).min(19));
+        let _ = setpriority_process(None, now - 5);
     }
 }
 
@@ -129,18 +126,17 @@ fn notes(heard: &[Value]) -> Vec<String> {
             noise::STALLED,
             what.join(", ")
         ),
-        "all share the machine's cores; the kernel runs the quiet one before the server, and the noisy one after it".to_owned(),
+        "all share the machine's cores; the kernel runs the quiet one before the server, and the noisy one where one is idle".to_owned(),
     ]
 }
 
 /// The noisy tenant, or whatever else keeps cores busy, in a process of its own. It ends by itself.
 struct Load(Child);
 
-/// Keeps all cores busy with nothing, for so many seconds, from as far behind as the noisy tenant.
+/// Keeps all cores busy with nothing, for so many seconds.
 pub fn busy(arguments: &[String]) -> Outcome<Value> {
     let [seconds] = arguments else { return Err("busy SECONDS".into()) };
     let end = Instant::now() + Duration::from_secs_f64(seconds.parse()?);
-    give_way(BEHIND);
     let spin = move || while Instant::now() < end {};
     let threads: Vec<_> = (0..std::thread::available_parallelism()?.get()).map(|_| std::thread::spawn(spin)).collect();
     for thread in threads {
@@ -151,19 +147,25 @@ pub fn busy(arguments: &[String]) -> Outcome<Value> {
 
 impl Load {
     fn busy(long: Duration) -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?);
-        child.args(["--part", "busy", &long.as_secs_f64().to_string()]).stdout(Stdio::piped());
-        Ok(Self(child.spawn()?))
+        Self::start(Self::last()?.args(["busy", &long.as_secs_f64().to_string()]))
     }
 
     fn noise(server: &Server, authority: &std::path::Path, long: Duration) -> Outcome<Self> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(["--part", "noise", &server.address.to_string()])
-            .arg(authority)
-            .arg(long.as_secs_f64().to_string())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        Ok(Self(child))
+        let address = server.address.to_string();
+        Self::start(Self::last()?.args(["noise", &address]).arg(authority).arg(long.as_secs_f64().to_string()))
+    }
+
+    /// A part that runs only where a core is idle (`SCHED_IDLE`): with a low priority alone it could keep a core from the
+    /// server for a whole turn of the kernel's, which is longer than what is measured.
+    fn last() -> Outcome<Command> {
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(std::env::current_exe()?).arg("--part");
+        Ok(command)
+    }
+
+    fn start(command: &mut Command) -> Outcome<Self> {
+        let child = command.stdout(Stdio::piped()).spawn();
+        Ok(Self(child.map_err(|error| format!("chrt, of util-linux, is needed: {error}"))?))
     }
 
     /// What came of it.

@@ -48,8 +48,9 @@ pub(super) struct Machine {
     /// How many seats there are.
     pace: Pace,
     lately: Lately,
-    /// Seats taken.
+    /// Seats of those who are at work, and of those who are away: who wait for a disk or somebody else, not for a core.
     taken: u32,
+    away: u32,
     /// Requests that wait.
     queued: u32,
     /// The tag of the request that was let in last.
@@ -67,6 +68,7 @@ pub(super) struct Machine {
 #[derive(Default)]
 struct State {
     taken: u32,
+    away: u32,
     watches: u32,
     waiting: VecDeque<Waiting>,
     /// Where the last request ends in virtual time.
@@ -89,7 +91,7 @@ impl Machine {
         let pace = Pace::new(config.seats, config.seats_at_least);
         let (flows, ready, held) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
         let lately = Lately::default();
-        Self { config, pace, lately, taken: 0, queued: 0, now: 0, next: 0, flows, ready, held }
+        Self { config, pace, lately, taken: 0, away: 0, queued: 0, now: 0, next: 0, flows, ready, held }
     }
 
     /// The seats that one flow may have. Where there are fewer than there can be, those who have asked lately share.
@@ -136,10 +138,11 @@ impl Machine {
     pub(super) fn arrive(&mut self, flow: &Flow, seats: u32) -> Arrival {
         let share = self.share();
         let seats = seats.clamp(1, share);
+        let free = self.has_free(seats);
         let state = self.flows.entry(flow.clone()).or_default();
-        let fits = state.taken + seats <= share;
+        let fits = state.may_have(seats, share, self.config.seats_per_tenant);
         let tag = state.end.max(self.now);
-        if self.ready.is_empty() && state.waiting.is_empty() && fits && self.taken + seats <= self.pace.seats() {
+        if self.ready.is_empty() && state.waiting.is_empty() && fits && free {
             (state.taken, state.end) = (state.taken + seats, tag + u64::from(seats));
             self.taken += seats;
             self.now = tag;
@@ -166,6 +169,25 @@ impl Machine {
         }
         self.line_up(flow);
         self.next_turns(flow)
+    }
+
+    /// One that works waits for a disk or for somebody else from here on. Gives those whose turn it is meanwhile: it
+    /// needs no core.
+    pub(super) fn go_away(&mut self, flow: &Flow, seats: u32) -> Vec<Turn> {
+        (self.taken, self.away) = (self.taken - seats, self.away + seats);
+        if let Some(state) = self.flows.get_mut(flow) {
+            (state.taken, state.away) = (state.taken - seats, state.away + seats);
+        }
+        self.line_up(flow);
+        self.turns()
+    }
+
+    /// It goes on, whoever is at work: what it has left to do is little.
+    pub(super) fn come_back(&mut self, flow: &Flow, seats: u32) {
+        (self.taken, self.away) = (self.taken + seats, self.away - seats);
+        if let Some(state) = self.flows.get_mut(flow) {
+            (state.taken, state.away) = (state.taken + seats, state.away - seats);
+        }
     }
 
     /// A request waits no longer. Gives those whose turn it is now that it does not stand before them.
@@ -199,7 +221,12 @@ impl Machine {
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         let none_waits = self.queued == 0 && self.ready.is_empty() && self.held.is_empty();
-        self.taken == 0 && none_waits && self.flows.values().all(State::is_idle)
+        self.taken + self.away == 0 && none_waits && self.flows.values().all(State::is_idle)
+    }
+
+    /// Whether there are so many seats for one more.
+    fn has_free(&self, seats: u32) -> bool {
+        self.taken + seats <= self.pace.seats() && self.taken + self.away + seats <= self.config.seats
     }
 
     fn next_turns(&mut self, left: &Flow) -> Vec<Turn> {
@@ -209,20 +236,21 @@ impl Machine {
     }
 
     fn turns(&mut self) -> Vec<Turn> {
-        let share = self.share();
+        let (share, most) = (self.share(), self.config.seats_per_tenant);
         let mut turns = Vec::new();
         while let Some((&(tag, ticket), flow)) = self.ready.first_key_value() {
             let flow = flow.clone();
-            let Some(state) = self.flows.get_mut(&flow) else { break };
+            let Some(state) = self.flows.get(&flow) else { break };
             let Some(seats) = state.waiting.front().map(|first| first.seats.min(share)) else { break };
-            if state.taken + seats > share {
+            if !state.may_have(seats, share, most) {
                 self.line_up(&flow); // there were more seats when it was put here
                 continue;
             }
             // Who is next waits for all the seats it needs: who needs fewer does not pass it by.
-            if self.taken + seats > self.pace.seats() {
+            if !self.has_free(seats) {
                 break;
             }
+            let Some(state) = self.flows.get_mut(&flow) else { break };
             state.waiting.pop_front();
             state.taken += seats;
             self.taken += seats;
@@ -236,7 +264,7 @@ impl Machine {
 
     /// Puts the first in line of a flow where it belongs, now that something of the flow has changed.
     fn line_up(&mut self, flow: &Flow) {
-        let share = self.share();
+        let (share, most) = (self.share(), self.config.seats_per_tenant);
         let Some(state) = self.flows.get_mut(flow) else { return };
         if let Some(place) = state.place.take() {
             self.ready.remove(&place);
@@ -245,7 +273,7 @@ impl Machine {
         if let Some(first) = state.waiting.front() {
             let place = (first.tag, first.ticket);
             state.place = Some(place);
-            let may = state.taken + first.seats.min(share) <= share;
+            let may = state.may_have(first.seats.min(share), share, most);
             if may { &mut self.ready } else { &mut self.held }.insert(place, flow.clone());
         }
     }
@@ -253,7 +281,7 @@ impl Machine {
     /// Forgets what an idle flow has had once nobody else is behind it; with nobody at work, what all have had.
     fn forget(&mut self, flow: &Flow) {
         let now = self.now;
-        if self.taken == 0 && self.queued == 0 {
+        if self.taken + self.away == 0 && self.queued == 0 {
             self.flows.retain(|_, state| !state.is_idle());
         } else if self.flows.get(flow).is_some_and(|state| state.is_idle() && state.end <= now) {
             self.flows.remove(flow);
@@ -262,8 +290,14 @@ impl Machine {
 }
 
 impl State {
+    /// Whether one more with so many seats may work: no more work at a time than the share, nor have come and not gone
+    /// than the most.
+    fn may_have(&self, seats: u32, share: u32, most: u32) -> bool {
+        self.taken + seats <= share && self.taken + self.away + seats <= most
+    }
+
     fn is_idle(&self) -> bool {
-        self.taken == 0 && self.watches == 0 && self.waiting.is_empty()
+        self.taken + self.away == 0 && self.watches == 0 && self.waiting.is_empty()
     }
 }
 
@@ -391,6 +425,36 @@ mod tests {
         machine.leave(&noisy, 2);
         machine.leave(&noisy, 1);
         machine.leave(&quiet, 1);
+        assert!(machine.is_idle());
+    }
+
+    #[test]
+    fn who_waits_for_a_disk_leaves_its_seat_to_others_and_still_is_one_of_the_most_there_may_be() {
+        let config = Fairness { seats: 6, seats_per_tenant: 4, seats_at_least: 2, ..Fairness::default() };
+        let mut machine = Machine::new(config);
+        let (noisy, quiet) = (flow("noisy"), flow("quiet"));
+        for second in 0..20 {
+            machine.hear(Timestamp::default().later(Duration::from_secs(second)), Duration::from_millis(5));
+        }
+        assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        assert!(matches!(machine.arrive(&quiet, 1), Arrival::Waits(_)), "2 of 2 are taken");
+        assert_eq!(names(&machine.go_away(&noisy, 1)), ["quiet"]);
+        assert!(machine.go_away(&quiet, 1).is_empty() && machine.go_away(&noisy, 1).is_empty());
+        assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        assert_eq!(machine.arrive(&noisy, 1), Arrival::Runs(1));
+        assert!(machine.go_away(&noisy, 1).is_empty());
+        assert!(matches!(machine.arrive(&noisy, 1), Arrival::Waits(_)), "it has four that have come and not gone");
+        machine.come_back(&quiet, 1);
+        assert!(machine.leave(&quiet, 1).is_empty());
+        machine.come_back(&noisy, 1);
+        assert_eq!(names(&machine.leave(&noisy, 1)), ["noisy"]);
+        machine.leave(&noisy, 1);
+        machine.leave(&noisy, 1);
+        for _ in 0..2 {
+            machine.come_back(&noisy, 1);
+            machine.leave(&noisy, 1);
+        }
         assert!(machine.is_idle());
     }
 

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, BEHIND, NOISY, give_way};
+use super::{AT_ONCE, NOISY};
 use crate::Outcome;
 use crate::connection::Client;
 use crate::server::{Server, token_of};
@@ -45,7 +45,6 @@ pub fn part(arguments: &[String]) -> Outcome<Value> {
     let [address, authority, seconds] = arguments else { return Err("noise ADDRESS AUTHORITY SECONDS".into()) };
     let place = Place { address: address.parse()?, authority: std::fs::read_to_string(authority)? };
     let seconds: f64 = seconds.parse()?;
-    give_way(BEHIND); // the quiet one, which this process has its place from
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let counts = Arc::new(Counts::default());
