@@ -113,11 +113,17 @@ impl Gateway {
     }
 }
 
+/// All that decides who somebody is: who the gateway takes them for, by a certificate or a token, and the header that
+/// goes on to their partition. One alone does not do: where the header has no bearer token, the certificate counts.
 fn credential(parts: &Parts, identity: &Identity) -> [u8; 32] {
-    match parts.headers.get(header::AUTHORIZATION) {
-        Some(token) => Sha256::digest(token).into(),
-        None => Sha256::digest(format!("{identity:?}")).into(),
+    let mut digest = Sha256::new();
+    let identity = format!("{identity:?}");
+    digest.update(identity.len().to_be_bytes());
+    digest.update(identity);
+    if let Some(header) = parts.headers.get(header::AUTHORIZATION) {
+        digest.update(header);
     }
+    digest.finalize().into()
 }
 
 /// The head of the question, by the same client over the same connection.
@@ -171,6 +177,29 @@ mod tests {
         assert_eq!(vouched.0.lock().len(), KEPT);
         vouched.remember(key(KEPT + 9), ann.clone(), at(60));
         assert_eq!((vouched.find(&key(KEPT + 9), at(60)), vouched.0.lock().len()), (Some(ann), 1));
+    }
+
+    #[test]
+    fn who_comes_with_another_certificate_and_the_same_header_is_somebody_else() {
+        let acme = TenantName::new("acme").expect("a name");
+        let of = |user: &str, uid: &str| Identity { tenant_uid: uid.to_owned(), ..Identity::user(user, &[], &acme) };
+        let with = |header: Option<&str>| {
+            let request = http::Request::get("/api/v1/pods");
+            let request = header.into_iter().fold(request, |request, value| request.header("authorization", value));
+            request.body(()).expect("a request").into_parts().0
+        };
+        let claimed = Identity { tenant: Some(acme.clone()), ..Identity::default() };
+        let all = [
+            credential(&with(Some("Basic YTpi")), &of("ann", "1")),
+            credential(&with(Some("Basic YTpi")), &of("bob", "1")),
+            credential(&with(Some("Basic YTpi")), &of("ann", "2")),
+            credential(&with(None), &of("ann", "1")),
+            credential(&with(Some("Bearer t")), &claimed),
+            credential(&with(Some("Bearer u")), &claimed),
+        ];
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+        assert_eq!(credential(&with(Some("Bearer t")), &claimed), all[4]);
     }
 
     #[test]
