@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::listening::Listening;
-use super::{Nodes, visits};
+use super::{LOOK_AGAIN, Nodes, visits};
 use crate::kinds::{NODES, PODS};
 use crate::write::{amend, found};
 
@@ -82,25 +82,24 @@ impl Nodes {
         if let Some(wait) = QUARANTINE.checked_sub(missing).filter(|wait| !wait.is_zero()) {
             return Ok(Outcome::After(wait));
         }
-        let mut failure = None;
-        for (name, partition) in &self.partitions.now().present {
-            if let Err(status) = self.remove(&**partition, host.name()).await {
-                tracing::warn!(partition = name, %status, "the pods of a deleted host could not be removed");
-                failure = Some(status);
+        let visits = self.rounds.each(host.name(), |client, pods| self.remove(client, host.name(), pods)).await;
+        let mut again = false;
+        for (partition, removed) in visits {
+            if let Err(status) = removed {
+                tracing::debug!(partition, %status, "the pods of a deleted host could not be removed");
+                again = true;
             }
         }
-        if let Some(status) = failure {
-            return Err(status); // that partition is visited again when it answers
+        if again {
+            return Ok(Outcome::After(LOOK_AGAIN));
         }
         self.missing.forget(host);
         Ok(Outcome::Done)
     }
 
-    async fn remove(&self, client: &dyn Client, host: &str) -> Result<(), Status> {
-        let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
-        let pods = client.list(&query).await?.items;
+    async fn remove(&self, client: Arc<dyn Client>, host: &str, pods: Vec<Stored>) -> Result<(), Status> {
         let pods = pods.iter().filter(|pod| self.was_bound_here(pod)).collect();
-        let remove = |pod| self.remove_one(client, host, pod);
+        let remove = |pod| self.remove_one(&*client, host, pod);
         visits::each(&*self.clock, pods, remove).await.failure.map_or(Ok(()), Err)
     }
 

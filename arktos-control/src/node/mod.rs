@@ -2,12 +2,14 @@
 //! their pods are told to leave, each in the partition it belongs to. Pods of a host that was deleted are removed.
 //!
 //! **Unreachable is not gone.** A host counts as silent only when the API itself gave complete lists, pass after pass,
-//! in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it does.
+//! in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it does. Nor
+//! does it hold up what is done in the others ([`rounds`]).
 //! The time for which the resource manager itself was away counts for nothing, either.
 
 mod gone;
 mod listening;
 mod monitor;
+mod rounds;
 mod taints;
 mod visits;
 
@@ -17,12 +19,13 @@ use std::time::Duration;
 
 use arktos_core::typed::{Condition, KindOf, Node, Pod};
 use arktos_core::{Object, ObjectPath, Status, Timestamp};
-use arktos_store::{Client, Clock, Outcome, Query, Roster, Stored};
+use arktos_store::{Client, Clock, Outcome, Roster, Stored};
 use futures::future::BoxFuture;
 
 use self::gone::Missing;
 use self::listening::Listening;
 use self::monitor::Monitor;
+use self::rounds::Rounds;
 use self::taints::{Readiness, keep_away, leaves_at, readiness, set_taints};
 use self::visits::Seen;
 use crate::events::tell_once;
@@ -31,13 +34,14 @@ use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, unreadable};
 
-/// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile.
+/// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile, and some be
+/// in a partition that did not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Nodes {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
-    partitions: Roster,
+    rounds: Rounds,
     resource_manager: Option<String>,
     listening: Listening,
     missing: Missing,
@@ -63,7 +67,8 @@ pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static,
     let resource_manager = setup.options.resource_manager.clone();
     let look = gone::look(client.clone(), clock.clone(), queue.clone());
     let missing = Missing::new(listening.clone());
-    let controller = Nodes { client, clock, partitions, resource_manager, listening, missing };
+    let rounds = Rounds::new(partitions, clock.clone());
+    let controller = Nodes { client, clock, rounds, resource_manager, listening, missing };
     let work = run(controller, queue, setup.options.workers, vec![synced(&nodes)]);
     Box::pin(async move {
         futures::future::join3(work, monitor.run(), look).await;
@@ -93,43 +98,42 @@ impl Reconcile for Nodes {
         if !silent && !drives_out {
             return Ok(Outcome::Done);
         }
-        let partitions = self.partitions.now();
-        let (mut next, mut failure, mut again) = (None, None, false);
-        for (name, partition) in &partitions.present {
-            match self.visit(&**partition, path.name(), &node, silent).await {
+        let visits = self.rounds.each(path.name(), |client, pods| self.visit(client, pods, &node, silent)).await;
+        let (mut next, mut again) = (None, false);
+        for (partition, seen) in visits {
+            let failure = match seen {
                 Ok(seen) => {
                     next = next.into_iter().chain(seen.next).min();
-                    if let Some(status) = seen.failure {
-                        tracing::debug!(partition = name, %status, "a pod of a silent host could not be seen to");
-                        again = true;
-                    }
+                    seen.failure
                 }
-                Err(status) => {
-                    tracing::warn!(partition = name, %status, "the pods of a silent host could not be updated");
-                    failure = Some(status);
-                }
+                Err(status) => Some(status),
+            };
+            if let Some(status) = failure {
+                tracing::debug!(partition, %status, "a pod of a silent host could not be seen to");
+                again = true;
             }
         }
-        match failure {
-            Some(status) => Err(status), // that partition is visited again when it answers
-            None if drives_out || again => {
-                let wait = next.map_or(LOOK_AGAIN, |due: Timestamp| due.since(self.clock.now()).min(LOOK_AGAIN));
-                Ok(Outcome::After(wait.max(Duration::from_secs(1))))
-            }
-            None => Ok(Outcome::Done),
+        if !drives_out && !again {
+            return Ok(Outcome::Done);
         }
+        let wait = next.map_or(LOOK_AGAIN, |due: Timestamp| due.since(self.clock.now()).min(LOOK_AGAIN));
+        Ok(Outcome::After(wait.max(Duration::from_secs(1))))
     }
 }
 
 impl Nodes {
     /// Sees to the pods of a host in one partition; says when the next one must leave.
-    async fn visit(&self, client: &dyn Client, host: &str, node: &Node, silent: bool) -> Result<Seen, Status> {
-        let query = Query::everywhere(PODS.resource.clone()).field("spec.nodeName", host);
-        let pods = client.list(&query).await?.items;
+    async fn visit(
+        &self,
+        client: Arc<dyn Client>,
+        pods: Vec<Stored>,
+        node: &Node,
+        silent: bool,
+    ) -> Result<Seen, Status> {
         let pods = pods.iter().filter(|pod| self.is_ours(pod)).collect();
         let now = self.clock.now();
         let since = self.listening.since(now);
-        let see_to = |stored| see_to(client, node, silent, stored, (since, now));
+        let see_to = |stored| see_to(&*client, node, silent, stored, (since, now));
         Ok(visits::each(&*self.clock, pods, see_to).await)
     }
 

@@ -32,6 +32,8 @@ struct State {
     faults: Vec<(String, String, Option<String>, Status)>,
     /// How many requests were made, by verb and resource.
     requests: BTreeMap<String, usize>,
+    /// Lists are not answered, nor refused.
+    paused: bool,
 }
 
 #[derive(Clone)]
@@ -61,6 +63,19 @@ impl Api {
 
     pub fn heal(&self) {
         self.0.state.lock().faults.clear();
+        self.pause(false);
+    }
+
+    /// Answers no list until it goes on, as a process that is held.
+    pub fn pause(&self, paused: bool) {
+        let mut state = self.0.state.lock();
+        state.paused = paused;
+        self.0.written.send_replace(state.revision);
+    }
+
+    async fn goes_on(&self) {
+        let (mut written, is_paused) = (self.0.written.subscribe(), || self.0.state.lock().paused);
+        while is_paused() && written.changed().await.is_ok() {}
     }
 
     /// How many requests of a verb on a resource were made.
@@ -184,6 +199,7 @@ impl Api {
 impl Source for Api {
     async fn list(&self, query: &Query) -> Result<Listing, Status> {
         self.admit("list", &query.resource, "")?;
+        self.goes_on().await;
         let state = self.0.state.lock();
         let inside = state.objects.iter().filter(|((resource, _), _)| *resource == query.resource);
         let items = inside.map(|(_, stored)| stored).filter(|stored| selected(query, stored)).cloned().collect();

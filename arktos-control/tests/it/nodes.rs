@@ -268,6 +268,32 @@ fn a_partition_that_does_not_answer_holds_up_no_other() {
 }
 
 #[test]
+fn a_partition_that_is_held_holds_up_no_other_however_many_hosts_are_silent() {
+    // More hosts than workers are silent, and not so many of all that nobody is driven out; each has pods in both.
+    let (silent, all) = (40, 120);
+    let mut region = Region::new(all);
+    let heard: Vec<usize> = (silent + 1..=all).collect();
+    for host in 1..=silent {
+        region.pod(0, &format!("a-{host}"), host, Some(0));
+        region.pod(1, &format!("b-{host}"), host, Some(0));
+    }
+    region.pass(10, &(1..=all).collect::<Vec<_>>());
+    region.partitions[0].pause(true);
+    region.pass(60, &heard);
+    let first = region.partitions[0].requests("list", "pods");
+    // One host of a zone after the other is left, every ten seconds.
+    region.pass(10 * silent as u64, &heard);
+    let still: Vec<usize> = (1..=silent).filter(|host| !region.is_going(1, &format!("b-{host}"))).collect();
+    assert_eq!(still, Vec::<usize>::new(), "they are where everybody answers");
+    assert!((1..=silent).all(|host| !region.is_going(0, &format!("a-{host}"))));
+    let asked = region.partitions[0].requests("list", "pods") - first;
+    assert!(asked <= silent + 10, "a partition that does not answer is asked {asked} times");
+    region.partitions[0].heal();
+    region.pass(60, &heard);
+    assert!((1..=silent).all(|host| region.is_going(0, &format!("a-{host}"))), "it answers again");
+}
+
+#[test]
 fn pods_on_another_managers_host_of_the_same_name_are_left_alone() {
     let mut region = Region::new(3);
     region.pod(0, "a", 1, None);

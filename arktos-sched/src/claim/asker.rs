@@ -7,6 +7,8 @@ use std::time::Duration;
 use arktos_core::typed::{Claim, ClaimRequest, ClaimReview, ClaimSpec, KindOf};
 use arktos_core::{Revision, Status};
 use arktos_store::{Client, Clock, Engine, Stored, Within};
+use futures::FutureExt;
+use futures::future::join_all;
 
 use super::post;
 use super::review::ClaimReviewHandler;
@@ -75,19 +77,35 @@ impl Asker {
             }
         }
         self.bound = seen;
-        for (partition, asks) in due {
-            for batch in asks.chunks(BATCH) {
-                if let Err(status) = self.ask(&partition, batch).await {
+        // Side by side: one that does not answer holds up what the others say.
+        let asked = due.iter().map(|(partition, asks)| self.ask_all(partition, asks).boxed());
+        let bound = join_all(asked.collect::<Vec<_>>()).await;
+        self.bound.extend(bound.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Asks a partition about its claims, until it does not answer. Gives back those that are bound.
+    async fn ask_all(&self, partition: &str, asks: &[(ClaimRequest, Revision)]) -> Vec<(Box<str>, Revision)> {
+        let mut bound = Vec::new();
+        for batch in asks.chunks(BATCH) {
+            match self.ask(partition, batch).await {
+                Ok(found) => bound.extend(found),
+                Err(status) => {
                     tracing::info!(partition, %status, "a partition does not answer: its claims stay");
                     break;
                 }
             }
         }
-        Ok(())
+        bound
     }
 
-    async fn ask(&mut self, partition: &str, batch: &[(ClaimRequest, Revision)]) -> Result<(), Status> {
-        let Some(client) = (self.partitions)(partition) else { return Ok(()) };
+    async fn ask(
+        &self,
+        partition: &str,
+        batch: &[(ClaimRequest, Revision)],
+    ) -> Result<Vec<(Box<str>, Revision)>, Status> {
+        let mut bound = Vec::new();
+        let Some(client) = (self.partitions)(partition) else { return Ok(bound) };
         let mut review = ClaimReview::default();
         review.spec.partition = partition.to_owned();
         review.spec.resource_manager.clone_from(&self.name);
@@ -97,13 +115,13 @@ impl Asker {
         for answer in answers {
             let Some((ask, revision)) = batch.iter().find(|(ask, _)| ask.name == answer.name) else { continue };
             if answer.accepted {
-                self.bound.insert((ask.name.as_str().into(), *revision));
+                bound.push((ask.name.as_str().into(), *revision));
             } else if answer.reason == "Ended" {
                 let released = self.handler.release(&snapshot, partition, &ask.name).await;
                 tracing::info!(claim = ask.name, partition, released = released.accepted, "a claim has ended");
             }
         }
-        Ok(())
+        Ok(bound)
     }
 
     fn due(&self, stored: &Stored) -> Option<(String, ClaimRequest)> {

@@ -222,6 +222,35 @@ async fn a_partition_that_does_not_answer_keeps_its_claims() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_held_holds_up_the_claims_of_no_other() {
+    let (clock, partition, manager, _) = asked().await;
+    let held = Api::partition(&clock, 3);
+    held.silent.store(true, Ordering::SeqCst);
+    let mut review = ClaimReview::default();
+    review.spec.partition = "tp-0".to_owned(); // it is asked first
+    review.spec.claims = vec![ClaimRequest { name: claim_name("tp-0", "uid", 0), ..request("other", "n", 1000) }];
+    assert!(post(&*manager, &review).await.expect("an answer").results[0].accepted);
+    let mut asker = Asker::new(
+        "rm-0",
+        manager.engine.clone(),
+        manager.handler(),
+        Arc::new(move |name| Some(if name == "tp-1" { partition.clone() } else { held.clone() } as Arc<dyn Client>)),
+        Arc::new(clock.clone()),
+        Duration::from_secs(60),
+    );
+    clock.advance(Duration::from_secs(61));
+    let mut round = std::pin::pin!(asker.round());
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut round).is_pending(), "it waits for the one that is held");
+        tokio::task::yield_now().await;
+    }
+    let left = manager.all::<Claim>();
+    let mut left: Vec<_> = left.iter().map(|(_, claim)| claim.spec.pod.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["bound", "other"]);
+}
+
+#[tokio::test]
 async fn fences_go_when_their_pods_are_long_gone() {
     let (clock, partition, _, mut asker) = asked().await;
     clock.advance(Duration::from_secs(61));
