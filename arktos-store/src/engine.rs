@@ -250,6 +250,16 @@ impl Engine {
         }
     }
 
+    /// Whether the last write that takes room on the disk found none. Writes are refused until one finds some. Of a
+    /// shared store its own server knows.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match &self.0.writer {
+            Writer::Local { local, .. } => local.is_full(),
+            Writer::Shared { .. } => false,
+        }
+    }
+
     /// How many cursors stand in each resource's event log, for the resources that have any.
     #[must_use]
     pub fn watchers(&self) -> Vec<(GroupResource, usize)> {

@@ -210,6 +210,7 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     let disk = FaultyDisk::default();
     let engine = open(&disk).expect("opens");
     engine.commit(put(0, 0)).await.expect("commits");
+    assert!(!engine.is_full());
     disk.set_capacity(Some(5000));
     let mut written = 1;
     let refused = loop {
@@ -220,10 +221,12 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     };
     assert!(matches!(refused, CommitError::DiskFull), "{refused}");
     assert!(matches!(engine.commit(put(100, 1)).await, Err(CommitError::DiskFull)));
+    assert!(engine.is_full());
     let before = contents(&engine);
     let last = engine.snapshot().revision();
     disk.set_capacity(None);
     let revision = engine.commit(put(101, 1)).await.expect("there is space again").revision;
+    assert!(!engine.is_full());
     assert!(revision > last);
     assert_eq!(engine.snapshot().revision(), revision);
     let after = contents(&engine);

@@ -90,6 +90,11 @@ fn store(encoder: &mut DescriptorEncoder<'_>, stores: &[(String, Engine)]) -> fm
     for (role, engine) in stores {
         gauge(&mut failed, &[("store", role)], u64::from(engine.failure().is_some()))?;
     }
+    let about = "Whether a store has no room on its disk: it refuses writes until there is some";
+    let mut full = encoder.encode_descriptor("arktos_store_full", about, None, MetricType::Gauge)?;
+    for (role, engine) in stores {
+        gauge(&mut full, &[("store", role)], u64::from(engine.is_full()))?;
+    }
     let about = "Open watches, by what they watch, including the control plane's own";
     let mut watchers = encoder.encode_descriptor("arktos_store_watchers", about, None, MetricType::Gauge)?;
     for (role, engine) in stores {

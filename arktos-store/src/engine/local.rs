@@ -58,6 +58,8 @@ struct Desk {
     closing: bool,
     /// Why the journal takes no more.
     failed: Option<Arc<str>>,
+    /// As the committer thread has found the disk the last time.
+    full: bool,
 }
 
 /// An outcome that was decided, and is told when everything it was decided against is durable.
@@ -184,6 +186,10 @@ impl Local {
         self.shared.desk.lock().failed.clone()
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.shared.desk.lock().full
+    }
+
     /// Decides something, and says how to come by the answer.
     fn stage(
         &self,
@@ -293,8 +299,15 @@ impl Staged {
 
 impl Shared {
     fn new(view: Arc<View>, sequencer: Sequencer, journal: bool) -> Self {
-        let desk =
-            Desk { sequencer, waiting: Vec::new(), waiting_bytes: 0, in_flight: false, closing: false, failed: None };
+        let desk = Desk {
+            sequencer,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            in_flight: false,
+            closing: false,
+            failed: None,
+            full: false,
+        };
         let (desk, work, gathered) = (Mutex::new(desk), Condvar::new(), CachePadded::default());
         Self { view, desk, work, gathered, left: LeftCommits::default(), journal }
     }
@@ -403,15 +416,21 @@ impl Committer {
     /// What takes room was written: if there was none, there is now.
     fn has_room(&mut self, written: &[Waiting]) {
         if self.full && !written.iter().all(|waiting| waiting.what.takes_no_room()) {
-            self.full = false;
+            self.note_full(false);
             tracing::info!("there is space on the disk again: writes are taken");
         }
+    }
+
+    fn note_full(&mut self, full: bool) {
+        self.full = full;
+        self.shared.desk.lock().full = full;
     }
 
     /// There is no room: what was staged did not happen. The next commit tries anew. What takes no room is done all the
     /// same, without the others: else those who go on trying would keep room from ever being made.
     fn refuse(&mut self, place: &str, waiting: Vec<Waiting>) {
-        if !std::mem::replace(&mut self.full, true) {
+        if !self.full {
+            self.note_full(true);
             tracing::error!(place, "the disk is full: writes are refused until there is space");
         }
         let (sealed, spared) = self.take_back(waiting, Staged::takes_no_room);
