@@ -148,21 +148,46 @@ fn one_that_is_made_anew_says_410_to_who_stands_at_an_older_ones_revision() {
     first.settle();
     let seen = first.aggregate.engine().snapshot().revision();
     assert!(seen > epoch(START));
-    let clock = ManualClock::new(START.later(Duration::from_secs(1)));
-    let partitions = vec![("tp0".to_owned(), first.partitions[0].clone() as Arc<dyn Source>)];
-    let project: Project = Arc::new(|_, stored| Some(stored.clone()));
-    let query = Query::everywhere(GroupResource::core("pods"));
-    let (second, mut driver) = Aggregate::new(
+    let (second, _driver) = anew(&first, START.later(Duration::from_secs(1)));
+    assert!(second.engine().snapshot().revision() > seen);
+    assert!(matches!(second.engine().watch(everything(), seen), Err(WatchError::Compacted { .. })));
+}
+
+#[test]
+fn one_whose_clock_was_set_back_says_410_to_who_stands_at_an_older_ones_revision() {
+    let mut first = Bench::new();
+    first.partitions[0].put("a", "u1", "n");
+    first.settle();
+    let seen = first.aggregate.engine().snapshot().revision();
+    let (second, mut driver) = anew(&first, Timestamp::from_micros(1_000_000));
+    for number in 0..100 {
+        first.partitions[0].put(&format!("b{number}"), "u", "n");
+        assert!(settle(driver.as_mut()).is_pending());
+    }
+    let newest = second.engine().snapshot().revision();
+    assert!(newest < seen, "it knows of no other time");
+    assert!(matches!(second.engine().watch(everything(), seen), Err(WatchError::Compacted { .. })));
+    assert!(second.engine().exactly_at(seen).is_err());
+    // Who lists anew goes on from there.
+    let mut cursor = second.engine().watch(everything(), newest).expect("at the newest");
+    first.partitions[0].put("c", "u2", "n");
+    assert!(settle(driver.as_mut()).is_pending());
+    assert_eq!(told(&mut cursor), ["+acme/default/c u2"]);
+}
+
+/// Another one of the first partition of a bench, that begins at a time.
+fn anew(bench: &Bench, now: Timestamp) -> (Aggregate, BoxFuture<'static, ()>) {
+    let partitions = vec![("tp0".to_owned(), bench.partitions[0].clone() as Arc<dyn Source>)];
+    let (aggregate, mut driver) = Aggregate::new(
         partitions,
-        &query,
-        project,
+        &Query::everywhere(GroupResource::core("pods")),
+        Arc::new(|_, stored| Some(stored.clone())),
         EngineConfig::default(),
-        Arc::new(clock),
+        Arc::new(ManualClock::new(now)),
         Arc::new(SeededRandom::new(1)),
     );
     assert!(settle(driver.as_mut()).is_pending());
-    assert!(second.engine().snapshot().revision() > seen);
-    assert!(matches!(second.engine().watch(everything(), seen), Err(WatchError::Compacted { .. })));
+    (aggregate, driver)
 }
 
 #[test]
