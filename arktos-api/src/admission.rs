@@ -5,6 +5,8 @@
 
 mod again;
 mod certificates;
+mod declared;
+pub(crate) mod decoded;
 mod defaults;
 mod devices;
 pub(crate) mod expressions;
@@ -28,9 +30,14 @@ pub(crate) mod topology;
 mod volumes;
 mod webhooks;
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use again::Again;
-use arktos_core::{Object, Status, TenantName};
-use arktos_store::{Commit, Snapshot};
+use arktos_core::{GroupResource, Object, Status, TenantName};
+use arktos_store::{Commit, Snapshot, Within};
+use decoded::{Declared, List};
+use request::{Request, Target};
 
 use crate::authorize::escalation;
 use crate::call::Call;
@@ -105,10 +112,11 @@ async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Re
         return Ok(());
     }
     let plugins = &call.state.config.admission;
-    let any = |resource| has_objects(call, policies::GROUP, resource);
-    let by_policies = plugins.runs("MutatingAdmissionPolicy") && any("mutatingadmissionpolicybindings");
-    let by_webhooks = plugins.runs("MutatingAdmissionWebhook") && any("mutatingwebhookconfigurations");
-    if !by_policies && !by_webhooks {
+    let operation = if review.old.is_some() { "UPDATE" } else { "CREATE" };
+    let target = Target::of(call, operation, review.part, object.name());
+    let by_policies = if plugins.runs("MutatingAdmissionPolicy") { mutations::bound(&target) } else { Vec::new() };
+    let by_webhooks = if plugins.runs("MutatingAdmissionWebhook") { webhooks::changing(&target) } else { Vec::new() };
+    if by_policies.is_empty() && by_webhooks.is_empty() {
         return Ok(());
     }
     if let Some(old) = review.old {
@@ -123,14 +131,14 @@ async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Re
             }
             policies.begin(&object.fields);
         }
-        if by_policies {
-            mutations::mutate(call, review, object, &mut policies)?;
+        if !by_policies.is_empty() {
+            mutations::mutate(call, review, &by_policies, object, &mut policies)?;
         }
         if second {
             webhooks.begin(&object.fields);
         }
-        if by_webhooks {
-            webhooks::mutate(call, review, object, &mut webhooks).await?;
+        if !by_webhooks.is_empty() {
+            webhooks::mutate(call, review, &by_webhooks, object, &mut webhooks).await?;
         }
     }
     Ok(())
@@ -193,6 +201,21 @@ pub(crate) struct Review<'a> {
     pub(crate) new: Option<&'a Object>,
 }
 
+impl Review<'_> {
+    fn operation(&self) -> &'static str {
+        match (self.old, self.new) {
+            (None, _) => "CREATE",
+            (Some(_), Some(_)) => "UPDATE",
+            (Some(_), None) => "DELETE",
+        }
+    }
+
+    /// The name of the object, also where the call does not know it yet.
+    fn name(&self) -> &str {
+        self.new.or(self.old).map_or("", Object::name)
+    }
+}
+
 /// After validation: plugins that judge the write as it is going to be.
 ///
 /// # Errors
@@ -225,11 +248,12 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     if notes_deletion(call, review) {
         return Ok(());
     }
+    let target = Target::of(call, review.operation(), review.part, review.name());
     if plugins.runs("ValidatingAdmissionPolicy") {
-        policies::validate(call, review)?;
+        policies::judge(&target, || Request::of(call, review))?;
     }
     if plugins.runs("ValidatingAdmissionWebhook") {
-        webhooks::validate(call, review).await?;
+        webhooks::judge(&target, &webhooks::VALIDATING, || Request::of(call, review)).await?;
     }
     Ok(())
 }
@@ -250,15 +274,16 @@ fn notes_deletion(call: &Call<'_>, review: &Review<'_>) -> bool {
 /// As [`validate`].
 pub(crate) async fn connect(call: &Call<'_>, subresource: &str, options: (&'static str, Object)) -> Result<(), Status> {
     let plugins = &call.state.config.admission;
-    let request = request::Request::connection(call, subresource, options)?;
+    let target = Target::of(call, "CONNECT", Part::Other(subresource), &call.name);
+    let request = || Request::connection(call, subresource, options.clone());
     if plugins.runs("MutatingAdmissionWebhook") {
-        webhooks::connect(&request, "mutatingwebhookconfigurations").await?;
+        webhooks::judge(&target, &webhooks::MUTATING, request).await?;
     }
     if plugins.runs("ValidatingAdmissionPolicy") {
-        policies::connect(&request)?;
+        policies::judge(&target, request)?;
     }
     if plugins.runs("ValidatingAdmissionWebhook") {
-        webhooks::connect(&request, "validatingwebhookconfigurations").await?;
+        webhooks::judge(&target, &webhooks::VALIDATING, request).await?;
     }
     Ok(())
 }
@@ -266,27 +291,14 @@ pub(crate) async fn connect(call: &Call<'_>, subresource: &str, options: (&'stat
 /// Whether the tenant has anything that is to be asked before an object is deleted.
 pub(crate) fn reviews_deletions(state: &State, snapshot: &Snapshot, tenant: &TenantName) -> bool {
     let plugins = &state.config.admission;
-    let any = |resource| has_any(snapshot, tenant, policies::GROUP, resource);
-    (plugins.runs("ValidatingAdmissionPolicy") && any("validatingadmissionpolicybindings"))
-        || (plugins.runs("ValidatingAdmissionWebhook") && any("validatingwebhookconfigurations"))
+    let within = Within::Tenant(tenant.clone());
+    let any = |resource: &GroupResource| snapshot.walk(resource, &within, None, |_| ControlFlow::Break(())).is_break();
+    (plugins.runs("ValidatingAdmissionPolicy") && any(&policies::VALIDATING.1))
+        || (plugins.runs("ValidatingAdmissionWebhook") && any(&webhooks::VALIDATING))
 }
 
-/// Whether the tenant has any object of a kind.
-fn has_objects(call: &Call<'_>, group: &str, resource: &str) -> bool {
-    call.tenant.as_ref().is_some_and(|tenant| has_any(&call.state.config.engine.snapshot(), tenant, group, resource))
-}
-
-fn has_any(snapshot: &Snapshot, tenant: &TenantName, group: &str, resource: &str) -> bool {
-    let resource = arktos_core::GroupResource::new(group, resource);
-    snapshot.range(&resource, &arktos_store::Within::Tenant(tenant.clone()), None).next().is_some()
-}
-
-/// The objects of a kind that a tenant has, decoded.
-fn objects(call: &Call<'_>, group: &str, resource: &str) -> Vec<Object> {
-    let Some(tenant) = &call.tenant else { return Vec::new() };
-    let resource = arktos_core::GroupResource::new(group, resource);
-    let within = arktos_store::Within::Tenant(tenant.clone());
-    let snapshot = call.state.config.engine.snapshot();
-    let decoded = snapshot.range(&resource, &within, None).filter_map(|stored| stored.object.decode(None).ok());
-    decoded.collect()
+/// What the call's tenant has of a kind, now.
+fn list<T: Declared>(call: &Call<'_>, resource: &GroupResource, namespace: &str) -> Arc<List<T>> {
+    let Some(tenant) = &call.tenant else { return Arc::default() };
+    call.state.decoded.list(&call.state.config.engine.snapshot(), resource, tenant, namespace)
 }

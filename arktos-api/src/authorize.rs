@@ -14,7 +14,7 @@ use crate::kinds::Kinds;
 use crate::request::ResourceInfo;
 
 pub(crate) use nodes::Nodes;
-pub(crate) use rbac::Rules;
+pub(crate) use rbac::{Rules, null_is_empty};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, Default)]

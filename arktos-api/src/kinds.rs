@@ -4,8 +4,6 @@
 //! is. What a definition is compiled to is shared by all who have the same, and so are the documents that describe a
 //! set of kinds.
 
-mod kept;
-
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Weak};
@@ -17,9 +15,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use self::kept::Kept;
 use crate::discovery::Discovery;
 use crate::forced;
+use crate::kept::{self, Kept};
 use crate::openapi::OpenApi;
 
 /// How many definitions are kept as they are compiled, of one tenant and of all.
@@ -196,7 +194,7 @@ impl Kinds {
         // Compiling takes a while, and two who do it at once do no harm.
         let defined = known.unwrap_or_else(|| Arc::new(Defined::of(hash, &definition)));
         let mut compiled = self.0.compiled.lock();
-        compiled.kept.keep(tenant, stored.path.clone(), (stored.revision, defined.clone()));
+        compiled.kept.keep(tenant, stored.path.clone(), (stored.revision, defined.clone()), 1);
         kept::note(&mut compiled.by_content, hash, &defined, DEFINITIONS.1);
         defined
     }
@@ -229,9 +227,19 @@ impl Kinds {
         };
         let described = shared.unwrap_or_else(|| Arc::new(self.describe(builtin, &defined)));
         let mut sets = self.0.sets.lock();
-        sets.kept.keep(tenant.as_str(), set, described.clone());
+        sets.kept.keep(tenant.as_str(), set, described.clone(), 1);
         kept::note(&mut sets.by_content, set, &described, SETS.1);
         described
+    }
+
+    /// The kinds that the objects of one can be spoken of as: its versions, under all its names.
+    pub(crate) fn versions(&self, tenant: Option<&TenantName>, kind: &Kind) -> Vec<Arc<Kind>> {
+        let of = |other: &&Arc<Kind>| other.storage_resource == kind.storage_resource;
+        if self.builtin().storage(&kind.storage_resource).is_some() {
+            return self.builtin().kinds().filter(of).cloned().collect();
+        }
+        let defined = tenant.and_then(|tenant| self.defined(tenant, &kind.storage_resource));
+        defined.iter().flat_map(|defined| defined.served()).filter(of).cloned().collect()
     }
 
     fn all(&self, snapshot: &Snapshot, tenant: &TenantName) -> Vec<Arc<Defined>> {

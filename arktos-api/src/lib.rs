@@ -31,6 +31,7 @@
 //! | decode the body, encode the answer | `input`, `reply`; watch lines that many clients share: `lines`; compression: `compress` |
 //! | what only Arktos's own 1.15 clients see | `compat` |
 //! | convert versions of custom kinds by webhook | `conversion` |
+//! | what is kept of what tenants have, each its part | `kept` |
 //! | admission; service addresses and ports | `admission`, `allocate` |
 //! | the verbs, which HTTP and the in-process client share | `verbs` |
 //! | objects that exist from the start | `bootstrap` |
@@ -61,6 +62,7 @@ mod health;
 pub mod identity;
 mod impersonate;
 mod input;
+mod kept;
 mod kinds;
 mod lines;
 pub mod negotiate;

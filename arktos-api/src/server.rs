@@ -11,6 +11,7 @@ use arktos_store::Client;
 use futures::future::{BoxFuture, Either, join, select};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
+use crate::admission::decoded::Decoded;
 use crate::admission::expressions::Expressions;
 use crate::audit::record::{Origin, Record};
 use crate::authorize::{Attributes, Authorizer, Nodes};
@@ -48,6 +49,7 @@ pub(crate) struct State {
     pub(crate) kinds: Kinds,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) shared: Shared,
+    pub(crate) decoded: Decoded,
     pub(crate) expressions: Expressions,
     pub(crate) turns: Turns,
     pub(crate) rates: Rates,
@@ -85,6 +87,7 @@ impl ApiServer {
         Self(Arc::new(State {
             authorizer: Arc::new(Authorizer::new(config.engine.clone(), kinds.clone(), nodes, config.arktos_compat)),
             shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),
+            decoded: Decoded::default(),
             expressions: Expressions::default(),
             turns: Turns::new(config.fairness, config.clock.clone()),
             rates: Rates::default(),

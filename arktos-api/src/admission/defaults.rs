@@ -1,10 +1,36 @@
 //! Plugins that only add: labels, finalizers, taints, default classes.
 
-use arktos_core::Object;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use arktos_core::{GroupResource, Object};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::objects;
+use super::decoded::Declared;
+use super::list;
 use crate::call::Call;
+
+static STORAGE_CLASSES: LazyLock<GroupResource> =
+    LazyLock::new(|| GroupResource::new("storage.k8s.io", "storageclasses"));
+static INGRESS_CLASSES: LazyLock<GroupResource> =
+    LazyLock::new(|| GroupResource::new("networking.k8s.io", "ingressclasses"));
+
+/// What is looked at of a class, of storage or of ingresses.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Class {
+    metadata: ClassMeta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ClassMeta {
+    creation_timestamp: String,
+    annotations: HashMap<String, String>,
+}
+
+impl Declared for Class {}
 
 /// The label by which namespaces are selected by name.
 pub(crate) fn namespace_label(object: &mut Object) {
@@ -74,7 +100,7 @@ pub(super) fn storage_class(call: &Call<'_>, object: &mut Object) {
         return;
     }
     let marks = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-    if let Some(name) = default_class(call, "storage.k8s.io", "storageclasses", &marks) {
+    if let Some(name) = default_class(call, &STORAGE_CLASSES, &marks) {
         object.set(&["spec", "storageClassName"], name);
     }
 }
@@ -87,21 +113,21 @@ pub(super) fn ingress_class(call: &Call<'_>, object: &mut Object) {
     if asked {
         return;
     }
-    if let Some(name) = default_class(call, "networking.k8s.io", "ingressclasses", &marks) {
+    if let Some(name) = default_class(call, &INGRESS_CLASSES, &marks) {
         object.set(&["spec", "ingressClassName"], name);
     }
 }
 
 /// The class that is marked as default; of several, the newest, and of equally new ones the first by name.
-fn default_class(call: &Call<'_>, group: &str, resource: &str, marks: &[&str]) -> Option<String> {
-    let is_default =
-        |class: &Object| marks.iter().any(|mark| class.str_at(&["metadata", "annotations", mark]) == "true");
-    let mut classes: Vec<Object> = objects(call, group, resource).into_iter().filter(is_default).collect();
-    classes.sort_by(|one, other| {
-        let made = |class: &Object| class.str_at(&["metadata", "creationTimestamp"]).to_owned();
-        made(other).cmp(&made(one)).then_with(|| one.name().cmp(other.name()))
+fn default_class(call: &Call<'_>, resource: &GroupResource, marks: &[&str]) -> Option<String> {
+    let classes = list::<Class>(call, resource, "");
+    let is_marked = |class: &Class, mark: &str| class.metadata.annotations.get(mark).is_some_and(|is| is == "true");
+    let default = classes.iter().filter(|class| marks.iter().any(|mark| is_marked(class, mark)));
+    let newest = default.min_by(|one, other| {
+        let made = |class: &Class| class.metadata.creation_timestamp.clone();
+        made(other).cmp(&made(one))
     });
-    classes.first().map(|class| class.name().to_owned())
+    newest.map(|class| class.name().to_owned())
 }
 
 /// A certificate request says who asked for it, whatever it said itself.

@@ -1,6 +1,5 @@
 //! Expressions of all tenants' policies and webhooks, compiled once by what they say.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::TenantName;
@@ -8,66 +7,25 @@ use arktos_core::cel::{Expression, Purse, Scope, Unevaluated};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::declared::Condition;
 use crate::call::Call;
+use crate::kept::Kept;
 
-/// How many are kept of one tenant's; then it begins anew.
-const KEPT: usize = 4096;
-/// How long these may be together, in bytes: more than those of the largest policy.
-const LENGTH_OF_TENANT: usize = 512 * 1024;
-/// How long all tenants' may be together. The trees are some hundred times as large.
-const LENGTH_KEPT: usize = 2 << 20;
+/// How long those of one tenant may be together, in bytes, and those of all: of one, more than those of the largest
+/// policy. The trees are some hundred times as large.
+const LENGTHS: (usize, usize) = (512 * 1024, 2 << 20);
+/// What a short one counts as.
+const LENGTH_LEAST: usize = 64;
 /// The names that one of them may use.
 const NAMES: [&str; 9] =
     ["object", "oldObject", "request", "authorizer", "params", "namespaceObject", "variables", "Object", "JSONPatch"];
 
-/// The expressions that were needed so far, by tenant: what one has forgets no other's, unless those of many are too
-/// much together; then whoever has asked for none the longest. Written by whoever first needs one.
-#[derive(Default)]
-pub(crate) struct Expressions(Mutex<Known>);
+/// The expressions that were needed so far, by tenant and what they say. Written by whoever first needs one.
+pub(crate) struct Expressions(Mutex<Kept<String, Result<Arc<Expression>, String>>>);
 
-#[derive(Default)]
-struct Known {
-    by_tenant: HashMap<Option<TenantName>, Share>,
-    /// How long all sources are.
-    length: usize,
-    /// How often something was asked for.
-    asked: u64,
-}
-
-#[derive(Default)]
-struct Share {
-    by_source: HashMap<String, Result<Arc<Expression>, String>>,
-    length: usize,
-    /// When something was asked for last.
-    asked: u64,
-}
-
-impl Known {
-    fn get(&mut self, tenant: &Option<TenantName>, source: &str) -> Option<Result<Arc<Expression>, String>> {
-        self.asked += 1;
-        let share = self.by_tenant.get_mut(tenant)?;
-        share.asked = self.asked;
-        share.by_source.get(source).cloned()
-    }
-
-    fn keep(&mut self, tenant: &Option<TenantName>, source: &str, compiled: Result<Arc<Expression>, String>) {
-        let share = self.by_tenant.entry(tenant.clone()).or_default();
-        if share.by_source.len() >= KEPT || share.length + source.len() > LENGTH_OF_TENANT {
-            self.length -= share.length;
-            *share = Share::default();
-        }
-        share.asked = self.asked;
-        if share.by_source.insert(source.to_owned(), compiled).is_none() {
-            share.length += source.len();
-            self.length += source.len();
-        }
-        while self.length > LENGTH_KEPT {
-            let others = self.by_tenant.iter().filter(|(other, _)| *other != tenant);
-            let Some(oldest) = others.min_by_key(|(_, share)| share.asked).map(|(other, _)| other.clone()) else {
-                return;
-            };
-            self.length -= self.by_tenant.remove(&oldest).map_or(0, |share| share.length);
-        }
+impl Default for Expressions {
+    fn default() -> Self {
+        Self(Mutex::new(Kept::new(LENGTHS)))
     }
 }
 
@@ -89,12 +47,14 @@ pub(super) struct OfTenant<'a> {
 impl OfTenant<'_> {
     /// An expression, compiled, or why it is none.
     pub(super) fn get(&self, source: &str) -> Result<Arc<Expression>, String> {
-        if let Some(known) = self.all.0.lock().get(self.tenant, source) {
+        let tenant = self.tenant.as_ref().map_or("", TenantName::as_str);
+        if let Some(known) = self.all.0.lock().get(tenant, source) {
             return known;
         }
         self.purse.compile(source)?;
         let compiled = Expression::compile(source, &NAMES).map(Arc::new).map_err(|error| error.to_string());
-        self.all.0.lock().keep(self.tenant, source, compiled.clone());
+        let length = source.len().max(LENGTH_LEAST);
+        self.all.0.lock().keep(tenant, source.to_owned(), compiled.clone(), length);
         compiled
     }
 
@@ -127,10 +87,10 @@ impl OfTenant<'_> {
     ///
     /// # Errors
     /// Why that cannot be told: only where none of them is false.
-    pub(super) fn all_hold(&self, conditions: &Value, names: &Scope) -> Result<bool, String> {
+    pub(super) fn all_hold(&self, conditions: &[Condition], names: &Scope) -> Result<bool, String> {
         let mut faults = Vec::new();
-        for condition in conditions.as_array().into_iter().flatten() {
-            match self.evaluate(condition["expression"].as_str().unwrap_or_default(), names) {
+        for condition in conditions {
+            match self.evaluate(&condition.expression, names) {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::Bool(false)) => return Ok(false),
                 Ok(_) => faults.push("a match condition did not evaluate to bool".to_owned()),
@@ -180,7 +140,7 @@ mod tests {
             (0..8).for_each(|at| drop(OfTenant { all: &all, tenant: &tenant, purse: &purse }.get(&long(at))));
             get(&quiet, "1 == 1");
         }
-        assert!(all.0.lock().length <= LENGTH_KEPT);
+        assert!(all.0.lock().weight() <= LENGTHS.1);
         assert!(Arc::ptr_eq(&known, &get(&quiet, "1 == 1")), "who has asked for none the longest goes first");
     }
 

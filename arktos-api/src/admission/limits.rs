@@ -2,12 +2,15 @@
 //! (LimitRanger)
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use arktos_core::{GroupResource, Object, Quantity, Status};
-use arktos_store::Within;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Review;
+use super::decoded::{Declared, List};
+use super::{Review, list};
+use crate::authorize::null_is_empty;
 use crate::call::Call;
 use crate::verbs::modify::Part;
 
@@ -21,6 +24,27 @@ const LOOKED_AT_MAX: usize = 50_000;
 
 type Amounts = BTreeMap<String, Quantity>;
 
+static RANGES: LazyLock<GroupResource> = LazyLock::new(|| GroupResource::core("limitranges"));
+
+/// What is looked at of a limit range.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LimitRange {
+    spec: LimitRangeSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LimitRangeSpec {
+    #[serde(deserialize_with = "null_is_empty")]
+    limits: Vec<Value>,
+}
+
+impl Declared for LimitRange {
+    /// Each of its small maps is a tree of its own.
+    const TIMES: usize = 24;
+}
+
 /// Fills in what a new pod, or one that is to have other resources, does not say.
 ///
 /// # Errors
@@ -28,7 +52,7 @@ type Amounts = BTreeMap<String, Quantity>;
 pub(super) fn fill_in(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     let (mut said, ranges) = (Vec::new(), ranges(call)?);
     not_too_much(call, pod, &ranges)?;
-    for limit in ranges.iter().flat_map(limits).filter(|limit| limit["type"] == "Container") {
+    for limit in ranges.iter().flat_map(|range| &range.spec.limits).filter(|limit| limit["type"] == "Container") {
         for (list, word) in [("containers", "container"), ("initContainers", "init container")] {
             fill(pod, list, word, limit, &mut said);
         }
@@ -58,9 +82,9 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     }
     let ranges = ranges(call)?;
     not_too_much(call, new, &ranges)?;
-    for range in ranges {
+    for range in ranges.iter() {
         let mut faults = Vec::new();
-        for limit in limits(&range) {
+        for limit in &range.spec.limits {
             match limit["type"].as_str().unwrap_or("") {
                 "Container" if pod => {
                     for container in containers(new, "containers").chain(containers(new, "initContainers")) {
@@ -83,13 +107,13 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
 
 /// Refuses a pod for which too much would be filled in, or told: each limit is about each of its containers, and what
 /// is filled in may be a thousand times what was sent.
-fn not_too_much(call: &Call<'_>, pod: &Object, ranges: &[Object]) -> Result<(), Status> {
+fn not_too_much(call: &Call<'_>, pod: &Object, ranges: &List<LimitRange>) -> Result<(), Status> {
     let containers = containers(pod, "containers").chain(containers(pod, "initContainers")).count().max(1);
     let named = |limit: &Value| -> usize {
         let lists = limit.as_object().into_iter().flat_map(Map::values);
         1 + lists.filter_map(Value::as_object).map(Map::len).sum::<usize>()
     };
-    let limited: usize = ranges.iter().flat_map(limits).map(named).sum();
+    let limited: usize = ranges.iter().flat_map(|range| &range.spec.limits).map(named).sum();
     if containers.saturating_mul(limited) <= LOOKED_AT_MAX {
         return Ok(());
     }
@@ -106,15 +130,9 @@ fn refuse(call: &Call<'_>, name: &str, faults: &[String]) -> Result<(), Status> 
 }
 
 /// The limit ranges of the namespace.
-fn ranges(call: &Call<'_>) -> Result<Vec<Object>, Status> {
-    let within = Within::Namespace(call.one_tenant()?.clone(), call.namespace.clone().into_owned());
-    let snapshot = call.state.config.engine.snapshot();
-    let stored = snapshot.range(&GroupResource::core("limitranges"), &within, None);
-    Ok(stored.filter_map(|stored| stored.object.decode(None).ok()).collect())
-}
-
-fn limits(range: &Object) -> impl Iterator<Item = &Value> {
-    range.at(&["spec", "limits"]).and_then(Value::as_array).into_iter().flatten()
+fn ranges(call: &Call<'_>) -> Result<Arc<List<LimitRange>>, Status> {
+    call.one_tenant()?;
+    Ok(list(call, &RANGES, &call.namespace))
 }
 
 fn of(list: Option<&Value>) -> Amounts {

@@ -1,5 +1,7 @@
 //! Policies that change a write on its way, the tenant's own. (MutatingAdmissionPolicy)
 
+use std::sync::LazyLock;
+
 use arktos_core::cel::{CONDITIONS_BUDGET, Unevaluated};
 use arktos_core::merge::{self, Patched};
 use arktos_core::status::StatusDetails;
@@ -8,8 +10,10 @@ use serde_json::Value;
 
 use super::Review;
 use super::again::Again;
-use super::policies::{self, GROUP, Invocation, Unasked, ignores_faults};
-use super::request::Request;
+use super::declared::{Binding, Mutation, Policy};
+use super::decoded::One;
+use super::policies::{self, Bound, Invocation, Resources, Unasked};
+use super::request::{Request, Target};
 use crate::call::Call;
 use crate::verbs::patch;
 
@@ -39,6 +43,14 @@ impl From<Status> for Fault {
     }
 }
 
+static MUTATING: LazyLock<Resources> =
+    LazyLock::new(|| policies::resources("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"));
+
+/// The tenant's policies that are about a write.
+pub(super) fn bound(target: &Target<'_>) -> Vec<Bound> {
+    policies::bound(target, &MUTATING)
+}
+
 /// Changes a write as the tenant's policies say.
 ///
 /// # Errors
@@ -47,25 +59,22 @@ impl From<Status> for Fault {
 pub(super) fn mutate(
     call: &Call<'_>,
     review: &Review<'_>,
+    bound: &[Bound],
     object: &mut Object,
     again: &mut Again<Who>,
 ) -> Result<(), Status> {
-    let bound = policies::bound(call, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings");
-    if bound.is_empty() || call.kind.group == GROUP {
-        return Ok(());
-    }
     let now = object.clone();
     let request = Request::of(call, &Review { new: Some(&now), ..*review })?;
-    let (asked, unasked) = policies::invocations(&request, &bound);
+    let (asked, unasked) = policies::invocations(&request, bound);
     let mut faults: Vec<(String, Option<Reason>)> = Vec::new();
-    for Unasked { policy, binding, why } in unasked.into_iter().filter(|one| !ignores_faults(one.policy)) {
+    for Unasked { policy, binding, why } in unasked.into_iter().filter(|one| !one.policy.ignores_faults()) {
         faults.push((told(policy, binding, &policies::unconfigured(binding, &why)), None));
     }
     let mut dirty = false;
     for invocation in &asked {
         let Invocation { policy, binding, .. } = invocation;
         let mut fail = |why: &str| {
-            if !ignores_faults(policy) && faults.len() < FAULTS_MAX {
+            if !policy.ignores_faults() && faults.len() < FAULTS_MAX {
                 faults.push((told(policy, Some(binding), why), Some(Reason::Invalid)));
             }
         };
@@ -82,8 +91,7 @@ pub(super) fn mutate(
             continue;
         }
         let before = object.fields.clone();
-        let mutations = policy.at(&["spec", "mutations"]).and_then(Value::as_array);
-        for mutation in mutations.into_iter().flatten() {
+        for mutation in &policy.mutations {
             match change(call, review, invocation, mutation, object) {
                 Ok(()) => dirty = true,
                 Err(Fault::Said(why)) => fail(&why),
@@ -93,7 +101,7 @@ pub(super) fn mutate(
         if object.fields != before {
             again.change();
         }
-        if policy.str_at(&["spec", "reinvocationPolicy"]) == "IfNeeded" {
+        if policy.reinvocation_policy == "IfNeeded" {
             again.ask(who);
         }
     }
@@ -112,7 +120,7 @@ fn who(Invocation { policy, binding, params }: &Invocation<'_>) -> Who {
     [policy.name(), binding.name(), namespace, name].map(str::to_owned)
 }
 
-fn told(policy: &Object, binding: Option<&Object>, why: &str) -> String {
+fn told(policy: &One<Policy>, binding: Option<&One<Binding>>, why: &str) -> String {
     match binding {
         Some(binding) => {
             format!("policy '{}' with binding '{}' denied request: {why}", policy.name(), binding.name())
@@ -140,8 +148,8 @@ fn fits(
     invocation: &Invocation<'_>,
     object: &Object,
 ) -> Result<Result<bool, String>, Status> {
-    let conditions = invocation.policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
-    if conditions.as_array().is_none_or(Vec::is_empty) {
+    let conditions = &invocation.policy.match_conditions;
+    if conditions.is_empty() {
         return Ok(Ok(true));
     }
     if let Err(why) = call.purse.holds() {
@@ -159,17 +167,16 @@ fn change(
     call: &Call<'_>,
     review: &Review<'_>,
     invocation: &Invocation<'_>,
-    mutation: &Value,
+    mutation: &Mutation,
     object: &mut Object,
 ) -> Result<(), Fault> {
     call.purse.holds().map_err(Fault::Said)?;
     let request = Request::of(call, &Review { new: Some(object), ..*review })?;
     let mut names = policies::names(&request, invocation);
     policies::set_variables(call, invocation.policy, &mut names);
-    let patches = mutation["patchType"] == "JSONPatch";
-    let how = if patches { "jsonPatch" } else { "applyConfiguration" };
-    let source = mutation[how]["expression"].as_str().unwrap_or_default();
-    let patch = call.state.expressions.of(call).change(source, &names, !patches)?;
+    let patches = mutation.patch_type == "JSONPatch";
+    let how = if patches { &mutation.json_patch } else { &mutation.apply_configuration };
+    let patch = call.state.expressions.of(call).change(&how.expression, &names, !patches)?;
     let mut value = request.new.map(Object::into_value).unwrap_or_default();
     if patches {
         let steps = patch.as_array().cloned().unwrap_or_default();

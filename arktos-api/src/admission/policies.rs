@@ -3,20 +3,26 @@
 //! Which of them are asked, and what they are told, is the same for those that change something (`mutations`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arktos_core::catalog::Kind;
 use arktos_core::cel::{BUDGET, CONDITIONS_BUDGET, LazyVariables, Scope as Names, Unevaluated};
-use arktos_core::selector::LabelSelectorSpec;
-use arktos_core::{Dialect, GroupResource, Object, Reason, Scope, Status, StatusCause, TypeMeta, schema};
+use arktos_core::{Dialect, GroupResource, Object, Reason, Scope, Status, StatusCause, schema};
 use arktos_store::{Stored, Within};
 use serde_json::{Value, json};
 
-use super::request::Request;
-use super::{Review, objects};
+use super::declared::{Binding, Matching, ParamRef, Policy, Validation};
+use super::decoded::One;
+use super::list;
+use super::request::{Request, Target};
 use crate::call::Call;
 
 pub(super) const GROUP: &str = "admissionregistration.k8s.io";
+/// The resources of policies, and of their bindings.
+pub(super) type Resources = (GroupResource, GroupResource);
+/// Of those that judge.
+pub(super) static VALIDATING: LazyLock<Resources> =
+    LazyLock::new(|| resources("validatingadmissionpolicies", "validatingadmissionpolicybindings"));
 /// Under what the audit log says which validations failed whose bindings have the action `Audit`.
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 /// How much of a value is entered in the audit log.
@@ -25,54 +31,66 @@ const NOTE_MAX: usize = 10 * 1024;
 /// How many objects one binding parametrizes its policy by.
 const PARAMS_MAX: usize = 100;
 
+/// A policy that is about a request, and those of its bindings that are.
+pub(super) struct Bound {
+    policy: Arc<One<Policy>>,
+    bindings: Vec<Arc<One<Binding>>>,
+}
+
 /// A policy with one of its bindings and one of the objects that it is parametrized by.
 pub(super) struct Invocation<'a> {
-    pub(super) policy: &'a Object,
-    pub(super) binding: &'a Object,
+    pub(super) policy: &'a One<Policy>,
+    pub(super) binding: &'a One<Binding>,
     pub(super) params: Option<Arc<Stored>>,
 }
 
 /// Why a policy cannot be asked.
 pub(super) struct Unasked<'a> {
-    pub(super) policy: &'a Object,
-    pub(super) binding: Option<&'a Object>,
+    pub(super) policy: &'a One<Policy>,
+    pub(super) binding: Option<&'a One<Binding>>,
     pub(super) why: String,
 }
 
-/// The policies of a tenant that are bound, with their bindings, by name.
-pub(super) fn bound(call: &Call<'_>, policies: &str, bindings: &str) -> Vec<(Object, Vec<Object>)> {
-    let mut by_policy: BTreeMap<String, Vec<Object>> = BTreeMap::new();
-    for binding in objects(call, GROUP, bindings) {
-        let policy = binding.str_at(&["spec", "policyName"]).to_owned();
-        by_policy.entry(policy).or_default().push(binding);
-    }
-    if by_policy.is_empty() {
-        return Vec::new();
-    }
-    let policies = objects(call, GROUP, policies);
-    policies.into_iter().filter_map(|policy| by_policy.remove(policy.name()).map(|bound| (policy, bound))).collect()
+pub(super) fn resources(policies: &str, bindings: &str) -> Resources {
+    (GroupResource::new(GROUP, policies), GroupResource::new(GROUP, bindings))
 }
 
-/// Whether what a policy or a binding asks for fits the request. What it leaves open, everything fits.
-fn fits(request: &Request<'_>, constraints: Option<&Value>) -> Result<bool, String> {
-    let Some(constraints) = constraints else { return Ok(true) };
-    let equivalent = constraints["matchPolicy"] != "Exact";
-    let rules = &constraints["resourceRules"];
-    let ruled = rules.as_array().is_none_or(Vec::is_empty) || request.matches_rules(rules, equivalent);
-    Ok(ruled
-        && !request.matches_rules(&constraints["excludeResourceRules"], equivalent)
-        && request.in_namespaces(&constraints["namespaceSelector"])?
-        && request.is_object(&constraints["objectSelector"])?)
+/// The policies of a tenant that are bound and whose rules are about a request, by name.
+pub(super) fn bound(target: &Target<'_>, (policies, bindings): &Resources) -> Vec<Bound> {
+    let call = target.call;
+    if call.kind.group == GROUP {
+        return Vec::new();
+    }
+    let bindings = list::<Binding>(call, bindings, "");
+    if bindings.is_empty() {
+        return Vec::new();
+    }
+    let mut bound = Vec::new();
+    for policy in list::<Policy>(call, policies, "").iter() {
+        if !target.fits(policy.match_constraints.as_ref()) {
+            continue;
+        }
+        let bindings = bindings.found_by(policy.name());
+        if !bindings.is_empty() {
+            let about = bindings.iter().filter(|binding| target.fits(binding.match_resources.as_ref()));
+            bound.push(Bound { policy: policy.clone(), bindings: about.cloned().collect() });
+        }
+    }
+    bound
+}
+
+/// Whether a policy or a binding, whose rules are about a request, selects the object and its namespace.
+fn selects(request: &Request<'_>, matching: Option<&Matching>) -> Result<bool, String> {
+    let Some(matching) = matching else { return Ok(true) };
+    Ok(request.in_namespaces(&matching.namespace_selector)? && request.is_object(&matching.object_selector)?)
 }
 
 /// What is to be asked about a request, and what cannot be.
-pub(super) fn invocations<'a>(
-    request: &Request<'_>,
-    bound: &'a [(Object, Vec<Object>)],
-) -> (Vec<Invocation<'a>>, Vec<Unasked<'a>>) {
+pub(super) fn invocations<'a>(request: &Request<'_>, bound: &'a [Bound]) -> (Vec<Invocation<'a>>, Vec<Unasked<'a>>) {
     let (mut asked, mut unasked) = (Vec::new(), Vec::new());
-    for (policy, bindings) in bound {
-        match fits(request, policy.at(&["spec", "matchConstraints"])) {
+    for Bound { policy, bindings } in bound {
+        let policy: &One<Policy> = policy;
+        match selects(request, policy.match_constraints.as_ref()) {
             Ok(true) => {}
             Ok(false) => continue,
             Err(why) => {
@@ -85,7 +103,8 @@ pub(super) fn invocations<'a>(
             continue;
         }
         for binding in bindings {
-            let params = match fits(request, binding.at(&["spec", "matchResources"])) {
+            let binding: &One<Binding> = binding;
+            let params = match selects(request, binding.match_resources.as_ref()) {
                 Ok(true) => params(request.call, policy, binding),
                 Ok(false) => continue,
                 Err(why) => Err(why),
@@ -99,16 +118,9 @@ pub(super) fn invocations<'a>(
     (asked, unasked)
 }
 
-/// The kind of what a policy is parametrized by.
-fn param_kind(policy: &Object) -> Option<TypeMeta> {
-    let types = policy.at(&["spec", "paramKind"])?;
-    let text = |field: &str| types[field].as_str().unwrap_or_default().to_owned();
-    Some(TypeMeta { api_version: text("apiVersion"), kind: text("kind") })
-}
-
 /// Why a policy cannot be parametrized: nobody knows the kind.
-fn unknown_params(call: &Call<'_>, policy: &Object) -> Option<String> {
-    let types = param_kind(policy)?;
+fn unknown_params(call: &Call<'_>, policy: &Policy) -> Option<String> {
+    let types = policy.params()?;
     let told = call.state.kinds.described(call.tenant.as_ref());
     let known = told.catalog.kinds().any(|kind| *kind.type_meta == types);
     (!known).then(|| {
@@ -119,32 +131,26 @@ fn unknown_params(call: &Call<'_>, policy: &Object) -> Option<String> {
 }
 
 /// The objects that a binding parametrizes its policy by; one `None` where there are to be none.
-fn params(call: &Call<'_>, policy: &Object, binding: &Object) -> Result<Vec<Option<Arc<Stored>>>, String> {
-    let Some(types) = param_kind(policy) else { return Ok(vec![None]) };
-    let Some(reference) = binding.at(&["spec", "paramRef"]) else { return Ok(vec![None]) };
-    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+fn params(call: &Call<'_>, policy: &Policy, binding: &Binding) -> Result<Vec<Option<Arc<Stored>>>, String> {
+    let Some(types) = policy.params() else { return Ok(vec![None]) };
+    let Some(reference) = &binding.param_ref else { return Ok(vec![None]) };
     let told = call.state.kinds.described(call.tenant.as_ref());
     let kind = told.catalog.kinds().find(|kind| *kind.type_meta == types);
     let kind = kind.ok_or_else(|| format!("paramKind kind `{}, Kind={}` not known", types.api_version, types.kind))?;
-    let found = referred(call, kind, reference, &text(reference, "namespace"), &text(reference, "name"))?;
-    match (found.is_empty(), reference["parameterNotFoundAction"].as_str()) {
+    let found = referred(call, kind, reference)?;
+    match (found.is_empty(), reference.parameter_not_found_action.as_str()) {
         (false, _) => Ok(found.into_iter().map(Some).collect()),
-        (true, Some("Allow")) => Ok(Vec::new()),
+        (true, "Allow") => Ok(Vec::new()),
         (true, _) => Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned()),
     }
 }
 
-fn referred(
-    call: &Call<'_>,
-    kind: &Kind,
-    reference: &Value,
-    namespace: &str,
-    name: &str,
-) -> Result<Vec<Arc<Stored>>, String> {
+fn referred(call: &Call<'_>, kind: &Kind, reference: &ParamRef) -> Result<Vec<Arc<Stored>>, String> {
+    let ParamRef { name, namespace, selector, .. } = reference;
     let tenant = call.tenant.clone().ok_or("policies are a tenant's")?;
     let within = match kind.scope {
         Scope::Namespace => {
-            let own = if namespace.is_empty() { &*call.namespace } else { namespace };
+            let own = if namespace.is_empty() { &*call.namespace } else { namespace.as_str() };
             if own.is_empty() {
                 return Err(
                     "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".to_owned()
@@ -158,13 +164,11 @@ fn referred(
         Scope::Tenant => Within::Tenant(tenant),
         Scope::Region => return Err(format!("objects of kind {} are no tenant's", kind.kind)),
     };
-    let selector: Option<LabelSelectorSpec> =
-        reference.get("selector").and_then(|selector| serde_json::from_value(selector.clone()).ok());
-    let selector = selector.map(|spec| spec.selector().map_err(|error| error.to_string())).transpose()?;
+    let selector = selector.as_ref().map(|spec| spec.selector().map_err(|error| error.to_string())).transpose()?;
     let snapshot = call.state.config.engine.snapshot();
     let found = snapshot.range(&kind.storage_resource, &within, None).filter(|stored| match &selector {
         Some(selector) => selector.matches_header(stored.object.header()),
-        None => stored.path.name() == name,
+        None => stored.path.name() == *name,
     });
     let found: Vec<Arc<Stored>> = found.take(PARAMS_MAX + 1).collect();
     if found.len() > PARAMS_MAX {
@@ -184,26 +188,21 @@ pub(super) fn names(request: &Request<'_>, invocation: &Invocation<'_>) -> Names
 }
 
 /// Lets the names stand for a policy's variables. Once the call has spent all that it may, nobody asks for them.
-pub(super) fn set_variables(call: &Call<'_>, policy: &Object, names: &mut Names) {
+pub(super) fn set_variables(call: &Call<'_>, policy: &Policy, names: &mut Names) {
     if call.purse.holds().is_err() {
         return;
     }
     let expressions = call.state.expressions.of(call);
     let mut variables = LazyVariables::default();
-    for variable in policy.at(&["spec", "variables"]).and_then(Value::as_array).into_iter().flatten() {
-        let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        variables.add(text("name"), expressions.get(text("expression")));
+    for variable in &policy.variables {
+        variables.add(&variable.name, expressions.get(&variable.expression));
     }
     names.set_variables(variables);
 }
 
 /// Why a policy cannot be asked, as it is said.
-pub(super) fn unconfigured(binding: Option<&Object>, why: &str) -> String {
+pub(super) fn unconfigured(binding: Option<&One<Binding>>, why: &str) -> String {
     format!("failed to configure {}: {why}", if binding.is_some() { "binding" } else { "policy" })
-}
-
-pub(super) fn ignores_faults(policy: &Object) -> bool {
-    policy.str_at(&["spec", "failurePolicy"]) == "Ignore"
 }
 
 /// What a policy has found against a write.
@@ -222,38 +221,30 @@ struct Verdict {
     notes: Vec<(String, String)>,
 }
 
-/// Judges a write by the tenant's policies.
+/// Judges a request by the tenant's policies; it is made only where one of them is about it.
 ///
 /// # Errors
 /// 422, or as the policy says, for what a policy denies.
-pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
-    let bound = bound(call, "validatingadmissionpolicies", "validatingadmissionpolicybindings");
-    if bound.is_empty() || call.kind.group == GROUP {
-        return Ok(());
-    }
-    judge(&Request::of(call, review)?, &bound)
+pub(super) fn judge<'a>(
+    target: &Target<'a>,
+    request: impl FnOnce() -> Result<Request<'a>, Status>,
+) -> Result<(), Status> {
+    let bound = bound(target, &VALIDATING);
+    if bound.is_empty() { Ok(()) } else { ask(&request()?, &bound) }
 }
 
-/// The same of a connection, which is no write.
-///
-/// # Errors
-/// As [`validate`].
-pub(super) fn connect(request: &Request<'_>) -> Result<(), Status> {
-    judge(request, &bound(request.call, "validatingadmissionpolicies", "validatingadmissionpolicybindings"))
-}
-
-fn judge(request: &Request<'_>, bound: &[(Object, Vec<Object>)]) -> Result<(), Status> {
+fn ask(request: &Request<'_>, bound: &[Bound]) -> Result<(), Status> {
     let call = request.call;
     let (asked, unasked) = invocations(request, bound);
     let mut denied: Vec<(String, Finding)> = Vec::new();
     let (mut notes, mut failures) = (BTreeMap::new(), Vec::new());
-    for Unasked { policy, binding, why } in unasked.into_iter().filter(|unasked| !ignores_faults(unasked.policy)) {
+    for Unasked { policy, binding, why } in unasked.into_iter().filter(|unasked| !unasked.policy.ignores_faults()) {
         let message = unconfigured(binding, &why);
         denied.push((who(policy, binding), Finding { message, reason: String::new(), at: 0 }));
     }
     for invocation in asked {
-        let actions = invocation.binding.at(&["spec", "validationActions"]).and_then(Value::as_array);
-        let acts = |action: &str| actions.is_some_and(|actions| actions.iter().any(|one| one == action));
+        let actions = &invocation.binding.validation_actions;
+        let acts = |action: &str| actions.iter().any(|one| one == action);
         let verdict = verdict(request, &invocation);
         for (key, value) in verdict.notes {
             let of_key: &mut Vec<String> = notes.entry(format!("{}/{key}", invocation.policy.name())).or_default();
@@ -287,7 +278,7 @@ fn judge(request: &Request<'_>, bound: &[(Object, Vec<Object>)]) -> Result<(), S
     }
 }
 
-fn who(policy: &Object, binding: Option<&Object>) -> String {
+fn who(policy: &One<Policy>, binding: Option<&One<Binding>>) -> String {
     let binding = binding.map(|binding| format!(" with binding '{}'", binding.name())).unwrap_or_default();
     format!("ValidatingAdmissionPolicy '{}'{binding}", policy.name())
 }
@@ -313,27 +304,25 @@ fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
     let policy = invocation.policy;
     let expressions = request.call.state.expressions.of(request.call);
     let fault =
-        |message: String, at: usize| (!ignores_faults(policy)).then(|| Finding { message, reason: String::new(), at });
+        |message: String, at: usize| (!policy.ignores_faults()).then(|| Finding { message, reason: String::new(), at });
     let alone = |message: String| Verdict { findings: fault(message, 0).into_iter().collect(), notes: Vec::new() };
     let mut names = names(request, invocation);
-    let conditions = policy.at(&["spec", "matchConditions"]).unwrap_or(&Value::Null);
-    if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
+    if !policy.match_conditions.is_empty() {
         // As upstream has it, conditions do not know the namespace.
         let mut known = self::names(request, invocation);
         known.set("namespaceObject", &Value::Null);
         known.set_budget(CONDITIONS_BUDGET);
-        match expressions.all_hold(conditions, &known) {
+        match expressions.all_hold(&policy.match_conditions, &known) {
             Ok(true) => {}
             Ok(false) => return Verdict::default(),
             Err(why) => return alone(why),
         }
     }
     set_variables(request.call, policy, &mut names);
-    let list = |field: &str| policy.at(&["spec", field]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let validations = list("validations");
+    let validations = &policy.validations;
     let mut held: Vec<Result<bool, String>> = Vec::with_capacity(validations.len());
     for validation in validations {
-        match expressions.evaluate(validation["expression"].as_str().unwrap_or_default(), &names) {
+        match expressions.evaluate(&validation.expression, &names) {
             Ok(found) => held.push(Ok(found == Value::Bool(true))),
             Err(Unevaluated::Budget) => return alone(Unevaluated::Budget.to_string()),
             Err(why) => held.push(Err(why.to_string())),
@@ -353,15 +342,14 @@ fn verdict(request: &Request<'_>, invocation: &Invocation<'_>) -> Verdict {
     }
     names.renew();
     names.set_budget(BUDGET);
-    for note in list("auditAnnotations") {
-        let text = |field: &str| note[field].as_str().unwrap_or_default();
-        match expressions.evaluate(text("valueExpression"), &names) {
+    for note in &policy.audit_annotations {
+        match expressions.evaluate(&note.value_expression, &names) {
             Ok(Value::String(value)) if !value.trim().is_empty() => {
-                verdict.notes.push((text("key").to_owned(), cut(value.trim(), NOTE_MAX).to_owned()));
+                verdict.notes.push((note.key.clone(), cut(value.trim(), NOTE_MAX).to_owned()));
             }
             Ok(Value::String(_) | Value::Null) => {}
             Ok(_) => verdict.findings.extend(fault(
-                format!("valueExpression {:?} resulted in neither a string nor null", text("valueExpression")),
+                format!("valueExpression {:?} resulted in neither a string nor null", note.value_expression),
                 0,
             )),
             Err(Unevaluated::Budget) => return alone(Unevaluated::Budget.to_string()),
@@ -381,9 +369,8 @@ enum Said {
 
 impl Said {
     /// All are evaluated, also those of what holds: they may cost too much.
-    fn of(request: &Request<'_>, validations: &[Value], held: &[Result<bool, String>], names: &mut Names) -> Self {
-        let source = |validation: &'_ Value| validation["messageExpression"].as_str().unwrap_or_default().to_owned();
-        let count = validations.iter().filter(|one| !source(one).trim().is_empty()).count() as u64;
+    fn of(request: &Request<'_>, validations: &[Validation], held: &[Result<bool, String>], names: &mut Names) -> Self {
+        let count = validations.iter().filter(|one| !one.message_expression.trim().is_empty()).count() as u64;
         // What holds needs no words, unless there are so many expressions that they could cost too much.
         if held.iter().all(|held| matches!(held, Ok(true))) && count.saturating_mul(2 << 20) <= names.budget() {
             return Self::Each(Vec::new());
@@ -391,10 +378,10 @@ impl Said {
         names.renew();
         let mut said = Vec::with_capacity(validations.len());
         for validation in validations {
-            let source = source(validation);
+            let source = &validation.message_expression;
             said.push(match source.trim() {
                 "" => None,
-                _ => match request.call.state.expressions.of(request.call).evaluate(&source, names) {
+                _ => match request.call.state.expressions.of(request.call).evaluate(source, names) {
                     Ok(Value::String(text)) => Some(text),
                     Ok(_) | Err(Unevaluated::Said(_) | Unevaluated::Misplaced(_)) => None,
                     Err(Unevaluated::Budget) => return Self::Budget,
@@ -422,16 +409,15 @@ fn cut(text: &str, most: usize) -> &str {
 }
 
 /// What a validation that does not hold says.
-fn failed_validation(validation: &Value, said: &Said, at: usize) -> Finding {
-    let text = |field: &str| validation[field].as_str().unwrap_or_default().trim();
+fn failed_validation(validation: &Validation, said: &Said, at: usize) -> Finding {
     let said = said.at(at).trim();
     let said = if said.contains('\n') || said.len() > 5 * 1024 { "" } else { said };
-    let message = match (said, text("message")) {
-        ("", "") => format!("failed expression: {}", text("expression")),
+    let message = match (said, validation.message.trim()) {
+        ("", "") => format!("failed expression: {}", validation.expression.trim()),
         ("", message) => message.to_owned(),
         (said, _) => said.to_owned(),
     };
-    Finding { message, reason: text("reason").to_owned(), at }
+    Finding { message, reason: validation.reason.trim().to_owned(), at }
 }
 
 /// What became of an object on its way, in the stored version. Who it is stays.

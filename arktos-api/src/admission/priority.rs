@@ -1,10 +1,34 @@
 //! Priorities of pods. (Priority)
 
+use std::sync::LazyLock;
+
 use arktos_core::{GroupResource, Object, ObjectKey, Status};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::objects;
+use super::decoded::Declared;
+use super::list;
 use crate::call::Call;
+
+static CLASSES: LazyLock<GroupResource> = LazyLock::new(|| GroupResource::new("scheduling.k8s.io", "priorityclasses"));
+
+/// What is looked at of a class.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PriorityClass {
+    metadata: ClassMeta,
+    value: i64,
+    global_default: bool,
+    preemption_policy: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ClassMeta {
+    name: String,
+}
+
+impl Declared for PriorityClass {}
 
 /// Gives a pod the number and preemption policy of its class.
 ///
@@ -18,8 +42,8 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
     if class.is_none() && !name.is_empty() {
         return refuse(format!("no PriorityClass with name {name} was found"));
     }
-    let number = class.as_ref().and_then(|class| class.int_at(&["value"])).unwrap_or(0);
-    let policy = class.as_ref().map_or("", |class| class.str_at(&["preemptionPolicy"]));
+    let number = class.as_ref().map_or(0, |class| class.value);
+    let policy = class.as_ref().map_or("", |class| class.preemption_policy.as_str());
     let policy = if policy.is_empty() { "PreemptLowerPriority" } else { policy }.to_owned();
     if let Some(own) = pod.int_at(&["spec", "priority"]).filter(|own| *own != number) {
         return refuse(format!(
@@ -35,7 +59,7 @@ pub(super) fn pod(call: &Call<'_>, pod: &mut Object) -> Result<(), Status> {
         ));
     }
     if let (true, Some(class)) = (name.is_empty(), &class) {
-        pod.set(&["spec", "priorityClassName"], class.name().to_owned());
+        pod.set(&["spec", "priorityClassName"], class.metadata.name.clone());
     }
     pod.set(&["spec", "priority"], number);
     pod.set(&["spec", "preemptionPolicy"], policy);
@@ -61,27 +85,25 @@ pub(super) fn class(call: &Call<'_>, class: &Object, new: bool) -> Result<(), St
         return Ok(());
     }
     match default_class(call) {
-        Some(other) if new || other.name() != class.name() => {
-            let why =
-                format!("PriorityClass {} is already marked as default. Only one default can exist", other.name());
+        Some(PriorityClass { metadata: other, .. }) if new || other.name != class.name() => {
+            let why = format!("PriorityClass {} is already marked as default. Only one default can exist", other.name);
             Err(Status::forbidden(&call.kind.group_resource, class.name(), why))
         }
         _ => Ok(()),
     }
 }
 
-fn find(call: &Call<'_>, name: &str) -> Result<Option<Object>, Status> {
+fn find(call: &Call<'_>, name: &str) -> Result<Option<PriorityClass>, Status> {
     if name.contains('/') {
         return Ok(None);
     }
-    let resource = GroupResource::new("scheduling.k8s.io", "priorityclasses");
-    let key = ObjectKey::tenant_scoped(resource, call.one_tenant()?, name);
+    let key = ObjectKey::tenant_scoped(CLASSES.clone(), call.one_tenant()?, name);
     let stored = call.state.config.engine.snapshot().get(&key).or_else(|| call.state.shared.get(&key));
-    Ok(stored.and_then(|stored| stored.object.decode(None).ok()))
+    Ok(stored.and_then(|stored| stored.object.parse().ok()))
 }
 
-fn default_class(call: &Call<'_>) -> Option<Object> {
-    let is_default = |class: &Object| class.at(&["globalDefault"]).and_then(Value::as_bool) == Some(true);
-    let lowest = |class: &Object| class.int_at(&["value"]).unwrap_or(0);
-    objects(call, "scheduling.k8s.io", "priorityclasses").into_iter().filter(is_default).min_by_key(lowest)
+fn default_class(call: &Call<'_>) -> Option<PriorityClass> {
+    let classes = list::<PriorityClass>(call, &CLASSES, "");
+    let default = classes.iter().filter(|class| class.global_default).min_by_key(|class| class.value)?;
+    Some(PriorityClass::clone(default))
 }

@@ -2,16 +2,87 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arktos_core::catalog::Kind;
 use arktos_core::cel::{Question, Scope as Names};
-use arktos_core::selector::LabelSelectorSpec;
-use arktos_core::{Object, Scope, Status};
+use arktos_core::{LabelSelector, Object, Scope, Status};
 use serde_json::{Value, json};
 
 use super::Review;
+use super::declared::{Matching, Rule, Selector};
 use super::rights::Rights;
 use crate::call::Call;
 use crate::verbs::create::namespace_key;
 use crate::verbs::modify::Part;
+
+/// What of a request rules are about. It is there before anything is made of the objects: most rules are about
+/// something else.
+pub(super) struct Target<'a> {
+    pub(super) call: &'a Call<'a>,
+    operation: &'static str,
+    subresource: &'a str,
+    name: String,
+    /// What the resource is called in other versions. Found when the first rule is about none that the client speaks.
+    others: OnceLock<Vec<Arc<Kind>>>,
+}
+
+impl<'a> Target<'a> {
+    /// What `operation` is done to a part of the object of a name.
+    pub(super) fn of(call: &'a Call<'a>, operation: &'static str, part: Part<'a>, name: &str) -> Self {
+        let (subresource, name) = (subresource(part), name.to_owned());
+        Self { call, operation, subresource, name, others: OnceLock::new() }
+    }
+
+    /// Whether the rules of a policy or a binding are about it.
+    pub(super) fn fits(&self, matching: Option<&Matching>) -> bool {
+        let Some(matching) = matching else { return true };
+        let equivalent = matching.match_policy != "Exact";
+        let rules = &matching.resource_rules;
+        (rules.is_empty() || self.matches(rules, equivalent))
+            && !self.matches(&matching.exclude_resource_rules, equivalent)
+    }
+
+    /// Whether one of some rules is about it. Where `equivalent`, a rule about another version of the resource is as
+    /// well.
+    pub(super) fn matches(&self, rules: &[Rule], equivalent: bool) -> bool {
+        rules.iter().any(|rule| self.matches_rule(rule, equivalent))
+    }
+
+    fn matches_rule(&self, rule: &Rule, equivalent: bool) -> bool {
+        let lists = |list: &[String], value: &str| list.iter().any(|one| one == "*" || one == value);
+        let kind = &self.call.kind;
+        let in_namespace = kind.scope == Scope::Namespace;
+        let in_scope = match rule.scope.as_str() {
+            "Namespaced" => in_namespace,
+            "Cluster" => !in_namespace,
+            _ => true,
+        };
+        let is_version = |kind: &Kind| {
+            lists(&rule.api_groups, &kind.group)
+                && lists(&rule.api_versions, &kind.version)
+                && self.is_resource(&rule.resources, &kind.resource)
+        };
+        lists(&rule.operations, self.operation)
+            && in_scope
+            && (rule.resource_names.is_empty() || rule.resource_names.contains(&self.name))
+            && (is_version(kind) || (equivalent && self.others().iter().any(|other| is_version(other))))
+    }
+
+    fn is_resource(&self, patterns: &[String], resource: &str) -> bool {
+        patterns.iter().any(|pattern| {
+            let (wanted, part) = pattern.split_once('/').unwrap_or((pattern.as_str(), ""));
+            (wanted == "*" || wanted == resource) && (part == "*" || part == self.subresource)
+        })
+    }
+
+    fn others(&self) -> &[Arc<Kind>] {
+        self.others.get_or_init(|| {
+            let kind = &self.call.kind;
+            let mut versions = self.call.state.kinds.versions(self.call.tenant.as_ref(), kind);
+            versions.retain(|other| !Arc::ptr_eq(other, kind));
+            versions
+        })
+    }
+}
 
 /// A write, in the version of the object that the client speaks.
 pub(super) struct Request<'a> {
@@ -44,21 +115,11 @@ impl<'a> Request<'a> {
             object.set(&["kind"], call.kind.type_meta.kind.as_str());
             object
         };
-        let object = review.new.or(review.old);
         Ok(Self {
             call,
-            operation: match (review.old, review.new) {
-                (None, _) => "CREATE",
-                (Some(_), Some(_)) => "UPDATE",
-                (Some(_), None) => "DELETE",
-            },
-            subresource: match review.part {
-                Part::Whole => "",
-                Part::Status => "status",
-                Part::Other(name) => name,
-            }
-            .to_owned(),
-            name: object.map(|object| object.name().to_owned()).unwrap_or_default(),
+            operation: review.operation(),
+            subresource: subresource(review.part).to_owned(),
+            name: review.name().to_owned(),
             old: review.old.map(shown),
             new: review.new.map(shown),
             connects_with: None,
@@ -88,61 +149,22 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Whether one of some rules is about the request. Where `equivalent`, a rule about another version of the resource
-    /// is as well.
-    pub(super) fn matches_rules(&self, rules: &Value, equivalent: bool) -> bool {
-        rules.as_array().into_iter().flatten().any(|rule| self.matches_rule(rule, equivalent))
-    }
-
-    fn matches_rule(&self, rule: &Value, equivalent: bool) -> bool {
-        let kind = &self.call.kind;
-        let lists = |field: &str, value: &str| {
-            rule[field].as_array().is_some_and(|list| list.iter().any(|one| one == "*" || one == value))
-        };
-        let in_namespace = kind.scope == Scope::Namespace;
-        let in_scope = match rule["scope"].as_str() {
-            Some("Namespaced") => in_namespace,
-            Some("Cluster") => !in_namespace,
-            _ => true,
-        };
-        let names = rule["resourceNames"].as_array().filter(|names| !names.is_empty());
-        let is_version = |group: &str, version: &str, resource: &str| {
-            lists("apiGroups", group) && lists("apiVersions", version) && self.is_resource(&rule["resources"], resource)
-        };
-        let others = || {
-            let told = self.call.state.kinds.described(self.call.tenant.as_ref());
-            let mut kinds = told.catalog.kinds().filter(|other| other.storage_resource == kind.storage_resource);
-            kinds.any(|other| is_version(&other.group, &other.version, &other.resource))
-        };
-        lists("operations", self.operation)
-            && in_scope
-            && names.is_none_or(|names| names.iter().any(|name| name == self.name.as_str()))
-            && (is_version(&kind.group, &kind.version, &kind.resource) || (equivalent && others()))
-    }
-
-    fn is_resource(&self, patterns: &Value, resource: &str) -> bool {
-        patterns.as_array().into_iter().flatten().filter_map(Value::as_str).any(|pattern| {
-            let (wanted, part) = pattern.split_once('/').unwrap_or((pattern, ""));
-            (wanted == "*" || wanted == resource) && (part == "*" || part == self.subresource)
-        })
-    }
-
     /// Whether the namespace that the object is in (or is) is one of those that are selected.
-    pub(super) fn in_namespaces(&self, selector: &Value) -> Result<bool, String> {
-        let Some(selector) = read(selector)? else { return Ok(true) };
+    pub(super) fn in_namespaces(&self, selector: &Selector) -> Result<bool, String> {
+        let Some(selector) = selector.get()? else { return Ok(true) };
         let own = || self.new.as_ref().or(self.old.as_ref());
         let namespace = match self.call.kind.storage_resource.as_str() {
             "namespaces" => own(),
             _ if self.call.kind.scope == Scope::Namespace => self.namespace.as_ref(),
             _ => return Ok(true),
         };
-        Ok(namespace.is_some_and(|namespace| has_labels(&selector, namespace)))
+        Ok(namespace.is_some_and(|namespace| has_labels(selector, namespace)))
     }
 
     /// Whether the object is one of those that are selected, before or after.
-    pub(super) fn is_object(&self, selector: &Value) -> Result<bool, String> {
-        let Some(selector) = read(selector)? else { return Ok(true) };
-        Ok([&self.new, &self.old].into_iter().flatten().any(|object| has_labels(&selector, object)))
+    pub(super) fn is_object(&self, selector: &Selector) -> Result<bool, String> {
+        let Some(selector) = selector.get()? else { return Ok(true) };
+        Ok([&self.new, &self.old].into_iter().flatten().any(|object| has_labels(selector, object)))
     }
 
     /// What is said of the request, as `request` in expressions and in reviews.
@@ -237,6 +259,14 @@ impl<'a> Request<'a> {
     }
 }
 
+fn subresource(part: Part<'_>) -> &str {
+    match part {
+        Part::Whole => "",
+        Part::Status => "status",
+        Part::Other(name) => name,
+    }
+}
+
 /// The namespace that is asked about; absent for what is in none.
 fn namespace(call: &Call<'_>) -> Result<Option<Object>, Status> {
     let (Scope::Namespace, Some(tenant)) = (call.kind.scope, call.tenant.as_ref()) else { return Ok(None) };
@@ -244,16 +274,7 @@ fn namespace(call: &Call<'_>) -> Result<Option<Object>, Status> {
     found.map(|stored| stored.object.decode(Some(stored.revision)).map_err(Status::internal)).transpose()
 }
 
-/// A selector; absent where it selects everything.
-fn read(selector: &Value) -> Result<Option<arktos_core::LabelSelector>, String> {
-    if selector.as_object().is_none_or(serde_json::Map::is_empty) {
-        return Ok(None);
-    }
-    let spec: LabelSelectorSpec = serde_json::from_value(selector.clone()).map_err(|error| error.to_string())?;
-    spec.selector().map(Some).map_err(|error| error.to_string())
-}
-
-fn has_labels(selector: &arktos_core::LabelSelector, object: &Object) -> bool {
+fn has_labels(selector: &LabelSelector, object: &Object) -> bool {
     let labels = object.at(&["metadata", "labels"]).and_then(Value::as_object);
     selector.matches(|key| labels?.get(key)?.as_str())
 }

@@ -3,10 +3,12 @@
 //!
 //! This crate opens no sockets: whoever owns the server hands it a [`Caller`](crate::config::Caller).
 
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arktos_core::cel::CONDITIONS_BUDGET;
-use arktos_core::{Object, Reason, Status, merge};
+use arktos_core::{GroupResource, Object, Reason, Status, merge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -16,10 +18,12 @@ use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use super::again::Again;
+use super::declared::{Configuration, Webhook};
+use super::decoded::One;
 use super::policies::{GROUP, is_exempt, read};
-use super::request::Request;
+use super::request::{Request, Target};
 use super::service::{self, Place};
-use super::{Review, objects};
+use super::{Review, list};
 use crate::call::Call;
 use crate::config::WebhookTarget;
 
@@ -42,44 +46,73 @@ struct Answer {
     notes: Vec<(String, String)>,
 }
 
-/// The webhooks of the tenant's configurations, by the configurations' names.
-fn webhooks(call: &Call<'_>, configurations: &str) -> Vec<Value> {
+/// The resources of configurations: of webhooks that may change what they are asked about, and of those that judge it.
+pub(super) static MUTATING: LazyLock<GroupResource> =
+    LazyLock::new(|| GroupResource::new(GROUP, "mutatingwebhookconfigurations"));
+pub(super) static VALIDATING: LazyLock<GroupResource> =
+    LazyLock::new(|| GroupResource::new(GROUP, "validatingwebhookconfigurations"));
+
+/// A webhook whose rules are about a request.
+pub(super) struct Hook {
+    configuration: Arc<One<Configuration>>,
+    at: usize,
+}
+
+impl Deref for Hook {
+    type Target = Webhook;
+
+    fn deref(&self) -> &Webhook {
+        &self.configuration.webhooks[self.at]
+    }
+}
+
+/// The webhooks of the tenant's configurations whose rules are about a request, by the configurations' names.
+fn webhooks(target: &Target<'_>, configurations: &GroupResource) -> Vec<Hook> {
+    let call = target.call;
     if is_exempt(&call.kind.storage_resource) {
         return Vec::new();
     }
-    let configurations = objects(call, GROUP, configurations);
-    let of = |configuration: Object| configuration.at(&["webhooks"]).and_then(Value::as_array).cloned();
-    configurations.into_iter().filter_map(of).flatten().collect()
+    let mut hooks = Vec::new();
+    for configuration in list::<Configuration>(call, configurations, "").iter() {
+        for (at, webhook) in configuration.webhooks.iter().enumerate() {
+            if target.matches(&webhook.rules, webhook.match_policy != "Exact") {
+                hooks.push(Hook { configuration: configuration.clone(), at });
+            }
+        }
+    }
+    hooks
 }
 
-/// Whether a webhook is to be asked about the request.
+/// Those that may change a write.
+pub(super) fn changing(target: &Target<'_>) -> Vec<Hook> {
+    webhooks(target, &MUTATING)
+}
+
+/// Whether a webhook, whose rules are about the request, is to be asked.
 ///
 /// # Errors
 /// 403 where its conditions cannot be told and it must not be passed over; 400 for a dry run that it is not fit for.
-fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
-    let name = webhook["name"].as_str().unwrap_or_default();
+fn is_asked(request: &Request<'_>, webhook: &Webhook) -> Result<bool, Status> {
+    let name = &webhook.name;
     let forbidden = |why: &str| Status::forbidden(&request.call.kind.group_resource, &request.name, why);
     let fits = || -> Result<bool, String> {
-        Ok(request.matches_rules(&webhook["rules"], webhook["matchPolicy"] != "Exact")
-            && request.in_namespaces(&webhook["namespaceSelector"])?
-            && request.is_object(&webhook["objectSelector"])?)
+        Ok(request.in_namespaces(&webhook.namespace_selector)? && request.is_object(&webhook.object_selector)?)
     };
     if !fits().map_err(|why| forbidden(&why))? {
         return Ok(false);
     }
-    let conditions = &webhook["matchConditions"];
-    if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
+    if !webhook.match_conditions.is_empty() {
         let mut names = request.names();
         names.set("namespaceObject", &Value::Null);
         names.set_budget(CONDITIONS_BUDGET);
-        match request.call.state.expressions.of(request.call).all_hold(conditions, &names) {
+        match request.call.state.expressions.of(request.call).all_hold(&webhook.match_conditions, &names) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
-            Err(_) if webhook["failurePolicy"] == "Ignore" => return Ok(false),
+            Err(_) if webhook.failure_policy == "Ignore" => return Ok(false),
             Err(why) => return Err(forbidden(&why)),
         }
     }
-    let spares_dry_runs = matches!(webhook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun"));
+    let spares_dry_runs = matches!(webhook.side_effects.as_str(), "None" | "NoneOnDryRun");
     if request.call.options.dry_run && !spares_dry_runs {
         return Err(Status::bad_request(format!("admission webhook {name:?} does not support dry run")));
     }
@@ -93,12 +126,13 @@ fn is_asked(request: &Request<'_>, webhook: &Value) -> Result<bool, Status> {
 pub(super) async fn mutate(
     call: &Call<'_>,
     review: &Review<'_>,
+    webhooks: &[Hook],
     object: &mut Object,
     again: &mut Again<usize>,
 ) -> Result<(), Status> {
     let as_it_is = |object: &Object| Request::of(call, &Review { new: Some(object), ..*review });
     let (mut request, mut asked) = (None, 0);
-    for (at, webhook) in webhooks(call, "mutatingwebhookconfigurations").iter().enumerate() {
+    for (at, webhook) in webhooks.iter().enumerate() {
         if !again.asks(&at) {
             continue;
         }
@@ -123,7 +157,7 @@ pub(super) async fn mutate(
             *object = changed;
             *request = as_it_is(object)?;
         }
-        if webhook["reinvocationPolicy"] == "IfNeeded" {
+        if webhook.reinvocation_policy == "IfNeeded" {
             again.ask(at);
         }
     }
@@ -131,29 +165,22 @@ pub(super) async fn mutate(
     Ok(())
 }
 
-/// Asks the webhooks that judge a write, all at once.
+/// Asks the webhooks of some configurations about a request, all at once. They change nothing; it is made only where
+/// the rules of one are about it.
 ///
 /// # Errors
 /// As [`mutate`].
-pub(super) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
-    let webhooks = webhooks(call, "validatingwebhookconfigurations");
+pub(super) async fn judge<'a>(
+    target: &Target<'a>,
+    configurations: &GroupResource,
+    request: impl FnOnce() -> Result<Request<'a>, Status>,
+) -> Result<(), Status> {
+    let webhooks = webhooks(target, configurations);
     if webhooks.is_empty() {
         return Ok(());
     }
-    ask_all(&Request::of(call, review)?, &webhooks).await
-}
-
-/// Asks the webhooks about a connection, which is no write. There is nothing for them to change.
-///
-/// # Errors
-/// As [`mutate`].
-pub(super) async fn connect(request: &Request<'_>, configurations: &str) -> Result<(), Status> {
-    ask_all(request, &webhooks(request.call, configurations)).await
-}
-
-async fn ask_all(request: &Request<'_>, webhooks: &[Value]) -> Result<(), Status> {
-    let mut asked = Vec::new();
-    for webhook in webhooks {
+    let (request, mut asked) = (&request()?, Vec::new());
+    for webhook in &webhooks {
         if is_asked(request, webhook)? {
             asked.push(ask(request, webhook).boxed());
         }
@@ -173,17 +200,16 @@ fn not_too_many(request: &Request<'_>, asked: usize) -> Result<(), Status> {
     Err(Status::forbidden(&request.call.kind.group_resource, &request.name, why))
 }
 
-fn failed(webhook: &Value, why: &str) -> Status {
-    let name = webhook["name"].as_str().unwrap_or_default();
-    Status::internal(format!("failed calling webhook {name:?}: {why}"))
+fn failed(webhook: &Webhook, why: &str) -> Status {
+    Status::internal(format!("failed calling webhook {:?}: {why}", webhook.name))
 }
 
 /// Asks one webhook; absent when it cannot be asked and need not be.
-async fn ask(request: &Request<'_>, webhook: &Value) -> Result<Option<Answer>, Status> {
-    let name = webhook["name"].as_str().unwrap_or_default();
+async fn ask(request: &Request<'_>, webhook: &Webhook) -> Result<Option<Answer>, Status> {
+    let name = &webhook.name;
     let answer = match reviewed(request, webhook).await {
         Ok(answer) => answer,
-        Err(_) if webhook["failurePolicy"] == "Ignore" => return Ok(None),
+        Err(_) if webhook.failure_policy == "Ignore" => return Ok(None),
         Err(why) => return Err(failed(webhook, &why)),
     };
     answer.warnings.iter().for_each(|warning| request.call.warn(warning.as_str()));
@@ -208,14 +234,14 @@ fn denied(name: &str, status: &Value) -> Status {
 }
 
 /// Sends the review and reads the answer.
-async fn reviewed(request: &Request<'_>, webhook: &Value) -> Result<Answer, String> {
+async fn reviewed(request: &Request<'_>, webhook: &Webhook) -> Result<Answer, String> {
     let config = &request.call.state.config;
-    let versions = webhook["admissionReviewVersions"].as_array().into_iter().flatten();
-    let version = versions.filter_map(Value::as_str).find(|version| matches!(*version, "v1" | "v1beta1"));
+    let mut versions = webhook.admission_review_versions.iter();
+    let version = versions.find(|version| matches!(version.as_str(), "v1" | "v1beta1"));
     let version =
         format!("admission.k8s.io/{}", version.ok_or("it speaks no version of AdmissionReview that is known here")?);
     let uid = config.random.uid();
-    let seconds = webhook["timeoutSeconds"].as_i64().unwrap_or(TIMEOUT).clamp(1, 30);
+    let seconds = webhook.timeout_seconds.unwrap_or(TIMEOUT).clamp(1, 30);
     let uncalled = |why: String| format!("failed to call webhook: {why}");
     let target = target(request, webhook, Duration::from_secs(seconds.unsigned_abs())).map_err(uncalled)?;
     let caller = config.webhooks.as_ref().ok_or("this server is not set up to call webhooks")?;
@@ -271,14 +297,14 @@ fn in_time(url: &str, timeout: Duration) -> String {
 }
 
 /// Where a webhook is.
-fn target(request: &Request<'_>, webhook: &Value, timeout: Duration) -> Result<WebhookTarget, String> {
-    let client = &webhook["clientConfig"];
-    let ca_bundle = STANDARD.decode(client["caBundle"].as_str().unwrap_or_default()).unwrap_or_default();
-    if let Some(url) = client["url"].as_str() {
+fn target(request: &Request<'_>, webhook: &Webhook, timeout: Duration) -> Result<WebhookTarget, String> {
+    let client = &webhook.client_config;
+    let ca_bundle = STANDARD.decode(&client.ca_bundle).unwrap_or_default();
+    if let Some(url) = &client.url {
         return Ok(WebhookTarget { url: in_time(url, timeout), address: None, ca_bundle, timeout });
     }
     let snapshot = request.call.state.config.engine.snapshot();
-    let Place { url, address } = service::locate(&snapshot, request.call.tenant.as_ref(), &client["service"]);
+    let Place { url, address } = service::locate(&snapshot, request.call.tenant.as_ref(), &client.service);
     let url = in_time(&url, timeout);
     let address = address.map_err(|why| format!("Post {url:?}: {why}"))?;
     Ok(WebhookTarget { url, address, ca_bundle, timeout })

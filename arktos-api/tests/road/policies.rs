@@ -120,3 +120,43 @@ async fn what_a_policy_was_allowed_to_say_keeps_nothing_else_from_being_changed(
     let answer = world.patch("acme", &path, of(5)).await;
     assert_eq!(answer.code, 422, "what is kept counts: {}", answer.body["message"]);
 }
+
+/// What was read of policies for earlier writes says nothing about those that come after a change, whatever changed.
+#[tokio::test]
+async fn a_policy_holds_as_it_is_stored_when_it_is_asked() {
+    let world = World::new().await;
+    let demands = |expression: &str| json!({"validations": [{"expression": expression}]});
+    let tried = |token: &'static str| {
+        let world = world.clone();
+        async move { world.post(token, &format!("{MAPS}?dryRun=All"), map("m")).await.code }
+    };
+    assert_eq!(tried("acme").await, 201);
+    made(&world, POLICIES, policy(demands("false"))).await;
+    assert_eq!(tried("acme").await, 201, "it is not bound");
+    made(&world, BINDINGS, binding(json!({}))).await;
+    assert_eq!((tried("acme").await, tried("acme").await, tried("umbra").await), (422, 422, 201));
+    let (path, binding_path) = (format!("{POLICIES}/p"), format!("{BINDINGS}/b"));
+    for (path, spec, code) in [
+        (&path, demands("true"), 201),
+        (&path, demands("false"), 422),
+        (&binding_path, json!({"validationActions": ["Warn"]}), 201),
+        (&binding_path, json!({"validationActions": ["Deny"], "policyName": "q"}), 201),
+        (&binding_path, json!({"policyName": "p"}), 422),
+        (&path, json!({"matchConstraints": {"excludeResourceRules": rules()}}), 201),
+        (&path, json!({"matchConstraints": {"excludeResourceRules": null}}), 422),
+    ] {
+        let answer = world.patch("acme", path, json!({"spec": spec})).await;
+        assert_eq!((answer.code, tried("acme").await), (200, code), "{path} {}", answer.body["spec"]);
+    }
+    // One goes and one comes: there are as many as before.
+    world.delete("acme", &path).await;
+    assert_eq!(tried("acme").await, 201);
+    let mut other = policy(demands("false"));
+    other["metadata"]["name"] = json!("a");
+    made(&world, POLICIES, other).await;
+    assert_eq!(tried("acme").await, 201, "it is not bound");
+    assert_eq!(world.patch("acme", &binding_path, json!({"spec": {"policyName": "a"}})).await.code, 200);
+    assert_eq!(tried("acme").await, 422);
+    world.delete("acme", &binding_path).await;
+    assert_eq!(tried("acme").await, 201);
+}
