@@ -159,7 +159,7 @@ impl Client for InProcessClient {
                 scale::apply(&call, config).await?;
                 return call.found().await;
             }
-            return Ok(patch::apply_config(&call, part(subresource), config, &[]).await?.stored);
+            return Ok(patch::apply_config(&call, part(subresource), config, Vec::new()).await?.stored);
         }
         if call.options.scale {
             scale::patch(&call, &asked, &[]).await?;

@@ -431,8 +431,8 @@ impl ResourceRequest<'_> {
     async fn apply(&self, call: &mut Call<'_>, part: Part<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_object(call)?;
         self.write_options(call, "PatchOptions", true)?;
-        let config = patch::read_config(call, &self.bytes)?;
-        let changed = patch::apply_config(call, part, &config, &self.bytes).await?;
+        let (config, repeated) = patch::read_config(call, &self.bytes)?;
+        let changed = patch::apply_config(call, part, &config, repeated).await?;
         Self::answered(call, &view, if changed.created { 201 } else { 200 }, changed.stored).await
     }
 
@@ -448,7 +448,7 @@ impl ResourceRequest<'_> {
             Verb::Patch if negotiate::patch_type(&self.head.headers, call.kind.builtin)? == PatchType::Apply => {
                 self.write_options(call, "PatchOptions", true)?;
                 call.options.scale = true;
-                scale::apply(call, &patch::read_config(call, &self.bytes)?).await?
+                scale::apply(call, &patch::read_config(call, &self.bytes)?.0).await?
             }
             Verb::Patch => {
                 self.write_options(call, "PatchOptions", false)?;

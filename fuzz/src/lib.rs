@@ -81,7 +81,9 @@ pub fn yaml(bytes: &[u8]) {
 /// Whatever configuration is applied to whatever object, what comes out can be stored, and applied once more it stays
 /// as it is.
 pub fn apply(bytes: &[u8]) {
-    let Some((live, config)) = document_and_patch(bytes) else { return };
+    let Some((mut live, config)) = document_and_patch(bytes) else { return };
+    let meta = live.get_mut("metadata").and_then(Value::as_object_mut);
+    let kept = meta.and_then(|meta| meta.remove("managedFields")).as_ref().map(Managed::of);
     let schema = builtin("io.k8s.api.core.v1.Pod").expect("a built-in type");
     let writer = |manager: &'static str| Writer {
         manager,
@@ -93,12 +95,13 @@ pub fn apply(bytes: &[u8]) {
         fixed: true,
         versions: &OneVersion,
     };
-    let Ok(applied) = apply::apply(&writer("one"), Some(&live), &config, true) else { return };
-    reads_back(&applied);
-    let again = apply::apply(&writer("one"), Some(&applied), &config, false).expect("what was applied can be again");
-    assert_eq!(again, applied);
-    let kept = live.pointer("/metadata/managedFields").map(Managed::of);
     let live = Live { object: &live, managed: kept.as_ref() };
+    let Ok((applied, managed)) = apply::apply(&writer("one"), Some(live), &config, true) else { return };
+    reads_back(&applied);
+    reads_back(&managed.as_ref().map(Managed::tree).unwrap_or_default());
+    let now = Live { object: &applied, managed: managed.as_ref() };
+    let again = apply::apply(&writer("one"), Some(now), &config, false).expect("what was applied can be again");
+    assert_eq!(again, (applied.clone(), managed.clone()));
     let updated = apply::update(&writer("two"), Some(live), &applied, None);
     reads_back(&updated.map(|managed| managed.tree()).unwrap_or_default());
 }

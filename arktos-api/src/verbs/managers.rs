@@ -2,7 +2,7 @@
 
 use arktos_core::catalog::Kind;
 use arktos_core::fields::FieldSet;
-use arktos_core::merge::apply::{self, Live, Reach, Versions, Writer};
+use arktos_core::merge::apply::{self, Applied, Live, Reach, Versions, Writer};
 use arktos_core::schema::Schema;
 use arktos_core::{Managed, Object, Status, TypeMeta, rules};
 use serde_json::Value;
@@ -105,9 +105,9 @@ pub(crate) fn noted(
     // Of custom kinds, what is there and empty is as good as absent.
     let says = |sent: &Value| call.kind.builtin || sent.as_array().is_none_or(|entries| !entries.is_empty());
     let sent = new.remove(&["metadata", "managedFields"]).filter(says);
-    new.managed = None;
+    let made = new.managed.take();
     if call.options.applies {
-        return Ok(sent.as_ref().map(Managed::of));
+        return Ok(made);
     }
     let name = new.name().to_owned();
     let managed = updated(call, part, old, new, sent.as_ref());
@@ -249,7 +249,7 @@ pub(crate) fn set(object: &mut Object, managed: Option<Managed>) {
     object.managed = managed;
 }
 
-/// The object with a configuration applied; what there was before is absent for a creation.
+/// The object with a configuration applied, and who manages it now; what there was before is absent for a creation.
 ///
 /// # Errors
 /// 400 for a configuration of another kind, 409 for conflicts, 500 for one that the schema does not allow.
@@ -259,13 +259,15 @@ pub(crate) fn applied(
     old: Option<&Object>,
     config: &Value,
     force: bool,
-) -> Result<Value, Status> {
+) -> Result<Applied, Status> {
     let text = |field: &str| config.get(field).and_then(Value::as_str).unwrap_or("");
     let (version, kind) = (text("apiVersion"), text("kind"));
     if (version, kind) != (&call.kind.type_meta.api_version, &call.kind.type_meta.kind) {
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
-    let live = old.map(|old| old.clone().into_value());
-    as_manager(call, part, |writer| apply::apply(writer, live.as_ref(), config, force))
+    let object = old.map(|old| Value::Object(old.fields.clone()));
+    let managed = old.and_then(|old| old.managed.as_ref());
+    let live = object.as_ref().map(|object| Live { object, managed });
+    as_manager(call, part, |writer| apply::apply(writer, live, config, force))
 }

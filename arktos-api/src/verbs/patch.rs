@@ -103,24 +103,27 @@ pub(crate) fn asked(call: &Call<'_>, form: PatchType, bytes: &[u8]) -> Result<(P
     })
 }
 
-/// Reads an applied configuration: YAML, of which JSON is a part.
+/// Reads an applied configuration: YAML, of which JSON is a part. With it come, unless they are ignored, the keys that
+/// stand twice in it.
 ///
 /// # Errors
 /// 400.
-pub(crate) fn read_config(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
+pub(crate) fn read_config(call: &Call<'_>, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let refused = |why: String| Err(Status::bad_request(format!("error decoding YAML: {why}")));
-    let kind = match yaml::parse(bytes) {
-        Ok(mut config @ Value::Object(_)) => {
+    let ignored = call.options.field_validation == FieldValidation::Ignore;
+    let read = if ignored { yaml::parse(bytes).map(|config| (config, Vec::new())) } else { yaml::parse_told(bytes) };
+    let kind = match read {
+        Ok((mut config @ Value::Object(_), repeated)) => {
             // As of any body: the tenant may be said, and must be the one that is asked.
             let meta = config.get_mut("metadata").and_then(Value::as_object_mut);
             let said = meta.and_then(|meta| meta.remove("tenant"));
             super::create::agree(call, said.as_ref())?;
-            return Ok(config);
+            return Ok((config, repeated));
         }
-        Ok(Value::Null) => return Ok(Value::Object(Map::new())),
-        Ok(Value::Array(_)) => "array",
-        Ok(Value::String(_)) => "string",
-        Ok(Value::Number(_)) => "number",
+        Ok((Value::Null, _)) => return Ok((Value::Object(Map::new()), Vec::new())),
+        Ok((Value::Array(_), _)) => "array",
+        Ok((Value::String(_), _)) => "string",
+        Ok((Value::Number(_), _)) => "number",
         Ok(_) => "bool",
         // Upstream's reader has words of its own for text that ends where a value was to come.
         Err(_) if matches!(bytes.trim_ascii_end().last(), Some(b'{' | b'[' | b',')) => {
@@ -136,12 +139,8 @@ pub(crate) fn read_config(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status
     ))
 }
 
-/// What is wrong with how a configuration is written: keys that stand twice.
-fn repeated(bytes: &[u8]) -> Vec<String> {
-    yaml::repeated_keys(bytes).unwrap_or_default()
-}
-
-/// Applies a configuration to an object, or a part of it, and creates it where it is not there.
+/// Applies a configuration to an object, or a part of it, and creates it where it is not there. `repeated` is what stands
+/// twice in it.
 ///
 /// # Errors
 /// 409 for conflicts; else as an update or a creation.
@@ -149,13 +148,11 @@ pub(crate) async fn apply_config(
     call: &Call<'_>,
     part: Part<'_>,
     config: &Value,
-    bytes: &[u8],
+    repeated: Vec<String>,
 ) -> Result<Changed, Status> {
-    let ignored = call.options.field_validation == FieldValidation::Ignore;
-    let repeated = if ignored { Vec::new() } else { repeated(bytes) };
     let has_nulls = has_null(config);
     let make = |old: Option<&Object>| {
-        let value = managers::applied(call, part, old, config, call.options.force)?;
+        let (value, managed) = managers::applied(call, part, old, config, call.options.force)?;
         if call.options.field_validation == FieldValidation::Strict && !repeated.is_empty() {
             let fault = format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", repeated.join("\n  "));
             return Err(Status::bad_request(format!("error strict decoding YAML: {fault}")));
@@ -166,6 +163,7 @@ pub(crate) async fn apply_config(
             rules::refuse_patched(&call.kind, old, &decoded.object)?;
         }
         decoded.object.notes = old.map(|old| old.notes.clone()).unwrap_or_default();
+        decoded.object.managed = managed;
         Ok(decoded.object)
     };
     let changed = modify::modify(call, part, Source::Applied(&make)).await?;

@@ -130,14 +130,10 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
     }
     let make = |old: Option<&Object>| {
         let old = old.ok_or_else(|| call.not_found(&call.name))?;
-        let value = managers::applied(call, Part::Whole, Some(old), &parent, call.options.force)?;
+        let (value, managed) = managers::applied(call, Part::Whole, Some(old), &parent, call.options.force)?;
         let made = arktos_core::schema::decode(&call.kind, value, arktos_core::Dialect::Region)?.object;
         let mut new = scaled(call, old, &shown(call, &made), made.str_at(&["metadata", "resourceVersion"]))?;
-        let managed = made.at(&["metadata", "managedFields"]).cloned();
-        managers::set(&mut new, None);
-        if let Some(managed) = managed {
-            new.set(&["metadata", "managedFields"], managed);
-        }
+        managers::set(&mut new, managed);
         Ok(new)
     };
     let changed = modify::modify(call, Part::Whole, Source::Applied(&make)).await?;

@@ -33,6 +33,17 @@ pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
     }
 }
 
+/// As [`parse`], with the keys that stand twice, as [`repeated_keys`] tells of them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_told(bytes: &[u8]) -> Result<(Value, Vec<String>), YamlError> {
+    match yaml_json::read(bytes) {
+        Some(value) => Ok((value, Vec::new())), // what it reads has none
+        None => Ok((whole_numbers(first(bytes)?), repeated_in(bytes).unwrap_or_default())),
+    }
+}
+
 /// The first document of a stream.
 pub(super) fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
     let fault = match serde_saphyr::from_slice_with_options(bytes, options()) {
@@ -51,6 +62,10 @@ pub fn repeated_keys(bytes: &[u8]) -> Result<Vec<String>, YamlError> {
     if yaml_json::read(bytes).is_some() {
         return Ok(Vec::new()); // what it reads has none
     }
+    repeated_in(bytes)
+}
+
+fn repeated_in(bytes: &[u8]) -> Result<Vec<String>, YamlError> {
     let tree: Tree = first(bytes)?;
     let mut repeated = Vec::new();
     tree.repeated(&mut repeated);

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::Writer;
 use super::compare::compare;
 use super::track::{self, Refusal};
 use super::types::Type;
 use super::walk::{faults_of, fields_of};
+use super::{Applied, Live, Writer};
 use crate::fields::FieldSet;
 use crate::media::go_escaped;
 use crate::status::Status;
@@ -20,11 +20,16 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 /// Applies a configuration. For kubectl, fields that still have the value it applied by itself are no conflict, and
 /// the annotation is kept up to date.
-pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+pub(super) fn apply(
+    writer: &Writer<'_>,
+    live: Option<Live<'_>>,
+    config: &Value,
+    force: bool,
+) -> Result<Applied, Status> {
     let kubectl = writer.manager == KUBECTL;
-    let mut applied = match track::apply(writer, live, config, force) {
+    let (mut applied, managed) = match track::apply(writer, live, config, force) {
         Err(Refusal::Conflicts(conflicts)) if kubectl => {
-            let Some(allowed) = live.and_then(|live| still_as_applied(writer, live)) else {
+            let Some(allowed) = live.and_then(|live| still_as_applied(writer, live.object)) else {
                 return Err(conflicts.refusal());
             };
             let left = conflicts.beyond(&allowed);
@@ -42,7 +47,7 @@ pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, f
     if kubectl {
         note(&mut applied, config);
     }
-    Ok(applied)
+    Ok((applied, managed))
 }
 
 fn annotation(object: &Value) -> Option<&str> {

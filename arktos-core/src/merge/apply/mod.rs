@@ -100,14 +100,17 @@ pub fn update(writer: &Writer<'_>, live: Option<Live<'_>>, new: &Value, sent: Op
     track::update(writer, live, new, sent)
 }
 
-/// Applies a configuration to a live object (absent where there is none): the new object, with `managedFields`.
+/// What an apply makes: the new object, without `managedFields`, and these.
+pub type Applied = (Value, Option<Managed>);
+
+/// Applies a configuration to what there is (absent where there is nothing).
 ///
 /// What comes out is not yet in the form in which the API writes objects, and defaults are not set.
 ///
 /// # Errors
 /// 409 with a cause for each field that somebody else manages, unless `force`; 400 for a configuration of another
 /// version or with `managedFields`; 500 (as upstream has it) for one that the schema does not allow.
-pub fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+pub fn apply(writer: &Writer<'_>, live: Option<Live<'_>>, config: &Value, force: bool) -> Result<Applied, Status> {
     last_applied::apply(writer, live, config, force)
 }
 

@@ -64,9 +64,22 @@ impl World {
         act(self, &writer)
     }
 
+    /// What is there is not copied for it, and managers are not made a tree: here they are.
+    fn applied(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+        let mut live = live.cloned();
+        let kept = live.as_mut().and_then(track::take_managed_fields).as_ref().map(Managed::of);
+        let live = live.as_ref().map(|object| Live { object, managed: kept.as_ref() });
+        let (mut new, managed) = apply(writer, live, config, force)?;
+        if let Some(managed) = managed {
+            new["metadata"]["managedFields"] = managed.tree();
+        }
+        Ok(new)
+    }
+
     fn try_apply(&mut self, manager: &str, part: &str, config: Value, force: bool) -> Result<(), Status> {
         let config = self.whole(config);
-        let new = self.with(manager, part, |world, writer| apply(writer, world.live.as_ref(), &config, force))?;
+        let new =
+            self.with(manager, part, |world, writer| Self::applied(writer, world.live.as_ref(), &config, force))?;
         self.live = Some(self.stored(new));
         Ok(())
     }
@@ -558,10 +571,10 @@ fn fields_are_followed_into_other_versions() {
         versions: &versions,
     };
     let config = json!({"apiVersion": "example.com/v2", "object": {"z": 2}});
-    let status = apply(&writer("bob"), Some(&live), &config, false).expect_err("conflict");
+    let status = World::applied(&writer("bob"), Some(&live), &config, false).expect_err("conflict");
     assert_eq!(status.details.expect("details").causes[0].field, ".object.y", "as its owner calls it");
     let config = json!({"apiVersion": "example.com/v2", "object": {"x": 1}});
-    let new = apply(&writer("alice"), Some(&live), &config, false).expect("applies");
+    let new = World::applied(&writer("alice"), Some(&live), &config, false).expect("applies");
     assert_eq!(new["object"], json!({"x": 1}), "what was applied as y goes as z");
 }
 

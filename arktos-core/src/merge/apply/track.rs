@@ -13,7 +13,7 @@ use super::prune::prune;
 use super::renew::renewed;
 use super::types::{Type, blank};
 use super::walk::{faults_of, faults_of_live, fields_of, told};
-use super::{Live, Writer};
+use super::{Applied, Live, Writer};
 use crate::fields::FieldSet;
 use crate::managed::Managed;
 use crate::schema::Schema;
@@ -67,15 +67,9 @@ pub(super) fn managed_fields(object: &Value) -> Option<&Value> {
 }
 
 /// Takes `metadata.managedFields` away.
+#[cfg(test)]
 pub(super) fn take_managed_fields(object: &mut Value) -> Option<Value> {
     object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
-}
-
-/// Sets `metadata.managedFields`, when there are any.
-fn set_managed_fields(object: &mut Value, entries: Option<Value>) {
-    if let (Some(Value::Object(meta)), Some(entries)) = (object.get_mut("metadata"), entries) {
-        meta.insert("managedFields".to_owned(), entries);
-    }
 }
 
 impl Writer<'_> {
@@ -303,55 +297,59 @@ fn elsewhere(writer: &Writer<'_>, live: &Value, new: &Value, api_version: &str) 
     Ok(Some(writer.change(Type::root(&schema), &live, &new)))
 }
 
-/// Applies a configuration.
-pub(super) fn apply(writer: &Writer<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Refusal> {
+/// See [`super::apply`].
+pub(super) fn apply(
+    writer: &Writer<'_>,
+    live: Option<Live<'_>>,
+    config: &Value,
+    force: bool,
+) -> Result<Applied, Refusal> {
     let is_new = live.is_none();
-    let mut live = live.unwrap_or_else(|| blank(writer.schema)).clone();
-    let entries = take_managed_fields(&mut live);
+    let entries = live.and_then(|live| live.managed).map(Managed::tree);
+    let live = live.map_or_else(|| blank(writer.schema), |live| live.object);
     let mut managers = Managers::parse(entries.as_ref())
         .map_err(|fault| Refusal::Status(Status::internal(format!("failed to decode managed fields: {fault}"))))?;
     let ty = Type::root(writer.schema);
     if managers.0.is_empty() && !is_new {
         let none = blank(writer.schema);
-        let change = difference(writer, none, &live);
+        let change = difference(writer, none, live);
         let before = writer.named(BEFORE_FIRST_APPLY, false);
         let untracked = |why: &str| Untold(format!("failed to create manager for existing fields: {why}"));
         if change.odd {
-            let faults = told(&faults_of_live(ty, &live));
-            let whole = named_kind(writer, &live);
+            let faults = told(&faults_of_live(ty, live));
+            let whole = named_kind(writer, live);
             return Err(untracked(&format!("failed to convert new object ({whole}) to smd typed: {faults}")).into());
         }
-        updated(writer, none, &live, &mut managers, change, before).map_err(|why| untracked(&why.0))?;
+        updated(writer, none, live, &mut managers, change, before).map_err(|why| untracked(&why.0))?;
     }
     if writer.subresource == SCALE && !is_new {
-        keep_scale(writer, &live, &mut managers);
+        keep_scale(writer, live, &mut managers);
     }
     checked(writer, config).map_err(Refusal::Status)?;
-    let faults = faults_of_live(ty, &live);
+    let faults = faults_of_live(ty, live);
     if !faults.is_empty() {
-        let whole = named_kind(writer, &live);
+        let whole = named_kind(writer, live);
         return Err(Untold(format!("failed to create typed live object ({whole}): {}", told(&faults))).into());
     }
-    writer.reconciled(&live, &mut managers)?;
+    writer.reconciled(live, &mut managers)?;
     let applying = writer.manager(true);
     let last = managers.0.get(&applying).cloned();
     let mut set = fields_of(ty, config);
     writer.reach.of(&mut set);
     let time = last.as_ref().and_then(|last| last.time.clone());
     managers.0.insert(applying.clone(), Owned { set, api_version: writer.api_version.to_owned(), time });
-    let mut new = prune(writer, combine(ty, &live, config), &managers, &applying, last.as_ref())
+    let new = prune(writer, combine(ty, live, config), &managers, &applying, last.as_ref())
         .map_err(|why| Untold(format!("failed to prune fields: {why}")))?;
-    let change = writer.change(ty, &live, &new);
-    settle(writer, &live, &new, &change, &mut managers, Some((&applying, force)))?.map_err(Refusal::Conflicts)?;
+    let change = writer.change(ty, live, &new);
+    settle(writer, live, &new, &change, &mut managers, Some((&applying, force)))?.map_err(Refusal::Conflicts)?;
     if let Some(owned) = managers.0.get_mut(&applying) {
         owned.set.remove(&NOBODYS);
-        if new != live && writer.subresource != SCALE {
+        if new != *live && writer.subresource != SCALE {
             owned.time = Some(writer.now.to_owned());
         }
     }
     managers.0.retain(|_, owned| !owned.set.is_empty());
-    set_managed_fields(&mut new, managers.print().as_ref().map(Managed::tree));
-    Ok(new)
+    Ok((new, managers.print()))
 }
 
 /// What is scaled, and is nobody's, has the number that it had before anybody applied a scale.

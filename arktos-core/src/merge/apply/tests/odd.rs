@@ -56,7 +56,7 @@ fn what_another_version_does_not_know_is_said_to_who_applies_and_is_nobodys_afte
         versions: &versions,
     };
     let config = json!({"apiVersion": "example.com/v1", "metadata": {"name": "a"}, "object": {"x": 1}});
-    let status = apply(&writer, Some(&live), &config, false).expect_err("is refused");
+    let status = World::applied(&writer, Some(&live), &config, false).expect_err("is refused");
     assert_eq!(status.message, "failed to convert new object: .object: field not declared in schema");
     let kept = track::take_managed_fields(&mut live).as_ref().map(Managed::of);
     let mut new = live.clone();
