@@ -3,7 +3,7 @@
 use arktos_core::typed::{PodSpec, Toleration};
 
 use crate::hosts::{Effect, TaintFacts, Usage};
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 use crate::ports::ports_of;
 use crate::resources::{ResourceNames, requests_of};
 use crate::selector::Term;
@@ -63,8 +63,30 @@ impl Ask {
     /// Whether it puts up with a taint.
     #[must_use]
     pub fn tolerates(&self, taint: &TaintFacts) -> bool {
-        self.tolerations.iter().any(|one| one.covers(taint))
+        tolerate(&self.tolerations, taint)
     }
+
+    /// How many things of a host are looked at for it.
+    pub(crate) fn size(&self) -> usize {
+        self.terms().map(Term::size).sum::<usize>() + self.tolerations.len()
+    }
+
+    /// Marks the words in it.
+    pub(crate) fn mark(&self, words: &mut Marks) {
+        self.node_name.iter().for_each(|name| words.mark(*name));
+        self.terms().for_each(|term| term.mark(words));
+        self.tolerations.iter().for_each(|one| one.mark(words));
+    }
+
+    fn terms(&self) -> impl Iterator<Item = &Term> {
+        let required = self.required.iter().flat_map(|terms| terms.iter());
+        required.chain(self.preferred.iter().map(|(_, term)| term)).chain([&self.labels])
+    }
+}
+
+/// Whether a taint is put up with.
+pub(crate) fn tolerate(all: &[Tolerated], taint: &TaintFacts) -> bool {
+    all.iter().any(|one| one.covers(taint))
 }
 
 impl Tolerated {
@@ -82,6 +104,10 @@ impl Tolerated {
             _ => return None, // an operator this version does not know tolerates nothing
         };
         Some(Self { key: (!toleration.key.is_empty()).then(|| words.intern(&toleration.key)), value, effect })
+    }
+
+    pub(crate) fn mark(&self, words: &mut Marks) {
+        self.key.iter().chain(&self.value).for_each(|word| words.mark(*word));
     }
 
     fn covers(&self, taint: &TaintFacts) -> bool {

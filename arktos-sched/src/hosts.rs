@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use arktos_core::typed::Node;
 
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 use crate::ports::Port;
-use crate::resources::{Amounts, CPU, MEMORY, NOWHERE, ResourceId, ResourceNames};
+use crate::resources::{Amounts, CPU, MEMORY, PODS, ResourceId, ResourceNames};
 use crate::set::{HOSTS_MAX, HostSet};
 
 /// A host's place in the columns. It is used again after the host is gone.
@@ -71,6 +71,13 @@ impl HostFacts {
         let at = self.labels.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         self.labels.get(at).map(|(_, value)| *value)
     }
+
+    fn mark(&self, words: &mut Marks) {
+        words.mark(self.name_word);
+        let labels = self.labels.iter().flat_map(|(key, value)| [*key, *value]);
+        let taints = self.taints.iter().flat_map(|taint| [taint.key, taint.value]);
+        labels.chain(taints).for_each(|word| words.mark(word));
+    }
 }
 
 /// What has changed of a host.
@@ -82,11 +89,96 @@ pub struct News {
     pub amounts: bool,
 }
 
-/// One resource of all hosts.
-#[derive(Debug, Default)]
-struct Column {
+/// How many resources of hosts are taken in, beside what claims take of them.
+const COLUMNS_MAX: usize = 2048;
+
+/// One resource of all hosts: there while a host has any, or a pod takes any.
+#[derive(Debug)]
+pub(crate) struct Column {
+    id: ResourceId,
     allocatable: Vec<i64>,
     used: Vec<i64>,
+    /// How many hosts have any, and how many pods take any.
+    hosts: usize,
+    takers: usize,
+}
+
+/// The columns, and where each resource has its own.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    all: Vec<Option<Column>>,
+    /// By resource; absent or [`NONE`] where there is none.
+    places: Vec<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Default for Columns {
+    fn default() -> Self {
+        let mut columns = Self { all: Vec::new(), places: Vec::new() };
+        for id in [CPU, MEMORY, PODS] {
+            columns.open(id, 0);
+        }
+        columns
+    }
+}
+
+impl Columns {
+    /// The place of a resource's column.
+    pub(crate) fn place(&self, id: ResourceId) -> Option<usize> {
+        self.places.get(id as usize).filter(|place| **place != NONE).map(|place| *place as usize)
+    }
+
+    fn get(&self, id: ResourceId) -> Option<&Column> {
+        self.at(self.place(id)?)
+    }
+
+    /// The column at a place.
+    pub(crate) fn at(&self, place: usize) -> Option<&Column> {
+        self.all.get(place)?.as_ref()
+    }
+
+    /// How many resources have a column.
+    fn len(&self) -> usize {
+        self.all.iter().flatten().count()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Column> {
+        self.all.iter_mut().flatten()
+    }
+
+    /// Makes a column for a resource that has none, over so many hosts.
+    fn open(&mut self, id: ResourceId, hosts: usize) -> Option<&mut Column> {
+        let place = match self.place(id) {
+            Some(place) => place,
+            None => {
+                let vacant = self.all.iter().position(Option::is_none);
+                let place = vacant.unwrap_or_else(|| {
+                    self.all.push(None);
+                    self.all.len() - 1
+                });
+                if self.places.len() <= id as usize {
+                    self.places.resize(id as usize + 1, NONE);
+                }
+                self.places[id as usize] = u32::try_from(place).unwrap_or(NONE);
+                let (allocatable, used) = (vec![0; hosts], vec![0; hosts]);
+                self.all[place] = Some(Column { id, allocatable, used, hosts: 0, takers: 0 });
+                place
+            }
+        };
+        self.all.get_mut(place)?.as_mut()
+    }
+
+    /// Forgets the columns of which no host has anything, and nobody takes anything.
+    fn close(&mut self) {
+        for place in &mut self.all {
+            let Some(column) = place else { continue };
+            if column.id > PODS && column.hosts == 0 && column.takers == 0 {
+                self.places[column.id as usize] = NONE;
+                *place = None;
+            }
+        }
+    }
 }
 
 /// How full a host is, as it is compared: parts of one, by processors and memory.
@@ -126,7 +218,7 @@ impl Load {
 pub struct Hosts {
     places: HashMap<(ManagerId, Box<str>), HostId>,
     facts: Vec<HostFacts>,
-    columns: Vec<Column>,
+    columns: Columns,
     /// What is taken as hosts are compared: a pod without requests counts for a little.
     weighed: Vec<[i64; 2]>,
     load: Vec<Load>,
@@ -164,12 +256,17 @@ impl Hosts {
     pub fn describe(&mut self, host: HostId, node: &Node, words: &mut Interner, names: &mut ResourceNames) -> News {
         let at = host as usize;
         let allocatable = names.amounts(&node.status.allocatable);
-        let columns = allocatable.iter().map(|(id, _)| id as usize + 1).max().unwrap_or(0);
-        self.widen(columns);
+        for (id, _) in allocatable.iter() {
+            if self.columns.place(id).is_some() || self.columns.len() < COLUMNS_MAX {
+                self.columns.open(id, self.facts.len());
+            }
+        }
         let mut news = News::default();
-        for (id, column) in self.columns.iter_mut().enumerate() {
-            let has = allocatable.get(ResourceId::try_from(id).unwrap_or(ResourceId::MAX));
-            news.amounts |= std::mem::replace(&mut column.allocatable[at], has) != has;
+        for column in self.columns.iter_mut() {
+            news.amounts |= column.has(at, allocatable.get(column.id));
+        }
+        if news.amounts {
+            self.columns.close();
         }
         self.weigh(host);
         let old = &self.facts[at];
@@ -190,9 +287,10 @@ impl Hosts {
     /// Forgets a host. What is taken of it stays taken until it is given back.
     pub fn forget(&mut self, host: HostId) {
         self.known.remove(host);
-        for column in &mut self.columns {
-            column.allocatable[host as usize] = 0;
+        for column in self.columns.iter_mut() {
+            column.has(host as usize, 0);
         }
+        self.columns.close();
         self.weigh(host);
         self.vacate(host);
     }
@@ -230,7 +328,7 @@ impl Hosts {
     /// How much of a resource a host has left; below zero when more is taken than it has.
     #[must_use]
     pub fn free(&self, host: HostId, id: ResourceId) -> i64 {
-        self.columns.get(id as usize).map_or(0, |column| column.free(host))
+        self.columns.get(id).map_or(0, |column| column.free(host))
     }
 
     /// How full a host is.
@@ -251,10 +349,21 @@ impl Hosts {
         &self.known
     }
 
-    /// How many resources the columns have.
+    /// How many columns there are, those among them that no resource has now.
     #[must_use]
     pub fn resources(&self) -> usize {
-        self.columns.len()
+        self.columns.all.len()
+    }
+
+    /// What there is of each resource.
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// Marks the words that are said of hosts, and the resources that have columns.
+    pub(crate) fn mark(&self, words: &mut Marks, names: &mut Marks) {
+        self.facts.iter().for_each(|facts| facts.mark(words));
+        self.columns.all.iter().flatten().for_each(|column| names.mark(column.id));
     }
 
     /// One more than the highest place that was ever given out.
@@ -269,27 +378,24 @@ impl Hosts {
         self.weighed.push([0; 2]);
         self.load.push(Load::FULL);
         self.takers.push(0);
-        for column in &mut self.columns {
+        for column in self.columns.iter_mut() {
             column.allocatable.push(0);
             column.used.push(0);
         }
         Some(host)
     }
 
-    fn widen(&mut self, columns: usize) {
-        let hosts = self.facts.len();
-        while self.columns.len() < columns {
-            self.columns.push(Column { allocatable: vec![0; hosts], used: vec![0; hosts] });
-        }
-    }
-
     fn change(&mut self, host: HostId, usage: &Usage, sign: i64) {
-        let known = || usage.amounts.iter().filter(|(id, _)| *id != NOWHERE);
-        self.widen(known().map(|(id, _)| id as usize + 1).max().unwrap_or(0));
         let at = host as usize;
-        for (id, amount) in known() {
-            let used = &mut self.columns[id as usize].used[at];
-            *used = used.saturating_add(sign * amount);
+        let mut over = false;
+        for (id, amount) in usage.amounts.iter() {
+            let Some(column) = self.columns.open(id, self.facts.len()) else { continue };
+            column.used[at] = column.used[at].saturating_add(sign * amount);
+            column.takers = count(column.takers, sign);
+            over |= column.takers == 0 && column.hosts == 0;
+        }
+        if over {
+            self.columns.close();
         }
         for (weighed, amount) in self.weighed[at].iter_mut().zip(usage.amounts.weighed()) {
             *weighed = weighed.saturating_add(sign * amount);
@@ -303,7 +409,7 @@ impl Hosts {
         let at = host as usize;
         let mut load = Load::FULL;
         for (place, id) in [CPU, MEMORY].into_iter().enumerate() {
-            let has = self.columns.get(id as usize).map_or(0, |column| column.allocatable[at]);
+            let has = self.columns.get(id).map_or(0, |column| column.allocatable[at]);
             if has > 0 {
                 load.unit[place] = 1.0 / has as f64;
                 load.taken[place] = self.weighed[at][place] as f64 * load.unit[place];
@@ -324,10 +430,23 @@ impl Hosts {
 }
 
 impl Column {
-    fn free(&self, host: HostId) -> i64 {
+    /// How much a host has left.
+    pub(crate) fn free(&self, host: HostId) -> i64 {
         let at = host as usize;
         self.allocatable[at].saturating_sub(self.used[at])
     }
+
+    /// A host has so much. Says whether that is news.
+    fn has(&mut self, at: usize, amount: i64) -> bool {
+        let had = std::mem::replace(&mut self.allocatable[at], amount);
+        self.hosts = self.hosts + usize::from(amount > 0) - usize::from(had > 0);
+        had != amount
+    }
+}
+
+/// One more, or one less.
+fn count(of: usize, sign: i64) -> usize {
+    if sign > 0 { of + 1 } else { of.saturating_sub(1) }
 }
 
 fn labels_of(node: &Node, words: &mut Interner) -> Box<[(u32, u32)]> {

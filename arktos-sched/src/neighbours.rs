@@ -4,13 +4,16 @@
 //! A *term* says which pods of one tenant count, and which label of hosts makes a domain. Each term keeps how many such
 //! pods every domain has, and, as bits, the hosts of the domains that have any. A bind changes one counter of each term
 //! that it concerns; a search reads the bits. What is only preferred makes [grades] of hosts.
+//!
+//! Counters are made when a pod of the tenant is next to be placed, some at a time: when a term is new, and when labels
+//! of hosts or of namespaces have changed. That is the work of the tenant's own turn.
 
 pub mod grades;
 mod namespaces;
 mod spread;
 mod term;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arktos_core::Encoded;
 use arktos_core::typed::{Affinity, PodAffinityTerm, PodSpec, TopologySpreadConstraint};
@@ -21,7 +24,7 @@ use self::spread::{Spread, SpreadSpec, is_soft};
 use self::term::{Term, TermSpec, Topology, together};
 use crate::ask::Ask;
 use crate::hosts::{HostId, ManagerId};
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 use crate::plugin::Reason;
 use crate::pool::Pool;
 use crate::set::HostSet;
@@ -80,6 +83,8 @@ pub struct Neighbours {
     topology: Topology,
     /// The state of the hosts' labels that the counters were made for.
     version: u64,
+    /// The tenants that have counters.
+    made: BTreeSet<Box<str>>,
 }
 
 /// Everything about neighbours stays inside a tenant.
@@ -92,9 +97,11 @@ struct Tenant {
     by_term: HashMap<TermSpec, TermId>,
     by_spread: HashMap<SpreadSpec, SpreadId>,
     namespaces: Namespaces,
-    /// Whether labels of namespaces have changed since the counters were made.
-    stale: bool,
     grades: Vec<Grades>,
+    /// The terms and spreads whose counters are yet to be made.
+    unmade: Vec<u32>,
+    /// How many terms, and how many spreads, no pod uses.
+    idle: (usize, usize),
     last: u32,
 }
 
@@ -168,29 +175,53 @@ impl Neighbours {
         if asked.is_empty() && even.is_empty() && hard.is_empty() {
             return Wishes::default();
         }
-        self.refresh(pool);
         let tenant = self.tenants.entry(tenant.into()).or_default();
-        let mut used = |term| tenant.use_term(term, pool, &mut self.topology);
+        let mut used = |term| tenant.use_term(term);
         Wishes {
             near: together(asked.near.clone()).into_iter().map(&mut used).collect(),
             far: asked.far.into_iter().map(&mut used).collect(),
             draws: asked.near.into_iter().map(&mut used).collect(),
             preferred: asked.preferred.into_iter().map(|(term, by)| (used(term), by)).collect(),
-            spread: hard.into_iter().map(|spread| tenant.use_spread(spread, pool)).collect(),
-            even: even.into_iter().map(|spread| tenant.use_spread(spread, pool)).collect(),
+            spread: hard.into_iter().map(|spread| tenant.use_spread(spread)).collect(),
+            even: even.into_iter().map(|spread| tenant.use_spread(spread)).collect(),
         }
     }
 
     /// A pod that had wishes waits no longer.
     pub fn forget_wishes(&mut self, tenant: &str, wishes: &Wishes) {
-        let Some(tenant) = self.tenants.get_mut(tenant) else { return };
-        wishes.terms().for_each(|id| tenant.leave_term(id));
-        for id in wishes.spread.iter().chain(&wishes.even) {
-            if let Some(spread) = tenant.spreads.get_mut(id) {
-                spread.users = spread.users.saturating_sub(1);
-            }
+        if wishes.is_empty() {
+            return;
         }
-        tenant.tidy();
+        let Some(known) = self.tenants.get_mut(tenant) else { return };
+        wishes.terms().for_each(|id| known.leave_term(id));
+        wishes.spread.iter().chain(&wishes.even).for_each(|id| known.leave_spread(*id));
+        known.tidy();
+        self.forget_empty(tenant);
+    }
+
+    /// Makes counters that are yet to be made for a tenant, until so much was done, in looks at hosts and pods. Says how
+    /// much was, and whether all are made.
+    pub fn prepare(&mut self, pool: &Pool, tenant: &str, most: usize) -> (usize, bool) {
+        self.refresh(pool);
+        let Some(known) = self.tenants.get_mut(tenant) else { return (0, true) };
+        if !known.unmade.is_empty() && !self.made.contains(tenant) {
+            self.made.insert(tenant.into());
+        }
+        known.make(pool, &mut self.topology, most)
+    }
+
+    /// Marks the words that terms are about.
+    pub fn mark(&self, words: &mut Marks) {
+        for tenant in self.tenants.values() {
+            tenant.terms.values().for_each(|term| words.mark(term.spec.key));
+            tenant.spreads.values().for_each(|spread| spread.spec.mark(words));
+        }
+    }
+
+    /// Forgets what is known of labels of hosts that no term is about any more. To be called before their words are
+    /// given out for something else.
+    pub fn forget_unused(&mut self) {
+        self.topology.sweep();
     }
 
     /// A namespace has these labels; none when it is gone. Says whether that may make a difference to pods.
@@ -204,9 +235,12 @@ impl Neighbours {
         if labels.is_empty() && !self.tenants.contains_key(tenant) {
             return false;
         }
-        let tenant = self.tenants.entry(tenant.into()).or_default();
-        let news = tenant.namespaces.set(name, labels) && tenant.terms.values().any(|one| one.spec.reads_namespaces());
-        tenant.stale |= news;
+        let known = self.tenants.entry(tenant.into()).or_default();
+        let news = known.namespaces.set(name, labels) && known.terms.values().any(|one| one.spec.reads_namespaces());
+        if news {
+            known.unmake();
+        }
+        self.forget_empty(tenant);
         news
     }
 
@@ -223,9 +257,8 @@ impl Neighbours {
             return false;
         }
         let asked = spec.map(|spec| Asked::new(&spec.affinity, at.1, object, pool.words_mut())).unwrap_or_default();
-        self.refresh(pool);
         let tenant = self.tenants.entry(at.0.into()).or_default();
-        let mut used = |term| tenant.use_term(term, pool, &mut self.topology);
+        let mut used = |term| tenant.use_term(term);
         let far = asked.far.into_iter().map(&mut used).collect();
         let near = asked.near.into_iter().map(|term| (term, HARD_WEIGHT));
         let pulls = near.chain(asked.preferred).map(|(term, by)| (used(term), by)).collect();
@@ -247,9 +280,7 @@ impl Neighbours {
         }
         let ties = wishes.ties();
         if let Some(tenant) = self.tenants.get_mut(at.0) {
-            for id in ties.terms() {
-                tenant.terms.entry(id).and_modify(|term| term.users += 1);
-            }
+            ties.terms().for_each(|id| tenant.join_term(id));
         }
         self.put(pool, at, object, host, ties);
     }
@@ -257,24 +288,22 @@ impl Neighbours {
     /// A pod is on no host any more. Says whether it was on one.
     pub fn displace(&mut self, pool: &Pool, tenant: &str, uid: &str) -> bool {
         self.refresh(pool);
-        let Some(tenant) = self.tenants.get_mut(tenant) else { return false };
-        let Some(placed) = tenant.pods.remove(&Uid::from(uid)) else { return false };
-        tenant.count(&placed, pool, -1);
+        let Some(known) = self.tenants.get_mut(tenant) else { return false };
+        let Some(placed) = known.pods.remove(&Uid::from(uid)) else { return false };
+        known.count(&placed, pool, -1);
         for id in placed.ties.iter().flat_map(|ties| ties.terms()) {
-            tenant.leave_term(id);
+            known.leave_term(id);
         }
-        tenant.tidy();
+        known.tidy();
+        self.forget_empty(tenant);
         true
     }
 
     /// The hosts that neighbours leave to a waiting pod.
     pub fn left(&mut self, pool: &Pool, at: (&str, &str), object: &Encoded, wishes: &Wishes) -> Left<'_> {
-        self.refresh(pool);
+        self.prepare(pool, at.0, usize::MAX);
         let mut left = Left::default();
         let Some(tenant) = self.tenants.get_mut(at.0) else { return left };
-        if std::mem::take(&mut tenant.stale) {
-            tenant.recount(pool, &mut self.topology);
-        }
         for id in &wishes.spread {
             if let Some(spread) = tenant.spreads.get_mut(id) {
                 spread.settle();
@@ -329,100 +358,149 @@ impl Neighbours {
         tenant.pods.insert(placed.object.header().uid().into(), placed);
     }
 
-    /// Makes all counters anew when the labels of hosts have changed.
+    /// Forgets all counters when the labels of hosts have changed.
     fn refresh(&mut self, pool: &Pool) {
         if std::mem::replace(&mut self.version, pool.version()) == pool.version() {
             return;
         }
         self.topology = Topology::default();
-        for tenant in self.tenants.values_mut() {
-            tenant.recount(pool, &mut self.topology);
+        for name in std::mem::take(&mut self.made) {
+            if let Some(tenant) = self.tenants.get_mut(&name) {
+                tenant.unmake();
+            }
+        }
+    }
+
+    /// Forgets a tenant of which there is nothing but terms that no pod uses.
+    fn forget_empty(&mut self, tenant: &str) {
+        if self.tenants.get(tenant).is_some_and(Tenant::is_empty) {
+            self.tenants.remove(tenant);
+            self.made.remove(tenant);
         }
     }
 }
 
 impl Tenant {
-    fn use_term(&mut self, spec: TermSpec, pool: &Pool, topology: &mut Topology) -> TermId {
-        if let Some(id) = self.by_term.get(&spec)
-            && let Some(term) = self.terms.get_mut(id)
-        {
-            term.users += 1;
-            return *id;
+    fn use_term(&mut self, spec: TermSpec) -> TermId {
+        if let Some(id) = self.by_term.get(&spec).copied() {
+            self.join_term(id);
+            return id;
         }
         self.last += 1;
         self.by_term.insert(spec.clone(), self.last);
-        let domains = topology.domains(spec.key, pool);
-        let mut term = Term::new(spec, domains);
-        for placed in self.pods.values() {
-            let domain = placed.host(pool).and_then(|host| pool.facts(host).label(term.spec.key));
-            let counts = || term.spec.counts(&self.namespaces, &placed.namespace, &placed.object);
-            if let Some(domain) = domain.filter(|_| counts()) {
-                term.count(domain, 1);
-            }
-        }
-        term.users = 1;
-        self.terms.insert(self.last, term);
+        self.terms.insert(self.last, Term::unmade(spec, 1));
+        self.unmade.push(self.last);
         self.last
     }
 
-    fn use_spread(&mut self, spec: SpreadSpec, pool: &Pool) -> SpreadId {
-        if let Some(id) = self.by_spread.get(&spec)
-            && let Some(spread) = self.spreads.get_mut(id)
-        {
-            spread.users += 1;
-            return *id;
+    fn use_spread(&mut self, spec: SpreadSpec) -> SpreadId {
+        if let Some(id) = self.by_spread.get(&spec).copied() {
+            if let Some(spread) = self.spreads.get_mut(&id) {
+                self.idle.1 -= usize::from(spread.users == 0);
+                spread.users += 1;
+            }
+            return id;
         }
         self.last += 1;
         self.by_spread.insert(spec.clone(), self.last);
-        let mut spread = Spread::new(spec, pool);
-        for placed in self.pods.values() {
-            placed.host(pool).and_then(|host| spread.count(placed, host, pool, 1));
-        }
-        spread.users = 1;
-        self.spreads.insert(self.last, spread);
+        self.spreads.insert(self.last, Spread::unmade(spec, 1));
+        self.unmade.push(self.last);
         self.last
+    }
+
+    fn join_term(&mut self, id: TermId) {
+        if let Some(term) = self.terms.get_mut(&id) {
+            self.idle.0 -= usize::from(term.users == 0);
+            term.users += 1;
+        }
     }
 
     fn leave_term(&mut self, id: TermId) {
         if let Some(term) = self.terms.get_mut(&id) {
+            self.idle.0 += usize::from(term.users == 1);
             term.users = term.users.saturating_sub(1);
+        }
+    }
+
+    fn leave_spread(&mut self, id: SpreadId) {
+        if let Some(spread) = self.spreads.get_mut(&id) {
+            self.idle.1 += usize::from(spread.users == 1);
+            spread.users = spread.users.saturating_sub(1);
         }
     }
 
     /// Forgets what nobody uses, once there is much of it.
     fn tidy(&mut self) {
-        if self.terms.values().filter(|term| term.users == 0).count() > IDLE_MAX {
+        if self.idle.0 > IDLE_MAX {
+            self.idle.0 = 0;
             self.terms.retain(|_, term| term.users > 0);
             self.by_term.retain(|_, id| self.terms.contains_key(id));
         }
-        if self.spreads.values().filter(|spread| spread.users == 0).count() > IDLE_MAX {
+        if self.idle.1 > IDLE_MAX {
+            self.idle.1 = 0;
             self.spreads.retain(|_, spread| spread.users > 0);
             self.by_spread.retain(|_, id| self.spreads.contains_key(id));
         }
+        if self.unmade.len() > 2 * (self.terms.len() + self.spreads.len() + IDLE_MAX) {
+            self.unmade.retain(|id| self.terms.contains_key(id) || self.spreads.contains_key(id));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let used = (self.terms.len(), self.spreads.len()) != self.idle;
+        self.pods.is_empty() && !used && self.namespaces.is_empty()
+    }
+
+    /// Forgets all counters: they are to be made anew.
+    fn unmake(&mut self) {
+        self.grades.clear();
+        for term in self.terms.values_mut().filter(|term| term.made) {
+            *term = Term::unmade(term.spec.clone(), term.users);
+        }
+        for spread in self.spreads.values_mut().filter(|spread| spread.made) {
+            *spread = Spread::unmade(spread.spec.clone(), spread.users);
+        }
+        self.unmade = self.terms.keys().chain(self.spreads.keys()).copied().collect();
+    }
+
+    /// Makes counters, until so much was done. Says how much was, and whether that was all.
+    fn make(&mut self, pool: &Pool, topology: &mut Topology, most: usize) -> (usize, bool) {
+        let mut looked = 0;
+        while looked < most {
+            let Some(id) = self.unmade.pop() else { return (looked, true) };
+            looked += self.make_one(id, pool, topology);
+        }
+        (looked, self.unmade.is_empty())
+    }
+
+    fn make_one(&mut self, id: u32, pool: &Pool, topology: &mut Topology) -> usize {
+        let on_hosts = self.pods.values().filter_map(|placed| Some((placed, placed.host(pool)?)));
+        if let Some(term) = self.terms.get_mut(&id) {
+            let (domains, looked) = topology.domains(term.spec.key, pool);
+            term.begin(domains);
+            for at in on_hosts {
+                term.weigh(id, at, (&self.namespaces, pool), 1);
+            }
+            return looked + self.pods.len();
+        }
+        let Some(spread) = self.spreads.get_mut(&id) else { return 0 };
+        spread.begin(pool);
+        for (placed, host) in on_hosts {
+            spread.count(placed, host, pool, 1);
+        }
+        self.pods.len() + pool.hosts().end()
     }
 
     fn count(&mut self, placed: &Placed, pool: &Pool, sign: i64) {
         let Some(host) = placed.host(pool) else { return };
-        for (id, term) in &mut self.terms {
-            let Some(domain) = pool.facts(host).label(term.spec.key) else { continue };
-            let counts = term.spec.counts(&self.namespaces, &placed.namespace, &placed.object);
-            if counts {
-                term.count(domain, sign);
-            }
-            let ties = placed.ties.as_deref();
-            if ties.is_some_and(|ties| ties.far.contains(id)) {
-                term.hold(domain, sign);
-            }
-            let pull = ties.map_or(0, |ties| sign * ties.pull(*id));
-            if pull != 0 {
-                term.pull(domain, pull);
-            }
+        for (id, term) in self.terms.iter_mut().filter(|(_, term)| term.made) {
+            let weighed = term.weigh(*id, (placed, host), (&self.namespaces, pool), sign);
+            let Some((domain, count, pull)) = weighed else { continue };
             if let Some(hosts) = term.hosts(domain) {
-                let count = if counts { sign } else { 0 };
                 self.grades.iter_mut().for_each(|grades| grades.shift_term(*id, hosts, count, pull));
             }
         }
-        for (id, spread) in &mut self.spreads {
+        for (id, spread) in self.spreads.iter_mut().filter(|(_, spread)| spread.made) {
             if let Some(hosts) = spread.count(placed, host, pool, sign) {
                 self.grades.iter_mut().for_each(|grades| grades.shift_spread(*id, hosts, sign));
             }
@@ -457,25 +535,6 @@ impl Tenant {
         let grades = Grades::new(worth, self, pool);
         self.grades.push(grades);
         Some(self.grades.len() - 1)
-    }
-
-    fn recount(&mut self, pool: &Pool, topology: &mut Topology) {
-        self.grades.clear();
-        for term in self.terms.values_mut() {
-            let users = term.users;
-            *term = Term::new(term.spec.clone(), topology.domains(term.spec.key, pool));
-            term.users = users;
-        }
-        for spread in self.spreads.values_mut() {
-            let users = spread.users;
-            *spread = Spread::new(spread.spec.clone(), pool);
-            spread.users = users;
-        }
-        let pods = std::mem::take(&mut self.pods);
-        for placed in pods.values() {
-            self.count(placed, pool, 1);
-        }
-        self.pods = pods;
     }
 }
 

@@ -7,7 +7,7 @@ use arktos_core::typed::{ClaimPort, ClaimSpec, Node, PodSpec, Requests};
 use crate::ask::Ask;
 use crate::class::{Class, ClassId, Classes};
 use crate::hosts::{HostFacts, HostId, Hosts, ManagerId, Usage};
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 use crate::neighbours::Left;
 use crate::neighbours::grades::{Grade, Scale};
 use crate::plugin::{Plugins, Reason};
@@ -50,6 +50,9 @@ pub struct Found {
     pub score: i64,
 }
 
+/// To go through a block of the tree takes as long as to look at so many hosts.
+const BLOCK: usize = 8;
+
 /// What is looked for, through one descent of the tree.
 struct Search<'a> {
     pool: &'a Pool,
@@ -61,6 +64,8 @@ struct Search<'a> {
     /// The probe of the tree for pods of this size.
     probe: Option<usize>,
     best: Option<Found>,
+    /// How many blocks were gone through.
+    blocks: usize,
 }
 
 impl Pool {
@@ -167,11 +172,29 @@ impl Pool {
         Usage { amounts: self.names.claimed(&claim.requests), ports: ports.into() }
     }
 
-    /// The class of a pod. The pod stays in it until it [leaves](Self::leave).
+    /// The class of a pod, ready to be searched for. The pod stays in it until it [leaves](Self::leave).
     pub fn enter(&mut self, spec: &PodSpec) -> ClassId {
+        let class = self.note(spec);
+        self.prepare(class, usize::MAX);
+        class
+    }
+
+    /// The same, but for the look at all hosts that a new class takes: [`prepare`](Self::prepare) makes it up.
+    pub fn note(&mut self, spec: &PodSpec) -> ClassId {
         let ask = Ask::new(spec, &mut self.words, &mut self.names);
-        self.tree.probe(&self.hosts, ask.weighed);
-        self.classes.enter(ask, &self.hosts, &self.plugins, &self.words)
+        self.classes.enter(ask)
+    }
+
+    /// Makes a class ready to be searched for, or goes on to until so much was done, in looks at a host. Says how much
+    /// was, and whether it is ready.
+    pub fn prepare(&mut self, class: ClassId, most: usize) -> (usize, bool) {
+        let Some(weighed) = self.classes.get(class).map(|class| class.ask.weighed) else { return (0, true) };
+        let (looked, ready) = self.classes.prepare(class, most, &self.hosts, &self.plugins, &self.words);
+        if !ready {
+            return (looked, false);
+        }
+        let probed = if self.tree.probe(&self.hosts, weighed) { self.hosts.end() } else { 0 };
+        (looked + probed, true)
     }
 
     /// A pod leaves its class. Says which class was forgotten over it, if one was.
@@ -197,18 +220,29 @@ impl Pool {
     /// host scores higher than the one found. `turn` says which of several that score alike it is.
     #[must_use]
     pub fn find(&self, class: ClassId, left: &Left<'_>, turn: u32) -> Option<Found> {
-        let class = self.classes.get(class)?;
-        let Some(grades) = left.grades else { return self.search(class, left, None, turn) };
-        // What a grade is worth shows only when it is known of which of them a host fits.
-        let search = |(grade, hosts)| Some((grade, self.search(class, left, Some(hosts), turn)?));
-        best_graded(grades.iter().filter_map(search).collect())
+        self.find_and_count(class, left, turn).0
     }
 
-    fn search(&self, class: &Class, left: &Left<'_>, grade: Option<&HostSet>, turn: u32) -> Option<Found> {
+    /// The same, and how much it took, in looks at a host.
+    #[must_use]
+    pub fn find_and_count(&self, class: ClassId, left: &Left<'_>, turn: u32) -> (Option<Found>, usize) {
+        let Some(class) = self.classes.get(class) else { return (None, 0) };
+        let Some(grades) = left.grades else { return self.search(class, left, None, turn) };
+        // What a grade is worth shows only when it is known of which of them a host fits.
+        let (mut places, mut looked) = (Vec::new(), 0);
+        for (grade, hosts) in grades.iter() {
+            let (found, more) = self.search(class, left, Some(hosts), turn);
+            places.extend(found.map(|found| (grade, found)));
+            looked += more;
+        }
+        (best_graded(places), looked)
+    }
+
+    fn search(&self, class: &Class, left: &Left<'_>, grade: Option<&HostSet>, turn: u32) -> (Option<Found>, usize) {
         let probe = self.tree.probe_for(class.ask.weighed);
-        let mut search = Search { pool: self, class, left, grade, turn, probe, best: None };
+        let mut search = Search { pool: self, class, left, grade, turn, probe, best: None, blocks: 0 };
         search.descend(DEPTH - 1, 0);
-        search.best
+        (search.best, search.blocks * BLOCK)
     }
 
     /// The same by looking at every host: what [`find`](Self::find) must not differ from.
@@ -235,11 +269,17 @@ impl Pool {
     /// How many pods of a class one host has room for.
     #[must_use]
     pub fn room(&self, class: ClassId, host: HostId) -> usize {
-        let Some(class) = self.classes.get(class) else { return 0 };
-        if !class.hosts.contains(host) || !self.usable.contains(host) {
+        let Some(class) = self.classes.get(class).filter(|_| self.usable.contains(host)) else { return 0 };
+        if class.refusal(host, &self.hosts, &self.plugins, &self.words).is_some() {
             return 0;
         }
         self.plugins.fits.iter().map(|fit| fit.room(&class.ask, &self.hosts, host)).min().unwrap_or(usize::MAX)
+    }
+
+    /// Whether hosts may have become a place for pods they were none for, since these were last taken.
+    #[must_use]
+    pub fn has_improved(&self) -> bool {
+        !self.improved.is_empty()
     }
 
     /// The hosts that may have become a place for pods they were none for, since the last call.
@@ -276,6 +316,28 @@ impl Pool {
         &mut self.words
     }
 
+    /// Whether there are so many words that it is worth its while to [forget](Self::forget_unused) some.
+    #[must_use]
+    pub fn is_littered(&self) -> bool {
+        self.words.is_littered() || self.names.is_littered()
+    }
+
+    /// Forgets the words, and the names of resources, that neither hosts nor pods use, nor `others` who mark theirs.
+    pub fn forget_unused(&mut self, others: impl FnOnce(&mut Marks)) {
+        let (mut words, mut names) = (Marks::default(), Marks::default());
+        self.hosts.mark(&mut words, &mut names);
+        self.classes.mark(&mut words, &mut names);
+        others(&mut words);
+        self.words.sweep(&words);
+        self.names.sweep(names);
+    }
+
+    /// How many words there are, and how many names of resources.
+    #[must_use]
+    pub fn words_and_names(&self) -> (usize, usize) {
+        (self.words.len(), self.names.len())
+    }
+
     /// Why a pod of a class has no place, in kube-scheduler's words.
     #[must_use]
     pub fn explain(&self, class: ClassId, left: &Left<'_>) -> String {
@@ -300,7 +362,7 @@ impl Pool {
         if !self.usable.contains(host) {
             return vec!["node(s) had a resource manager that does not answer".into()];
         }
-        if let Some(reason) = self.plugins.refusal(&class.ask, self.hosts.facts(host), &self.words) {
+        if let Some(reason) = class.refusal(host, &self.hosts, &self.plugins, &self.words) {
             return vec![reason];
         }
         for fit in &self.plugins.fits {
@@ -317,6 +379,7 @@ impl Search<'_> {
     /// Looks through block `at` of a level: the words of every set at this place stand for what is in it.
     fn descend(&mut self, level: usize, at: usize) {
         let word = self.word(level, at);
+        self.blocks += 1;
         if level == 0 {
             let denied = self.left.denied.iter().fold(0, |denied, (set, _)| denied | set.word(0, at));
             return self.compare(word & !denied, at);
@@ -350,7 +413,7 @@ impl Search<'_> {
     /// What no host of a block exceeds; `None` when none of them fits.
     fn bound(&self, level: usize, at: usize) -> Option<i64> {
         let (plugins, ask) = (&self.pool.plugins, &self.class.ask);
-        let block = self.pool.tree.block(level, at, self.probe);
+        let block = self.pool.tree.block(&self.pool.hosts, level, at, self.probe);
         if !plugins.may_fit(ask, block) {
             return None;
         }

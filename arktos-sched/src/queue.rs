@@ -1,7 +1,8 @@
 //! The pods that wait for a place: who is next, who must wait a while, and who waits for something to change.
 //!
-//! Tenants take turns by their weights, whatever the number of their pods; within a tenant the higher priority goes
-//! first, then the older pod. (Priorities do not reach across tenants: a tenant may make its own.)
+//! Tenants take turns by their weights, whatever the number of their pods, and by what it takes to look for their
+//! places; within a tenant the higher priority goes first, then the older pod. (Priorities do not reach across tenants:
+//! a tenant may make its own.)
 //!
 //! ```text
 //!              ┌──── retry ────► backing off ──┐ (after a while)
@@ -50,7 +51,8 @@ pub struct Queue {
     lines: Vec<Line>,
     /// The tenants with active pods, by how much each has had.
     order: BTreeSet<(u64, u32)>,
-    /// How much the tenant that was served last had had: where a tenant begins that comes back.
+    /// The tenant that was served last, and how much it had had: where a tenant begins that comes back.
+    served: u32,
     had: u64,
     backing_off: BTreeSet<(Timestamp, ObjectPath)>,
     parked: BTreeMap<ClassId, BTreeMap<Turn, ObjectPath>>,
@@ -84,8 +86,10 @@ enum State {
     Parked(Timestamp),
 }
 
-/// What one pod of a tenant of weight 1 costs.
+/// What one pod of a tenant of weight 1 costs, beside the looks at hosts that it takes.
 const STRIDE: u64 = 1 << 20;
+/// So many looks at a host cost as much.
+const LOOKS: u64 = 32;
 
 impl Queue {
     /// An empty queue.
@@ -134,13 +138,25 @@ impl Queue {
         let line = &mut self.lines[tenant as usize];
         let (_, path) = line.pods.pop_first()?;
         line.had = had + STRIDE / u64::from(line.weight);
-        self.had = had;
+        (self.served, self.had) = (tenant, had);
         if !line.pods.is_empty() {
             self.order.insert((line.had, tenant));
         }
         let entry = self.pods.get_mut(&path)?;
         entry.state = State::InFlight;
         Some((path, entry.class))
+    }
+
+    /// To look for a place of the pod that was popped last took so many looks at a host: the next ones of its tenant
+    /// come so much later.
+    pub fn charge(&mut self, looks: usize) {
+        let Some(line) = self.lines.get_mut(self.served as usize) else { return };
+        let cost = (looks as u64).saturating_mul(STRIDE / LOOKS) / u64::from(line.weight);
+        let waits = self.order.remove(&(line.had, self.served));
+        line.had = line.had.saturating_add(cost);
+        if waits {
+            self.order.insert((line.had, self.served));
+        }
     }
 
     /// A pod in flight failed for a reason that may pass by itself: it waits a while, longer each time.
@@ -173,6 +189,12 @@ impl Queue {
     /// The classes with parked pods.
     pub fn parked_classes(&self) -> impl Iterator<Item = ClassId> + '_ {
         self.parked.keys().copied()
+    }
+
+    /// How many pods of a class are parked.
+    #[must_use]
+    pub fn parked(&self, class: ClassId) -> usize {
+        self.parked.get(&class).map_or(0, BTreeMap::len)
     }
 
     /// Something has changed that may give room to so many pods of a class: as many parked ones, in their turns, are

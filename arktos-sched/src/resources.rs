@@ -5,7 +5,7 @@
 use arktos_core::quantity::Quantity;
 use arktos_core::typed::{Container, PodSpec, Requests, ResourceList};
 
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 
 /// The number of a resource in the columns of the pool.
 pub type ResourceId = u32;
@@ -16,19 +16,12 @@ pub const MEMORY: ResourceId = 1;
 /// Pods.
 pub const PODS: ResourceId = 2;
 
-/// A resource that no host has, as far as is known here: the names are many already.
-pub const NOWHERE: ResourceId = ResourceId::MAX;
-
-/// How many names of resources are taken in that pods bring, and how many altogether: each is a column over all hosts
-/// once one of them has it.
-const OF_PODS_MAX: usize = 1024;
-const OF_ALL_MAX: usize = 2048;
-
 /// What a pod without a request counts for when hosts are compared, so that such pods spread too.
 const CPU_WEIGHED: i64 = 100;
 const MEMORY_WEIGHED: i64 = 200 << 20;
 
-/// The resources that are known, by number: `cpu`, `memory` and `pods` first, then whatever hosts and pods name.
+/// The resources that are known, by number: `cpu`, `memory` and `pods` first, then whatever hosts and pods name. A name
+/// that pods make up is no more than a word: only what hosts have has a column over them.
 #[derive(Debug)]
 pub struct ResourceNames(Interner);
 
@@ -43,15 +36,6 @@ impl Default for ResourceNames {
 }
 
 impl ResourceNames {
-    /// The number of a resource, given out when it has none yet and there are fewer than so many.
-    fn id(&mut self, name: &str, most: usize) -> ResourceId {
-        match self.0.find(name) {
-            Some(id) => id,
-            None if self.0.len() < most => self.0.intern(name),
-            None => NOWHERE,
-        }
-    }
-
     /// The name of a resource.
     #[must_use]
     pub fn name(&self, id: ResourceId) -> &str {
@@ -60,16 +44,30 @@ impl ResourceNames {
 
     /// Amounts by resource number from a host's list.
     pub fn amounts(&mut self, list: &ResourceList) -> Amounts {
-        let amounts = list.iter().map(|(name, quantity)| (self.id(name, OF_ALL_MAX), amount(name, quantity)));
-        Amounts::new(amounts.filter(|(id, _)| *id != NOWHERE))
+        Amounts::new(list.iter().map(|(name, quantity)| (self.0.intern(name), amount(name, quantity))))
     }
 
     /// Amounts by resource number from a claim.
     pub fn claimed(&mut self, requests: &Requests) -> Amounts {
         let fixed = [(CPU, requests.cpu), (MEMORY, requests.memory), (PODS, requests.pods)];
-        let extended: Vec<_> =
-            requests.extended.iter().map(|(name, amount)| (self.id(name, OF_PODS_MAX), *amount)).collect();
+        let extended = requests.extended.iter().map(|(name, amount)| (self.0.intern(name), *amount));
         Amounts::new(fixed.into_iter().chain(extended))
+    }
+
+    /// How many names there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it is worth its while to forget those that are not used.
+    pub(crate) fn is_littered(&self) -> bool {
+        self.0.is_littered()
+    }
+
+    /// Forgets the names that are not marked.
+    pub(crate) fn sweep(&mut self, mut used: Marks) {
+        [CPU, MEMORY, PODS].into_iter().for_each(|id| used.mark(id));
+        self.0.sweep(&used);
     }
 }
 
@@ -219,27 +217,6 @@ mod tests {
         })));
         assert_eq!((requests.cpu, requests.memory, requests.pods), (2110, 2 << 30, 1));
         assert_eq!(requests.extended.get("example.com/gpu"), Some(&2));
-    }
-
-    #[test]
-    fn names_of_resources_that_pods_make_up_leave_room_for_those_of_hosts() {
-        let mut names = ResourceNames::default();
-        let pod = |at: usize| Requests { extended: [(format!("example.com/{at}"), 1)].into(), ..Requests::default() };
-        for at in 0..5000 {
-            names.claimed(&pod(at));
-        }
-        assert_eq!(names.claimed(&pod(4999)).iter().collect::<Vec<_>>(), [(NOWHERE, 1)]);
-        let host = |at: usize| ResourceList::from([(format!("example.org/{at}"), Quantity::from_value(1))]);
-        assert_eq!(names.amounts(&host(0)).iter().next(), Some((1024, 1)));
-        for at in 0..5000 {
-            assert!(names.amounts(&host(at)).iter().all(|(id, _)| id < 2048));
-        }
-        assert_eq!(
-            names
-                .claimed(&Requests { extended: [("example.org/0".to_owned(), 1)].into(), ..Requests::default() })
-                .get(1024),
-            1
-        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arktos_core::typed::{NodeSelectorRequirement, NodeSelectorTerm};
 
 use crate::hosts::HostFacts;
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 
 /// Requirements on a node that must all hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,6 +56,21 @@ impl Term {
     #[must_use]
     pub fn holds(&self, host: &HostFacts, words: &Interner) -> bool {
         !self.never && self.requirements.iter().all(|one| one.holds(host, words))
+    }
+
+    /// How many things of a host it looks at.
+    pub(crate) fn size(&self) -> usize {
+        self.requirements.len()
+    }
+
+    /// Marks the words in it.
+    pub(crate) fn mark(&self, words: &mut Marks) {
+        for one in &self.requirements {
+            one.key.iter().for_each(|key| words.mark(*key));
+            if let Test::In(values) | Test::NotIn(values) = &one.test {
+                values.iter().for_each(|value| words.mark(*value));
+            }
+        }
     }
 
     /// Whether it holds for every node.

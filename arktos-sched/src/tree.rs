@@ -12,7 +12,7 @@
 //!   level 0   one entry for 64 hosts
 //! ```
 
-use crate::hosts::{HostId, Hosts, Load};
+use crate::hosts::{Columns, HostId, Hosts, Load};
 use crate::resources::{Amounts, ResourceId};
 use crate::set::{DEPTH, ones};
 
@@ -90,7 +90,7 @@ struct Probe {
 
 #[derive(Debug, Default)]
 struct Level {
-    /// The most that is free, by resource and block.
+    /// The most that is free, by column and block.
     free: Vec<Vec<i64>>,
     load: Vec<LoadBounds>,
     /// The least that the fuller half of a host would have, by probe and block.
@@ -101,6 +101,7 @@ struct Level {
 #[derive(Clone, Copy)]
 pub struct Block<'a> {
     level: &'a Level,
+    columns: &'a Columns,
     at: usize,
     probe: Option<usize>,
 }
@@ -109,7 +110,8 @@ impl Block<'_> {
     /// The most that any host of the block has free of a resource.
     #[must_use]
     pub fn free(&self, id: ResourceId) -> i64 {
-        self.level.free.get(id as usize).and_then(|blocks| blocks.get(self.at)).copied().unwrap_or(0)
+        let blocks = self.columns.place(id).and_then(|place| self.level.free.get(place));
+        blocks.and_then(|blocks| blocks.get(self.at)).copied().unwrap_or(0)
     }
 
     /// Whether some host of the block may have all of this free.
@@ -134,8 +136,8 @@ impl Block<'_> {
 impl Tree {
     /// One block: number `at` of a level.
     #[must_use]
-    pub fn block(&self, level: usize, at: usize, probe: Option<usize>) -> Block<'_> {
-        Block { level: &self.levels[level.min(DEPTH - 1)], at, probe }
+    pub fn block<'a>(&'a self, hosts: &'a Hosts, level: usize, at: usize, probe: Option<usize>) -> Block<'a> {
+        Block { level: &self.levels[level.min(DEPTH - 1)], columns: hosts.columns(), at, probe }
     }
 
     /// The probe for pods of a size: theirs, or else the largest that is not larger in either half.
@@ -148,19 +150,20 @@ impl Tree {
             .map(|(at, _)| at)
     }
 
-    /// Pods of a size are asked for: they get a probe, if there is room for one.
-    pub fn probe(&mut self, hosts: &Hosts, weighed: [i64; 2]) {
+    /// Pods of a size are asked for: they get a probe, if there is room for one. Says whether all hosts were looked at
+    /// for it.
+    pub fn probe(&mut self, hosts: &Hosts, weighed: [i64; 2]) -> bool {
         self.round += 1;
         if let Some(probe) = self.probes.iter_mut().find(|probe| probe.weighed == weighed) {
             probe.asked = self.round;
-            return;
+            return false;
         }
         let new = Probe { weighed, asked: self.round };
         let idle = self.probes.iter().enumerate().min_by_key(|(_, probe)| probe.asked);
         let at = match idle {
             Some((at, probe)) if self.probes.len() >= PROBES_MAX => {
                 if self.round - probe.asked < PROBE_IDLE {
-                    return;
+                    return false;
                 }
                 self.probes[at] = new;
                 at
@@ -172,7 +175,7 @@ impl Tree {
         };
         for level in 0..DEPTH {
             let (below, rest) = self.levels.split_at_mut(level);
-            let Some(this) = rest.first_mut() else { return };
+            let Some(this) = rest.first_mut() else { break };
             this.reach(hosts.resources(), self.probes.len(), this.load.len());
             for block in 0..this.load.len() {
                 this.probed[at][block] = match below.last() {
@@ -183,6 +186,7 @@ impl Tree {
                 };
             }
         }
+        true
     }
 
     /// Brings one path up to date after a host has changed.
@@ -231,9 +235,9 @@ impl Level {
             load.widen(&LoadBounds::of(hosts.load(host)));
         }
         let mut changed = std::mem::replace(&mut self.load[at], load) != load;
-        for (id, blocks) in self.free.iter_mut().enumerate() {
-            let id = ResourceId::try_from(id).unwrap_or(ResourceId::MAX);
-            let most = members().map(|host| hosts.free(host, id)).max().unwrap_or(0);
+        for (place, blocks) in self.free.iter_mut().enumerate() {
+            let column = hosts.columns().at(place);
+            let most = column.and_then(|column| members().map(|host| column.free(host)).max()).unwrap_or(0);
             changed |= std::mem::replace(&mut blocks[at], most) != most;
         }
         for (probe, blocks) in probes.iter().zip(&mut self.probed) {

@@ -36,6 +36,11 @@ impl Namespaces {
         true
     }
 
+    /// Whether none has labels.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn label<'a>(&'a self, namespace: &'a str, key: &str) -> Option<&'a str> {
         if key == NAME {
             return Some(namespace);

@@ -8,9 +8,9 @@ use arktos_core::typed::TopologySpreadConstraint;
 
 use super::Placed;
 use super::term::{domains, selector};
-use crate::ask::Ask;
+use crate::ask::{Ask, Tolerated, tolerate};
 use crate::hosts::{Effect, HostId};
-use crate::intern::Interner;
+use crate::intern::{Interner, Marks};
 use crate::pool::Pool;
 use crate::selector::Term as NodeTerm;
 use crate::set::{HostSet, HostWords};
@@ -34,8 +34,11 @@ pub(super) struct SpreadSpec {
     /// The hosts that are looked at, by their labels; all of them when absent.
     labels: Option<(NodeTerm, Option<Box<[NodeTerm]>>)>,
     /// What the pod puts up with, where hosts with other taints are not looked at.
-    tolerant: Option<Ask>,
+    tolerant: Option<Box<[Tolerated]>>,
 }
+
+/// Where a pod asks for so many things of a host, constraints look at all hosts: to look at one would take too long.
+const THINGS_MAX: usize = 256;
 
 impl SpreadSpec {
     /// A constraint of a pod, of which these are `all` that are as soft.
@@ -48,7 +51,7 @@ impl SpreadSpec {
     ) -> Self {
         let keys = (&constraint.match_label_keys[..], &[][..]);
         let selector = constraint.label_selector.as_ref().map(|spec| selector(spec, keys, pod));
-        let honours_labels = constraint.node_affinity_policy.as_deref() != Some("Ignore");
+        let honours_labels = constraint.node_affinity_policy.as_deref() != Some("Ignore") && ask.size() <= THINGS_MAX;
         let honours_taints = constraint.node_taints_policy.as_deref() == Some("Honor");
         Self {
             counts_itself: selector.as_ref().is_some_and(|selector| selector.matches_header(pod.header())),
@@ -60,8 +63,17 @@ impl SpreadSpec {
             skew: i64::from(constraint.max_skew).max(1),
             domains_least: constraint.min_domains.and_then(|least| usize::try_from(least).ok()).unwrap_or(0),
             labels: honours_labels.then(|| (ask.labels.clone(), ask.required.clone())),
-            tolerant: honours_taints.then(|| ask.clone()),
+            tolerant: honours_taints.then(|| ask.tolerations.clone()),
         }
+    }
+
+    /// Marks the words in it.
+    pub(super) fn mark(&self, words: &mut Marks) {
+        self.keys.iter().chain([&self.key]).for_each(|key| words.mark(*key));
+        if let Some((labels, required)) = &self.labels {
+            required.iter().flat_map(|terms| terms.iter()).chain([labels]).for_each(|term| term.mark(words));
+        }
+        self.tolerant.iter().flat_map(|all| all.iter()).for_each(|one| one.mark(words));
     }
 
     /// Whether a pod counts. One that is being deleted does not.
@@ -82,7 +94,7 @@ impl SpreadSpec {
             labels.holds(facts, pool.words()) && required.as_ref().is_none_or(|terms| any(terms))
         });
         let mut hard = facts.taints.iter().filter(|taint| taint.effect != Effect::PreferNoSchedule);
-        labels && self.tolerant.as_ref().is_none_or(|ask| hard.all(|taint| ask.tolerates(taint)))
+        labels && self.tolerant.as_ref().is_none_or(|all| hard.all(|taint| tolerate(all, taint)))
     }
 }
 
@@ -97,6 +109,8 @@ const UNIT: f64 = 1e6;
 /// A constraint with its counters.
 #[derive(Debug)]
 pub(super) struct Spread {
+    /// Whether the counters are made.
+    pub(super) made: bool,
     pub(super) spec: SpreadSpec,
     pub(super) users: usize,
     /// The hosts of domains that have too many already.
@@ -117,16 +131,24 @@ struct Domain {
 }
 
 impl Spread {
-    pub(super) fn new(spec: SpreadSpec, pool: &Pool) -> Self {
+    /// A constraint whose counters are yet to be made.
+    pub(super) fn unmade(spec: SpreadSpec, users: usize) -> Self {
+        let (denied, outside) = (HostSet::new(), HostSet::new());
+        let (domains, heights) = (HashMap::new(), BTreeMap::new());
+        Self { made: false, spec, users, denied, outside, domains, heights, least: None }
+    }
+
+    /// Counts from here on, on the hosts there are, and so far nothing.
+    pub(super) fn begin(&mut self, pool: &Pool) {
+        let spec = &self.spec;
         let found = domains(spec.key, pool, |host| spec.looks_at(host, pool));
-        let domains: HashMap<u32, Domain> =
-            found.into_iter().map(|(domain, hosts)| (domain, Domain { hosts, pods: 0 })).collect();
-        let heights = BTreeMap::from([(0, domains.len())]);
-        let mut outside = HostSet::new();
+        self.domains = found.into_iter().map(|(domain, hosts)| (domain, Domain { hosts, pods: 0 })).collect();
+        self.heights = BTreeMap::from([(0, self.domains.len())]);
+        (self.denied, self.outside) = (HostSet::new(), HostSet::new());
         for host in pool.hosts().known().iter().filter(|_| !spec.soft) {
-            outside.set(host, pool.facts(host).label(spec.key).is_none());
+            self.outside.set(host, pool.facts(host).label(spec.key).is_none());
         }
-        Self { spec, users: 0, denied: HostSet::new(), outside, domains, heights, least: None }
+        (self.made, self.least) = (true, None);
     }
 
     /// A pod comes to a host, or leaves it. Says which hosts that concerns, if any.

@@ -8,6 +8,7 @@ use arktos_core::selector::{Condition, LabelSelector, Requirement};
 use arktos_core::typed::{LabelSelectorSpec, PodAffinityTerm};
 
 use super::namespaces::{Namespaces, Within};
+use super::{Placed, TermId};
 use crate::hosts::HostId;
 use crate::intern::Interner;
 use crate::pool::Pool;
@@ -92,6 +93,8 @@ pub(super) fn selector(spec: &LabelSelectorSpec, keys: (&[String], &[String]), p
 /// A term with its counters.
 #[derive(Debug)]
 pub(super) struct Term {
+    /// Whether the counters are made.
+    pub(super) made: bool,
     pub(super) spec: TermSpec,
     /// How many pods use it: waiting ones, and placed ones that draw others or keep them away by it.
     pub(super) users: usize,
@@ -109,28 +112,59 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn new(spec: TermSpec, domains: Arc<Domains>) -> Self {
+    /// A term whose counters are yet to be made.
+    pub(super) fn unmade(spec: TermSpec, users: usize) -> Self {
         Self {
+            made: false,
             spec,
-            users: 0,
+            users,
             total: 0,
             present: HostSet::new(),
             held: HostSet::new(),
-            domains,
+            domains: Arc::default(),
             counts: HashMap::new(),
             holders: HashMap::new(),
             pulls: HashMap::new(),
         }
     }
 
+    /// Counts from here on, in these domains, and so far nothing.
+    pub(super) fn begin(&mut self, domains: Arc<Domains>) {
+        *self = Self { made: true, domains, ..Self::unmade(self.spec.clone(), self.users) };
+    }
+
+    /// A pod comes to a host, or leaves it. Says which domain that is in, what it counts for there, and how it pulls.
+    pub(super) fn weigh(
+        &mut self,
+        id: TermId,
+        (placed, host): (&Placed, HostId),
+        (namespaces, pool): (&Namespaces, &Pool),
+        sign: i64,
+    ) -> Option<(u32, i64, i64)> {
+        let domain = pool.facts(host).label(self.spec.key)?;
+        let count = if self.spec.counts(namespaces, &placed.namespace, &placed.object) { sign } else { 0 };
+        if count != 0 {
+            self.count(domain, count);
+        }
+        let ties = placed.ties.as_deref();
+        if ties.is_some_and(|ties| ties.far.contains(&id)) {
+            self.hold(domain, sign);
+        }
+        let pull = ties.map_or(0, |ties| sign * ties.pull(id));
+        if pull != 0 {
+            self.pull(domain, pull);
+        }
+        Some((domain, count, pull))
+    }
+
     /// A pod that counts comes to a domain, or leaves it.
-    pub(super) fn count(&mut self, domain: u32, sign: i64) {
+    fn count(&mut self, domain: u32, sign: i64) {
         self.total += sign;
         mark(&mut self.counts, &mut self.present, &self.domains, domain, sign);
     }
 
     /// A pod that keeps others away by this term comes to a domain, or leaves it.
-    pub(super) fn hold(&mut self, domain: u32, sign: i64) {
+    fn hold(&mut self, domain: u32, sign: i64) {
         mark(&mut self.holders, &mut self.held, &self.domains, domain, sign);
     }
 
@@ -140,7 +174,7 @@ impl Term {
     }
 
     /// A pod that would rather have others near comes to a domain, or leaves it.
-    pub(super) fn pull(&mut self, domain: u32, weight: i64) {
+    fn pull(&mut self, domain: u32, weight: i64) {
         let pull = self.pulls.entry(domain).or_default();
         *pull += weight;
         if *pull == 0 {
@@ -190,7 +224,7 @@ fn mark(counts: &mut HashMap<u32, i64>, set: &mut HostSet, domains: &Domains, do
 pub(super) struct Topology(HashMap<u32, Arc<Domains>>);
 
 /// The domains of a label.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Domains {
     hosts: HashMap<u32, HostWords>,
     /// The hosts that are in any.
@@ -198,14 +232,21 @@ pub(super) struct Domains {
 }
 
 impl Topology {
-    /// The domains of a label.
-    pub(super) fn domains(&mut self, key: u32, pool: &Pool) -> Arc<Domains> {
-        let make = || {
-            let (hosts, mut labelled) = (domains(key, pool, |_| true), HostSet::new());
-            hosts.values().for_each(|hosts| labelled.set_all(hosts, true));
-            Arc::new(Domains { hosts, labelled })
-        };
-        self.0.entry(key).or_insert_with(make).clone()
+    /// The domains of a label, and how many hosts were looked at for them.
+    pub(super) fn domains(&mut self, key: u32, pool: &Pool) -> (Arc<Domains>, usize) {
+        if let Some(known) = self.0.get(&key) {
+            return (known.clone(), 0);
+        }
+        let (hosts, mut labelled) = (domains(key, pool, |_| true), HostSet::new());
+        hosts.values().for_each(|hosts| labelled.set_all(hosts, true));
+        let made = Arc::new(Domains { hosts, labelled });
+        self.0.insert(key, made.clone());
+        (made, pool.hosts().end())
+    }
+
+    /// Forgets the domains that no term uses.
+    pub(super) fn sweep(&mut self) {
+        self.0.retain(|_, domains| Arc::strong_count(domains) > 1);
     }
 }
 

@@ -256,6 +256,118 @@ fn the_same_holds_over_many_blocks_while_a_pool_fills_up() {
     assert!((2_000..5_900).contains(&placed), "it filled up on the way: {placed}");
 }
 
+fn asking(more: serde_json::Value) -> PodSpec {
+    let mut spec = json!({"containers": [{"name": "c"}]});
+    for (field, value) in more.as_object().expect("fields of a spec") {
+        spec[field] = value.clone();
+    }
+    serde_json::from_value(spec).expect("a spec")
+}
+
+#[test]
+fn kinds_of_pods_that_have_gone_leave_nothing() {
+    let mut pool = filled(100);
+    let (words, names) = pool.words_and_names();
+    let of_its_own = |at: usize| {
+        let resources = json!({"requests": {format!("example.com/{at}"): "1"}});
+        asking(json!({
+            "nodeSelector": {format!("key-{at}"): format!("value-{at}")},
+            "tolerations": [{"key": format!("taint-{at}"), "value": "x"}],
+            "containers": [{"name": "c", "resources": resources}],
+        }))
+    };
+    for round in 0..4 {
+        let waiting: Vec<ClassId> = (0..5000).map(|at| pool.enter(&of_its_own(round * 5000 + at))).collect();
+        let (classes, ready) = pool.classes.counts();
+        assert!(classes >= 5000 && ready <= 1024, "{classes} classes, {ready} with bits");
+        for class in waiting {
+            pool.leave(class);
+        }
+        assert!(pool.classes.counts().0 <= 512);
+        if pool.is_littered() {
+            pool.forget_unused(|_| ());
+        }
+    }
+    pool.forget_unused(|_| ());
+    let (more_words, more_names) = pool.words_and_names();
+    assert!(more_words <= words + 3 * 513 + 1 && more_names <= names + 512, "{more_words} words, {more_names} names");
+}
+
+#[test]
+fn names_of_resources_that_pods_make_up_keep_no_place_from_those_of_hosts() {
+    let mut pool = filled(10);
+    let made_up: serde_json::Value = (0..5000).map(|at| (format!("example.com/{at}"), json!("1"))).collect();
+    let waits = pool.enter(&asking(json!({"containers": [{"name": "c", "resources": {"requests": made_up}}]})));
+    assert_eq!(pool.find(waits, &Left::default(), 0), None);
+    let devices =
+        asking(json!({"containers": [{"name": "c", "resources": {"requests": {"example.org/device": "2"}}}]}));
+    let before = pool.enter(&devices);
+    assert_eq!(pool.find(before, &Left::default(), 0), None);
+    let mut node =
+        node("device", &Step::Node { host: 0, cpu: 1, memory: 1, gpu: 0, zone: 0, taint: 9, cordoned: false });
+    node.status.allocatable.insert("example.org/device".to_owned(), arktos_core::Quantity::from_value(3));
+    pool.set_node(0, &node);
+    let found = pool.find(before, &Left::default(), 0).expect("there is a place now");
+    assert_eq!(&*pool.facts(found.host).name, "device");
+    assert_eq!(pool.hosts().resources(), 4, "what no host has has no column");
+    let usage = pool.class(before).expect("entered").ask.usage.clone();
+    pool.take_at(found.host, &usage);
+    assert_eq!(pool.find(before, &Left::default(), 0), None, "one is left");
+    pool.leave(before);
+    pool.remove_node(0, "device");
+    pool.forget_unused(|_| ());
+    assert_eq!(pool.request(before).0.extended.keys().collect::<Vec<_>>(), ["example.org/device"]);
+    pool.give_back(found.host, &usage);
+    assert_eq!(pool.hosts().resources(), 4);
+    assert!(pool.hosts().columns().at(3).is_none(), "and what no host has any more has none any more");
+}
+
+#[test]
+fn a_class_that_looks_at_much_is_looked_out_in_parts_and_answers_as_any_other() {
+    let mut pool = Pool::new(1, Plugins::default());
+    pool.set_reachable(0, true);
+    let set = |pool: &mut Pool, host: usize, zone: u8| {
+        let cordoned = host % 7 == 3;
+        let step = Step::Node { host: 0, cpu: 4, memory: 4, gpu: 0, zone, taint: 9, cordoned };
+        pool.set_node(0, &node(&format!("node-{host}"), &step));
+    };
+    (0..300).for_each(|host| set(&mut pool, host, u8::try_from(host % 200).expect("small")));
+    let terms = |from: u32| -> Vec<_> {
+        let zones = (from..from + 1000).map(|zone| zone.to_string());
+        zones.map(|zone| json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]})).collect()
+    };
+    let large = |from| {
+        let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms(from)}});
+        asking(json!({"affinity": {"nodeAffinity": required}}))
+    };
+    let class = pool.note(&large(150));
+    let mut steps = 0u8;
+    while let (looked, false) = pool.prepare(class, 1000) {
+        assert!((1000..1100).contains(&looked), "{looked}");
+        steps += 1;
+        // What changes on the way is seen, whether it was looked at already or not.
+        set(&mut pool, 0, 150 + (steps % 2));
+        set(&mut pool, 299, 149 + (steps % 2));
+    }
+    assert!(steps > 10, "{steps}");
+    let found = pool.find(class, &Left::default(), 3).expect("there are such zones");
+    assert_eq!(Some(found.score), pool.find_slowly(class, &Left::default()).map(|best| best.score));
+    assert!(pool.room(class, found.host) > 0);
+    let before = pool.explain(class, &Left::default());
+    assert!(before.contains("node(s) were unschedulable") && before.contains("affinity/selector"), "{before}");
+    let others: Vec<ClassId> = (0..16).map(|at| pool.enter(&large(170 + at))).collect();
+    assert_eq!(pool.classes.counts(), (17, 16), "only some large ones have bits");
+    assert!(pool.room(class, found.host) > 0, "it is asked without bits");
+    assert_eq!(pool.explain(class, &Left::default()), before);
+    let (one, two) = (pool.note(&large(1)), pool.note(&large(2)));
+    let both = (0..50).position(|_| pool.prepare(one, 1000).1 & pool.prepare(two, 1000).1);
+    assert!(both.is_some(), "those that are on the way do not take the bits from each other");
+    for class in others.into_iter().chain([class, one, two]) {
+        pool.leave(class);
+    }
+    assert_eq!(pool.classes.counts(), (0, 0), "and none stays without pods");
+}
+
 /// Placements a second in the core alone: `cargo test --release -p arktos-sched -- --ignored --nocapture speed`.
 #[test]
 #[ignore = "prints numbers; needs an optimized build"]

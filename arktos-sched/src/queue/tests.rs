@@ -37,6 +37,37 @@ fn shares_follow_weights() {
 }
 
 #[test]
+fn tenants_take_turns_by_what_their_pods_cost() {
+    let mut queue = Queue::default();
+    queue.set_weight("heavy", 2);
+    queue.add(path("debtor", "d"), 0, 0);
+    assert_eq!(names(&mut queue, at(0), 1), ["d"]);
+    queue.charge(32 * 1000);
+    queue.remove(&path("debtor", "d"));
+    queue.add(path("debtor", "another"), 0, 0);
+    for pod in 0..500 {
+        for tenant in ["dear", "cheap", "heavy"] {
+            queue.add(path(tenant, &format!("{tenant}-{pod}")), 0, 0);
+        }
+    }
+    let mut popped = [0; 3];
+    for _ in 0..400 {
+        let (pod, _) = queue.pop(at(0)).expect("there are more");
+        let (at, looks) = match pod.tenant() {
+            "dear" => (0, 9 * 32),
+            "cheap" => (1, 0),
+            "heavy" => (2, 32),
+            other => panic!("{other} is in debt, also for pods that have gone"),
+        };
+        popped[at] += 1;
+        queue.charge(looks);
+    }
+    let [dear, cheap, heavy] = popped;
+    assert!((18..=20).contains(&dear), "one costs as much as ten: {popped:?}");
+    assert!((188..=192).contains(&cheap) && (188..=192).contains(&heavy), "{popped:?}");
+}
+
+#[test]
 fn within_a_tenant_priority_goes_first_then_age() {
     let mut queue = Queue::default();
     for (name, priority) in [("a", 0), ("b", 0), ("c", 10)] {

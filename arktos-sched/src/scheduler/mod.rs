@@ -173,14 +173,18 @@ impl Scheduler {
     async fn run(self, jobs: mpsc::Sender<Job>, report: Report, clock: Arc<dyn Clock>, batch: usize) {
         loop {
             let plan = self.state.lock().plan(clock.now(), batch);
+            let idle = plan.placements.is_empty();
             if !give_out(plan, &jobs, &report).await {
                 return;
             }
             let (ready, due) = {
                 let state = self.state.lock();
-                (state.queue.is_ready(), state.next_due())
+                (state.is_ready(), state.next_due())
             };
             if ready {
+                if idle {
+                    give_way().await;
+                }
                 continue;
             }
             let changed = std::pin::pin!(self.changed.notified());
@@ -193,6 +197,19 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Lets others go on that can.
+async fn give_way() {
+    let mut gave = false;
+    let given = std::future::poll_fn(|context| {
+        if std::mem::replace(&mut gave, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    });
+    given.await;
 }
 
 /// Gives the workers what was planned. Says whether there are workers left.
@@ -368,3 +385,5 @@ mod joins;
 mod storms;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns;

@@ -2,6 +2,7 @@
 //! informers tell it what has changed, the planner asks it what to do, the workers tell it what came of it.
 
 mod outcomes;
+mod waking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use arktos_store::Stored;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use self::waking::Waking;
 use super::tally::Tally;
 use super::work::generation;
 use crate::claim::reaper::{ClaimId, ClaimIds, PodFate};
@@ -28,6 +30,8 @@ use crate::uid::Uid;
 
 /// How long a refusal keeps a host looking as full as it was said to be, unless its claims have shown by then.
 const SHADOW: Duration = Duration::from_secs(1);
+/// How much is done in one go while others wait for the lock, in looks at a host: some milliseconds' work.
+const LOOKS_MAX: usize = 1 << 16;
 /// How long a resource manager that did not answer is left alone.
 const MANAGER_PAUSE: Duration = Duration::from_secs(1);
 /// How often that doubles while it does not answer.
@@ -57,6 +61,8 @@ pub(super) struct State {
     stirred: BTreeSet<Box<str>>,
     /// Parked pods that have a claim after all.
     claimed: BTreeSet<ObjectPath>,
+    /// The classes whose pods may have a place now that hosts have changed.
+    waking: Waking,
     paused: HashMap<ManagerId, Timestamp>,
     /// How often in a row resource managers have not answered.
     silent: HashMap<ManagerId, u32>,
@@ -149,6 +155,7 @@ impl State {
             sensitive: HashMap::new(),
             stirred: BTreeSet::new(),
             claimed: BTreeSet::new(),
+            waking: Waking::default(),
             paused: HashMap::new(),
             silent: HashMap::new(),
             fields,
@@ -325,16 +332,36 @@ impl State {
 
     // ---- what the planner asks ----
 
-    /// Takes up to `most` pods of the queue and says what is to become of each.
+    /// Takes up to `most` pods of the queue, fewer where much is to be done for them, and says what is to become of
+    /// each.
     pub(super) fn plan(&mut self, now: Timestamp, most: usize) -> Plan {
+        self.forget_unused();
         self.pass_time(now);
         self.wake(now);
-        let mut plan = Plan::default();
+        let (mut plan, mut looked) = (Plan::default(), 0);
         for _ in 0..most {
+            if looked >= LOOKS_MAX {
+                break;
+            }
             let Some((path, class)) = self.queue.pop(now) else { break };
-            self.plan_pod(&mut plan, path, class, now);
+            let looks = self.plan_pod(&mut plan, path, class, now);
+            self.queue.charge(looks);
+            looked += looks;
         }
         plan
+    }
+
+    /// Whether there is something to be planned right away.
+    pub(super) fn is_ready(&self) -> bool {
+        self.queue.is_ready() || self.waking.goes_on()
+    }
+
+    /// Forgets the words that neither pods nor hosts use, now and then: they are the pods' own.
+    fn forget_unused(&mut self) {
+        if self.pool.is_littered() {
+            self.neighbours.forget_unused();
+            self.pool.forget_unused(|words| self.neighbours.mark(words));
+        }
     }
 
     /// When there will be something to do without anything being told.
@@ -344,25 +371,43 @@ impl State {
         [self.queue.next_due(), shadow, paused].into_iter().flatten().min()
     }
 
-    fn plan_pod(&mut self, plan: &mut Plan, path: ObjectPath, class: ClassId, now: Timestamp) {
-        let Some(waiting) = self.pods.get(&path) else { return };
+    /// Looks for a pod's place. Says how much it took, in looks at a host.
+    fn plan_pod(&mut self, plan: &mut Plan, path: ObjectPath, class: ClassId, now: Timestamp) -> usize {
+        let Some(waiting) = self.pods.get(&path) else { return 0 };
         if let Some((manager, placement)) = self.claimed_place(&path, waiting, now) {
             plan.placements.entry(manager).or_default().push(placement);
-            return;
+            return 0;
+        }
+        let at = (path.tenant(), path.namespace());
+        let (mut looked, mut ready) = self.pool.prepare(class, LOOKS_MAX);
+        if ready {
+            let (more, all) = self.neighbours.prepare(&self.pool, at.0, LOOKS_MAX);
+            (looked, ready) = (looked + more, all);
+        }
+        if !ready {
+            self.queue.again(&path); // it goes on when it is the tenant's turn again
+            return looked;
         }
         self.turn = self.turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let turn = (self.turn >> 32) as u32;
-        let at = (path.tenant(), path.namespace());
         let left = self.neighbours.left(&self.pool, at, &waiting.object, &waiting.wishes);
         // What keeps all pods of a class off need not be found out again for each; neighbours differ.
         let known = self.failures.get(&class).filter(|_| left.is_everything()).cloned();
-        let found = if known.is_some() { None } else { self.pool.find(class, &left, turn) };
+        let holds = known.is_some() && !self.waking.concerns(class) && !self.pool.has_improved();
+        let (found, more) = if holds { (None, 0) } else { self.pool.find_and_count(class, &left, turn) };
+        looked += more;
         if let Some(found) = found {
             let (manager, placement) = self.place(path, class, found.host, now);
             plan.placements.entry(manager).or_default().push(placement);
-            return;
+            return looked;
         }
-        let message = known.unwrap_or_else(|| self.pool.explain(class, &left).into());
+        let message = match known {
+            Some(known) => known,
+            None => {
+                looked += self.pool.hosts().known().len();
+                self.pool.explain(class, &left).into()
+            }
+        };
         let by_neighbours = !left.is_everything();
         if by_neighbours {
             self.sensitive.entry(at.0.into()).or_default().insert(path.clone());
@@ -372,6 +417,7 @@ impl State {
         self.tally.unschedulable += 1;
         self.queue.park(&path, now);
         self.say(plan, path, message);
+        looked
     }
 
     /// The place a pod has a claim on already, from an attempt that did not come to its end.
@@ -442,7 +488,7 @@ impl State {
     // ---- the rest ----
 
     fn await_place(&mut self, stored: &Stored, spec: &PodSpec, now: Timestamp) {
-        let class = self.pool.enter(spec);
+        let class = self.pool.note(spec);
         let (tenant, namespace, _) = stored.path.parts();
         let ask = self.pool.class(class).map(|class| class.ask.clone());
         let wishes = ask.map_or_else(Wishes::default, |ask| {
@@ -535,31 +581,6 @@ impl State {
         while let Some(entry) = self.shadows.first_entry().filter(|entry| entry.key().0 <= now) {
             let (host, usage) = entry.remove();
             self.pool.give_back(host, &usage);
-        }
-    }
-
-    /// Wakes pods of classes that may have a place now: as many as the hosts that changed have room for.
-    fn wake(&mut self, now: Timestamp) {
-        for pod in std::mem::take(&mut self.claimed) {
-            self.queue.wake_pod(&pod, now);
-        }
-        for tenant in std::mem::take(&mut self.stirred) {
-            for pod in self.sensitive.remove(&tenant).unwrap_or_default() {
-                self.queue.wake_pod(&pod, now);
-            }
-        }
-        let improved = self.pool.take_improved();
-        if improved.is_empty() {
-            return;
-        }
-        let room =
-            |pool: &Pool, class| improved.iter().map(|host| pool.room(class, host)).fold(0usize, usize::saturating_add);
-        self.failures.retain(|class, _| room(&self.pool, *class) == 0);
-        for class in self.queue.parked_classes().collect::<Vec<_>>() {
-            let room = room(&self.pool, class);
-            if room > 0 {
-                self.queue.wake(class, room, now);
-            }
         }
     }
 }

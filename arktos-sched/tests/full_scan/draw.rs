@@ -22,8 +22,9 @@ impl Draw<'_> {
     }
 }
 
-const TENANTS: [&str; 2] = ["acme", "globex"];
+pub const TENANTS: [&str; 2] = ["acme", "globex"];
 const NAMESPACES: [&str; 2] = ["a", "b"];
+const ODD: [&str; 6] = ["odd-0", "odd-1", "odd-2", "odd-3", "odd-4", "odd-5"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 pub fn host(draw: &mut Draw<'_>) -> Host {
@@ -41,15 +42,25 @@ pub fn node(name: &str, draw: &mut Draw<'_>) -> Node {
         labels["rack"] = rack.to_string().into();
     }
     let taints: Vec<Value> = (0..draw.of(8).saturating_sub(5)).map(|_| taint(draw)).collect();
-    serde_json::from_value(json!({
+    let mut node = json!({
         "metadata": {"name": name, "labels": labels},
         "spec": {"unschedulable": draw.once_in(10), "taints": taints},
         "status": {"allocatable": {
             "cpu": (8 + draw.of(24)).to_string(), "memory": format!("{}Gi", 8 + draw.of(24)),
             "pods": (4 + draw.of(12)).to_string(), "example.com/gpu": draw.of(3).to_string(),
         }},
-    }))
-    .expect("a node")
+    });
+    // Words that few others have, which come and go.
+    if draw.once_in(3) {
+        node["metadata"]["labels"][odd(draw)] = odd(draw).into();
+        node["status"]["allocatable"][format!("example.com/{}", odd(draw))] = (1 + draw.of(3)).to_string().into();
+    }
+    serde_json::from_value(node).expect("a node")
+}
+
+/// A word that few others have.
+fn odd(draw: &mut Draw<'_>) -> &'static str {
+    ODD[usize::from(draw.of(6))]
 }
 
 fn taint(draw: &mut Draw<'_>) -> Value {
@@ -93,6 +104,13 @@ fn spec(draw: &mut Draw<'_>) -> Value {
     });
     spec["topologySpreadConstraints"] = spreads(draw);
     spec["tolerations"] = (0..draw.of(6).saturating_sub(2)).map(|_| toleration(draw)).collect::<Vec<_>>().into();
+    if draw.once_in(6) {
+        spec["nodeSelector"][odd(draw)] = odd(draw).into();
+    }
+    if draw.once_in(6) {
+        let requests = &mut spec["containers"][0]["resources"]["requests"];
+        requests[format!("example.com/{}", odd(draw))] = "1".into();
+    }
     spec
 }
 
@@ -205,7 +223,10 @@ fn spreads(draw: &mut Draw<'_>) -> Value {
 }
 
 fn key(draw: &mut Draw<'_>) -> &'static str {
-    ["zone", "rack", "host"][usize::from(draw.of(3))]
+    match draw.of(8) {
+        0..=6 => ["zone", "rack", "host"][usize::from(draw.of(3))],
+        _ => odd(draw),
+    }
 }
 
 fn selector(draw: &mut Draw<'_>) -> Value {

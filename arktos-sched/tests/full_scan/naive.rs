@@ -163,7 +163,8 @@ impl Cluster {
             let taken: f64 = self.on(host).map(|other| asked(other, resource)).sum();
             wanted == 0.0 || taken + wanted <= has(node, resource) + 1e-6
         };
-        pods <= has(node, "pods") && ["cpu", "memory", "example.com/gpu"].into_iter().all(fits)
+        let mut names = pod.spec.containers.iter().flat_map(|one| one.resources.requests.keys());
+        pods <= has(node, "pods") && names.all(|name| fits(name))
     }
 
     fn is_spread(&self, pod: &Pod, host: &Host) -> bool {
