@@ -314,19 +314,15 @@ impl ResourceRequest<'_> {
     async fn watch(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, true)?;
         let options = ReadOptions::parse(&self.head.query, true)?.of(&self.resource.name)?;
-        let state = (call.state.config.clone(), call.state.authorizer.clone());
+        let state = (call.state.config.clone(), call.state.authorizer.clone(), call.state.standings.clone());
         let (credentials, resource) =
             (self.head.credentials.clone(), self.resource.selected("watch", self.head.query.get("fieldSelector")));
+        let flow = fairness::flow(&self.head.identity);
         let standing = (!credentials.last()).then(|| {
-            Standing::new(
-                state,
-                (credentials, &self.head.identity),
-                call.tenant.clone(),
-                "watch",
-                resource.into_owned(),
-            )
+            let who = (credentials, &self.head.identity, flow.clone());
+            Standing::new(state, who, call.tenant.clone(), "watch", resource.into_owned())
         });
-        let counted = fairness::flow(&self.head.identity).map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
+        let counted = flow.map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
         let frames = watch::watch(call, &options, standing).await?;
         if matches!(view.accept.form, Form::Table(_)) {
             view.include.clone()?;

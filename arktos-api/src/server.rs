@@ -30,7 +30,7 @@ use crate::openapi::builds::Builds;
 use crate::query::QueryMap;
 use crate::request::{RequestInfo, ResourceInfo, TenantPart};
 use crate::shared::Shared;
-use crate::standing::Credentials;
+use crate::standing::{Credentials, Standings};
 use crate::trace::TraceParent;
 use crate::{authenticate, bootstrap, compat, compress, health, input, paths, reply, resource};
 
@@ -48,6 +48,7 @@ pub(crate) struct State {
     pub(crate) config: Arc<ApiConfig>,
     pub(crate) kinds: Kinds,
     pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) standings: Arc<Standings>,
     pub(crate) shared: Shared,
     pub(crate) decoded: Decoded,
     pub(crate) expressions: Expressions,
@@ -89,6 +90,7 @@ impl ApiServer {
             shared: Shared::new(&config.catalog, config.clock.now(), &config.service_cidr),
             decoded: Decoded::default(),
             expressions: Expressions::default(),
+            standings: Arc::new(Standings::new(&config)),
             turns: Turns::new(config.fairness, config.clock.clone()),
             rates: Rates::default(),
             failures: Failures::default(),

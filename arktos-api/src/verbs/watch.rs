@@ -221,7 +221,7 @@ impl Watcher {
             if self.state == Progress::Ended {
                 return Poll::Ready(None);
             }
-            if let Err(refused) = self.ask_again() {
+            if let Err(refused) = ready!(self.ask_again(context)) {
                 self.state = Progress::Ended;
                 return Poll::Ready(Some(Frame::Fault(Box::new(refused))));
             }
@@ -286,16 +286,23 @@ impl Watcher {
         }
     }
 
-    /// Asks, once a minute, whether this may go on: also where there is always something to tell.
-    fn ask_again(&mut self) -> Result<(), Status> {
-        let Some(standing) = self.standing.as_ref().filter(|_| self.until_look == 0) else { return Ok(()) };
+    /// Asks, once a minute, whether this may go on: also where there is always something to tell. Until it is answered,
+    /// nothing is told.
+    fn ask_again(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        let Some(standing) = &mut self.standing else { return Poll::Ready(Ok(())) };
+        if standing.is_asking() {
+            return standing.poll_ask(context);
+        }
+        if self.until_look > 0 {
+            return Poll::Ready(Ok(()));
+        }
         self.until_look = EVENTS_A_LOOK;
         let now = self.clock.now();
         if now < self.asks_at {
-            return Ok(());
+            return Poll::Ready(Ok(()));
         }
         self.asks_at = now.later(BOOKMARK_EVERY);
-        standing.check()
+        standing.poll_ask(context)
     }
 
     fn bookmark(&mut self) {
