@@ -114,7 +114,7 @@ mod tests {
         let mut words = Interner::default();
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|word| words.intern(word));
         let mut used = Marks::default();
-        [b, a].map(|number| used.mark(number));
+        [b, a].into_iter().for_each(|number| used.mark(number));
         words.sweep(&used);
         assert_eq!((words.len(), words.words.len(), words.word(a), words.word(b)), (2, 2, "a", "b"));
         assert_eq!((words.find("c"), words.word(c), words.word(d)), (None, "", ""));
