@@ -572,13 +572,14 @@ pub(crate) fn call<'a>(
 ///
 /// # Errors
 /// 403.
-pub(crate) fn authorize_one(call: &Call<'_>, verb: Verb) -> Result<(), Status> {
+pub(crate) fn authorize_one(call: &Call<'_>, verb: Verb, subresource: &str) -> Result<(), Status> {
     let info = ResourceInfo {
         group: call.kind.group.clone(),
         version: call.kind.version.clone(),
         namespace: call.namespace.clone().into_owned(),
         resource: call.kind.resource.clone(),
         name: call.name.clone().into_owned(),
+        subresource: subresource.to_owned(),
         ..ResourceInfo::default()
     };
     call.state.authorize(call.identity, call.tenant.as_ref(), verb.name(), &info)

@@ -66,7 +66,7 @@ pub(super) async fn modify(
         let mut object = make(None)?;
         super::create::place(call, &mut object)?;
         modify::named(call, object.name())?;
-        crate::resource::authorize_one(call, Verb::Create)?;
+        crate::resource::authorize_one(call, Verb::Create, "")?;
         return Ok(Changed { stored: create(call, delegate, object).await?, created: true });
     }
     loop {

@@ -264,19 +264,22 @@ fn preconditions(call: &Call<'_>, old: &Stored, new: &Object, sent: bool) -> Res
     if sent {
         same_uid(call, new.uid(), old.object.header().uid())?;
     }
-    let revision = new.str_at(&["metadata", "resourceVersion"]);
-    if revision.is_empty() {
-        return rules::refuse_unconditional(&call.kind, new);
-    }
-    match arktos_core::Revision::parse(revision) {
-        None => {
-            let why = format!("strconv.ParseUint: parsing {revision:?}: invalid syntax");
-            Err(Status::unexplained(why))
-        }
+    match said_revision(new)? {
+        None => rules::refuse_unconditional(&call.kind, new),
         Some(arktos_core::Revision::ZERO) if call.kind.allows_unconditional_update() => Ok(()),
         Some(revision) if revision == old.revision => Ok(()),
         Some(_) => Err(modified(call)),
     }
+}
+
+/// The revision that a new state says it is of.
+fn said_revision(new: &Object) -> Result<Option<arktos_core::Revision>, Status> {
+    let revision = new.str_at(&["metadata", "resourceVersion"]);
+    if revision.is_empty() {
+        return Ok(None);
+    }
+    let unread = || Status::unexplained(format!("strconv.ParseUint: parsing {revision:?}: invalid syntax"));
+    arktos_core::Revision::parse(revision).map(Some).ok_or_else(unread)
 }
 
 /// Refuses what is sent for an object with another uid.
@@ -327,45 +330,36 @@ pub(crate) fn modified(call: &Call<'_>) -> Status {
     Status::conflict(&call.kind.group_resource, &call.name, why)
 }
 
+/// Creates what was written where there was nothing, of the kinds that allow it. Who may change something may not
+/// therefore create it.
 async fn created_by_update(call: &Call<'_>, part: Part<'_>, source: &Source<'_>) -> Result<Changed, Status> {
-    let allowed = part == Part::Whole && call.kind.allows_create_on_update();
-    match source {
-        Source::Body(body) if allowed => {
-            let mut body = body.clone();
-            named_alike(call, &mut body)?;
-            if !body.str_at(&["metadata", "resourceVersion"]).is_empty() || !body.uid().is_empty() {
-                return Err(missing(call, &body));
+    let applied = matches!(source, Source::Applied(_));
+    let (allowed, subresource) = match part {
+        Part::Whole => (applied || call.kind.allows_create_on_update(), ""),
+        Part::Status => (call.kind.status_creates(applied), "status"),
+        Part::Other(_) => (false, ""),
+    };
+    let mut object = match source {
+        Source::Body(body) => body.clone(),
+        Source::Applied(make) if allowed => {
+            let object = make(None)?;
+            let uid = object.uid();
+            if !uid.is_empty() {
+                let why =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
             }
-            super::create::create(call, body).await.map(|stored| Changed { stored, created: true })
+            object
         }
-        Source::Body(body) => {
-            named_alike(call, &mut body.clone())?;
-            Err(call.not_found(&call.name))
-        }
-        Source::Applied(make) if part == Part::Whole => created_by_apply(call, make(None)?).await,
-        Source::Made(_) | Source::Applied(_) => Err(call.not_found(&call.name)),
-    }
-}
-
-/// Creates what was applied where there was nothing. Who may patch may not therefore create.
-async fn created_by_apply(call: &Call<'_>, mut object: Object) -> Result<Changed, Status> {
-    let uid = object.uid();
-    if !uid.is_empty() {
-        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
-        return Err(Status::conflict(&call.kind.group_resource, &call.name, why));
-    }
+        Source::Made(_) | Source::Applied(_) => return Err(call.not_found(&call.name)),
+    };
     named_alike(call, &mut object)?;
-    object.remove(&["metadata", "resourceVersion"]); // it is of nothing that is there
-    crate::resource::authorize_one(call, Verb::Create)?;
-    super::create::create(call, object).await.map(|stored| Changed { stored, created: true })
-}
-
-/// A replace with a uid or revision of what is gone is a conflict, and otherwise not found.
-fn missing(call: &Call<'_>, body: &Object) -> Status {
-    let uid = body.uid();
-    if uid.is_empty() {
-        return call.not_found(&call.name);
+    if !allowed {
+        return Err(call.not_found(&call.name));
     }
-    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
-    Status::conflict(&call.kind.group_resource, &call.name, why)
+    same_uid(call, object.uid(), "")?;
+    said_revision(&object)?;
+    object.remove(&["metadata", "resourceVersion"]); // it is of nothing that is there
+    crate::resource::authorize_one(call, Verb::Create, subresource)?;
+    super::create::create(call, object).await.map(|stored| Changed { stored, created: true })
 }

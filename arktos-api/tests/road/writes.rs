@@ -327,3 +327,97 @@ async fn some_kinds_are_replaced_only_at_a_revision() {
         assert_eq!(world.put("acme", &path, object).await.code, 200);
     }
 }
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+
+fn lease(metadata: &Value) -> Value {
+    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {"holderIdentity": "a"}})
+}
+
+#[tokio::test]
+async fn an_update_of_what_is_not_there_creates_it_at_any_revision_and_under_no_uid() {
+    let world = World::new().await;
+    let path = format!("{LEASES}/l");
+    let other = world.put("acme", &path, lease(&json!({"name": "l", "uid": "x"}))).await;
+    let message = "Operation cannot be fulfilled on leases.coordination.k8s.io \"l\": StorageError: invalid object, Code: 4, \
+                   Key: /registry/leases/default/l, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in \
+                   precondition: x, UID in object meta: ";
+    assert_eq!((other.code, &other.body["message"]), (409, &json!(message)));
+    let unread = world.put("acme", &path, lease(&json!({"name": "l", "resourceVersion": "x"}))).await;
+    assert_eq!((unread.code, world.get("acme", &path).await.code), (500, 404), "{}", unread.body);
+    let made = world.put("acme", &path, lease(&json!({"name": "l", "resourceVersion": "5"}))).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let class =
+        json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "c"}, "handler": "h"});
+    assert_eq!(world.put("acme", "/apis/node.k8s.io/v1/runtimeclasses/c", class).await.code, 201);
+}
+
+#[tokio::test]
+async fn who_may_change_something_may_not_therefore_create_it() {
+    let world = World::new().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({"metadata": {"name": "writer"}, "rules": [{"apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"], "verbs": ["get", "update", "patch"]}]});
+    let binding = json!({"metadata": {"name": "writer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "writer"},
+        "subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "clerks"}]});
+    for (resource, object) in [("roles", role), ("rolebindings", binding)] {
+        assert_eq!(world.post("acme", &format!("{rbac}/{resource}"), object).await.code, 201);
+    }
+    let path = format!("{LEASES}/l");
+    let body = lease(&json!({"name": "l"}));
+    let why = "leases.coordination.k8s.io \"l\" is forbidden: User \"clara\" cannot create resource \"leases\" in API group \
+               \"coordination.k8s.io\" in the namespace \"default\"";
+    let sent = world.put("clerk", &path, body.clone()).await;
+    assert_eq!((sent.code, &sent.body["message"]), (403, &json!(why)));
+    let kind = "application/apply-patch+yaml";
+    let applied =
+        world.send_as("clerk", Method::PATCH, &format!("{path}?fieldManager=m"), kind, body.to_string()).await;
+    assert_eq!((applied.code, &applied.body["message"]), (403, &json!(why)));
+    let made = world.put("acme", &path, body).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    assert_eq!(world.put("clerk", &path, made.body).await.code, 200);
+}
+
+#[tokio::test]
+async fn a_status_of_what_is_not_there_makes_a_service_and_nothing_else() {
+    let world = World::new().await;
+    let core = "/api/v1/namespaces/default";
+    let kind = "application/apply-patch+yaml";
+    let apply = |path: String, body: Value| {
+        let world = &world;
+        async move {
+            let path = format!("{path}/status?fieldManager=m");
+            world.send_as("acme", Method::PATCH, &path, kind, body.to_string()).await
+        }
+    };
+    for (version, name, at, spec) in [
+        ("v1", "Pod", format!("{core}/pods"), json!({"containers": [{"name": "c", "image": "i"}]})),
+        ("v1", "Namespace", "/api/v1/namespaces".to_owned(), json!({})),
+        ("batch/v1", "Job", "/apis/batch/v1/namespaces/default/jobs".to_owned(), json!({})),
+    ] {
+        let path = format!("{at}/absent");
+        let body = json!({"apiVersion": version, "kind": name, "metadata": {"name": "absent"}, "spec": spec});
+        assert_eq!(world.put("acme", &format!("{path}/status"), body.clone()).await.code, 404, "{name}");
+        assert_eq!(apply(path.clone(), body).await.code, 404, "{name}");
+        assert_eq!(world.get("acme", &path).await.code, 404, "{name}");
+    }
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}})
+    };
+    let sent = world.put("acme", &format!("{core}/services/sent/status"), service("sent")).await;
+    let applied = apply(format!("{core}/services/applied"), service("applied")).await;
+    for made in [sent, applied] {
+        assert_eq!((made.code, &made.body["status"]), (201, &json!({"loadBalancer": {}})), "{}", made.body);
+        assert!(made.body["spec"]["clusterIP"].is_string(), "it has an address: {}", made.body);
+    }
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "p"}, "spec": {"validations": [{"expression": "true"}], "matchConstraints": {"resourceRules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]}}});
+    let path = format!("{policies}/p");
+    assert_eq!(world.put("acme", &format!("{path}/status"), policy.clone()).await.code, 404);
+    let made = apply(path, policy).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+}

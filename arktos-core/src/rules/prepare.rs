@@ -65,6 +65,7 @@ const MADE_BY_UPDATE: &[(&str, &str)] = &[
     ("", "Service"),
     ("coordination.k8s.io", "Lease"),
     ("events.k8s.io", "Event"),
+    ("node.k8s.io", "RuntimeClass"),
     ("rbac.authorization.k8s.io", ""),
 ];
 
@@ -117,6 +118,13 @@ impl Kind {
     #[must_use]
     pub fn allows_create_on_update(&self) -> bool {
         MADE_BY_UPDATE.iter().any(|(group, name)| is(self, group, name))
+    }
+
+    /// Whether a write to the status of an object that is not there creates it, without that status. Upstream means
+    /// none to, and two kinds do all the same: services, and one that is only made where the status `is_applied`.
+    #[must_use]
+    pub fn status_creates(&self, is_applied: bool) -> bool {
+        is(self, "", "Service") || is_applied && is(self, "admissionregistration.k8s.io", "ValidatingAdmissionPolicy")
     }
 }
 
