@@ -52,6 +52,9 @@ fn of_builtin(kind: &Kind, resource: &ResourceInfo, verb: Option<Verb>, method: 
         return Err(not_found());
     }
     let verb = verb.filter(|_| *method != Method::HEAD).ok_or_else(method_not_allowed)?;
+    if verb == Verb::Watch && kind.can("list") && !kind.can("watch") {
+        return Err(not_supported(kind, verb.name())); // a list that is asked to go on
+    }
     let misplaced = match verb {
         Verb::Create => !resource.name.is_empty() || all_namespaces,
         Verb::Update | Verb::Patch => resource.name.is_empty(),

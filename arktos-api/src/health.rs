@@ -127,11 +127,15 @@ fn one_check(state: &State, check: &str) -> Response<Body> {
 }
 
 fn passes(state: &State, check: &str) -> bool {
+    !matches!(check, STORE | STORE_READY) || is_store_well(state)
+}
+
+/// Whether the store is there.
+pub(crate) fn is_store_well(state: &State) -> bool {
     // Where the newest state is at hand at once (or is waited for), the store is there. One that has failed answers
     // reads, and nothing but another start mends it.
     let engine = &state.config.engine;
-    let there = || engine.failure().is_none() && !matches!(engine.latest().now_or_never(), Some(Err(_)));
-    !matches!(check, STORE | STORE_READY) || there()
+    engine.failure().is_none() && !matches!(engine.latest().now_or_never(), Some(Err(_)))
 }
 
 fn all_checks(state: &State, head: &Head, name: &str) -> Response<Body> {

@@ -34,7 +34,7 @@
 //! | what is kept of what tenants have, each its part | `kept` |
 //! | admission; service addresses and ports | `admission`, `allocate` |
 //! | the verbs, which HTTP and the in-process client share | `verbs` |
-//! | objects that exist from the start | `bootstrap` |
+//! | objects that exist from the start; those that are made when they are asked for | `bootstrap`; `component_status` |
 
 #![deny(missing_docs)]
 // The error of every verb is a Status, which is made seldom and read whole.
@@ -51,6 +51,7 @@ mod bootstrap;
 mod call;
 pub mod client;
 mod compat;
+mod component_status;
 mod compress;
 pub mod config;
 mod conversion;

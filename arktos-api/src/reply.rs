@@ -174,6 +174,8 @@ impl View {
         let Ok(mut object) = shown.as_ref().unwrap_or(stored).object.decode(None) else { return };
         if typed {
             object.set(&["apiVersion"], self.kind.type_meta.api_version.as_str());
+        } else {
+            object.fields.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind"));
         }
         if self.dialect != Dialect::Plain && !stored.path.tenant().is_empty() {
             object.set(&["metadata", "tenant"], stored.path.tenant());
@@ -314,7 +316,10 @@ impl View {
     }
 
     fn list_meta(&self, meta: &ListMeta) -> Value {
-        let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
+        let mut metadata = json!({});
+        if meta.revision != Revision::ZERO {
+            metadata["resourceVersion"] = Value::from(meta.revision.to_string()); // what is made has none
+        }
         if let Some(links) = &self.links {
             metadata["selfLink"] = Value::from(&*links.list);
         }

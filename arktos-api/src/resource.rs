@@ -27,7 +27,7 @@ use crate::standing::Standing;
 use crate::table::{Include, ListMeta};
 use crate::verbs::modify::{self, Part, Source};
 use crate::verbs::{connect, create, delete, evict, node_view, patch, read, scale, subresource, watch};
-use crate::{compat, input, paths, reviews};
+use crate::{compat, component_status, input, paths, reviews};
 
 /// What a request does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,6 +289,9 @@ impl ResourceRequest<'_> {
             let text = "the export parameter, deprecated since v1.14, is no longer supported";
             return Err(Status::bad_request(text));
         }
+        if component_status::are_asked(call) {
+            return view.object(200, &component_status::get(call)?);
+        }
         let stored = read::get(call, self.head.query.get("resourceVersion")).await?;
         Self::answered(call, &view, 200, stored).await
     }
@@ -301,6 +304,9 @@ impl ResourceRequest<'_> {
     async fn list(&self, call: &Call<'_>) -> Result<Response<Body>, Status> {
         let view = self.view_of_list(call, false)?;
         let options = ReadOptions::parse(&self.head.query, false)?;
+        if component_status::are_asked(call) {
+            return view.items(&component_status::list(call, &options)?, &ListMeta::default()).await;
+        }
         if let Some(listing) = node_view::list(call, &options).await? {
             let meta = ListMeta { revision: listing.revision, ..ListMeta::default() };
             return view.items(&listing.items, &meta).await;

@@ -1,6 +1,6 @@
 //! Lists: pages of one state, tokens that cannot be forged, selectors.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{MAPS, World, map};
 
@@ -138,4 +138,35 @@ async fn a_request_may_say_how_long_it_is_to_take() {
     let bad = world.get("acme", &format!("{MAPS}?timeout=invalid")).await;
     let why = r#"invalid timeout specified in the request URL - time: invalid duration "invalid""#;
     assert_eq!((bad.code, bad.body["message"].as_str().unwrap()), (400, why));
+}
+
+#[tokio::test]
+async fn component_statuses_are_made_when_they_are_asked_for() {
+    let world = World::new().await;
+    let path = "/tenants/acme/api/v1/componentstatuses";
+    let conditions = json!([{"type": "Healthy", "status": "True", "message": "ok"}]);
+    let whole = json!({"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": "etcd-0"}, "conditions": conditions});
+    let one = world.get("acme", &format!("{path}/etcd-0")).await;
+    assert_eq!((one.code, &one.body), (200, &whole));
+    assert_eq!(one.warnings, ["299 - \"v1 ComponentStatus is deprecated in v1.19+\""]);
+    let none = world.get("acme", &format!("{path}/scheduler")).await;
+    assert_eq!((none.code, &none.body["message"]), (404, &json!("componentstatus \"scheduler\" not found")));
+    let list =
+        |items: Value| json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items});
+    let item = json!({"metadata": {"name": "etcd-0"}, "conditions": conditions});
+    for (query, items) in [
+        ("", json!([item])),
+        ("?limit=1&resourceVersion=7", json!([item])),
+        ("?fieldSelector=metadata.name%3Detcd-0", json!([item])),
+        ("?fieldSelector=metadata.name%3Dx", json!([])),
+        ("?labelSelector=a", json!([])),
+    ] {
+        assert_eq!(world.get("acme", &format!("{path}{query}")).await.body, list(items), "{query}");
+    }
+    let table = world.get_as("acme", path, "application/json;as=Table;v=v1;g=meta.k8s.io").await.body;
+    assert_eq!(table["rows"][0]["cells"], json!(["etcd-0", "Healthy", "ok", ""]));
+    let watched = world.get("acme", &format!("{path}?watch=1")).await;
+    let why = "watch is not supported on resources of kind \"componentstatuses\"";
+    assert_eq!((watched.code, &watched.body["message"]), (405, &json!(why)));
+    assert_eq!(world.get("clerk", path).await.code, 403);
 }
