@@ -99,5 +99,6 @@ pub use fairness::{Fairness, PeerRank, PeerRefusals, Shares, is_large};
 pub use identity::{Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable, network};
 pub use request::resource_in;
 pub use server::ApiServer;
+pub use tokens::CREDENTIAL;
 pub use tokens::keys::{TokenKeys, TokenKeysError};
 pub use trace::TraceParent;

@@ -55,8 +55,12 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// What of a request says who sent it.
     pub(crate) fn of(config: &ApiConfig, identity: &Identity, headers: &HeaderMap) -> Self {
-        let of_account =
-            |token: &&str| identity.extra.contains_key(tokens::CREDENTIAL) && config.tokens.find(token).is_none();
+        // Tokens that others judge have names as well, and may name whom they like.
+        let of_account = |token: &&str| {
+            identity.extra.contains_key(tokens::CREDENTIAL)
+                && tokens::check::claimed_tenant(token).is_some()
+                && config.tokens.find(token).is_none()
+        };
         let token = authenticate::bearer(headers).filter(of_account).map(str::to_owned);
         let acts_as = headers.iter().filter(|(name, _)| name.as_str().starts_with("impersonate-"));
         let acts_as = acts_as.map(|(name, value)| (name.clone(), value.clone())).collect();

@@ -29,8 +29,8 @@ const ARKTOS: &str = "arktos.io";
 const EXTRA: &str = "authentication.kubernetes.io/";
 /// Under which the token itself is named.
 const CREDENTIAL_ID: &str = "credential-id";
-/// The same, whole: only who comes with a token of a service account has it.
-pub(crate) const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
+/// The same, whole: under which `extra` names the credential that somebody comes with, where that has a name.
+pub const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
 /// What tokens can be bound to, by kind.
 const BINDABLE: [(&str, &str); 3] = [("Pod", "pods"), ("Node", "nodes"), ("Secret", "secrets")];

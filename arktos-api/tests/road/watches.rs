@@ -1,5 +1,10 @@
 //! Watches: what enters and leaves a selection, bookmarks, ends.
 
+use std::sync::Arc;
+
+use arktos_api::{CREDENTIAL, Identity, TokenAuthenticator};
+use arktos_core::TenantName;
+use async_trait::async_trait;
 use serde_json::json;
 
 use crate::{MAPS, World, map};
@@ -192,4 +197,28 @@ async fn a_watch_that_nobody_reads_holds_a_place_and_nothing_else() {
     let event = unread.next().await.unwrap();
     assert_eq!((event["type"].as_str(), event["object"]["code"].as_u64()), (Some("ERROR"), Some(410)));
     assert!(unread.next().await.is_none());
+}
+
+/// Judges tokens of others, which have names of their own.
+#[derive(Debug)]
+struct Others;
+
+#[async_trait]
+impl TokenAuthenticator for Others {
+    async fn authenticate(&self, token: &str) -> Result<Option<Identity>, String> {
+        let tenant = TenantName::new("acme").map_err(|error| error.to_string())?;
+        let extra = [(CREDENTIAL.to_owned(), vec![format!("JTI={token}")])].into();
+        Ok(Some(Identity { extra, ..Identity::user("ann", &["system:masters"], &tenant) }))
+    }
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_for_who_came_with_a_token_of_others() {
+    let world = World::with(|config| config.authenticators.push(Arc::new(Others))).await;
+    let mut events = world.watch("of-others", &format!("{MAPS}?watch=1&timeoutSeconds=300")).await;
+    assert!(events.is_quiet().await);
+    world.advance(121);
+    assert!(events.is_quiet().await, "it is asked again every minute, and there is no service account to be gone");
+    world.post("acme", MAPS, map("a")).await;
+    assert_eq!(events.short().await, "ADDED a");
 }

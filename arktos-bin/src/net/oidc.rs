@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arktos_api::{Identity, TokenAuthenticator};
+use arktos_api::{CREDENTIAL, Identity, TokenAuthenticator};
 use arktos_core::TenantName;
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use super::{https, tls};
 
+/// How far before its time a token is taken, in seconds: the provider's clock may be ahead.
+const AHEAD: i64 = 300;
 /// How soon the provider is asked again that did not answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -201,9 +203,10 @@ impl Oidc {
         if !is_for(&options.client_id) {
             return Err("it is for somebody else".to_owned());
         }
-        if claims["exp"].as_i64().is_none_or(|end| now >= end)
-            || claims["nbf"].as_i64().is_some_and(|start| now < start)
-        {
+        // Times may have fractions.
+        #[allow(clippy::cast_possible_truncation)] // to whole seconds
+        let moment = |claim: &str| claims[claim].as_i64().or_else(|| claims[claim].as_f64().map(|time| time as i64));
+        if moment("exp").is_none_or(|end| now >= end) || moment("nbf").is_some_and(|start| now + AHEAD < start) {
             return Err("it is not valid now".to_owned());
         }
         for (claim, value) in &options.required {
@@ -226,14 +229,29 @@ impl Oidc {
             "" => TenantName::system(),
             claim => TenantName::new(claims[claim].as_str().unwrap_or_default()).map_err(|error| error.to_string())?,
         };
-        let listed: Vec<&str> = match claims.get(options.groups_claim.as_str()) {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
+        let listed = listed(claims.get(options.groups_claim.as_str()));
+        let listed = listed.ok_or_else(|| format!("its claim {} is no list of groups", options.groups_claim))?;
         let groups: Vec<String> = listed.iter().map(|group| format!("{}{group}", options.groups_prefix)).collect();
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        Ok(Identity::user(&format!("{prefix}{name}"), &groups, &tenant))
+        let id = claims["jti"].as_str().filter(|id| !id.is_empty());
+        let extra = id.map(|id| (CREDENTIAL.to_owned(), vec![format!("JTI={id}")])).into_iter().collect();
+        Ok(Identity { extra, ..Identity::user(&format!("{prefix}{name}"), &groups, &tenant) })
+    }
+}
+
+/// The groups that a claim lists, or the one that it names; none where there is no claim. Absent for what is neither.
+fn listed(claim: Option<&Value>) -> Option<Vec<&str>> {
+    fn text(value: &Value) -> Option<&str> {
+        match value {
+            Value::String(text) => Some(text.as_str()),
+            Value::Null => Some(""), // as whatever reads it into a text
+            _ => None,
+        }
+    }
+    match claim {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::Array(list)) => list.iter().map(text).collect(),
+        Some(one) => text(one).map(|one| vec![one]),
     }
 }
 
@@ -339,7 +357,9 @@ mod tests {
         };
         let text = signed(&pair, &fine, &claims());
         refused(&text, 1000);
-        refused(&text, 9);
+        let mut early = claims();
+        early["nbf"] = json!(801);
+        refused(&signed(&pair, &fine, &early), 500);
         refused(&signed(&key_pair(), &fine, &claims()), 500);
         for head in [
             json!({"alg": "none", "kid": "k1"}),
@@ -356,5 +376,66 @@ mod tests {
             refused(&signed(&pair, &fine, &other), 500);
         }
         assert!(Token::parse("a.b").is_none() && Token::parse("...").is_none());
+    }
+
+    #[test]
+    fn a_token_may_be_ahead_of_its_time_by_five_minutes_and_have_fractions_of_seconds() {
+        let (pair, oidc) = (key_pair(), oidc());
+        let keys = [public(&pair, "k1")];
+        for (claim, value) in [("nbf", json!(800)), ("nbf", json!(800.9)), ("exp", json!(501.5)), ("nbf", json!(null))]
+        {
+            let mut said = claims();
+            said[claim] = value;
+            let text = signed(&pair, &json!({"alg": "ES256", "kid": "k1"}), &said);
+            let found = oidc.judge(&Token::parse(&text).expect("a token"), &keys, 500);
+            assert!(found.is_ok(), "{said}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_of_another_type_is_no_claim_and_groups_of_another_type_are_refused() {
+        let (pair, oidc) = (key_pair(), oidc());
+        let keys = [public(&pair, "k1")];
+        let judged = |claim: &str, value: Value| {
+            let mut said = claims();
+            said[claim] = value;
+            let text = signed(&pair, &json!({"alg": "ES256", "kid": "k1"}), &said);
+            oidc.judge(&Token::parse(&text).expect("a token"), &keys, 500)
+        };
+        for (claim, value) in [
+            ("sub", json!(7)),
+            ("sub", json!(["ann"])),
+            ("hd", json!(["example.com"])),
+            ("groups", json!(7)),
+            ("groups", json!({"a": "b"})),
+            ("groups", json!(true)),
+            ("groups", json!(["dev", 7])),
+            ("groups", json!([["dev"]])),
+        ] {
+            assert!(judged(claim, value.clone()).is_err(), "{claim}: {value}");
+        }
+        for (value, groups) in [
+            (json!("dev"), &["oidc:dev"][..]),
+            (json!(null), &[][..]),
+            (json!([]), &[][..]),
+            (json!(["a", null]), &["oidc:a", "oidc:"][..]),
+        ] {
+            let found = judged("groups", value.clone()).expect("somebody");
+            let wanted: Vec<&str> = groups.iter().copied().chain(["system:authenticated"]).collect();
+            assert_eq!(found.groups, wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_name_of_its_own_says_so() {
+        let (pair, oidc) = (key_pair(), oidc());
+        for (id, extra) in [(json!("t1"), Some(vec!["JTI=t1".to_owned()])), (json!(""), None), (json!(7), None)] {
+            let mut said = claims();
+            said["jti"] = id;
+            let text = signed(&pair, &json!({"alg": "ES256", "kid": "k1"}), &said);
+            let found =
+                oidc.judge(&Token::parse(&text).expect("a token"), &[public(&pair, "k1")], 500).expect("somebody");
+            assert_eq!(found.extra.get(CREDENTIAL), extra.as_ref());
+        }
     }
 }
