@@ -252,6 +252,10 @@ impl State {
         compat::discover_tenant(self, &mut info, &query)?;
         let identity = self.identify(&parts, asks).await?;
         let credentials = Credentials::of(&self.config, &identity, &parts.headers);
+        let stale = || credentials.stale(self.config.clock.now());
+        if let Some((record, stale)) = record.as_ref().and_then(|record| Some((record, stale()?))) {
+            record.annotate("authentication.k8s.io/stale-token", &stale);
+        }
         let enter = |acts_as: &Identity| {
             if let Some(record) = &record {
                 enter(record, (&identity, acts_as), &info, &parts.method, &query);

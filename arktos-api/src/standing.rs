@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use arktos_core::{Reason, Revision, Status, TenantName};
+use arktos_core::{Reason, Revision, Status, TenantName, Timestamp};
 use arktos_store::Engine;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -65,6 +65,11 @@ impl Credentials {
         let acts_as = headers.iter().filter(|(name, _)| name.as_str().starts_with("impersonate-"));
         let acts_as = acts_as.map(|(name, value)| (name.clone(), value.clone())).collect();
         Self { identity: identity.clone(), token, acts_as }
+    }
+
+    /// What is to be entered of a token that is used after its time, though it still counts.
+    pub(crate) fn stale(&self, now: Timestamp) -> Option<String> {
+        tokens::check::stale(self.token.as_ref()?, now)
     }
 
     /// Whether nothing can end them: those of the region's own components, in their own name.

@@ -119,10 +119,23 @@ pub(crate) fn tenant_of(claims: &Value) -> Option<TenantName> {
 /// The tenant that a token claims, unchecked: enough to know where the request must go to be checked.
 #[must_use]
 pub fn claimed_tenant(token: &str) -> Option<TenantName> {
+    tenant_of(&claimed(token)?)
+}
+
+/// What a token claims, unchecked.
+fn claimed(token: &str) -> Option<Value> {
     use base64::Engine as _;
     let claims = token.split('.').nth(1)?;
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;
-    tenant_of(&serde_json::from_slice(&claims).ok()?)
+    serde_json::from_slice(&claims).ok()
+}
+
+/// What is to be entered of a token that was checked, and counts for longer than it was asked for: it is used after that.
+pub(crate) fn stale(token: &str, now: Timestamp) -> Option<String> {
+    let claims = claimed(token)?;
+    let since = now.as_micros() / 1_000_000 - claims[KUBERNETES]["warnafter"].as_i64()?;
+    let subject = claims["sub"].as_str().unwrap_or_default();
+    (since > 0).then(|| format!("subject: {subject}, seconds after warning threshold: {since}"))
 }
 
 /// What there is now of something that a token names.

@@ -14,20 +14,28 @@ const GROUP: &str = "authentication.k8s.io";
 const SHORTEST: i64 = 600;
 /// The longest, in seconds.
 const LONGEST: i64 = 1 << 32;
+/// The life of the tokens that pods have from the start, in seconds: what is asked for so long is for a pod that may not
+/// know that tokens end.
+const OF_PODS: i64 = 3607;
+/// How long such a token counts, in seconds. That it is used after its time is entered in the audit log.
+const EXTENDED: i64 = 365 * 24 * 60 * 60;
+/// What an audit entry names the token by that was given out.
+const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
 
 /// Answers a TokenRequest.
 ///
 /// # Errors
-/// 404 for an account or a bound object that is not there, 403 where its namespace ends, 409 for an object with another
-/// uid, 400 and 422.
+/// 404 for an account or a bound object that is not there, 403 where its namespace ends, 409 for an account or an object
+/// with another uid, 400 and 422.
 pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Object, Status> {
     if let Some(given) = node_view::token(call, &request).await? {
         return Ok(given);
     }
-    let account = call.found().await?;
     crate::admission::lives(call)?;
-    placed(call, &request)?;
     crate::admission::node_restriction::token(call, &request)?;
+    placed(call, &request)?;
+    let account = call.found().await?;
+    same_account(call, request.uid(), account.object.header().uid())?;
     let seconds = request.int_at(&["spec", "expirationSeconds"]).unwrap_or(3600);
     lasting(seconds)?;
     let audiences = request.at(&["spec", "audiences"]).and_then(Value::as_array).filter(|list| !list.is_empty());
@@ -43,10 +51,17 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
     if let (Some(whose), Some(bound)) = (whose.as_object_mut(), bound) {
         whose.extend(bound);
     }
+    let own = audiences.iter().all(|audience| *audience == *call.state.config.issuer);
+    let extended = seconds == OF_PODS && own && whose.get("pod").is_some();
+    if extended {
+        whose["warnafter"] = Value::from(starts + seconds);
+    }
+    let life_time = if extended { EXTENDED } else { seconds };
+    let id = call.state.config.random.uid();
     let tenant = call.one_tenant()?;
     let claims = json!({
         "iss": call.state.config.issuer, "sub": format!("system:serviceaccount:{}:{}", call.namespace, call.name),
-        "aud": audiences, "iat": starts, "nbf": starts, "exp": starts + seconds, "jti": call.state.config.random.uid(),
+        "aud": audiences, "iat": starts, "nbf": starts, "exp": starts + life_time, "jti": id,
         KUBERNETES: whose, ARKTOS: {"tenant": tenant.as_str()},
     });
     let life = super::life(&call.state.config.engine, tenant.clone());
@@ -55,6 +70,7 @@ pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Obje
     if token.is_empty() {
         return Err(Status::internal("there is no key to sign tokens with"));
     }
+    call.annotate(ISSUED, &format!("JTI={id}"));
 
     request.set(&["spec", "expirationSeconds"], seconds);
     let managed = managers::of_asked(call, "token", &TypeMeta::new(GROUP, "v1", "TokenRequest"), &request);
@@ -82,6 +98,15 @@ pub(crate) fn placed(call: &Call<'_>, request: &Object) -> Result<(), Status> {
         return Err(Status::invalid(GROUP, "TokenRequest", &call.name, causes));
     }
     crate::verbs::create::in_namespace(call, namespace)
+}
+
+/// Who names an account by its uid means that one, and none that has its name since.
+fn same_account(call: &Call<'_>, uid: &str, found: &str) -> Result<(), Status> {
+    if uid.is_empty() || uid == found {
+        return Ok(());
+    }
+    let why = format!("the UID in the token request ({uid}) does not match the UID of the service account ({found})");
+    Err(Status::conflict(&arktos_core::GroupResource::new(GROUP, "TokenRequest"), &call.name, why))
 }
 
 fn lasting(seconds: i64) -> Result<(), Status> {

@@ -1,5 +1,7 @@
 //! Service accounts: their tokens, and what ends them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::{MAPS, World, pod};
@@ -140,4 +142,71 @@ async fn a_namespace_that_ends_gives_no_tokens() {
     let why = "serviceaccounts \"robot\" is forbidden: unable to create new content in namespace ends because it is \
                being terminated";
     assert_eq!((answer.code, answer.body["message"].as_str()), (403, Some(why)));
+}
+
+#[tokio::test]
+async fn a_pods_own_token_counts_for_a_year() {
+    let world = World::new().await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    let mut owner = pod("p");
+    owner["spec"]["serviceAccountName"] = json!("robot");
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/pods", owner).await.code, 201);
+    let own = json!("https://kubernetes.default.svc");
+    let of_pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "p"});
+    let mut all = Vec::new();
+    for (bound, seconds, audiences, life) in [
+        (&of_pod, 3607, json!([]), 365 * 24 * 3600),
+        (&of_pod, 3607, json!([own]), 365 * 24 * 3600),
+        (&of_pod, 3607, json!([own, "vault"]), 3607),
+        (&of_pod, 3600, json!([]), 3600),
+        (&Value::Null, 3607, json!([]), 3607),
+    ] {
+        let spec = json!({"boundObjectRef": bound, "expirationSeconds": seconds, "audiences": audiences});
+        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+        let answer = world.post("acme", &format!("{ACCOUNTS}/robot/token"), body).await.body;
+        // What is said of it is what was asked for: it is to be fetched anew by then.
+        assert_eq!(answer["spec"]["expirationSeconds"], seconds, "{answer}");
+        let ends = if seconds == 3607 { "2026-11-23T11:00:07Z" } else { "2026-11-23T11:00:00Z" };
+        assert_eq!(answer["status"]["expirationTimestamp"], ends);
+        let token = answer["status"]["token"].as_str().unwrap().to_owned();
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let warns = claims["kubernetes.io"]["warnafter"].as_i64().map(|time| time - claims["iat"].as_i64().unwrap());
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), life, "{claims}");
+        assert_eq!(warns, (life > 3607).then_some(3607), "{claims}");
+        all.push(token);
+    }
+    world.advance(3700);
+    let mut codes = Vec::new();
+    for token in &all {
+        codes.push(who(&world, token).await.0);
+    }
+    assert_eq!(codes, [201, 201, 401, 401, 401]);
+    world.advance(365 * 24 * 3600);
+    assert_eq!(who(&world, &all[0]).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_an_account_that_is_meant() {
+    let world = World::new().await;
+    world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
+    let uid = world.get("acme", &format!("{ACCOUNTS}/robot")).await.body["metadata"]["uid"].clone();
+    let ask = |account: &'static str, metadata: Value| {
+        let world = &world;
+        async move {
+            let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": metadata,
+                "spec": {}});
+            let answer = world.post("acme", &format!("{ACCOUNTS}/{account}/token"), body).await;
+            (answer.code, answer.body["message"].as_str().unwrap_or_default().to_owned())
+        }
+    };
+    assert_eq!(ask("robot", json!({"uid": uid})).await.0, 201);
+    let why = format!(
+        "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"robot\": the UID in the token request (x) \
+         does not match the UID of the service account ({})",
+        uid.as_str().unwrap()
+    );
+    assert_eq!(ask("robot", json!({"uid": "x"})).await, (409, why));
+    assert_eq!(ask("none", json!({"name": "robot"})).await.0, 422, "whether it is there is asked later");
+    assert_eq!(ask("none", json!({})).await, (404, "serviceaccounts \"none\" not found".to_owned()));
 }

@@ -208,3 +208,31 @@ async fn what_breaks_the_standard_for_the_log_is_entered() {
     assert_eq!(said, "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)");
     assert_eq!(event["annotations"]["pod-security.kubernetes.io/enforce-policy"], "privileged:latest");
 }
+
+#[tokio::test]
+async fn a_token_is_named_where_it_is_given_out_and_where_it_is_used_after_its_time() {
+    let (world, lines) = world(&format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]")).await;
+    let core = "/api/v1/namespaces/default";
+    let account = json!({"metadata": {"name": "robot"}});
+    assert_eq!(world.post("acme", &format!("{core}/serviceaccounts"), account).await.code, 201);
+    let mut pod = crate::pod("p");
+    pod["spec"]["serviceAccountName"] = json!("robot");
+    assert_eq!(world.post("acme", &format!("{core}/pods"), pod).await.code, 201);
+    lines.take();
+    let bound = json!({"spec": {"expirationSeconds": 3607, "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}}});
+    let given = world.post("acme", &format!("{core}/serviceaccounts/robot/token"), bound).await;
+    let token = given.body["status"]["token"].as_str().unwrap();
+    let [event] = lines.take().try_into().unwrap();
+    let id = event["annotations"]["authentication.kubernetes.io/issued-credential-id"].clone();
+    assert!(id.as_str().unwrap().starts_with("JTI="), "{event}");
+    let stale = "authentication.k8s.io/stale-token";
+    assert_eq!(world.get(token, MAPS).await.code, 403);
+    let [event] = lines.take().try_into().unwrap();
+    assert_eq!(event["user"]["extra"]["authentication.kubernetes.io/credential-id"], json!([id]));
+    assert_eq!(event["annotations"].get(stale), None);
+    world.advance(3617);
+    assert_eq!(world.get(token, MAPS).await.code, 403);
+    let [event] = lines.take().try_into().unwrap();
+    let told = "subject: system:serviceaccount:default:robot, seconds after warning threshold: 10";
+    assert_eq!(event["annotations"][stale], told);
+}
