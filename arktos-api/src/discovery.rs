@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
+use crate::etag;
 use crate::negotiate::{self, Clause, Encoding, Endpoint, JSON};
 
 /// Which part of the catalog a client is shown.
@@ -222,7 +223,7 @@ fn aggregated_response(
     encoding: Encoding,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Status> {
-    let mut answer = if negotiate::has(headers, &document.etag) {
+    let mut answer = if etag::is(headers, &document.etag) {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer

@@ -380,12 +380,6 @@ pub(crate) fn header_text(headers: &HeaderMap, name: http::HeaderName) -> String
     values.join(",")
 }
 
-/// Whether `If-None-Match` names a tag: the client has what is meant by it.
-pub(crate) fn has(headers: &HeaderMap, etag: &str) -> bool {
-    let known = header_text(headers, http::header::IF_NONE_MATCH);
-    known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag)
-}
-
 fn media_type(text: &str) -> &str {
     text.split(';').next().unwrap_or_default().trim()
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{empty, set};
 use crate::body::Body;
 use crate::discovery::response;
-use crate::negotiate;
+use crate::{etag, negotiate};
 
 /// A document.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl Packed {
     pub(super) fn answer(&self, content_type: &str, headers: &HeaderMap) -> Response<Body> {
         let etag = format!("\"{}\"", self.hash);
         let encodings = negotiate::header_text(headers, ACCEPT_ENCODING);
-        let mut answer = if negotiate::has(headers, &etag) {
+        let mut answer = if etag::is_listed(headers, &etag) {
             empty(StatusCode::NOT_MODIFIED)
         } else if takes_gzip(&encodings) {
             let mut answer = response(StatusCode::OK, content_type, self.gzip.clone());
