@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::fault::{Faults, Site};
 use super::Run;
-use crate::name::label_fault;
+use crate::name::{LABEL_LENGTH_MAX, SUBDOMAIN_LENGTH_MAX, label_faults, subdomain_faults};
 use crate::object::Object;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
@@ -148,32 +148,41 @@ fn sequence(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..length)
 }
 
+/// How long a signer's name may be: a domain, and a path that may be as long as a label and a domain.
+const SIGNER_LENGTH_MAX: usize = SUBDOMAIN_LENGTH_MAX + 1 + SUBDOMAIN_LENGTH_MAX + LABEL_LENGTH_MAX + 1;
+
 fn signer(site: &Site<'_>, faults: &mut Faults) {
     let (name, path) = (site.value_text(), site.path());
     if name.is_empty() {
         return; // told elsewhere
     }
+    if name == "kubernetes.io/legacy-unknown" {
+        return faults.invalid(&path, &Value::from(name), "the legacy signerName is not allowed via this API version");
+    }
     let [domain, rest] = name.split('/').collect::<Vec<_>>()[..] else {
         let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
         return faults.invalid(&path, &Value::from(name), why);
     };
-    let labels: Vec<&str> = domain.split('.').collect();
-    for label in &labels {
-        if let Some(fault) = label_fault(label) {
-            faults.invalid(&path, &Value::from(domain), &format!("validating label {label:?}: {fault}"));
-        }
+    if domain.len() > SUBDOMAIN_LENGTH_MAX {
+        faults.too_long(&path, SUBDOMAIN_LENGTH_MAX);
     }
-    if labels.len() < 2 {
+    first_label_faults(&path, domain, label_faults, faults);
+    if !domain.contains('.') {
         let why = "should be a domain with at least two segments separated by dots";
         faults.invalid(&path, &Value::from(domain), why);
     }
-    for label in rest.split('.') {
-        if let Some(fault) = label_fault(label) {
-            faults.invalid(&path, &Value::from(rest), &format!("validating label {label:?}: {fault}"));
-        }
+    first_label_faults(&path, rest, subdomain_faults, faults);
+    if name.len() > SIGNER_LENGTH_MAX {
+        faults.too_long(&path, SIGNER_LENGTH_MAX);
     }
-    if name == "kubernetes.io/legacy-unknown" {
-        faults.invalid(&path, &Value::from(name), "the legacy signerName is not allowed via this API version");
+}
+
+/// What is wrong with the first label of a part that has faults: those of others are not told.
+fn first_label_faults(path: &str, part: &str, label_faults: fn(&str) -> Vec<String>, faults: &mut Faults) {
+    let found = part.split('.').map(|label| (label, label_faults(label))).find(|(_, found)| !found.is_empty());
+    let Some((label, found)) = found else { return };
+    for fault in found {
+        faults.invalid(path, &Value::from(part), &format!("validating label {label:?}: {fault}"));
     }
 }
 
@@ -230,6 +239,41 @@ mod tests {
             (good.replace("E-----\nM", "E-----\na: b\n\nM"), Some("no PEM block headers are permitted")),
         ] {
             assert_eq!(certificate_fault(text.as_bytes()).as_deref(), why, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_signer_is_a_path_of_a_domain_and_has_an_end() {
+        let told = |name: &str| {
+            let request = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+                "spec": {"request": "", "signerName": name, "usages": ["client auth"]}});
+            let told = super::super::super::tests::told(super::super::super::tests::created(&request));
+            told.into_iter()
+                .filter_map(|told| told.strip_prefix("spec.signerName: ").map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        let long = |label: usize, count: usize| vec!["a".repeat(label); count].join(".");
+        let none: [&str; 0] = [];
+        assert_eq!(told(&format!("{}/{}", long(62, 4), long(62, 5))), none);
+        assert_eq!(told(&format!("a.b/{}.c", "c".repeat(253))), none, "a label of a path may be as long as a domain");
+        let domain = format!("{}.b/c", long(62, 4));
+        assert_eq!(told(&domain), none, "253 letters");
+        assert_eq!(told(&format!("a{domain}"))[0], "Too long: may not be more than 253 bytes");
+        let path = |length: usize| format!("{}.b/{}.{}", long(62, 4), "c".repeat(length), "d".repeat(160));
+        assert_eq!(told(&path(156)), none, "571 letters");
+        assert_eq!(told(&path(157)), ["Too long: may not be more than 571 bytes"]);
+        let label = "must start and end with an alphanumeric character";
+        for (name, faults, why) in [
+            ("a.b", 1, "must be a fully qualified domain and path of the form 'example.com/signer-name'"),
+            ("a.b/c/d", 1, "must be a fully qualified domain and path of the form 'example.com/signer-name'"),
+            ("a/b", 1, "should be a domain with at least two segments separated by dots"),
+            ("A.B/c", 1, label),
+            ("a.b/C.D", 1, "a lowercase RFC 1123 subdomain must consist of"),
+            ("A/C", 3, label),
+            ("kubernetes.io/legacy-unknown", 1, "the legacy signerName is not allowed via this API version"),
+        ] {
+            let told = told(name);
+            assert!(told.len() == faults && told[0].contains(why), "{name}: {told:?}");
         }
     }
 }
