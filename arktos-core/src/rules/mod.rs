@@ -25,6 +25,8 @@ mod disabled;
 pub(crate) mod fault;
 mod functions;
 mod hooks;
+#[cfg(test)]
+mod kept_test;
 pub mod meta;
 mod prepare;
 pub(crate) mod table;

@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("driver_name", driver_name),
     ("secret_reference", secret_reference),
     ("token_life", token_life),
+    ("attach_kept", attach_kept),
     ("attach_source", attach_source),
     ("node_drivers", node_drivers),
     ("secret_tokens", secret_tokens),
@@ -90,6 +91,14 @@ fn attach_source(site: &Site<'_>, faults: &mut Faults) {
             }
         }
         (false, true) => {}
+    }
+}
+
+/// Whether a driver attaches stays as it is. Upstream has another name for the field here.
+fn attach_kept(site: &Site<'_>, faults: &mut Faults) {
+    if site.updates && site.old != site.value {
+        let now = site.value.cloned().unwrap_or_default();
+        faults.invalid("spec.attachedRequired", &now, "field is immutable");
     }
 }
 
