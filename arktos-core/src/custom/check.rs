@@ -138,6 +138,13 @@ pub(super) fn type_of(value: &Value) -> &'static str {
     }
 }
 
+/// Whether a number is whole, but for what is lost when it is computed.
+fn is_nearly_whole(number: f64) -> bool {
+    let whole = number.round();
+    let bounded = number.abs() <= 9_007_199_254_740_991.0;
+    bounded && (number - whole).abs() <= 1e-9 * whole.abs()
+}
+
 fn is_whole(number: &Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() < 9e15)
 }
@@ -225,7 +232,7 @@ fn number(schema: &Structural, given: &Number, path: &Path<'_>, faults: &mut Fau
             faults.invalid(&path.to_string(), &shown, &format!("{path} in body should be a multiple of {factor}"));
         }
     } else if let Some(factor) = limits.multiple_of
-        && ((float / factor).round() * factor - float).abs() > f64::EPSILON * float.abs().max(1.0)
+        && !is_nearly_whole(if factor < 1.0 { 1.0 / factor * float } else { float / factor })
     {
         faults.invalid(&path.to_string(), &shown, &format!("{path} in body should be a multiple of {factor}"));
     }

@@ -15,7 +15,6 @@ use crate::media::go_printed;
 use crate::object::Object;
 use crate::rules::fault::Faults;
 use crate::schema::{Schema, Shape, StructRef};
-use crate::selector::LabelSelector;
 
 /// What can be done with objects of a custom kind.
 const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
@@ -147,9 +146,9 @@ impl Scale {
         }
         if let Some(path) = &self.selector
             && let Some(value) = path.find(whole)
-            && value.as_str().is_none_or(|text| LabelSelector::parse(text).is_err())
+            && !value.is_string()
         {
-            faults.invalid(&path.text, value, "is not a label selector");
+            faults.invalid(&path.text, &"".into(), &accessor_error(&path.text, value, "string"));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::structural::{Structural, Values};
 use crate::cel::tree::Tree;
 use crate::cel::types::Type;
 use crate::cel::{self, Environment};
+use crate::media::go_escaped;
 use crate::rules::fault::Faults;
 use crate::schema::ListKind;
 
@@ -217,7 +218,8 @@ fn many(place: &Place<'_>, limit: Option<u64>) -> Option<u64> {
 
 /// A rule as upstream holds it, which is how its messages show it.
 fn shown(rule: &Value) -> String {
-    let text = |field: &str| Value::from(rule.get(field).and_then(Value::as_str).unwrap_or(""));
+    let text =
+        |field: &str| go_escaped(&Value::from(rule.get(field).and_then(Value::as_str).unwrap_or("")).to_string());
     format!(
         "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
         text("rule"),

@@ -218,16 +218,19 @@ impl Node<'_> {
     fn type_of(&self, faults: &mut Faults) {
         let map = self.map;
         let (type_name, either) = (text(map, "type"), flag(map, "x-kubernetes-int-or-string"));
-        if either && !type_name.is_empty() {
-            let why = "must be empty if x-kubernetes-int-or-string is true";
-            faults.invalid(&self.child("type"), &type_name.into(), why);
+        for other in ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"] {
+            if either && flag(map, other) {
+                let why = "must be false if x-kubernetes-int-or-string is true";
+                faults.invalid(&self.child(other), &Value::Bool(true), why);
+            }
         }
         let known = ["", "array", "boolean", "integer", "null", "number", "object", "string"];
         if !known.contains(&type_name) {
             let told = ["array", "boolean", "integer", "number", "object", "string"];
             faults.not_supported(&self.child("type"), &type_name.into(), &told);
         }
-        if type_name.is_empty() && !either && !flag(map, "x-kubernetes-preserve-unknown-fields") {
+        let embedded = flag(map, "x-kubernetes-embedded-resource");
+        if type_name.is_empty() && !embedded && !either && !flag(map, "x-kubernetes-preserve-unknown-fields") {
             let what = match self.level {
                 Level::Root => return,
                 Level::Field => "specified object fields",
@@ -236,10 +239,10 @@ impl Node<'_> {
             };
             faults.required(&self.child("type"), &format!("must not be empty for {what}"));
         }
-        if flag(map, "x-kubernetes-embedded-resource") {
+        if embedded {
             if type_name != "object" {
                 let why = "must be object if x-kubernetes-embedded-resource is true";
-                faults.invalid(&self.child("type"), &type_name.into(), why);
+                self.wrong_type(type_name, why, faults);
             }
             let named = below(map, "properties").is_some_and(|fields| !fields.is_empty());
             if !named && !flag(map, "x-kubernetes-preserve-unknown-fields") {
@@ -366,14 +369,15 @@ impl Node<'_> {
         }
         let at = self.child("additionalProperties");
         let named = below(map, "properties").is_some_and(|fields| !fields.is_empty());
-        match map.get("additionalProperties") {
-            Some(Value::Bool(_) | Value::Object(_)) if named => {
-                faults.forbidden(&at, "additionalProperties and properties are mutual exclusive");
-            }
-            Some(Value::Bool(true) | Value::Object(_)) if self.level == Level::Root => {
-                faults.forbidden(&at, "must not be used at the root");
-            }
-            _ => {}
+        let Some(others @ (Value::Bool(_) | Value::Object(_))) = map.get("additionalProperties") else { return };
+        if named && *others != Value::Bool(true) {
+            faults.forbidden(&at, "additionalProperties and properties are mutual exclusive");
+        }
+        if self.level == Level::Root {
+            faults.forbidden(&at, "must not be used at the root");
+        }
+        if flag(map, "x-kubernetes-embedded-resource") {
+            faults.forbidden(&at, "must not be used if x-kubernetes-embedded-resource is set");
         }
     }
 
@@ -481,8 +485,11 @@ impl Node<'_> {
         if name != "metadata" {
             return;
         }
+        if map.get("default").is_some_and(|default| !default.is_null()) {
+            faults.forbidden(&format!("{at}.default"), "must not be set in top-level metadata");
+        }
         let only = |map: &Map<String, Value>| {
-            map.keys().all(|keyword| matches!(keyword.as_str(), "type" | "properties" | "description"))
+            map.keys().all(|keyword| matches!(keyword.as_str(), "type" | "properties" | "description" | "default"))
         };
         let fields = below(map, "properties").into_iter().flatten();
         let names = fields.clone().all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));

@@ -17,5 +17,5 @@ mod yaml_words;
 mod yaml_write;
 
 pub use go_json::go_json_fault;
-pub use go_print::{go_base64_fault, go_escaped, go_kind, go_printed, go_spelled};
+pub use go_print::{go_base64_fault, go_escaped, go_kind, go_printed, go_quoted, go_spelled};
 pub use yaml_write::write as to_yaml;

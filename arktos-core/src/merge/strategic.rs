@@ -80,18 +80,28 @@ pub(super) fn no_key(item: &Value, key: &str) -> Fault {
     Fault::Other(format!("map: {} does not contain declared merge key: {key}", go_printed(item)))
 }
 
+/// An object whose `$patch` says what nobody knows.
+fn unknown_type(patch: &Value) -> Fault {
+    Fault::Other(format!("unknown patch type: {} in map: {}", go_printed(&patch[PATCH]), go_printed(patch)))
+}
+
 fn merge_map<S: MergeSchema>(
     target: &mut Map<String, Value>,
     mut patch: Map<String, Value>,
     schema: Option<&S>,
 ) -> Result<(), Fault> {
-    if let Some(directive) = patch.remove(PATCH) {
-        match directive.as_str() {
-            Some("replace") => *target = patch,
-            Some("delete") => target.clear(),
-            _ => return Err(Fault::Other(format!("unknown patch type: {}", go_printed(&directive)))),
+    match patch.get(PATCH).map(Value::as_str) {
+        None => {}
+        Some(Some("replace")) => {
+            patch.remove(PATCH);
+            *target = patch;
+            return Ok(());
         }
-        return Ok(());
+        Some(Some("delete")) => {
+            target.clear();
+            return Ok(());
+        }
+        Some(_) => return Err(unknown_type(&Value::Object(patch))),
     }
     retain_keys(target, &mut patch)?;
     set_orders(target, &mut patch, schema)?;
@@ -201,7 +211,19 @@ fn check_order(patch: &[Value], wanted: &[Value], key: Option<&str>) -> Result<(
     let mut wanted = wanted.iter();
     for item in patch.iter().filter(|item| item.get(PATCH).is_none()) {
         let id = identity(item, key).ok_or_else(|| no_key(item, key.unwrap_or_default()))?;
-        if !wanted.any(|other| identity(other, key).as_ref() == Some(&id)) {
+        let is_next = |other: &Value| match identity(other, key) {
+            Some(other) => Ok(other == id),
+            None if !other.is_object() => {
+                let found = go_kind(other);
+                Err(Fault::Other(format!("expected a map[string]interface {{}}, but received a {found}")))
+            }
+            None => Ok(false),
+        };
+        let mut found = false;
+        while !found && let Some(other) = wanted.next() {
+            found = is_next(other)?;
+        }
+        if !found {
             let shown = |list: &[Value]| go_printed(&Value::from(list));
             return Err(Fault::Other(format!(
                 "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
@@ -263,13 +285,7 @@ fn apply_item_directives(mut old: Vec<Value>, patch: Vec<Value>, key: &str) -> R
                 Some("merge") => {
                     return Err(Fault::Other("merging lists cannot yet be specified in the patch".to_owned()));
                 }
-                _ => {
-                    return Err(Fault::Other(format!(
-                        "unknown patch type: {} in map: {}",
-                        go_printed(directive),
-                        go_printed(&item)
-                    )));
-                }
+                _ => return Err(unknown_type(&item)),
             },
         }
     }
@@ -291,10 +307,26 @@ fn merge_items<S: MergeSchema>(
         let place = places.place(&item, key, merged.len())?;
         match (merged.get_mut(place), item) {
             (Some(Value::Object(fields)), Value::Object(patch)) => merge_map(fields, patch, items)?,
-            (_, item) => merged.extend(without_directives(item)),
+            // As upstream, a directive within it stays, and is a field that nobody knows.
+            (_, mut item) => {
+                drop_nulls(&mut item);
+                merged.push(item);
+            }
         }
     }
     Ok(merged)
+}
+
+/// Takes fields that are null out of a value.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 /// A value of the patch that has nothing to be merged into: without nulls, and without objects that are directives.

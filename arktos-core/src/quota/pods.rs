@@ -129,16 +129,19 @@ fn total(pod: &Object, kind: &str) -> Amounts {
     sum
 }
 
-/// Whether every container states what a quota needs to know.
+/// Whether every container states what a quota needs to know. Where the pod as a whole states something, none has to.
 pub(super) fn says_all(pod: &Object, about: &[&str]) -> Result<(), String> {
+    let of_all = |name: &String| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
+    let states = |kind: &str| amounts(pod.at(&["spec", "resources", kind])).keys().any(of_all);
+    if states("requests") || states("limits") {
+        return Ok(());
+    }
     let needed: Vec<&str> = about.iter().copied().filter(|name| STATED.contains(name)).collect();
-    let whole =
-        named(&amounts(pod.at(&["spec", "resources", "requests"])), &amounts(pod.at(&["spec", "resources", "limits"])));
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let spec = pod.at(&["spec"]).and_then(Value::as_object).into_iter();
     for container in spec.flat_map(|spec| containers(spec, "containers").chain(containers(spec, "initContainers"))) {
         let stated = named(&of(container, "requests"), &of(container, "limits"));
-        for name in needed.iter().filter(|name| !stated.contains_key(**name) && !whole.contains_key(**name)) {
+        for name in needed.iter().filter(|name| !stated.contains_key(**name)) {
             missing.entry(name).or_default().push(container["name"].as_str().unwrap_or_default());
         }
     }

@@ -59,7 +59,10 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "list_kind",
-        make: |spec| Some(format!("{}List", spec.get("names")?.get("kind")?.as_str()?).into()),
+        make: |spec| {
+            let kind = spec.get("names")?.get("kind")?.as_str()?;
+            (!kind.is_empty()).then(|| format!("{kind}List").into())
+        },
     },
 ];
 
@@ -169,7 +172,8 @@ fn requests_all_it_limits(container: &Value) -> bool {
 /// Objects of a new definition are stored in its storage version.
 fn stored_versions(definition: &Map<String, Value>) -> Option<Value> {
     let versions = definition.get("spec")?.get("versions")?.as_array()?;
-    Some(versions.iter().filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect())
+    let stored = versions.iter().find(|version| version["storage"] == true)?;
+    Some(Value::Array(vec![stored["name"].clone()]))
 }
 
 /// On the host's network, a container's port is the host's.

@@ -245,9 +245,9 @@ fn validation(site: &Site<'_>, faults: &mut Faults) {
     }
     let message = site.text("message");
     if !message.is_empty() && message.trim().is_empty() {
-        faults.invalid(&site.sub("message"), &json!(message), "message must be non-empty if specified");
+        faults.invalid(&site.sub("message"), &json!(message), "must be non-empty if specified");
     } else if message.trim().contains(['\n', '\r']) {
-        faults.invalid(&site.sub("message"), &json!(message), "message must not contain line breaks");
+        faults.invalid(&site.sub("message"), &json!(message), "must not contain line breaks");
     }
 }
 

@@ -86,6 +86,26 @@ fn one(limit: &Limit<'_>, faults: &mut Faults) {
     for name in names {
         ordered(limit, name, faults);
         ratio(limit, name, faults);
+        not_shared(limit, name, faults);
+    }
+}
+
+/// Of what is never given out more than once, a request is a limit.
+fn not_shared(limit: &Limit<'_>, name: &str, faults: &mut Faults) {
+    let native = !name.contains('/') || name.contains("kubernetes.io/");
+    if native && !name.starts_with("hugepages-") {
+        return;
+    }
+    let (Some((most, one)), Some((asked, other))) =
+        (limit.amount("default", name), limit.amount("defaultRequest", name))
+    else {
+        return;
+    };
+    if one != other {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (most, shown) = (text(most), text(asked));
+        let why = format!("default value {most} must equal to defaultRequest value {shown} in {name}");
+        faults.invalid(&limit.path("defaultRequest", name), asked, &why);
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("secret_type", secret_type),
     ("immutable_data", immutable_data),
     ("quota", quota),
+    ("quota_status", quota_status),
     ("scopes_kept", scopes_kept),
     ("parameter_keys", parameter_keys),
     ("not_negative", not_negative),
@@ -147,10 +148,10 @@ const SCOPES: [&str; 7] = [
     "VolumeAttributesClass",
 ];
 
-fn quota(site: &Site<'_>, faults: &mut Faults) {
-    let hard = site.map.get("hard").and_then(Value::as_object);
-    for (name, amount) in hard.into_iter().flatten() {
-        let path = site.sub(&format!("hard[{name}]"));
+/// The amounts of a quota: what it limits, or how much of that is used.
+fn counted(site: &Site<'_>, list: &str, faults: &mut Faults) {
+    for (name, amount) in site.map.get(list).and_then(Value::as_object).into_iter().flatten() {
+        let path = site.sub(&format!("{list}[{name}]"));
         let known = COUNTED.contains(&name.as_str()) || name.contains('/') || name.contains("hugepages-");
         let sent = Value::from(name.as_str());
         for fault in qualified_name_faults(name) {
@@ -171,6 +172,16 @@ fn quota(site: &Site<'_>, faults: &mut Faults) {
             faults.invalid(&path, amount, "must be an integer");
         }
     }
+}
+
+fn quota_status(site: &Site<'_>, faults: &mut Faults) {
+    counted(site, "hard", faults);
+    counted(site, "used", faults);
+}
+
+fn quota(site: &Site<'_>, faults: &mut Faults) {
+    counted(site, "hard", faults);
+    let hard = site.map.get("hard").and_then(Value::as_object);
     let scopes = site.list("scopes");
     if !scopes.is_empty() {
         quota_scopes(site, scopes, hard, faults);

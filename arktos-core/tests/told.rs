@@ -1,0 +1,210 @@
+//! What a real API server said of objects and patches, asked the same.
+
+#![allow(missing_docs, clippy::unwrap_used)] // a test fails by panicking
+
+use std::sync::Arc;
+
+use arktos_core::catalog::{Catalog, Kind};
+use arktos_core::quota::Quota;
+use arktos_core::rules::{admit_create, admit_status};
+use arktos_core::{Dialect, GroupResource, Object, Status, Timestamp, TypeMeta, media, merge, schema};
+use serde_json::{Value, json};
+
+fn read(object: &Value) -> (Arc<Kind>, Object) {
+    let text = |field: &str| object[field].as_str().expect("a text").to_owned();
+    let type_meta = TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
+    let kind = Catalog::builtin().by_type(&type_meta).expect("a built-in kind");
+    let read = schema::read(&kind, object.to_string().as_bytes(), Dialect::Plain).expect("fits its type").object;
+    (kind, read)
+}
+
+fn created(object: &Value) -> Result<Object, Status> {
+    let (kind, mut new) = read(object);
+    if new.name().is_empty() {
+        new.set(&["metadata", "name"], "a");
+    }
+    new.set(&["metadata", "uid"], "11111111-2222-3333-4444-555555555555");
+    new.set(&["metadata", "creationTimestamp"], "2026-01-02T03:04:05Z");
+    admit_create(&kind, new)
+}
+
+fn with_status(old: &Object, status: &Value) -> Result<Object, Status> {
+    let mut new = old.clone().into_value();
+    new["status"] = status.clone();
+    let (kind, new) = read(&new);
+    admit_status(&kind, old, new)
+}
+
+fn told(result: Result<Object, Status>) -> Vec<String> {
+    let Err(status) = result else { return Vec::new() };
+    let causes = status.details.unwrap_or_default().causes;
+    causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+}
+
+fn said(object: &Value) -> Vec<String> {
+    told(created(object))
+}
+
+#[test]
+fn what_a_quotas_status_says_is_checked_as_what_it_limits() {
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "1"}}});
+    let old = created(&quota).expect("a good quota");
+    let said = |status: Value| told(with_status(&old, &status));
+    assert_eq!(
+        said(json!({"used": {"pods": "-1", "zz": "1"}})),
+        [
+            "status.used[pods]: Invalid value: \"-1\": must be greater than or equal to 0",
+            "status.used[zz]: Invalid value: \"zz\": must be a standard resource type or fully qualified",
+            "status.used[zz]: Invalid value: \"zz\": must be a standard resource for quota",
+        ]
+    );
+    assert_eq!(said(json!({"hard": {"pods": "1500m"}})).len(), 1);
+    assert!(said(json!({"hard": {"pods": "2"}, "used": {"count/a.b": "1"}})).is_empty());
+}
+
+#[test]
+fn what_is_not_shared_is_asked_for_as_it_is_limited() {
+    let range = |name: &str, asked: &str| {
+        said(&json!({"apiVersion": "v1", "kind": "LimitRange", "spec": {"limits": [
+            {"type": "Container", "default": {name: "2Mi"}, "defaultRequest": {name: asked}}]}}))
+    };
+    let why = "default value 2Mi must equal to defaultRequest value 1Mi in hugepages-2Mi";
+    assert_eq!(
+        range("hugepages-2Mi", "1Mi"),
+        [format!("spec.limits[0].defaultRequest[hugepages-2Mi]: Invalid value: \"1Mi\": {why}")]
+    );
+    assert!(range("hugepages-2Mi", "2Mi").is_empty());
+    assert!(range("memory", "1Mi").is_empty());
+    assert_eq!(range("example.com/gpu", "1Mi").len(), 1);
+}
+
+fn definition(versions: &Value) -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "wheels.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "versions": versions,
+            "names": {"plural": "wheels", "kind": "Wheel"}}})
+}
+
+fn version(name: &str, schema: Value) -> Value {
+    json!({"name": name, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}})
+}
+
+#[test]
+fn a_definition_stores_each_version_once() {
+    let plain = || json!({"type": "object"});
+    let stored = |versions: &Value| {
+        let told = said(&definition(versions));
+        told.into_iter().filter(|fault| fault.starts_with("status")).collect::<Vec<_>>()
+    };
+    let why =
+        |name: &str| format!("status.storedVersions: Invalid value: [\"v1\"]: must have the storage version {name}");
+    assert_eq!(stored(&json!([version("v1", plain()), version("v1", plain())])), [why("v1")]);
+    assert_eq!(stored(&json!([version("v1", plain()), version("v2", plain())])), [why("v2")]);
+    let old = created(&definition(&json!([version("v1", plain())]))).expect("a good definition");
+    let new = with_status(&old, &json!({"storedVersions": []})).expect("is filled in");
+    assert_eq!(new.at(&["status", "storedVersions"]), Some(&json!(["v1"])));
+}
+
+#[test]
+fn a_definition_without_a_kind_has_no_name_for_lists() {
+    let mut nameless = definition(&json!([version("v1", json!({"type": "object"}))]));
+    nameless["spec"]["names"] = json!({"plural": "wheels"});
+    let required: Vec<_> =
+        ["singular", "kind", "listKind"].iter().map(|name| format!("spec.names.{name}: Required value")).collect();
+    assert_eq!(said(&nameless), required);
+}
+
+#[test]
+fn a_scale_looks_at_any_path_with_a_dot() {
+    let mut one = version("v1", json!({"type": "object"}));
+    one["subresources"] = json!({"scale": {"specReplicasPath": ".spec.x[0]", "statusReplicasPath": ".status.y"}});
+    assert!(said(&definition(&json!([one]))).is_empty());
+}
+
+#[test]
+fn the_root_of_a_schema_and_what_excludes_each_other() {
+    let said = |schema: Value| said(&definition(&json!([version("v1", schema)])));
+    let below = "spec.validation.openAPIV3Schema";
+    let field = |a: Value| json!({"type": "object", "properties": {"a": a}});
+    let at_root = format!("{below}.additionalProperties: Forbidden: must not be used at the root");
+    assert_eq!(said(json!({"type": "object", "additionalProperties": false})), std::slice::from_ref(&at_root));
+    let mut both = field(json!({"type": "string"}));
+    both["additionalProperties"] = json!({"type": "string"});
+    let exclusive = "additionalProperties and properties are mutual exclusive";
+    assert_eq!(said(both), [format!("{below}.additionalProperties: Forbidden: {exclusive}"), at_root]);
+    assert!(said(field(json!({"type": "string", "x-kubernetes-int-or-string": true}))).is_empty());
+    assert_eq!(
+        said(field(json!({"x-kubernetes-int-or-string": true, "x-kubernetes-preserve-unknown-fields": true}))),
+        [format!(
+            "{below}.properties[a].x-kubernetes-preserve-unknown-fields: Invalid value: true: must be false if \
+             x-kubernetes-int-or-string is true"
+        )]
+    );
+    let embedded = said(field(json!({"x-kubernetes-embedded-resource": true})));
+    let why = "must be object if x-kubernetes-embedded-resource is true";
+    assert_eq!(embedded.len(), 2, "{embedded:?}");
+    assert_eq!(embedded[0], format!("{below}.properties[a].type: Required value: {why}"));
+    assert_eq!(
+        said(json!({"type": "object", "properties": {"metadata": {"type": "object", "default": {}}}})),
+        [format!("{below}.properties[metadata].default: Forbidden: must not be set in top-level metadata")]
+    );
+}
+
+#[test]
+fn what_a_policy_says_is_one_line() {
+    let policy = |message: &str| {
+        said(&json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "a"}, "spec": {
+                "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
+                    "operations": ["CREATE"], "resources": ["configmaps"]}]},
+                "validations": [{"expression": "true", "message": message}]}}))
+    };
+    let at = "spec.validations[0].message: Invalid value:";
+    assert_eq!(policy("a\nb"), [format!("{at} \"a\\nb\": must not contain line breaks")]);
+    assert_eq!(policy(" "), [format!("{at} \" \": must be non-empty if specified")]);
+}
+
+#[test]
+fn directives_that_nobody_knows_or_that_have_no_place() {
+    let spec = schema::builtin("io.k8s.api.core.v1.PodSpec").expect("a built-in type");
+    let patched = |patch: Value| {
+        let mut document = json!({"containers": [{"name": "e"}]});
+        merge::strategic(&spec, &mut document, patch).map(|()| document)
+    };
+    let told = |patch: Value| patched(patch).expect_err("refused").message;
+    assert_eq!(told(json!({"$patch": "bogus"})), "unknown patch type: bogus in map: map[$patch:bogus]");
+    assert_eq!(
+        told(json!({"$setElementOrder/containers": ["e"], "containers": [{"name": "e", "image": "i"}]})),
+        "expected a map[string]interface {}, but received a string"
+    );
+    // In an item that is new, it stays: it is a field that nobody knows.
+    let port = json!({"containerPort": 1, "$patch": "delete"});
+    let new = json!({"containers": [{"name": "n", "ports": [port], "image": null}]});
+    let after = patched(new).expect("applies");
+    assert_eq!(after["containers"][0], json!({"name": "n", "ports": [port]}));
+}
+
+#[test]
+fn what_is_not_shown_is_an_escape_in_quotes() {
+    assert_eq!(media::go_quoted("a\0b\u{1}\u{7f}\u{85}\u{7}\t\"\\é"), r#""a\x00b\x01\x7f\u0085\a\t\"\\é""#);
+}
+
+#[test]
+fn a_pod_that_says_as_a_whole_what_it_takes_is_asked_for_no_more() {
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+        "status": {"hard": {"cpu": "500m", "memory": "1Gi"}, "used": {"cpu": "0", "memory": "0"}}});
+    let quota = read(&quota).1;
+    let charge = |spec: Value| {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
+        let now = Timestamp::parse("2026-01-02T03:04:05Z").expect("a time");
+        let charged = Quota::of(&quota).charge(&GroupResource::core("pods"), None, &read(&pod).1, now);
+        charged.map(|_| ()).map_err(|why| why.to_string())
+    };
+    let containers = json!([{"name": "c", "image": "i"}]);
+    let silent = charge(json!({"containers": containers}));
+    assert_eq!(silent, Err("failed quota: q: must specify cpu for: c; memory for: c".to_owned()));
+    let more = charge(json!({"containers": containers, "resources": {"requests": {"cpu": "2"}}}));
+    let why = "exceeded quota: q, requested: cpu=2, used: cpu=0, limited: cpu=500m";
+    assert_eq!(more, Err(why.to_owned()));
+    assert_eq!(charge(json!({"containers": containers, "resources": {"requests": {"cpu": "200m"}}})), Ok(()));
+}
