@@ -312,7 +312,10 @@ pub fn patch_type(headers: &HeaderMap, builtin: bool) -> Result<PatchType, Statu
     let given = media_type(&header);
     let known = PatchType::ALL.into_iter().filter(|patch| builtin || *patch != PatchType::Strategic);
     known.clone().find(|patch| patch.content_type() == given).ok_or_else(|| {
-        if builtin {
+        // Several types at once find their way upstream, and nobody knows them there.
+        let several = header.contains(',')
+            && header.split(',').any(|one| known.clone().any(|patch| patch.content_type() == media_type(one)));
+        if builtin && !several {
             Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
                 .with_details(StatusDetails::default())
         } else {
@@ -525,5 +528,7 @@ mod tests {
                 .ends_with("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml")
         );
         assert_eq!(patch_type(&typed(JSON), true).expect_err("no patch").message, "415: Unsupported Media Type");
+        let two = patch_type(&typed("application/merge-patch+json,application/json"), true).expect_err("no type");
+        assert!(two.message.starts_with("the body of the request was in an unknown format"), "{}", two.message);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::num::IntErrorKind;
 
+use arktos_core::media::go_quoted;
 use arktos_core::{FieldSelector, LabelSelector, Reason, Status, StatusCause};
 
 use crate::request::percent_decode;
@@ -284,8 +285,11 @@ fn check_manager(manager: &str, faults: &mut Vec<StatusCause>) {
         faults.push(cause("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"));
     }
     if let Some((at, found)) = manager.char_indices().find(|(_, found)| found.is_control()) {
-        let text =
-            format!("Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})", u32::from(found));
+        let text = format!(
+            "Invalid value: {}: invalid character U+{:04X} (at position {at})",
+            go_quoted(manager),
+            u32::from(found)
+        );
         faults.push(cause("FieldValueInvalid", "fieldManager", &text));
     }
 }

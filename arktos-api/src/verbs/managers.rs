@@ -2,6 +2,7 @@
 
 use arktos_core::catalog::Kind;
 use arktos_core::fields::FieldSet;
+use arktos_core::media::go_quoted;
 use arktos_core::merge::apply::{self, Applied, Live, Reach, Versions, Writer};
 use arktos_core::schema::Schema;
 use arktos_core::{Managed, Object, Status, TypeMeta, rules};
@@ -140,7 +141,8 @@ fn check_names(call: &Call<'_>, name: &str, entries: &Value) -> Result<(), Statu
         let manager = Some(text("manager")).filter(|manager| manager.len() <= MANAGER_MAX).unwrap_or_default();
         for (place, letter) in manager.char_indices().filter(|(_, letter)| letter.is_control()) {
             let why = format!(
-                "Invalid value: {manager:?}: invalid character U+{:04X} (at position {place})",
+                "Invalid value: {}: invalid character U+{:04X} (at position {place})",
+                go_quoted(manager),
                 u32::from(letter)
             );
             causes.push(cause("FieldValueInvalid", &format!("metadata.managedFields[{at}].manager"), &why));
