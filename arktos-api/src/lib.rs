@@ -28,7 +28,7 @@
 //! | find the kind, as the tenant sees it | `kinds`; custom definitions: `definitions` |
 //! | objects that all tenants share; definitions that `system` forces on or offers to tenants | `shared`; `forced`, `offered` |
 //! | dispatch to the verb | `resource`; paths that are not resources: `paths`; access reviews: `reviews` |
-//! | decode the body, encode the answer | `input`, `reply`; watch lines that many clients share: `lines`; compression: `compress`; what the client has already: `etag` |
+//! | decode the body, encode the answer | `input`, `reply`; many watches: `lines`; compression: `compress`; `If-None-Match`: `etag` |
 //! | what only Arktos's own 1.15 clients see | `compat` |
 //! | convert versions of custom kinds by webhook | `conversion` |
 //! | what is kept of what tenants have, each its part | `kept` |

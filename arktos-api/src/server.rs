@@ -294,22 +294,27 @@ impl State {
                 None
             }
         };
-        let answer = async {
-            match &head.info.resource {
-                Some(resource) => resource::handle(self, &head, resource, body).await,
-                None => {
-                    self.authorize_path(&head)?;
-                    head.record.iter().for_each(|record| record.allowed());
-                    // Nobody looks at it, but who still sends may not hear an answer that is cut off.
-                    let _ = input::bytes(body, &*self.config.clock).await;
-                    paths::handle(self, &head).await
-                }
-            }
-        };
         match permit {
-            Some(permit) => permit.work(answer).await,
-            None => answer.await,
+            Some(permit) => permit.work(self.answer(&head, body)).await,
+            None => self.answer(&head, body).await,
         }
+    }
+
+    /// The answer to who is known, and whose turn it is.
+    async fn answer<B>(&self, head: &Head, body: B) -> Result<Response<Body>, Status>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Some(resource) = &head.info.resource else {
+            self.authorize_path(head)?;
+            head.record.iter().for_each(|record| record.allowed());
+            // Nobody looks at it, but who still sends may not hear an answer that is cut off.
+            let _ = input::bytes(body, &*self.config.clock).await;
+            return paths::handle(self, head).await;
+        };
+        resource::handle(self, head, resource, body).await
     }
 
     /// Who asks.

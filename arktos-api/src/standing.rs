@@ -3,9 +3,9 @@
 //! A watch lasts longer than the right to it may: roles change, tokens end, tenants go. So it is asked again, every so
 //! often, what was asked when the watch was opened.
 //!
-//! Where nothing has changed since that decides it, the answer is the last one. Else the question goes through roles and
-//! bindings: once for all watches that ask the same, and in turns between tenants. A watch waits for its answer and tells
-//! nothing meanwhile.
+//! Where nothing has changed since that decides it, the answer is the last one. Else the question goes through roles
+//! and bindings: once for all watches that ask the same, and in turns between tenants. A watch waits for its answer
+//! and tells nothing meanwhile.
 
 mod changed;
 

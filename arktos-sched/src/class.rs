@@ -2,9 +2,9 @@
 //!
 //! What seldom changes of a host is asked once for each class and host and kept as bits; a search only reads them.
 //!
-//! The bits are made when a pod of the class is first to be placed, a part of the hosts at a time: that is the work of
-//! whoever's turn it is, however many kinds of pods there are. They are kept up for the classes that were asked for last;
-//! others are looked at anew when their turn comes.
+//! The bits are made when a pod of the class is first to be placed, a part of the hosts at a time: that is the work
+//! of whoever's turn it is, however many kinds of pods there are. They are kept up for the classes that were asked
+//! for last; others are looked at anew when their turn comes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

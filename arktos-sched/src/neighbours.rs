@@ -199,8 +199,8 @@ impl Neighbours {
         self.forget_empty(tenant);
     }
 
-    /// Makes counters that are yet to be made for a tenant, until so much was done, in looks at hosts and pods. Says how
-    /// much was, and whether all are made.
+    /// Makes counters that are yet to be made for a tenant, until so much was done, in looks at hosts and pods. Says
+    /// how much was, and whether all are made.
     pub fn prepare(&mut self, pool: &Pool, tenant: &str, most: usize) -> (usize, bool) {
         self.refresh(pool);
         let Some(known) = self.tenants.get_mut(tenant) else { return (0, true) };

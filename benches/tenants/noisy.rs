@@ -1,9 +1,10 @@
 //! A quiet tenant alone and beside a noisy one: how long its requests take, and how much it gets of what it asks for.
 //!
 //! The server is a process of its own, `arktos up` over a log, and so is the noisy tenant. What is measured is who is
-//! served first, not whom the kernel gives a core to: a noisy tenant has a machine of its own. So its process runs only
-//! where a core is idle, and the quiet one's before the server. What a wait for a core costs where none is idle, whoever
-//! is served, is measured beside: the quiet tenant alone, and all cores busy with nothing, from as far behind.
+//! served first, not whom the kernel gives a core to: a noisy tenant has a machine of its own. So its process runs
+//! only where a core is idle, and the quiet one's before the server. What a wait for a core costs where none is idle,
+//! whoever is served, is measured beside: the quiet tenant alone, and all cores busy with nothing, from as far
+//! behind.
 
 mod noise;
 mod quiet;
@@ -155,8 +156,8 @@ impl Load {
         Self::start(Self::last()?.args(["noise", &address]).arg(authority).arg(long.as_secs_f64().to_string()))
     }
 
-    /// A part that runs only where a core is idle (`SCHED_IDLE`): with a low priority alone it could keep a core from the
-    /// server for a whole turn of the kernel's, which is longer than what is measured.
+    /// A part that runs only where a core is idle (`SCHED_IDLE`): with a low priority alone it could keep a core from
+    /// the server for a whole turn of the kernel's, which is longer than what is measured.
     fn last() -> Outcome<Command> {
         let mut command = Command::new("chrt");
         command.args(["--idle", "0"]).arg(std::env::current_exe()?).arg("--part");

@@ -61,8 +61,8 @@ impl Lately {
         }
     }
 
-    /// Whether someone has asked for much, and for a tenth more than those who have asked have on average. So of two who
-    /// ask for all they can get, each gets nine tenths of its half.
+    /// Whether someone has asked for much, and for a tenth more than those who have asked have on average. So of two
+    /// who ask for all they can get, each gets nine tenths of its half.
     pub(super) fn is_beyond(&self, flow: &Flow) -> bool {
         let (asked, count) = (self.now.by(flow) + self.before.by(flow), u64::from(self.count()));
         count > 1 && asked >= MUCH && 10 * asked * count > 11 * (self.now.all + self.before.all)

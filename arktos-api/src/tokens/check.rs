@@ -130,7 +130,8 @@ fn claimed(token: &str) -> Option<Value> {
     serde_json::from_slice(&claims).ok()
 }
 
-/// What is to be entered of a token that was checked, and counts for longer than it was asked for: it is used after that.
+/// What is to be entered of a token that was checked, and counts for longer than it was asked for: it is used after
+/// that.
 pub(crate) fn stale(token: &str, now: Timestamp) -> Option<String> {
     let claims = claimed(token)?;
     let since = now.as_micros() / 1_000_000 - claims[KUBERNETES]["warnafter"].as_i64()?;

@@ -14,8 +14,8 @@ const GROUP: &str = "authentication.k8s.io";
 const SHORTEST: i64 = 600;
 /// The longest, in seconds.
 const LONGEST: i64 = 1 << 32;
-/// The life of the tokens that pods have from the start, in seconds: what is asked for so long is for a pod that may not
-/// know that tokens end.
+/// The life of the tokens that pods have from the start, in seconds: what is asked for so long is for a pod that may
+/// not know that tokens end.
 const OF_PODS: i64 = 3607;
 /// How long such a token counts, in seconds. That it is used after its time is entered in the audit log.
 const EXTENDED: i64 = 365 * 24 * 60 * 60;
@@ -25,8 +25,8 @@ const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
 /// Answers a TokenRequest.
 ///
 /// # Errors
-/// 404 for an account or a bound object that is not there, 403 where its namespace ends, 409 for an account or an object
-/// with another uid, 400 and 422.
+/// 404 for an account or a bound object that is not there, 403 where its namespace ends, 409 for an account or an
+/// object with another uid, 400 and 422.
 pub(crate) async fn request(call: &Call<'_>, mut request: Object) -> Result<Object, Status> {
     if let Some(given) = node_view::token(call, &request).await? {
         return Ok(given);

@@ -139,8 +139,8 @@ pub(crate) fn read_config(call: &Call<'_>, bytes: &[u8]) -> Result<(Value, Vec<S
     ))
 }
 
-/// Applies a configuration to an object, or a part of it, and creates it where it is not there. `repeated` is what stands
-/// twice in it.
+/// Applies a configuration to an object, or a part of it, and creates it where it is not there. `repeated` is what
+/// stands twice in it.
 ///
 /// # Errors
 /// 409 for conflicts; else as an update or a creation.

@@ -1,10 +1,10 @@
 //! The `nodelifecycle` controller of a resource manager: hosts that fall silent are marked, kept free of new pods, and
 //! their pods are told to leave, each in the partition it belongs to. Pods of a host that was deleted are removed.
 //!
-//! **Unreachable is not gone.** A host counts as silent only when the API itself gave complete lists, pass after pass,
-//! in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it does. Nor
-//! does it hold up what is done in the others ([`rounds`]).
-//! The time for which the resource manager itself was away counts for nothing, either.
+//! **Unreachable is not gone.** A host counts as silent only when the API itself gave complete lists, pass after
+//! pass, in which it was not heard of. A partition that does not answer loses nothing: its pods are looked at when it
+//! does. Nor does it hold up what is done in the others ([`rounds`]). The time for which the resource manager itself
+//! was away counts for nothing, either.
 
 mod gone;
 mod listening;
@@ -34,8 +34,8 @@ use crate::reconcile::{Reconcile, queue, run, synced};
 use crate::setup::Setup;
 use crate::write::{amend, delete, found, unreadable};
 
-/// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile, and some be
-/// in a partition that did not answer.
+/// How often the pods of a host that drives them out are looked for anew: some may have been bound meanwhile, and
+/// some be in a partition that did not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Nodes {

@@ -1,6 +1,6 @@
-//! Going round the partitions for the pods of one host: all are asked side by side, and one that does not answer holds up
-//! neither the others nor, for long, the next host. Once it has let somebody wait, one host's pods are asked for there at
-//! a time, until it answers.
+//! Going round the partitions for the pods of one host: all are asked side by side, and one that does not answer
+//! holds up neither the others nor, for long, the next host. Once it has let somebody wait, one host's pods are asked
+//! for there at a time, until it answers.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -70,16 +70,14 @@ impl World {
         let kept = live.as_mut().and_then(track::take_managed_fields).as_ref().map(Managed::of);
         let live = live.as_ref().map(|object| Live { object, managed: kept.as_ref() });
         let (mut new, managed) = apply(writer, live, config, force)?;
-        if let Some(managed) = managed {
-            new["metadata"]["managedFields"] = managed.tree();
-        }
+        managed.into_iter().for_each(|managed| new["metadata"]["managedFields"] = managed.tree());
         Ok(new)
     }
 
     fn try_apply(&mut self, manager: &str, part: &str, config: Value, force: bool) -> Result<(), Status> {
         let config = self.whole(config);
-        let new =
-            self.with(manager, part, |world, writer| Self::applied(writer, world.live.as_ref(), &config, force))?;
+        let apply = |world: &Self, writer: &Writer<'_>| Self::applied(writer, world.live.as_ref(), &config, force);
+        let new = self.with(manager, part, apply)?;
         self.live = Some(self.stored(new));
         Ok(())
     }
@@ -115,9 +113,7 @@ impl World {
         let quick = update(&Writer { fixed: true, ..*writer }, live, new, sent.as_ref());
         let managed = update(writer, live, new, sent.as_ref());
         assert_eq!(quick, managed);
-        if let Some(managed) = managed {
-            new["metadata"]["managedFields"] = managed.tree();
-        }
+        managed.into_iter().for_each(|managed| new["metadata"]["managedFields"] = managed.tree());
     }
 
     fn patch(&mut self, manager: &str, part: &str, patch: Value) {
