@@ -146,6 +146,7 @@ mod tests {
             assert!(kind.schema.as_struct().is_some_and(|object| object.field("metadata").is_some()), "{name}");
             let stored = catalog.storage(&kind.storage_resource).expect("a storage form");
             assert_eq!(stored.storage_resource, kind.storage_resource);
+            assert_eq!(stored.resource, kind.resource, "rules about a resource find it by its name in any version");
             assert!(kind.subresources.iter().all(|part| catalog.schema(&part.kind).is_some() || part.name != "scale"));
         }
     }

@@ -56,21 +56,19 @@ impl<'a> Target<'a> {
             "Cluster" => !in_namespace,
             _ => true,
         };
-        let is_version = |kind: &Kind| {
-            lists(&rule.api_groups, &kind.group)
-                && lists(&rule.api_versions, &kind.version)
-                && self.is_resource(&rule.resources, &kind.resource)
-        };
+        let is_version = |kind: &Kind| lists(&rule.api_groups, &kind.group) && lists(&rule.api_versions, &kind.version);
         lists(&rule.operations, self.operation)
             && in_scope
             && (rule.resource_names.is_empty() || rule.resource_names.contains(&self.name))
+            && self.is_resource(&rule.resources) // it has this name in all versions
             && (is_version(kind) || (equivalent && self.others().iter().any(|other| is_version(other))))
     }
 
-    fn is_resource(&self, patterns: &[String], resource: &str) -> bool {
+    fn is_resource(&self, patterns: &[String]) -> bool {
+        let resource = &self.call.kind.resource;
         patterns.iter().any(|pattern| {
             let (wanted, part) = pattern.split_once('/').unwrap_or((pattern.as_str(), ""));
-            (wanted == "*" || wanted == resource) && (part == "*" || part == self.subresource)
+            (wanted == "*" || wanted == *resource) && (part == "*" || part == self.subresource)
         })
     }
 
