@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arktos_core::{Object, Timestamp, TypeMeta};
 use arktos_store::Engine;
@@ -93,51 +92,4 @@ async fn what_a_tenant_has_outside_of_its_namespaces_goes_when_these_are_empty()
     let (identity, within) = (Identity::system_component("test"), Within::Tenant(acme));
     clear(&api.0, &identity, &within).await.expect("it is cleared");
     assert!(api.0.config.engine.snapshot().resources_within(&within).is_empty());
-}
-
-/// What a write of another tenant waits while a large one is cleared:
-/// `cargo test -p arktos-api --lib -- --ignored --nocapture what_clearing`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints numbers"]
-#[allow(clippy::disallowed_methods, clippy::print_stdout)]
-async fn what_clearing_a_tenant_costs_others() {
-    let many = std::env::var("ARKTOS_OBJECTS").ok().and_then(|many| many.parse().ok()).unwrap_or(500_000);
-    let (api, acme) = (server().await, TenantName::new("acme").expect("a name"));
-    make(&api, "acme", &["one"]).await;
-    make(&api, "quiet", &["one"]).await;
-    fill(&api, &acme, "one", (many, 0)).await;
-    let quiet = TenantName::new("quiet").expect("a name");
-    let client = api.client(Identity::system_component("test"));
-    let write = async |at: usize| {
-        let object = Object::new(&TypeMeta::new("", "v1", "ConfigMap"), &format!("map-{at}"));
-        let begun = Instant::now();
-        client.create(&GroupResource::core(MAPS), quiet.as_str(), "one", object).await.expect("it is made");
-        begun.elapsed()
-    };
-    let show = |what: &str, mut all: Vec<Duration>| {
-        all.sort();
-        let part = |part: f64| all[((all.len() - 1) as f64 * part) as usize];
-        println!("{what}: {} writes, p50 {:?}, p99 {:?}, most {:?}", all.len(), part(0.5), part(0.99), part(1.0));
-    };
-    let mut alone = Vec::new();
-    for at in 0..500 {
-        alone.push(write(at).await);
-    }
-    show("alone", alone);
-    begin_to_delete(&api, &acme).await;
-    let begun = Instant::now();
-    let clearing = {
-        let api = api.clone();
-        tokio::spawn(async move {
-            clear(&api.0, &Identity::system_component("test"), &Within::Tenant(acme)).await.expect("it is cleared");
-        })
-    };
-    let (mut beside, mut at) = (Vec::new(), 500);
-    while !clearing.is_finished() {
-        beside.push(write(at).await);
-        at += 1;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    show("beside", beside);
-    println!("{many} objects cleared in {:?}", begun.elapsed());
 }
