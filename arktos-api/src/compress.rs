@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use arktos_store::tasks::give_way;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -12,7 +13,6 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::body::Body;
-use crate::fairness::yield_once;
 use crate::negotiate::{JSON, PROTOBUF, YAML};
 
 /// What is no longer than this goes out as it is, in bytes.
@@ -96,7 +96,7 @@ impl Packer {
             if !out.is_empty() {
                 return Some(out.into());
             }
-            yield_once().await;
+            give_way().await;
         }
     }
 }

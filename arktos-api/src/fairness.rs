@@ -31,11 +31,11 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use arktos_core::{Reason, Status, Timestamp};
 use arktos_store::Clock;
+use arktos_store::tasks::give_way;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use parking_lot::Mutex;
@@ -207,7 +207,7 @@ impl Turns {
                 let permit = Permit { turns: self.clone(), flow: flow.clone(), seats, away: false };
                 if asks {
                     let ready = self.0.clock.now();
-                    yield_once().await;
+                    give_way().await;
                     self.hear(ready);
                 }
                 return Ok(permit);
@@ -290,26 +290,13 @@ impl State {
     }
 }
 
-/// Lets all others go on that can.
-pub(crate) async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 impl Pieces {
     /// Lets others go on before one more piece is made: those who can now and, where tenants wait for each other, those
     /// who can within the next milliseconds.
     pub(crate) async fn next(&self) {
         let Shared { clock, state, .. } = &*self.turns.0;
         let wait = state.lock().machine.piece(&self.flow, clock.now());
-        if wait.is_zero() { yield_once().await } else { clock.sleep(wait).await }
+        if wait.is_zero() { give_way().await } else { clock.sleep(wait).await }
     }
 }
 

@@ -14,6 +14,7 @@ use arktos_core::catalog::Kind;
 use arktos_core::media::protobuf::{self, ProtobufError};
 use arktos_core::media::to_yaml;
 use arktos_core::{Dialect, Encoded, Object, ObjectPath, Revision, Status, TypeMeta, rules};
+use arktos_store::tasks::give_way;
 use arktos_store::{Clock, Delivery, Stored};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -26,7 +27,6 @@ pub(crate) use self::whole::{WHOLE_MAX, too_large};
 use crate::body::Body;
 use crate::call::Call;
 use crate::compat::{self, Links};
-use crate::fairness::yield_once;
 use crate::lines::{Gathered, Lines, Said};
 use crate::negotiate::{Accept, Encoding, Form, PROTOBUF, PROTOBUF_STREAM, go_name, go_type};
 use crate::table::{Include, ListMeta, Table, write_partial};
@@ -225,7 +225,7 @@ impl View {
                 if first.len() > WHOLE_MAX {
                     return Err(too_large());
                 }
-                yield_once().await;
+                give_way().await;
             }
             return Ok(respond(200, self.accept, first));
         }
@@ -292,7 +292,7 @@ impl View {
         for item in items {
             if made >= CHUNK {
                 made = 0;
-                yield_once().await;
+                give_way().await;
             }
             text.clear();
             self.item(&mut text, item.borrow(), 0);

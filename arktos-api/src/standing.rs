@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arktos_core::{Reason, Revision, Status, TenantName, Timestamp};
 use arktos_store::Engine;
+use arktos_store::tasks::give_way;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::HeaderMap;
@@ -25,7 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::authenticate::{self, unauthorized};
 use crate::authorize::{Attributes, Authorizer};
 use crate::config::ApiConfig;
-use crate::fairness::{Asks, Fairness, Flow, Turns, yield_once};
+use crate::fairness::{Asks, Fairness, Flow, Turns};
 use crate::identity::Identity;
 use crate::impersonate;
 use crate::request::ResourceInfo;
@@ -267,7 +268,7 @@ impl Question {
         if let Some(known) = standings.known(&self.digested, last) {
             return (last, known);
         }
-        yield_once().await;
+        give_way().await;
         let clock = &self.config.clock;
         let begun = clock.now();
         // What is read below is not older than the change: else a later look would take it for known.

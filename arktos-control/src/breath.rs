@@ -3,8 +3,7 @@
 //! All that one controller does runs in one task: while it goes through what one tenant has without waiting for
 //! anything, it does nothing for the other tenants, and neither does what else runs on the same thread.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use arktos_store::tasks::give_way;
 
 /// After so much work others go on: about a millisecond's.
 const AT_ONCE: usize = 64 << 10;
@@ -21,15 +20,7 @@ impl Breath {
             return;
         }
         self.0 = 0;
-        let mut waited = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut waited, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        give_way().await;
     }
 }
 

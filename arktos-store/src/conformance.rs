@@ -52,9 +52,9 @@ use serde_json::json;
 use crate::clock::{Clock, ManualClock};
 use crate::commit::{Change, Commit, CommitError, Committed, Expect};
 use crate::engine::{Cursor, Engine, EngineConfig};
-use crate::informer::give_way;
 use crate::select::{Delivery, Selection, Stored, WatchError, Within};
 use crate::storage::OpenError;
+use crate::tasks::give_way;
 
 /// What is still there when an engine is opened again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,6 +13,20 @@ use tokio::sync::{Notify, watch};
 
 /// Starts a future on whatever the owner runs its futures on.
 pub type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
+
+/// Lets others go on that can: ends when it is polled again, which it asks for at once. For long work that waits for
+/// nothing; it needs no runtime.
+pub async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// The tasks of one owner. Cloning it shares it.
 ///

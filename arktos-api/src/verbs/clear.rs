@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use arktos_core::{GroupResource, ObjectKey, ObjectPath, Status, TenantName};
+use arktos_store::tasks::give_way;
 use arktos_store::{Change, Commit, CommitError, CounterChange, Expect, Snapshot, Stored, Within, Write};
 use serde_json::Value;
 
@@ -13,7 +14,6 @@ use super::create::{namespace_key, tenant_key};
 use crate::admission;
 use crate::allocate::Allocation;
 use crate::call::{Call, commit_fault, read_fault};
-use crate::fairness::yield_once;
 use crate::identity::Identity;
 use crate::resource::{self, Verb};
 use crate::server::State;
@@ -80,7 +80,7 @@ pub(crate) async fn clear(state: &State, identity: &Identity, within: &Within) -
             }
             Err(error) => return Err(commit_fault(&error)),
         }
-        yield_once().await;
+        give_way().await;
     }
 }
 
@@ -188,7 +188,7 @@ async fn remove(state: &State, found: Vec<Doomed>) -> Result<(), CommitError> {
         let more = 2 + doomed.counters.len();
         if weight + more > COMMIT_WEIGHT && weight > 0 {
             state.config.engine.commit(std::mem::take(&mut commit)).await?;
-            yield_once().await;
+            give_way().await;
             weight = 0;
         }
         weight += more;

@@ -24,6 +24,7 @@ use std::time::Duration;
 use arktos_core::GroupResource;
 use arktos_core::typed::{Claim, KindOf, Node, Pod};
 use arktos_store::informer::{Decode, Event, Passing, Stopped};
+use arktos_store::tasks::give_way;
 use arktos_store::{Client, Clock, Informer, Query, Random, Roster, Stored};
 use futures::future::{BoxFuture, Either, select};
 use parking_lot::Mutex;
@@ -197,19 +198,6 @@ impl Scheduler {
             }
         }
     }
-}
-
-/// Lets others go on that can.
-async fn give_way() {
-    let mut gave = false;
-    let given = std::future::poll_fn(|context| {
-        if std::mem::replace(&mut gave, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    });
-    given.await;
 }
 
 /// Gives the workers what was planned. Says whether there are workers left.

@@ -10,8 +10,8 @@ use super::{Checked, Fault, Kit, ensure, everything, key, object};
 use crate::clock::{Clock, ManualClock, Random, SeededRandom};
 use crate::commit::{Change, Commit, CommitError, Expect, Write};
 use crate::engine::{Engine, EngineConfig};
-use crate::informer::give_way;
 use crate::select::{Field, FieldTest, Selection, Within};
+use crate::tasks::give_way;
 
 const AT: &str = "streams";
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];

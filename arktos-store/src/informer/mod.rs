@@ -104,7 +104,6 @@ use tokio::sync::{Notify, watch};
 
 pub use self::cache::{IndexFn, Store, View};
 pub use self::decode::{Decode, DecodeError, Located, Origin, Parsed, Passing};
-pub(crate) use self::reflector::give_way;
 use crate::client::{Query, Source};
 use crate::clock::{Clock, Random};
 use crate::queue::{Key, WorkQueue};

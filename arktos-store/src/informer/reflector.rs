@@ -13,6 +13,7 @@ use super::{Decode, Event, Gate, Handler, Newcomers, Progress, Store};
 use crate::client::{Listing, Query, Source, WatchListEvent, WatchListStream, WatchStream};
 use crate::clock::{Clock, Random};
 use crate::select::{Delivery, Stored};
+use crate::tasks::give_way;
 
 /// The first wait after a failure; it doubles with each one that follows.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -432,17 +433,4 @@ impl From<Status> for Ended {
             Self::Failed(Box::new(status))
         }
     }
-}
-
-/// Lets the other futures of the owner have their turn.
-pub(crate) async fn give_way() {
-    let mut given = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut given, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }
