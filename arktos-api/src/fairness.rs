@@ -47,7 +47,7 @@ pub(crate) use failures::Failures;
 pub use rank::PeerRank;
 pub(crate) use rates::{Rates, follow};
 pub use refusals::PeerRefusals;
-pub use shares::Shares;
+pub use shares::{Passed, Shares};
 pub use work::is_large;
 pub(crate) use work::{seats, weight};
 

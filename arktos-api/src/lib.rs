@@ -96,7 +96,7 @@ pub use config::{
     Role, ServiceCidr, TokenAuthenticator, VirtualResource, WebhookTarget,
 };
 pub use definitions::DefinedKind;
-pub use fairness::{Fairness, PeerRank, PeerRefusals, Shares, is_large};
+pub use fairness::{Fairness, Passed, PeerRank, PeerRefusals, Shares, is_large};
 pub use identity::{Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable, network};
 pub use request::resource_in;
 pub use server::ApiServer;

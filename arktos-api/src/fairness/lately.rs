@@ -1,7 +1,9 @@
 //! Which tenants have asked for something lately, and for how much: how many share the server, and which of them take
 //! more than their share.
 //!
-//! How much is counted in reads of one object.
+//! How much is counted in reads of one object. What a tenant has asked for is what was read of it: where there is more
+//! than can be worked on, that says who was served, not who wants the most. That is told by how much is under way at a
+//! time. So who is beyond its share has asked for more than others, and has more under way than they have.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use super::Flow;
 const LATELY: Duration = Duration::from_millis(250);
 /// Who has asked for less lately is never beyond its share.
 const MUCH: u64 = 100;
+/// So many requests under way are as many as anybody's count: who only holds more cannot make others seem modest.
+const MANY: u32 = 64;
 /// How far apart pieces of answers go out to one tenant, where others wait for the machine as well.
 const APART: Duration = Duration::from_millis(1);
 /// So many may go out together.
@@ -34,38 +38,58 @@ pub(super) struct Lately {
 
 #[derive(Default)]
 struct Asked {
-    of: HashMap<Flow, u64>,
-    all: u64,
+    of: HashMap<Flow, Share>,
+    all: Share,
+}
+
+/// What somebody has asked for.
+#[derive(Default, Clone, Copy)]
+struct Share {
+    /// How much.
+    asked: u64,
+    /// How much was under way at most, as far as it counts.
+    under_way: u64,
+}
+
+impl Share {
+    fn with(self, other: Self) -> Self {
+        Self { asked: self.asked + other.asked, under_way: self.under_way + other.under_way }
+    }
 }
 
 impl Asked {
-    fn by(&self, flow: &Flow) -> u64 {
-        self.of.get(flow).copied().unwrap_or(0)
+    fn by(&self, flow: &Flow) -> Share {
+        self.of.get(flow).copied().unwrap_or_default()
     }
 }
 
 impl Lately {
-    /// Someone asks for so much. Those who are nobody in particular are not counted: tenants share what there is.
-    pub(super) fn note(&mut self, flow: &Flow, weight: u32, now: Timestamp) {
+    /// Someone, who has so many requests under way, asks for so much. Those who are nobody in particular are not
+    /// counted: tenants share what there is.
+    pub(super) fn note(&mut self, flow: &Flow, weight: u32, under_way: u32, now: Timestamp) {
         self.go_on(now);
         if flow.is_empty() {
             return;
         }
-        let weight = u64::from(weight);
-        self.now.all += weight;
-        if let Some(asked) = self.now.of.get_mut(flow) {
-            *asked += weight;
-        } else {
+        if !self.now.of.contains_key(flow) {
             self.new += usize::from(!self.before.of.contains_key(flow));
-            self.now.of.insert(flow.clone(), weight);
+            self.now.of.insert(flow.clone(), Share::default());
+        }
+        let Asked { of, all } = &mut self.now;
+        if let Some(share) = of.get_mut(flow) {
+            let more = u64::from(under_way.min(MANY)).saturating_sub(share.under_way);
+            let added = Share { asked: u64::from(weight), under_way: more };
+            (*share, *all) = (share.with(added), all.with(added));
         }
     }
 
-    /// Whether someone has asked for much, and for a tenth more than those who have asked have on average. So of two
-    /// who ask for all they can get, each gets nine tenths of its half.
+    /// Whether someone has asked for much, and for a tenth more than those who have asked have on average, and has had
+    /// a tenth more under way.
     pub(super) fn is_beyond(&self, flow: &Flow) -> bool {
-        let (asked, count) = (self.now.by(flow) + self.before.by(flow), u64::from(self.count()));
-        count > 1 && asked >= MUCH && 10 * asked * count > 11 * (self.now.all + self.before.all)
+        let (own, all) = (self.now.by(flow).with(self.before.by(flow)), self.now.all.with(self.before.all));
+        let count = u64::from(self.count());
+        let more = |own: u64, all: u64| 10 * own * count > 11 * all;
+        count > 1 && own.asked >= MUCH && more(own.asked, all.asked) && more(own.under_way, all.under_way)
     }
 
     /// How many have asked.
@@ -108,7 +132,7 @@ mod tests {
         let mut lately = Lately::default();
         let (one, two): (Flow, Flow) = ("one".into(), "two".into());
         let mut at = |flow: &Flow, millis| {
-            lately.note(flow, 1, after(millis));
+            lately.note(flow, 1, 1, after(millis));
             lately.count()
         };
         assert_eq!([at(&one, 0), at(&one, 10), at(&two, 20)], [1, 1, 2]);
@@ -122,19 +146,34 @@ mod tests {
     fn who_asks_for_much_more_than_others_is_beyond_its_share_for_a_while() {
         let mut lately = Lately::default();
         let (noisy, quiet, other): (Flow, Flow, Flow) = ("noisy".into(), "quiet".into(), "other".into());
-        lately.note(&noisy, 1000, START);
+        lately.note(&noisy, 1000, 9, START);
         assert!(!lately.is_beyond(&noisy), "nobody else is there");
-        lately.note(&quiet, 99, START);
+        lately.note(&quiet, 99, 1, START);
         assert!(lately.is_beyond(&noisy) && !lately.is_beyond(&quiet) && !lately.is_beyond(&other));
-        lately.note(&quiet, 720, after(260));
+        lately.note(&quiet, 720, 3, after(260));
         assert!(!lately.is_beyond(&noisy), "1000 is less than eleven tenths of 910");
-        lately.note(&other, 1, after(260));
+        lately.note(&other, 1, 1, after(260));
         assert!(lately.is_beyond(&noisy), "and more than those of 607");
-        lately.note(&other, 1, after(520));
+        lately.note(&other, 1, 1, after(520));
         assert!(!lately.is_beyond(&noisy) && lately.is_beyond(&quiet), "the one has long stopped");
-        lately.note(&other, 99, after(5000));
-        lately.note(&noisy, 1, after(5000));
+        lately.note(&other, 99, 9, after(5000));
+        lately.note(&noisy, 1, 1, after(5000));
         assert!(!lately.is_beyond(&other), "it is little");
+    }
+
+    #[test]
+    fn who_is_served_more_than_one_who_wants_more_is_not_beyond_its_share() {
+        let mut lately = Lately::default();
+        let (noisy, quiet): (Flow, Flow) = ("noisy".into(), "quiet".into());
+        lately.note(&noisy, 1000, 160, START);
+        lately.note(&quiet, 3000, 16, START);
+        assert!(!lately.is_beyond(&noisy) && !lately.is_beyond(&quiet));
+        lately.note(&noisy, 4000, 5, START);
+        assert!(lately.is_beyond(&noisy), "what was under way counts for a while");
+        lately.note(&"holds".into(), 1, 5000, START);
+        assert!(lately.is_beyond(&noisy), "whoever holds more");
+        lately.note(&quiet, 9000, 60, START);
+        assert!(!lately.is_beyond(&noisy) && !lately.is_beyond(&quiet), "all want as much");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use arktos_core::Timestamp;
 
 use super::lately::Lately;
 use super::pace::Pace;
+use super::work::PIECE;
 use super::{Fairness, Flow};
 
 /// A request that waits.
@@ -102,12 +103,18 @@ impl Machine {
 
     /// A flow asks for so much. Whether it has asked for more than its share lately.
     pub(super) fn note(&mut self, flow: &Flow, weight: u32, now: Timestamp) -> bool {
-        self.lately.note(flow, weight, now);
+        self.lately.note(flow, weight, self.under_way(flow), now);
         self.lately.is_beyond(flow)
     }
 
-    /// How long one more piece of a long answer to a flow waits.
+    /// What a flow has asked for and not got yet: the seats of what is worked on, and how many wait.
+    fn under_way(&self, flow: &Flow) -> u32 {
+        self.flows.get(flow).map_or(0, |state| state.taken + state.away + state.waiting.len() as u32)
+    }
+
+    /// How long one more piece of a long answer to a flow waits. It is work, as what was asked for at first is.
     pub(super) fn piece(&mut self, flow: &Flow, now: Timestamp) -> Duration {
+        self.lately.note(flow, PIECE, self.under_way(flow), now);
         if self.pace.is_full() || !self.is_shared() { Duration::ZERO } else { self.lately.piece(flow, now) }
     }
 

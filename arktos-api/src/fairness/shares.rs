@@ -1,5 +1,6 @@
 //! Which tenants ask for more than their share at a gateway, which forwards requests and has no seats.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::TenantName;
@@ -14,26 +15,53 @@ use super::{Flow, PeerRank};
 #[derive(Clone)]
 pub struct Shares {
     clock: Arc<dyn Clock>,
-    /// Written by each request.
-    lately: Arc<Mutex<Lately>>,
+    /// Written by each request, when it comes and when it is answered.
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    lately: Lately,
+    /// How many requests each has under way.
+    under_way: HashMap<Flow, u32>,
+}
+
+/// A request that is passed on. It is under way until this is dropped.
+#[must_use]
+pub struct Passed {
+    shares: Shares,
+    flow: Flow,
 }
 
 impl Shares {
     /// Nobody has asked for anything yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, lately: Arc::default() }
+        Self { clock, state: Arc::default() }
     }
 
     /// A request of a tenant's, which is known to be its own, has come over a connection.
-    pub fn note(&self, tenant: &TenantName, connection: &PeerRank) {
+    pub fn note(&self, tenant: &TenantName, connection: &PeerRank) -> Passed {
         let (flow, now) = (Flow::from(tenant.as_str()), self.clock.now());
         let beyond = {
-            let mut lately = self.lately.lock();
-            lately.note(&flow, 1, now);
+            let State { lately, under_way } = &mut *self.state.lock();
+            let many = under_way.entry(flow.clone()).or_default();
+            *many += 1;
+            lately.note(&flow, 1, *many, now);
             lately.is_beyond(&flow)
         };
         connection.note(&flow, beyond);
+        Passed { shares: self.clone(), flow }
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        let State { under_way, .. } = &mut *self.shares.state.lock();
+        match under_way.get_mut(&self.flow) {
+            Some(many) if *many > 1 => *many -= 1,
+            _ => drop(under_way.remove(&self.flow)),
+        }
     }
 }
 
@@ -50,7 +78,8 @@ mod tests {
         let (noisy, quiet) = (PeerRank::default(), PeerRank::default());
         let ask = |tenant: &str, connection: &PeerRank, times: usize| {
             let tenant = TenantName::new(tenant).expect("a name");
-            (0..times).for_each(|_| shares.note(&tenant, connection));
+            let passed: Vec<_> = (0..times).map(|_| shares.note(&tenant, connection)).collect();
+            drop(passed);
             connection.is_behind()
         };
         assert!(!ask("noisy", &noisy, 500), "nobody else asks");
@@ -59,5 +88,6 @@ mod tests {
         clock.advance(std::time::Duration::from_secs(5));
         ask("quiet", &quiet, 1);
         assert!(!ask("noisy", &noisy, 1), "that was long ago");
+        assert!(shares.state.lock().under_way.is_empty());
     }
 }

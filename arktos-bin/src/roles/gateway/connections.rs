@@ -1,6 +1,6 @@
 //! Whose a client's connection to a gateway is, and whether it is served after others.
 
-use arktos_api::{Identity, PeerRank};
+use arktos_api::{Identity, Passed, PeerRank};
 use arktos_core::TenantName;
 use http::{Request, Response, StatusCode};
 
@@ -21,22 +21,23 @@ impl Gateway {
         let claimed = known.is_some_and(|identity| identity.user.is_empty());
         let counts = known.is_some_and(|identity| !identity.is_component());
         if !claimed || connection.whose() == Some(tenant.as_str()) {
-            self.note(&tenant, counts, &connection);
+            let _passed = self.note(&tenant, counts, &connection);
             return backend.send(request, identity).await;
         }
         let answer = backend.send(request, identity).await;
         // What else is said may be said to anybody.
         if answer.status().is_success() || [StatusCode::FORBIDDEN, StatusCode::CONFLICT].contains(&answer.status()) {
-            self.note(&tenant, counts, &connection); // as its partition has found
+            drop(self.note(&tenant, counts, &connection)); // as its partition has found
         }
         answer
     }
 
-    fn note(&self, tenant: &TenantName, counts: bool, connection: &PeerRank) {
-        match self.0.shares.as_ref().filter(|_| counts) {
-            Some(shares) => shares.note(tenant, connection),
-            None => connection.answered_elsewhere(tenant),
-        }
+    fn note(&self, tenant: &TenantName, counts: bool, connection: &PeerRank) -> Option<Passed> {
+        let Some(shares) = self.0.shares.as_ref().filter(|_| counts) else {
+            connection.answered_elsewhere(tenant);
+            return None;
+        };
+        Some(shares.note(tenant, connection))
     }
 }
 
@@ -70,14 +71,15 @@ mod tests {
     }
 
     async fn ask(gateway: &Gateway, identity: &Identity, connection: &PeerRank, times: usize) {
-        for _ in 0..times {
+        let at_once = (0..times).map(|_| async {
             let mut request =
                 Request::get("/api/v1/namespaces/default/pods").body(Full::new(Bytes::new())).expect("one");
             request.extensions_mut().insert(identity.clone());
             request.extensions_mut().insert(connection.clone());
             let answer: Result<_, Infallible> = gateway.clone().call(request).await;
             assert_eq!(answer.expect("an answer").status(), 503);
-        }
+        });
+        futures::future::join_all(at_once).await;
     }
 
     #[tokio::test]
