@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use tokio::sync::{Semaphore, watch};
 
+use super::brief::Brief;
 use super::kubeconfig::Kubeconfig;
 use super::remote::describe;
 use super::route::{Home, Protocols, Route, Trust};
@@ -39,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(70);
 #[derive(Clone)]
 pub struct Forward {
     http: Client<Route, RequestBody>,
+    /// What is brief, where the backend is reached over TLS.
+    brief: Option<Brief>,
     base: Arc<str>,
     /// What its clients know it as.
     called: &'static str,
@@ -60,20 +63,23 @@ impl Forward {
     /// # Errors
     /// [`TlsError`] when the authority's certificate is unusable.
     pub fn showing(config: &Kubeconfig, shown: Option<Arc<Shown>>) -> Result<Self, TlsError> {
-        let route = Route::fixed(config, shown, Protocols::One)?;
-        Ok(Self::over(route, config.server.trim_end_matches('/').into()))
+        let route = |protocols| Route::fixed(config, shown.clone(), protocols);
+        let (one, two) = (route(Protocols::One)?, route(Protocols::Two)?);
+        Ok(Self::over((one, two), config.server.trim_end_matches('/').into()))
     }
 
     /// A member of the region's directory, wherever its processes are at a time. What is trusted is the gateway's.
     #[must_use]
     pub fn member(contact: watch::Receiver<Contact>, trust: &Trust) -> Self {
         let base = format!("https://{}", contact.borrow().name).into();
-        Self::over(Route::member(contact, trust.clone(), Protocols::One), base)
+        let route = |protocols| Route::member(contact.clone(), trust.clone(), protocols);
+        Self::over((route(Protocols::One), route(Protocols::Two)), base)
     }
 
-    fn over(route: Route, base: Arc<str>) -> Self {
+    fn over((one, two): (Route, Route), base: Arc<str>) -> Self {
         let (called, gatherings) = ("the partition of this tenant", Arc::new(Semaphore::new(GATHERINGS)));
-        Self { http: pool(route), base, called, gatherings, patience: PATIENCE }
+        let brief = base.starts_with("https:").then(|| Brief::over(two));
+        Self { http: pool(one), brief, base, called, gatherings, patience: PATIENCE }
     }
 
     /// The same, called something else than a tenant's partition where clients are told that it does not answer.
@@ -95,8 +101,10 @@ impl Forward {
         };
         let again = only_reads(&request).then(|| without_body(&request));
         let reads = again.is_some();
+        let (place, shared) = self.brief.as_ref().and_then(|brief| brief.place(&request)).unzip();
+        let http = shared.flatten().unwrap_or(&self.http);
         let asked = async {
-            match (self.http.request(request).await, again) {
+            match (http.request(request).await, again) {
                 (Err(error), Some(again)) if !error.is_connect() => self.http.request(again).await,
                 (answer, _) => answer,
             }
@@ -107,7 +115,11 @@ impl Forward {
             Ok(Ok(response)) => {
                 let (mut parts, body) = response.into_parts();
                 remove_hop_headers(&mut parts.headers);
-                Response::from_parts(parts, body.map_err(BodyError::new).boxed_unsync())
+                let body = body.map_err(move |error| {
+                    let _until_read = &place;
+                    BodyError::new(error)
+                });
+                Response::from_parts(parts, body.boxed_unsync())
             }
             Ok(Err(error)) => {
                 tracing::warn!(backend = &*self.base, error = describe(&error), "a backend cannot be reached");

@@ -122,6 +122,11 @@ impl Place {
         self.stranger.lock().take();
     }
 
+    /// Whether the connection is one of the region's own.
+    pub(super) fn is_of_the_region(&self) -> bool {
+        matches!(self.owned.get(), Some(None)) && !self.is_full()
+    }
+
     /// Whether there is none for the connection: it is to end.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)

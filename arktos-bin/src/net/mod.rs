@@ -7,6 +7,8 @@ pub mod address;
 #[cfg(feature = "net")]
 mod aside;
 #[cfg(feature = "net")]
+mod brief;
+#[cfg(feature = "net")]
 pub mod first_version;
 #[cfg(feature = "net")]
 pub mod forward;

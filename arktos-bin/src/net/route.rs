@@ -48,6 +48,8 @@ pub(super) enum Protocols {
     All,
     /// HTTP/1.1 alone.
     One,
+    /// HTTP/2 alone.
+    Two,
 }
 
 /// Whom the processes of a region trust, and as whom they come.
@@ -179,6 +181,7 @@ fn https(tls: rustls::ClientConfig, protocols: Protocols, name: Option<ServerNam
     match protocols {
         Protocols::All => builder.enable_all_versions().wrap_connector(tcp),
         Protocols::One => builder.enable_http1().wrap_connector(tcp),
+        Protocols::Two => builder.enable_http2().wrap_connector(tcp),
     }
 }
 

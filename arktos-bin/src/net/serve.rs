@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::aside::Aside;
+use super::brief::UNREAD_MAX;
 use super::gathered::gathered;
 use super::giving_way::GivingWay;
 use super::holders::{Holders, Place, refusal};
@@ -209,6 +210,9 @@ where
         .max_concurrent_streams(STREAMS_MAX)
         .max_send_buf_size(AHEAD)
         .keep_alive_interval(Duration::from_secs(30));
+    if place.as_ref().is_some_and(|place| place.is_of_the_region()) {
+        builder.http2().initial_connection_window_size(UNREAD_MAX);
+    }
     let io = GivingWay::new(Prompt::within(HANDSHAKE_TIMEOUT, io));
     let connection = builder.serve_connection(TokioIo::new(io), handler);
     let (mut connection, mut stopping) = (pin!(connection), pin!(stopped(&mut stop)));
