@@ -13,6 +13,7 @@ mod go_print;
 pub mod protobuf;
 pub mod yaml;
 mod yaml_json;
+mod yaml_keys;
 mod yaml_words;
 mod yaml_write;
 

@@ -9,6 +9,7 @@ use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
 use serde_saphyr::{Budget, Options, Spanned};
 
 use super::yaml_json;
+use super::yaml_keys::{Json, Key};
 
 /// How deep a document may be nested.
 const MAX_DEPTH: usize = 100;
@@ -29,7 +30,7 @@ pub struct YamlError(String);
 pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
     match yaml_json::read(bytes) {
         Some(value) => Ok(value),
-        None => Ok(whole_numbers(first(bytes)?)),
+        None => Ok(whole_numbers(document(bytes)?)),
     }
 }
 
@@ -40,12 +41,17 @@ pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
 pub fn parse_told(bytes: &[u8]) -> Result<(Value, Vec<String>), YamlError> {
     match yaml_json::read(bytes) {
         Some(value) => Ok((value, Vec::new())), // what it reads has none
-        None => Ok((whole_numbers(first(bytes)?), repeated_in(bytes).unwrap_or_default())),
+        None => Ok((whole_numbers(document(bytes)?), repeated_in(bytes).unwrap_or_default())),
     }
 }
 
+/// The first document of a stream, as JSON.
+pub(super) fn document(bytes: &[u8]) -> Result<Value, YamlError> {
+    first(bytes).map(|Json(value)| value)
+}
+
 /// The first document of a stream.
-pub(super) fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
+fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
     let fault = match serde_saphyr::from_slice_with_options(bytes, options()) {
         Ok(value) => return Ok(value),
         Err(fault) => fault,
@@ -76,7 +82,7 @@ fn repeated_in(bytes: &[u8]) -> Result<Vec<String>, YamlError> {
 enum Tree {
     Leaf,
     List(Vec<Tree>),
-    Map(Vec<(String, Spanned<Tree>)>),
+    Map(Vec<(Key, Spanned<Tree>)>),
 }
 
 impl Tree {
@@ -158,9 +164,10 @@ impl<'de> Visitor<'de> for TreeVisitor {
 /// # Errors
 /// As [`parse`].
 pub fn parse_all(bytes: &[u8]) -> Result<Vec<Value>, YamlError> {
-    let documents: Vec<Value> = serde_saphyr::from_slice_multiple_with_options(bytes, options())
+    let documents: Vec<Json> = serde_saphyr::from_slice_multiple_with_options(bytes, options())
         .map_err(|error| YamlError(error.to_string()))?;
-    Ok(documents.into_iter().filter(|value| !value.is_null()).map(whole_numbers).collect())
+    let documents = documents.into_iter().map(|Json(value)| value);
+    Ok(documents.filter(|value| !value.is_null()).map(whole_numbers).collect())
 }
 
 fn options() -> Options {
@@ -261,6 +268,27 @@ mod tests {
     #[test]
     fn keys_are_text() {
         assert_eq!(read("1: a\ntrue: b\n"), json!({"1": "a", "true": "b"}));
+        for (written, key) in [
+            ("y", "true"),
+            ("N", "false"),
+            ("yes", "true"),
+            ("Off", "false"),
+            ("'y'", "y"),
+            ("\"no\"", "no"),
+            ("!!str y", "y"),
+            ("&a y", "true"),
+            ("? y\n", "true"),
+            ("0x1", "1"),
+            ("1.5", "1.5"),
+            ("2001-01-01", "2001-01-01"),
+            ("x", "x"),
+        ] {
+            assert_eq!(read(&format!("{written}: a")), json!({key: "a"}), "{written}");
+        }
+        for bad in ["~: a", "null: a", "[y]: a"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(parse_all(b"y: a\n").expect("a stream"), [json!({"true": "a"})]);
     }
 
     #[test]
@@ -283,6 +311,8 @@ mod tests {
             repeated_keys(b"a: 1\nb: {c: 1, c: [x]}\na:\n  d: 1\n").expect("reads"),
             ["line 2: key \"c\" already set in map", "line 4: key \"a\" already set in map"]
         );
+        assert_eq!(repeated_keys(b"y: a\ntrue: b\n").expect("reads"), ["line 2: key true already set in map"]);
+        assert_eq!(read("y: a\non: b"), json!({"true": "b"}));
         assert!(repeated_keys(b"a: [{b: 1}, {b: 1}]\nyes: 1\n").expect("reads").is_empty());
     }
 

@@ -68,7 +68,7 @@ mod tests {
 
     /// What the reader of YAML makes of it.
     fn as_yaml(text: &str) -> Option<Value> {
-        yaml::first(text.as_bytes()).ok().map(yaml::whole_numbers)
+        yaml::document(text.as_bytes()).ok().map(yaml::whole_numbers)
     }
 
     #[test]
