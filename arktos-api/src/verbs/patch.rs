@@ -84,7 +84,7 @@ fn concerns_managers(patch: &Value, pointers: bool) -> bool {
 /// 400.
 pub(crate) fn asked(call: &Call<'_>, form: PatchType, bytes: &[u8]) -> Result<(Patch, Vec<String>), Status> {
     let ignored = call.options.field_validation == FieldValidation::Ignore;
-    let (value, repeated) = schema::read_json(bytes).map_err(|fault| {
+    let (mut value, repeated) = schema::read_json(bytes).map_err(|fault| {
         let why = go_json_fault(bytes).unwrap_or_else(|| fault.to_string());
         Status::bad_request(match form {
             PatchType::Merge if ignored => "Invalid JSON Patch".to_owned(),
@@ -99,7 +99,11 @@ pub(crate) fn asked(call: &Call<'_>, form: PatchType, bytes: &[u8]) -> Result<(P
     let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
     Ok(match form {
         PatchType::Merge => (Patch::Merge(value), repeated),
-        _ => (Patch::Strategic(value), repeated),
+        _ => {
+            // Go reads it into fields of integers by their value, and bodies by how they are written.
+            yaml::make_whole(&mut value);
+            (Patch::Strategic(value), repeated)
+        }
     })
 }
 

@@ -88,9 +88,11 @@ pub(crate) async fn patch(call: &Call<'_>, asked: &Patch, faults: &[String]) -> 
             let mut value = shown(call, old).into_value();
             patch::apply(&schema, true, &mut value, asked).map(|()| value)
         };
-        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), made()?, arktos_core::Dialect::Region)?;
+        let outcome = Outcome { patch: asked, whole: &made };
+        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), made()?, arktos_core::Dialect::Region)
+            .map_err(|refusal| outcome.refused(&type_meta(), &refusal))?;
         let faults = faults.iter().cloned().chain(decoded.faults.list).collect();
-        patch::told(call, faults, &warned, &Outcome { patch: asked, whole: &made })?;
+        patch::told(call, faults, &warned, &outcome)?;
         scaled(call, old, &decoded.object, decoded.object.str_at(&["metadata", "resourceVersion"]))
     };
     let scale = write(call, &make).await;

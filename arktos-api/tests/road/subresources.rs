@@ -138,6 +138,40 @@ async fn a_scale_is_of_the_object_that_is_meant_and_says_what_nobody_knows_of_it
 }
 
 #[tokio::test]
+async fn what_no_scale_can_be_is_refused_as_the_outcome_of_a_patch() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", "/apis/apps/v1/namespaces/default/deployments", deployment()).await.code, 201);
+    let wanted = |replicas: Value| json!({"spec": {"replicas": replicas}});
+    let field = "into Go struct field ScaleSpec.spec.replicas of type int32";
+    for (replicas, found) in [(json!("3"), "string"), (json!(1.0), "number 1.0"), (json!(true), "bool")] {
+        let refused = world.patch("acme", SCALE, wanted(replicas.clone())).await;
+        let message = refused.body["message"].as_str().unwrap();
+        let why = format!("json: cannot unmarshal {found} {field}");
+        assert_eq!((refused.code, message.ends_with(&why)), (422, true), "{message}");
+        let mut whole = wanted(replicas);
+        whole["metadata"] = json!({"name": "a"});
+        assert_eq!(world.put("acme", SCALE, whole).await.code, 400);
+    }
+    let kind = "application/strategic-merge-patch+json";
+    for (replicas, why) in [
+        ("\"x\"", "\"map[spec:map[replicas:x]]\": unrecognized type: int32"),
+        ("1.5", "\"map[spec:map[replicas:1.5]]\": cannot convert float64 to int32"),
+    ] {
+        let body = format!("{{\"spec\":{{\"replicas\":{replicas}}}}}");
+        let refused = world.send_as("acme", Method::PATCH, SCALE, kind, body).await;
+        let message = format!(" \"\" is invalid: patch: Invalid value: {why}");
+        assert_eq!((refused.code, &refused.body["message"]), (422, &json!(message)));
+    }
+    for path in [SCALE, SCALE.trim_end_matches("/scale")] {
+        for (written, replicas) in [("4.0", 4), ("1e1", 10)] {
+            let body = format!("{{\"spec\":{{\"replicas\":{written}}}}}");
+            let patched = world.send_as("acme", Method::PATCH, path, kind, body).await;
+            assert_eq!((patched.code, &patched.body["spec"]["replicas"]), (200, &json!(replicas)), "{}", patched.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_for_a_token_says_who_asked_for_what() {
     let world = World::new().await;
     let account = json!({"metadata": {"name": "robot"}});

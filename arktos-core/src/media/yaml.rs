@@ -202,8 +202,8 @@ pub(super) fn whole_numbers(value: Value) -> Value {
     }
 }
 
-/// As [`whole_numbers`], in place.
-pub(crate) fn make_whole(value: &mut Value) {
+/// Makes integers of all numbers without a fraction: `1.0` is `1`, as Go writes it.
+pub fn make_whole(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => *number = whole(number.clone()),
         Value::Array(items) => items.iter_mut().for_each(make_whole),
