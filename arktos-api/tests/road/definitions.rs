@@ -63,6 +63,29 @@ impl World {
 }
 
 #[tokio::test]
+async fn what_a_scale_counts_is_written_as_a_whole_number() {
+    let world = World::new().await;
+    let mut counted = definition("integer");
+    counted["spec"]["versions"][0]["subresources"] =
+        json!({"scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}});
+    assert_eq!(world.post("acme", DEFINITIONS, counted).await.code, 201);
+    for (written, shown) in [(json!(1.0), "1"), (json!(1e2), "100"), (json!(1.5), "1.5")] {
+        let refused = world.post("acme", WIDGETS, widget("a", json!({"size": written}))).await;
+        let why = format!(".spec.size accessor error: {shown} is of the type float64, expected int64");
+        let message = refused.body["message"].as_str().unwrap();
+        assert_eq!((refused.code, message.contains(&why)), (422, true), "{message}");
+    }
+    let parts = json!([{"name": "p", "count": 2.0}]);
+    let made = world.post("acme", WIDGETS, widget("a", json!({"size": 1, "parts": parts}))).await;
+    assert_eq!((made.code, made.body["spec"]["parts"][0]["count"].to_string()), (201, "2".to_owned()));
+    let patched = world.patch("acme", &format!("{WIDGETS}/a"), json!({"spec": {"size": 2.0}})).await;
+    assert_eq!(patched.code, 422, "{}", patched.body);
+    let yaml = "apiVersion: example.org/v1\nkind: Widget\nmetadata:\n  name: b\nspec:\n  size: 1.0\n".to_owned();
+    let read = world.send_as("acme", Method::POST, WIDGETS, "application/yaml", yaml).await;
+    assert_eq!(read.code, 201, "numbers in YAML are made JSON first: {}", read.body);
+}
+
+#[tokio::test]
 async fn a_kind_is_served_from_the_answer_on_and_only_in_its_tenant() {
     let world = World::new().await;
     assert_eq!(world.get("acme", WIDGETS).await.code, 404);

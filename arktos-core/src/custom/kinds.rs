@@ -172,7 +172,10 @@ pub fn kinds_of(definition: &Object) -> Vec<Kind> {
         .iter()
         .map(|version| {
             let schema = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
-            (version["name"].as_str().unwrap_or_default().into(), Arc::new(Structural::compile_with(schema, &patterns)))
+            let mut schema = Structural::compile_with(schema, &patterns);
+            let scale = Scale::of(version);
+            schema.counts = scale.map(|scale| vec![scale.wanted.fields, scale.found.fields]).unwrap_or_default();
+            (version["name"].as_str().unwrap_or_default().into(), Arc::new(schema))
         })
         .collect();
     ordered

@@ -1,11 +1,12 @@
 //! From a body of a custom kind to an object.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fill::TooManyDefaults;
 use super::{Structural, fill, prune};
 use crate::encoded::Dialect;
 use crate::kind::TypeMeta;
+use crate::media::go_kind;
 use crate::object::Object;
 use crate::schema::{self, Decoded, Faults};
 use crate::status::{Reason, Status};
@@ -39,7 +40,7 @@ fn decode_with(
     keeps_nulls: bool,
 ) -> Result<Decoded, Status> {
     let mut list = Vec::new();
-    crate::media::yaml::make_whole(&mut value);
+    make_whole(schema, &mut value);
     match value.get_mut("metadata") {
         Some(metadata) if metadata.is_null() => {}
         Some(metadata) => {
@@ -51,12 +52,10 @@ fn decode_with(
     }
     list.extend(prune::prune(schema, &mut value, true));
     let mut wrong = None;
-    prune::embedded(schema, &mut value, &mut |path, map| {
-        let Some(metadata) = map.get_mut("metadata").filter(|metadata| metadata.is_object()) else { return };
-        let sent = metadata.to_string();
-        match schema::metadata(metadata, Dialect::Plain) {
-            Ok(unknown) => list.extend(unknown.into_iter().map(|name| format!("{path}.metadata.{name}"))),
-            Err(why) => wrong = Some(format!("{path}.metadata: Invalid value: {sent}: {why}")),
+    prune::embedded(schema, &mut value, &mut |path, map| match embedded(map) {
+        Ok(unknown) => list.extend(unknown.into_iter().map(|name| format!("{path}.metadata.{name}"))),
+        Err(why) => {
+            wrong.get_or_insert(format!("{path}.{why}"));
         }
     });
     if let Some(why) = wrong {
@@ -74,6 +73,46 @@ fn decode_with(
         }
     }
     Ok(Decoded { object, faults: Faults { list } })
+}
+
+/// Reads what an object within another says of itself. Gives the names of the fields of its metadata that nobody knows.
+///
+/// # Errors
+/// The first field that has the wrong type, and why.
+pub(super) fn embedded(map: &mut Map<String, Value>) -> Result<Vec<String>, String> {
+    for field in ["apiVersion", "kind"] {
+        if let Some(said) = map.get(field).filter(|said| !said.is_string()) {
+            return Err(format!("{field}: Invalid value: {said}: must be a string"));
+        }
+    }
+    let Some(metadata) = map.get_mut("metadata") else { return Ok(Vec::new()) };
+    let sent = metadata.to_string();
+    let read = match metadata {
+        Value::Object(_) => schema::metadata(metadata, Dialect::Plain),
+        Value::Null => {
+            *metadata = Value::Object(Map::new());
+            Ok(Vec::new())
+        }
+        other => Err(format!("json: cannot unmarshal {} into Go value of type v1.ObjectMeta", go_kind(other))),
+    };
+    read.map_err(|why| format!("metadata: Invalid value: {sent}: {why}"))
+}
+
+/// Makes integers of all numbers without a fraction, but where a scale looks: what it counts must be written as one.
+fn make_whole(schema: &Structural, value: &mut Value) {
+    let counts: Vec<Option<Value>> = schema.counts.iter().map(|path| count(path, value).cloned()).collect();
+    crate::media::yaml::make_whole(value);
+    for (path, written) in schema.counts.iter().zip(counts) {
+        let place = path.iter().try_fold(&mut *value, |value, field| value.get_mut(field));
+        if let (Some(place), Some(written)) = (place, written) {
+            *place = written;
+        }
+    }
+}
+
+/// The number that stands at a path.
+fn count<'a>(path: &[String], value: &'a Value) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, field| value.get(field)).filter(|value| value.is_number())
 }
 
 /// The refusal of what has more defaults than it may have.
@@ -102,5 +141,52 @@ pub(crate) fn drop_unknown(schema: &Structural, object: &mut Object) {
     prune::prune(schema, &mut value, true);
     if let Value::Object(fields) = value {
         object.fields = fields;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_object_within_another_says_what_it_is_in_texts_and_has_metadata() {
+        let any = json!({"type": "object", "x-kubernetes-embedded-resource": true,
+            "x-kubernetes-preserve-unknown-fields": true});
+        let schema = Structural::compile(&json!({"type": "object", "properties": {"a": any}}));
+        let type_meta = TypeMeta::new("example.org", "v1", "Thing");
+        let read = |embedded: Value| {
+            let value = json!({"metadata": {"name": "x"}, "a": embedded});
+            decode(&schema, &type_meta, value, Dialect::Plain).map_err(|refusal| refusal.message)
+        };
+        let into = "into Go value of type v1.ObjectMeta";
+        for (embedded, why) in [
+            (
+                json!({"apiVersion": 5, "kind": 7, "metadata": 9}),
+                "a.apiVersion: Invalid value: 5: must be a string".to_owned(),
+            ),
+            (
+                json!({"apiVersion": null, "kind": "P"}),
+                "a.apiVersion: Invalid value: null: must be a string".to_owned(),
+            ),
+            (json!({"apiVersion": "v1", "kind": 7}), "a.kind: Invalid value: 7: must be a string".to_owned()),
+            (json!({"metadata": 5}), format!("a.metadata: Invalid value: 5: json: cannot unmarshal number {into}")),
+            (
+                json!({"metadata": "x"}),
+                format!("a.metadata: Invalid value: \"x\": json: cannot unmarshal string {into}"),
+            ),
+            (json!({"metadata": []}), format!("a.metadata: Invalid value: []: json: cannot unmarshal array {into}")),
+            (
+                json!({"metadata": {"name": 5}}),
+                "a.metadata: Invalid value: {\"name\":5}: json: cannot unmarshal number into Go struct field \
+                 ObjectMeta.name of type string"
+                    .to_owned(),
+            ),
+        ] {
+            let refused = read(embedded).expect_err("refused");
+            assert_eq!(refused, format!("Thing in version \"v1\" cannot be handled as a Thing: {why}"));
+        }
+        let read = read(json!({"apiVersion": "v1", "kind": "P", "metadata": null})).expect("reads");
+        assert_eq!(read.object.at(&["a", "metadata"]), Some(&json!({})));
     }
 }

@@ -41,6 +41,8 @@ pub struct Structural {
     pub(super) seen: bool,
     /// The fewest bytes that a value takes as JSON.
     pub(super) smallest: u64,
+    /// Of a whole object: where the numbers are that a scale looks at.
+    pub(super) counts: Vec<Vec<String>>,
 }
 
 /// What the values of a map are like.
@@ -159,6 +161,7 @@ impl Structural {
             ruled: false,
             seen: false,
             smallest: 0,
+            counts: Vec::new(),
         };
         compiled.seen = declared::is_seen(&compiled);
         compiled.smallest = declared::smallest(&compiled);
