@@ -131,7 +131,7 @@ fn the_root_of_a_schema_and_what_excludes_each_other() {
     let mut both = field(json!({"type": "string"}));
     both["additionalProperties"] = json!({"type": "string"});
     let exclusive = "additionalProperties and properties are mutual exclusive";
-    assert_eq!(said(both), [format!("{below}.additionalProperties: Forbidden: {exclusive}"), at_root]);
+    assert_eq!(said(both), [at_root, format!("{below}.additionalProperties: Forbidden: {exclusive}")]);
     assert!(said(field(json!({"type": "string", "x-kubernetes-int-or-string": true}))).is_empty());
     assert_eq!(
         said(field(json!({"x-kubernetes-int-or-string": true, "x-kubernetes-preserve-unknown-fields": true}))),
@@ -148,6 +148,78 @@ fn the_root_of_a_schema_and_what_excludes_each_other() {
         said(json!({"type": "object", "properties": {"metadata": {"type": "object", "default": {}}}})),
         [format!("{below}.properties[metadata].default: Forbidden: must not be set in top-level metadata")]
     );
+}
+
+/// What is said of a schema with these fields, without the path to it.
+fn said_of_fields(fields: &Value) -> Vec<String> {
+    let told = said(&definition(&json!([version("v1", json!({"type": "object", "properties": fields}))])));
+    told.iter().map(|fault| fault.replace("spec.validation.openAPIV3Schema.", "")).collect()
+}
+
+#[test]
+fn what_no_schema_may_say_hides_whether_it_is_structural_and_its_defaults() {
+    let text = json!({"type": "string"});
+    let bad = json!({"type": "string", "default": 5});
+    let told = "properties[b].default: Invalid value: \"integer\":  in body must be of type string: \"integer\"";
+    assert_eq!(said_of_fields(&json!({"b": bad})), [told]);
+    let untyped = "properties[a].type: Required value: must not be empty for specified object fields";
+    assert_eq!(said_of_fields(&json!({"a": {}, "b": bad})), [untyped]);
+    for (word, value) in [
+        ("$ref", json!("#/x")),
+        ("id", json!("x")),
+        ("definitions", json!({"x": text})),
+        ("dependencies", json!({"x": ["a"]})),
+        ("patternProperties", json!({"x": text})),
+    ] {
+        let why = format!("{word}: Forbidden: {word} is not supported");
+        let one = json!({"type": "string", word: value});
+        assert_eq!(said_of_fields(&json!({"a": {}, "b": bad, "r": one})), [format!("properties[r].{why}")]);
+        let within = json!({"type": "string", "anyOf": [{word: value}]});
+        assert_eq!(said_of_fields(&json!({"a": {}, "r": within})), [format!("properties[r].anyOf[0].{why}")]);
+    }
+    let list = json!({"type": "array", "items": [text]});
+    let why = "items must be a schema object and not an array";
+    assert_eq!(said_of_fields(&json!({"a": {}, "r": list})), [format!("properties[r].items: Forbidden: {why}")]);
+    // Other words leave it in sight.
+    let unique = json!({"type": "array", "uniqueItems": true, "items": text});
+    assert_eq!(said_of_fields(&json!({"a": {}, "r": unique})).len(), 2);
+    assert_eq!(said_of_fields(&json!({"b": bad, "r": unique}))[0], told);
+    let odd = json!({"type": "string", "not": {"type": "zz"}, "anyOf": [{"pattern": "("}]});
+    let told = said_of_fields(&json!({"a": odd}));
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[2].starts_with("properties[a].not.type: Unsupported value: \"zz\": "), "{told:?}");
+}
+
+#[test]
+fn the_default_of_a_whole_object_is_one() {
+    let said = |default: Value| {
+        let schema = json!({"type": "object", "default": default, "properties": {"a": {"type": "string"}}});
+        let told = said(&definition(&json!([version("v1", schema)])));
+        told.iter().map(|fault| fault.replace("spec.validation.openAPIV3Schema.", "")).collect::<Vec<_>>()
+    };
+    assert!(said(json!({"apiVersion": "v1", "kind": "Foo", "metadata": {"name": "x"}, "a": "b"})).is_empty());
+    let required = ["default.apiVersion: Required value", "default.kind: Required value"];
+    assert_eq!(said(json!({})), required);
+    let unknown = "default: Invalid value: {\"b\":1}: must not have unknown fields";
+    assert_eq!(said(json!({"b": 1})), [unknown, required[0], required[1]]);
+    assert_eq!(said(json!(5)), ["default: Invalid value: \"integer\":  in body must be of type object: \"integer\""]);
+    assert_eq!(
+        said(json!({"apiVersion": 5, "kind": "Foo"})),
+        ["default.apiVersion: Invalid value: 5: must be a string"]
+    );
+    let why = "json: cannot unmarshal number into Go value of type v1.ObjectMeta";
+    assert_eq!(
+        said(json!({"apiVersion": "v1", "kind": "Foo", "metadata": 5})),
+        [format!("default.metadata: Invalid value: 5: {why}")]
+    );
+    let any = json!({"type": "object", "x-kubernetes-embedded-resource": true,
+        "x-kubernetes-preserve-unknown-fields": true});
+    let list = json!({"type": "array", "items": any, "default": [{"x": 1}]});
+    assert_eq!(
+        said_of_fields(&json!({"a": list})),
+        ["properties[a].default[0].apiVersion: Required value", "properties[a].default[0].kind: Required value"]
+    );
+    assert!(said(Value::Null).is_empty());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use serde_json::{Map, Number, Value};
 
 use super::cel;
+use super::embedded;
 use super::items::{Before, repetitions};
 use super::structural::{Limits, Structural, Values};
 use crate::catalog::Kind;
@@ -55,7 +56,7 @@ pub(crate) fn validate(schema: &Structural, kind: &Kind, object: &Object, old: O
     if steps.are_over() {
         return faults.invalid(NOWHERE, &Value::Null, TOO_MUCH);
     }
-    embedded_types(schema, &whole, &Path::Root, faults);
+    embedded::types(schema, &whole, &Path::Root, faults);
     if let Some(scale) = kind.own.as_ref().and_then(|own| own.scale.as_ref()) {
         scale.validate(&whole, faults);
     }
@@ -96,9 +97,11 @@ pub(super) fn default_faults(schema: &Structural, default: &Value, at: &str, ste
     if steps.are_over() {
         return faults.invalid_bare(at, TOO_MUCH);
     }
+    embedded::default_types(schema, default, &mut found);
     for mut fault in found.0 {
         fault.field = match fault.field.as_str() {
             "" | NOWHERE => at.to_owned(),
+            item if item.starts_with('[') => format!("{at}{item}"),
             below => format!("{at}.{below}"),
         };
         faults.0.push(fault);
@@ -375,39 +378,6 @@ fn alternatives(
         && of(not).0.is_empty()
     {
         nowhere(faults, "not validate the schema (not)");
-    }
-}
-
-/// Objects that are embedded say what they are.
-fn embedded_types(schema: &Structural, value: &Value, path: &Path<'_>, faults: &mut Faults) {
-    match value {
-        Value::Object(map) => {
-            if schema.embedded && !path.is_root() {
-                for name in ["apiVersion", "kind"] {
-                    let path = Path::Field(path, name).to_string();
-                    match map.get(name).and_then(Value::as_str) {
-                        None => faults.required(&path, ""),
-                        Some("") => faults.invalid(&path, &"".into(), "must not be empty"),
-                        Some(said) if name == "apiVersion" && said.matches('/').count() > 1 => {
-                            faults.invalid(&path, &said.into(), &format!("unexpected GroupVersion string: {said}"));
-                        }
-                        Some(_) => {}
-                    }
-                }
-            }
-            for (name, value) in map {
-                if let Some(field) = schema.field(name) {
-                    embedded_types(field, value, &schema.place_of(path, name), faults);
-                }
-            }
-        }
-        Value::Array(list) => {
-            let Some(items) = &schema.items else { return };
-            for (index, item) in list.iter().enumerate() {
-                embedded_types(items, item, &Path::Item(path, index), faults);
-            }
-        }
-        _ => {}
     }
 }
 

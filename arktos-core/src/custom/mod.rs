@@ -10,6 +10,7 @@
 //! | what a body loses: unknown fields, nulls | `prune` |
 //! | what it gains: defaults | `fill` |
 //! | what must hold of values | `check`, `items`, `format`, `patterns` |
+//! | what objects within objects say of themselves | `embedded` |
 //! | rules in CEL: what they say, whether they may be taken, types and costs | `cel`, `rule_faults`, `declared` |
 //! | what patches, apply and OpenAPI see of it; what policies see of any kind | `shape`; `resolved` |
 //! | where columns, scales and selectable fields find their values | `json_path` |
@@ -22,6 +23,7 @@ mod cel;
 mod check;
 mod declared;
 mod definition;
+mod embedded;
 mod field_path;
 mod fill;
 mod format;

@@ -121,6 +121,40 @@ impl Patterns {
     }
 }
 
+/// What is wrong with a pattern, in the words of the library that upstream has, as far as it is one of the usual
+/// faults.
+pub(super) fn regex_fault(pattern: &str) -> String {
+    let begin = "error parsing regexp: ";
+    let odd = ["(?=", "(?!", "(?<=", "(?<!"].into_iter().find(|odd| pattern.contains(odd));
+    if let Some(odd) = odd {
+        return format!("{begin}invalid or unsupported Perl syntax: `{}`", &odd[..3]);
+    }
+    let (mut depth, mut class, mut escaped) = (0_i32, None, false);
+    for (at, letter) in pattern.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '[' if class.is_none() => class = Some(at),
+            ']' if class.is_some_and(|begin| at > begin + 1) => class = None,
+            '(' if class.is_none() => depth += 1,
+            ')' if class.is_none() => depth -= 1,
+            '*' | '+' | '?' if at == 0 => {
+                return format!("{begin}missing argument to repetition operator: `{letter}`");
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return format!("{begin}unexpected ): `{pattern}`");
+        }
+    }
+    match class {
+        Some(at) => format!("{begin}missing closing ]: `{}`", pattern.get(at..).unwrap_or_default()),
+        None if escaped => format!("{begin}trailing backslash at end of expression: ``"),
+        None if depth > 0 => format!("{begin}missing closing ): `{pattern}`"),
+        None => format!("{begin}invalid escape sequence: `{pattern}`"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

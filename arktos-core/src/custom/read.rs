@@ -1,12 +1,11 @@
 //! From a body of a custom kind to an object.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::fill::TooManyDefaults;
-use super::{Structural, fill, prune};
+use super::{Structural, embedded, fill, prune};
 use crate::encoded::Dialect;
 use crate::kind::TypeMeta;
-use crate::media::go_kind;
 use crate::object::Object;
 use crate::schema::{self, Decoded, Faults};
 use crate::status::{Reason, Status};
@@ -52,10 +51,10 @@ fn decode_with(
     }
     list.extend(prune::prune(schema, &mut value, true));
     let mut wrong = None;
-    prune::embedded(schema, &mut value, &mut |path, map| match embedded(map) {
+    prune::embedded(schema, &mut value, &mut |path, map| match embedded::read(map) {
         Ok(unknown) => list.extend(unknown.into_iter().map(|name| format!("{path}.metadata.{name}"))),
-        Err(why) => {
-            wrong.get_or_insert(format!("{path}.{why}"));
+        Err((field, said, why)) => {
+            wrong.get_or_insert(format!("{path}.{field}: Invalid value: {said}: {why}"));
         }
     });
     if let Some(why) = wrong {
@@ -73,29 +72,6 @@ fn decode_with(
         }
     }
     Ok(Decoded { object, faults: Faults { list } })
-}
-
-/// Reads what an object within another says of itself. Gives the names of the fields of its metadata that nobody knows.
-///
-/// # Errors
-/// The first field that has the wrong type, and why.
-pub(super) fn embedded(map: &mut Map<String, Value>) -> Result<Vec<String>, String> {
-    for field in ["apiVersion", "kind"] {
-        if let Some(said) = map.get(field).filter(|said| !said.is_string()) {
-            return Err(format!("{field}: Invalid value: {said}: must be a string"));
-        }
-    }
-    let Some(metadata) = map.get_mut("metadata") else { return Ok(Vec::new()) };
-    let sent = metadata.to_string();
-    let read = match metadata {
-        Value::Object(_) => schema::metadata(metadata, Dialect::Plain),
-        Value::Null => {
-            *metadata = Value::Object(Map::new());
-            Ok(Vec::new())
-        }
-        other => Err(format!("json: cannot unmarshal {} into Go value of type v1.ObjectMeta", go_kind(other))),
-    };
-    read.map_err(|why| format!("metadata: Invalid value: {sent}: {why}"))
 }
 
 /// Makes integers of all numbers without a fraction, but where a scale looks: what it counts must be written as one.

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::check::{Steps, default_faults};
-use super::patterns::{Patterns, Unfit};
+use super::patterns::{Patterns, Unfit, regex_fault};
 use super::structural::{Structural, texts};
-use super::{prune, rule_faults};
+use super::{embedded, prune, rule_faults};
 use crate::rules::fault::Faults;
 
 /// How many keys a list's items may be told apart by.
@@ -23,9 +23,7 @@ pub(super) struct Bounds {
 /// The faults of the schema of a version, which stands at a path; `old` is the schema that it replaces.
 pub(super) fn of_version(version: &Value, old: Option<&Value>, at: &str, bounds: &Bounds, faults: &mut Faults) {
     let schema = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
-    let before = faults.0.len();
-    check(schema, at, bounds, faults);
-    if faults.0.len() == before {
+    if check(schema, at, bounds, faults) {
         rule_faults::check(schema, old, at, faults);
     }
 }
@@ -90,21 +88,40 @@ pub(crate) fn faults_of(schema: &Value, at: &str, faults: &mut Faults) {
     check(schema, at, &Bounds::default(), faults);
 }
 
-fn check(schema: &Value, at: &str, bounds: &Bounds, faults: &mut Faults) {
+/// Checks a schema. Whether its rules are looked at: they are where it is structural, and its defaults fit.
+fn check(schema: &Value, at: &str, bounds: &Bounds, faults: &mut Faults) -> bool {
     let empty = Map::new();
     let map = schema.as_object().unwrap_or(&empty);
+    let mut found = Found::default();
     match text(map, "type") {
-        "" => faults.required(&format!("{at}.type"), "must not be empty at the root"),
+        "" => found.structure.required(&format!("{at}.type"), "must not be empty at the root"),
         "object" => {}
-        other => {
-            faults.invalid(&format!("{at}.type"), &other.into(), "must be object at the root");
-            return;
-        }
+        other => found.structure.invalid(&format!("{at}.type"), &other.into(), "must be object at the root"),
     }
     if map.get("nullable") == Some(&Value::Bool(true)) {
         faults.forbidden(&format!("{at}.nullable"), "nullable cannot be true at the root");
     }
-    Node { map, at, level: Level::Root, bounds }.check(faults);
+    let root = Node { map, at, level: Level::Root, bounds };
+    root.words(false, &mut found);
+    root.check(&mut found);
+    let Found { structure, words, defaults, unfit } = found;
+    let structure = if unfit { Faults::default() } else { structure };
+    let defaults = if unfit || !structure.0.is_empty() { Faults::default() } else { defaults };
+    let too_much = words.0.iter().any(|fault| fault.reason == "FieldValueTooMany");
+    let takes_rules = !unfit && !too_much && structure.0.is_empty() && defaults.0.is_empty();
+    [structure, defaults, words].into_iter().for_each(|found| faults.extend(found));
+    takes_rules
+}
+
+/// What is wrong with a schema. Upstream looks at its words; whether it is structural, which cannot be told where some
+/// words are in it; and whether its defaults fit, if it is.
+#[derive(Default)]
+struct Found {
+    words: Faults,
+    structure: Faults,
+    defaults: Faults,
+    /// Whether it has words with which there is no telling its structure.
+    unfit: bool,
 }
 
 /// What a part of a schema is about.
@@ -142,40 +159,67 @@ impl Node<'_> {
     }
 
     /// Checks a part of it.
-    fn below(&self, map: &Map<String, Value>, at: &str, level: Level, faults: &mut Faults) {
-        Node { map, at, level, bounds: self.bounds }.check(faults);
+    fn below(&self, map: &Map<String, Value>, at: &str, level: Level, found: &mut Found) {
+        Node { map, at, level, bounds: self.bounds }.check(found);
     }
 
-    fn check(&self, faults: &mut Faults) {
-        self.keywords(faults);
-        self.type_of(faults);
-        self.lists(faults);
-        self.objects(faults);
-        self.default(faults);
-        self.alternatives(faults);
+    /// Checks whether it is structural, and its defaults.
+    fn check(&self, found: &mut Found) {
+        self.pattern(&mut found.structure);
+        self.type_of(&mut found.structure);
+        self.default(&mut found.defaults);
+        self.alternatives(&mut found.structure);
         let map = self.map;
         for (name, schema) in below(map, "properties").into_iter().flatten() {
             let at = self.child(&format!("properties[{name}]"));
             let root = self.level == Level::Root || flag(map, "x-kubernetes-embedded-resource");
             if root && matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
-                self.of_object(name, schema, &at, faults);
+                self.of_object(name, schema, &at, found);
                 continue;
             }
             if let Some(map) = schema.as_object() {
-                self.below(map, &at, Level::Field, faults);
+                self.below(map, &at, Level::Field, found);
             }
         }
         if let Some(items) = below(map, "items") {
-            self.below(items, &self.child("items"), Level::Item, faults);
+            self.below(items, &self.child("items"), Level::Item, found);
         }
         if let Some(values) = below(map, "additionalProperties") {
-            self.below(values, &self.child("additionalProperties"), Level::Value, faults);
+            self.below(values, &self.child("additionalProperties"), Level::Value, found);
         }
     }
 
+    /// Checks its words, and those of all that is in it.
+    fn words(&self, in_metadata: bool, found: &mut Found) {
+        self.keywords(found);
+        self.lists(&mut found.words);
+        self.objects(&mut found.words);
+        if in_metadata && self.map.get("default").is_some_and(|default| !default.is_null()) {
+            found.words.forbidden(&self.child("default"), "must not be set in top-level metadata");
+        }
+        let mut walk = |schema: Option<&Value>, place: &str, level: Level, in_metadata: bool| {
+            if let Some(map) = schema.and_then(Value::as_object) {
+                Node { map, at: &self.child(place), level, bounds: self.bounds }.words(in_metadata, found);
+            }
+        };
+        for (name, schema) in below(self.map, "properties").into_iter().flatten() {
+            let is_metadata = in_metadata || self.level == Level::Root && name == "metadata";
+            walk(Some(schema), &format!("properties[{name}]"), Level::Field, is_metadata);
+        }
+        walk(self.map.get("items"), "items", Level::Item, in_metadata);
+        walk(self.map.get("additionalProperties"), "additionalProperties", Level::Value, in_metadata);
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            let list = self.map.get(keyword).and_then(Value::as_array).into_iter().flatten();
+            for (index, schema) in list.enumerate() {
+                walk(Some(schema), &format!("{keyword}[{index}]"), Level::Value, in_metadata);
+            }
+        }
+        walk(self.map.get("not"), "not", Level::Value, in_metadata);
+    }
+
     /// What may not be said at all.
-    fn keywords(&self, faults: &mut Faults) {
-        let map = self.map;
+    fn keywords(&self, found: &mut Found) {
+        let (map, faults) = (self.map, &mut found.words);
         let said = |keyword: &str| {
             map.get(keyword).is_some_and(|value| match value {
                 Value::Null => false,
@@ -186,10 +230,16 @@ impl Node<'_> {
         };
         for keyword in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
             if said(keyword) {
+                found.unfit = true;
                 faults.forbidden(&self.child(keyword), &format!("{keyword} is not supported"));
             }
         }
-        if text(map, "type") == "null" {
+        let known = ["", "array", "boolean", "integer", "number", "object", "string"];
+        let type_name = text(map, "type");
+        if !known.contains(&type_name) {
+            faults.not_supported(&self.child("type"), &type_name.into(), &known[1..]);
+        }
+        if type_name == "null" {
             let why = "type cannot be set to null, use nullable as an alternative";
             faults.forbidden(&self.child("type"), why);
         }
@@ -198,13 +248,18 @@ impl Node<'_> {
             faults.forbidden(&self.child("uniqueItems"), why);
         }
         if map.get("items").is_some_and(Value::is_array) {
+            found.unfit = true;
             faults.forbidden(&self.child("items"), "items must be a schema object and not an array");
         }
         if map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(false)) {
             let why = "must be true or undefined";
+            found.unfit = true;
             faults.invalid(&self.child("x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
         }
-        let pattern = text(map, "pattern");
+    }
+
+    fn pattern(&self, faults: &mut Faults) {
+        let pattern = text(self.map, "pattern");
         let Err(unfit) = self.bounds.patterns.check(pattern) else { return };
         let why = match unfit {
             Unfit::Unreadable => regex_fault(pattern),
@@ -224,20 +279,16 @@ impl Node<'_> {
                 faults.invalid(&self.child(other), &Value::Bool(true), why);
             }
         }
-        let known = ["", "array", "boolean", "integer", "null", "number", "object", "string"];
-        if !known.contains(&type_name) {
-            let told = ["array", "boolean", "integer", "number", "object", "string"];
-            faults.not_supported(&self.child("type"), &type_name.into(), &told);
-        }
         let embedded = flag(map, "x-kubernetes-embedded-resource");
         if type_name.is_empty() && !embedded && !either && !flag(map, "x-kubernetes-preserve-unknown-fields") {
             let what = match self.level {
-                Level::Root => return,
-                Level::Field => "specified object fields",
-                Level::Item => "specified array items",
-                Level::Value => "specified object fields",
+                Level::Root => None,
+                Level::Item => Some("specified array items"),
+                Level::Field | Level::Value => Some("specified object fields"),
             };
-            faults.required(&self.child("type"), &format!("must not be empty for {what}"));
+            if let Some(what) = what {
+                faults.required(&self.child("type"), &format!("must not be empty for {what}"));
+            }
         }
         if embedded {
             if type_name != "object" {
@@ -251,14 +302,24 @@ impl Node<'_> {
                 faults.required(&self.child("properties"), why);
             }
         }
+        if type_name == "array" && !map.contains_key("items") {
+            faults.required(&self.child("items"), "must be specified");
+        }
+        let at = self.child("additionalProperties");
+        if !matches!(map.get("additionalProperties"), Some(Value::Bool(_) | Value::Object(_))) {
+            return;
+        }
+        if self.level == Level::Root {
+            faults.forbidden(&at, "must not be used at the root");
+        }
+        if embedded {
+            faults.forbidden(&at, "must not be used if x-kubernetes-embedded-resource is set");
+        }
     }
 
     fn lists(&self, faults: &mut Faults) {
         let map = self.map;
         let (type_name, list) = (text(map, "type"), text(map, "x-kubernetes-list-type"));
-        if type_name == "array" && !map.contains_key("items") {
-            faults.required(&self.child("items"), "must be specified");
-        }
         if !list.is_empty() {
             if type_name != "array" {
                 self.wrong_type(type_name, "must be array if x-kubernetes-list-type is specified", faults);
@@ -367,31 +428,29 @@ impl Node<'_> {
                 faults.not_supported(&self.child("x-kubernetes-map-type"), &kind.into(), &["atomic", "granular"]);
             }
         }
-        let at = self.child("additionalProperties");
         let named = below(map, "properties").is_some_and(|fields| !fields.is_empty());
-        let Some(others @ (Value::Bool(_) | Value::Object(_))) = map.get("additionalProperties") else { return };
-        if named && *others != Value::Bool(true) {
-            faults.forbidden(&at, "additionalProperties and properties are mutual exclusive");
-        }
-        if self.level == Level::Root {
-            faults.forbidden(&at, "must not be used at the root");
-        }
-        if flag(map, "x-kubernetes-embedded-resource") {
-            faults.forbidden(&at, "must not be used if x-kubernetes-embedded-resource is set");
+        let others = map.get("additionalProperties");
+        if named && matches!(others, Some(Value::Bool(false) | Value::Object(_))) {
+            let why = "additionalProperties and properties are mutual exclusive";
+            faults.forbidden(&self.child("additionalProperties"), why);
         }
     }
 
     fn default(&self, faults: &mut Faults) {
-        let Some(default) = self.map.get("default") else { return };
+        let is_root = self.level == Level::Root;
+        let Some(default) = self.map.get("default").filter(|default| !(is_root && default.is_null())) else { return };
         let at = self.child("default");
-        if self.level == Level::Root {
-            return faults.forbidden(&at, "must not be set");
-        }
-        let schema = Structural::compile_with(&Value::Object(self.map.clone()), &self.bounds.patterns);
+        let mut schema = Structural::compile_with(&Value::Object(self.map.clone()), &self.bounds.patterns);
         self.bounds.patterns.weigh();
-        let mut pruned = default.clone();
-        if !prune::prune(&schema, &mut pruned, false).is_empty() {
-            return faults.invalid(&at, default, "must not have unknown fields");
+        schema.embedded |= is_root;
+        let mut read = default.clone();
+        let odd = embedded::read_in(&schema, &mut read);
+        if !odd.is_empty() {
+            odd.into_iter().for_each(|(path, said, why)| faults.invalid(&format!("{at}{path}"), &said, &why));
+            return;
+        }
+        if !prune::prune(&schema, &mut read, false).is_empty() {
+            faults.invalid(&at, default, "must not have unknown fields");
         }
         default_faults(&schema, default, &at, &self.bounds.steps, faults);
     }
@@ -412,6 +471,7 @@ impl Node<'_> {
     }
 
     fn nested(&self, map: &Map<String, Value>, of: &Map<String, Value>, at: &str, faults: &mut Faults) {
+        Node { map, at, level: Level::Value, bounds: self.bounds }.pattern(faults);
         let either = flag(of, "x-kubernetes-int-or-string");
         for keyword in [
             "type",
@@ -433,7 +493,9 @@ impl Node<'_> {
             let said = map.get(keyword).is_some_and(|value| !value.is_null() && *value != Value::Bool(false));
             if said && !allowed {
                 let why = match keyword {
-                    "default" | "additionalProperties" => "must be undefined to be structural",
+                    "default" | "additionalProperties" | "x-kubernetes-list-type" | "x-kubernetes-map-type" => {
+                        "must be undefined to be structural"
+                    }
                     "nullable"
                     | "x-kubernetes-preserve-unknown-fields"
                     | "x-kubernetes-embedded-resource"
@@ -475,7 +537,8 @@ impl Node<'_> {
     }
 
     /// What every object has is not said again, but for the form of its name.
-    fn of_object(&self, name: &str, schema: &Value, at: &str, faults: &mut Faults) {
+    fn of_object(&self, name: &str, schema: &Value, at: &str, found: &mut Found) {
+        let faults = &mut found.structure;
         let empty = Map::new();
         let map = schema.as_object().unwrap_or(&empty);
         let wanted = if name == "metadata" { "object" } else { "string" };
@@ -484,9 +547,6 @@ impl Node<'_> {
         }
         if name != "metadata" {
             return;
-        }
-        if map.get("default").is_some_and(|default| !default.is_null()) {
-            faults.forbidden(&format!("{at}.default"), "must not be set in top-level metadata");
         }
         let only = |map: &Map<String, Value>| {
             map.keys().all(|keyword| matches!(keyword.as_str(), "type" | "properties" | "description" | "default"))
@@ -500,43 +560,9 @@ impl Node<'_> {
         }
         for (name, schema) in fields.filter(|_| names) {
             if let Some(map) = schema.as_object() {
-                self.below(map, &format!("{at}.properties[{name}]"), Level::Field, faults);
+                self.below(map, &format!("{at}.properties[{name}]"), Level::Field, found);
             }
         }
-    }
-}
-
-/// What is wrong with a pattern, in the words of the library that upstream has, as far as it is one of the usual
-/// faults.
-fn regex_fault(pattern: &str) -> String {
-    let begin = "error parsing regexp: ";
-    let odd = ["(?=", "(?!", "(?<=", "(?<!"].into_iter().find(|odd| pattern.contains(odd));
-    if let Some(odd) = odd {
-        return format!("{begin}invalid or unsupported Perl syntax: `{}`", &odd[..3]);
-    }
-    let (mut depth, mut class, mut escaped) = (0_i32, None, false);
-    for (at, letter) in pattern.char_indices() {
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '[' if class.is_none() => class = Some(at),
-            ']' if class.is_some_and(|begin| at > begin + 1) => class = None,
-            '(' if class.is_none() => depth += 1,
-            ')' if class.is_none() => depth -= 1,
-            '*' | '+' | '?' if at == 0 => {
-                return format!("{begin}missing argument to repetition operator: `{letter}`");
-            }
-            _ => {}
-        }
-        if depth < 0 {
-            return format!("{begin}unexpected ): `{pattern}`");
-        }
-    }
-    match class {
-        Some(at) => format!("{begin}missing closing ]: `{}`", pattern.get(at..).unwrap_or_default()),
-        None if escaped => format!("{begin}trailing backslash at end of expression: ``"),
-        None if depth > 0 => format!("{begin}missing closing ): `{pattern}`"),
-        None => format!("{begin}invalid escape sequence: `{pattern}`"),
     }
 }
 
