@@ -40,6 +40,7 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
         "nodes" => node(call, object),
         "secrets" => secret(call, object),
         "statefulsets.apps" => stateful_set(call, object),
+        "customresourcedefinitions.apiextensions.k8s.io" => formats(call, object, old),
         _ => {}
     }
     if let Some(path) = template_path(resource)
@@ -53,6 +54,20 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
     if !call.kind.builtin {
         of_finalizers(call, object, old);
     }
+}
+
+/// Formats in the schemas of a definition that nobody knows, and that it did not have before.
+fn formats(call: &Call<'_>, definition: &Object, old: Option<&Object>) {
+    let known: HashSet<&str> = old.into_iter().flat_map(unrecognized).collect();
+    for format in unrecognized(definition).into_iter().filter(|format| !known.contains(format)) {
+        call.warn(format!("unrecognized format {format:?}"));
+    }
+}
+
+fn unrecognized(definition: &Object) -> Vec<&str> {
+    let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten();
+    let schemas = versions.filter_map(|version| version.pointer("/schema/openAPIV3Schema"));
+    schemas.flat_map(arktos_core::custom::unrecognized_formats).collect()
 }
 
 /// Addresses of endpoints that are not in their usual form.

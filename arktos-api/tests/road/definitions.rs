@@ -86,6 +86,25 @@ async fn what_a_scale_counts_is_written_as_a_whole_number() {
 }
 
 #[tokio::test]
+async fn a_format_that_nobody_knows_is_warned_of_once() {
+    let world = World::new().await;
+    let mut formatted = definition("integer");
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    let mut fields = formatted.pointer(spec).unwrap().clone();
+    fields["at"] = json!({"type": "string", "format": "date-time"});
+    fields["odd"] = json!({"type": "string", "format": "foo"});
+    *formatted.pointer_mut(spec).unwrap() = fields;
+    let made = world.post("acme", DEFINITIONS, formatted.clone()).await;
+    assert_eq!((made.code, made.warnings), (201, vec!["299 - \"unrecognized format \\\"foo\\\"\"".to_owned()]));
+    let path = format!("{DEFINITIONS}/widgets.example.org");
+    let labelled = world.patch("acme", &path, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((labelled.code, labelled.warnings), (200, Vec::new()));
+    *formatted.pointer_mut(&format!("{spec}/at/format")).unwrap() = json!("bar");
+    let changed = world.patch("acme", &path, json!({"spec": formatted["spec"]})).await;
+    assert_eq!((changed.code, changed.warnings), (200, vec!["299 - \"unrecognized format \\\"bar\\\"\"".to_owned()]));
+}
+
+#[tokio::test]
 async fn a_kind_is_served_from_the_answer_on_and_only_in_its_tenant() {
     let world = World::new().await;
     assert_eq!(world.get("acme", WIDGETS).await.code, 404);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine as _;
+use serde_json::Value;
 
 use crate::name::{label_fault, subdomain_fault};
 use crate::rules::addresses::parse_ip;
@@ -49,7 +50,7 @@ impl Format {
     /// A format by its name, written with or without dashes.
     pub(super) fn by_name(name: &str) -> Option<Self> {
         let plain = name.replace('-', "");
-        FORMATS.iter().find(|format| format.name == name || format.name == plain).copied()
+        FORMATS.iter().find(|format| format.name == name || format.name.replace('-', "") == plain).copied()
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -59,6 +60,36 @@ impl Format {
     pub(super) fn fits(self, text: &str) -> bool {
         (self.fits)(text)
     }
+}
+
+/// The formats in a schema that nobody knows for values of the type beside them, in the order in which they stand.
+#[must_use]
+pub fn unrecognized_formats(schema: &Value) -> Vec<&str> {
+    let mut unknown = Vec::new();
+    look_for_unrecognized(schema, &mut unknown);
+    unknown
+}
+
+fn look_for_unrecognized<'a>(schema: &'a Value, unknown: &mut Vec<&'a str>) {
+    let Some(map) = schema.as_object() else { return };
+    let text = |keyword: &str| map.get(keyword).and_then(Value::as_str).unwrap_or("");
+    let format = text("format");
+    let is_known = match text("type") {
+        "" | "string" => Format::by_name(format).is_some(),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    };
+    if !format.is_empty() && !is_known {
+        unknown.push(format);
+    }
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        let list = map.get(keyword).and_then(Value::as_array).into_iter().flatten();
+        list.for_each(|schema| look_for_unrecognized(schema, unknown));
+    }
+    let named = map.get("properties").and_then(Value::as_object).into_iter().flat_map(|fields| fields.values());
+    let others = ["not", "items", "additionalProperties"].into_iter().filter_map(|keyword| map.get(keyword));
+    others.chain(named).for_each(|schema| look_for_unrecognized(schema, unknown));
 }
 
 /// Something in base64: nothing is none.
@@ -208,6 +239,7 @@ fn duration(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn formats_know_what_fits_them() {
@@ -234,5 +266,26 @@ mod tests {
             assert!(!format.fits(does_not), "{does_not} is not {}", format.name());
         }
         assert!(Format::by_name("nobody-knows").is_none());
+        for other in ["k8sshortname", "k8s-longname", "d-a-t-e", "datetime"] {
+            assert!(Format::by_name(other).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_format_is_known_for_a_type() {
+        let found = |type_name: &str, format: &str| {
+            !unrecognized_formats(&json!({"type": type_name, "format": format})).is_empty()
+        };
+        for (type_name, format) in [("string", "byte"), ("", "byte"), ("integer", "int64"), ("number", "double")] {
+            assert!(!found(type_name, format), "{type_name}: {format}");
+        }
+        for (type_name, format) in
+            [("string", "int32"), ("", "int32"), ("integer", "double"), ("object", "byte"), ("string", "DATE")]
+        {
+            assert!(found(type_name, format), "{type_name}: {format}");
+        }
+        let nested = json!({"type": "object", "properties": {"z": {"type": "string", "format": "bb",
+            "not": {"format": "no"}, "allOf": [{"format": "all"}], "oneOf": [{"format": "one"}]}}});
+        assert_eq!(unrecognized_formats(&nested), ["bb", "all", "one", "no"]);
     }
 }

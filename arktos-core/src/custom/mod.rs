@@ -40,6 +40,7 @@ mod schema_faults;
 mod shape;
 mod structural;
 
+pub use format::unrecognized_formats;
 pub use json_path::{JsonPath, PathFault};
 pub use kinds::{Hook, Own, Scale, ScalePath, kinds_of, received, stored_form, version_order};
 pub use names::{
