@@ -4,6 +4,7 @@
 //! into the commit.
 
 mod again;
+mod certificate_requests;
 mod certificates;
 mod declared;
 pub(crate) mod decoded;

@@ -2,16 +2,15 @@
 //! for. (CertificateApproval, CertificateSigning, CertificateSubjectRestriction)
 
 use arktos_core::{Object, Status};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-use super::Review;
+use super::{Review, certificate_requests};
 use crate::call::Call;
 use crate::identity::{COMPONENTS, MASTERS};
+use crate::query::cause;
 use crate::request::ResourceInfo;
 use crate::verbs::modify::Part;
 
@@ -46,12 +45,13 @@ pub(super) fn condition_times(call: &Call<'_>, old: &Object, new: &mut Object) {
 /// Judges a write to a request for a certificate.
 ///
 /// # Errors
-/// 403.
+/// 403, and 422 for what is no request.
 pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Status> {
     let plugins = &call.state.config.admission;
     let (Some(old), Some(new)) = (review.old, review.new) else {
-        let created = review.new.filter(|_| plugins.runs("CertificateSubjectRestriction"));
-        return created.map_or(Ok(()), |request| subject(call, request));
+        let Some(created) = review.new else { return Ok(()) };
+        is_one(created)?;
+        return if plugins.runs("CertificateSubjectRestriction") { subject(call, created) } else { Ok(()) };
     };
     match review.part {
         Part::Other("approval") if plugins.runs("CertificateApproval") => signer(call, new, "approve"),
@@ -61,6 +61,15 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
         }
         _ => Ok(()),
     }
+}
+
+/// What is asked with is a request for a certificate.
+fn is_one(created: &Object) -> Result<(), Status> {
+    let sent = created.str_at(&["spec", "request"]);
+    certificate_requests::check(sent).map_err(|why| {
+        let cause = cause("FieldValueInvalid", "spec.request", &format!("Invalid value: {sent:?}: {why}"));
+        Status::invalid(GROUP, "CertificateSigningRequest", created.name(), vec![cause])
+    })
 }
 
 /// A client's certificate may be asked for, but for no group that may do everything.
@@ -104,14 +113,8 @@ pub(super) fn common_name(request: &str) -> Result<String, &'static str> {
 
 /// What the subject of a request (PEM, in base64) says.
 fn of_subject<T>(request: &str, read: impl FnOnce(&X509Name<'_>) -> T) -> Result<T, &'static str> {
-    const TYPE: &str = "PEM block type must be CERTIFICATE REQUEST";
-    let pem = STANDARD.decode(request).map_err(|_| TYPE)?;
-    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).map_err(|_| TYPE)?;
-    if pem.label != "CERTIFICATE REQUEST" {
-        return Err(TYPE);
-    }
-    let request = X509CertificationRequest::from_der(&pem.contents);
-    let (_, request) = request.map_err(|_| "x509: malformed certificate request")?;
+    let der = certificate_requests::der(request)?;
+    let (_, request) = X509CertificationRequest::from_der(&der).map_err(|_| "x509: malformed certificate request")?;
     Ok(read(&request.certification_request_info.subject))
 }
 

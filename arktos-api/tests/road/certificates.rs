@@ -11,6 +11,12 @@ use crate::{Answer, World};
 const PATH: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 
+/// A request for a certificate that says nothing in particular, in base64.
+pub fn signing_request() -> String {
+    let made = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    STANDARD.encode(made.pem().unwrap())
+}
+
 fn request(name: &str, group: &str, signer: &str) -> Value {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -35,6 +41,34 @@ async fn no_client_certificate_is_asked_for_those_who_may_everything() {
         assert_eq!(world.post(token, PATH, request("dev", "dev", CLIENT)).await.code, 201);
         assert_eq!(world.post(token, PATH, request("own", "system:masters", "example.com/own")).await.code, 201);
     }
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_a_certificate_is_refused_when_it_is_made() {
+    let world = World::new().await;
+    let refused = |request: String| {
+        let spec = json!({"request": request, "signerName": "example.com/own", "usages": ["client auth"]});
+        let body = json!({"metadata": {"name": "r"}, "spec": spec});
+        let world = world.clone();
+        async move {
+            let answer = world.post("acme", PATH, body).await;
+            let cause = answer.body["details"]["causes"][0].clone();
+            let why = cause["message"].as_str().unwrap().rsplit_once("\": ").unwrap().1.to_owned();
+            assert_eq!((answer.code, &cause["field"]), (422, &json!("spec.request")), "{}", answer.body);
+            why
+        }
+    };
+    let whole = String::from_utf8(STANDARD.decode(signing_request()).unwrap()).unwrap();
+    let begin = "-----BEGIN CERTIFICATE REQUEST-----\n";
+    let text = "PEM block type must be CERTIFICATE REQUEST";
+    assert_eq!(refused(STANDARD.encode("hello")).await, text);
+    assert_eq!(refused(STANDARD.encode(whole.replace(" REQUEST", ""))).await, text);
+    assert_eq!(refused(STANDARD.encode(format!("{begin}AAAA"))).await, text);
+    let broken = whole.replacen(begin, &format!("{begin}MAAA"), 1);
+    assert_eq!(refused(STANDARD.encode(broken)).await, "asn1: syntax error: sequence truncated");
+    let spec = json!({"request": signing_request(), "signerName": "example.com/own", "usages": ["client auth"]});
+    let made = world.post("acme", PATH, json!({"metadata": {"name": "r"}, "spec": spec})).await;
+    assert_eq!(made.code, 201, "{}", made.body);
 }
 
 /// A server with a node, who may do anything that is not kept from nodes, and once more without rights.

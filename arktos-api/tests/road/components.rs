@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::certificates::signing_request;
 use crate::{World, pod};
 
 const MANAGER: &str = "manager";
@@ -166,7 +167,7 @@ async fn controllers_work_with_accounts_of_their_own_and_may_do_their_work_alone
 async fn certificates_are_approved_and_signed_by_who_may() {
     let world = world().await;
     let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let pem = STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
+    let pem = signing_request();
     let spec = json!({"signerName": "example.com/signer", "usages": ["client auth"], "request": pem});
     let request = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
         "metadata": {"name": "r"}, "spec": spec});

@@ -29,7 +29,7 @@ pub struct Echo;
 impl CertificateSigner for Echo {
     fn read(&self, request: &[u8]) -> Result<Asked, String> {
         let text = String::from_utf8_lossy(request);
-        let mut lines = text.lines().skip(1).map(str::to_owned);
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("-----END")).skip(1).map(str::to_owned);
         let user = lines.next().ok_or("it is empty")?;
         let (names, groups) = lines.partition(|line| line.starts_with("dns:"));
         Ok(Asked { user, groups, dns_names: names, ..Asked::default() })
@@ -45,9 +45,19 @@ impl CertificateSigner for Echo {
     }
 }
 
+/// A request, after which comes what the signer of these tests reads.
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHGMG4CAQAwDDEKMAgGA1UEAwwBdTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA
+BJlbLhevLs7vvAKJ1UDaEGquDuunHESu6OdELptd8jPDx8qI3JEME9UbCDkrzhKb
+/ApGqDbyEwX3Z+5U5mwS2fGgADAKBggqhkjOPQQDAgNIADBFAiA1YmPm6SuefHsN
+LI3iVYKbSmCy/VgpDRc9ykvAwDNVJQIhAJxl1eNb0YrAjlwEwtUz5Gb/930iX3uf
+JKk4U8CjQ3CD
+-----END CERTIFICATE REQUEST-----
+";
+
 /// A request by a component, in whose name it is then set.
 fn request(name: &str, signer: &str, subject: &[&str], more: Value) -> Value {
-    let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{}", subject.join("\n"));
+    let pem = format!("{REQUEST}{}", subject.join("\n"));
     let usage = if signer == NODE_SERVER { "server auth" } else { "client auth" };
     let mut spec =
         json!({"request": STANDARD.encode(pem), "signerName": signer, "usages": ["digital signature", usage]});

@@ -1,11 +1,10 @@
 //! Kinds whose objects can be made, read, changed and deleted, whatever becomes of them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{Subject, fine, names, operations};
+use crate::certificates::signing_request;
 use crate::{MAPS, World, map, pod};
 
 async fn has_operations(subject: Subject) {
@@ -43,7 +42,7 @@ async fn should_support_cron_job_api_operations() {
 
 #[tokio::test]
 async fn should_support_csr_api_operations() {
-    let request = STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
+    let request = signing_request();
     let spec = json!({"request": request, "signerName": "example.com/e2e", "usages": ["digital signature"]});
     let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
     let (world, subject) = (World::new().await, Subject::new(path, json!({"spec": spec})).with_status());
