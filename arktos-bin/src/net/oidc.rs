@@ -159,6 +159,19 @@ impl Oidc {
         Self { options: Arc::new(options), keys: Mutex::default() }
     }
 
+    /// Whose a token is by the provider's key set (JWKS), at a moment in seconds; none where it is no token of the
+    /// provider.
+    #[must_use]
+    pub fn whose(&self, token: &str, key_set: &Value, now: i64) -> Option<Result<Identity, String>> {
+        let token = self.of_provider(token)?;
+        Some(self.judge(&token, &keys_of(key_set), now))
+    }
+
+    /// A token that says that it is the provider's, taken apart.
+    fn of_provider<'a>(&self, token: &'a str) -> Option<Token<'a>> {
+        Token::parse(token).filter(|token| token.claims["iss"] == self.options.issuer)
+    }
+
     /// The provider's keys: those that are known where one of them has signed the token. Else they may be other ones by
     /// now, also under the same names, and are fetched anew, unless they were just now.
     async fn keys(&self, token: &Token<'_>) -> Result<Arc<Vec<Key>>, String> {
@@ -262,7 +275,12 @@ async fn fetch_keys(options: Arc<OidcOptions>) -> Result<Arc<Vec<Key>>, String> 
         return Err(format!("{issuer} says that it is {}", about["issuer"]));
     }
     let set = fetch(&options, about["jwks_uri"].as_str().ok_or("the provider names no keys")?).await?;
-    Ok(Arc::new(set["keys"].as_array().into_iter().flatten().filter_map(Key::parse).collect()))
+    Ok(Arc::new(keys_of(&set)))
+}
+
+/// The keys of a set that there is code for here.
+fn keys_of(set: &Value) -> Vec<Key> {
+    set["keys"].as_array().into_iter().flatten().filter_map(Key::parse).collect()
 }
 
 async fn fetch(options: &OidcOptions, url: &str) -> Result<Value, String> {
@@ -278,10 +296,7 @@ async fn fetch(options: &OidcOptions, url: &str) -> Result<Value, String> {
 #[async_trait]
 impl TokenAuthenticator for Oidc {
     async fn authenticate(&self, token: &str) -> Result<Option<Identity>, String> {
-        let Some(token) = Token::parse(token) else { return Ok(None) };
-        if token.claims["iss"] != self.options.issuer {
-            return Ok(None);
-        }
+        let Some(token) = self.of_provider(token) else { return Ok(None) };
         let keys = self.keys(&token).await?;
         #[allow(clippy::disallowed_methods)] // tokens are about the time on the wall
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
