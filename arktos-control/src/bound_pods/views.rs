@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arktos_core::{GroupResource, Object, ObjectKey, ObjectPath, Reason, Revision, Status, TenantName};
 use arktos_store::client::{Listing, Patch, WatchListEvent, WatchListStream};
 use arktos_store::{Client, Delivery, Engine, Query, Roster, Stored, Within};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, stream};
 
 use super::classes::HostClasses;
 use super::project::{is_projected, original_namespace};
@@ -40,6 +40,8 @@ const ATTACHMENTS: &str = "volumeattachments.storage.k8s.io";
 /// What is answered to who asks for more than one of these.
 const ONE_BY_ONE: &str = "can only get individual resources of this type";
 const CLAIMS: &str = "persistentvolumeclaims";
+/// Of so many tenants one is asked beside the others for an attachment.
+const AT_ONCE: usize = 32;
 
 /// Answers hosts for what their pods name. Whoever asks it has judged whether the host may.
 pub struct HostViews {
@@ -109,17 +111,15 @@ impl HostViews {
     }
 
     /// An attachment of a volume to the host. Its name, which the host makes of the driver, the handle and its own,
-    /// does not say whose it is: all whose pods the host has are asked. Where two have one, they name one handle, and
-    /// which of them tells the truth about it nobody here knows: neither is shown.
+    /// does not say whose it is: all whose pods the host has are asked, side by side. Where two have one, they name one
+    /// handle, and which of them tells the truth about it nobody here knows: neither is shown.
     async fn attachment(&self, host: &str, key: &ObjectKey) -> Result<Stored, Status> {
         let mut refused = unrelated(host, key);
         let mut shown = None;
-        for (partition, tenant) in self.homes(host) {
-            let asked = ObjectKey::tenant_scoped(key.resource.clone(), &tenant, key.path.name());
-            let found = match self.client(host, &partition) {
-                Ok(client) => client.get(&asked).await.map_err(|status| told(status, &[asked.path.name()])),
-                Err(status) => Err(status),
-            };
+        let homes = self.homes(host).into_iter();
+        let asked = homes.map(|(partition, tenant)| self.attached(host, key, partition, tenant).boxed());
+        let mut answers = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
+        while let Some((partition, found)) = answers.next().await {
             match found {
                 Ok(_) if shown.is_some() => {
                     let why = "several tenants have an attachment of this name, and so a volume of one handle";
@@ -132,6 +132,22 @@ impl HostViews {
             }
         }
         shown.ok_or(refused)
+    }
+
+    /// The attachment of this name that a tenant has, with its partition.
+    async fn attached(
+        &self,
+        host: &str,
+        key: &ObjectKey,
+        partition: String,
+        tenant: TenantName,
+    ) -> (String, Result<Stored, Status>) {
+        let asked = ObjectKey::tenant_scoped(key.resource.clone(), &tenant, key.path.name());
+        let found = match self.client(host, &partition) {
+            Ok(client) => client.get(&asked).await.map_err(|status| told(status, &[asked.path.name()])),
+            Err(status) => Err(status),
+        };
+        (partition, found)
     }
 
     /// What a query selects in one namespace, as its partition has it now; or of all services, or of the region's
