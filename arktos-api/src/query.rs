@@ -100,6 +100,14 @@ impl ReadOptions {
         if causes.is_empty() { Ok(options) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes)) }
     }
 
+    /// The same, of what is to be deleted: that is read in pages, and so as it was at the revision that is said.
+    pub(crate) fn in_pages(mut self) -> Self {
+        if !matches!(self.version.as_str(), "" | "0") {
+            self.version_match.get_or_insert(VersionMatch::Exact);
+        }
+        self
+    }
+
     /// Whether a watch is told where what there is from the start ends: whoever asks for that, and whoever does not
     /// know to ask and begins with what there is.
     pub(crate) fn marks_end(&self) -> bool {

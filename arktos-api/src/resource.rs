@@ -525,7 +525,7 @@ impl ResourceRequest<'_> {
         let asked = delete::options(body.as_ref(), &self.head.query)?;
         call.options.dry_run = asked.dry;
         delete::warn(call, &asked.options);
-        let selected = ReadOptions::parse(&self.head.query, false)?;
+        let selected = ReadOptions::parse(&self.head.query, false)?.in_pages();
         let page = read::list(call, &selected).await?;
         let (items, meta) = (page.items(None).map(Arc::unwrap_or_clone).collect(), page.meta());
         let mut items = delete::delete_all(call, items, &asked.options).await?;

@@ -102,6 +102,21 @@ async fn a_deleted_collection_has_pages() {
 }
 
 #[tokio::test]
+async fn a_collection_is_deleted_as_it_was_at_a_revision() {
+    let world = World::new().await;
+    let first = world.post("acme", MAPS, map("a")).await.body;
+    let revision = first["metadata"]["resourceVersion"].as_str().unwrap();
+    assert_eq!(world.post("acme", MAPS, map("b")).await.code, 201);
+    let path = format!("{MAPS}?resourceVersion={revision}");
+    let too_new = path.replace(revision, "99999999999");
+    assert_eq!(world.send("acme", Method::DELETE, &too_new, Some(json!({}))).await.code, 504);
+    let deleted = world.send("acme", Method::DELETE, &path, Some(json!({}))).await;
+    assert_eq!((deleted.code, deleted.body["items"].as_array().map(Vec::len)), (200, Some(1)), "{}", deleted.body);
+    assert_eq!(world.get("acme", &format!("{MAPS}/a")).await.code, 404);
+    assert_eq!(world.get("acme", &format!("{MAPS}/b")).await.code, 200, "it was not there yet");
+}
+
+#[tokio::test]
 async fn a_deletion_by_query_is_of_what_is_meant() {
     let world = World::new().await;
     assert_eq!(world.post("acme", MAPS, map("a")).await.code, 201);
