@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::quota::Quota;
-use arktos_core::rules::{admit_create, admit_status};
+use arktos_core::rules::{admit_create, admit_status, admit_update};
 use arktos_core::{Dialect, GroupResource, Object, Status, Timestamp, TypeMeta, media, merge, schema};
 use serde_json::{Value, json};
 
@@ -220,6 +220,24 @@ fn the_default_of_a_whole_object_is_one() {
         ["properties[a].default[0].apiVersion: Required value", "properties[a].default[0].kind: Required value"]
     );
     assert!(said(Value::Null).is_empty());
+}
+
+#[test]
+fn a_job_that_says_nothing_any_more_runs_as_often_as_before() {
+    let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}, "spec": {
+        "manualSelector": true, "selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    let old = created(&job).expect("a good job");
+    assert_eq!(old.at(&["spec", "completions"]), Some(&json!(1)));
+    for spec in [Value::Null, json!({})] {
+        job["spec"] = spec;
+        let (kind, mut new) = read(&job);
+        new.set(&["metadata"], old.fields["metadata"].clone());
+        let told = told(admit_update(&kind, &old, new));
+        assert!(told.contains(&"spec.selector: Required value".to_owned()), "{told:?}");
+        assert!(!told.iter().any(|fault| fault.starts_with("spec.completions")), "{told:?}");
+    }
 }
 
 #[test]

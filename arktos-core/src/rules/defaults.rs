@@ -246,7 +246,7 @@ fn merged(item: &Map<String, Value>, field: &str, from: &[&str]) -> Option<Value
 
 /// A job that says neither how many pods must succeed nor how many may run at once runs one.
 fn completions(job: &Map<String, Value>) -> Option<Value> {
-    job.get("spec")?.get("parallelism").is_none().then(|| Value::from(1))
+    job.get("spec").and_then(|spec| spec.get("parallelism")).is_none().then(|| Value::from(1))
 }
 
 /// A volume of which nothing is said but its name is an empty directory.
