@@ -191,6 +191,27 @@ fn what_no_schema_may_say_hides_whether_it_is_structural_and_its_defaults() {
 }
 
 #[test]
+fn what_alternatives_speak_of_is_asked_for_at_the_root_alone() {
+    let long = json!([{"properties": {"z": {"minLength": 1}}}]);
+    let text = json!({"type": "string"});
+    for fine in [
+        json!({"type": "object", "anyOf": long}),
+        json!({"type": "object", "properties": {"b": text}, "allOf": long}),
+        json!({"type": "object", "additionalProperties": text, "not": long[0]}),
+        json!({"type": "array", "items": {"type": "object"}, "anyOf": [{"items": long[0]}]}),
+    ] {
+        assert_eq!(said_of_fields(&json!({"a": fine})), [""; 0], "{fine}");
+    }
+    let typed = json!({"type": "object", "anyOf": [{"properties": {"z": {"type": "string"}}}]});
+    let told = "properties[a].anyOf[0].properties[z].type: Forbidden: must be empty to be structural";
+    assert_eq!(said_of_fields(&json!({"a": typed})), [told]);
+    let root = said(&definition(&json!([version("v1", json!({"type": "object", "anyOf": long}))])));
+    let below = "spec.validation.openAPIV3Schema";
+    let why = format!("because it is defined in {below}.anyOf[0].properties[z]");
+    assert_eq!(root, [format!("{below}.properties[z]: Required value: {why}")]);
+}
+
+#[test]
 fn the_default_of_a_whole_object_is_one() {
     let said = |default: Value| {
         let schema = json!({"type": "object", "default": default, "properties": {"a": {"type": "string"}}});

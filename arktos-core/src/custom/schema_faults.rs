@@ -505,23 +505,25 @@ impl Node<'_> {
                 faults.forbidden(&format!("{at}.{keyword}"), why);
             }
         }
+        // Upstream asks of the whole object alone that there be what is spoken of.
+        let (empty, is_root) = (Map::new(), self.level == Level::Root);
         for (name, schema) in below(map, "properties").into_iter().flatten() {
             let at = format!("{at}.properties[{name}]");
             let known = below(of, "properties").and_then(|fields| fields.get(name)).and_then(Value::as_object);
-            match (known, schema.as_object()) {
-                (Some(known), Some(schema)) => self.nested(schema, known, &at, faults),
-                (None, _) => {
-                    let missing = self.child(&format!("properties[{name}]"));
-                    faults.required(&missing, &format!("because it is defined in {at}"));
-                }
-                _ => {}
+            if is_root && known.is_none() {
+                let missing = self.child(&format!("properties[{name}]"));
+                faults.required(&missing, &format!("because it is defined in {at}"));
+            }
+            if let Some(schema) = schema.as_object() {
+                self.nested(schema, known.unwrap_or(&empty), &at, faults);
             }
         }
         if let Some(items) = below(map, "items") {
-            match below(of, "items") {
-                Some(known) => self.nested(items, known, &format!("{at}.items"), faults),
-                None => faults.required(&self.child("items"), &format!("because it is defined in {at}.items")),
+            let (known, at) = (below(of, "items"), format!("{at}.items"));
+            if is_root && known.is_none() {
+                faults.required(&self.child("items"), &format!("because it is defined in {at}"));
             }
+            self.nested(items, known.unwrap_or(&empty), &at, faults);
         }
         for keyword in ["allOf", "anyOf", "oneOf"] {
             let list = map.get(keyword).and_then(Value::as_array).into_iter().flatten();
