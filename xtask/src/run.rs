@@ -34,6 +34,19 @@ pub fn cargo_heard(arguments: &[&str]) -> (Result<(), String>, String) {
     (outcome(arguments, status), said)
 }
 
+/// Runs a program that was built before, without arguments, its output shown.
+///
+/// # Errors
+/// A sentence that names it.
+pub fn program(path: &Path) -> Result<(), String> {
+    println!("\n==> {}", path.display());
+    match Command::new(path).current_dir(root()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{}` failed ({status})", path.display())),
+        Err(error) => Err(format!("`{}` could not be run: {error}", path.display())),
+    }
+}
+
 fn command(arguments: &[&str]) -> Command {
     println!("\n==> cargo {}", arguments.join(" "));
     let program =

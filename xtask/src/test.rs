@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::run::{cargo, cargo_heard, cargo_with, named_files, root};
+use crate::run::{cargo, cargo_heard, cargo_with, named_files, program, root};
 use crate::tools;
 
 /// Which part of the tests to run.
@@ -44,14 +44,13 @@ pub fn test(args: &TestArgs) -> Result<(), String> {
     cargo_with(&doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
     let unsteady = workspace(features)?;
     interleavings()?;
-    // Every benchmark once, to see that it works.
-    cargo(&["test", "--package", "arktos", "--benches", "--quiet"])?;
-    for example in named_files("examples")? {
-        cargo(&["run", "--quiet", "--package", "arktos", "--example", &example])?;
-    }
-    // A backend of somebody's own, checked by the conformance kit; and a store that keeps.
-    for example in ["own_backend", "kept_store"] {
-        cargo(&["run", "--quiet", "--package", "arktos-store", "--example", example])?;
+    // Every benchmark once, to see that it works. Not by package: see `workspace`.
+    cargo(&with(&["test", "--workspace", "--quiet", "--bench", "*"]))?;
+    // They were built with the tests: those of the façade, and those of the store.
+    for folder in ["examples", "arktos-store/examples"] {
+        for example in named_files(folder)? {
+            program(&target().join("debug/examples").join(example))?;
+        }
     }
     println!();
     tools::report(&tools);
@@ -117,12 +116,16 @@ fn light(package: &str, heavy: &[&str]) -> Result<(), String> {
 /// The engine's own code under a scheduler that tries interleavings. It is built in a folder of its own, as it is made
 /// of other locks.
 fn interleavings() -> Result<(), String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let target = target.join("shuttle").to_string_lossy().into_owned();
+    let target = target().join("shuttle").to_string_lossy().into_owned();
     cargo_with(
         &["test", "--package", "arktos-store", "--no-default-features", "--lib", "interleavings"],
         &[("RUSTFLAGS", "--cfg shuttle"), ("CARGO_TARGET_DIR", &target)],
     )
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 #[cfg(test)]
