@@ -233,9 +233,22 @@ impl Turns {
         self.change(|state| state.machine.hear(now, now.since(ready)));
     }
 
+    /// A body of so many bytes has come from someone: what its reader has to do counts as what they ask for. (What a
+    /// request says of its body does not: it need not come.)
+    pub(crate) fn has_read(&self, identity: &Identity, length: usize) {
+        let weight = work::weight_of_body(length);
+        if weight > 0
+            && let Some(flow) = flow(identity)
+        {
+            self.0.state.lock().machine.note(&flow, weight, self.0.clock.now());
+        }
+    }
+
     /// How someone's long answers go out, if not as quickly as they are read.
     pub(crate) fn pieces(&self, identity: &Identity) -> Option<Pieces> {
-        flow(identity).map(|flow| Pieces { turns: self.clone(), flow })
+        let flow = flow(identity)?;
+        self.0.state.lock().machine.begin_pieces(&flow);
+        Some(Pieces { turns: self.clone(), flow })
     }
 
     /// Counts a watch.
@@ -337,6 +350,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.come_back();
         self.turns.change(|state| state.machine.leave(&self.flow, self.seats));
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        self.turns.0.state.lock().machine.end_pieces(&self.flow);
     }
 }
 

@@ -119,6 +119,7 @@ where
     };
     let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
     let bytes = if writes { input::bytes(body, &*state.config.clock).await? } else { Bytes::new() };
+    state.turns.has_read(&head.identity, bytes.len());
     if let Some(record) = &head.record {
         record.sent(&bytes);
     }

@@ -247,7 +247,7 @@ impl State {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Ok(mut info) = info else { return paths::unread(&parts.uri, info) };
-        let (large, length, connection) = (fairness::is_large(&body), body.size_hint(), parts.extensions.get());
+        let (large, connection) = (fairness::is_large(&body), parts.extensions.get());
         let asks = Asks { weight: 1, large, connection };
         compat::discover_tenant(self, &mut info, &query)?;
         let identity = self.identify(&parts, asks).await?;
@@ -279,7 +279,7 @@ impl State {
                 let _ = turn.flow.set(flow.clone()); // nobody else sets it, nor the seats
                 self.rates.take(&flow, self.config.clock.now())?;
                 let seats = fairness::seats(self, &head);
-                let asks = Asks { weight: fairness::weight(&head.method, seats, &length), ..asks };
+                let asks = Asks { weight: fairness::weight(&head.method, seats), ..asks };
                 let asked = self.config.clock.now();
                 let permit = self.turns.take(&flow, seats, asks).await?;
                 let now = self.config.clock.now();

@@ -71,6 +71,8 @@ struct State {
     taken: u32,
     away: u32,
     watches: u32,
+    /// Long answers that go out.
+    sending: u32,
     waiting: VecDeque<Waiting>,
     /// Where the last request ends in virtual time.
     end: u64,
@@ -107,9 +109,23 @@ impl Machine {
         self.lately.is_beyond(flow)
     }
 
-    /// What a flow has asked for and not got yet: the seats of what is worked on, and how many wait.
+    /// What a flow has asked for and not got yet: the seats of what is worked on, how many wait, and to how many the
+    /// answer goes out.
     fn under_way(&self, flow: &Flow) -> u32 {
-        self.flows.get(flow).map_or(0, |state| state.taken + state.away + state.waiting.len() as u32)
+        self.flows.get(flow).map_or(0, |state| state.taken + state.away + state.sending + state.waiting.len() as u32)
+    }
+
+    /// A long answer to a flow begins to go out.
+    pub(super) fn begin_pieces(&mut self, flow: &Flow) {
+        self.flows.entry(flow.clone()).or_default().sending += 1;
+    }
+
+    /// It has gone out, or nobody reads it any more.
+    pub(super) fn end_pieces(&mut self, flow: &Flow) {
+        if let Some(state) = self.flows.get_mut(flow) {
+            state.sending -= 1;
+        }
+        self.forget(flow);
     }
 
     /// How long one more piece of a long answer to a flow waits. It is work, as what was asked for at first is.
@@ -304,7 +320,7 @@ impl State {
     }
 
     fn is_idle(&self) -> bool {
-        self.taken + self.away == 0 && self.watches == 0 && self.waiting.is_empty()
+        self.taken + self.away == 0 && self.watches + self.sending == 0 && self.waiting.is_empty()
     }
 }
 

@@ -22,7 +22,7 @@ const WRITE: u32 = 8;
 pub(super) const PIECE: u32 = 8;
 
 /// So many bytes of a body are as much work as such a read.
-const BYTES: u64 = 1 << 10;
+const BYTES: usize = 1 << 10;
 
 /// Bodies from here on are large, in bytes: to read one takes about a millisecond.
 const LARGE: u64 = 64 << 10;
@@ -50,13 +50,14 @@ pub(crate) fn seats(state: &State, head: &Head) -> u32 {
     1 + (objects(state, head, resource, most) / OBJECTS_A_SEAT).min(MOST - 1)
 }
 
-/// How much of a tenant's share a request takes that has so many seats and such a body, as that says of its length.
-pub(crate) fn weight(method: &Method, seats: u32, body: &http_body::SizeHint) -> u32 {
-    if matches!(*method, Method::GET | Method::HEAD) {
-        return seats;
-    }
-    let length = body.upper().unwrap_or(LARGE);
-    seats * WRITE + u32::try_from(length / BYTES).unwrap_or(u32::MAX / 2)
+/// How much of a tenant's share a request takes that has so many seats.
+pub(crate) fn weight(method: &Method, seats: u32) -> u32 {
+    if matches!(*method, Method::GET | Method::HEAD) { seats } else { seats * WRITE }
+}
+
+/// How much of it a body of so many bytes takes that was read.
+pub(super) fn weight_of_body(length: usize) -> u32 {
+    u32::try_from(length / BYTES).unwrap_or(u32::MAX)
 }
 
 /// How many objects there are to read, counted up to a number.
