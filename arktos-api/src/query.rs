@@ -102,7 +102,7 @@ impl ReadOptions {
 
     /// The same, of what is to be deleted: that is read in pages, and so as it was at the revision that is said.
     pub(crate) fn in_pages(mut self) -> Self {
-        if !matches!(self.version.as_str(), "" | "0") {
+        if !self.version.trim_start_matches('0').is_empty() {
             self.version_match.get_or_insert(VersionMatch::Exact);
         }
         self

@@ -299,8 +299,8 @@ mod tests {
     #[test]
     fn anchors_and_merge_keys_are_expanded() {
         assert_eq!(
-            read("base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\nsame: *b\n"),
-            json!({"base": {"x": 1, "y": 2}, "use": {"x": 1, "y": 3}, "same": {"x": 1, "y": 2}})
+            read("base: &b {x: 1, z: 2}\nuse:\n  <<: *b\n  z: 3\nsame: *b\n"),
+            json!({"base": {"x": 1, "z": 2}, "use": {"x": 1, "z": 3}, "same": {"x": 1, "z": 2}})
         );
     }
 

@@ -31,7 +31,8 @@ fn server() -> ApiServer {
 fn ask(request: http::request::Builder, body: &[u8]) {
     let Ok(request) = request.body(Full::new(Bytes::copy_from_slice(body))) else { return };
     let shown = format!("{} {}", request.method(), request.uri());
-    let watches = request.uri().query().is_some_and(|query| query.contains("watch"));
+    let by_path = request.uri().path().contains("watch");
+    let watches = by_path || request.uri().query().is_some_and(|query| query.contains("watch"));
     let server = SERVER.with(ApiServer::clone);
     let response: Response<Body> = block_on(server.oneshot(request)).unwrap_or_else(|never| match never {});
     let code = response.status().as_u16();
