@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, header};
+use http::{Method, Request};
 use http_body::Body;
 use hyper_util::client::legacy::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,8 +29,14 @@ pub(super) const UNREAD_MAX: u32 = (PLACES as u32) * (BODY_MAX as u32);
 const STREAM_WINDOW: u32 = 64 << 10;
 /// How much of all answers is: so much that those which nobody reads never hold up others.
 const CONNECTION_WINDOW: u32 = (PLACES as u32) * STREAM_WINDOW;
-/// When, and for how long, a connection that says nothing is asked whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// When a connection that says nothing is asked whether it is there, and how long it has to say so: as long as the
+/// system gives any connection of ours.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
+/// The most bytes of the headers of an answer, and of a request: as much as where a connection carries one.
+const ANSWER_HEADERS_MAX: u32 = 64 << 10;
+pub(super) const HEADERS_MAX: u32 = 256 << 10;
+/// Of so many requests that were given up it is remembered that what is still said of them is to be ignored.
+const GIVEN_UP: usize = 20 * PLACES;
 
 /// The connection that they share, and their places. Cloning it shares them.
 #[derive(Clone)]
@@ -50,16 +56,20 @@ impl Brief {
             .timer(home.clone())
             .pool_timer(home)
             .http2_only(true)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .http2_keep_alive_timeout(KEEPALIVE)
+            .http2_keep_alive_interval(KEEPALIVE.0)
+            .http2_keep_alive_timeout(KEEPALIVE.1)
+            .http2_max_header_list_size(ANSWER_HEADERS_MAX)
+            // Many clients give up what they asked for: that is no abuse of the connection, which others need.
+            .http2_max_concurrent_reset_streams(GIVEN_UP)
+            .http2_max_local_error_reset_streams(None)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .build(route);
         Self { http, places: Arc::new(Semaphore::new(PLACES)) }
     }
 
-    /// The place of a request among those that are brief, if it is and there is one; and what they share, where it is
-    /// to go over that.
+    /// The place of a request, whose body is in one piece, among those that are brief, if it is and there is one; and
+    /// what they share, where it is to go over that.
     pub(super) fn place(&self, request: &Request<RequestBody>) -> Option<(Place, Option<&Client<Route, RequestBody>>)> {
         if !is_brief(request) {
             return None;
@@ -72,7 +82,6 @@ impl Brief {
 
 fn is_brief(request: &Request<RequestBody>) -> bool {
     request.body().size_hint().upper().is_some_and(|length| length <= BODY_MAX)
-        && !request.headers().contains_key(header::UPGRADE)
         && is_about_one(request.method(), request.uri().path())
 }
 
@@ -91,9 +100,9 @@ fn is_about_one(method: &Method, path: &str) -> bool {
     }
     for scope in ["tenants", "namespaces"] {
         if parts.peek() == Some(&scope) {
-            let (resource, _name) = (parts.next(), parts.next());
+            let (_resource, name) = (parts.next(), parts.next());
             if parts.peek().is_none() {
-                return resource.is_some() && *method != Method::GET;
+                return name.is_some() || *method == Method::POST;
             }
         }
     }
@@ -101,7 +110,157 @@ fn is_about_one(method: &Method, path: &str) -> bool {
     match (resource, name, part) {
         (Some("watch" | "proxy"), ..) => false,
         (Some(_), None, _) => *method == Method::POST,
-        (Some(_), Some(_), None | Some("status" | "scale" | "binding" | "eviction")) => true,
+        (Some(_), Some(_), None | Some("status" | "scale" | "binding" | "eviction" | "token")) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::future::Future;
+
+    use bytes::Bytes;
+    use futures::future::join_all;
+    use http::{Response, Version};
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use parking_lot::Mutex;
+    use tokio::sync::{Barrier, watch};
+
+    use crate::net::forward::Forward;
+    use crate::net::kubeconfig::Kubeconfig;
+    use crate::net::pki::{Authority, Subject};
+    use crate::net::{serve, tls};
+
+    #[test]
+    fn what_is_about_one_object_is_brief_and_what_may_be_long_is_not() {
+        for (method, path, brief) in [
+            (Method::GET, "/api/v1/namespaces/default/pods/web", true),
+            (Method::GET, "/tenants/acme/api/v1/namespaces/default/pods/web", true),
+            (Method::GET, "/apis/apps/v1/tenants/acme/namespaces/default/deployments/web/scale", true),
+            (Method::GET, "/api/v1/nodes/n-1", true),
+            (Method::GET, "/api/v1/namespaces/default", true),
+            (Method::GET, "/api/v1/tenants/acme", true),
+            (Method::POST, "/api/v1/namespaces", true),
+            (Method::POST, "/api/v1/namespaces/default/pods", true),
+            (Method::POST, "/api/v1/namespaces/default/serviceaccounts/ci/token", true),
+            (Method::PATCH, "/apis/apps/v1/namespaces/default/deployments/web", true),
+            (Method::GET, "/api/v1/namespaces", false),
+            (Method::GET, "/api/v1/namespaces/default/pods", false),
+            (Method::DELETE, "/api/v1/namespaces/default/pods", false),
+            (Method::GET, "/api/v1/namespaces/default/pods/web/log", false),
+            (Method::POST, "/api/v1/namespaces/default/pods/web/exec", false),
+            (Method::GET, "/api/v1/watch/namespaces/default", false),
+            (Method::GET, "/openapi/v2", false),
+            (Method::GET, "/apis", false),
+            (Method::GET, "/", false),
+        ] {
+            assert_eq!(is_about_one(&method, path), brief, "{method} {path}");
+        }
+    }
+
+    /// A backend of which nobody but its gateway knows.
+    struct Backend {
+        forward: Forward,
+        stop: watch::Sender<bool>,
+        serving: tokio::task::JoinHandle<()>,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Backend {
+        /// It answers a request when this has come to its end.
+        async fn start<A: Future<Output = ()> + Send + 'static>(
+            meanwhile: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static,
+        ) -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let authority = Authority::open(directory.path()).expect("an authority");
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let credential = authority.server("test", &[address.ip()], &[]).expect("a certificate");
+            let config = tls::server(&credential, authority.certificate()).expect("usable");
+            let (stop, stopped) = watch::channel(false);
+            let service = tower::service_fn(move |request| {
+                let meanwhile = meanwhile(request);
+                async move {
+                    meanwhile.await;
+                    Ok::<_, Infallible>(Response::new(Full::from("well")))
+                }
+            });
+            let serving = tokio::spawn(serve::serve(listener, Some(config), service, stopped));
+            let subject = Subject { user: "gateway".to_owned(), tenant: Some("system".to_owned()), groups: Vec::new() };
+            let credential = Some(authority.client(&subject).expect("a certificate"));
+            let (server, authority) = (format!("https://{address}"), authority.certificate().to_owned());
+            let config = Kubeconfig { server, authority, credential, token: None };
+            let forward = Forward::new(&config).expect("a backend");
+            Self { forward, stop, serving, _directory: directory }
+        }
+
+        async fn ask(&self, method: &Method, path: &str) {
+            let body = Full::<Bytes>::default().map_err(|never| match never {}).boxed_unsync();
+            let request = Request::builder().method(method).uri(path).body(body).expect("a request");
+            let answer = self.forward.send(request, None).await;
+            assert_eq!(answer.status().as_u16(), 200);
+            let read = answer.into_body().collect().await.expect("an answer").to_bytes();
+            assert_eq!(&*read, b"well");
+        }
+
+        async fn end(self) {
+            self.stop.send_replace(true);
+            self.serving.await.expect("it ends");
+        }
+    }
+
+    /// How many of some requests, which are answered when all are there, come over HTTP/2.
+    async fn shared(method: &Method, paths: &[String]) -> usize {
+        let (came, all) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Barrier::new(paths.len())));
+        let versions = came.clone();
+        let backend = Backend::start(move |request: Request<Incoming>| {
+            came.lock().push(request.version());
+            let all = all.clone();
+            async move {
+                all.wait().await;
+            }
+        })
+        .await;
+        join_all(paths.iter().map(|path| backend.ask(method, path))).await;
+        backend.end().await;
+        let versions = versions.lock();
+        versions.iter().filter(|version| **version == Version::HTTP_2).count()
+    }
+
+    #[tokio::test]
+    async fn where_many_are_under_way_they_share_a_connection() {
+        let paths: Vec<String> = (0..FEW + 40).map(|number| format!("/api/v1/nodes/n-{number}")).collect();
+        assert_eq!(shared(&Method::GET, &paths).await, 40);
+        assert_eq!(shared(&Method::PUT, &paths[..FEW]).await, 0);
+        assert_eq!(shared(&Method::GET, &vec!["/api/v1/nodes".to_owned(); FEW + 40]).await, 0);
+    }
+
+    #[tokio::test]
+    async fn what_some_give_up_does_not_end_what_others_ask_for() {
+        let (go_on, waits) = watch::channel(false);
+        let backend = Backend::start(move |request: Request<Incoming>| {
+            let (of_others, mut waits) = (request.method() == Method::PUT, waits.clone());
+            async move {
+                if of_others {
+                    let _ = waits.wait_for(|go_on| *go_on).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+        .await;
+        let written = join_all((0..2 * FEW).map(|_| backend.ask(&Method::PUT, "/api/v1/nodes/n-1")));
+        let given_up = async {
+            for _ in 0..40 {
+                let some = join_all((0..100).map(|_| backend.ask(&Method::GET, "/api/v1/nodes/n-2")));
+                let _ = tokio::time::timeout(Duration::from_millis(5), some).await;
+            }
+            go_on.send_replace(true);
+        };
+        tokio::join!(written, given_up);
+        backend.end().await;
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use arktos_api::Identity;
 use arktos_control::directory::Contact;
 use arktos_core::{Reason, Status};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper_util::client::legacy::Client;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{self as client, Client};
 use tokio::sync::{Semaphore, watch};
 
 use super::brief::Brief;
@@ -95,20 +97,14 @@ impl Forward {
             Ok(request) => request,
             Err(status) => return refuse(&status),
         };
-        let request = match self.gathered(request).await {
-            Ok(request) => request,
+        let (request, whole) = match self.gathered(request).await {
+            Ok(gathered) => gathered,
             Err(status) => return refuse(&status),
         };
-        let again = only_reads(&request).then(|| without_body(&request));
-        let reads = again.is_some();
-        let (place, shared) = self.brief.as_ref().and_then(|brief| brief.place(&request)).unzip();
-        let http = shared.flatten().unwrap_or(&self.http);
-        let asked = async {
-            match (http.request(request).await, again) {
-                (Err(error), Some(again)) if !error.is_connect() => self.http.request(again).await,
-                (answer, _) => answer,
-            }
-        };
+        let reads = only_reads(&request);
+        let brief = self.brief.as_ref().filter(|_| whole.is_some());
+        let (place, shared) = brief.and_then(|brief| brief.place(&request)).unzip();
+        let asked = self.ask(request, whole, shared.flatten());
         match tokio::time::timeout(self.patience, asked).await {
             Err(_) => refuse(&self.unanswered(reads, &"no answer in time")),
             Ok(Err(error)) if !reads && !error.is_connect() => refuse(&self.unanswered(reads, &describe(&error))),
@@ -129,21 +125,40 @@ impl Forward {
         }
     }
 
-    /// A request whose body is in one piece, where it is a small one: head and body go out together then, and whoever
-    /// answers has nothing to wait for.
-    async fn gathered(&self, request: Request<RequestBody>) -> Result<Request<RequestBody>, Status> {
-        let small = request.body().size_hint().upper().is_some_and(|length| length <= GATHERED);
-        if request.body().is_end_stream() || !small {
-            return Ok(request);
+    /// Asks over the connection that brief requests share, or over one of its own. Where the first was not there,
+    /// nothing was sent: it is asked over the other. What only reads is asked once more where the answer was lost.
+    async fn ask(
+        &self,
+        request: Request<RequestBody>,
+        whole: Option<Bytes>,
+        shared: Option<&Client<Route, RequestBody>>,
+    ) -> Result<Response<Incoming>, client::Error> {
+        let reads = only_reads(&request);
+        let again = whole.filter(|_| reads || shared.is_some()).map(|body| copy_of(&request, body));
+        let may_again = |error: &client::Error| if error.is_connect() { shared.is_some() } else { reads };
+        match (shared.unwrap_or(&self.http).request(request).await, again) {
+            (Err(error), Some(again)) if may_again(&error) => self.http.request(again).await,
+            (answer, _) => answer,
         }
-        let Ok(_waits) = self.gatherings.try_acquire() else { return Ok(request) };
+    }
+
+    /// A request whose body is in one piece, and that, where it is a small one: head and body go out together then, and
+    /// whoever answers has nothing to wait for.
+    async fn gathered(&self, request: Request<RequestBody>) -> Result<(Request<RequestBody>, Option<Bytes>), Status> {
+        if request.body().is_end_stream() {
+            return Ok((request, Some(Bytes::new())));
+        }
+        let small = request.body().size_hint().upper().is_some_and(|length| length <= GATHERED);
+        let Some(_waits) = small.then(|| self.gatherings.try_acquire().ok()).flatten() else {
+            return Ok((request, None));
+        };
         let (parts, body) = request.into_parts();
         let bytes = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) => return Err(Status::bad_request(format!("the body cannot be read: {error}"))),
             Err(_) => return Err(Status::failure(Reason::Timeout, "the body did not come in time")),
         };
-        Ok(Request::from_parts(parts, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()))
+        Ok((Request::from_parts(parts, whole_body(bytes.clone())), Some(bytes)))
     }
 
     /// A request that was sent, or begun to be, and not answered.
@@ -190,9 +205,13 @@ fn only_reads(request: &Request<RequestBody>) -> bool {
     [Method::GET, Method::HEAD].contains(request.method()) && request.body().is_end_stream()
 }
 
-/// The same request, without a body.
-fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+fn whole_body(bytes: Bytes) -> RequestBody {
+    Full::from(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The same request, whose body this is.
+fn copy_of(request: &Request<RequestBody>, body: Bytes) -> Request<RequestBody> {
+    let mut copy = Request::new(whole_body(body));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
@@ -200,9 +219,10 @@ fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-/// A connection for each request that is under way (HTTP/1.1): who speaks for many clients must not let one of them use
-/// up what the others need. One that is idle is given up before the server does so: a request that meets the server's
-/// closing it fails, and only its sender can know whether it may be sent again.
+/// A connection for each request that is under way (HTTP/1.1), but for those that are brief ([`Brief`]): who speaks for
+/// many clients must not let one of them use up what the others need. One that is idle is given up before the server
+/// does so: a request that meets the server's closing it fails, and only its sender can know whether it may be sent
+/// again.
 fn pool(route: Route) -> Client<Route, RequestBody> {
     let home = Home::here();
     Client::builder(home.clone()).pool_timer(home).pool_idle_timeout(IDLE_TIMEOUT / 2).build(route)
@@ -251,7 +271,6 @@ mod tests {
 
     use super::*;
     use arktos_core::TenantName;
-    use bytes::Bytes;
     use http_body::Frame;
     use http_body_util::{Limited, StreamBody};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

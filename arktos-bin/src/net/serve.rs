@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::aside::Aside;
-use super::brief::UNREAD_MAX;
+use super::brief::{HEADERS_MAX, UNREAD_MAX};
 use super::gathered::gathered;
 use super::giving_way::GivingWay;
 use super::holders::{Holders, Place, refusal};
@@ -211,7 +211,13 @@ where
         .max_send_buf_size(AHEAD)
         .keep_alive_interval(Duration::from_secs(30));
     if place.as_ref().is_some_and(|place| place.is_of_the_region()) {
-        builder.http2().initial_connection_window_size(UNREAD_MAX);
+        // A gateway speaks for many: what one of them gives up, or does not read, is not held against all.
+        builder
+            .http2()
+            .initial_connection_window_size(UNREAD_MAX)
+            .max_header_list_size(HEADERS_MAX)
+            .max_pending_accept_reset_streams(100 * STREAMS_MAX as usize)
+            .max_local_error_reset_streams(None);
     }
     let io = GivingWay::new(Prompt::within(HANDSHAKE_TIMEOUT, io));
     let connection = builder.serve_connection(TokioIo::new(io), handler);

@@ -3,7 +3,9 @@
 use arktos_api::{Identity, Passed, PeerRank};
 use arktos_core::TenantName;
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 
+use super::destination::watches;
 use super::{Backend, Gateway, GatewayBody, RequestBody};
 
 impl Gateway {
@@ -21,8 +23,13 @@ impl Gateway {
         let claimed = known.is_some_and(|identity| identity.user.is_empty());
         let counts = known.is_some_and(|identity| !identity.is_component());
         if !claimed || connection.whose() == Some(tenant.as_str()) {
-            let _passed = self.note(&tenant, counts, &connection);
-            return backend.send(request, identity).await;
+            let watches = watches(request.uri());
+            let passed = self.note(&tenant, counts, &connection);
+            let answer = backend.send(request, identity).await;
+            return match passed.filter(|_| !watches) {
+                Some(passed) => answer.map(|body| until_read(body, passed)),
+                None => answer,
+            };
         }
         let answer = backend.send(request, identity).await;
         // What else is said may be said to anybody.
@@ -39,6 +46,15 @@ impl Gateway {
         };
         Some(shares.note(tenant, connection))
     }
+}
+
+/// An answer that its request is under way with until all of it has gone out.
+fn until_read(body: GatewayBody, passed: Passed) -> GatewayBody {
+    let error = move |error| {
+        let _until_read = &passed;
+        error
+    };
+    body.map_err(error).boxed_unsync()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn of_tenants(path: &str) -> bool {
 }
 
 /// Whether a request for a list is one for a watch.
-fn watches(uri: &http::Uri) -> bool {
+pub(super) fn watches(uri: &http::Uri) -> bool {
     let wanted = |part: &str| match part.strip_prefix("watch") {
         Some("") => true,
         Some(rest) => rest.strip_prefix('=').is_some_and(|value| !matches!(value, "false" | "0")),
