@@ -84,8 +84,7 @@ impl ClaimReviewHandler {
         let spec = &review.spec;
         let releases = spec.releases.iter().map(|name| self.release(&snapshot, &spec.partition, name));
         let mut status = ClaimReviewStatus { releases: join_all(releases).await, ..ClaimReviewStatus::default() };
-        let claims = spec.claims.iter().map(|request| self.claim(&snapshot, &spec.partition, request));
-        status.results = join_all(claims).await;
+        status.results = self.claims(&snapshot, &spec.partition, &spec.claims).await;
         object.set(&["status"], serde_json::to_value(&status).map_err(Status::internal)?);
         Ok(object)
     }
@@ -112,33 +111,66 @@ impl ClaimReviewHandler {
         done()
     }
 
-    /// Makes a claim, or says why not. What the host can give counts as it is in the moment of the claim.
-    pub(super) async fn claim(&self, snapshot: &Snapshot, partition: &str, request: &ClaimRequest) -> ClaimResult {
+    /// Makes claims, or says why not: those on one host in the order in which they are asked for. What a host can give
+    /// counts as it is in the moment of the claim; where that has changed meanwhile, all that meet it are made anew
+    /// together.
+    pub(super) async fn claims(
+        &self,
+        snapshot: &Snapshot,
+        partition: &str,
+        requests: &[ClaimRequest],
+    ) -> Vec<ClaimResult> {
         if self.is_removed(partition) {
             let why = format!("{partition} was removed from the region");
-            return refused(&request.name, "Removed", why);
+            return requests.iter().map(|request| refused(&request.name, "Removed", why.clone())).collect();
         }
-        let mut node = snapshot.get(&self.ledger.host_key(&request.node));
+        let mut results: Vec<Option<ClaimResult>> = vec![None; requests.len()];
+        let hosts = requests.iter().map(|request| snapshot.get(&self.ledger.host_key(&request.node)));
+        let mut left: Vec<_> = hosts.enumerate().collect();
         for _ in 0..ATTEMPTS {
-            let Some(host) = node else {
-                return refused(&request.name, "HostGone", format!("there is no host {}", request.node));
-            };
-            let opened = self.allocatable(&request.node, &host).and_then(|can| {
-                let (uid, now) = (self.random.uid(), self.clock.now());
-                self.ledger.open(partition, request, (&can, host.revision), uid, now)
-            });
-            let commit = match opened {
-                Ok(commit) => commit,
-                Err(error) => return refused(&request.name, "Invalid", error.to_string()),
-            };
-            match self.engine.commit(commit).await {
-                Ok(_) => return accepted(request),
-                Err(CommitError::Guarded { found, .. }) => node = found, // it has changed meanwhile
-                Err(error) if self.is_there(partition, request, &error).await => return accepted(request),
-                Err(error) => return self.ledger.refusal(request, &error),
+            let tries =
+                left.drain(..).map(|(at, node)| async move { (at, self.open(partition, &requests[at], node).await) });
+            for (at, tried) in join_all(tries).await {
+                match tried {
+                    Ok(result) => results[at] = Some(result),
+                    Err(changed) => left.push((at, changed)),
+                }
+            }
+            if left.is_empty() {
+                break;
             }
         }
-        refused(&request.name, "Unavailable", format!("the host {} changes all the time", request.node))
+        let changes = |request: &ClaimRequest| {
+            refused(&request.name, "Unavailable", format!("the host {} changes all the time", request.node))
+        };
+        let results = results.into_iter().zip(requests);
+        results.map(|(result, request)| result.unwrap_or_else(|| changes(request))).collect()
+    }
+
+    /// Makes a claim on a host as it was, or says why not; or what has become of the host, where it has changed.
+    async fn open(
+        &self,
+        partition: &str,
+        request: &ClaimRequest,
+        host: Option<Stored>,
+    ) -> Result<ClaimResult, Option<Stored>> {
+        let Some(host) = host else {
+            return Ok(refused(&request.name, "HostGone", format!("there is no host {}", request.node)));
+        };
+        let opened = self.allocatable(&request.node, &host).and_then(|can| {
+            let (uid, now) = (self.random.uid(), self.clock.now());
+            self.ledger.open(partition, request, (&can, host.revision), uid, now)
+        });
+        let commit = match opened {
+            Ok(commit) => commit,
+            Err(error) => return Ok(refused(&request.name, "Invalid", error.to_string())),
+        };
+        match self.engine.commit(commit).await {
+            Ok(_) => Ok(accepted(request)),
+            Err(CommitError::Guarded { found, .. }) => Err(found),
+            Err(error) if self.is_there(partition, request, &error).await => Ok(accepted(request)),
+            Err(error) => Ok(self.ledger.refusal(request, &error)),
+        }
     }
 
     /// Whether a claim was refused only because it was made before.

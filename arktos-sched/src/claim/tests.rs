@@ -299,12 +299,12 @@ async fn a_claim_is_judged_by_what_its_host_can_give_in_that_moment() {
     manager.change(&key, shrinks).await.expect("it is there");
     let handler = manager.handler();
     for (pod, cpu, reason) in [("a", 3000, "Insufficient"), ("b", 2000, "")] {
-        let result = handler.claim(&before, "tp-1", &request(pod, "n", cpu)).await;
+        let result = handler.claims(&before, "tp-1", &[request(pod, "n", cpu)]).await.remove(0);
         assert_eq!((result.accepted, &*result.reason), (reason.is_empty(), reason), "{pod}");
     }
     assert_eq!(manager.engine.counter("claim/n/cpu-milli"), 2000);
     manager.delete(&key, Default::default()).await.expect("it is there");
-    let result = handler.claim(&before, "tp-1", &request("c", "n", 0)).await;
+    let result = handler.claims(&before, "tp-1", &[request("c", "n", 0)]).await.remove(0);
     assert_eq!((result.accepted, &*result.reason), (false, "HostGone"));
 }
 
