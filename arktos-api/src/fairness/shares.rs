@@ -40,7 +40,8 @@ impl Shares {
         Self { clock, state: Arc::default() }
     }
 
-    /// A request of a tenant's, which is known to be its own, has come over a connection.
+    /// A request of a tenant's, which is known to be its own, has come over a connection. It counts as under way until
+    /// what is given back is dropped.
     pub fn note(&self, tenant: &TenantName, connection: &PeerRank) -> Passed {
         let (flow, now) = (Flow::from(tenant.as_str()), self.clock.now());
         let beyond = {

@@ -2,8 +2,8 @@
 //!
 //! Over HTTP/1.1, a request costs a write and a read at both ends. Where many are under way, those that are brief, and
 //! have brief answers, go over one connection of HTTP/2, many in each write. Where there are few, nothing would be
-//! written together, and each is quicker over a connection of its own. That is also what may be long or last has
-//! (lists, watches, large bodies): so nobody's reading holds up what others ask for.
+//! written together, and each is quicker over a connection of its own. What may be long or last (lists, watches, large
+//! bodies) has one of its own in any case: so nobody's reading holds up what others ask for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ const CONNECTION_WINDOW: u32 = (PLACES as u32) * STREAM_WINDOW;
 /// When a connection that says nothing is asked whether it is there, and how long it has to say so: as long as the
 /// system gives any connection of ours.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
-/// The most bytes of the headers of an answer, and of a request: as much as where a connection carries one.
+/// The most bytes of the headers of an answer, and of a request: a gateway adds a line for each of a user's groups.
 const ANSWER_HEADERS_MAX: u32 = 64 << 10;
 pub(super) const HEADERS_MAX: u32 = 256 << 10;
 /// Of so many requests that were given up it is remembered that what is still said of them is to be ignored.

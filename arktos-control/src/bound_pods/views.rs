@@ -40,7 +40,7 @@ const ATTACHMENTS: &str = "volumeattachments.storage.k8s.io";
 /// What is answered to who asks for more than one of these.
 const ONE_BY_ONE: &str = "can only get individual resources of this type";
 const CLAIMS: &str = "persistentvolumeclaims";
-/// Of so many tenants one is asked beside the others for an attachment.
+/// How many tenants are asked for an attachment at a time.
 const AT_ONCE: usize = 32;
 
 /// Answers hosts for what their pods name. Whoever asks it has judged whether the host may.
