@@ -71,13 +71,15 @@ impl Call<'_> {
     /// 400 for an object that cannot be; 500 where only a webhook can tell how, and does not.
     pub(crate) async fn encode(&self, object: &Object) -> Result<Encoded, Status> {
         let stored = self.stored_kind();
-        let encoded = if self.kind.builtin || self.kind.storage {
-            stored.encode(object)
+        let written = if self.kind.builtin || self.kind.storage {
+            Cow::Borrowed(object)
         } else if let Some(converted) = conversion::to_stored(self, object).await? {
-            stored.encode(&converted)
+            Cow::Owned(converted)
         } else {
-            stored.encode(&rules::convert::to_storage(&self.kind, object.clone()))
+            Cow::Owned(rules::convert::to_storage(&self.kind, object.clone()))
         };
+        let written = conversion::with_fields(self, &stored, object, written).await?;
+        let encoded = stored.encode(&written);
         encoded.map_err(|error| Status::bad_request(error.to_string()))
     }
 

@@ -3,6 +3,7 @@
 //!
 //! What comes out is encoded as the version that was asked for, so that whoever shows it finds nothing left to convert.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -305,6 +306,41 @@ pub(crate) async fn to_stored(call: &Call<'_>, object: &Object) -> Result<Option
     }
     let Some(converter) = Converter::to(call, &kind) else { return Ok(None) };
     Ok(converter.objects(vec![object.clone()]).await?.into_iter().next())
+}
+
+/// What is about to be stored, with the values noted beside it of the fields by which objects are selected in other
+/// versions than the stored one. `object` is what it is in the version of the call.
+///
+/// What is being deleted stays as it was noted: it must be able to go where nobody converts any more.
+///
+/// # Errors
+/// As [`shown`].
+pub(crate) async fn with_fields<'a>(
+    call: &Call<'_>,
+    stored: &Arc<Kind>,
+    object: &Object,
+    written: Cow<'a, Object>,
+) -> Result<Cow<'a, Object>, Status> {
+    let converts = stored.own.as_ref().is_some_and(|own| own.conversion.is_some());
+    if !converts || object.at(&["metadata", "deletionTimestamp"]).is_some() {
+        return Ok(written);
+    }
+    let versions = call.state.kinds.versions(call.tenant.as_ref(), stored);
+    let mut forms = Vec::new();
+    for kind in versions.into_iter().filter(|kind| stored.notes_fields_of(&kind.version)) {
+        if kind.version == call.kind.version {
+            forms.push((kind, object.clone()));
+        } else if let Some(converter) = Converter::to(call, &kind) {
+            let form = converter.objects(vec![written.clone().into_owned()]).await?.pop();
+            forms.extend(form.map(|form| (kind, form)));
+        }
+    }
+    if forms.is_empty() {
+        return Ok(written);
+    }
+    let mut written = written.into_owned();
+    stored.note_fields(&mut written, &forms);
+    Ok(Cow::Owned(written))
 }
 
 #[cfg(test)]

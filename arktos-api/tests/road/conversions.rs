@@ -224,6 +224,46 @@ async fn who_writes_an_autoscaler_in_its_older_form_manages_what_that_says_in_an
     assert_eq!(alone.body["metadata"]["annotations"].get(name), None, "no part of what is stored");
 }
 
+#[tokio::test]
+async fn objects_are_selected_by_the_fields_of_the_version_that_is_asked_for() {
+    let (world, links) = world().await;
+    let mut versions = definition("v1")["spec"]["versions"].take();
+    versions[0]["selectableFields"] = json!([{"jsonPath": ".spec.host"}]);
+    versions[1]["selectableFields"] = json!([{"jsonPath": ".spec.address"}]);
+    let path = format!("{DEFINITIONS}/links.example.org");
+    assert_eq!(world.patch("acme", &path, json!({"spec": {"versions": versions}})).await.code, 200);
+    let mut events = world.watch("acme", &format!("{NEW}?watch=1&fieldSelector=spec.address=h:1")).await;
+    assert_eq!(world.post("acme", NEW, link("v2", "a", json!({"address": "h:1"}))).await.code, 201);
+    for (name, host) in [("b", "h"), ("c", "x")] {
+        assert_eq!(world.post("acme", OLD, link("v1", name, json!({"host": host, "port": "1"}))).await.code, 201);
+    }
+    let found = async |path: &str, selector: &str| {
+        let list = world.get("acme", &format!("{path}?fieldSelector={selector}")).await.body;
+        let names = list["items"].as_array().unwrap_or_else(|| panic!("{list}")).iter();
+        names.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(NEW, "spec.address=h:1").await, ["a", "b"]);
+    assert_eq!(found(NEW, "spec.address=x:1").await, ["c"]);
+    assert_eq!(found(OLD, "spec.host=h").await, ["a", "b"]);
+    assert_eq!(world.get("acme", &format!("{NEW}?fieldSelector=spec.host=h")).await.code, 400);
+    // A status, a scale and a patch of another version keep it so; what changes the field moves the object out.
+    world.patch("acme", &format!("{OLD}/a/scale"), json!({"spec": {"replicas": 3}})).await;
+    assert_eq!(found(NEW, "spec.address=h:1").await, ["a", "b"]);
+    assert_eq!(world.patch("acme", &format!("{OLD}/b"), json!({"spec": {"port": "2"}})).await.code, 200);
+    assert_eq!(found(NEW, "spec.address=h:1").await, ["a"]);
+    for (what, name) in [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b")] {
+        let event = events.next().await.unwrap();
+        assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!(what), &json!(name)), "{event}");
+    }
+    let selected = format!("{NEW}?fieldSelector=spec.address=h:1");
+    assert_eq!(world.send("acme", Method::DELETE, &selected, None).await.code, 200);
+    assert_eq!(found(OLD, "spec.host!=none").await, ["b", "c"]);
+    // Nobody would find what is written while nobody converts; it can go.
+    *links.lie.lock() = Some(json!({"result": {"status": "Failure", "message": "not today"}}));
+    assert_eq!(world.patch("acme", &format!("{OLD}/b"), json!({"spec": {"port": "3"}})).await.code, 500);
+    assert_eq!(world.delete("acme", &format!("{OLD}/b")).await.code, 200);
+}
+
 /// An answer that is larger than a request may be is not read; and what is sent is in memory several times.
 #[tokio::test]
 async fn large_objects_are_converted_a_few_at_a_time() {

@@ -212,7 +212,7 @@ impl Kind {
 }
 
 impl SelectableField {
-    fn value(&self, object: &Object) -> Box<str> {
+    pub(crate) fn value(&self, object: &Object) -> Box<str> {
         let text = value_at(object, &self.path);
         let text = if text.is_empty() && !self.otherwise.is_empty() { value_at(object, &self.otherwise) } else { text };
         if text.is_empty() { self.absent.into() } else { text }

@@ -42,22 +42,43 @@ fn versions(definition: &Object) -> &[Value] {
     definition.at(&["spec", "versions"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The names of a version's selectable fields.
-pub(super) fn selectable(version: &Value) -> Vec<String> {
+/// A version's selectable fields, as the note lists them: by their paths, and where a webhook converts as fields of this
+/// version alone (`v2=spec.host`), since no other version knows what they are there.
+pub(super) fn selectable(definition: &Object, version: &Value) -> Vec<String> {
     let fields = version.get("selectableFields").and_then(Value::as_array).into_iter().flatten();
     let paths = fields.filter_map(|field| field.get("jsonPath")?.as_str());
-    paths.map(|path| path.strip_prefix('.').unwrap_or(path).to_owned()).collect()
+    let paths = paths.map(|path| path.strip_prefix('.').unwrap_or(path));
+    if definition.str_at(&["spec", "conversion", "strategy"]) != "Webhook" {
+        return paths.map(str::to_owned).collect();
+    }
+    let version = version["name"].as_str().unwrap_or_default();
+    paths.map(|path| format!("{version}={path}")).collect()
 }
 
-/// The names of all selectable fields that a definition has, or had.
+/// The version whose own field it is, if it is one's own, and the path, of a field as the note lists it.
+pub(super) fn listed(field: &str) -> (Option<&str>, &str) {
+    match field.split_once('=') {
+        // A path with such a sign has it in brackets.
+        Some((version, path)) if !version.contains(['.', '[']) => (Some(version), path),
+        _ => (None, field),
+    }
+}
+
+/// All selectable fields that a definition has, or had.
 pub(super) fn known_fields(definition: &Object) -> Vec<String> {
     let noted = definition.notes.get(SELECTABLE).map_or("", String::as_str);
-    noted.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    with_own(definition, noted.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-fn note_fields(definition: &mut Object, mut known: Vec<String>) {
+fn with_own(definition: &Object, mut known: Vec<String>) -> Vec<String> {
     let mut seen: HashSet<String> = known.iter().cloned().collect();
-    known.extend(versions(definition).iter().flat_map(selectable).filter(|name| seen.insert(name.clone())));
+    let own = versions(definition).iter().flat_map(|version| selectable(definition, version));
+    known.extend(own.filter(|name| seen.insert(name.clone())));
+    known
+}
+
+fn note_fields(definition: &mut Object, known: Vec<String>) {
+    let known = with_own(definition, known);
     if known.is_empty() {
         definition.notes.remove(SELECTABLE);
     } else {

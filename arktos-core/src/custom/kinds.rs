@@ -10,6 +10,7 @@ use super::patterns::Patterns;
 use super::structural::{Structural, texts};
 use super::{definition, shape_of};
 use crate::catalog::{Column, Kind, SelectableField, Subresource};
+use crate::encoded::NOTES;
 use crate::kind::{Scope, TypeMeta};
 use crate::media::go_printed;
 use crate::object::Object;
@@ -224,6 +225,33 @@ fn kind(
 }
 
 impl Kind {
+    /// Whether objects are selected by fields that another version has as its own: a webhook alone knows their values, so
+    /// they are noted beside what is stored.
+    pub fn notes_fields_of(&self, version: &str) -> bool {
+        self.noted().any(|(_, _, of)| of == version)
+    }
+
+    /// Notes beside an object, as this version stores it, the values of the fields that other versions have as their own,
+    /// given its form in each of these. What was noted before goes.
+    pub fn note_fields(&self, object: &mut Object, forms: &[(Arc<Kind>, Object)]) {
+        object.notes.retain(|note, _| definition::listed(note).0.is_none());
+        for (at, note, version) in self.noted() {
+            let form = forms.iter().find(|(kind, _)| kind.version == version);
+            let value = form.and_then(|(kind, form)| Some(kind.fields.get(at)?.value(form)));
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                object.notes.insert(note.to_owned(), value.into());
+            }
+        }
+    }
+
+    /// The fields whose values are noted: their places, their notes, and whose own they are.
+    fn noted(&self) -> impl Iterator<Item = (usize, &str, &str)> {
+        self.fields.iter().enumerate().filter_map(|(at, field)| match field.path.as_slice() {
+            [first, note] if first == NOTES => Some((at, note.as_str(), definition::listed(note).0?)),
+            _ => None,
+        })
+    }
+
     /// Makes the schema that patches and apply use from a structural one.
     pub(crate) fn set_structure(&mut self, schema: Arc<Structural>) {
         let mut root = shape_of(&schema);
@@ -264,19 +292,24 @@ fn columns(version: &Value) -> Vec<Column> {
 }
 
 /// The selectable fields: in every version those of all, in the order in which the definition has come to know them, so
-/// that what is stored stays where it is.
+/// that what is stored stays where it is. Those that other versions have as their own are looked for in notes.
 fn fields(definition: &Object, version: &Value) -> Vec<SelectableField> {
-    let here = definition::selectable(version);
-    let field = |name: &str| SelectableField {
-        name: if here.iter().any(|known| known == name) { name.to_owned() } else { String::new() },
-        path: JsonPath::parse(&format!(".{name}"))
-            .ok()
-            .and_then(|path| Some(path.fields()?.into_iter().map(str::to_owned).collect()))
-            .unwrap_or_default(),
-        otherwise: Vec::new(),
-        absent: "",
+    let here = definition::selectable(definition, version);
+    let field = |known: &str| {
+        let (own, path) = definition::listed(known);
+        let steps = |path: JsonPath| Some(path.fields()?.into_iter().map(str::to_owned).collect());
+        SelectableField {
+            name: if here.iter().any(|here| here == known) { path.to_owned() } else { String::new() },
+            path: if own.is_some_and(|own| version["name"] != own) {
+                vec![NOTES.to_owned(), known.to_owned()]
+            } else {
+                JsonPath::parse(&format!(".{path}")).ok().and_then(steps).unwrap_or_default()
+            },
+            otherwise: Vec::new(),
+            absent: "",
+        }
     };
-    definition::known_fields(definition).iter().map(|name| field(name)).collect()
+    definition::known_fields(definition).iter().map(|known| field(known)).collect()
 }
 
 fn subresources(type_meta: &TypeMeta, version: &Value, scale: bool) -> Vec<Subresource> {
