@@ -313,3 +313,47 @@ async fn what_was_plain_is_taken_only_where_that_is_said_and_what_is_as_found_st
     );
     store.close().await;
 }
+
+/// Encrypts until its key is out of reach.
+#[cfg(feature = "log")]
+#[derive(Debug)]
+struct OutOfReach(Arc<Mask>, Mutex<bool>);
+
+#[cfg(feature = "log")]
+impl Cipher for OutOfReach {
+    fn key_for(&self, resource: &GroupResource) -> Option<Arc<str>> {
+        self.0.key_for(resource)
+    }
+
+    fn encrypt(&self, resource: &GroupResource, bound: &[u8], plain: &[u8]) -> Result<Option<Encrypted>, String> {
+        match *self.1.lock() {
+            true => Err("its key is out of reach".to_owned()),
+            false => self.0.encrypt(resource, bound, plain),
+        }
+    }
+
+    fn decrypt(&self, resource: &GroupResource, key: &str, bound: &[u8], bytes: &[u8]) -> Result<Vec<u8>, String> {
+        self.0.decrypt(resource, key, bound, bytes)
+    }
+
+    fn takes_plain(&self, resource: &GroupResource) -> Result<(), String> {
+        self.0.takes_plain(resource)
+    }
+}
+
+/// The log before a snapshot goes on its word: what it left out would be lost.
+#[cfg(feature = "log")]
+#[tokio::test]
+async fn a_state_of_which_something_cannot_be_encrypted_is_not_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cipher = Arc::new(OutOfReach(Mask::new(&[("old", 0x55)]), Mutex::new(false)));
+    let journal = arktos_store::log::LogJournal::open(directory.path(), Default::default()).expect("opens");
+    let engine = Engine::open(Box::new(journal), config(Encryption::By(cipher.clone())), clock()).expect("opens");
+    fill(&engine).await;
+    *cipher.1.lock() = true;
+    let refused = engine.backup(&mut Vec::new(), &mut |_| {}).err().expect("is not whole");
+    assert!(refused.to_string().contains("secrets"), "{refused}");
+    *cipher.1.lock() = false;
+    assert_eq!(engine.backup(&mut Vec::new(), &mut |_| {}).expect("writes").objects, 3);
+    engine.close().await;
+}

@@ -51,11 +51,16 @@ pub(crate) fn write_to(
     }
     for (resource, last) in state.last_events() {
         record::write_last_event(&mut writer.buffer, resource, last);
+        let before = writer.objects;
         for stored in state.range(resource, &Within::Everywhere, None) {
             let expires = expiries.get(&stored.revision).copied();
             record::write_put(&mut writer.buffer, stored.revision, resource, &stored.path, &stored.object, expires);
             writer.objects += 1;
             writer.flush_when_full()?;
+        }
+        if writer.objects - before < state.count(resource, &Within::Everywhere) as u64 {
+            // on the word of this file the log goes, and with it the only copy
+            return Err(io::Error::other(format!("not all {resource} can be encrypted: the state is not whole")));
         }
     }
     writer.flush(true)
