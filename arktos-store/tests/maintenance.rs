@@ -74,6 +74,22 @@ async fn all_that_is_due_expires_at_once_however_much_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_written_again_and_again_is_to_expire_once() {
+    let engine = Engine::memory(Arc::new(ManualClock::new(Timestamp::from_micros(0))));
+    let at = Timestamp::from_micros;
+    let write = |change| Commit::one(key(0, 1), Expect::Anything, change);
+    let expiries = || engine.snapshot().expiries().map(|(at, _)| at).collect::<Vec<_>>();
+    for micros in 1..1000 {
+        let change = Change::Put { object: object(1, &(1, 1)), expires: Some(at(micros)) };
+        engine.commit(write(change)).await.expect("commits");
+    }
+    assert_eq!(expiries(), [at(999)]);
+    assert_eq!(engine.expire(at(998)).await.expect("expires"), 0);
+    engine.commit(write(Change::Delete)).await.expect("commits");
+    assert!(expiries().is_empty());
+}
+
+#[tokio::test]
 async fn history_goes_by_bytes_whatever_its_age() {
     let mut config = EngineConfig::default();
     config.history_bytes = 20_000;

@@ -168,7 +168,7 @@ impl Snapshot {
         self.state.resources().map(|(resource, kept)| (resource, kept.log.last()))
     }
 
-    /// When objects expire: the time, and the revision of the write that said so. Some may be gone already.
+    /// When objects expire: the time, and the revision of the write that said so.
     pub fn expiries(&self) -> impl Iterator<Item = (Timestamp, Revision)> {
         self.state.expiries()
     }

@@ -30,8 +30,10 @@ pub(crate) struct State {
     pub lost: Arc<[Lost]>,
     resources: OrdMap<GroupResource, Arc<Resource>>,
     counters: OrdMap<Arc<str>, i64>,
-    /// What is to be deleted, and when. An entry whose object has another revision by now means nothing.
+    /// What is to be deleted, and when: one entry for each such object, however often that is written.
     expiries: OrdMap<(Timestamp, Revision), ObjectKey>,
+    /// When what was written at a revision is to be deleted.
+    expiring: OrdMap<Revision, Timestamp>,
 }
 
 /// What a store keeps of one resource.
@@ -123,10 +125,14 @@ impl State {
             }
         };
         let old = old.map(|old| (old.revision, old.object.clone()));
+        let replaced = old.as_ref().map(|(revision, _)| *revision);
         resource.log.push(Event { revision, previous: Revision::ZERO, time, stored, deleted, old });
         if resource.log.wants_compaction(limit, time) && resource.log.compact(limit, time) {
             let floor = resource.log.floor();
             self.floor = self.floor.max(floor);
+        }
+        if let Some(replaced) = replaced {
+            self.expires_no_more(replaced);
         }
     }
 
@@ -178,6 +184,14 @@ impl State {
     fn expires(&mut self, at: Option<Timestamp>, revision: Revision, key: &ObjectKey) {
         if let Some(at) = at {
             self.expiries.insert((at, revision), key.clone());
+            self.expiring.insert(revision, at);
+        }
+    }
+
+    /// Notes that what was written at a revision is no longer there.
+    fn expires_no_more(&mut self, revision: Revision) {
+        if let Some(at) = self.expiring.remove(&revision) {
+            self.expiries.remove(&(at, revision));
         }
     }
 
@@ -194,7 +208,8 @@ impl State {
                 break;
             };
             let Some(key) = self.expiries.remove(&entry) else { break };
-            // written anew or deleted since: then the entry means nothing
+            self.expiring.remove(&entry.1);
+            // nothing else is deleted, whatever a backend has given back
             if self.get(&key).is_some_and(|stored| stored.revision == entry.1) {
                 due.push(key);
             }

@@ -193,9 +193,12 @@ impl Known {
         self.transactions = loaded.transactions;
         self.counters = loaded.counters.iter().map(|(name, value)| (name.clone(), (*value, loaded.at))).collect();
         self.expiries.clear();
+        self.expiring.clear();
         for (resource, stored, expires) in &loaded.objects {
-            let key = || ObjectKey { resource: resource.clone(), path: stored.path.clone() };
-            self.expiries.extend(expires.map(|at| ((at, stored.revision), key())));
+            if let Some(at) = expires {
+                let key = ObjectKey { resource: resource.clone(), path: stored.path.clone() };
+                self.expires(&key, Some((*at, stored.revision)));
+            }
         }
         for group in &loaded.history {
             self.note(group, loaded.until);
@@ -217,9 +220,11 @@ impl Known {
             self.count(counter, *value, until);
         }
         for record in &group.records {
-            if let Change::Put { expires: Some(at), .. } = &record.change {
-                self.expiries.insert((*at, record.revision), record.key.clone());
-            }
+            let due = match &record.change {
+                Change::Put { expires, .. } => expires.map(|at| (at, record.revision)),
+                Change::Delete => None,
+            };
+            self.expires(&record.key, due);
         }
         self.position = self.position.max(until);
     }

@@ -79,12 +79,14 @@ use self::failed::{Failed, Why};
 use self::members::{Members, Repeat};
 use crate::clock::Clock;
 use crate::codec::Reader;
-use crate::commit::{Change, Commit, CommitError, Committed, Expect};
+use crate::commit::{Change, Commit, CommitError, Committed, Expect, Write};
 use crate::engine::Publisher;
 use crate::storage::{OpenError, Restore, Storage};
 
 /// What is written at `v`.
 const FORMAT: &str = "arktos 1";
+/// How many objects expire in one transaction, which etcd's limit on operations leaves room for.
+const EXPIRED_MAX: usize = 32;
 /// How many locks the counters share.
 const TURNS: usize = 64;
 /// What is said when etcd was put back to an older state.
@@ -153,6 +155,8 @@ struct Known {
     counters: HashMap<Arc<str>, (i64, i64)>,
     /// What is to be deleted, and when; an entry whose object has another revision by now means nothing.
     expiries: BTreeMap<(Timestamp, Revision), ObjectKey>,
+    /// Where in there each object is: one that is written again and again has one entry.
+    expiring: HashMap<ObjectKey, (Timestamp, Revision)>,
     reader: Reader,
     /// Where the history stood, and when: for compaction.
     samples: Vec<(Timestamp, i64)>,
@@ -310,17 +314,28 @@ impl Storage for Etcd {
     }
 
     async fn expire(&self, now: Timestamp) -> Result<usize, CommitError> {
-        let mut deleted = 0;
+        let (mut deleted, mut most) = (0, EXPIRED_MAX);
         loop {
-            // one after the other, each forgotten when it is gone: the future may be dropped at any time
-            let first = self.known.lock().expiries.first_key_value().map(|(due, key)| (*due, key.clone()));
-            let Some((due, key)) = first.filter(|((at, _), _)| *at <= now) else { return Ok(deleted) };
-            match self.transact(&Commit::one(key, Expect::At(due.1), Change::Delete)).await {
-                Ok(_) => deleted += 1,
-                Err(CommitError::Conflict { .. }) => {} // written anew since, or another engine was faster
+            // each is forgotten when it is gone: the future may be dropped at any time
+            let due = self.known.lock().due(now, most);
+            if due.is_empty() {
+                return Ok(deleted);
+            }
+            match self.transact(&deletion(&due)).await {
+                Ok(_) => {
+                    deleted += due.len();
+                    most = (most * 2).min(EXPIRED_MAX);
+                    self.known.lock().settled(&due);
+                }
+                // written anew since, or another engine was faster
+                Err(CommitError::Conflict { key, .. }) => {
+                    most = (most / 2).max(1);
+                    let due = due.into_iter().filter(|(known, _)| *known == key);
+                    self.known.lock().settled(&due.collect::<Vec<_>>());
+                }
+                Err(CommitError::TooLarge { .. }) if most > 1 => most /= 2,
                 Err(error) => return Err(error),
             }
-            self.known.lock().expiries.remove(&due);
         }
     }
 
@@ -342,7 +357,46 @@ impl Storage for Etcd {
     }
 }
 
+/// Deletes objects that are as they were when they were to expire.
+fn deletion(due: &[(ObjectKey, Revision)]) -> Commit {
+    let writes = due.iter().map(|(key, revision)| Write {
+        key: key.clone(),
+        expect: Expect::At(*revision),
+        change: Change::Delete,
+    });
+    Commit { writes: writes.collect(), ..Commit::default() }
+}
+
 impl Known {
+    /// What is to be deleted by now, at most so many: each object, and the revision that it is to have.
+    fn due(&self, now: Timestamp, most: usize) -> Vec<(ObjectKey, Revision)> {
+        let due = self.expiries.iter().take_while(|((at, _), _)| *at <= now).take(most);
+        due.map(|((_, revision), key)| (key.clone(), *revision)).collect()
+    }
+
+    /// Notes when an object is to be deleted and which revision it then has, or that it is not to be.
+    fn expires(&mut self, key: &ObjectKey, due: Option<(Timestamp, Revision)>) {
+        let before = match due {
+            Some(due) => self.expiring.insert(key.clone(), due),
+            None => self.expiring.remove(key),
+        };
+        if let Some(before) = before {
+            self.expiries.remove(&before);
+        }
+        if let Some(due) = due {
+            self.expiries.insert(due, key.clone());
+        }
+    }
+
+    /// Forgets what has expired, or will not. What was written since is still to be deleted when it says.
+    fn settled(&mut self, due: &[(ObjectKey, Revision)]) {
+        for (key, revision) in due {
+            if self.expiring.get(key).is_some_and(|(_, known)| known == revision) {
+                self.expires(key, None);
+            }
+        }
+    }
+
     /// The newest revision of etcd that has left the window, once.
     fn compactable(&mut self, now: Timestamp, window: Duration) -> Option<i64> {
         if self.samples.last().is_none_or(|(at, _)| now.since(*at) >= window / 16) && self.position > 0 {

@@ -1,7 +1,10 @@
-//! Keys and revisions.
+//! Keys, revisions, and what is known of a store.
+
+use arktos_core::{Encoded, GroupResource, Object, ObjectPath, TypeMeta};
 
 use super::convert::{About, Keys, last_revision, of_etcd, revision};
 use super::*;
+use crate::storage::{Group, Record};
 
 #[test]
 fn keys_read_back() {
@@ -52,4 +55,27 @@ fn what_has_left_the_window_can_be_compacted_once() {
     assert_eq!(compacted.first(), Some(&(162, 1)));
     assert!(compacted.windows(2).all(|pair| pair[0].1 < pair[1].1), "{compacted:?}");
     assert!(compacted.iter().all(|(second, revision)| second - revision > 160), "{compacted:?}");
+}
+
+#[test]
+fn what_is_written_again_and_again_is_to_expire_once_and_what_is_gone_never() {
+    let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    let type_meta = Arc::new(TypeMeta::new("", "v1", "Event"));
+    let event = Encoded::encode(&type_meta, &Object::new(&type_meta, "e"), &[]).expect("encodes");
+    let key = ObjectKey { resource: GroupResource::core("events"), path: ObjectPath::new("acme", "default", "e") };
+    let written = |revision: u64, change: Change| {
+        let record = Record { revision: Revision(revision), key: key.clone(), change };
+        Group { records: vec![record], ..Group::default() }
+    };
+    let mut known = Known::default();
+    for (revision, seconds) in (1..=100).zip(1..) {
+        let change = Change::Put { object: event.clone(), expires: Some(at(seconds)) };
+        known.note(&written(revision, change), 1);
+    }
+    assert_eq!(known.expiries.len(), 1);
+    assert!(known.due(at(99), 10).is_empty());
+    known.settled(&[(key.clone(), Revision(99))]);
+    assert_eq!(known.due(at(100), 10), [(key.clone(), Revision(100))], "what was written since");
+    known.note(&written(101, Change::Delete), 2);
+    assert!(known.expiries.is_empty() && known.expiring.is_empty());
 }

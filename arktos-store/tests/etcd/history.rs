@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arktos_core::{GroupResource, Revision};
+use arktos_core::{GroupResource, Revision, Timestamp};
 use arktos_store::commit::{Change, Commit, Expect, Write};
 use arktos_store::etcd::EtcdOptions;
 use arktos_store::{Delivery, Engine, Within};
@@ -216,6 +216,33 @@ async fn a_large_state_is_loaded_at_one_revision_while_it_changes_and_is_compact
             );
             assert!(here.by_ref().eq(there.by_ref()), "it is not the state at {}", snapshot.revision());
         }
+        engine.close().await;
+    })
+    .await
+    .expect("takes no longer");
+}
+
+/// Events come by the thousand: one transaction for each that expires would not keep up with them.
+#[tokio::test]
+async fn what_is_due_expires_many_at_a_time_and_what_was_written_since_stays() {
+    let Some(server) = EtcdServer::start() else { return };
+    timeout(BOUND, async {
+        let engine = fed(&options(server.url())).await;
+        for number in 0..100 {
+            let mut expiring = put(&format!("pod-{number:02}"), Expect::Absent, 1);
+            for write in &mut expiring.writes {
+                if let Change::Put { expires, .. } = &mut write.change {
+                    *expires = Some(Timestamp::from_micros(5));
+                }
+            }
+            engine.commit(expiring).await.expect("is there");
+        }
+        let before = engine.commit(put("pod-77", Expect::Present, 1)).await.expect("is there").revision;
+        assert_eq!(engine.expire(Timestamp::from_micros(5)).await.expect("expires"), 99);
+        let left: Vec<String> = listed(&engine).await.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(left, ["pod-77"]);
+        let transactions = (engine.snapshot().revision().0 >> 8) - (before.0 >> 8);
+        assert!(transactions < 10, "{transactions} transactions");
         engine.close().await;
     })
     .await
