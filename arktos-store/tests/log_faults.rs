@@ -334,6 +334,27 @@ async fn what_takes_no_room_is_done_on_a_full_disk_however_many_go_on_writing() 
 }
 
 #[tokio::test]
+async fn a_write_that_is_refused_does_not_say_that_there_is_room() {
+    let disk = FaultyDisk::default();
+    let engine = open(&disk);
+    engine.commit(put(1, 1)).await.expect("commits");
+    disk.set_capacity(Some(disk.used()));
+    let large = || Commit::one(key(0, 2), Expect::Anything, Change::put(large_object()));
+    let taken = || put(1, 2).guarded(key(0, 1), Expect::Absent);
+    for _ in 0..100 {
+        assert!(matches!(engine.commit(large()).await, Err(CommitError::DiskFull)));
+        // the flush is under way, or about to be
+        let (flushed, refused) = futures::join!(engine.flush(), engine.commit(taken()));
+        assert!(flushed.is_ok(), "{flushed:?}");
+        assert!(matches!(refused, Err(CommitError::Guarded { .. })), "{refused:?}");
+        assert!(engine.is_full(), "nothing was written");
+    }
+    disk.make_room();
+    engine.commit(large()).await.expect("there is room again");
+    assert!(!engine.is_full());
+}
+
+#[tokio::test]
 async fn a_backup_has_nothing_that_the_log_could_still_lose() {
     let disk = FaultyDisk::default();
     let engine = open(&disk);

@@ -353,7 +353,7 @@ impl Committer {
         while let Some((sealed, waiting)) = self.take() {
             match self.append(&sealed) {
                 Ok(()) => {
-                    self.has_room(&waiting);
+                    self.has_room(&sealed);
                     self.publish(sealed, waiting);
                 }
                 Err(AppendError::Full { place }) => self.refuse(&place, waiting),
@@ -413,9 +413,9 @@ impl Committer {
         drop(before);
     }
 
-    /// What takes room was written: if there was none, there is now.
-    fn has_room(&mut self, written: &[Waiting]) {
-        if self.full && !written.iter().all(|waiting| waiting.what.takes_no_room()) {
+    /// What takes room was written: if there was none, there is now. Commits that were refused write nothing.
+    fn has_room(&mut self, written: &Sealed) {
+        if self.full && !written.group.is_empty() {
             self.note_full(false);
             tracing::info!("there is space on the disk again: writes are taken");
         }
