@@ -240,8 +240,10 @@ impl Journal for SledJournal {
     }
 
     fn append(&mut self, group: &Group) -> Result<(), AppendError> {
-        self.db.insert(log_key(self.next), write_group(group)).map_err(append_error)?;
-        self.next += 1;
+        if !group.is_empty() {
+            self.db.insert(log_key(self.next), write_group(group)).map_err(append_error)?;
+            self.next += 1;
+        }
         if group.sync {
             self.db.flush().map_err(append_error)?;
             let counted = self.acknowledged.write_all_at(&self.next.to_le_bytes(), 0);

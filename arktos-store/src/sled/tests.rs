@@ -82,6 +82,17 @@ fn what_the_keeper_moves_is_still_there_and_history_begins_after_it() {
 }
 
 #[test]
+fn what_only_makes_durable_keeps_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut journal = SledJournal::open(directory.path(), &SledOptions::default()).expect("opens");
+    journal.append(&Group { records: vec![put(1, "a")], ..Group::default() }).expect("appends");
+    journal.append(&Group { sync: true, ..Group::default() }).expect("flushes");
+    assert_eq!(journal.db.scan_prefix(b"l").count(), 1);
+    drop(journal);
+    assert_eq!(names(&engine(directory.path())), ["a@1"]);
+}
+
+#[test]
 fn a_second_user_is_told_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = SledJournal::open(directory.path(), &SledOptions::default()).expect("opens");
