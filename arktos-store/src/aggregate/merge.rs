@@ -84,9 +84,10 @@ impl Merge {
 
     /// Takes away all that a source shows, or would show.
     async fn forget(&mut self, source: usize) -> Result<(), CommitError> {
-        for waiting in self.waiting.values_mut() {
+        self.waiting.retain(|_, waiting| {
             waiting.remove(&source);
-        }
+            !waiting.is_empty()
+        });
         let shown = self.owners.iter().filter(|(_, owner)| **owner == source).map(|(path, _)| path.clone());
         for path in shown.collect::<Vec<_>>() {
             self.let_go(source, path).await?;
@@ -113,6 +114,9 @@ impl Merge {
         if self.owners.get(&path) != Some(&source) {
             if let Some(waiting) = self.waiting.get_mut(&path) {
                 waiting.remove(&source);
+                if waiting.is_empty() {
+                    self.waiting.remove(&path);
+                }
             }
             return Ok(());
         }
@@ -172,5 +176,32 @@ impl Merge {
 impl Drop for Merge {
     fn drop(&mut self) {
         self.mailbox.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arktos_core::{Encoded, Object, Revision, Timestamp, TypeMeta};
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::step::settle;
+
+    #[test]
+    fn nothing_is_kept_of_a_path_that_no_other_partition_shows_any_more() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+        let (engine, mailbox) = (Engine::memory(clock.clone()), Arc::new(Mailbox::new()));
+        let mut merge = Merge::new(engine, GroupResource::core("pods"), mailbox, clock, 1 << 20);
+        let types = Arc::new(TypeMeta::new("", "v1", "Pod"));
+        let object = Encoded::encode(&types, &Object::new(&types, "web"), &[]).expect("encodes");
+        let path = ObjectPath::new("acme", "default", "web");
+        let stored = Stored { path: path.clone(), revision: Revision(1), object };
+        let shows = |source| Mail::Change { source, old: None, new: Some(stored.clone()) };
+        let lets_go = |source| Mail::Change { source, old: Some(path.clone()), new: None };
+        for mail in [shows(0), shows(1), lets_go(1), shows(2), Mail::Gone(2)] {
+            assert!(settle(std::pin::pin!(merge.apply(mail))).is_ready());
+        }
+        assert!(merge.waiting.is_empty());
+        assert_eq!(merge.owners.get(&path), Some(&0));
     }
 }
