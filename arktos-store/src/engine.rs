@@ -314,6 +314,19 @@ impl Engine {
     /// # Errors
     /// [`WatchError::Compacted`] when history does not reach back to it, [`WatchError::Future`] when it is yet to come.
     pub fn exactly_at(&self, revision: Revision) -> Result<Snapshot, WatchError> {
+        self.past(revision, |state| state.floor)
+    }
+
+    /// As [`exactly_at`](Self::exactly_at), for who looks at one resource alone: it does not matter to them that so much
+    /// has changed of another one that its history is shorter. What the snapshot has of others may be of later.
+    ///
+    /// # Errors
+    /// As [`exactly_at`](Self::exactly_at), for the history of that resource.
+    pub fn past_of(&self, resource: &GroupResource, revision: Revision) -> Result<Snapshot, WatchError> {
+        self.past(revision, |state| state.floor_of(resource))
+    }
+
+    fn past(&self, revision: Revision, floor: impl Fn(&State) -> Revision) -> Result<Snapshot, WatchError> {
         let state = self.0.view.state();
         if revision == state.revision {
             return Ok(Snapshot::newest(state));
@@ -321,7 +334,8 @@ impl Engine {
         if revision > state.revision {
             return Err(WatchError::Future { wanted: revision, newest: state.revision });
         }
-        if let Some(oldest) = state.lost_at(revision).or((revision < state.floor).then_some(state.floor)) {
+        let floor = floor(&state);
+        if let Some(oldest) = state.lost_at(revision).or((revision < floor).then_some(floor)) {
             return Err(WatchError::Compacted { wanted: revision, oldest });
         }
         Ok(Snapshot::past(self.0.view.past(revision, &state)))

@@ -104,6 +104,27 @@ async fn history_goes_by_bytes_whatever_its_age() {
     assert!(matches!(engine.watch(pods(), Revision(1)).err(), Some(WatchError::Compacted { .. })));
 }
 
+#[tokio::test]
+async fn the_past_of_a_resource_does_not_go_because_much_changes_of_another() {
+    let mut config = EngineConfig::default();
+    config.history_bytes = 20_000;
+    let (engine, clock) = maintained(config);
+    let then = put(&engine, 1, 1).await;
+    put(&engine, 1, 2).await;
+    for value in 0..200 {
+        let change = Change::put(object(value, &(value, value)));
+        engine.commit(Commit::one(key(1, 1), Expect::Anything, change)).await.expect("commits");
+    }
+    pass(&clock, 2).await;
+    for gone in [engine.exactly_at(then), engine.past_of(&resource(1), then)] {
+        assert!(matches!(gone.err(), Some(WatchError::Compacted { .. })));
+    }
+    let past = engine.past_of(&resource(0), then).expect("its own history reaches back");
+    assert_eq!((past.revision(), past.get(&key(0, 1)).map(|stored| stored.revision)), (then, Some(then)));
+    let never = resource(2);
+    assert_eq!(engine.past_of(&never, then).expect("was never there").count(&never, &Within::Everywhere), 0);
+}
+
 #[cfg(feature = "log")]
 #[tokio::test]
 async fn what_is_to_expire_does_so_after_a_restart_written_synced_or_relaxed() {

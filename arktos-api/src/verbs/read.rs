@@ -174,7 +174,7 @@ async fn state(
         let Some(revision) = token.revision else {
             return engine.latest().await.map_err(|error| read_fault(&error));
         };
-        return engine.exactly_at(revision).map_err(|error| match error {
+        return engine.past_of(&selection.resource, revision).map_err(|error| match error {
             WatchError::Compacted { .. } => expired(call, token, selection),
             other => read_fault(&other),
         });
@@ -194,7 +194,7 @@ async fn state(
     if wanted > engine.snapshot().revision() {
         return Err(too_large(wanted, engine.snapshot().revision()));
     }
-    engine.exactly_at(wanted).map_err(|error| match error {
+    engine.past_of(&selection.resource, wanted).map_err(|error| match error {
         WatchError::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
         other => read_fault(&other),
     })

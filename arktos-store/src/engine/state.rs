@@ -70,6 +70,11 @@ impl State {
         self.resources.get(resource)
     }
 
+    /// The revision from which on states of a resource can be had back.
+    pub(crate) fn floor_of(&self, resource: &GroupResource) -> Revision {
+        self.resource(resource).map_or(self.origin, |kept| kept.log.floor())
+    }
+
     /// All resources that were ever written.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&GroupResource, &Arc<Resource>)> {
         self.resources.iter()
