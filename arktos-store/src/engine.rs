@@ -317,8 +317,8 @@ impl Engine {
         self.past(revision, |state| state.floor)
     }
 
-    /// As [`exactly_at`](Self::exactly_at), for who looks at one resource alone: it does not matter to them that so much
-    /// has changed of another one that its history is shorter. What the snapshot has of others may be of later.
+    /// As [`exactly_at`](Self::exactly_at), for who looks at one resource alone. Where much has changed of another one,
+    /// whose history is then shorter, this is had all the same; what the snapshot has of that one may be of later.
     ///
     /// # Errors
     /// As [`exactly_at`](Self::exactly_at), for the history of that resource.
