@@ -351,7 +351,7 @@ async fn a_state_of_which_something_cannot_be_encrypted_is_not_written() {
     let engine = Engine::open(Box::new(journal), config(Encryption::By(cipher.clone())), clock()).expect("opens");
     fill(&engine).await;
     *cipher.1.lock() = true;
-    let refused = engine.backup(&mut Vec::new(), &mut |_| {}).err().expect("is not whole");
+    let refused = engine.backup(&mut Vec::new(), &mut |_| {}).expect_err("is not whole");
     assert!(refused.to_string().contains("secrets"), "{refused}");
     *cipher.1.lock() = false;
     assert_eq!(engine.backup(&mut Vec::new(), &mut |_| {}).expect("writes").objects, 3);
