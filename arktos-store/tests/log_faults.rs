@@ -334,6 +334,34 @@ async fn what_takes_no_room_is_done_on_a_full_disk_however_many_go_on_writing() 
 }
 
 #[tokio::test]
+async fn a_spare_that_found_no_room_a_while_ago_refuses_no_write() {
+    let disk = FaultyDisk::default();
+    let mut options = matrix::options(true);
+    options.segment_bytes = options.first_segment_bytes;
+    let engine = open_with(&disk, options, &clock());
+    engine.commit(put(0, 0)).await.expect("commits");
+    let write = Point { op: Some(Op::Write), what: Some(What::Spare), after: false };
+    disk.fail_at(write, 0, Fault::Full, 0);
+    for value in 0..20 {
+        engine.commit(put(value % 12, value)).await.expect("there is room in this segment");
+        for _ in 0..5 {
+            if !disk.has_fired() {
+                tokio::time::sleep(Duration::from_millis(20)).await; // a thread of its own makes the spare
+            }
+        }
+        if disk.has_fired() {
+            break;
+        }
+    }
+    assert!(disk.has_fired(), "a spare was ordered");
+    disk.make_room();
+    for value in 0..20 {
+        engine.commit(put(value % 12, value)).await.expect("there is room again");
+    }
+    assert!(segments(&disk).len() > 1);
+}
+
+#[tokio::test]
 async fn a_write_that_is_refused_does_not_say_that_there_is_room() {
     let disk = FaultyDisk::default();
     let engine = open(&disk);

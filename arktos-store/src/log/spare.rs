@@ -49,6 +49,7 @@ impl Spares {
             let made = ahead.made.recv().unwrap_or_else(|_| Err(io::Error::other("the preparing thread has ended")));
             match made {
                 Ok((_, size)) if size < bytes => {} // ordered before it was known how large the next frame is
+                Err(error) if is_full(&error) => {} // that was a while ago: there may be room by now
                 made => return made,
             }
         }
