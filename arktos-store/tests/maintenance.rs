@@ -6,7 +6,7 @@ mod model;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{ObjectKey, ObjectPath, Revision, Timestamp};
+use arktos_core::{GroupResource, ObjectKey, ObjectPath, Revision, Timestamp};
 use arktos_store::clock::ManualClock;
 use arktos_store::{Change, Clock, Commit, Durability, Engine, EngineConfig, Expect, Selection, WatchError, Within};
 use model::{key, object, resource};
@@ -121,7 +121,7 @@ async fn the_past_of_a_resource_does_not_go_because_much_changes_of_another() {
     }
     let past = engine.past_of(&resource(0), then).expect("its own history reaches back");
     assert_eq!((past.revision(), past.get(&key(0, 1)).map(|stored| stored.revision)), (then, Some(then)));
-    let never = resource(2);
+    let never = GroupResource::core("services");
     assert_eq!(engine.past_of(&never, then).expect("was never there").count(&never, &Within::Everywhere), 0);
 }
 
