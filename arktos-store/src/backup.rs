@@ -73,7 +73,7 @@ impl Engine {
     /// number given out again, and another in its place be passed over when the log is replayed on top.
     ///
     /// The state is taken in O(1); writers and readers go on meanwhile. It is written in pieces of about 1 MiB, and
-    /// needs no more memory than that and some 40 bytes for each object that expires.
+    /// needs no more memory than that.
     ///
     /// It blocks while `out` does: call it where that does no harm. What `out` holds is durable only when its owner has
     /// made it so. A backup that was not written whole is known by that, and refused.

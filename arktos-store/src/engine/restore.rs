@@ -1,7 +1,6 @@
 //! The state as it was, put together from what a backend gives back.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arktos_core::{GroupResource, Revision, Timestamp};
@@ -141,7 +140,6 @@ impl Restoring {
         let resources = old.resources();
         let everywhere = Within::Everywhere;
         let all = |resource| old.range(resource, &everywhere, None);
-        let expiries: HashMap<Revision, Timestamp> = old.expiries().map(|(at, revision)| (revision, at)).collect();
         let mut order: Vec<Revision> = resources.iter().flat_map(all).map(|stored| stored.revision).collect();
         order.sort_unstable();
         let newest = Revision(base.0 + 1 + order.len() as u64);
@@ -151,7 +149,7 @@ impl Restoring {
         for resource in &resources {
             for stored in all(resource) {
                 let place = order.partition_point(|known| *known < stored.revision) as u64;
-                let expires = expiries.get(&stored.revision).copied();
+                let expires = old.expires(stored.revision);
                 let stored = Stored { revision: Revision(base.0 + 1 + place), ..Arc::unwrap_or_clone(stored) };
                 new.restore(resource, stored, expires);
             }

@@ -168,6 +168,12 @@ impl Snapshot {
         self.state.resources().map(|(resource, kept)| (resource, kept.log.last()))
     }
 
+    /// When the object that was written at a revision expires, if it does.
+    #[must_use]
+    pub fn expires(&self, revision: Revision) -> Option<Timestamp> {
+        self.state.expires_at(revision)
+    }
+
     /// When objects expire: the time, and the revision of the write that said so.
     pub fn expiries(&self) -> impl Iterator<Item = (Timestamp, Revision)> {
         self.state.expiries()

@@ -200,6 +200,11 @@ impl State {
         }
     }
 
+    /// When what was written at a revision expires.
+    pub(crate) fn expires_at(&self, revision: Revision) -> Option<Timestamp> {
+        self.expiring.get(&revision).copied()
+    }
+
     /// When objects expire: the time, and the revision of the write that said so.
     pub(crate) fn expiries(&self) -> impl Iterator<Item = (Timestamp, Revision)> {
         self.expiries.keys().copied()

@@ -1,6 +1,5 @@
 //! Snapshot files: one state, written beside the log while it is appended to.
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use arktos_core::{Revision, Timestamp};
@@ -40,7 +39,6 @@ pub(crate) fn write_to(
     out.write_all(&header.write())?;
     let mut writer = Writer { out, time, number: 1, objects: 0, buffer: Vec::new(), written };
     frame::begin(&mut writer.buffer);
-    let expiries: HashMap<Revision, Timestamp> = state.expiries().map(|(at, revision)| (revision, at)).collect();
     record::write_reserved(&mut writer.buffer, state.reserved());
     for (after, resumed) in state.lost() {
         record::write_lost(&mut writer.buffer, after, resumed);
@@ -53,7 +51,7 @@ pub(crate) fn write_to(
         record::write_last_event(&mut writer.buffer, resource, last);
         let before = writer.objects;
         for stored in state.range(resource, &Within::Everywhere, None) {
-            let expires = expiries.get(&stored.revision).copied();
+            let expires = state.expires(stored.revision);
             record::write_put(&mut writer.buffer, stored.revision, resource, &stored.path, &stored.object, expires);
             writer.objects += 1;
             writer.flush_when_full()?;
