@@ -448,7 +448,7 @@ impl Engine {
     pub async fn keys_changed(&self, changed: impl Fn(&GroupResource) -> bool) -> Result<(), CommitError> {
         if let Writer::Local { local, keep } = &self.0.writer {
             self.0.at_rest.renew();
-            local.flush().await?; // what was encrypted with an older key is now in the pieces before
+            local.renew().await?; // what was encrypted with an older key is now in the pieces before
             if let Some(keep) = keep {
                 keep.renew();
             }

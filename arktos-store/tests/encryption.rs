@@ -255,6 +255,35 @@ async fn a_log_forgets_an_older_key_by_itself() {
     assert!(!is_in(backend.0.path(), SECRET));
 }
 
+/// Also where there is no history, and nothing is written that would begin a new piece of the log.
+#[cfg(feature = "log")]
+#[tokio::test]
+async fn a_log_in_which_nothing_happens_forgets_an_older_key_as_well() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mask, clock) = (Mask::new(&[("old", 0x55)]), clock());
+    let journal = arktos_store::log::LogJournal::open(directory.path(), Default::default()).expect("opens");
+    let engine = Engine::open(Box::new(journal), config(Encryption::By(mask.clone())), clock.clone()).expect("opens");
+    fill(&engine).await;
+    clock.advance(Duration::from_secs(301));
+    engine.compact(arktos_store::Clock::now(&*clock)).await.expect("compacts");
+    *mask.0.lock() = vec![("new", 0x33), ("old", 0x55)];
+    engine.keys_changed(|resource| *resource == secrets()).await.expect("changes");
+    let first = directory.path().join("log-0000000000000001");
+    for _ in 0..500 {
+        engine.flush().await.expect("flushes");
+        if !first.exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await; // the keeper has a thread of its own
+    }
+    assert!(!first.exists(), "the piece with the older key has gone");
+    engine.close().await;
+    let backend = backends::Log(directory);
+    let store = opened(&backend, with(&[("new", 0x33)])).await.expect("needs the new key alone");
+    is_whole(&store.engine);
+    store.close().await;
+}
+
 #[cfg(feature = "log")]
 #[tokio::test]
 async fn backups_have_it_encrypted_as_well() {

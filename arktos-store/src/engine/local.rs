@@ -151,6 +151,15 @@ impl Local {
         answer.wait().await.map(drop)
     }
 
+    /// As [`flush`](Self::flush); the journal begins anew where it is to, also while nobody writes anything.
+    pub(crate) async fn renew(&self) -> Result<(), CommitError> {
+        let answer = self.stage(Staged::Flush, 0, |sequencer, _| {
+            sequencer.stage_renewal();
+            Ok(sequencer.nothing())
+        });
+        answer.wait().await.map(drop)
+    }
+
     /// Refuses further commits, and waits until the thread has ended.
     pub(crate) async fn close(&self) {
         self.begin_close();

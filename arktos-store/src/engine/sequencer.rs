@@ -120,6 +120,11 @@ impl Sequencer {
         self.group.sync |= self.limits.journal && (self.unsynced || !self.group.is_empty());
     }
 
+    /// As [`stage_flush`](Self::stage_flush), also where nothing is left to be made durable: the journal is called.
+    pub(crate) fn stage_renewal(&mut self) {
+        self.group.sync |= self.limits.journal;
+    }
+
     /// Goes on above everything that readers may have been told of and that is lost.
     pub(crate) fn stage_resumption(&mut self, resumed: Revision, now: Timestamp) {
         self.staged.jump(resumed);
