@@ -139,6 +139,9 @@ pub trait Keeper: Send + 'static {
     /// Called every so often with the newest state. `history` is the revision after which all events are still kept:
     /// what is needed neither to restore the newest state nor the events since may go.
     ///
+    /// An object that cannot be encrypted is not in [`Snapshot::range`], but counted in [`Snapshot::count`]: a state in
+    /// which there are fewer than that is not to be written down, and nothing is to go on its word.
+    ///
     /// # Errors
     /// [`AppendError`], which is logged; writers are not concerned, and the next call tries again.
     fn keep(&mut self, state: &Snapshot, history: Revision) -> Result<(), AppendError>;
