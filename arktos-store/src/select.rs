@@ -195,6 +195,16 @@ impl Within {
         }
     }
 
+    /// A path that no path of the range is before.
+    pub(crate) fn first(&self) -> ObjectPath {
+        match self {
+            Self::Everywhere => ObjectPath::new("", "", ""), // none is before this one
+            Self::Tenant(tenant) => ObjectPath::new(tenant.as_str(), "", ""),
+            Self::Namespace(tenant, namespace) => ObjectPath::new(tenant.as_str(), namespace, ""),
+            Self::Object(path) => path.clone(),
+        }
+    }
+
     /// The tenant it is confined to, if it is.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {

@@ -106,12 +106,7 @@ impl Objects {
         let index = self.index.as_ref()?;
         let asks = |test: &&FieldTest| test.field == Field::At(index.place) && test.equal && !test.value.is_empty();
         let digest = Index::digest(&selection.fields.iter().find(asks)?.value);
-        let first = match &selection.within {
-            Within::Everywhere => ObjectPath::new("", "", ""),
-            Within::Tenant(tenant) => ObjectPath::new(tenant.as_str(), "", ""),
-            Within::Namespace(tenant, namespace) => ObjectPath::new(tenant.as_str(), namespace, ""),
-            Within::Object(path) => path.clone(),
-        };
+        let first = selection.within.first();
         let from = (digest, after.filter(|after| **after > first).cloned().unwrap_or(first));
         let inside = index.paths.range(from..).map(|(of, path)| (*of, path));
         let inside = inside.take_while(|(of, path)| *of == digest && selection.within.contains(path));

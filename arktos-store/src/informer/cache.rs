@@ -166,16 +166,10 @@ impl<T: Decode> View<T> {
         key: &str,
         within: &Within,
     ) -> impl Iterator<Item = (&ObjectPath, &Arc<T>)> + use<'_, T> {
-        let first = match within {
-            Within::Everywhere => ObjectPath::new("", "", ""), // no path is before this one
-            Within::Tenant(tenant) => ObjectPath::new(tenant.as_str(), "", ""),
-            Within::Namespace(tenant, namespace) => ObjectPath::new(tenant.as_str(), namespace, ""),
-            Within::Object(path) => path.clone(),
-        };
         let found = self.indexes.iter().find(|candidate| candidate.name == index);
         debug_assert!(found.is_some(), "no index {index}");
         let (key, within): (Arc<str>, _) = (key.into(), within.clone());
-        let first = (key.clone(), first);
+        let first = (key.clone(), within.first());
         found
             .into_iter()
             .flat_map(move |index| index.places.range(first.clone()..))
