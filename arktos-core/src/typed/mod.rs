@@ -79,6 +79,7 @@ mod pod;
 mod policy;
 mod record;
 mod service;
+mod stateful_set;
 mod value;
 mod workload;
 
@@ -123,6 +124,10 @@ pub use pod::{Binding, Pod, PodIp, PodSpec, PodStatus, PodTemplate, SchedulingGa
 pub use policy::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 pub use service::{
     Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec, ServiceStatus,
+};
+pub use stateful_set::{
+    ClaimRetention, OrdinalRange, StatefulSet, StatefulSetSpec, StatefulSetStatus, StatefulSetStrategy,
+    StatefulSetUpdate,
 };
 pub use value::{IntOrString, MicroTime};
 pub use workload::{
