@@ -12,6 +12,7 @@
 //! | `serviceaccount-token` | `account_tokens` |
 //! | `deployment` | `deployment` |
 //! | `replicaset`, `replicationcontroller` | `replicaset` |
+//! | `statefulset` | `stateful_set` |
 //! | `cronjob` | `cronjob` |
 //! | `disruption` | `disruption` |
 //! | `job`, `ttl-after-finished` | `job` |
@@ -68,6 +69,7 @@ mod replicaset;
 mod selecting;
 mod service;
 mod setup;
+mod stateful_set;
 mod tenant;
 mod write;
 
@@ -109,6 +111,7 @@ pub fn partition(
             "deployment" => deployment::start(&mut setup),
             "replicaset" => replicaset::start::<replicaset::Sets>(&mut setup),
             "replicationcontroller" => replicaset::start::<replicaset::Controllers>(&mut setup),
+            "statefulset" => stateful_set::start(&mut setup),
             "cronjob" => cronjob::start(&mut setup),
             "disruption" => disruption::start(&mut setup),
             "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Tenants),

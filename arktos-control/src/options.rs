@@ -17,6 +17,7 @@ pub const PARTITION: &[&str] = &[
     "deployment",
     "replicaset",
     "replicationcontroller",
+    "statefulset",
     "job",
     "cronjob",
     "ttl-after-finished",

@@ -23,7 +23,7 @@ use crate::write::{delete, is_terminating};
 pub(crate) const BURST: usize = 500;
 /// How many writes of one manager are under way at a time: enough that they share a sync of the disk. All of them are
 /// looked at in one turn of the worker's, and what else runs on the thread waits for that.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 /// Of managers of more bytes fewer are: what is made of them has as many, and several times that while it is made.
 const LARGE: usize = 1 << 20;
 
@@ -103,7 +103,7 @@ impl PodControl {
         manager: &Stored,
         mut objects: impl Iterator<Item = Object> + Send,
     ) -> (usize, Option<Status>) {
-        let at_once = (LARGE / manager.object.tail_length().max(1)).clamp(1, AT_ONCE);
+        let at_once = at_once(manager);
         let (mut made, mut batch) = (0, 1);
         loop {
             let (mut tried, mut failure) = (0, None);
@@ -169,6 +169,11 @@ impl PodControl {
             }
         }
     }
+}
+
+/// How many writes of a manager may be under way at a time that are made of what it says.
+pub(crate) fn at_once(manager: &Stored) -> usize {
+    (LARGE / manager.object.tail_length().max(1)).clamp(1, AT_ONCE)
 }
 
 /// A pod made from a template: its labels, annotations, finalizers and spec; a generated name; a manager.

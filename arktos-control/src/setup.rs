@@ -9,14 +9,14 @@ use arktos_store::{Client, Clock, Informer, Query, Random, Stored, Within};
 use futures::future::BoxFuture;
 
 use crate::events::Recorder;
-use crate::kinds::{PODS, REPLICA_SETS, RESOURCE_QUOTAS, SERVICES};
+use crate::kinds::{CONTROLLER_REVISIONS, PODS, REPLICA_SETS, RESOURCE_QUOTAS, SERVICES};
 use crate::options::Options;
 use crate::pod::PodView;
 use crate::service::ServiceView;
 
 /// The index of every informer by the uids of an object's owners.
 pub(crate) const BY_OWNER: &str = "owner";
-/// The index of pods and replica sets that nobody manages, by [`namespace_key`].
+/// The index of pods, replica sets and revisions that nobody manages, by [`namespace_key`].
 pub(crate) const UNMANAGED: &str = "unmanaged";
 
 /// What a set of controllers is built from. Used while they are set up; nothing of it is written afterwards.
@@ -88,7 +88,7 @@ impl Setup {
             return informer.clone();
         }
         let mut builder = self.builder(resource);
-        if *resource == REPLICA_SETS.resource {
+        if [&REPLICA_SETS.resource, &CONTROLLER_REVISIONS.resource].contains(&resource) {
             builder = by_namespace_if_unmanaged(builder);
         }
         let informer = self.keep(resource, builder);

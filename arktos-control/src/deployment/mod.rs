@@ -10,7 +10,7 @@ mod newest;
 mod plan;
 mod set;
 mod status;
-mod template;
+pub(crate) mod template;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub(super) fn same(one: &PodTemplate, other: &PodTemplate) -> bool {
 
 /// A short name for a template: the same for the same content, whatever the order of its fields. `collisions` makes
 /// another of it when the name is taken by another template.
-pub(super) fn hash(template: &Value, collisions: Option<i32>) -> String {
+pub(crate) fn hash(template: &Value, collisions: Option<i32>) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut hasher = Fnv(0x811c_9dc5);
     hasher.value(template);

@@ -22,4 +22,5 @@ mod quotas;
 mod replicasets;
 mod road;
 mod services;
+mod statefulsets;
 mod tenants;

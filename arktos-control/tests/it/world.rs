@@ -341,6 +341,7 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("deployments.apps", "apps/v1", "Deployment", Scope::Namespace),
     ("replicasets.apps", "apps/v1", "ReplicaSet", Scope::Namespace),
     ("statefulsets.apps", "apps/v1", "StatefulSet", Scope::Namespace),
+    ("controllerrevisions.apps", "apps/v1", "ControllerRevision", Scope::Namespace),
     ("jobs.batch", "batch/v1", "Job", Scope::Namespace),
     ("cronjobs.batch", "batch/v1", "CronJob", Scope::Namespace),
     ("poddisruptionbudgets.policy", "policy/v1", "PodDisruptionBudget", Scope::Namespace),
