@@ -198,10 +198,17 @@ impl Queue {
     }
 
     /// Something has changed that may give room to so many pods of a class: as many parked ones, in their turns, are
-    /// active again, or back off for what is left of their wait.
-    pub fn wake(&mut self, class: ClassId, pods: usize, now: Timestamp) {
+    /// active again, or back off for what is left of their wait. So are those among them of which it is not known that
+    /// they `use` the room: they take it from nobody.
+    pub fn wake(&mut self, class: ClassId, pods: usize, now: Timestamp, uses: impl Fn(&ObjectPath) -> bool) {
         let Some(parked) = self.parked.get(&class) else { return };
-        let woken: Vec<ObjectPath> = parked.values().take(pods).cloned().collect();
+        let mut left = pods;
+        let woken = parked.values().take_while(|&path| {
+            let wakes = left > 0;
+            left -= usize::from(wakes && uses(path));
+            wakes
+        });
+        let woken: Vec<ObjectPath> = woken.cloned().collect();
         for path in woken {
             self.unpark(&path, now);
         }

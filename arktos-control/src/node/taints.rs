@@ -100,8 +100,9 @@ pub(super) fn set_taints(object: &mut Object, node: &Node) {
     }
 }
 
-/// When a pod must leave a host with these taints: `None` when it puts up with all of them for good. A host can show
-/// that it is there only to who has been `listening`, since then.
+/// When a pod must leave a host with these taints: `None` when it puts up with all of them for good. Of several
+/// tolerations of one taint the first counts. A host can show that it is there only to who has been `listening`, since
+/// then.
 pub(super) fn leaves_at(
     taints: &[Taint],
     tolerations: &[Toleration],
@@ -111,11 +112,8 @@ pub(super) fn leaves_at(
     let until = |taint: &Taint| {
         let added = taint.time_added.unwrap_or(now);
         let since = if [NOT_READY, UNREACHABLE].contains(&&*taint.key) { added.max(listening) } else { added };
-        let bearing: Vec<&Toleration> = tolerations.iter().filter(|it| tolerates(it, taint)).collect();
-        if bearing.is_empty() {
-            return Some(now);
-        }
-        let seconds = bearing.iter().filter_map(|it| it.toleration_seconds).min()?;
+        let Some(bearing) = tolerations.iter().find(|it| tolerates(it, taint)) else { return Some(now) };
+        let seconds = bearing.toleration_seconds?;
         Some(since.later(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
     };
     taints.iter().filter(|taint| taint.effect == "NoExecute").filter_map(until).min()
@@ -160,8 +158,12 @@ mod tests {
         assert_eq!(leaves_at(&gone, &[toleration(UNREACHABLE, None)], now), None);
         assert_eq!(leaves_at(&gone, &[toleration("", None)], now), None);
         assert_eq!(leaves_at(&gone, &[toleration(UNREACHABLE, Some(300))], now), at(1200));
-        let two = [toleration(UNREACHABLE, Some(300)), toleration("", Some(20))];
+        let mut two = [toleration(UNREACHABLE, Some(300)), toleration("", Some(20))];
+        assert_eq!(leaves_at(&gone, &two, now), at(1200), "the first of two counts");
+        two.reverse();
         assert_eq!(leaves_at(&gone, &two, now), at(920));
+        let for_good = [toleration("", None), toleration(UNREACHABLE, Some(20))];
+        assert_eq!(leaves_at(&gone, &for_good, now), None);
         let both = [taint(UNREACHABLE, 900), taint("mine", 910)];
         assert_eq!(leaves_at(&both, &[toleration(UNREACHABLE, Some(300))], now), Some(now));
 

@@ -99,12 +99,24 @@ fn parked_pods_come_back_when_their_class_is_woken_as_many_as_there_is_room_for(
         assert_eq!(class, 7);
         queue.park(&path, at(0));
     }
-    queue.wake(8, 10, at(60));
+    queue.wake(8, 10, at(60), |_| true);
     assert_eq!(queue.pop(at(60)), None, "another class's room is not theirs");
-    queue.wake(7, 2, at(60));
+    queue.wake(7, 2, at(60), |_| true);
     assert_eq!(names(&mut queue, at(60), 3), ["a", "b"]);
     assert_eq!(queue.counts(), (0, 0, 1));
     assert_eq!(names(&mut queue, at(300), 1), ["c"], "parked pods are tried again after five minutes");
+}
+
+#[test]
+fn those_that_may_not_use_the_room_take_it_from_nobody() {
+    let mut queue = Queue::default();
+    for name in ["picky-1", "a", "picky-2", "b", "picky-3", "c"] {
+        queue.add(path("t", name), 0, 7);
+        let (path, _) = queue.pop(at(0)).expect("active");
+        queue.park(&path, at(0));
+    }
+    queue.wake(7, 2, at(60), |path| !path.name().starts_with("picky"));
+    assert_eq!(names(&mut queue, at(60), 6), ["picky-1", "a", "picky-2", "b"]);
 }
 
 #[test]
@@ -113,7 +125,7 @@ fn waking_does_not_shorten_a_wait() {
     queue.add(path("t", "a"), 0, 7);
     queue.pop(at(0)).expect("active");
     queue.park(&path("t", "a"), at(0));
-    queue.wake(7, 1, at(0));
+    queue.wake(7, 1, at(0), |_| true);
     assert_eq!(queue.pop(at(0)), None);
     assert_eq!(names(&mut queue, at(1), 1), ["a"]);
 }
@@ -134,7 +146,7 @@ fn what_is_removed_is_nowhere() {
     }
     assert!(queue.remove(&path("t", "parked")) && queue.remove(&path("t", "waiting")));
     assert!(!queue.remove(&path("t", "waiting")));
-    queue.wake(7, 10, at(1000));
+    queue.wake(7, 10, at(1000), |_| true);
     assert_eq!((queue.pop(at(1000)), queue.next_due(), queue.counts()), (None, None, (0, 0, 0)));
     queue.park(&path("t", "parked"), at(1000));
     assert_eq!(queue.counts(), (0, 0, 0), "what is gone cannot be parked");

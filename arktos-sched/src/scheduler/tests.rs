@@ -202,6 +202,49 @@ async fn pods_that_keep_each_other_away_get_a_host_each_and_the_next_one_waits_f
 }
 
 #[tokio::test]
+async fn a_pod_that_its_neighbours_keep_off_does_not_keep_another_from_what_has_become_free() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "2", "1Gi", 10).await;
+    let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"});
+    let away = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    region.partition.make_labelled("acme", "a", "web", away.clone()).await;
+    region.settle().await;
+    region.partition.make_pod("other", "filler", "1").await;
+    region.settle().await;
+    region.partition.make_labelled("acme", "b", "web", away).await;
+    region.settle().await;
+    region.partition.make_pod("third", "plain", "1").await;
+    region.settle().await;
+    assert_eq!((region.claims(), region.scheduler.waiting()), (2, (0, 0, 2)), "there is no room for either");
+    region.partition.delete(&pod_key("other", "filler"), Default::default()).await.expect("it is there");
+    region.pass(20).await;
+    assert!(region.bound("third", "plain").is_some(), "the pod before it cannot use the room");
+    assert_eq!(region.bound("acme", "b"), None);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_to_be_spread_is_looked_at_again_when_the_emptiest_host_goes() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("large", "8", "1Gi", 10).await;
+    region.managers[0].make_node("small", "500m", "1Gi", 10).await;
+    let spread = json!({"topologySpreadConstraints": [{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }]});
+    for pod in ["a", "b"] {
+        region.partition.make_labelled("acme", pod, "web", spread.clone()).await;
+        region.settle().await;
+    }
+    region.pass(15).await;
+    assert!(region.bound("acme", "a").is_some());
+    assert_eq!(region.bound("acme", "b"), None, "the small host has none, and no room for one");
+    let small = ObjectKey::region_scoped(Node::resource(), "small");
+    region.managers[0].delete(&small, Default::default()).await.expect("it is there");
+    region.pass(15).await;
+    assert!(region.bound("acme", "b").is_some(), "there is no emptier host any more");
+}
+
+#[tokio::test]
 async fn pods_of_namespaces_with_a_label_are_kept_away_once_it_is_there() {
     let mut region = Region::new(1);
     region.managers[0].make_node("node-1", "8", "1Gi", 10).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arktos_core::Timestamp;
+use arktos_core::{ObjectPath, Timestamp};
 
 use super::{LOOKS_MAX, State};
 use crate::class::{Class, ClassId};
@@ -14,6 +14,8 @@ use crate::hosts::HostId;
 pub(super) struct Waking {
     hosts: Vec<HostId>,
     classes: BTreeSet<ClassId>,
+    /// The state of the hosts' labels, taints and presence that pods with neighbours were woken for.
+    version: u64,
 }
 
 impl Waking {
@@ -33,6 +35,10 @@ impl State {
     pub(super) fn wake(&mut self, now: Timestamp) {
         for pod in std::mem::take(&mut self.claimed) {
             self.queue.wake_pod(&pod, now);
+        }
+        // Where a domain has lost its last host, others may have room again, though nothing has changed there.
+        if std::mem::replace(&mut self.waking.version, self.pool.version()) != self.pool.version() {
+            self.stirred.extend(self.sensitive.keys().cloned());
         }
         for tenant in std::mem::take(&mut self.stirred) {
             for pod in self.sensitive.remove(&tenant).unwrap_or_default() {
@@ -62,7 +68,10 @@ impl State {
             }
             if room > 0 {
                 self.failures.remove(&class);
-                self.queue.wake(class, room, now);
+                // Whom neighbours keep off may stay without a place: whoever comes after must not wait for that.
+                let sensitive = &self.sensitive;
+                let uses = |path: &ObjectPath| sensitive.get(path.tenant()).is_none_or(|pods| !pods.contains(path));
+                self.queue.wake(class, room, now, uses);
             }
         }
     }
