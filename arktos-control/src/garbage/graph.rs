@@ -174,9 +174,11 @@ impl Graph {
         found
     }
 
-    /// Whether what is known here is complete: only then does "it owns nothing" count.
-    pub(super) fn is_complete(&self) -> bool {
-        self.members.read().iter().all(|member| member.watched.is_current())
+    /// What an object owns, and whether that is certainly all: only then does "it owns nothing more" count.
+    pub(super) fn all_dependents(&self, owner: &Stored) -> (Vec<(ObjectKey, Stored)>, bool) {
+        // Asked first: what a kind shows from now on is not among what is found.
+        let complete = self.members.read().iter().all(|member| member.watched.is_current());
+        (self.dependents(owner), complete)
     }
 
     /// Whether an object of this uid is somewhere else in the tenant than a reference says.
@@ -201,4 +203,57 @@ pub(super) fn named(owner: &OwnerRef<'_>, namespace: &str) -> String {
         "[{}/{}, namespace: {}, name: {}, uid: {}]",
         owner.api_version, owner.kind, reference.namespace, owner.name, owner.uid
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use arktos_core::catalog::Catalog;
+    use arktos_core::{Object, Revision};
+    use serde_json::json;
+
+    use super::*;
+
+    /// One that becomes current while it is looked into.
+    #[derive(Default)]
+    struct Late(AtomicBool);
+
+    impl Watched for Late {
+        fn get(&self, _: &ObjectPath) -> Option<Stored> {
+            None
+        }
+
+        fn owned_by(&self, _: &str) -> Vec<Stored> {
+            self.0.store(true, Ordering::SeqCst);
+            Vec::new()
+        }
+
+        fn any(&self, _: &str, _: &dyn Fn(&Stored) -> bool) -> bool {
+            false
+        }
+
+        fn is_current(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+
+        fn handle(&self, _: Change) {}
+
+        fn synced(&self) -> BoxFuture<'static, Result<(), Stopped>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn what_a_kind_shows_only_after_dependents_were_looked_for_is_not_taken_for_seen() {
+        let kind = Catalog::builtin().storage(&GroupResource::core("configmaps")).expect("is built in");
+        let owner = Object::from_value(json!({"metadata": {"name": "o", "namespace": "default", "uid": "u"}}));
+        let object = kind.encode(&owner.expect("an object")).expect("encodes");
+        let owner = Stored { path: ObjectPath::new("acme", "default", "o"), revision: Revision(5), object };
+        let graph = Graph::default();
+        let watched = Arc::new(Late::default());
+        graph.add(Member { resource: GroupResource::core("pods"), kinds: Vec::new(), watched });
+        assert!(!graph.all_dependents(&owner).1);
+        assert!(graph.all_dependents(&owner).1, "it is current from the beginning now");
+    }
 }

@@ -296,7 +296,7 @@ impl Garbage {
     async fn foreground(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
         let uid = object.object.header().uid();
         let blocks = |owner: OwnerRef<'_>| owner.uid == uid && owner.block_owner_deletion == Some(true);
-        let dependents = self.graph.dependents(object);
+        let (dependents, complete) = self.graph.all_dependents(object);
         let blocking = dependents.iter().filter(|(_, it)| it.object.header().owners().any(blocks));
         let mut blocked = false;
         for (dependent, stored) in blocking {
@@ -308,7 +308,7 @@ impl Garbage {
         if blocked {
             return Ok(Outcome::Done); // whatever of it goes wakes this up
         }
-        if !self.graph.is_complete() {
+        if !complete {
             return Ok(Outcome::Retry); // "owns nothing" is not known while a kind cannot be watched
         }
         self.release(key, object, FOREGROUND).await
@@ -324,10 +324,11 @@ impl Garbage {
     /// Lets go what a deleted object owns.
     async fn orphan(&self, key: &ObjectKey, object: &Stored) -> Result<Outcome, Status> {
         let uid = object.object.header().uid();
-        for (dependent, _) in self.graph.dependents(object) {
+        let (dependents, complete) = self.graph.all_dependents(object);
+        for (dependent, _) in dependents {
             amend(&*self.client, &dependent, None, |edited| remove_owners(edited, &[uid])).await?;
         }
-        if !self.graph.is_complete() {
+        if !complete {
             return Ok(Outcome::Retry);
         }
         self.release(key, object, ORPHAN).await

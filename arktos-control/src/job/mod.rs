@@ -1,7 +1,8 @@
 //! The `job` controller: pods that are to run to their end, so and so many of them.
 //!
 //! Pods carry no tracking finalizer (`batch.kubernetes.io/job-tracking`): a pod that is deleted after it has ended
-//! stays counted, as counts never fall, but one that ends and is gone before it was seen is run again.
+//! stays counted, as it is remembered which pods are, but one that ends and is gone before it was seen is run again.
+//! Who has just begun to work does not know which are: until it has counted, one that is gone hides one that is new.
 
 mod indexes;
 mod policy;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{Condition, Job, JobStatus, KindOf};
-use arktos_core::{Object, ObjectPath, Status, Timestamp};
+use arktos_core::{Object, ObjectPath, Reason, Status, Timestamp};
 use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 
 use self::indexes::Indexes;
 use self::policy::{FailedPod, Verdict, enough};
-use self::status::Counts;
+use self::status::{Counts, Ended};
 use crate::events::Teller;
 use crate::kinds::JOBS;
 use crate::owner::controller_reference;
@@ -61,6 +62,8 @@ pub(crate) struct Jobs {
     events: Teller,
     /// How many failures of each job were seen, and when the last one was. Written by the worker that has the job.
     failures: Mutex<HashMap<ObjectPath, (usize, Timestamp)>>,
+    /// The ended pods that the status of each job counts; absent where that is not known. Written by the same.
+    counted: Mutex<HashMap<ObjectPath, Ended>>,
 }
 
 /// A job in hand.
@@ -85,7 +88,8 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let informers = vec![synced(&jobs), synced(&pods)];
     let control = PodControl::new(setup.client.clone(), pods, events.clone());
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
-    let controller = Jobs { client, clock, jobs, control, events, failures: Mutex::default() };
+    let controller =
+        Jobs { client, clock, jobs, control, events, failures: Mutex::default(), counted: Mutex::default() };
     run(controller, queue, setup.options.workers, informers)
 }
 
@@ -106,31 +110,45 @@ impl Reconcile for Jobs {
     async fn reconcile(&self, path: &ObjectPath) -> Result<Outcome, Status> {
         self.control.caught_up(path).await?;
         let Some(stored) = self.jobs.store().get(path) else {
-            self.failures.lock().remove(path);
+            self.forget(path);
             return Ok(Outcome::Done);
         };
         let job = Job::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
         let others = job.spec.managed_by.as_deref().is_some_and(|by| by != "kubernetes.io/job-controller");
         if others || status::is_finished(&job.status) {
-            self.failures.lock().remove(path);
+            self.forget(path);
             return Ok(Outcome::Done);
         }
         let selector = job.spec.selector.clone().unwrap_or_default();
         let pods = self.control.claim(&JOBS, &stored, &selector).await?;
-        let (counts, status, now) = (Counts::of(&job, pods), job.status.clone(), self.clock.now());
+        let known = self.counted.lock().remove(path); // back again once the status says so
+        let (counts, status, now) = (Counts::of(&job, pods, known.as_ref()), job.status.clone(), self.clock.now());
         let mut work = Work { stored: (*stored).clone(), job, counts, status, now };
         let going = work.job.metadata.deletion_timestamp.is_some();
         let outcome = if going { Ok(Outcome::Done) } else { self.advance(&mut work).await };
         work.counts.write(&mut work.status);
         if work.status != work.job.status {
-            set_status(&*self.client, &JOBS.key(path), &work.stored, &work.status).await?;
+            let written = set_status(&*self.client, &JOBS.key(path), &work.stored, &work.status).await;
+            if let (Err(status), Some(known)) = (&written, known)
+                && status.is(Reason::Conflict)
+            {
+                self.counted.lock().insert(path.clone(), known); // the status is as it was
+            }
+            let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
+            self.jobs.reached(written?.revision).await.map_err(stopped)?;
             self.tell_changes(&work);
         }
+        self.counted.lock().insert(path.clone(), work.counts.ended);
         outcome
     }
 }
 
 impl Jobs {
+    fn forget(&self, path: &ObjectPath) {
+        self.failures.lock().remove(path);
+        self.counted.lock().remove(path);
+    }
+
     /// One step: decides whether the job has ended, and makes or deletes pods.
     async fn advance(&self, work: &mut Work) -> Result<Outcome, Status> {
         let suspended = work.job.spec.suspend == Some(true);

@@ -1,5 +1,6 @@
 //! How a job's pods are doing, counted.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arktos_core::typed::{Condition, Job, JobStatus};
@@ -8,6 +9,9 @@ use super::index_of;
 use super::indexes::Indexes;
 use super::policy::{FailedPod, Verdict};
 use crate::pod::{Phase, PodView};
+
+/// Pods that have ended and are counted in their job's status, by uid.
+pub(super) type Ended = HashSet<Box<str>>;
 
 /// The pods of a job, counted. Counts of what has ended never fall: a pod that ended and was then deleted stays
 /// counted.
@@ -24,21 +28,28 @@ pub(super) struct Counts {
     pub(super) indexes: Indexes,
     /// The indexes that have failed, for a job in which each may fail so and so often.
     pub(super) failed_indexes: Option<Indexes>,
+    /// The pods that there still are of those that have ended.
+    pub(super) ended: Ended,
     indexed: bool,
 }
 
 impl Counts {
-    pub(super) fn of(job: &Job, pods: Vec<Arc<PodView>>) -> Self {
-        let count = |phase: Phase| pods.iter().filter(|pod| pod.phase == phase).count();
+    /// Counts them. `known`: those that the job's status counts; where that is not known, it counts as many of them as
+    /// it says.
+    pub(super) fn of(job: &Job, pods: Vec<Arc<PodView>>, known: Option<&Ended>) -> Self {
+        let of_phase = |phase: Phase| pods.iter().filter(move |pod| pod.phase == phase);
         let before = |counted: i32| usize::try_from(counted).unwrap_or(0);
-        let mut succeeded = count(Phase::Succeeded);
+        let is_new = |pod: &PodView| known.is_none_or(|known| !known.contains(pod.uid()));
+        // Beside those that the status counts: where these are not known, it may count any of all.
+        let total = |new: usize, counted: usize| if known.is_some() { counted + new } else { counted.max(new) };
+        let mut succeeded = of_phase(Phase::Succeeded).filter(|pod| is_new(pod)).count();
         let (policy, limit) = (job.spec.pod_failure_policy.as_ref(), job.spec.backoff_limit_per_index);
         // A pod is read only where more than its phase matters.
         let judged = policy.is_some() || limit.is_some();
-        let failed_pods = pods.iter().filter(|pod| pod.phase == Phase::Failed);
-        let failed_pods: Vec<FailedPod> =
-            failed_pods.map(|pod| if judged { FailedPod::of(pod, policy) } else { FailedPod::default() }).collect();
-        let failed = failed_pods.iter().filter(|pod| pod.verdict != Verdict::Ignored).count();
+        let judge = |pod: &Arc<PodView>| if judged { FailedPod::of(pod, policy) } else { FailedPod::default() };
+        let failed_pods: Vec<FailedPod> = of_phase(Phase::Failed).map(judge).collect();
+        let failed = of_phase(Phase::Failed).zip(&failed_pods);
+        let failed = failed.filter(|(pod, failed)| failed.verdict != Verdict::Ignored && is_new(pod)).count();
         let indexed = job.spec.completion_mode.as_deref() == Some("Indexed");
         let (mut indexes, mut failed_indexes) = (Indexes::default(), None);
         if indexed {
@@ -48,20 +59,21 @@ impl Counts {
                 let known = Indexes::read(job.status.failed_indexes.as_deref().unwrap_or_default());
                 known.with(failed.filter_map(|pod| pod.index)).below(completions)
             });
-            let ended = pods.iter().filter(|pod| pod.phase == Phase::Succeeded).filter_map(|pod| index_of(pod));
+            let ended = of_phase(Phase::Succeeded).filter_map(|pod| index_of(pod));
             indexes = Indexes::read(&job.status.completed_indexes).with(ended).below(completions);
             succeeded = indexes.len();
         } else {
-            succeeded = succeeded.max(before(job.status.succeeded));
+            succeeded = total(succeeded, before(job.status.succeeded));
         }
         Self {
             active: pods.iter().filter(|pod| pod.is_active()).cloned().collect(),
             going: pods.iter().filter(|pod| pod.is_terminating() && !pod.is_finished()).cloned().collect(),
             succeeded,
-            failed: failed.max(before(job.status.failed)),
+            failed: total(failed, before(job.status.failed)),
             failed_pods,
             indexes,
             failed_indexes,
+            ended: pods.iter().filter(|pod| pod.is_finished()).map(|pod| pod.uid().into()).collect(),
             indexed,
         }
     }

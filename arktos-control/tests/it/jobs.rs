@@ -84,6 +84,33 @@ fn failures_are_tried_again_later_and_not_for_ever() {
 }
 
 #[test]
+fn pods_that_have_ended_stay_counted_when_they_are_gone() {
+    let mut done = world(job(1, json!(3)));
+    for succeeded in 1..=3 {
+        let pod = running(&done).remove(0);
+        done.set_pod(&pod, "Succeeded", false);
+        done.run_pods();
+        done.delete("pods", &pod, None);
+        done.run_pods();
+        assert_eq!(done.get("jobs.batch", SUM)["status"]["succeeded"], succeeded);
+    }
+    assert_eq!(condition(&done.get("jobs.batch", SUM), "Complete")["status"], "True");
+    assert_eq!(done.api.requests("create", "pods"), 3, "what has succeeded is not run again");
+
+    let mut failing = world(job(1, json!(1)));
+    for failed in 1..=3 {
+        let pod = running(&failing).remove(0);
+        failing.set_pod(&pod, "Failed", false);
+        failing.run_pods();
+        failing.delete("pods", &pod, None);
+        failing.pass(60);
+        failing.run_pods();
+        assert_eq!(failing.get("jobs.batch", SUM)["status"]["failed"], failed);
+    }
+    assert_eq!(condition(&failing.get("jobs.batch", SUM), "Failed")["reason"], "BackoffLimitExceeded");
+}
+
+#[test]
 fn a_job_that_takes_too_long_is_ended() {
     let mut slow = job(2, json!(2));
     slow["spec"]["activeDeadlineSeconds"] = json!(30);
