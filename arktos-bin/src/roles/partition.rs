@@ -63,15 +63,16 @@ impl Partition {
         options.api.apply(&options.name, &mut config);
         config.catalog = options.catalog.clone();
         config.observer = Some(options.metrics.observer(name));
+        // The partition's word on claims; it reads and writes through the API that is made right below.
+        let late = LateClient::new();
         let members = managers.now();
         if !members.present.is_empty() || !members.complete {
             let writes = Arc::new(Pool::new(nodes.engine().clone(), managers.clone(), clock.clone()));
             let delegate = Delegate { engine: nodes.engine().clone(), writes };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
-            config.claimer = Some(Arc::new(Claims(DirectClaimer::new(name, managers.clone()))));
+            let claimer = DirectClaimer::new(name, managers.clone()).fenced(Arc::new(late.clone()));
+            config.claimer = Some(Arc::new(Claims(claimer)));
         }
-        // The partition's word on claims; it reads and writes through the API that is made right below.
-        let late = LateClient::new();
         let fence = Fence::new(Arc::new(late.clone()), clock.clone());
         config.virtuals.insert(super::claim_reviews(), Arc::new(ClaimQuestions(fence)));
         let api = ApiServer::new(config);

@@ -290,6 +290,32 @@ async fn a_pod_that_comes_with_its_host_is_claimed_at_whoever_has_the_host() {
 }
 
 #[tokio::test]
+async fn a_pod_whose_claim_has_ended_or_is_for_another_host_is_claimed_under_another() {
+    let clock = clock();
+    let (partition, manager) = (Api::partition(&clock, 1), Api::resource_manager(&clock, 2));
+    for node in ["m", "n"] {
+        manager.make_node(node, "8", "1Gi", 10).await;
+    }
+    let clients: Vec<(String, Arc<dyn Client>)> = vec![("rm-0".to_owned(), manager.clone())];
+    let claimer = DirectClaimer::new("tp-1", clients).fenced(partition.clone());
+    let pod = |node: &str| {
+        let metadata = json!({"name": "a", "namespace": "default", "uid": "u"});
+        let pod = json!({"metadata": metadata, "spec": {"nodeName": node, "containers": [{"name": "c"}]}});
+        Object::from_value(pod).expect("an object")
+    };
+    assert_eq!(claimer.claim("acme", &pod("m")).await.as_deref(), Ok("rm-0/tp-1.u"));
+    assert_eq!(claimer.claim("acme", &pod("n")).await.as_deref(), Ok("rm-0/tp-1.u.1"));
+    // Nothing was bound under them: the partition ends them when it is asked.
+    let fence = Fence::new(partition, Arc::new(clock));
+    for (stored, claim) in manager.all::<Claim>() {
+        let ask = asker::request_of(stored.path.name(), claim.spec);
+        assert_eq!(fence.end("rm-0", &ask).await.expect("it can tell"), Held::Ended);
+        assert!(release(&manager, "tp-1", &ask.name).await);
+    }
+    assert_eq!(claimer.claim("acme", &pod("m")).await.as_deref(), Ok("rm-0/tp-1.u.2"));
+}
+
+#[tokio::test]
 async fn a_claim_is_judged_by_what_its_host_can_give_in_that_moment() {
     let manager = Api::resource_manager(&clock(), 1);
     manager.make_node("n", "8", "1Gi", 10).await;
