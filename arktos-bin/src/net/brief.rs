@@ -6,14 +6,15 @@
 //! bodies) has one of its own in any case: so nobody's reading holds up what others ask for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request};
 use http_body::Body;
 use hyper_util::client::legacy::Client;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::route::{Home, Route};
+use super::route::Route;
 use crate::roles::gateway::RequestBody;
 
 /// How many of them are under way at a time: half of what a server lets one connection have. Further ones go as others
@@ -38,12 +39,22 @@ pub(super) const HEADERS_MAX: u32 = 256 << 10;
 /// Of so many requests that were given up it is remembered that what is still said of them is to be ignored.
 const GIVEN_UP: usize = 20 * PLACES;
 
+/// For how long requests go over one connection. Those that come later go over a new one, to whichever process answers
+/// then, with the certificates of that time; on the old one, what is under way comes to its end.
+const AGE_MAX: Duration = Duration::from_secs(600);
+
 /// The connection that they share, and their places. Cloning it shares them.
 #[derive(Clone)]
 pub(super) struct Brief {
-    http: Client<Route, RequestBody>,
+    route: Route,
+    /// What has the connection, and since when. Written by the first that finds it too old.
+    current: Arc<Mutex<(Shared, Instant)>>,
     places: Arc<Semaphore>,
+    age_max: Duration,
 }
+
+/// What has a connection that is shared.
+pub(super) type Shared = Client<Route, RequestBody>;
 
 /// The place of one of them, until its answer has been read.
 pub(super) type Place = OwnedSemaphorePermit;
@@ -51,33 +62,46 @@ pub(super) type Place = OwnedSemaphorePermit;
 impl Brief {
     /// One over a route that speaks HTTP/2.
     pub(super) fn over(route: Route) -> Self {
-        let home = Home::here();
-        let http = Client::builder(home.clone())
-            .timer(home.clone())
-            .pool_timer(home)
-            .http2_only(true)
-            .http2_keep_alive_interval(KEEPALIVE.0)
-            .http2_keep_alive_timeout(KEEPALIVE.1)
-            .http2_max_header_list_size(ANSWER_HEADERS_MAX)
-            // Many clients give up what they asked for: that is no abuse of the connection, which others need.
-            .http2_max_concurrent_reset_streams(GIVEN_UP)
-            .http2_max_local_error_reset_streams(None)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .build(route);
-        Self { http, places: Arc::new(Semaphore::new(PLACES)) }
+        let current = Arc::new(Mutex::new((shared(&route), Instant::now())));
+        Self { route, current, places: Arc::new(Semaphore::new(PLACES)), age_max: AGE_MAX }
     }
 
     /// The place of a request, whose body is in one piece, among those that are brief, if it is and there is one; and
     /// what they share, where it is to go over that.
-    pub(super) fn place(&self, request: &Request<RequestBody>) -> Option<(Place, Option<&Client<Route, RequestBody>>)> {
+    pub(super) fn place(&self, request: &Request<RequestBody>) -> Option<(Place, Option<Shared>)> {
         if !is_brief(request) {
             return None;
         }
         let place = self.places.clone().try_acquire_owned().ok()?;
         let many = PLACES - self.places.available_permits() > FEW;
-        Some((place, many.then_some(&self.http)))
+        Some((place, many.then(|| self.shared())))
     }
+
+    fn shared(&self) -> Shared {
+        let mut current = self.current.lock();
+        if current.1.elapsed() >= self.age_max {
+            *current = (shared(&self.route), Instant::now());
+        }
+        current.0.clone()
+    }
+}
+
+/// What has a connection of its own, once it is asked for.
+fn shared(route: &Route) -> Shared {
+    let home = route.home();
+    Client::builder(home.clone())
+        .timer(home.clone())
+        .pool_timer(home)
+        .http2_only(true)
+        .http2_keep_alive_interval(KEEPALIVE.0)
+        .http2_keep_alive_timeout(KEEPALIVE.1)
+        .http2_max_header_list_size(ANSWER_HEADERS_MAX)
+        // Many clients give up what they asked for: that is no abuse of the connection, which others need.
+        .http2_max_concurrent_reset_streams(GIVEN_UP)
+        .http2_max_local_error_reset_streams(None)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .build(route.clone())
 }
 
 fn is_brief(request: &Request<RequestBody>) -> bool {
@@ -126,12 +150,12 @@ mod tests {
     use http::{Response, Version};
     use http_body_util::{BodyExt, Full};
     use hyper::body::Incoming;
-    use parking_lot::Mutex;
     use tokio::sync::{Barrier, watch};
 
     use crate::net::forward::Forward;
     use crate::net::kubeconfig::Kubeconfig;
     use crate::net::pki::{Authority, Subject};
+    use crate::net::route::Protocols;
     use crate::net::{serve, tls};
 
     #[test]
@@ -236,6 +260,23 @@ mod tests {
         assert_eq!(shared(&Method::GET, &paths).await, 40);
         assert_eq!(shared(&Method::PUT, &paths[..FEW]).await, 0);
         assert_eq!(shared(&Method::GET, &vec!["/api/v1/nodes".to_owned(); FEW + 40]).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_old_is_not_used_for_what_comes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open(directory.path()).expect("an authority").certificate().to_owned();
+        let server = "https://127.0.0.1:1".to_owned();
+        let config = Kubeconfig { server, authority, credential: None, token: None };
+        let mut brief = Brief::over(Route::fixed(&config, None, Protocols::Two).expect("usable"));
+        let since = |brief: &Brief| {
+            drop(brief.shared());
+            brief.current.lock().1
+        };
+        let first = since(&brief);
+        assert_eq!(since(&brief), first);
+        brief.age_max = Duration::ZERO;
+        assert!(since(&brief) > first);
     }
 
     #[tokio::test]

@@ -15,13 +15,13 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{self as client, Client};
 use tokio::sync::{Semaphore, watch};
 
-use super::brief::Brief;
+use super::brief::{Brief, Shared};
 use super::kubeconfig::Kubeconfig;
 use super::remote::describe;
 use super::route::{Home, Protocols, Route, Trust};
 use super::serve::IDLE_TIMEOUT;
 use super::tls::{Shown, TlsError};
-use crate::roles::gateway::{BodyError, GatewayBody, RequestBody, refuse};
+use crate::roles::gateway::{GatewayBody, RequestBody, refuse, until_read};
 
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
 const REMOTE_UID: HeaderName = HeaderName::from_static("x-remote-uid");
@@ -104,18 +104,15 @@ impl Forward {
         let reads = only_reads(&request);
         let brief = self.brief.as_ref().filter(|_| whole.is_some());
         let (place, shared) = brief.and_then(|brief| brief.place(&request)).unzip();
-        let asked = self.ask(request, whole, shared.flatten());
+        let shared = shared.flatten();
+        let asked = self.ask(request, whole, reads, shared.as_ref());
         match tokio::time::timeout(self.patience, asked).await {
             Err(_) => refuse(&self.unanswered(reads, &"no answer in time")),
             Ok(Err(error)) if !reads && !error.is_connect() => refuse(&self.unanswered(reads, &describe(&error))),
             Ok(Ok(response)) => {
                 let (mut parts, body) = response.into_parts();
                 remove_hop_headers(&mut parts.headers);
-                let body = body.map_err(move |error| {
-                    let _until_read = &place;
-                    BodyError::new(error)
-                });
-                Response::from_parts(parts, body.boxed_unsync())
+                Response::from_parts(parts, until_read(body, place))
             }
             Ok(Err(error)) => {
                 tracing::warn!(backend = &*self.base, error = describe(&error), "a backend cannot be reached");
@@ -131,9 +128,9 @@ impl Forward {
         &self,
         request: Request<RequestBody>,
         whole: Option<Bytes>,
-        shared: Option<&Client<Route, RequestBody>>,
+        reads: bool,
+        shared: Option<&Shared>,
     ) -> Result<Response<Incoming>, client::Error> {
-        let reads = only_reads(&request);
         let again = whole.filter(|_| reads || shared.is_some()).map(|body| copy_of(&request, body));
         let may_again = |error: &client::Error| if error.is_connect() { shared.is_some() } else { reads };
         match (shared.unwrap_or(&self.http).request(request).await, again) {
@@ -277,6 +274,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use crate::net::pki::Authority;
+    use crate::roles::gateway::BodyError;
 
     /// A backend that hangs up on the first request that it gets, and answers the others; how many came.
     async fn hangs_up_once() -> (String, Arc<AtomicUsize>) {

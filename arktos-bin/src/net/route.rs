@@ -160,6 +160,11 @@ impl Route {
         let way = Way::Member(Arc::new(Member { contact, trust, protocols, https, answered }));
         Self { way, home: Home::here() }
     }
+
+    /// Where its connections live.
+    pub(super) fn home(&self) -> Home {
+        self.home.clone()
+    }
 }
 
 fn https(tls: rustls::ClientConfig, protocols: Protocols, name: Option<ServerName<'static>>) -> Https {

@@ -53,6 +53,20 @@ impl BodyError {
 /// The body of an answer, from this process or another one.
 pub type GatewayBody = UnsyncBoxBody<Bytes, BodyError>;
 
+/// The body of an answer, with something that is kept until all of it has gone out, or nobody wants it any more.
+pub(crate) fn until_read<B, T>(body: B, kept: T) -> GatewayBody
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<AnyError>,
+    T: Send + 'static,
+{
+    let error = move |error: B::Error| {
+        let _until_read = &kept;
+        BodyError::new(error)
+    };
+    body.map_err(error).boxed_unsync()
+}
+
 /// A partition or a resource manager, as the gateway reaches it.
 #[derive(Clone)]
 pub enum Backend {

@@ -5,9 +5,8 @@ use arktos_core::Status;
 use arktos_store::Random;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
-use http_body_util::BodyExt;
 
-use super::GatewayBody;
+use super::{GatewayBody, until_read};
 
 /// The header that has the id of a request, which whoever it is passed on to takes over.
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -35,12 +34,6 @@ pub(super) fn entered(passing: Passing, mut response: Response<GatewayBody>, id:
         passing.answered(code, failure.as_ref());
         return response;
     }
-    let watch = passing.begun(code);
-    response.map(|body| {
-        let kept = body.map_frame(move |frame| {
-            let _ = &watch; // it has ended when the body is dropped
-            frame
-        });
-        kept.boxed_unsync()
-    })
+    let watch = passing.begun(code); // it has ended when the body is dropped
+    response.map(|body| until_read(body, watch))
 }

@@ -3,10 +3,9 @@
 use arktos_api::{Identity, Passed, PeerRank};
 use arktos_core::TenantName;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
 
 use super::destination::watches;
-use super::{Backend, Gateway, GatewayBody, RequestBody};
+use super::{Backend, Gateway, GatewayBody, RequestBody, until_read};
 
 impl Gateway {
     /// Sends a request on. The connection of who comes with a token that counts is its tenant's from then on.
@@ -46,15 +45,6 @@ impl Gateway {
         };
         Some(shares.note(tenant, connection))
     }
-}
-
-/// An answer that its request is under way with until all of it has gone out.
-fn until_read(body: GatewayBody, passed: Passed) -> GatewayBody {
-    let error = move |error| {
-        let _until_read = &passed;
-        error
-    };
-    body.map_err(error).boxed_unsync()
 }
 
 #[cfg(test)]
