@@ -246,6 +246,7 @@ impl State {
     pub(super) fn pod_gone(&mut self, stored: &Stored) {
         let uid = stored.object.header().uid();
         self.reaper.pod_gone(uid);
+        self.forget_expected(uid);
         self.drop_pod(&stored.path);
         self.displace(stored.path.tenant(), uid);
     }

@@ -161,6 +161,26 @@ async fn what_a_finished_or_deleted_pod_held_is_free_for_the_next() {
 }
 
 #[tokio::test]
+async fn a_claim_that_came_and_went_unseen_weighs_on_no_host_once_its_pod_is_gone() {
+    let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
+    let (manager, partition) = (Api::resource_manager(&clock, 1), Api::partition(&clock, 2));
+    manager.make_node("node-1", "1", "1Gi", 10).await;
+    let names = vec!["default-scheduler".to_owned()];
+    let mut state = State::new("tp-1", names, Plugins::default(), Backoff::default(), 7);
+    let number = state.number("rm-0").expect("there are numbers");
+    state.node(number, &manager.all::<Node>()[0].0);
+    state.set_current(number, true);
+    for name in ["a", "b"] {
+        partition.make_pod("acme", name, "1").await;
+        let (pod, _) = partition.all::<Pod>().remove(0);
+        state.pod(&pod, clock.now());
+        assert_eq!(state.plan(clock.now(), 10).placements.len(), 1, "{name}: there is room");
+        partition.delete(&pod_key("acme", name), Default::default()).await.expect("it is there");
+        state.pod_gone(&pod);
+    }
+}
+
+#[tokio::test]
 async fn gates_and_other_schedulers_are_respected() {
     let mut region = Region::new(1);
     region.managers[0].make_node("node-1", "8", "1Gi", 10).await;

@@ -5,6 +5,7 @@ use arktos_core::Timestamp;
 use super::{MANAGER_PAUSE, Placement, SHADOW, SILENT_MAX, State};
 use crate::claim::reaper::ClaimId;
 use crate::hosts::ManagerId;
+use crate::uid::Uid;
 
 impl State {
     /// A resource manager refused a claim.
@@ -93,6 +94,16 @@ impl State {
         self.displace(placement.pod.tenant(), &placement.request.pod_uid);
         self.next_epoch(placement);
         self.queue.retry(&placement.pod, now);
+    }
+
+    /// A pod is gone. Claims for it that were only expected weigh on no host any more: one that is there after all will
+    /// show, and one that came and went while its resource manager was not heard of never will.
+    pub(super) fn forget_expected(&mut self, uid: &str) {
+        for id in self.own.get(&Uid::from(uid)).cloned().unwrap_or_default() {
+            if self.claims.get(&id).is_some_and(|held| !held.shown) {
+                self.forget_claim(&id);
+            }
+        }
     }
 
     fn next_epoch(&mut self, placement: &Placement) {
