@@ -370,7 +370,118 @@ pub(super) fn unavailable(why: impl Into<String>) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use arktos_core::Timestamp;
+    use arktos_core::catalog::Catalog;
+    use arktos_store::aggregate::Aggregate;
+    use arktos_store::client::{DeleteOptions, WatchStream};
+    use arktos_store::clock::{ManualClock, SeededRandom};
+    use arktos_store::engine::EngineConfig;
+    use arktos_store::{Change, Clock, Commit, Expect, Random, Source, Tasks};
+    use async_trait::async_trait;
+    use futures::future::BoxFuture;
+    use serde_json::{Value, json};
+    use tokio::sync::Barrier;
+
     use super::*;
+
+    /// A partition that answers whoever asks for one object once as many ask, and in which `acme` has an attachment.
+    #[derive(Clone)]
+    struct Partition(Arc<Barrier>);
+
+    #[async_trait]
+    impl Source for Partition {
+        async fn list(&self, _: &Query) -> Result<Listing, Status> {
+            Err(unshown())
+        }
+
+        async fn watch(&self, _: &Query, _: Revision) -> Result<WatchStream, Status> {
+            Err(unshown())
+        }
+    }
+
+    #[async_trait]
+    impl Client for Partition {
+        async fn get(&self, key: &ObjectKey) -> Result<Stored, Status> {
+            self.0.wait().await;
+            if key.path.tenant() != "acme" {
+                return Err(Status::not_found(&key.resource, key.path.name()));
+            }
+            let attachment = json!({"metadata": {"name": key.path.name(), "uid": "u"},
+                "spec": {"attacher": "d", "nodeName": "n1", "source": {"persistentVolumeName": "v"}}});
+            Ok(stored(&key.resource, key.path.clone(), attachment))
+        }
+
+        async fn create(&self, _: &GroupResource, _: &str, _: &str, _: Object) -> Result<Stored, Status> {
+            Err(unshown())
+        }
+
+        async fn update(&self, _: &ObjectKey, _: Option<&str>, _: Object) -> Result<Stored, Status> {
+            Err(unshown())
+        }
+
+        async fn patch(&self, _: &ObjectKey, _: Option<&str>, _: Patch) -> Result<Stored, Status> {
+            Err(unshown())
+        }
+
+        async fn delete(&self, _: &ObjectKey, _: DeleteOptions) -> Result<(), Status> {
+            Err(unshown())
+        }
+
+        async fn post(&self, _: &ObjectKey, _: &str, _: Object) -> Result<Object, Status> {
+            Err(unshown())
+        }
+
+        fn acting_as(&self, _: &str, _: &[&str]) -> Option<Arc<dyn Client>> {
+            Some(Arc::new(self.clone()))
+        }
+    }
+
+    fn stored(resource: &GroupResource, path: ObjectPath, object: Value) -> Stored {
+        let kind = Catalog::builtin().storage(resource).expect("is built in");
+        let object = Object::from_value(object).expect("an object");
+        Stored { path, revision: Revision(5), object: kind.encode(&object).expect("encodes") }
+    }
+
+    /// The pods of two tenants on the host `n1`, as it is shown them.
+    fn pods(clock: &Arc<dyn Clock>) -> Engine {
+        let (engine, resource) = (Engine::memory(clock.clone()), GroupResource::core("pods"));
+        for tenant in ["acme", "globex"] {
+            let pod = json!({"metadata": {"name": "a", "namespace": "default", "uid": tenant},
+                "spec": {"nodeName": "n1"}});
+            let pod = stored(&resource, ObjectPath::new(tenant, "default", "a"), pod);
+            let shown = projection("tp-1", &pod).expect("it is shown");
+            let key = ObjectKey { resource: resource.clone(), path: shown.path };
+            let commit = Commit::one(key, Expect::Absent, Change::put(shown.object));
+            futures::executor::block_on(engine.commit(commit)).expect("it is taken");
+        }
+        engine
+    }
+
+    #[test]
+    fn all_whose_attachment_it_may_be_are_asked_side_by_side() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)));
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
+        let (pods, config) = (pods(&clock), EngineConfig::default());
+        let partition: Arc<dyn Client> = Arc::new(Partition(Arc::new(Barrier::new(2))));
+        let partitions = Roster::from(vec![("tp-1".to_owned(), partition)]);
+        let kind = |resource: &str| Catalog::builtin().storage(&GroupResource::core(resource)).expect("is built in");
+        let place = kind("pods").field("spec.nodeName").expect("it has one");
+        let all = Query::everywhere(GroupResource::core("services"));
+        let (services, driver) =
+            Aggregate::new([], &all, Arc::new(projection), config.clone(), clock.clone(), random.clone());
+        let tasks = Tasks::spawning(Arc::new(|_: BoxFuture<'static, ()>| {}));
+        let services = (kind("services"), services, driver);
+        let services = HostServices::new((pods.clone(), place), services, &tasks, clock.clone());
+        let classes = HostClasses::new(("rm-1", &pods), &partitions, &config, &clock, &random, &tasks);
+        let views = HostViews::new(pods, partitions, services, classes);
+
+        let resource = GroupResource::new("storage.k8s.io", "volumeattachments");
+        let key = ObjectKey { resource, path: ObjectPath::new("system", "", "csi-1") };
+        let mut asked = Box::pin(views.get("n1", &key));
+        let found = (0..10).find_map(|_| asked.as_mut().now_or_never());
+        let found = found.expect("nobody waits for what another one answers");
+        assert_eq!(found.map(|found| found.path.name().to_owned()), Ok("csi-1".to_owned()));
+    }
 
     #[test]
     fn only_what_a_partition_says_of_the_object_itself_counts_as_its_absence() {
