@@ -17,10 +17,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::typed::{Condition, KindOf, Node, Pod};
+use arktos_core::typed::{Condition, KindOf, Node, Pod, Taint};
 use arktos_core::{Object, ObjectPath, Status, Timestamp};
 use arktos_store::{Client, Clock, Outcome, Roster, Stored};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use self::gone::Missing;
 use self::listening::Listening;
@@ -45,6 +46,33 @@ pub(crate) struct Nodes {
     resource_manager: Option<String>,
     listening: Listening,
     missing: Missing,
+    undated: Undated,
+}
+
+/// Since when taints are seen that make pods go and do not say since when they are there, by host. Written by the
+/// worker that has the host.
+#[derive(Default)]
+struct Undated(Mutex<HashMap<ObjectPath, Vec<(Taint, Timestamp)>>>);
+
+impl Undated {
+    /// Notes on such taints of a host since when they are seen.
+    fn date(&self, host: &ObjectPath, node: &mut Node, now: Timestamp) {
+        let mut seen = self.0.lock();
+        let (known, mut kept) = (seen.remove(host).unwrap_or_default(), Vec::new());
+        let all = node.spec.taints.iter_mut();
+        for taint in all.filter(|taint| taint.effect == "NoExecute" && taint.time_added.is_none()) {
+            let since = known.iter().find(|(one, _)| *one == *taint).map_or(now, |(_, since)| *since);
+            kept.push((taint.clone(), since));
+            taint.time_added = Some(since);
+        }
+        if !kept.is_empty() {
+            seen.insert(host.clone(), kept);
+        }
+    }
+
+    fn forget(&self, host: &ObjectPath) {
+        self.0.lock().remove(host);
+    }
 }
 
 pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static, ()> {
@@ -68,7 +96,8 @@ pub(crate) fn start(setup: &mut Setup, partitions: Roster) -> BoxFuture<'static,
     let look = gone::look(client.clone(), clock.clone(), queue.clone());
     let missing = Missing::new(listening.clone());
     let rounds = Rounds::new(partitions, clock.clone());
-    let controller = Nodes { client, clock, rounds, resource_manager, listening, missing };
+    let undated = Undated::default();
+    let controller = Nodes { client, clock, rounds, resource_manager, listening, missing, undated };
     let work = run(controller, queue, setup.options.workers, vec![synced(&nodes)]);
     Box::pin(async move {
         futures::future::join3(work, monitor.run(), look).await;
@@ -89,9 +118,13 @@ impl Reconcile for Nodes {
             changed
         })
         .await?;
-        let Some(stored) = found(self.client.get(&key).await)? else { return self.leave(path).await };
+        let Some(stored) = found(self.client.get(&key).await)? else {
+            self.undated.forget(path);
+            return self.leave(path).await;
+        };
         self.missing.forget(path);
-        let node = Node::from_encoded(&stored.object, None).map_err(unreadable)?;
+        let mut node = Node::from_encoded(&stored.object, None).map_err(unreadable)?;
+        self.undated.date(path, &mut node, now);
         let silent =
             readiness(&node) != Readiness::Ready && Condition::find(&node.status.conditions, "Ready").is_some();
         let drives_out = node.spec.taints.iter().any(|taint| taint.effect == "NoExecute");
@@ -160,7 +193,9 @@ async fn see_to(
     if pod.metadata.deletion_timestamp.is_some() || pod.status.is_finished() {
         return marked.map(|()| None);
     }
-    match leaves_at(&node.spec.taints, &pod.spec.tolerations, since, now) {
+    let scheduled = Condition::find(&pod.status.conditions, "PodScheduled").filter(|it| it.status == "True");
+    let there = scheduled.and_then(|it| it.last_transition_time).or(pod.metadata.creation_timestamp);
+    match leaves_at(&node.spec.taints, &pod.spec.tolerations, (since, there.unwrap_or_default()), now) {
         Some(due) if due <= now => evict(client, stored, now).await.and(marked.map(|()| None)),
         due => marked.map(|()| due),
     }

@@ -102,15 +102,15 @@ pub(super) fn set_taints(object: &mut Object, node: &Node) {
 
 /// When a pod must leave a host with these taints: `None` when it puts up with all of them for good. Of several
 /// tolerations of one taint the first counts. A host can show that it is there only to who has been `listening`, since
-/// then.
+/// then; and a pod puts up with nothing before it is `there`.
 pub(super) fn leaves_at(
     taints: &[Taint],
     tolerations: &[Toleration],
-    listening: Timestamp,
+    (listening, there): (Timestamp, Timestamp),
     now: Timestamp,
 ) -> Option<Timestamp> {
     let until = |taint: &Taint| {
-        let added = taint.time_added.unwrap_or(now);
+        let added = taint.time_added.unwrap_or(now).max(there);
         let since = if [NOT_READY, UNREACHABLE].contains(&&*taint.key) { added.max(listening) } else { added };
         let Some(bearing) = tolerations.iter().find(|it| tolerates(it, taint)) else { return Some(now) };
         let seconds = bearing.toleration_seconds?;
@@ -148,7 +148,7 @@ mod tests {
     fn a_pod_leaves_when_its_shortest_patience_is_over() {
         let now = Timestamp::from_micros(1_000_000_000);
         let leaves_at = |taints: &[Taint], bears: &[Toleration], now| {
-            super::leaves_at(taints, bears, Timestamp::from_micros(800_000_000), now)
+            super::leaves_at(taints, bears, (Timestamp::from_micros(800_000_000), Timestamp::default()), now)
         };
         let at = |seconds: i64| Some(Timestamp::from_micros(seconds * 1_000_000));
         let gone = [taint(UNREACHABLE, 900)];
@@ -169,9 +169,12 @@ mod tests {
 
         let late = |taint: Taint| {
             let bears = [toleration(&taint.key, Some(30))];
-            super::leaves_at(&[taint], &bears, Timestamp::from_micros(990_000_000), now)
+            super::leaves_at(&[taint], &bears, (Timestamp::from_micros(990_000_000), Timestamp::default()), now)
         };
         assert_eq!(late(taint(UNREACHABLE, 900)), at(1020), "nobody has listened for long");
         assert_eq!(late(taint("mine", 900)), at(930), "that says nothing of the host");
+        let there = (Timestamp::default(), Timestamp::from_micros(950_000_000));
+        let bears = [toleration("mine", Some(100))];
+        assert_eq!(super::leaves_at(&[taint("mine", 900)], &bears, there, now), at(1050), "it came later");
     }
 }

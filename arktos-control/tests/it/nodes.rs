@@ -204,6 +204,28 @@ fn a_host_that_says_it_is_not_ready_is_left_too() {
 }
 
 #[test]
+fn a_taint_that_does_not_say_since_when_it_is_there_is_put_up_with_for_as_long_as_a_pod_says() {
+    let mut region = Region::new(2);
+    let pod = |region: &Region, name: &str| {
+        let bears = json!({"key": "mine", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30});
+        let pod = json!({"metadata": {}, "spec": {"nodeName": "node-1", "tolerations": [bears]}});
+        create(&region.partitions[0], "pods", &format!("acme/default/{name}"), "Pod", pod);
+    };
+    pod(&region, "first");
+    write(&region.manager, "nodes", "//node-1", None, |node| {
+        node["spec"]["taints"] = json!([{"key": "mine", "effect": "NoExecute"}]);
+    });
+    region.pass(25, &[1, 2]);
+    assert!(!region.is_going(0, "first"));
+    pod(&region, "second");
+    region.pass(15, &[1, 2]);
+    assert!(region.is_going(0, "first"));
+    assert!(!region.is_going(0, "second"), "it came later");
+    region.pass(30, &[1, 2]);
+    assert!(region.is_going(0, "second"));
+}
+
+#[test]
 fn when_nobody_is_heard_of_nobody_is_driven_out() {
     let mut region = Region::new(3);
     region.pod(0, "a", 1, Some(10));
