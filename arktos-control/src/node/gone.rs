@@ -22,8 +22,10 @@ use crate::write::{amend, found};
 
 /// How long a host must be missing.
 const QUARANTINE: Duration = Duration::from_secs(40);
-/// How long after the start pods are looked for whose host went while nobody looked: they are shown here by then.
+/// How long after the start pods are looked for whose host went while nobody looked: they are shown here by then. Those
+/// of a partition that was away come later: so they are looked for again, half as often each time, down to this.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
+const LOOKS: Duration = Duration::from_secs(3600);
 
 /// Since when hosts are missing.
 pub(super) struct Missing {
@@ -48,18 +50,19 @@ impl Missing {
     }
 }
 
-/// Looks once for hosts that pods are bound to here, and that are not there.
+/// Looks now and then for hosts that pods are bound to here, and that are not there. Never ends.
 pub(super) async fn look(client: Arc<dyn Client>, clock: Arc<dyn Clock>, queue: WorkQueue<ObjectPath>) {
     let kind = Catalog::builtin().storage(&PODS.resource);
     let Some(place) = kind.and_then(|kind| kind.field("spec.nodeName")) else { return };
+    let mut pause = FIRST_LOOK;
     loop {
-        clock.sleep(FIRST_LOOK).await;
+        clock.sleep(pause).await;
         match absent(&*client, place).await {
             Ok(hosts) => {
                 for host in hosts {
                     queue.add(host);
                 }
-                return;
+                pause = LOOKS.min(pause * 2);
             }
             Err(status) => tracing::debug!(%status, "pods of hosts that are gone cannot be looked for yet"),
         }

@@ -396,8 +396,19 @@ fn a_host_that_was_deleted_while_nobody_looked_is_found_by_its_pods() {
     region.pass(50, &[1]);
     assert!(!region.is_going(0, "a"));
     region.pass(60, &[1]);
-    let left = find(&region.partitions[0], "pods", "acme/default/a");
-    assert!(left.is_none_or(|pod| pod["metadata"].get("deletionTimestamp").is_some()));
+    let is_left = |region: &Region, partition: usize, name: &str| {
+        let left = find(&region.partitions[partition], "pods", &format!("acme/default/{name}"));
+        left.is_some_and(|pod| pod["metadata"].get("deletionTimestamp").is_none())
+    };
+    assert!(!is_left(&region, 0, "a"));
+
+    // Those of a partition that was away at first are shown later.
+    region.pod(1, "b", 8, None);
+    bound_by(&region, 1, "b", "rm-0");
+    let shown = json!({"metadata": {}, "spec": {"nodeName": "node-8"}});
+    create(&region.manager, "pods", "system/default-abc/b", "Pod", shown);
+    region.pass(200, &[1]);
+    assert!(!is_left(&region, 1, "b"));
 }
 
 #[test]
