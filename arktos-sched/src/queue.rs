@@ -86,6 +86,8 @@ enum State {
     Parked(Timestamp),
 }
 
+/// How many pods are woken at a time of which it is not known that they use the room that there is.
+const OTHERS_MAX: usize = 4096;
 /// What one pod of a tenant of weight 1 costs, beside the looks at hosts that it takes.
 const STRIDE: u64 = 1 << 20;
 /// So many looks at a host cost as much.
@@ -202,11 +204,13 @@ impl Queue {
     /// they `use` the room: they take it from nobody.
     pub fn wake(&mut self, class: ClassId, pods: usize, now: Timestamp, uses: impl Fn(&ObjectPath) -> bool) {
         let Some(parked) = self.parked.get(&class) else { return };
-        let mut left = pods;
+        let (mut left, mut others) = (pods, OTHERS_MAX);
         let woken = parked.values().take_while(|&path| {
-            let wakes = left > 0;
-            left -= usize::from(wakes && uses(path));
-            wakes
+            if left == 0 || others == 0 {
+                return false;
+            }
+            *(if uses(path) { &mut left } else { &mut others }) -= 1;
+            true
         });
         let woken: Vec<ObjectPath> = woken.cloned().collect();
         for path in woken {
