@@ -197,7 +197,7 @@ impl Jobs {
 
     /// How long to wait before a failed pod is replaced.
     fn backoff(&self, work: &Work) -> Option<Duration> {
-        let failed = work.counts.failed_pods.len();
+        let failed = work.counts.failed_pods.len().max(work.counts.failed); // some may be gone
         let mut failures = self.failures.lock();
         let entry = failures.entry(work.stored.path.clone()).or_insert((0, work.now));
         if entry.0 != failed {

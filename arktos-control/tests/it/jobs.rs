@@ -103,6 +103,8 @@ fn pods_that_have_ended_stay_counted_when_they_are_gone() {
         failing.set_pod(&pod, "Failed", false);
         failing.run_pods();
         failing.delete("pods", &pod, None);
+        failing.run_pods();
+        assert_eq!(running(&failing).len(), 0, "after a while");
         failing.pass(60);
         failing.run_pods();
         assert_eq!(failing.get("jobs.batch", SUM)["status"]["failed"], failed);
