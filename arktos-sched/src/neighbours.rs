@@ -326,12 +326,6 @@ impl Neighbours {
         left
     }
 
-    /// Whether a tenant's pods have any wishes that a change of neighbours could fulfil or spoil.
-    #[must_use]
-    pub fn concern(&self, tenant: &str) -> bool {
-        self.tenants.get(tenant).is_some_and(|tenant| !tenant.terms.is_empty() || !tenant.spreads.is_empty())
-    }
-
     /// Whether a pod is known to be on a host, with these labels. Its newest state is kept: an older one would stay in
     /// memory for nothing.
     fn knows(&mut self, tenant: &str, object: &Encoded, host: (ManagerId, &str)) -> bool {
