@@ -256,13 +256,14 @@ impl State {
         let bound = header.note(CLAIM_NOTE).and_then(|note| self.claim_id(note));
         let manager = bound.as_ref().map(|(manager, _)| *manager);
         self.reaper.pod(header.uid(), PodFate { finished, bound });
+        let waited = self.pods.contains_key(&stored.path); // what it means to others was expected, and is so now
         self.drop_pod(&stored.path);
         let (tenant, namespace, _) = stored.path.parts();
         let Some(manager) = manager.filter(|_| !finished) else { return self.displace(tenant, header.uid()) };
         let pulls = has_name(&stored.object.tail(), &[&b"podAffinity"[..], b"podAntiAffinity"]);
         let body: Option<Body<PodSpec, IgnoredAny>> = if pulls { stored.object.parse().ok() } else { None };
         let (at, host, spec) = ((tenant, namespace), (manager, node), body.and_then(|body| body.spec));
-        if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec.as_ref()) {
+        if self.neighbours.place(&mut self.pool, at, &stored.object, host, spec.as_ref()) || waited {
             self.stir(tenant);
         }
     }

@@ -243,6 +243,20 @@ async fn a_pod_that_its_neighbours_keep_off_does_not_keep_another_from_what_has_
 }
 
 #[tokio::test]
+async fn a_pod_that_is_to_be_near_another_is_placed_once_that_one_is() {
+    let mut region = Region::new(1);
+    region.managers[0].make_node("node-1", "8", "1Gi", 10).await;
+    let term = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"});
+    let near = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    region.partition.make_labelled("acme", "follows", "db", near).await;
+    region.settle().await;
+    assert_eq!(region.bound("acme", "follows"), None);
+    region.partition.make_labelled("acme", "leads", "web", json!({})).await;
+    region.pass(5).await;
+    assert!(region.bound("acme", "leads").is_some() && region.bound("acme", "follows").is_some());
+}
+
+#[tokio::test]
 async fn a_pod_that_is_to_be_spread_is_looked_at_again_when_the_emptiest_host_goes() {
     let mut region = Region::new(1);
     region.managers[0].make_node("large", "8", "1Gi", 10).await;
