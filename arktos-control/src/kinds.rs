@@ -60,6 +60,8 @@ resources! {
     REPLICATION_CONTROLLERS = "", "v1", "replicationcontrollers", "ReplicationController";
     /// `statefulsets.apps`
     STATEFUL_SETS = "apps", "v1", "statefulsets", "StatefulSet";
+    /// `daemonsets.apps`
+    DAEMON_SETS = "apps", "v1", "daemonsets", "DaemonSet";
     /// `controllerrevisions.apps`
     CONTROLLER_REVISIONS = "apps", "v1", "controllerrevisions", "ControllerRevision";
     /// `poddisruptionbudgets.policy`

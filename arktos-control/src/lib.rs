@@ -13,6 +13,7 @@
 //! | `deployment` | `deployment` |
 //! | `replicaset`, `replicationcontroller` | `replicaset` |
 //! | `statefulset` | `stateful_set` |
+//! | `daemonset` | `daemon_set` |
 //! | `cronjob` | `cronjob` |
 //! | `disruption` | `disruption` |
 //! | `job`, `ttl-after-finished` | `job` |
@@ -42,6 +43,7 @@ mod breath;
 pub mod certificates;
 mod content;
 mod cronjob;
+mod daemon_set;
 mod defaults;
 mod deployment;
 pub mod directory;
@@ -112,6 +114,7 @@ pub fn partition(
             "replicaset" => replicaset::start::<replicaset::Sets>(&mut setup),
             "replicationcontroller" => replicaset::start::<replicaset::Controllers>(&mut setup),
             "statefulset" => stateful_set::start(&mut setup),
+            "daemonset" => daemon_set::start(&mut setup),
             "cronjob" => cronjob::start(&mut setup),
             "disruption" => disruption::start(&mut setup),
             "garbage-collector" => garbage::start(&mut setup, garbage::Reach::Tenants),

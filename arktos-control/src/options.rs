@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arktos_core::Revision;
+use tokio::sync::watch;
+
 use crate::certificates::CertificateSigner;
 use crate::kinds::Kinds;
 use crate::network::NetworkTemplate;
@@ -18,6 +21,7 @@ pub const PARTITION: &[&str] = &[
     "replicaset",
     "replicationcontroller",
     "statefulset",
+    "daemonset",
     "job",
     "cronjob",
     "ttl-after-finished",
@@ -77,11 +81,14 @@ pub struct Options {
     pub signer: Option<Arc<dyn CertificateSigner>>,
     /// The network that each tenant is given. Default: none.
     pub network: Option<NetworkTemplate>,
+    /// From which revision of the pool on the hosts of all resource managers are shown; nothing until they are. Absent:
+    /// they are from the start, as where hosts are kept beside the pods.
+    pub hosts: Option<watch::Receiver<Option<Revision>>>,
     /// How long a host may be silent before it counts as unreachable.
     pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
     pub workers: usize,
-    /// How long a tenant, a deployment and a replica set rest after they were looked at: what becomes of their
+    /// How long a tenant, a deployment, a replica set and a daemon set rest after they were looked at: what becomes of their
     /// namespaces and pods meanwhile is looked at together. The first change after a pause is not held up. Default: not
     /// at all.
     pub rest: Duration,
@@ -109,6 +116,7 @@ impl Options {
             resource_manager: None,
             signer: None,
             network: None,
+            hosts: None,
             node_monitor_grace_period: Duration::from_secs(40),
             workers: 32,
             rest: Duration::ZERO,
@@ -157,7 +165,14 @@ impl Options {
         self
     }
 
-    /// The same options with a rest for tenants, deployments and replica sets.
+    /// The same options for a pool of hosts that says when it shows all of them.
+    #[must_use]
+    pub fn hosts(mut self, shown: Option<watch::Receiver<Option<Revision>>>) -> Self {
+        self.hosts = shown;
+        self
+    }
+
+    /// The same options with a rest for tenants, deployments, replica sets and daemon sets.
     #[must_use]
     pub fn rest(mut self, rest: Duration) -> Self {
         self.rest = rest;

@@ -82,6 +82,12 @@ impl Setup {
         self.keep(&resource, builder.index(index, move |_, stored| keys(stored)))
     }
 
+    /// An informer of a resource, in every tenant, that keeps of each object what one controller asks of it.
+    pub(crate) fn views<T: Decode<Source = Stored>>(&mut self, resource: &GroupResource) -> Informer<T> {
+        let builder = self.builder::<T>(resource);
+        self.keep(resource, builder)
+    }
+
     /// The informer of any other resource, in every tenant.
     pub(crate) fn informer(&mut self, resource: &GroupResource) -> Informer<Stored> {
         if let Some(informer) = self.others.get(resource) {

@@ -7,11 +7,12 @@ use arktos_api::{ApiConfig, ApiServer, Claimer, Delegate, Identity, VirtualResou
 use arktos_control::election::Term;
 use arktos_control::pool::{self, Pool};
 use arktos_core::catalog::Catalog;
-use arktos_core::{GroupResource, Object, Status, TenantName};
+use arktos_core::{GroupResource, Object, Revision, Status, TenantName};
 use arktos_sched::claim::{DirectClaimer, Fence};
 use arktos_store::aggregate::Aggregate;
 use arktos_store::{Engine, Query, Roster, Tasks};
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::late::LateClient;
 use super::{RoleOptions, StartError};
@@ -66,7 +67,11 @@ impl Partition {
         // The partition's word on claims; it reads and writes through the API that is made right below.
         let late = LateClient::new();
         let members = managers.now();
+        let mut hosts = None;
         if !members.present.is_empty() || !members.complete {
+            let (shown, from) = watch::channel(None);
+            tasks.add(format!("{name} hosts"), all_shown(nodes.clone(), shown));
+            hosts = Some(from);
             let writes = Arc::new(Pool::new(nodes.engine().clone(), managers.clone(), clock.clone()));
             let delegate = Delegate { engine: nodes.engine().clone(), writes };
             config.delegates.insert(GroupResource::core("nodes"), delegate);
@@ -83,18 +88,23 @@ impl Partition {
         let counted = options.metrics.clone().count_stored(name.clone(), engine.clone(), clock.clone());
         tasks.add(format!("{name} usage"), counted);
         let mut partition = Self { engine, nodes: nodes.engine().clone(), api, tenant_controller: false };
-        partition.run_controllers(&options, tasks)?;
+        partition.run_controllers(&options, hosts, tasks)?;
         partition.run_scheduler(&options, managers, tasks);
         Ok(partition)
     }
 
-    fn run_controllers(&mut self, options: &RoleOptions, tasks: &Tasks) -> Result<(), StartError> {
+    fn run_controllers(
+        &mut self,
+        options: &RoleOptions,
+        hosts: Option<watch::Receiver<Option<Revision>>>,
+        tasks: &Tasks,
+    ) -> Result<(), StartError> {
         let kinds = super::kinds(&options.catalog, &options.name, &self.api, tasks);
         let controllers = arktos_control::Options::new(kinds);
         let controllers = controllers.root_ca(options.api.ca_certificate.clone()).signer(options.api.signer.clone());
         let controllers = controllers.token_secrets(options.api.arktos_compat).network(options.api.network.clone());
         let rest = if options.api.arktos_compat { Duration::ZERO } else { REST };
-        let controllers = super::with_controllers(controllers.rest(rest), &options.controllers);
+        let controllers = super::with_controllers(controllers.rest(rest).hosts(hosts), &options.controllers);
         let client = self.api.client(Identity::system_component("arktos:controllers"));
         let (name, clock, random) = (options.name.clone(), options.clock.clone(), options.random.clone());
         let make = {
@@ -159,6 +169,13 @@ impl Partition {
     pub async fn close(&self) {
         self.nodes.close().await;
         self.engine.close().await;
+    }
+}
+
+/// Says from which revision of the pool on the hosts of all resource managers are in it.
+async fn all_shown(nodes: Aggregate, shown: watch::Sender<Option<Revision>>) {
+    if nodes.synced().await.is_ok() {
+        shown.send_replace(Some(nodes.engine().snapshot().revision()));
     }
 }
 

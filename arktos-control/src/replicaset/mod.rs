@@ -102,21 +102,21 @@ pub(crate) struct Replicas<H> {
     own: Arc<OwnWrites>,
 }
 
-/// The status that the controller wrote last of each replica set. To see it again is no reason to look anew: nothing
+/// The status that a controller wrote last of each of its objects. To see it again is no reason to look anew: nothing
 /// but the status has changed, and that is as it should be.
 #[derive(Default)]
-struct OwnWrites {
-    /// Written by the worker that has the replica set in hand; taken out by the informer's handler.
+pub(crate) struct OwnWrites {
+    /// Written by the worker that has the object in hand; taken out by the informer's handler.
     last: Mutex<HashMap<ObjectPath, Revision>>,
 }
 
 impl OwnWrites {
-    fn note(&self, written: &Stored) {
+    pub(crate) fn note(&self, written: &Stored) {
         self.last.lock().insert(written.path.clone(), written.revision);
     }
 
     /// Whether an event tells of nothing but what was written here.
-    fn are_told_by(&self, event: &Event<Stored>) -> bool {
+    pub(crate) fn are_told_by(&self, event: &Event<Stored>) -> bool {
         let mut last = self.last.lock();
         match event.after() {
             Some(now) if last.get(&now.path) == Some(&now.revision) => last.remove(&now.path).is_some(),

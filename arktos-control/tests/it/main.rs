@@ -10,6 +10,7 @@ mod certificates;
 mod clearing;
 mod conformance;
 mod cronjobs;
+mod daemonsets;
 mod deployments;
 mod elections;
 mod garbage;

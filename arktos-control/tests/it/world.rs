@@ -57,6 +57,11 @@ impl World {
         Self::told(kinds(), |options| options.controllers(controllers).rest(rest))
     }
 
+    /// A partition as [`new`](Self::new) makes it, whose controllers are told something else.
+    pub fn with_options(told: impl FnOnce(Options) -> Options) -> Self {
+        Self::told(kinds(), told)
+    }
+
     fn with(controllers: &str, kinds: Arc<[StoredKind]>) -> Self {
         Self::told(kinds, |options| options.controllers(controllers))
     }
@@ -155,11 +160,12 @@ impl World {
     }
 
     fn bind(&mut self, path: &str) {
+        let host = made_for(&self.get("pods", path)).unwrap_or_else(|| "node-1".to_owned());
         if !self.on_the_road {
-            return self.edit("pods", path, |pod| pod["spec"]["nodeName"] = json!("node-1"));
+            return self.edit("pods", path, |pod| pod["spec"]["nodeName"] = json!(host));
         }
         let pod = key("pods", path);
-        let target = json!({"apiVersion": "v1", "kind": "Node", "name": "node-1"});
+        let target = json!({"apiVersion": "v1", "kind": "Node", "name": host});
         let binding = json!({"metadata": {"name": pod.path.name()}, "target": target});
         let binding = Object::from_value(binding).expect("an object");
         block_on(self.client.post(&pod, "binding", binding)).expect("binds");
@@ -300,6 +306,12 @@ pub fn path_of(object: &Value) -> String {
     object["path"].as_str().expect("a path").to_owned()
 }
 
+/// The host that a pod asks for by its name.
+pub fn made_for(pod: &Value) -> Option<String> {
+    let required = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0].as_str().map(str::to_owned)
+}
+
 /// The condition of a type.
 pub fn condition(object: &Value, kind: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -341,6 +353,7 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ("deployments.apps", "apps/v1", "Deployment", Scope::Namespace),
     ("replicasets.apps", "apps/v1", "ReplicaSet", Scope::Namespace),
     ("statefulsets.apps", "apps/v1", "StatefulSet", Scope::Namespace),
+    ("daemonsets.apps", "apps/v1", "DaemonSet", Scope::Namespace),
     ("controllerrevisions.apps", "apps/v1", "ControllerRevision", Scope::Namespace),
     ("jobs.batch", "batch/v1", "Job", Scope::Namespace),
     ("cronjobs.batch", "batch/v1", "CronJob", Scope::Namespace),

@@ -131,8 +131,8 @@ pub use stateful_set::{
 };
 pub use value::{IntOrString, MicroTime};
 pub use workload::{
-    Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus,
-    ReplicationController, ReplicationControllerSpec, RollingUpdate,
+    DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy,
+    ReplicaSet, ReplicaSetSpec, ReplicaSetStatus, ReplicationController, ReplicationControllerSpec, RollingUpdate,
 };
 
 /// An object with a desired and an observed state.

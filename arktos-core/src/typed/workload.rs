@@ -1,4 +1,4 @@
-//! Deployments and their replica sets.
+//! Deployments and their replica sets; daemon sets.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,10 @@ kind!(ReplicaSet, "replicasets.apps", "apps/v1", "ReplicaSet");
 /// A number of pods of one template, in the older form.
 pub type ReplicationController = Typed<ReplicationControllerSpec, ReplicaSetStatus>;
 kind!(ReplicationController, "replicationcontrollers", "v1", "ReplicationController");
+
+/// A pod of one template on each host that fits.
+pub type DaemonSet = Typed<DaemonSetSpec, DaemonSetStatus>;
+kind!(DaemonSet, "daemonsets.apps", "apps/v1", "DaemonSet");
 
 record! {
     /// What a deployment is to run.
@@ -48,7 +52,7 @@ record! {
 record! {
     /// How a new template is rolled out.
     pub struct DeploymentStrategy {
-        /// `RollingUpdate` or `Recreate`.
+        /// `RollingUpdate` or `Recreate`; of a daemon set `RollingUpdate` or `OnDelete`.
         #[serde(rename = "type")]
         kind: String,
         /// The bounds of a rolling update.
@@ -137,5 +141,49 @@ record! {
     } always {
         /// How many pods there are.
         replicas: i32,
+    }
+}
+
+record! {
+    /// What a daemon set is to run.
+    pub struct DaemonSetSpec {
+        /// How long a pod must be ready before it counts as available, in seconds.
+        min_ready_seconds: i32,
+        /// How many old templates are kept.
+        revision_history_limit: Option<i32>,
+    } always {
+        /// The pods it owns.
+        selector: LabelSelectorSpec,
+        /// What they are made from.
+        template: PodTemplate,
+        /// How a new template is rolled out.
+        update_strategy: DeploymentStrategy,
+    }
+}
+
+record! {
+    /// How a daemon set is doing.
+    pub struct DaemonSetStatus {
+        /// The generation that the numbers belong to.
+        observed_generation: i64,
+        /// How many hosts have a pod of the newest template.
+        updated_number_scheduled: i32,
+        /// How many hosts have a pod that is available.
+        number_available: i32,
+        /// How many hosts are to have one and have not.
+        number_unavailable: i32,
+        /// Counts up when a template's hash is taken by another one.
+        collision_count: Option<i32>,
+        /// Observed facts.
+        conditions: Vec<Condition>,
+    } always {
+        /// How many hosts that are to have a pod have one.
+        current_number_scheduled: i32,
+        /// How many hosts have a pod and are to have none.
+        number_misscheduled: i32,
+        /// How many hosts are to have a pod.
+        desired_number_scheduled: i32,
+        /// How many hosts have a pod that is ready.
+        number_ready: i32,
     }
 }

@@ -1,0 +1,200 @@
+//! The templates that a workload has had, kept as ControllerRevisions: what `kubectl rollout history` shows and
+//! `kubectl rollout undo` goes back to. Nothing here is about a particular kind of workload.
+
+use std::sync::Arc;
+
+use arktos_core::typed::LabelSelectorSpec;
+use arktos_core::{Object, Reason, Status};
+use arktos_store::{Client, Informer, Stored};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::breath::Breath;
+use crate::kinds::{CONTROLLER_REVISIONS, Resource};
+use crate::owner::{Claim, adopt, claim, controller_reference, disown};
+use crate::setup::{BY_OWNER, UNMANAGED, beside, namespace_key};
+use crate::write::{amend, delete, unless_there, unreadable};
+
+/// The label that names the revision of a template, on the revision and on pods.
+pub(super) const HASH: &str = "controller-revision-hash";
+
+/// The revisions of all workloads of a kind.
+pub(super) struct History {
+    client: Arc<dyn Client>,
+    owners: &'static Resource,
+    revisions: Informer<Stored>,
+}
+
+/// A revision: a template that is kept.
+pub(super) struct Kept {
+    stored: Stored,
+    number: i64,
+    data: Value,
+}
+
+/// A revision that is to be made.
+pub(super) struct Draft {
+    /// The hash of the template, which makes up the name with the workload's.
+    pub(super) hash: String,
+    pub(super) number: i64,
+    pub(super) labels: Map<String, Value>,
+    pub(super) annotations: Map<String, Value>,
+    pub(super) data: Value,
+}
+
+/// What a revision says of a template: the patch that makes it the workload's again.
+pub(super) fn data(template: &Value) -> Value {
+    let mut template = template.clone();
+    if let Some(fields) = template.as_object_mut() {
+        fields.insert("$patch".to_owned(), Value::from("replace"));
+    }
+    json!({"spec": {"template": template}})
+}
+
+impl Kept {
+    fn read(stored: &Stored) -> Result<Self, Status> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Shape {
+            revision: i64,
+            data: Value,
+        }
+        let Shape { revision, data } = stored.object.parse().map_err(unreadable)?;
+        Ok(Self { stored: stored.clone(), number: revision, data })
+    }
+
+    /// Its place among the revisions of the workload: the greatest is the newest.
+    pub(super) fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// The hash by which pods name it.
+    pub(super) fn hash(&self) -> &str {
+        self.stored.object.header().label(HASH).unwrap_or(self.stored.path.name())
+    }
+
+    /// Whether it keeps this.
+    pub(super) fn keeps(&self, data: &Value) -> bool {
+        plain(&self.data) == plain(data)
+    }
+}
+
+/// What two programs write of the same template, one as Go does: with a time of creation that is not known.
+fn plain(data: &Value) -> Value {
+    let mut data = data.clone();
+    if let Some(Value::Object(metadata)) = data.pointer_mut("/spec/template/metadata") {
+        metadata.retain(|_, value| !value.is_null());
+    }
+    data
+}
+
+impl History {
+    pub(super) fn new(client: Arc<dyn Client>, owners: &'static Resource, revisions: Informer<Stored>) -> Self {
+        Self { client, owners, revisions }
+    }
+
+    /// The revisions of a workload, oldest first, after those that nobody manages were taken and others let go.
+    pub(super) async fn claim(&self, owner: &Stored, selector: &LabelSelectorSpec) -> Result<Vec<Kept>, Status> {
+        let (here, uid) = (namespace_key(&owner.path), owner.object.header().uid());
+        let candidates: Vec<Arc<Stored>> = {
+            let view = self.revisions.store().view();
+            let all = view.by(BY_OWNER, uid).chain(view.by(UNMANAGED, &here));
+            all.filter(|(path, _)| namespace_key(path) == here).map(|(_, revision)| revision.clone()).collect()
+        };
+        let (mut kept, mut breath) = (Vec::new(), Breath::default());
+        for revision in candidates {
+            breath.after(revision.object.tail_length()).await;
+            match claim(owner, selector, revision.object.header()) {
+                Claim::Mine => kept.push(Kept::read(&revision)?),
+                Claim::Adopt => {
+                    let adopted = adopt(&*self.client, self.owners, owner, &CONTROLLER_REVISIONS, &revision).await?;
+                    if let Some(adopted) = adopted {
+                        kept.push(self.shown(&adopted).await?);
+                    }
+                }
+                Claim::Release => disown(&*self.client, &CONTROLLER_REVISIONS, &revision, &[uid]).await?,
+                Claim::NotMine => {}
+            }
+        }
+        kept.sort_by(|one, other| (one.number, one.hash()).cmp(&(other.number, other.hash())));
+        Ok(kept)
+    }
+
+    /// Makes a revision, or finds that it is there. Nothing where its name is another template's.
+    pub(super) async fn keep(&self, owner: &Stored, draft: Draft) -> Result<Option<Kept>, Status> {
+        let (path, mut labels) = (&owner.path, draft.labels);
+        let name = format!("{}-{}", path.name(), draft.hash);
+        labels.insert(HASH.to_owned(), Value::from(draft.hash));
+        let mut object = Object::new(&CONTROLLER_REVISIONS.type_meta, &name);
+        object.set(&["metadata", "labels"], labels);
+        if !draft.annotations.is_empty() {
+            object.set(&["metadata", "annotations"], draft.annotations);
+        }
+        object.set(&["metadata", "ownerReferences"], json!([controller_reference(self.owners, owner)]));
+        object.set(&["data"], draft.data.clone());
+        object.set(&["revision"], draft.number);
+        let resource = &CONTROLLER_REVISIONS.resource;
+        let created = self.client.create(resource, path.tenant(), path.namespace(), object).await;
+        if let Some(created) = unless_there(created)? {
+            return self.shown(&created).await.map(Some);
+        }
+        let there = self.client.get(&CONTROLLER_REVISIONS.key(&beside(path, &name))).await?;
+        let there = self.shown(&there).await?;
+        Ok(Some(there).filter(|there| there.keeps(&draft.data)))
+    }
+
+    /// Gives a revision another number: what was gone back to is the newest.
+    pub(super) async fn renumber(&self, kept: &Kept, number: i64) -> Result<Kept, Status> {
+        let (key, uid) = (CONTROLLER_REVISIONS.key(&kept.stored.path), kept.stored.object.header().uid());
+        let written = amend(&*self.client, &key, None, |object| {
+            object.set(&["revision"], number);
+            object.uid() == uid
+        });
+        match written.await? {
+            Some(written) => self.shown(&written).await,
+            None => Err(Status::not_found(&CONTROLLER_REVISIONS.resource, kept.stored.path.name())),
+        }
+    }
+
+    pub(super) async fn remove(&self, kept: &Kept) -> Result<(), Status> {
+        let key = CONTROLLER_REVISIONS.key(&kept.stored.path);
+        delete(&*self.client, &key, kept.stored.object.header().uid(), None).await
+    }
+
+    /// A revision as it was written, once the informer shows it: the next look at them is not behind it.
+    async fn shown(&self, written: &Stored) -> Result<Kept, Status> {
+        let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
+        self.revisions.reached(written.revision).await.map_err(stopped)?;
+        Kept::read(written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arktos_core::{Encoded, ObjectPath, Revision};
+
+    use super::*;
+
+    #[test]
+    fn a_revision_is_the_patch_of_its_template() {
+        let template = json!({"metadata": {"labels": {"app": "logs"}}, "spec": {"containers": [{"name": "c"}]}});
+        let said = data(&template);
+        assert_eq!(said["spec"]["template"]["$patch"], "replace");
+        assert_eq!(said["spec"]["template"]["spec"], template["spec"]);
+        let object = json!({
+            "metadata": {"name": "logs-abc", "labels": {HASH: "abc"}}, "revision": 4,
+            "data": {"spec": {"template": {
+                "$patch": "replace", "metadata": {"creationTimestamp": null, "labels": {"app": "logs"}},
+                "spec": {"containers": [{"name": "c"}]},
+            }}},
+        });
+        let object = Object::from_value(object).expect("an object");
+        let type_meta = Arc::new(CONTROLLER_REVISIONS.type_meta.clone());
+        let object = Encoded::encode(&type_meta, &object, &[]).expect("encodes");
+        let stored = Stored { path: ObjectPath::new("t", "n", "logs-abc"), revision: Revision(1), object };
+        let kept = Kept::read(&stored).expect("a revision");
+        assert_eq!((kept.number(), kept.hash()), (4, "abc"));
+        assert!(kept.keeps(&said));
+        assert!(!kept.keeps(&data(&json!({"spec": {}}))));
+    }
+}
