@@ -57,6 +57,30 @@ spec:
     targetPort: http
 ";
 
+/// One for each host.
+const AGENT: &str = "\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: agent
+  namespace: shop
+spec:
+  selector:
+    matchLabels:
+      app: agent
+  updateStrategy:
+    rollingUpdate:
+      maxUnavailable: 100%
+  template:
+    metadata:
+      labels:
+        app: agent
+    spec:
+      containers:
+      - name: main
+        image: registry.example/agent:1
+";
+
 #[test]
 fn every_kubectl_drives_a_tenant_from_end_to_end() {
     let programs = kubectls();
@@ -75,6 +99,7 @@ fn every_kubectl_drives_a_tenant_from_end_to_end() {
         asks(&kubectl);
         deploys(&kubectl);
         changes(&kubectl);
+        runs_on_each_host(&kubectl);
         creates_typed(&kubectl);
         is_refused_clearly(&kubectl);
         deletes(&kubectl);
@@ -183,6 +208,30 @@ fn changes(kubectl: &Kubectl) {
 }
 
 /// kubectl 1.32 and later send these as protobuf.
+fn runs_on_each_host(kubectl: &Kubectl) {
+    let follow = || kubectl.run(&["-n", "shop", "rollout", "status", "daemonset/agent", "--timeout=180s"]);
+    kubectl.feed(&["apply", "-f", "-"], AGENT);
+    follow();
+    let nodes = "jsonpath={.items[*].spec.nodeName}";
+    let nodes = kubectl.run(&["-n", "shop", "get", "pods", "-l", "app=agent", "-o", nodes]);
+    let mut nodes: Vec<&str> = nodes.split_whitespace().collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    assert_eq!(nodes.len(), 10, "{nodes:?}");
+    let image = "jsonpath={.items[*].spec.containers[0].image}";
+    let images = ["-n", "shop", "get", "pods", "-l", "app=agent", "-o", image];
+    kubectl.run(&["-n", "shop", "set", "image", "daemonset/agent", "main=registry.example/agent:2"]);
+    follow();
+    kubectl.until(&images, |out| out.matches("agent:2").count() == 10 && !out.contains("agent:1"));
+    let history = kubectl.run(&["-n", "shop", "rollout", "history", "daemonset/agent", "--revision=1"]);
+    assert!(history.contains("registry.example/agent:1"), "{history}");
+    kubectl.run(&["-n", "shop", "rollout", "undo", "daemonset/agent"]);
+    follow();
+    kubectl.until(&images, |out| out.matches("agent:1").count() == 10 && !out.contains("agent:2"));
+    kubectl.run(&["-n", "shop", "delete", "daemonset", "agent", "--timeout=180s"]);
+    kubectl.until(&["-n", "shop", "get", "pods", "-l", "app=agent", "-o", "name"], str::is_empty);
+}
+
 fn creates_typed(kubectl: &Kubectl) {
     kubectl.run(&["-n", "shop", "create", "configmap", "typed", "--from-literal=a=b"]);
     kubectl.run(&["-n", "shop", "create", "deployment", "typed", "--image=registry.example/typed:1", "--replicas=2"]);

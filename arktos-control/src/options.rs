@@ -88,9 +88,9 @@ pub struct Options {
     pub node_monitor_grace_period: Duration,
     /// How many objects of a kind one controller works on at a time.
     pub workers: usize,
-    /// How long a tenant, a deployment, a replica set and a daemon set rest after they were looked at: what becomes of their
-    /// namespaces and pods meanwhile is looked at together. The first change after a pause is not held up. Default: not
-    /// at all.
+    /// How long a tenant, a deployment, a replica set and a daemon set rest after they were looked at: what becomes of
+    /// their namespaces and pods meanwhile is looked at together. The first change after a pause is not held up.
+    /// Default: not at all.
     pub rest: Duration,
 }
 

@@ -133,9 +133,8 @@ fn hosts_that_nobody_has_told_of_yet_are_not_taken_for_gone() {
     let mut world = World::with_options(|options| options.controllers("daemonset").hosts(Some(hosts_shown)));
     add_hosts(&mut world, [1]);
     let made = world.create(SETS, "acme", "default", set()).expect("created");
-    let owner = json!({
-        "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "logs", "uid": made["metadata"]["uid"], "controller": true,
-    });
+    let uid = &made["metadata"]["uid"];
+    let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "logs", "uid": uid, "controller": true});
     let by_name = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-9"]}]}]);
     let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": by_name}});
     let pod = json!({
