@@ -144,6 +144,7 @@ mod tests {
         assert_eq!(borne.len(), 6);
         let first = json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"});
         assert_eq!(borne[0], first);
+        made.set(&["metadata", "name"], "p");
         assert_eq!(target(&pod("p", made.into_value())).as_deref(), Some("node-7"));
     }
 
