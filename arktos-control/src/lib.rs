@@ -53,6 +53,7 @@ mod endpoints;
 mod events;
 mod found;
 mod garbage;
+mod history;
 mod job;
 pub mod kinds;
 mod namespace;

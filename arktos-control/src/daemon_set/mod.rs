@@ -14,7 +14,6 @@
 
 mod failures;
 mod fits;
-mod history;
 mod hosts;
 mod plan;
 mod status;
@@ -36,11 +35,11 @@ use tokio::sync::watch;
 
 use self::failures::Failures;
 use self::fits::{Judge, Judges, Verdict};
-use self::history::{Draft, HASH, History, Kept};
 use self::hosts::{Changes, Host};
 use self::plan::{Newest, Place, Plan};
 use crate::breath::Breath;
 use crate::events::Teller;
+use crate::history::{self, Draft, History, Kept, REVISION};
 use crate::kinds::{CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS};
 use crate::owner::controller_reference;
 use crate::pod::{Phase, PodView};
@@ -110,7 +109,7 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let events = setup.events.teller("daemonset-controller");
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
     let control = PodControl::new(client.clone(), pods.clone(), events.clone());
-    let history = History::new(client.clone(), &DAEMON_SETS, revisions);
+    let history = History::new(client.clone(), &DAEMON_SETS, REVISION, revisions);
     let failures = Failures::default();
     let controller =
         DaemonSets { client, clock, sets, pods, hosts, history, control, events, own, failures, all_hosts };
@@ -278,11 +277,11 @@ impl DaemonSets {
     async fn merge(&self, current: &Kept, others: &[Kept], pods: &[Arc<PodView>]) -> Result<(), Status> {
         let hashes: HashSet<&str> = others.iter().map(Kept::hash).collect();
         for pod in pods {
-            let is_theirs = pod.object().header().label(HASH).is_some_and(|hash| hashes.contains(hash));
+            let is_theirs = pod.object().header().label(REVISION).is_some_and(|hash| hashes.contains(hash));
             if !is_theirs {
                 continue;
             }
-            let patch = Patch::Merge(json!({"metadata": {"labels": {HASH: current.hash()}}}));
+            let patch = Patch::Merge(json!({"metadata": {"labels": {REVISION: current.hash()}}}));
             if let Some(written) = found(self.client.patch(&PODS.key(&pod.stored.path), None, patch).await)? {
                 self.pods.reached(written.revision).await.map_err(stopped)?;
             }
@@ -379,7 +378,7 @@ impl DaemonSets {
     async fn clean_up(&self, work: &Work) -> Result<(), Status> {
         let limit = work.set.spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok());
         let Some(surplus) = limit.and_then(|limit| work.old.len().checked_sub(limit)) else { return Ok(()) };
-        let live: HashSet<&str> = work.pods.iter().filter_map(|pod| pod.object().header().label(HASH)).collect();
+        let live: HashSet<&str> = work.pods.iter().filter_map(|pod| pod.object().header().label(REVISION)).collect();
         let idle = work.old.iter().filter(|kept| !live.contains(kept.hash()));
         for kept in idle.take(surplus).collect::<Vec<_>>() {
             self.history.remove(kept).await?;

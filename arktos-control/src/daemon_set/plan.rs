@@ -7,8 +7,8 @@ use arktos_core::Timestamp;
 use arktos_core::typed::{DaemonSet, IntOrString};
 
 use super::fits::Verdict;
-use super::history::HASH;
 use super::template::{self, GENERATION};
+use crate::history::REVISION;
 use crate::pod::PodView;
 
 /// A host, and the pods of a daemon set that are there or were made for it.
@@ -73,7 +73,7 @@ impl Newest {
     }
 
     fn has_hash(&self, pod: &PodView) -> bool {
-        pod.object().header().label(HASH) == Some(self.hash.as_str())
+        pod.object().header().label(REVISION) == Some(self.hash.as_str())
     }
 
     pub(super) fn available(&self, pod: &PodView) -> bool {
@@ -262,7 +262,7 @@ pub(super) mod tests {
     fn made(name: &str, hash: &str, second: u32, state: &str) -> Arc<PodView> {
         let created = format!("2026-01-01T00:00:{second:02}Z");
         let mut object = json!({
-            "metadata": {"name": name, "uid": name, "creationTimestamp": created, "labels": {HASH: hash}},
+            "metadata": {"name": name, "uid": name, "creationTimestamp": created, "labels": {REVISION: hash}},
             "spec": {"nodeName": "n"}, "status": {"phase": "Running"},
         });
         match state {

@@ -5,7 +5,7 @@ use arktos_core::{Object, OwnerReference};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::history::HASH;
+use crate::history::REVISION;
 use crate::pod::PodView;
 use crate::pods::from_template;
 
@@ -67,7 +67,7 @@ pub(super) fn draft(set: &DaemonSet, template: &Value, owner: &OwnerReference, h
     if let Some(generation) = generation(set) {
         labels.insert(GENERATION.to_owned(), Value::from(generation));
     }
-    labels.insert(HASH.to_owned(), Value::from(hash));
+    labels.insert(REVISION.to_owned(), Value::from(hash));
     let spec = &set.spec.template.spec;
     pod.set(&["spec", "tolerations"], json!(tolerations(&spec.tolerations, spec.host_network)));
     pod
@@ -134,7 +134,7 @@ mod tests {
         let mut made = draft(&set, template.expect("a template"), &OwnerReference::default(), "abc");
         bind(&mut made, "node-7");
         assert_eq!(made.str_at(&["metadata", "generateName"]), "logs-");
-        let labels = json!({"app": "logs", HASH: "abc", GENERATION: "3"});
+        let labels = json!({"app": "logs", REVISION: "abc", GENERATION: "3"});
         assert_eq!(made.at(&["metadata", "labels"]), Some(&labels));
         let affinity = made.at(&["spec", "affinity", "nodeAffinity"]).expect("an affinity");
         let by_name = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-7"]}]}]);

@@ -3,14 +3,13 @@
 use arktos_core::Object;
 use serde_json::{Value, json};
 
+use crate::history::REVISION;
 use crate::pod::PodView;
 
 /// The label that has the pod's name, so that a service can select one pod.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// The label that has the pod's number.
 const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
-/// The label that has the name of the revision of the template that the pod was made from.
-const REVISION: &str = "controller-revision-hash";
 
 /// A volume of a pod that comes from a claim of the pod's own.
 pub(super) struct Volume {

@@ -26,6 +26,7 @@ use self::revisions::Versions;
 use self::work::Work;
 use crate::breath::Breath;
 use crate::events::Teller;
+use crate::history::History;
 use crate::kinds::{CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS};
 use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
@@ -40,7 +41,7 @@ pub(crate) struct StatefulSets {
     sets: Informer<Stored>,
     pods: Informer<PodView>,
     claims: Informer<Stored>,
-    revisions: Informer<Stored>,
+    history: History,
     events: Teller,
 }
 
@@ -64,7 +65,8 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     let events = setup.events.teller("statefulset-controller");
     let informers = vec![synced(&sets), synced(&pods), synced(&claims), synced(&revisions)];
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
-    let controller = StatefulSets { client, clock, sets, pods, claims, revisions, events };
+    let history = History::new(client.clone(), &STATEFUL_SETS, revisions::HASH, revisions);
+    let controller = StatefulSets { client, clock, sets, pods, claims, history, events };
     run(controller, queue, setup.options.workers, informers)
 }
 
@@ -121,7 +123,7 @@ impl StatefulSets {
         let set = StatefulSet::from_encoded(&stored.object, Some(stored.revision)).map_err(unreadable)?;
         let going = set.metadata.deletion_timestamp.is_some();
         // One that is being deleted makes nothing, and nothing of it is put in order.
-        let kept = if going { Vec::new() } else { self.kept(&stored, &set.spec.selector).await? };
+        let kept = if going { Vec::new() } else { self.history.claim(&stored, &set.spec.selector).await? };
         let versions = if going { Versions::named(&set) } else { self.versions(&stored, &set, &kept).await? };
         let pods = self.claim(&stored, &set.spec.selector).await?;
         let work = Work::new(stored, set, pods, versions, self.clock.now());
