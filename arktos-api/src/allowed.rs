@@ -24,7 +24,9 @@ pub(crate) fn allowed(
 }
 
 fn of_builtin(kind: &Kind, resource: &ResourceInfo, verb: Option<Verb>, method: &Method) -> Result<Verb, Status> {
-    if kind.scope != Scope::Namespace && !resource.namespace.is_empty() && resource.resource != "namespaces" {
+    // A namespace is inside itself, and no other one is: a right in one is none to the others.
+    let is_itself = resource.resource == "namespaces" && resource.name == resource.namespace;
+    if kind.scope != Scope::Namespace && !resource.namespace.is_empty() && !is_itself {
         return Err(not_found());
     }
     if !resource.subresource.is_empty() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arktos_core::{Reason, Status, TenantName};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config::ApiConfig;
 use crate::identity::{GATEWAY, Identity, PeerAddress, PeerCertificate, SOURCE, TokenTable, tenant_and_uid};
@@ -163,27 +163,25 @@ fn from_certificate(der: &[u8]) -> Result<Identity, Status> {
     Ok(Identity { tenant_uid, ..Identity::user(&user, &groups, &tenant) })
 }
 
+/// What a header says of somebody. Names are not always ASCII, and a name that is there must not be taken for none.
+pub(crate) fn said(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
 /// The identity that the gateway has authenticated and passes on.
 fn forwarded(headers: &HeaderMap, anonymous_auth: bool) -> Result<Identity, Status> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| headers.get(name).map(said);
     let Some(user) = text("x-remote-user") else {
         return if anonymous_auth { Ok(Identity::anonymous()) } else { Err(unauthorized()) };
     };
     let (tenant, tenant_uid) = match text("x-remote-extra-arktos-tenant") {
         Some(tenant) => {
-            let (tenant, uid) = tenant_and_uid(tenant).map_err(|_| unauthorized())?;
+            let (tenant, uid) = tenant_and_uid(&tenant).map_err(|_| unauthorized())?;
             (Some(tenant), uid)
         }
         None => (None, String::new()),
     };
-    let groups = headers.get_all("x-remote-group").iter().filter_map(|value| value.to_str().ok());
-    let uid = text("x-remote-uid").unwrap_or_default().to_owned();
-    Ok(Identity {
-        user: user.to_owned(),
-        uid,
-        groups: groups.map(str::to_owned).collect(),
-        tenant,
-        tenant_uid,
-        ..Identity::default()
-    })
+    let groups = headers.get_all("x-remote-group").iter().map(said).collect();
+    let uid = text("x-remote-uid").unwrap_or_default();
+    Ok(Identity { user, uid, groups, tenant, tenant_uid, ..Identity::default() })
 }

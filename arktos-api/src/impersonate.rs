@@ -10,6 +10,7 @@ use arktos_core::name::{label_fault, subdomain_fault};
 use arktos_core::{Reason, Status, TenantName};
 use http::HeaderMap;
 
+use crate::authenticate::said;
 use crate::authorize::{Attributes, Authorizer, denied};
 use crate::identity::{COMPONENTS, ELSEWHERE, Identity, MASTERS};
 
@@ -144,12 +145,11 @@ pub(crate) fn acting(
 
 impl Wanted {
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Status> {
-        let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-        let one = |name: &str| headers.get(name).and_then(text).unwrap_or_default();
+        let one = |name: &str| headers.get(name).map(said).unwrap_or_default();
         let wanted = Self {
             user: one("impersonate-user"),
             uid: one("impersonate-uid"),
-            groups: headers.get_all("impersonate-group").iter().filter_map(text).collect(),
+            groups: headers.get_all("impersonate-group").iter().map(said).collect(),
             extra: extra(headers),
             tenant: None,
         };
@@ -183,9 +183,7 @@ fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     for (name, value) in headers {
         let Some(key) = name.as_str().strip_prefix("impersonate-extra-") else { continue };
         let key = crate::request::percent_decode(key, false).map_or_else(|| key.to_owned(), Cow::into_owned);
-        if let Ok(value) = value.to_str() {
-            extra.entry(key).or_default().push(value.to_owned());
-        }
+        extra.entry(key).or_default().push(said(value));
     }
     extra
 }

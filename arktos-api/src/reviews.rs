@@ -96,8 +96,9 @@ async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
             Err(refused) => elsewhere(config, token, &audiences).await.ok_or(Some(refused)),
         },
     };
-    // What belongs to another tenant is not this tenant's to know.
-    let shown = |tenant: Option<&TenantName>| call.identity.is_system() || tenant == call.identity.tenant.as_ref();
+    // An answer names a user and not whose: it is about users of the tenant that is asked, whoever asks. Another
+    // tenant's would be taken for its own of that name; and is not its to know.
+    let shown = |tenant: Option<&TenantName>| tenant.is_some() && tenant == call.tenant.as_ref();
     let status = match known {
         Ok((identity, audiences)) if shown(identity.tenant.as_ref()) => {
             json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences})

@@ -1,7 +1,7 @@
 //! Credentials: those of another tenant, and those of a tenant that is gone.
 
 use arktos_api::{PeerAddress, TokenTable};
-use http::Method;
+use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::world::{MAPS, TOKENS, World, map, request};
@@ -89,6 +89,41 @@ async fn who_acts_for_others_stays_in_its_tenant() {
             assert_eq!(world.answer(request).await.code, 403, "{user} {group} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_ascii_is_one_all_the_same() {
+    let world = World::new().await;
+    let get = async |name: &[u8]| {
+        let mut request = request("acme", Method::GET, MAPS, "");
+        request.headers_mut().insert("impersonate-user", HeaderValue::from_bytes(name).unwrap());
+        world.answer(request).await
+    };
+    for name in ["j\u{fc}rgen".as_bytes(), &b"j\xfcrgen"[..]] {
+        let refused = get(name).await;
+        assert_eq!(refused.code, 403, "nobody acts as who has sent it: {}", refused.text);
+    }
+    world.bind("acme", json!([{"kind": "User", "name": "j\u{fc}rgen", "apiGroup": "rbac.authorization.k8s.io"}])).await;
+    assert_eq!(get("j\u{fc}rgen".as_bytes()).await.code, 200);
+    assert_eq!(get(b"j\xfcrgen").await.code, 403);
+}
+
+/// An answer says a name, and not whose it is: who asks in `system` takes it for one of `system`.
+#[tokio::test]
+async fn a_review_in_one_tenant_vouches_for_nobody_of_another() {
+    let world = World::new().await;
+    let robot = world.account("acme", "robot").await;
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let review = |token: &str| json!({"spec": {"token": token}});
+    for (token, name) in [(robot.as_str(), "system:serviceaccount:default:robot"), ("acme", "alice")] {
+        let told = world.post("root", &format!("/tenants/acme{path}"), review(token)).await.json();
+        assert_eq!(told["status"]["user"]["username"], name, "{told}");
+        for elsewhere in [path.to_owned(), format!("/tenants/umbra{path}")] {
+            let told = world.post("root", &elsewhere, review(token)).await.json();
+            assert_eq!(told["status"], json!({"user": {}, "error": "invalid bearer token"}), "{elsewhere}");
+        }
+    }
+    assert_eq!(world.post("root", path, review("root")).await.json()["status"]["user"]["username"], "admin");
 }
 
 #[tokio::test]
