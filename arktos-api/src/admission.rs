@@ -1,7 +1,6 @@
 //! Admission: what is added to a write, and what refuses it, beyond the rules of its kind.
 //!
-//! Plugins run by upstream's names, in upstream's order. What a plugin must be sure of when the write happens, it puts
-//! into the commit.
+//! Plugins run by upstream's names, in upstream's order.
 
 mod again;
 mod certificate_requests;
@@ -16,6 +15,7 @@ mod limits;
 mod mutations;
 pub(crate) mod node_restriction;
 mod own_secrets;
+mod parameters;
 mod pod_security;
 mod pods;
 mod policies;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use again::Again;
 use arktos_core::{GroupResource, Object, Status, TenantName};
-use arktos_store::{Commit, Snapshot, Within};
+use arktos_store::{Snapshot, Within};
 use decoded::{Declared, List};
 use request::{Request, Target};
 
@@ -54,8 +54,7 @@ pub(crate) use life::{delete, guard_place, lives, refusal};
 ///
 /// # Errors
 /// 403 and what else a plugin answers.
-pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Commit) -> Result<(), Status> {
-    escalation::check(call, None, object)?;
+pub(crate) async fn create(call: &Call<'_>, object: &mut Object) -> Result<(), Status> {
     node_restriction::write(call, Part::Whole, None, Some(object))?;
     let plugins = &call.state.config.admission;
     match call.kind.storage_resource.as_str() {
@@ -94,7 +93,6 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         }
         "ingresses.networking.k8s.io" if plugins.runs("DefaultIngressClass") => defaults::ingress_class(call, object),
         "priorityclasses.scheduling.k8s.io" if plugins.runs("Priority") => priority::class(call, object, true)?,
-        certificates::RESOURCE => defaults::requester(call, object),
         "namespaces" => defaults::namespace_label(object),
         "tenants" => {
             life::tenant_name(object)?;
@@ -102,8 +100,12 @@ pub(crate) async fn create(call: &Call<'_>, object: &mut Object, commit: &mut Co
         }
         _ => {}
     }
-    let _ = commit;
-    mutate(call, &Review { part: Part::Whole, old: None, new: None }, object).await
+    mutate(call, &Review { part: Part::Whole, old: None, new: None }, object).await?;
+    // What policies and webhooks have made of it counts: with them, nobody gets more than without.
+    if call.kind.storage_resource.as_str() == certificates::RESOURCE {
+        defaults::requester(call, object);
+    }
+    escalation::check(call, None, object)
 }
 
 /// What the tenant's own policies and webhooks change of an object on its way. They are shown who managed what before;
@@ -149,14 +151,7 @@ async fn mutate(call: &Call<'_>, review: &Review<'_>, object: &mut Object) -> Re
 ///
 /// # Errors
 /// As [`create`].
-pub(crate) async fn update(
-    call: &Call<'_>,
-    part: Part<'_>,
-    old: &Object,
-    new: &mut Object,
-    commit: &mut Commit,
-) -> Result<(), Status> {
-    let _ = commit;
+pub(crate) async fn update(call: &Call<'_>, part: Part<'_>, old: &Object, new: &mut Object) -> Result<(), Status> {
     node_restriction::write(call, part, Some(old), Some(new))?;
     if part == Part::Status && call.kind.storage_resource.as_str() == "persistentvolumes" {
         defaults::phase_time(call, old, new);
@@ -171,9 +166,7 @@ pub(crate) async fn update(
     if part != Part::Whole {
         return mutate(call, &Review { part, old: Some(old), new: None }, new).await;
     }
-    let resource = call.kind.storage_resource.as_str();
-    escalation::check(call, Some(old), new)?;
-    match resource {
+    match call.kind.storage_resource.as_str() {
         "namespaces" => defaults::namespace_label(new),
         "priorityclasses.scheduling.k8s.io" if call.state.config.admission.runs("Priority") => {
             priority::class(call, new, false)?;
@@ -188,7 +181,8 @@ pub(crate) async fn update(
         }
         _ => {}
     }
-    mutate(call, &Review { part, old: Some(old), new: None }, new).await
+    mutate(call, &Review { part, old: Some(old), new: None }, new).await?;
+    escalation::check(call, Some(old), new)
 }
 
 /// A write that is about to be made, for plugins that only judge it.
@@ -226,6 +220,7 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     if let (Part::Whole, Some(new)) = (review.part, review.new) {
         room::check(call, review.old, new)?;
     }
+    parameters::validate(call, review)?;
     if plugins.runs("LimitRanger") {
         limits::validate(call, review)?;
     }

@@ -43,7 +43,8 @@ impl From<Status> for Fault {
     }
 }
 
-static MUTATING: LazyLock<Resources> =
+/// The resources of policies that change something, and of their bindings.
+pub(super) static MUTATING: LazyLock<Resources> =
     LazyLock::new(|| policies::resources("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"));
 
 /// The tenant's policies that are about a write.

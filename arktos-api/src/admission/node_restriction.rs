@@ -390,7 +390,7 @@ fn projected(pod: &Object) -> impl Iterator<Item = &Value> {
 }
 
 /// Whether a volume names a secret, directly or for the storage behind it.
-fn has_secret(volume: &Value) -> bool {
+pub(super) fn has_secret(volume: &Value) -> bool {
     let sources = volume.as_object().into_iter().flat_map(serde_json::Map::values);
     !volume["secret"].is_null()
         || sources.into_iter().any(|source| {

@@ -1,10 +1,12 @@
-//! Pods use the secrets that their account lists, and no others, where the account asks for that. (ServiceAccount)
+//! Pods use the secrets that their account lists, and no others, where the account asks for that; those that mirror what
+//! a host runs by itself have neither. (ServiceAccount)
 
 use std::collections::HashSet;
 
 use arktos_core::{GroupResource, Object, Status};
 use serde_json::Value;
 
+use super::node_restriction::has_secret;
 use super::{Review, service_account};
 use crate::call::Call;
 use crate::verbs::modify::Part;
@@ -25,9 +27,6 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
         Part::Other("ephemeralcontainers") => false,
         _ => return Ok(()),
     };
-    if service_account::is_mirror(pod) {
-        return Ok(());
-    }
     let (mut used, mut pulled) = (Vec::new(), Vec::new());
     for field in LISTS.into_iter().filter(|field| whole || *field == "ephemeralContainers") {
         of_containers(pod, field, &mut used);
@@ -36,6 +35,9 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
         of_volumes(pod, &mut used);
         let pulls = list(pod.at(&["spec", "imagePullSecrets"])).enumerate();
         pulled.extend(pulls.filter_map(|(at, pull)| Some((format!("imagePullSecrets[{at}]"), pull["name"].as_str()?))));
+    }
+    if service_account::is_mirror(pod) {
+        return mirrors(pod, !(used.is_empty() && pulled.is_empty()));
     }
     if used.is_empty() && pulled.is_empty() {
         return Ok(()); // as most are: the account need not be read
@@ -53,6 +55,23 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
     let strange = used.or_else(|| pulled.into_iter().find(|(_, secret)| !pulls.contains(secret)));
     let Some((place, secret)) = strange else { return Ok(()) };
     let why = format!("spec.{place} uses the secret {secret:?}, which the service account {name:?} does not list");
+    Err(Status::forbidden(&GroupResource::core("pods"), pod.name(), why))
+}
+
+/// Whoever says of a pod that it is a mirror gives it no account, so that no account limits it: then it has nothing of
+/// one either.
+fn mirrors(pod: &Object, has_secrets: bool) -> Result<(), Status> {
+    let token = |source: &Value| source["serviceAccountToken"].is_object();
+    let tokens = list(pod.at(&["spec", "volumes"])).any(|volume| list(volume["projected"].get("sources")).any(token));
+    let why = if !pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
+        "a mirror pod may not reference service accounts"
+    } else if has_secrets || list(pod.at(&["spec", "volumes"])).any(has_secret) {
+        "a mirror pod may not reference secrets"
+    } else if tokens {
+        "a mirror pod may not use ServiceAccountToken volume projections"
+    } else {
+        return Ok(());
+    };
     Err(Status::forbidden(&GroupResource::core("pods"), pod.name(), why))
 }
 

@@ -8,6 +8,13 @@ use super::{Attributes, Decision};
 use crate::call::Call;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
+/// How many rights of one verb, group, resource and name each are looked at: a rule gives each of its verbs for each of
+/// its resources, so that a few thousand texts are more than there is memory for.
+const PARTS_MAX: usize = 100_000;
+/// How many texts of the asker's own rules are compared with them, in all.
+const COMPARED_MAX: usize = 50_000_000;
+/// How many rights that are missing are told.
+const TOLD_MAX: usize = 250;
 
 /// Checks a new or changed role or binding (`old`: as it was); other kinds pass.
 ///
@@ -45,11 +52,12 @@ pub(crate) fn check(call: &Call<'_>, old: Option<&Object>, object: &Object) -> R
     let (own, lost) = call.state.authorizer.rules().of(call.identity, tenant, namespace);
     let forbidden =
         |why: String| Status::forbidden(&GroupResource::new(GROUP, &call.kind.resource), object.name(), why);
-    let missing_rules = missing(&rules, &own);
+    let too_many = || forbidden("its rules are too many to compare with those of the user: make several".to_owned());
+    let missing_rules = missing(&rules, &own).ok_or_else(too_many)?;
     if missing_rules.is_empty() {
         // What a role will gather nobody can tell, and who changes one that gathers may take its end away.
         let gathers = call.kind.resource == "clusterroles" && (gathers(object) || old.is_some_and(gathers));
-        if gathers && !missing(&everything(), &own).is_empty() {
+        if gathers && missing(&everything(), &own).is_none_or(|missing| !missing.is_empty()) {
             return Err(forbidden("must have cluster-admin privileges to use the aggregationRule".to_owned()));
         }
         return Ok(());
@@ -94,26 +102,49 @@ fn everything() -> [Rule; 2] {
     ]
 }
 
-/// What `own` rules do not give of `wanted` ones: one line for each group and resource, as upstream writes them.
-fn missing(wanted: &[Rule], own: &[Rule]) -> Vec<String> {
+/// What `own` rules do not give of `wanted` ones: one line for each group and resource, as upstream writes them. None
+/// where that would be too much to find out.
+fn missing(wanted: &[Rule], own: &[Rule]) -> Option<Vec<String>> {
+    if wanted.iter().map(count).fold(0, usize::saturating_add) > PARTS_MAX {
+        return None;
+    }
     let mut lines: Vec<(Rule, Vec<String>)> = Vec::new();
+    let mut compared = 0;
     for rule in wanted.iter().flat_map(parts) {
-        if own.iter().any(|own| own.covers(&rule)) {
+        let covers = |own: &Rule| {
+            compared += own.texts();
+            own.covers(&rule)
+        };
+        let covered = own.iter().any(covers);
+        if compared > COMPARED_MAX {
+            return None;
+        }
+        if covered {
             continue;
         }
         let verbs = rule.verbs.clone();
         let place = Rule { verbs: Vec::new(), ..rule };
+        let many = lines.len() >= TOLD_MAX;
         match lines.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, known)) if known.len() >= TOLD_MAX => {}
             Some((_, known)) => {
                 let more: Vec<String> = verbs.into_iter().filter(|verb| !known.contains(verb)).collect();
                 known.extend(more);
             }
+            None if many => {}
             None => lines.push((place, verbs)),
         }
     }
     let mut lines: Vec<String> = lines.into_iter().map(|(place, verbs)| line(&place, &verbs)).collect();
     lines.sort();
-    lines
+    Some(lines)
+}
+
+/// How many [`parts`] a rule has.
+fn count(rule: &Rule) -> usize {
+    let all = [rule.api_groups.len(), rule.resources.len(), rule.resource_names.len().max(1)];
+    let places = all.into_iter().fold(1, usize::saturating_mul).saturating_add(rule.non_resource_urls.len());
+    places.saturating_mul(rule.verbs.len())
 }
 
 /// A rule as rules of one verb, group, resource and name (or path) each.

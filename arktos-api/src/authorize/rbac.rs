@@ -1,6 +1,7 @@
 //! Roles and bindings: which rules apply to whom.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arktos_core::{Encoded, GroupResource, ObjectKey, ObjectPath, Revision, TenantName};
 use arktos_store::{Engine, Snapshot, Stored, Within};
@@ -15,8 +16,14 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 /// The roles that whoever is known in a tenant has there.
 const OF_EVERYBODY: [&str; 3] = ["system:basic-user", "system:discovery", "system:public-info-viewer"];
-/// How many decoded roles and bindings are kept.
+/// How many decoded roles and bindings are kept, and how many texts their rules may have together: one of 3 MiB has a
+/// million, which take ten times as much room.
 const PARSED_MAX: usize = 16_384;
+const PARSED_TEXTS_MAX: usize = 1 << 22;
+/// One with more is read anew each time.
+const KEPT_TEXTS_MAX: usize = 1 << 15;
+/// How many texts are told of somebody's rules: a role counts as often as it is bound.
+const TOLD_TEXTS_MAX: usize = 1 << 19;
 
 /// One rule of a role: what it allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +83,13 @@ pub(crate) struct Rules {
     engine: Engine,
     /// Decoded roles and bindings by key. Written by whoever decodes one; bounded; counts only at its revision.
     parsed: DashMap<ObjectKey, (Revision, Arc<Parsed>)>,
+    /// How many texts have been kept since all were forgotten. Written by the same.
+    texts: AtomicUsize,
 }
 
 impl Rules {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, parsed: DashMap::new() }
+        Self { engine, parsed: DashMap::new(), texts: AtomicUsize::new(0) }
     }
 
     /// Why a tenant's rules allow something.
@@ -125,13 +134,19 @@ impl Rules {
     }
 
     /// The rules that apply to someone in a namespace of a tenant (and everywhere in it), and which roles are named
-    /// that are not there.
+    /// that are not there. Of very many, only the first.
     pub(crate) fn of(&self, who: &Identity, tenant: &TenantName, namespace: &str) -> (Vec<Rule>, Option<String>) {
-        let mut all = Vec::new();
-        let lost = self.visit(who, tenant, namespace, |rules, _| {
-            all.extend_from_slice(rules);
-            true
+        let (mut all, mut texts) = (Vec::new(), 0);
+        let mut lost = self.visit(who, tenant, namespace, |rules, _| {
+            texts += rules.iter().map(Rule::texts).sum::<usize>();
+            if texts <= TOLD_TEXTS_MAX {
+                all.extend_from_slice(rules);
+            }
+            texts <= TOLD_TEXTS_MAX
         });
+        if texts > TOLD_TEXTS_MAX {
+            lost.insert(0, "there are more rules than can be told".to_owned());
+        }
         (all, told(lost))
     }
 
@@ -232,8 +247,13 @@ impl Rules {
             return known.1.clone();
         }
         let parsed = Arc::new(parse(&stored.object));
-        if self.parsed.len() >= PARSED_MAX {
+        let texts = parsed.texts();
+        if texts > KEPT_TEXTS_MAX {
+            return parsed;
+        }
+        if self.texts.fetch_add(texts, Ordering::Relaxed) >= PARSED_TEXTS_MAX || self.parsed.len() >= PARSED_MAX {
             self.parsed.clear();
+            self.texts.store(0, Ordering::Relaxed);
         }
         self.parsed.insert(key, (stored.revision, parsed.clone()));
         parsed
@@ -267,6 +287,13 @@ fn reason(kind: &str, name: &str, binding: &Parsed, subject: &Subject) -> String
     };
     let RoleRef { kind: role_kind, name: role } = &binding.role_ref;
     format!("RBAC: allowed by {kind} {name:?} of {role_kind} {role:?} to {} {whom:?}", subject.kind)
+}
+
+impl Parsed {
+    /// How many texts it has.
+    fn texts(&self) -> usize {
+        self.rules.iter().map(Rule::texts).sum::<usize>() + 3 * self.subjects.len() + 2
+    }
 }
 
 impl Subject {
@@ -320,6 +347,12 @@ impl Rule {
         has(&self.api_groups, asked.group)
             && self.names_resource(asked.resource, asked.subresource)
             && (self.resource_names.is_empty() || self.resource_names.iter().any(|name| name == asked.name))
+    }
+
+    /// How many texts it has.
+    pub(super) fn texts(&self) -> usize {
+        let Self { verbs, api_groups, resources, resource_names, non_resource_urls } = self;
+        [verbs, api_groups, resources, resource_names, non_resource_urls].into_iter().map(Vec::len).sum()
     }
 
     fn names_resource(&self, resource: &str, subresource: &str) -> bool {

@@ -86,7 +86,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
 
     let mut commit = Commit::default();
     admission::guard_place(call, &object, &mut commit)?;
-    admission::create(call, &mut object, &mut commit).await?;
+    admission::create(call, &mut object).await?;
     let mut allocation = Allocation::of_create(call, &mut object)?;
     let mut object = rules::admit_create(&admitted, object)?;
     managers::set(&mut object, managed);

@@ -109,7 +109,6 @@ async fn admitted(
     part: Part<'_>,
     before: &Object,
     (mut new, managed): (Object, Option<Managed>),
-    commit: &mut Commit,
 ) -> Result<(Object, Allocation), Status> {
     let kind = call.admitted_kind();
     carry(before, &mut new);
@@ -121,7 +120,7 @@ async fn admitted(
     if part == Part::Whole {
         crate::offered::fill(call, Some(before), &mut new);
     }
-    admission::update(call, part, before, &mut new, commit).await?;
+    admission::update(call, part, before, &mut new).await?;
     // What is wrong with a service is told before what it cannot have.
     let asked = (part == Part::Whole && call.kind.storage_resource.as_str() == "services").then(|| new.clone());
     let allocation = match (Allocation::of_update(call, before, &mut new), asked) {
@@ -158,7 +157,7 @@ async fn write(
         // A copy of what all tenants have is new in its tenant.
         admission::guard_place(call, &new, &mut commit)?;
     }
-    let (mut new, mut allocation) = admitted(call, part, &before, (new, managed), &mut commit).await?;
+    let (mut new, mut allocation) = admitted(call, part, &before, (new, managed)).await?;
     let mut tries = admission::quota::TRIES;
     loop {
         allocation.apply(&mut new);

@@ -9,6 +9,7 @@
 //! | the same names in two tenants: users, roles, definitions, webhooks, owners | `names` |
 //! | continue tokens, versions, field selectors, reviews: questions that answer more than they should | `questions` |
 //! | bodies, patches and expressions that cost more than they should | `bombs` |
+//! | rights that somebody in a tenant does not have: by roles, policies, paths, requests for certificates | `rights` |
 //! | more objects than a tenant may have, by many writers at once | `quotas` |
 //! | more requests than a tenant may make | `fairness` |
 //! | the published vulnerabilities that could apply, by number | `published` |
@@ -23,6 +24,7 @@ mod names;
 mod published;
 mod questions;
 mod quotas;
+mod rights;
 mod spoofs;
 mod watches;
 mod world;
