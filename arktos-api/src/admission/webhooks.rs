@@ -31,6 +31,8 @@ use crate::config::WebhookTarget;
 const TIMEOUT: i64 = 10;
 /// How many webhooks one request may be shown to: each is sent all of it.
 const ASKED_MAX: usize = 100;
+/// How much one webhook may want entered in the audit log, in bytes; what is more is left out.
+const NOTES_MAX: usize = 16 << 10;
 /// How many of those that judge are asked at once.
 const AT_ONCE: usize = 16;
 
@@ -282,6 +284,11 @@ fn answer(bytes: &[u8], version: &str, uid: &str) -> Result<Answer, String> {
     let warnings = response["warnings"].as_array().into_iter().flatten();
     let notes = response["auditAnnotations"].as_object().into_iter().flatten();
     let notes = notes.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    let mut length = 0;
+    let notes = notes.take_while(|(key, value)| {
+        length += key.len() + value.len();
+        length <= NOTES_MAX
+    });
     Ok(Answer {
         notes: notes.collect(),
         allowed: response["allowed"] == true,
@@ -323,6 +330,10 @@ mod tests {
         };
         let fine = read(with(json!({"uid": "u-1", "allowed": true, "warnings": ["w"]}))).expect("an answer");
         assert!(fine.allowed && fine.warnings == ["w"] && fine.patch.is_none());
+        let notes: serde_json::Map<String, Value> =
+            (0..100).map(|at| (format!("{at}"), Value::from("x".repeat(1000)))).collect();
+        let noisy = read(with(json!({"uid": "u-1", "allowed": true, "auditAnnotations": notes}))).expect("an answer");
+        assert_eq!(noisy.notes.len(), 16, "it says no more than that");
         let patch = STANDARD.encode(r#"[{"op":"add","path":"/x","value":1}]"#);
         let patched = read(with(json!({"uid": "u-1", "allowed": true, "patchType": "JSONPatch", "patch": patch})));
         assert!(patched.expect("an answer").patch.is_some());

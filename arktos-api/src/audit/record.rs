@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arktos_core::{Status, TenantName, Timestamp};
 use arktos_store::Clock;
 use bytes::Bytes;
-use futures::stream::StreamExt;
+use futures::stream::{self, StreamExt};
 use http::{Response, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -24,6 +25,8 @@ const OBJECT_MAX: usize = 1 << 20;
 /// The trace that a request is part of.
 const TRACE: &str = "arktos.io/trace-id";
 const TRUNCATED: &str = "audit.k8s.io/truncated";
+/// What is entered as the code of what nobody was there to be answered.
+const GONE: u16 = 499;
 
 /// What is known of a request so far. Written by whoever handles it.
 pub(crate) struct Record {
@@ -42,6 +45,8 @@ struct About {
     annotations: Map<String, Value>,
     verb: String,
     decided: bool,
+    /// Whether the last stage is entered.
+    ended: bool,
 }
 
 /// What every request brings along.
@@ -213,11 +218,28 @@ impl Record {
         Response::from_parts(head, Body::stream(stream))
     }
 
-    /// The answer, entered.
+    /// The answer, entered; of one that is too long for that, no more is read than shows that.
     async fn seen(&self, response: Response<Body>) -> Response<Body> {
-        let (head, body) = response.into_parts();
-        let Ok(body) = body.collect().await;
-        let bytes: Bytes = body.to_bytes();
+        if response.body().size_hint().exact().is_some_and(|length| length > OBJECT_MAX as u64) {
+            self.annotate(TRUNCATED, "true");
+            return response;
+        }
+        let (head, mut body) = response.into_parts();
+        let (mut begin, mut length) = (Vec::new(), 0);
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                length += data.len();
+                begin.push(data);
+            }
+            if length > OBJECT_MAX {
+                self.annotate(TRUNCATED, "true");
+                let rest = body.into_data_stream().filter_map(|data| std::future::ready(data.ok()));
+                return Response::from_parts(head, Body::stream(stream::iter(begin).chain(rest)));
+            }
+        }
+        let mut whole = Vec::with_capacity(length);
+        begin.iter().for_each(|data| whole.extend_from_slice(data));
+        let bytes = Bytes::from(whole);
         let typed = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if typed.is_some_and(|kind| kind.contains("json") || kind.contains("protobuf")) {
             self.object("responseObject", &bytes);
@@ -241,7 +263,8 @@ impl Record {
     }
 
     fn enter(&self, stage: Stage, status: Option<Value>) {
-        let about = self.about.lock();
+        let mut about = self.about.lock();
+        about.ended |= stage == Stage::ResponseComplete;
         let Some(said) = about.said.as_ref() else { return };
         if said.level == Level::None || said.omit_stages.contains(&stage) {
             return;
@@ -261,6 +284,18 @@ impl Record {
         drop(about);
         if let Ok(line) = serde_json::to_vec(&event) {
             self.audit.sink.take(line.into());
+        }
+    }
+}
+
+impl Drop for Record {
+    /// Whoever goes away before it is answered may have had done what was asked for: nothing is left out by that.
+    fn drop(&mut self) {
+        if !self.about.get_mut().ended {
+            let mut outcome = outcome(GONE, None);
+            outcome["status"] = "Failure".into();
+            outcome["message"] = "the client went away before it was answered".into();
+            self.enter(Stage::ResponseComplete, Some(outcome));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arktos_api::{Audit, AuditPolicy, AuditSink};
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -88,6 +88,21 @@ async fn bodies_are_entered_where_the_policy_says_and_no_secrets_elsewhere() {
     assert_eq!(patched["responseObject"]["metadata"].get("managedFields"), None);
     assert_eq!(listed["responseObject"]["items"][0]["data"]["a"], "2");
     assert_eq!(listed["responseObject"]["items"][0]["metadata"].get("managedFields"), None);
+}
+
+#[tokio::test]
+async fn whoever_goes_away_before_it_is_answered_leaves_an_entry() {
+    let (world, lines) = world(&format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]")).await;
+    let endless = futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
+    let request = Request::builder().method(Method::POST).uri(MAPS).header("authorization", "Bearer acme");
+    let request = request.header("content-type", "application/json").body(StreamBody::new(endless)).unwrap();
+    let mut answer = Box::pin(world.api.clone().oneshot(request));
+    assert!(futures::poll!(answer.as_mut()).is_pending());
+    assert!(lines.take().is_empty());
+    drop(answer);
+    let [event] = lines.take().try_into().unwrap();
+    assert_eq!((&event["stage"], &event["verb"]), (&json!("ResponseComplete"), &json!("create")));
+    assert_eq!((&event["user"]["username"], &event["responseStatus"]["code"]), (&json!("alice"), &json!(499)));
 }
 
 #[tokio::test]
