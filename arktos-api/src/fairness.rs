@@ -49,7 +49,7 @@ pub(crate) use rates::{Rates, follow};
 pub use refusals::PeerRefusals;
 pub use shares::{Passed, Shares};
 pub use work::is_large;
-pub(crate) use work::{seats, weight};
+pub(crate) use work::{seats, watches, weight};
 
 /// Of so many requests that have their seats at once, one is asked how long it waits for the machine.
 const ASKED_ONE_OF: u32 = 8;
@@ -71,7 +71,7 @@ pub struct Fairness {
     pub queue: u32,
     /// How long a request waits before it is refused. Default: 15 seconds.
     pub longest_wait: Duration,
-    /// How many watches a tenant has open at a time. Default: 10,000.
+    /// How many watches a tenant has open at a time. One with long selectors counts as several. Default: 10,000.
     pub watches_per_tenant: u32,
 }
 
@@ -158,6 +158,7 @@ pub(crate) struct Permit {
 pub(crate) struct OpenWatch {
     turns: Turns,
     flow: Flow,
+    weight: u32,
 }
 
 /// A long answer that goes out piece by piece. It has no seats, and holds up nobody: it may wait for its reader at any
@@ -251,18 +252,18 @@ impl Turns {
         Some(Pieces { turns: self.clone(), flow })
     }
 
-    /// Counts a watch.
+    /// Counts a watch, as one or as several.
     ///
     /// # Errors
     /// 429 when the tenant has too many.
-    pub(crate) fn open_watch(&self, flow: &Flow) -> Result<OpenWatch, Status> {
-        let opened = self.0.state.lock().machine.open_watch(flow);
+    pub(crate) fn open_watch(&self, flow: &Flow, weight: u32) -> Result<OpenWatch, Status> {
+        let opened = self.0.state.lock().machine.open_watch(flow, weight);
         let many = || {
             let most = self.0.config.watches_per_tenant;
             let text = format!("the tenant has {most} watches open, which is as many as it may: close some");
             Status::failure(Reason::TooManyRequests, text).retry_after(5)
         };
-        if opened { Ok(OpenWatch { turns: self.clone(), flow: flow.clone() }) } else { Err(many()) }
+        if opened { Ok(OpenWatch { turns: self.clone(), flow: flow.clone(), weight }) } else { Err(many()) }
     }
 
     /// Tells those whose turn has come.
@@ -361,7 +362,7 @@ impl Drop for Pieces {
 
 impl Drop for OpenWatch {
     fn drop(&mut self) {
-        self.turns.0.state.lock().machine.close_watch(&self.flow);
+        self.turns.0.state.lock().machine.close_watch(&self.flow, self.weight);
     }
 }
 

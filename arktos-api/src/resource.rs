@@ -329,7 +329,8 @@ impl ResourceRequest<'_> {
             let who = (credentials, &self.head.identity, flow.clone());
             Standing::new(state, who, call.tenant.clone(), "watch", resource.into_owned())
         });
-        let counted = flow.map(|flow| call.state.turns.open_watch(&flow)).transpose()?;
+        let many = fairness::watches(self.head);
+        let counted = flow.map(|flow| call.state.turns.open_watch(&flow, many)).transpose()?;
         let frames = watch::watch(call, &options, standing).await?;
         if matches!(view.accept.form, Form::Table(_)) {
             view.include.clone()?;

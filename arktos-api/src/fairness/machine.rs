@@ -224,18 +224,18 @@ impl Machine {
         self.next_turns(flow)
     }
 
-    /// Counts a watch; not one more than a flow may have.
-    pub(super) fn open_watch(&mut self, flow: &Flow) -> bool {
+    /// Counts a watch, as so many; not one more than a flow may have.
+    pub(super) fn open_watch(&mut self, flow: &Flow, weight: u32) -> bool {
         let state = self.flows.entry(flow.clone()).or_default();
-        let opens = state.watches < self.config.watches_per_tenant;
-        state.watches += u32::from(opens);
+        let opens = weight <= self.config.watches_per_tenant.saturating_sub(state.watches);
+        state.watches += if opens { weight } else { 0 };
         self.forget(flow);
         opens
     }
 
-    pub(super) fn close_watch(&mut self, flow: &Flow) {
+    pub(super) fn close_watch(&mut self, flow: &Flow, weight: u32) {
         if let Some(state) = self.flows.get_mut(flow) {
-            state.watches -= 1;
+            state.watches -= weight;
         }
         self.forget(flow);
     }
@@ -522,15 +522,18 @@ mod tests {
         let mut machine = machine(4, 4, 4);
         let acme = flow("acme");
         for _ in 0..3 {
-            assert!(machine.open_watch(&acme));
+            assert!(machine.open_watch(&acme, 1));
         }
-        assert!(!machine.open_watch(&acme));
-        assert!(machine.open_watch(&flow("umbra")));
-        machine.close_watch(&acme);
-        assert!(machine.open_watch(&acme));
+        assert!(!machine.open_watch(&acme, 1));
+        assert!(machine.open_watch(&flow("umbra"), 1));
+        machine.close_watch(&acme, 1);
+        assert!(!machine.open_watch(&acme, 2), "one that keeps as much as two");
+        assert!(machine.open_watch(&acme, 1));
         for flow in [&acme, &acme, &acme, &flow("umbra")] {
-            machine.close_watch(flow);
+            machine.close_watch(flow, 1);
         }
+        assert!(machine.open_watch(&acme, 3) && !machine.open_watch(&acme, 1));
+        machine.close_watch(&acme, 3);
         assert!(machine.flows.is_empty(), "nothing is kept of who has nothing");
     }
 }

@@ -24,6 +24,10 @@ pub(super) const PIECE: u32 = 8;
 /// So many bytes of a body are as much work as such a read.
 const BYTES: usize = 1 << 10;
 
+/// A watch whose query, or whose headers, have so many bytes counts as one more.
+const QUERY: usize = 1 << 10;
+const HEADERS: usize = 16 << 10;
+
 /// Bodies from here on are large, in bytes: to read one takes about a millisecond.
 const LARGE: u64 = 64 << 10;
 
@@ -53,6 +57,14 @@ pub(crate) fn seats(state: &State, head: &Head) -> u32 {
 /// How much of a tenant's share a request takes that has so many seats.
 pub(crate) fn weight(method: &Method, seats: u32) -> u32 {
     if matches!(*method, Method::GET | Method::HEAD) { seats } else { seats * WRITE }
+}
+
+/// How many watches one counts as: what it selects by, and what says who it acts as, is kept while it is open, in many
+/// times as much room.
+pub(crate) fn watches(head: &Head) -> u32 {
+    let query = head.raw_query.as_ref().map_or(0, String::len);
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    u32::try_from(1 + query / QUERY + headers / HEADERS).unwrap_or(u32::MAX)
 }
 
 /// How much of it a body of so many bytes takes that was read.

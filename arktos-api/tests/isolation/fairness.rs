@@ -272,3 +272,17 @@ async fn a_tenant_has_so_many_watches_open_and_no_more() {
     open.pop();
     let _again = world.watch("acme", &path).await;
 }
+
+/// What a watch selects by is kept while it is open, and there may be ten thousand of them.
+#[tokio::test]
+async fn a_watch_with_a_long_selector_counts_as_several() {
+    let config = Fairness { watches_per_tenant: 10, ..Fairness::default() };
+    let (world, _) = world(config).await;
+    let path = |letters: usize| format!("{MAPS}?watch=true&labelSelector={}", vec!["a"; letters / 2].join(","));
+    assert_eq!(world.get("acme", &path(20_000)).await.code, 429);
+    let long = world.watch("acme", &path(8_000)).await;
+    let _short = (world.watch("acme", &path(200)).await, world.watch("acme", &path(200)).await);
+    assert_eq!(world.get("acme", &path(200)).await.code, 429);
+    drop(long);
+    let _again = world.watch("acme", &path(8_000)).await;
+}
