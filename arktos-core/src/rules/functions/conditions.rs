@@ -1,5 +1,7 @@
 //! Conditions, as most statuses have them: each of a type, with the moment of its last change, and a reason.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::super::check::qualified_name_faults;
@@ -19,13 +21,14 @@ fn conditions(site: &Site<'_>, faults: &mut Faults) {
 
 /// What is wrong with conditions that stand at a path.
 pub(super) fn condition_faults(path: &str, all: &[Value], faults: &mut Faults) {
+    let mut seen = HashSet::new();
     for (index, condition) in all.iter().enumerate() {
         let at = |field: &str| format!("{path}[{index}].{field}");
         let text = |field: &str| condition[field].as_str().unwrap_or_default();
         for fault in qualified_name_faults(text("type")) {
             faults.invalid(&at("type"), &Value::from(text("type")), &fault);
         }
-        if all[..index].iter().any(|before| before["type"] == condition["type"]) {
+        if !seen.insert(&condition["type"]) {
             faults.duplicate(&at("type"), &condition["type"]);
         }
         if !matches!(text("status"), "True" | "False" | "Unknown") {
@@ -50,10 +53,10 @@ pub(super) fn condition_faults(path: &str, all: &[Value], faults: &mut Faults) {
 
 /// Conditions of which nothing is asked but that each is of another type. Stands at the list.
 fn typed_conditions(site: &Site<'_>, faults: &mut Faults) {
-    let all = site.items();
-    for (index, condition) in all.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (index, condition) in site.items().iter().enumerate() {
         let (kind, path) = (condition["type"].as_str().unwrap_or_default(), format!("{}[{index}].type", site.path()));
-        if all[..index].iter().any(|before| before["type"].as_str().unwrap_or_default() == kind) {
+        if !seen.insert(kind) {
             faults.duplicate(&path, &Value::from(kind));
         }
         if kind.is_empty() {

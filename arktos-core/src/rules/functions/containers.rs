@@ -39,7 +39,7 @@ fn image(site: &Site<'_>, faults: &mut Faults) {
 
 /// Stands at the list of a container's ports.
 fn container_ports(site: &Site<'_>, faults: &mut Faults) {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
     for (index, port) in site.items().iter().enumerate() {
         let path = |field: &str| format!("{}[{index}].{field}", site.path());
         let name = port["name"].as_str().unwrap_or_default();
@@ -47,10 +47,9 @@ fn container_ports(site: &Site<'_>, faults: &mut Faults) {
         for fault in &found {
             faults.invalid(&path("name"), &port["name"], fault);
         }
-        if found.is_empty() && !name.is_empty() && names.contains(&name) {
+        if !names.insert(name) && found.is_empty() && !name.is_empty() {
             faults.duplicate(&path("name"), &port["name"]);
         }
-        names.push(name);
         match port["containerPort"].as_i64().unwrap_or_default() {
             0 => faults.required(&path("containerPort"), ""),
             _ => port_faults(&path("containerPort"), &port["containerPort"], faults),
@@ -73,13 +72,13 @@ fn host_ports(site: &Site<'_>, faults: &mut Faults) {
     let on_host = site.map.get("hostNetwork") == Some(&Value::Bool(true));
     let is_pod = site.root_kind == "Pod";
     for list in ["initContainers", "containers"] {
-        let mut taken: Vec<String> = Vec::new();
+        let mut taken: BTreeSet<String> = BTreeSet::new();
         for (index, container) in site.list(list).iter().enumerate() {
             // What is told of an init container has a path of its own.
             let shown = if list == "containers" {
                 taken_by(&mut taken, container)
             } else {
-                taken_by(&mut Vec::new(), container)
+                taken_by(&mut BTreeSet::new(), container)
             };
             for (at, place) in shown {
                 let index = if list == "containers" { index } else { 0 };
@@ -100,7 +99,7 @@ fn host_ports(site: &Site<'_>, faults: &mut Faults) {
 }
 
 /// Takes a container's ports of its host; tells which were taken before.
-fn taken_by(taken: &mut Vec<String>, container: &Value) -> Vec<(usize, String)> {
+fn taken_by(taken: &mut BTreeSet<String>, container: &Value) -> Vec<(usize, String)> {
     let mut twice = Vec::new();
     for (at, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
         let (host, text) = (port["hostPort"].as_i64().unwrap_or_default(), |field: &str| port[field].as_str());
@@ -109,7 +108,7 @@ fn taken_by(taken: &mut Vec<String>, container: &Value) -> Vec<(usize, String)> 
         if host != 0 && taken.contains(&place) {
             twice.push((at, place));
         } else if host != 0 {
-            taken.push(place);
+            taken.insert(place);
         }
     }
     twice
@@ -305,12 +304,13 @@ fn claim_faults(at: &str, claims: &Value, known: &BTreeSet<&str>, faults: &mut F
                 }
                 key = format!("{name}/{request}");
             }
-            let within = |other: &&String| other.split_once('/').is_some_and(|(other, _)| other == name);
             if taken.contains(&key) {
                 faults.duplicate(&path, &Value::from(key.as_str()));
             } else if request.is_empty() {
                 // All of a claim is more than the parts of it that were named before.
-                taken.iter().filter(within).for_each(|_| faults.duplicate(&path, &claim["name"]));
+                let parts = format!("{name}/");
+                let within = taken.range(parts.clone()..).take_while(|other| other.starts_with(&parts));
+                within.for_each(|_| faults.duplicate(&path, &claim["name"]));
             }
             taken.insert(key);
         }

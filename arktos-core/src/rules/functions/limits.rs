@@ -1,5 +1,7 @@
 //! Limit ranges: bounds and defaults that fit together.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::super::check::qualified_name_faults;
@@ -14,14 +16,13 @@ const LISTS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRe
 
 /// Stands at the list of limits.
 fn limits(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen: HashSet<&Value> = HashSet::new();
     for (index, limit) in site.items().iter().enumerate() {
         let (at, kind) = (format!("{}[{index}]", site.path()), limit["type"].as_str().unwrap_or_default());
         kind_faults(&join(&at, "type"), kind, faults);
-        if seen.contains(&&limit["type"]) {
+        if !seen.insert(&limit["type"]) {
             faults.duplicate(&join(&at, "type"), &limit["type"]);
         }
-        seen.push(&limit["type"]);
         let Some(limit) = limit.as_object() else { continue };
         one(&Limit { at: &at, kind, fields: limit }, faults);
     }

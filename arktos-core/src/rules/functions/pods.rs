@@ -1,5 +1,7 @@
 //! Pods and their templates as wholes.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::super::addresses::{cidr_faults, parse_cidr};
@@ -248,14 +250,13 @@ fn template_meta(site: &Site<'_>, faults: &mut Faults) {
 
 /// The containers of a pod have names of their own, whatever list they stand in.
 fn container_names(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen: HashSet<&Value> = HashSet::new();
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for (index, container) in site.list(list).iter().enumerate() {
             let Some(name) = container.get("name").filter(|name| *name != "") else { continue };
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 faults.duplicate(&site.sub(&format!("{list}[{index}].name")), name);
             }
-            seen.push(name);
         }
     }
 }
@@ -338,16 +339,15 @@ fn taints(site: &Site<'_>, faults: &mut Faults) {
 }
 
 fn scheduling_gates(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for (index, gate) in site.items().iter().enumerate() {
         let (name, path) = (gate["name"].as_str().unwrap_or_default(), format!("{}[{index}]", site.path()));
         for fault in qualified_name_faults(name) {
             faults.invalid(&path, &Value::from(name), &fault);
         }
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             faults.duplicate(&path, &Value::from(name));
         }
-        seen.push(name);
     }
 }
 

@@ -1,5 +1,7 @@
 //! As whom and with what rights pods and containers run.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::super::check::descending_faults;
@@ -20,7 +22,7 @@ const SYSCTL_LENGTH_MAX: usize = 253;
 /// The kernel's parameters that a pod asks for: of what it shares with its host, it may ask for none. Stands at the
 /// spec.
 fn sysctls(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let list = site.map.get("securityContext").and_then(|context| context["sysctls"].as_array());
     for (index, sysctl) in list.into_iter().flatten().enumerate() {
         let name = sysctl["name"].as_str().unwrap_or_default();
@@ -33,7 +35,7 @@ fn sysctls(site: &Site<'_>, faults: &mut Faults) {
                  ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
             );
             faults.invalid(&path, &sysctl["name"], &why);
-        } else if seen.contains(&name) {
+        } else if seen.contains(name) {
             faults.duplicate(&path, &sysctl["name"]);
         }
         // Both ways of writing a parameter are told apart by what comes first.
@@ -44,7 +46,7 @@ fn sysctls(site: &Site<'_>, faults: &mut Faults) {
         if is_of_ipc(&name.replace('/', ".")) && site.map.get("hostIPC") == Some(&Value::Bool(true)) {
             faults.invalid(&path, &sysctl["name"], "may not be specified when 'hostIPC' is true");
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 

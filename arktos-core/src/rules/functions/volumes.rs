@@ -1,5 +1,7 @@
 //! Volumes: where their files come from, what they are called and who may read them.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::super::check::steps_up_faults;
@@ -225,17 +227,16 @@ fn one_projection(site: &Site<'_>, faults: &mut Faults) {
 
 /// Paths within one volume differ, whatever they come from. Stands at the volume.
 fn projected_paths(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for source in site.list("sources") {
         for (kind, name) in [("secret", "name"), ("configMap", "name"), ("downwardAPI", "path")] {
             for item in source[kind]["items"].as_array().into_iter().flatten() {
                 let path = item["path"].as_str().unwrap_or_default();
-                if !path.is_empty() && seen.contains(&path) {
+                if !seen.insert(path) && !path.is_empty() {
                     let shown = if name == "path" { &item["path"] } else { &source[kind][name] };
                     let shown = Value::from(shown.as_str().unwrap_or_default());
                     faults.invalid(&site.path(), &shown, "conflicting duplicate paths");
                 }
-                seen.push(path);
             }
         }
         let token = &source["serviceAccountToken"];
