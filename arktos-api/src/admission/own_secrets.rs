@@ -1,5 +1,5 @@
-//! Pods use the secrets that their account lists, and no others, where the account asks for that; those that mirror what
-//! a host runs by itself have neither. (ServiceAccount)
+//! Pods use the secrets that their account lists, and no others, where the account asks for that; those that mirror
+//! what a host runs by itself have neither. (ServiceAccount)
 
 use std::collections::HashSet;
 

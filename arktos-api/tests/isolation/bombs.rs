@@ -336,7 +336,7 @@ async fn what_the_deletion_of_a_collection_costs_in_policies_ends() {
     assert_eq!(world.get("acme", MAPS).await.json()["items"], json!([]));
 }
 
-/// Each of many containers, ports and gates was compared with all before it: one body of 2.5 MiB took a core for minutes.
+/// Each of many containers, ports and gates was compared with all before it: one body took a core for minutes.
 #[tokio::test]
 async fn long_lists_of_names_take_no_longer_than_they_are_long() {
     let world = World::new().await;
