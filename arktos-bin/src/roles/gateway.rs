@@ -371,18 +371,17 @@ impl Gateway {
             Some(found) => Some(found),
             None => self.0.directory.look_up(tenant).await?,
         };
-        let found = found.ok_or_else(|| Status::not_found(&GroupResource::core("tenants"), tenant))?;
+        let found = found.ok_or_else(|| match tenant {
+            TenantName::SYSTEM => nobody_yet(),
+            _ => Status::not_found(&GroupResource::core("tenants"), tenant),
+        })?;
         self.backend(&found)
     }
 
     /// The partition whose tenant `system` stands for the region's: each has its own.
     fn first(&self) -> Result<Backend, Status> {
         let first = self.0.directory.find(TenantName::SYSTEM);
-        let first = first.ok_or_else(|| {
-            let text = "no partition is known here yet; try again";
-            Status::failure(Reason::ServiceUnavailable, text).retry_after(1)
-        })?;
-        self.backend(&first)
+        self.backend(&first.ok_or_else(nobody_yet)?)
     }
 
     fn backend(&self, partition: &str) -> Result<Backend, Status> {
@@ -416,6 +415,11 @@ impl Gateway {
             (None, _) => self.first(),
         }
     }
+}
+
+/// What is told before a first partition has joined: the region's own tenant comes with that.
+fn nobody_yet() -> Status {
+    Status::failure(Reason::ServiceUnavailable, "no partition is known here yet; try again").retry_after(1)
 }
 
 /// Whether somebody is one of the region's own users, or says so with a token that a partition is yet to check.

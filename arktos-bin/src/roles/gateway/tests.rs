@@ -142,6 +142,34 @@ fn one_tenant_of_all_is_found_where_it_is_though_nobody_sees_all() {
     assert_eq!(asked(&gateway, &carol, Method::GET, path, "").0, 403, "it is none of hers");
 }
 
+/// A region that no partition has joined yet.
+struct Nobody;
+
+#[async_trait]
+impl Directory for Nobody {
+    fn backends(&self) -> Arc<Backends> {
+        Arc::new(Backends { partitions: Vec::new(), managers: Vec::new(), directory: None })
+    }
+
+    fn find(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    async fn expect(&self, _: &Object) -> Result<String, Status> {
+        Err(Status::failure(Reason::ServiceUnavailable, "there is no partition"))
+    }
+}
+
+#[test]
+fn before_a_first_partition_has_joined_who_asks_is_told_to_try_again() {
+    let identify: Identify = Arc::new(|parts| Ok(parts.extensions.get::<Identity>().cloned().unwrap_or_default()));
+    let (gateway, root) = (Gateway::new(Nobody, identify), Identity::system_component("root"));
+    let (code, text) = asked(&gateway, &root, Method::GET, "/api", "");
+    assert_eq!(code, 503, "{text}");
+    assert!(text.contains("no partition is known here yet"), "{text}");
+    assert_eq!(asked(&gateway, &root, Method::GET, "/tenants/acme/api", "").0, 404);
+}
+
 #[test]
 fn whether_there_is_a_tenant_is_not_told() {
     let gateway = gateway();
