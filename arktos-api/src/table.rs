@@ -298,6 +298,7 @@ fn printer(resource: &str) -> Option<Printer> {
         "namespaces" | "tenants" => core::with_phase,
         "tenantpartitions.region.arktos.io" | "resourcemanagers.region.arktos.io" => region::member,
         "tenantplacements.region.arktos.io" => region::placement,
+        "tenantquotas.region.arktos.io" => region::quota,
         "nodes" => core::node,
         "resourcequotas" => core::resource_quota,
         "secrets" => core::secret,

@@ -1,6 +1,8 @@
-//! The rows of the region's directory.
+//! The rows of the region's directory, and of what tenants may have of the region.
 
-use super::row::{Cells, Row, cells, text};
+use std::collections::BTreeMap;
+
+use super::row::{Cells, Row, cells, plain, text};
 
 pub fn member(row: &Row<'_>) -> Cells {
     let servers = row.list("/status/servers");
@@ -11,4 +13,18 @@ pub fn member(row: &Row<'_>) -> Cells {
 
 pub fn placement(row: &Row<'_>) -> Cells {
     cells![row.name(), row.text("/spec/partition"), row.age()]
+}
+
+/// Of a rate only the limit is known.
+pub fn quota(row: &Row<'_>) -> Cells {
+    let used = row.map("/status/used");
+    let hard: BTreeMap<_, _> = row.map("/status/hard").into_iter().flatten().collect();
+    let mut amounts = Vec::new();
+    for (resource, limit) in hard {
+        amounts.push(match used.and_then(|used| used.get(resource)) {
+            Some(used) => format!("{resource}: {}/{}", plain(used), plain(limit)),
+            None => format!("{resource}: {}", plain(limit)),
+        });
+    }
+    cells![row.name(), amounts.join(", "), row.age()]
 }

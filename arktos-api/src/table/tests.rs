@@ -164,6 +164,14 @@ fn a_member_of_the_region_shows_when_it_was_heard_of() {
 }
 
 #[test]
+fn a_quota_of_a_tenant_shows_what_is_used_of_it() {
+    let status = json!({"hard": {"rate/requests": "20", "pods": "3"}, "used": {"pods": "2"}});
+    let quota = json!({"metadata": {"name": "acme", "creationTimestamp": NOON}, "status": status});
+    let shown = cells("tenantquotas.region.arktos.io", quota);
+    assert_eq!(shown, json!(["acme", "pods: 2/3, rate/requests: 20", "0s"]));
+}
+
+#[test]
 fn a_kind_without_columns_of_its_own_shows_when_it_was_made() {
     let shown = table(
         "roles.rbac.authorization.k8s.io",
