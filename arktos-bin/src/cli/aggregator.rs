@@ -95,11 +95,16 @@ pub async fn aggregator(args: AggregatorArgs, stop: Stop) -> Result<(), String> 
 /// The partition whose tenant `system` stands for the region's: waits until there is one. None when told to stop.
 async fn first_partition(membership: &Membership, mut stop: Stop) -> Option<String> {
     let key = ObjectKey::region_scoped(TenantPlacement::resource(), TenantName::SYSTEM);
+    let mut said = false;
     loop {
         match membership.directory.get(&key).await.map(|stored| stored.object.parse::<TenantPlacement>()) {
             Ok(Ok(placement)) => return Some(placement.spec.partition),
             Ok(Err(error)) => tracing::warn!(%error, "the directory's first placement cannot be read"),
-            Err(status) => tracing::info!(%status, "waiting for a first partition to register"),
+            Err(status) if !said => {
+                said = true;
+                tracing::info!(%status, "waiting for a first partition to register");
+            }
+            Err(_) => {}
         }
         let again = membership.clock.sleep(LOOK_AGAIN);
         if let Either::Left(_) = select(std::pin::pin!(stopped(&mut stop)), again).await {

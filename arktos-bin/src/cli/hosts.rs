@@ -182,6 +182,7 @@ pub async fn hosts(args: HostsArgs, mut stop: Stop) -> Result<(), String> {
     println!("{} hollow hosts start for the resource manager {name}", options.count);
     stopped(&mut stop).await;
     tasks.stop().await;
+    tracing::info!("stopped");
     Ok(())
 }
 

@@ -400,6 +400,7 @@ impl RoleServer {
             () = all => {}
             _ = futures::future::join(self.certificate.follow(), futures::future::join_all(renewed)) => {}
         }
+        tracing::info!("stopped");
     }
 }
 

@@ -68,7 +68,6 @@ pub async fn up(args: UpArgs, stop: Stop) -> Result<(), String> {
     announce(&args, server.address(), server.insecure_address(), &files, started.elapsed());
     let service = region.gateway().clone();
     server.serve(service, stop, region.stop()).await;
-    tracing::info!("stopped");
     Ok(())
 }
 
