@@ -67,7 +67,7 @@ pub struct AuditPolicy {
 pub struct AuditPolicyError(String);
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a Policy")]
 struct Written {
     api_version: String,
     kind: String,
@@ -375,6 +375,7 @@ rules:
         let head = "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
         for (bad, why) in [
             ("{".to_owned(), ""),
+            (String::new(), "invalid type: null, expected a Policy"),
             ("apiVersion: v1\nkind: Policy\nrules: [{level: None}]".to_owned(), "not an audit.k8s.io/v1 Policy"),
             (head.to_owned(), "no rules"),
             (format!("{head}rules: [{{level: Some}}]"), "unknown variant"),

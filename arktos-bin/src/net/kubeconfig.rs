@@ -110,6 +110,7 @@ impl Kubeconfig {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "clusters, users and contexts")]
 struct File {
     #[serde(rename = "current-context")]
     current_context: String,
@@ -180,5 +181,11 @@ mod tests {
             assert_eq!(parts(&back), parts(&config));
             assert_eq!((back.server, back.authority, back.token), (config.server, config.authority, config.token));
         }
+    }
+
+    #[test]
+    fn what_is_no_kubeconfig_is_told() {
+        let told = Kubeconfig::parse("garbage").err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.ends_with("expected clusters, users and contexts"), "{told}");
     }
 }

@@ -27,6 +27,9 @@ pub enum TlsError {
     /// A certificate or key is not PEM.
     #[error("not PEM: {0}")]
     Pem(#[from] rustls::pki_types::pem::Error),
+    /// There is no certificate.
+    #[error("no certificate is in it")]
+    Empty,
     /// A certificate or key is not acceptable.
     #[error("{0}")]
     Tls(#[from] rustls::Error),
@@ -94,7 +97,7 @@ impl ResolvesClientCert for Shown {
 fn certified(credential: &Credential) -> Result<Arc<CertifiedKey>, TlsError> {
     let (chain, key) = parse(credential)?;
     if chain.is_empty() {
-        return Err(rustls::Error::NoCertificatesPresented.into());
+        return Err(TlsError::Empty);
     }
     Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
 }
@@ -219,6 +222,7 @@ mod tests {
         let der = |credential: &Credential| parse(credential).expect("parses").0.remove(0).to_vec();
         let torn = Credential { certificate: second.certificate.clone(), key: third.key };
         let empty = Credential { certificate: String::new(), key: second.key.clone() };
+        assert!(shown.replace(&empty).is_err_and(|error| error.to_string().contains("no certificate")));
         for unusable in [torn, empty] {
             assert!(shown.replace(&unusable).is_err());
             assert_eq!(now(), der(&first));
