@@ -79,6 +79,6 @@ for n in 1 2; do
   kubectl --kubeconfig "$dir/tp-$n.kubeconfig" get --raw /api/v1/tenants | grep -o '"name":"[a-z-]*"' | tr '\n' ' '; echo
 done
 echo; echo "All pods of the region, and all hosts, as its administrator sees them:"
-"${admin[@]}" get --raw /api/v1/tenants/all/pods | grep -o '"name":"web-[a-z0-9-]*"' | sort -u
+"${admin[@]}" --server "$(url 0)/tenants/all" get pods -A -o wide
 "${admin[@]}" get nodes
 echo; echo "The data, kubeconfigs and logs stay in $dir."
