@@ -57,8 +57,8 @@ pub struct MembersArgs {
     /// (default: `directory`)
     #[arg(long, value_name = "[NAME=]URL[,URL…]")]
     pub directory: Option<DirectoryAddress>,
-    /// A partition, without a --directory; may be given more than once. An aggregator shows the tenant `system` of the
-    /// first one
+    /// A partition, without a --directory; may be given more than once. The tenant `system` of the first one stands for
+    /// the region's
     #[arg(long = "partition", value_name = "NAME=KUBECONFIG", conflicts_with = "directory")]
     pub partitions: Vec<Peer>,
     /// A resource manager, without a --directory; may be given more than once

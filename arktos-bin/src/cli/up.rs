@@ -145,10 +145,10 @@ fn announce(
     files: &Files,
     took: Duration,
 ) {
+    let hosts = if args.hosts == 1 { "1 hollow host".to_owned() } else { format!("{} hollow hosts", args.hosts) };
     println!(
-        "The region is up at https://{address} after {} ms: 1 partition, 1 resource manager, {} hollow hosts.",
-        took.as_millis(),
-        args.hosts
+        "The region is up at https://{address} after {} ms: 1 partition, 1 resource manager, {hosts}.",
+        took.as_millis()
     );
     if let Some(insecure) = insecure {
         println!("Plain HTTP, for this machine only: http://{insecure}");

@@ -69,10 +69,10 @@ pub enum PkiError {
 }
 
 impl Authority {
-    /// Whether a directory has an authority.
+    /// Whether a directory has an authority, or cannot be looked into.
     #[must_use]
     pub fn is_in(directory: &Path) -> bool {
-        directory.join("ca.crt").exists()
+        directory.join("ca.crt").try_exists().unwrap_or(true)
     }
 
     /// The authority in a directory, made there when it has none yet.

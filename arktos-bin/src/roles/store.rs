@@ -367,12 +367,13 @@ impl Begun {
 pub fn lock(data_dir: &Path) -> Result<fs::File, String> {
     let path = data_dir.join("lock");
     let open = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = open.map_err(|error| format!("{}: {error}", path.display()))?;
+    let unusable = |error: std::io::Error| format!("the data directory cannot be used: {}: {error}", path.display());
+    let file = open.map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
             Err(format!("another process is using {}: stop it first, or choose another --data-dir", data_dir.display()))
         }
-        Err(fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+        Err(fs::TryLockError::Error(error)) => Err(unusable(error)),
     }
 }
