@@ -37,7 +37,7 @@ pub async fn directory(args: DirectoryArgs, stop: Stop) -> Result<(), String> {
     if args.role.directory.is_some() {
         return Err("this role is the directory itself: give --directory to the other roles".to_owned());
     }
-    let Opened { server, options, tasks, begun, .. } = args.role.open("directory").await?;
+    let Opened { server, options, tasks, begun, .. } = args.role.open("directory", None).await?;
     let name = options.name.clone();
     let directory = DirectoryServer::start(options, &tasks).await.map_err(|error| error.to_string())?;
     begun.remember()?;

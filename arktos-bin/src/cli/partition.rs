@@ -24,7 +24,8 @@ pub struct PartitionArgs {
 /// # Errors
 /// A sentence that says what is wrong and what to do.
 pub async fn partition(args: PartitionArgs, stop: Stop) -> Result<(), String> {
-    let Opened { server, options, tasks, membership, url, begun } = args.role.open("partition").await?;
+    let opened = args.role.open("partition", Some(MemberKind::Partition)).await?;
+    let Opened { server, options, tasks, membership, url, begun } = opened;
     let managers = match &membership {
         Some(membership) => membership.follow(MemberKind::ResourceManager, &tasks),
         None => peers(&args.managers, &options.catalog, &tasks)?.into(),

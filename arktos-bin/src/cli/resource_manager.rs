@@ -35,7 +35,8 @@ pub async fn resource_manager(args: ResourceManagerArgs, stop: Stop) -> Result<(
             both.name
         ));
     }
-    let Opened { server, options, tasks, membership, url, begun } = args.role.open("resource-manager").await?;
+    let opened = args.role.open("resource-manager", Some(MemberKind::ResourceManager)).await?;
+    let Opened { server, options, tasks, membership, url, begun } = opened;
     let partitions = match &membership {
         Some(membership) => membership.follow(MemberKind::Partition, &tasks),
         None => peers(&args.partitions, &options.catalog, &tasks)?.into(),

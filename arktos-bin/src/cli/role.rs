@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arktos_core::catalog::Catalog;
+use arktos_core::typed::MemberKind;
 use arktos_sched::plugin::Plugins;
 use arktos_store::{Clock, Random, Tasks};
 use clap::Args;
@@ -18,7 +19,7 @@ use crate::edge::{SystemClock, SystemRandom};
 use crate::metrics::Metrics;
 use crate::roles::RoleOptions;
 use crate::roles::directory::membership::Membership;
-use crate::roles::store::{Begun, StoreKind};
+use crate::roles::store::Begun;
 
 /// The flags of a role that has a store.
 #[derive(Debug, Clone, Args)]
@@ -71,14 +72,15 @@ pub struct Opened {
 }
 
 impl RoleArgs {
-    /// Starts logging as this role, binds the sockets, takes the data directory.
+    /// Starts logging as this role, binds the sockets, takes the data directory. `kind` is what it is in a region with a
+    /// directory.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn open(self, role: &str) -> Result<Opened, String> {
+    pub async fn open(self, role: &str, kind: Option<MemberKind>) -> Result<Opened, String> {
         self.logging.start(role, &self.name)?;
         let store = self.storing.options(&self.data_dir)?;
-        let elect = self.election.timing(matches!(store.kind, StoreKind::Etcd(_)))?;
+        let elect = self.election.timing(store.kind.is_shared())?;
         let server = RoleServer::open(&self.name, Some(&self.data_dir), &self.pki_dir, &self.listen).await?;
         let server = server.for_old_clients(self.api.callers.arktos_compat)?;
         let begun = Begun::check(&self.data_dir, &store.kind, &[&self.name])?;
@@ -99,6 +101,11 @@ impl RoleArgs {
             }
             None => format!("https://{}", server.address()),
         };
+        // one that is the directory itself cannot ask it yet
+        let itself = self.directory.as_ref().is_some_and(|directory| directory.name == self.name);
+        if let (Some(membership), Some(kind), false) = (&membership, kind, itself || store.kind.is_shared()) {
+            membership.alone(kind, &self.name, &url).await?;
+        }
         let metrics = Metrics::new();
         server.measure(&metrics);
         let options = RoleOptions {

@@ -33,6 +33,14 @@ pub enum StoreKind {
     Own(OwnJournal),
 }
 
+impl StoreKind {
+    /// Whether several processes can have one store of this kind.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Etcd(_))
+    }
+}
+
 /// Opens a journal of the embedder's own for each role that has a store, by the role's name.
 #[derive(Clone)]
 pub struct OwnJournal(Arc<OpenJournal>);

@@ -13,6 +13,8 @@ use arktos_store::{Client, Clock, Engine, Random};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::membership::{Membership, Reach};
+
 fn random(seed: u64) -> Arc<dyn Random> {
     Arc::new(SeededRandom::new(seed))
 }
@@ -129,6 +131,28 @@ async fn a_member_is_there_until_its_operator_removes_it() {
     assert_eq!(back.code, 422, "{back}");
     pass(&clock, 30).await;
     assert!(members.borrow().find("tp-1").is_none(), "no heartbeat brings it back");
+}
+
+#[tokio::test]
+async fn who_starts_beside_a_process_that_serves_the_same_member_is_told_so() {
+    let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
+    let (directory, other) = (server(&clock, 1).await, server(&clock, 2).await);
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let reach: Reach = Arc::new(move |_: watch::Receiver<Contact>| other.clone());
+    let membership = Membership { directory: directory.clone(), reach, clock: shared.clone(), random: random(3) };
+    let (kind, mine, others) = (MemberKind::Partition, "https://127.0.0.1:1", "https://127.0.0.1:2");
+    assert_eq!(membership.alone(kind, "tp-1", mine).await, Ok(()), "nobody has joined");
+
+    let (name, url) = ("tp-1".to_owned(), others.to_owned());
+    let process = tokio::spawn(Registration { kind, name, url, directory, clock: shared }.run());
+    settle().await;
+    let told = membership.alone(kind, "tp-1", mine).await.expect_err("another one is there");
+    assert!(told.contains(others), "{told}");
+    assert_eq!(membership.alone(kind, "tp-1", others).await, Ok(()), "that is who asks");
+    assert_eq!(membership.alone(kind, "tp-2", mine).await, Ok(()));
+    process.abort();
+    pass(&clock, 60).await;
+    assert_eq!(membership.alone(kind, "tp-1", mine).await, Ok(()), "nothing was heard of it for long");
 }
 
 #[tokio::test]
