@@ -93,6 +93,8 @@ fn every_kubectl_drives_a_tenant_from_end_to_end() {
     let region = Region::start(directory.path(), &["--tenants", &tenants.join(",")]);
     let admin = Kubectl { program: programs[programs.len() - 1].clone(), kubeconfig: region.kubeconfig(None) };
     admin.until(&["get", "nodes", "--no-headers"], |out| out.matches(" Ready ").count() == 10);
+    let metrics = admin.run(&["get", "--raw", "/metrics"]);
+    assert!(metrics.contains(r#"arktos_certificate_not_after_seconds{certificate="serving"}"#), "{metrics}");
     for (program, tenant) in programs.iter().zip(&tenants) {
         println!("{} as {tenant}", program.display());
         let kubectl = Kubectl { program: program.clone(), kubeconfig: region.kubeconfig(Some(tenant)) };

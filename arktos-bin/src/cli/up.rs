@@ -90,6 +90,7 @@ async fn start(args: &UpArgs, store: StoreArgs, server: &RoleServer) -> Result<R
     };
     let (clock, store) = (options.clock.clone(), options.store.clone());
     let region = Region::start(options).await.map_err(|error| error.to_string())?;
+    server.measure(region.metrics());
     args.storing.follow_keys(&store, &clock, region.tasks());
     token_keys::follow(&key_file, keys, clock, region.tasks());
     Ok(region)

@@ -52,6 +52,7 @@ pub struct Region {
     partition: Partition,
     manager: ResourceManager,
     gateway: Gateway,
+    metrics: Metrics,
     tasks: Tasks,
 }
 
@@ -109,13 +110,19 @@ impl Region {
         let identify = arktos_api::authenticator(options.api.tokens.clone(), options.api.anonymous_auth);
         let (one, other) = (Backend::Local(partition.api().clone()), Backend::Local(manager.api().clone()));
         let gateway = Gateway::new(OneOfEach::new(one, other), identify);
-        Ok(Self { partition, manager, gateway, tasks: tasks.clone() })
+        Ok(Self { partition, manager, gateway, metrics, tasks: tasks.clone() })
     }
 
     /// The service that answers every request.
     #[must_use]
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// What it counts; more may be added.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What it runs; more may be added.
