@@ -440,29 +440,38 @@ fn keep(old: &Object, new: &mut Object) {
         }
         _ => {}
     }
-    let wants_ports = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
-    let had_ports = matches!(old.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer");
+    keep_ports(old, new);
+}
+
+/// Whether a service has ports of the hosts.
+fn may_have_ports(service: &Object) -> bool {
+    matches!(service.str_at(&["spec", "type"]), "NodePort" | "LoadBalancer")
+}
+
+/// Whether a service is given ports of the hosts that it does not ask for.
+fn is_given_ports(service: &Object) -> bool {
+    let given = service.at(&["spec", "allocateLoadBalancerNodePorts"]).and_then(Value::as_bool) != Some(false);
+    may_have_ports(service) && (given || service.str_at(&["spec", "type"]) == "NodePort")
+}
+
+/// Node ports stay by the ports' names, of several of one name that of the last, where both services are given some.
+/// One that can have none any more loses those it had, unless it asks for others, too.
+fn keep_ports(old: &Object, new: &mut Object) {
+    let number = |port: &Value| port.get("nodePort").and_then(Value::as_i64).filter(|number| *number != 0);
+    let (stay, go) = (is_given_ports(old) && is_given_ports(new), may_have_ports(old) && !may_have_ports(new));
     let before: Vec<Value> = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
-    let asked: Vec<Value> =
-        ports.iter().filter_map(|port| port.get("nodePort")).filter(|number| **number != 0).cloned().collect();
-    for port in ports.iter_mut().filter_map(Value::as_object_mut) {
-        let name = |port: Option<&Value>| port.and_then(Value::as_str).unwrap_or("").to_owned();
-        let own_name = name(port.get("name"));
-        let silent = port.get("nodePort").is_none_or(|number| *number == 0);
-        if silent && wants_ports && had_ports {
-            // Of several of one name, the last one counts, as upstream.
-            let was = before.iter().rev().find(|one| name(one.get("name")) == own_name);
-            let was = was.and_then(|one| one.get("nodePort")).filter(|was| **was != 0 && !asked.contains(was));
-            if let Some(was) = was {
-                port.insert("nodePort".to_owned(), was.clone());
-            }
-        } else if !silent && !wants_ports && had_ports {
-            let same =
-                |one: &&Value| one.get("port") == port.get("port") && one.get("protocol") == port.get("protocol");
-            if before.iter().find(same).and_then(|one| one.get("nodePort")) == port.get("nodePort") {
-                port.remove("nodePort");
-            }
+    let asked: Vec<i64> = ports.iter().filter_map(number).collect();
+    let had: Vec<i64> = before.iter().filter_map(number).collect();
+    let name = |port: &Value| port.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    for port in ports {
+        let silent = number(port).is_none();
+        let was = before.iter().rev().find(|one| name(one) == name(port)).and_then(number);
+        let Some(port) = port.as_object_mut() else { continue };
+        if go && asked.iter().all(|number| had.contains(number)) {
+            port.remove("nodePort");
+        } else if let Some(was) = was.filter(|was| stay && silent && !asked.contains(was)) {
+            port.insert("nodePort".to_owned(), Value::from(was));
         }
     }
 }

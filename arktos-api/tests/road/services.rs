@@ -110,3 +110,35 @@ async fn a_service_keeps_its_policy_of_families_where_an_update_does_not_say_one
     assert_eq!(patched.body["spec"]["ipFamilyPolicy"], "PreferDualStack", "{}", patched.body);
     assert_eq!(patched.body["metadata"]["resourceVersion"], replaced.body["metadata"]["resourceVersion"]);
 }
+
+#[tokio::test]
+async fn a_balancer_without_ports_of_hosts_gives_back_those_it_had() {
+    let world = World::new().await;
+    let path = format!("{SERVICES}/a");
+    let bare = || json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]});
+    for name in [None, Some("web")] {
+        let mut ports = json!([{"port": 80, "nodePort": 30_099}]);
+        if let Some(name) = name {
+            ports[0]["name"] = json!(name);
+        }
+        let made = world.post("acme", SERVICES, service("a", json!({ "ports": ports }))).await;
+        assert_eq!((made.code, node_ports(&made.body)), (201, vec![30_099]), "{}", made.body);
+        let bared = world.put("acme", &path, service("a", bare())).await;
+        assert_eq!((bared.code, node_ports(&bared.body)), (200, vec![0]), "{}", bared.body);
+        assert_eq!(world.delete("acme", &path).await.code, 200);
+    }
+}
+
+#[tokio::test]
+async fn ports_of_hosts_go_with_the_type_however_the_ports_are_numbered() {
+    let world = World::new().await;
+    let path = format!("{SERVICES}/a");
+    for _ in 0..2 {
+        let ports = json!({"ports": [{"port": 80, "nodePort": 30_098}]});
+        assert_eq!(world.post("acme", SERVICES, service("a", ports)).await.code, 201);
+        let inner = json!({"type": "ClusterIP", "ports": [{"port": 81, "nodePort": 30_098}]});
+        let inner = world.put("acme", &path, service("a", inner)).await;
+        assert_eq!((inner.code, node_ports(&inner.body)), (200, vec![0]), "{}", inner.body);
+        assert_eq!(world.delete("acme", &path).await.code, 200);
+    }
+}

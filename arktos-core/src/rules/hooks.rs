@@ -252,7 +252,7 @@ fn count_templates(old: &Object, new: &mut Object) {
 }
 
 /// What was allocated for a service stays when an update does not speak of it, and goes when the type needs it no
-/// more.
+/// more. (Who gives out ports of hosts knows which of them stay.)
 fn keep_allocations(old: &Object, new: &mut Object) {
     let kind_of = |service: &Object| service.str_at(&["spec", "type"]).to_owned();
     let (before, now) = (kind_of(old), kind_of(new));
@@ -302,9 +302,6 @@ fn keep_allocations(old: &Object, new: &mut Object) {
             }
         }
     }
-    if has_node_ports(&before) && has_node_ports(&now) {
-        keep_node_ports(old, new);
-    }
 }
 
 /// A service that is only a name keeps nothing that an address is for.
@@ -324,21 +321,6 @@ fn copy(old: &Object, new: &mut Object, field: &str) {
 
 fn is_empty(value: &Value) -> bool {
     super::fault::is_empty(value)
-}
-
-fn keep_node_ports(old: &Object, new: &mut Object) {
-    let same = |a: &Value, b: &Value| a.get("port") == b.get("port") && a.get("protocol") == b.get("protocol");
-    let before = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
-    let asked: Vec<Value> = ports.iter().filter_map(|port| port.get("nodePort").cloned()).collect();
-    for port in ports {
-        let known = before.iter().find(|known| same(known, port)).and_then(|known| known.get("nodePort")).cloned();
-        let known = known.filter(|known| !asked.contains(known));
-        let Some(port) = port.as_object_mut() else { continue };
-        if let Some(known) = known.filter(|_| !port.contains_key("nodePort")) {
-            port.insert("nodePort".to_owned(), known);
-        }
-    }
 }
 
 /// A service that is no longer reached from outside keeps nothing that only served that.
