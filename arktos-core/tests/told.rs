@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::quota::Quota;
-use arktos_core::rules::{admit_create, admit_status, admit_update};
-use arktos_core::{Dialect, GroupResource, Object, Status, Timestamp, TypeMeta, media, merge, schema};
+use arktos_core::rules::{admit_create, admit_status, admit_update, kept_faults};
+use arktos_core::{Dialect, GroupResource, Object, Scope, Status, Timestamp, TypeMeta, media, merge, schema};
 use serde_json::{Value, json};
 
 fn read(object: &Value) -> (Arc<Kind>, Object) {
@@ -318,4 +318,57 @@ fn a_pod_that_says_as_a_whole_what_it_takes_is_asked_for_no_more() {
     let why = "exceeded quota: q, requested: cpu=2, used: cpu=0, limited: cpu=500m";
     assert_eq!(more, Err(why.to_owned()));
     assert_eq!(charge(json!({"containers": containers, "resources": {"requests": {"cpu": "200m"}}})), Ok(()));
+}
+
+#[test]
+fn what_is_not_read_because_of_another_fault_is_not_told_of() {
+    let level = |spec: Value| {
+        said(&json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration",
+            "spec": spec}))
+    };
+    let unread = json!({"borrowingLimitPercent": -1, "limitResponse": {"type": "Odd"}});
+    assert_eq!(
+        level(json!({"type": "Odd", "limited": unread, "exempt": {"lendablePercent": -1}})),
+        ["spec.type: Unsupported value: \"Odd\": supported values: \"Exempt\", \"Limited\""]
+    );
+    let response = json!({"limitResponse": {"type": "Reject"}});
+    assert_eq!(
+        level(json!({"type": "Limited", "limited": response, "exempt": {"lendablePercent": -1}})),
+        ["spec.exempt: Forbidden: must be nil if the type is Limited"]
+    );
+    let set = |kind: &str| {
+        let odd = json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist", "values": ["b"]}]});
+        let told = said(&json!({"apiVersion": "apps/v1", "kind": kind, "spec": {"selector": odd,
+            "template": {"spec": {"containers": []}}}}));
+        told.iter().all(|fault| fault.starts_with("spec.selector"))
+    };
+    assert!(set("Deployment") && set("ReplicaSet") && set("StatefulSet") && !set("DaemonSet"));
+    let claim = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "spec": {"devices": {"requests": [
+        {"name": "r", "exactly": {"count": -1}, "firstAvailable": [{"name": "B!"}]}]}}});
+    assert_eq!(said(&claim).len(), 1, "{:?}", said(&claim));
+}
+
+#[test]
+fn what_an_update_leaves_as_it_was_is_warned_of_where_a_rule_is_against_it() {
+    let small = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self < 3", "message": "is large"}]});
+    let schema = json!({"type": "object", "properties": {
+        "a": small, "l": {"type": "array", "maxItems": 3, "items": small},
+    }});
+    let kind = Kind::custom("example.org", "v1", "Thing", "things", Scope::Tenant).with_schema(&schema);
+    let kind = kind.expect("a structural schema");
+    let thing =
+        |a: u32, l: Value| Object::from_value(json!({"metadata": {"name": "x"}, "a": a, "l": l})).expect("an object");
+    let old = thing(9, json!([9, 1]));
+    let all = ["a: Invalid value: 9: is large", "l[0]: Invalid value: 9: is large"];
+    assert_eq!(kept_faults(&kind, &old, &old), all);
+    assert_eq!(kept_faults(&kind, &old, &thing(8, json!([9]))), Vec::<String>::new());
+}
+
+#[test]
+fn a_message_that_cannot_be_made_is_told_of_in_its_own_words() {
+    let rules = json!([{"rule": "true", "messageExpression": "string(int('x'))"}]);
+    let field = json!({"type": "string", "x-kubernetes-validations": rules});
+    let told = said(&definition(&json!([version("v1", json!({"type": "object", "properties": {"a": field}}))])));
+    let why = ": messageExpression instantiation failed: type conversion error from 'string' to 'int'";
+    assert!(told.len() == 1 && told[0].ends_with(why), "{told:?}");
 }

@@ -136,6 +136,7 @@ async fn admitted(
     if part == Part::Whole {
         crate::warnings::of_object(call, &new, Some(before));
     }
+    rules::kept_faults(&kind, before, &new).into_iter().for_each(|fault| call.warn(fault));
     admission::validate(call, &Review { part, old: Some(before), new: Some(&new) }).await?;
     Ok((new, allocation))
 }

@@ -7,10 +7,12 @@ use kube_cel::cel::Value as CelValue;
 use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use serde_json::{Map, Value};
 
-use super::items::Before;
+use super::check::NOWHERE;
+use super::items::{Before, is_kept};
 use super::structural::{Structural, Values};
 use crate::cel::run::{Fault, Frame, Run};
 use crate::cel::tree::{Tree, within};
+use crate::object::Object;
 use crate::rules::fault::Faults;
 use crate::schema::Path;
 
@@ -86,7 +88,7 @@ impl Rule {
         match held {
             Ok(CelValue::Bool(true)) => {}
             Ok(CelValue::Bool(false)) => self.fail(&self.message(run, &names), at, faults),
-            Ok(_) => at.invalid(&at.path.to_string(), "evaluated to non-bool", faults),
+            Ok(_) => at.invalid(&at.place(), "evaluated to non-bool", faults),
             Err(Fault::Cost) => {
                 let why = "no further validation rules will be run due to call cost exceeds limit for rule";
                 at.failed(&format!("'{}': {why}: {said}", Fault::Cost), faults);
@@ -105,7 +107,7 @@ impl Rule {
 
     fn fail(&self, message: &str, at: &At<'_>, faults: &mut Faults) {
         let path = format!("{}{}", at.path, self.field_path);
-        let path = path.strip_prefix('.').unwrap_or(&path);
+        let path = if path.is_empty() { NOWHERE } else { path.strip_prefix('.').unwrap_or(&path) };
         match self.reason.as_str() {
             "FieldValueForbidden" => faults.forbidden(path, message),
             "FieldValueRequired" => faults.required(path, message),
@@ -122,9 +124,13 @@ struct At<'a> {
 }
 
 impl At<'_> {
+    fn place(&self) -> String {
+        if self.path.is_root() { NOWHERE.to_owned() } else { self.path.to_string() }
+    }
+
     /// A rule that could not be asked: of the value, its type is told.
     fn failed(&self, why: &str, faults: &mut Faults) {
-        faults.invalid(&self.path.to_string(), &super::check::type_of(self.value).into(), why);
+        faults.invalid(&self.place(), &super::check::type_of(self.value).into(), why);
     }
 
     /// Objects and lists are not shown: they may be long.
@@ -143,8 +149,25 @@ fn optional(value: OptionalValue) -> CelValue {
 
 /// Checks the rules of a whole object. Where an update has left a value as it was, only rules that compare are asked.
 pub(super) fn validate(schema: &Structural, whole: &Value, old: Option<&Value>, faults: &mut Faults) {
+    ask(schema, whole, old, false, faults);
+}
+
+/// What the rules that are not asked of what an update has left as it was would say of it.
+pub(crate) fn kept_faults(schema: &Structural, old: &Object, new: &Object) -> Vec<String> {
+    if !schema.ruled {
+        return Vec::new();
+    }
+    let whole = |object: &Object| Value::Object(object.fields.clone());
+    let mut faults = Faults::default();
+    ask(schema, &whole(new), Some(&whole(old)), true, &mut faults);
+    faults.0.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
+}
+
+/// Of a whole object, an update leaves no more as it was than its parts: its version is new.
+fn ask(schema: &Structural, whole: &Value, old: Option<&Value>, kept: bool, faults: &mut Faults) {
     let (seen, before) = (root(whole), old.map(root));
-    within(BUDGET, |run| walk(run, schema, &seen, before.as_ref(), &Path::Root, faults));
+    let was = Was { value: before.as_ref(), same: false };
+    within(BUDGET, |run| Asking { run, kept }.walk(schema, &seen, was, &Path::Root, faults));
 }
 
 /// Of metadata, rules see the name alone.
@@ -157,41 +180,66 @@ fn root(whole: &Value) -> Value {
     Value::Object(fields)
 }
 
-fn walk(run: &Run<'_>, schema: &Structural, value: &Value, old: Option<&Value>, path: &Path<'_>, faults: &mut Faults) {
-    if !schema.ruled || run.is_over() || faults.is_full() {
-        return;
+/// What a value was before an update, where that can be told, and whether it is the same.
+#[derive(Clone, Copy)]
+struct Was<'a> {
+    value: Option<&'a Value>,
+    same: bool,
+}
+
+impl<'a> Was<'a> {
+    /// Of a part of which nobody can tell what it was, as of the whole.
+    fn of(schema: &Structural, old: Option<&'a Value>, new: &Value, whole: bool) -> Self {
+        Self { value: old, same: old.map_or(whole, |old| is_kept(schema, old, new)) }
     }
-    let same = old == Some(value);
-    let asked: Vec<&Rule> = schema.rules.iter().filter(|rule| !same || rule.compares).collect();
-    let nothing = value.is_null() && schema.nullable;
-    if !asked.is_empty() && !nothing {
-        let at = At { path, value };
-        let own = Frame::default().with("self", to_cel(schema, value, path.is_root()));
-        let old = old.map(|old| to_cel(schema, old, path.is_root()));
-        for rule in asked {
-            rule.run(run, &own, old.as_ref(), &at, faults);
-            if run.is_over() {
-                return;
+}
+
+/// How rules are asked.
+struct Asking<'r, 'a> {
+    run: &'r Run<'a>,
+    /// Whether those are asked that are not asked otherwise: of what is as it was.
+    kept: bool,
+}
+
+impl Asking<'_, '_> {
+    fn walk(&self, schema: &Structural, value: &Value, was: Was<'_>, path: &Path<'_>, faults: &mut Faults) {
+        let run = self.run;
+        if !schema.ruled || run.is_over() || faults.is_full() {
+            return;
+        }
+        let is_asked = |rule: &&Rule| (was.same && !rule.compares) == self.kept;
+        let asked: Vec<&Rule> = schema.rules.iter().filter(is_asked).collect();
+        let nothing = value.is_null() && schema.nullable;
+        if !asked.is_empty() && !nothing {
+            let at = At { path, value };
+            let own = Frame::default().with("self", to_cel(schema, value, path.is_root()));
+            let old = was.value.map(|old| to_cel(schema, old, path.is_root()));
+            for rule in asked {
+                rule.run(run, &own, old.as_ref(), &at, faults);
+                if run.is_over() {
+                    return;
+                }
             }
         }
-    }
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let Some(field) = schema.field(name) else { continue };
-                let old = old.and_then(|old| old.get(name));
-                walk(run, field, value, old, &schema.place_of(path, name), faults);
+        match value {
+            Value::Object(map) => {
+                for (name, value) in map {
+                    let Some(field) = schema.field(name) else { continue };
+                    let old = was.value.and_then(|old| old.get(name));
+                    let part = Was::of(field, old, value, was.same);
+                    self.walk(field, value, part, &schema.place_of(path, name), faults);
+                }
             }
-        }
-        Value::Array(list) => {
-            let Some(items) = &schema.items else { return };
-            let before = Before::of(schema, old);
-            for (index, item) in list.iter().enumerate() {
-                let old = if same { Some(item) } else { before.item(item) };
-                walk(run, items, item, old, &Path::Item(path, index), faults);
+            Value::Array(list) => {
+                let Some(items) = &schema.items else { return };
+                let before = Before::of(schema, was.value);
+                for (index, item) in list.iter().enumerate() {
+                    let part = Was::of(items, before.item(item), item, was.same);
+                    self.walk(items, item, part, &Path::Item(path, index), faults);
+                }
             }
+            _ => {}
         }
-        _ => {}
     }
 }
 
@@ -218,9 +266,13 @@ const RESERVED: [&str; 19] = [
     "var",
 ];
 
+fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || matches!(name, "void" | "while")
+}
+
 /// A field's name as rules write it.
 pub(super) fn escaped(name: &str) -> String {
-    if RESERVED.contains(&name) || matches!(name, "void" | "while") {
+    if is_reserved(name) {
         return format!("__{name}__");
     }
     let escaped = name.replace("__", "__underscores__");
@@ -243,7 +295,8 @@ pub(super) fn unescaped(field: &str) -> Option<String> {
         rest = &from[written.len()..];
     }
     name.push_str(rest);
-    (escaped(&name) == field).then_some(name)
+    // After a dot, a word that is reserved can stand as it is.
+    (escaped(&name) == field || is_reserved(field)).then_some(name)
 }
 
 fn text(text: &str) -> CelValue {
@@ -283,8 +336,11 @@ fn fields_to_cel(schema: &Structural, map: &Map<String, Value>, root: bool) -> H
         });
         // What the schema does not name, rules do not see.
         let Some(known) = known else { continue };
-        let key = if is_map { name.clone() } else { escaped(name) };
-        fields.insert(Key::String(Arc::new(key)), to_cel(known, value, false));
+        let (key, value) = (if is_map { name.clone() } else { escaped(name) }, to_cel(known, value, false));
+        if !is_map && is_reserved(name) {
+            fields.insert(Key::String(Arc::new(name.clone())), value.clone());
+        }
+        fields.insert(Key::String(Arc::new(key)), value);
     }
     fields
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 
 use super::cel;
 use super::embedded;
-use super::items::{Before, repetitions};
+use super::items::{Before, is_kept, repetitions};
 use super::structural::{Limits, Structural, Values};
 use crate::catalog::Kind;
 use crate::object::Object;
@@ -109,7 +109,22 @@ pub(super) fn default_faults(schema: &Structural, default: &Value, at: &str, ste
 }
 
 fn value(schema: &Structural, value: &Value, old: Option<&Value>, path: &Path<'_>, steps: &Steps, faults: &mut Faults) {
-    if old == Some(value) || !steps.take(1) || faults.is_full() {
+    if old.is_some_and(|old| is_kept(schema, old, value)) {
+        return;
+    }
+    checked(schema, value, old, path, steps, faults);
+}
+
+/// As [`value`], whether or not an update has left the value as it was.
+fn checked(
+    schema: &Structural,
+    value: &Value,
+    old: Option<&Value>,
+    path: &Path<'_>,
+    steps: &Steps,
+    faults: &mut Faults,
+) {
+    if !steps.take(1) || faults.is_full() {
         return;
     }
     type_fault(schema, value, path, faults);
@@ -322,7 +337,7 @@ fn alternatives(
 ) {
     let of = |schema: &Structural| {
         let mut found = Faults::default();
-        value(schema, given, old, path, steps, &mut found);
+        checked(schema, given, old, path, steps, &mut found);
         steps.take(found.0.iter().map(|fault| 16 + (fault.message.len() + fault.field.len()) / BYTES).sum());
         found
     };
@@ -440,6 +455,26 @@ mod tests {
         let small = rules(json!({"rule": "self < 3"}));
         assert_eq!(told(&small, json!(9), Some(json!(9))), Vec::<String>::new());
         assert_eq!(told(&small, json!(8), Some(json!(9))), ["a: Invalid value: 8: failed rule: self < 3"]);
+    }
+
+    #[test]
+    fn what_a_schema_does_not_name_counts_as_changed() {
+        let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "required": ["r"],
+            "properties": {"n": {"type": "integer"}}});
+        let wanted = ["a.r: Required value"];
+        let was = |value: Value| told(&open, value.clone(), Some(value));
+        assert_eq!(was(json!({"x": 1})), wanted);
+        assert_eq!(was(json!({"n": 1})), Vec::<String>::new());
+        assert_eq!(was(json!({})), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_reserved_word_names_a_field_after_a_dot() {
+        let rule = json!([{"rule": "self.namespace == 'x' && has(self.__namespace__) && self.for > 1"}]);
+        let fields = json!({"namespace": {"type": "string"}, "for": {"type": "integer"}});
+        let schema = json!({"type": "object", "properties": fields, "x-kubernetes-validations": rule});
+        assert_eq!(told(&schema, json!({"namespace": "x", "for": 2}), None), Vec::<String>::new());
+        assert_eq!(told(&schema, json!({"namespace": "y", "for": 2}), None).len(), 1);
     }
 
     #[test]

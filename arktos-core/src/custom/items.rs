@@ -46,6 +46,26 @@ impl<'a> Before<'a> {
     }
 }
 
+/// Whether an update has left a value as it was, as far as upstream can tell: a field that the schema does not name, and
+/// an item of a map that it does not find, count as changed.
+pub(super) fn is_kept(schema: &Structural, old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::Object(was), Value::Object(is)) => {
+            let kept = |(name, value): (&String, &Value)| {
+                let (field, old) = (schema.field(name), was.get(name));
+                field.zip(old).is_some_and(|(field, old)| is_kept(field, old, value))
+            };
+            was.len() == is.len() && is.iter().all(kept)
+        }
+        (Value::Array(was), Value::Array(is)) if schema.list == ListKind::Map => {
+            let (Some(items), before) = (&schema.items, Before::of(schema, Some(old))) else { return old == new };
+            let kept = |item: &Value| before.item(item).is_some_and(|old| is_kept(items, old, item));
+            was.len() == is.len() && is.iter().all(kept)
+        }
+        _ => old == new,
+    }
+}
+
 /// Sets and maps that are written as lists have each item once.
 pub(super) fn repetitions(schema: &Structural, value: &Value, path: &Path<'_>, faults: &mut Faults) {
     match value {

@@ -49,6 +49,7 @@ pub use names::{
 };
 pub use structural::Structural;
 
+pub(crate) use cel::kept_faults;
 pub(crate) use check::validate;
 pub(crate) use declared::{Seen, Step, cel_field, cel_type};
 pub(crate) use definition::{prepare_create, prepare_update, validate as validate_definition};

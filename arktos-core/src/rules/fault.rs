@@ -125,7 +125,49 @@ fn below_unread(field: &str, refused: &[String]) -> bool {
     !field.ends_with(".serviceAccountToken") && refused.iter().any(below)
 }
 
+/// What upstream does not look at where it has found this.
+fn unread_because_of(cause: &StatusCause) -> Vec<String> {
+    let (field, message) = (cause.field.as_str(), cause.message.as_str());
+    let beside = |names: &[&str]| {
+        let at = field.rsplit_once('.').map_or("", |(at, _)| at);
+        names.iter().map(|name| join(&at, name)).collect()
+    };
+    if message.starts_with("Forbidden: must be nil if the type is ") {
+        vec![field.to_owned()]
+    } else if message.ends_with("supported values: \"Exempt\", \"Limited\"") {
+        beside(&["exempt", "limited"])
+    } else if message.ends_with("supported values: \"Queue\", \"Reject\"") {
+        beside(&["queuing"])
+    } else if message.ends_with("`firstAvailable` is required, but multiple fields are set") {
+        ["exactly", "firstAvailable"].map(|name| join(&field, name)).to_vec()
+    } else if field == "spec.selector"
+        && message.starts_with("Invalid value: ")
+        && (message.ends_with('}') || message.ends_with(": invalid label selector"))
+    {
+        beside(&["template"])
+    } else {
+        Vec::new()
+    }
+}
+
 impl Faults {
+    /// Drops what is told of fields that are not read because of another fault.
+    pub(crate) fn forget_unread(&mut self) {
+        let unread: Vec<String> = self.0.iter().flat_map(unread_because_of).collect();
+        if unread.is_empty() {
+            return;
+        }
+        let below = |field: &str| {
+            let mut rests = unread.iter().filter_map(|at| field.strip_prefix(at.as_str()));
+            rests.any(|rest| rest.starts_with(['.', '[']))
+        };
+        // What a stateful set says of its template beside what a pod says of itself.
+        let set = self.0.iter().any(|cause| cause.field == "spec.selector" && cause.message.ends_with('}'));
+        let of_set = ["supported values: \"Always\"", "in StatefulSet is not Supported"];
+        let stays = |message: &str| set && of_set.iter().any(|end| message.ends_with(end));
+        self.0.retain(|cause| !below(&cause.field) || stays(&cause.message));
+    }
+
     /// Of several things where one may be, the first is looked at: of the others, only that they are there is told.
     pub(crate) fn forget_below_refused(&mut self) {
         const MORE: &str = "Forbidden: may not specify more than 1 ";
@@ -296,7 +338,8 @@ impl Faults {
 
     /// There are more items than there may be.
     pub(crate) fn too_many(&mut self, field: &str, found: u64, most: u64) {
-        self.add("FieldValueTooMany", field, format_args!("Too many: {found}: must have at most {most} items"));
+        let items = if most == 1 { "item" } else { "items" };
+        self.add("FieldValueTooMany", field, format_args!("Too many: {found}: must have at most {most} {items}"));
     }
 
     /// As [`not_found`](Self::not_found), with what there is.

@@ -75,6 +75,12 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse(kind, new, causes)
 }
 
+/// What the rules of a custom kind say of what an update has left as it was: it is not refused, and the client is warned.
+#[must_use]
+pub fn kept_faults(kind: &Kind, old: &Object, new: &Object) -> Vec<String> {
+    kind.schema.structural().map_or_else(Vec::new, |schema| crate::custom::kept_faults(schema, old, new))
+}
+
 /// The note on a revision of a controller whose data was not written as Go writes JSON: sorted, without spaces.
 pub const DATA_AS_WRITTEN: &str = "data-as-written";
 

@@ -72,6 +72,9 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
     if kind.builtin && kind.kind == "StatefulSet" && !only_status {
         super::functions::as_of_pods(templates, object.at(&["spec", "template"]), &mut faults);
     }
+    if kind.builtin {
+        faults.forget_unread();
+    }
     faults.0
 }
 

@@ -88,10 +88,17 @@ pub(super) fn is_evaluable(selector: Option<&Value>) -> bool {
     let labels = selector["matchLabels"].as_object().into_iter().flatten();
     let wanted = selector["matchExpressions"].as_array().into_iter().flatten();
     let spec = serde_json::from_value::<LabelSelectorSpec>(selector.clone());
+    let is_known = |wanted: &Value| match wanted["operator"].as_str() {
+        Some("In" | "NotIn") => true,
+        Some("Exists" | "DoesNotExist") => is_empty(&wanted["values"]),
+        _ => false,
+    };
     spec.is_ok_and(|spec| spec.selector().is_ok())
         && labels.into_iter().all(|(key, value)| is_key(key) && is_value(value))
         && wanted.into_iter().all(|wanted| {
-            is_key(&text(&wanted["key"])) && wanted["values"].as_array().into_iter().flatten().all(is_value)
+            is_known(wanted)
+                && is_key(&text(&wanted["key"]))
+                && wanted["values"].as_array().into_iter().flatten().all(is_value)
         })
 }
 
