@@ -372,3 +372,35 @@ fn a_message_that_cannot_be_made_is_told_of_in_its_own_words() {
     let why = ": messageExpression instantiation failed: type conversion error from 'string' to 'int'";
     assert!(told.len() == 1 && told[0].ends_with(why), "{told:?}");
 }
+
+#[test]
+fn a_policy_that_changes_something_is_read_without_what_stands_around_and_knows_of_variables() {
+    let said = |expression: &str| {
+        let mutation = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
+        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]});
+        said(&json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "spec": {
+            "reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": [rule]}, "mutations": [mutation]}}))
+    };
+    let at = "spec.mutations[0].applyConfiguration.expression";
+    assert_eq!(said(" \n"), [format!("{at}: Required value")]);
+    assert_eq!(
+        said(" variables.x "),
+        [format!(
+            "{at}: Invalid value: \"variables.x\": compilation failed: ERROR: <input>:1:10: undefined field 'x'\n | \
+             variables.x\n | .........^"
+        )]
+    );
+}
+
+#[test]
+fn a_webhook_is_asked_on_64_conditions_at_most() {
+    let of = |count: usize| {
+        let condition = |at: usize| json!({"name": format!("c{at}"), "expression": "true"});
+        let conditions: Vec<Value> = (0..count).map(condition).collect();
+        said(&json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "webhooks": [{"name": "a.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "clientConfig": {"url": "https://example.com"}, "matchConditions": conditions}]}))
+    };
+    assert_eq!(of(65), ["webhooks[0].matchConditions: Too many: 65: must have at most 64 items"]);
+    assert!(of(64).is_empty());
+}

@@ -245,13 +245,7 @@ impl<'a> Request<'a> {
         names.set("object", &value(&self.new));
         names.set("oldObject", &value(&self.old));
         names.set("namespaceObject", &value(&self.namespace));
-        let mut said = self.said("");
-        for field in ["name", "namespace", "subResource", "requestSubResource"] {
-            if said[field].is_null() {
-                said[field] = json!("");
-            }
-        }
-        names.set("request", &said);
+        names.set("request", &self.said(""));
         names.set_authorizer(Arc::new(Rights::of(self.call)), self.about());
         names
     }

@@ -160,3 +160,18 @@ async fn a_policy_holds_as_it_is_stored_when_it_is_asked() {
     world.delete("acme", &binding_path).await;
     assert_eq!(tried("acme").await, 201);
 }
+
+#[tokio::test]
+async fn a_request_has_no_subresource_where_it_is_about_a_whole_object() {
+    let world = World::new().await;
+    let says = |expression: &str| json!({"validations": [{"expression": expression}]});
+    let silent = "!has(request.subResource) && has(request.name) && has(request.namespace)";
+    made(&world, POLICIES, policy(says(silent))).await;
+    made(&world, BINDINGS, binding(json!({}))).await;
+    let answer = world.post("acme", MAPS, map("m")).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    let path = format!("{POLICIES}/p");
+    assert_eq!(world.patch("acme", &path, json!({"spec": says("request.subResource == ''")})).await.code, 200);
+    let answer = world.post("acme", MAPS, map("n")).await;
+    assert!(answer.body["message"].as_str().unwrap().contains("no such key: subResource"), "{}", answer.body);
+}

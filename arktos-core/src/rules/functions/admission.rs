@@ -299,7 +299,7 @@ fn mutation(site: &Site<'_>, faults: &mut Faults) {
     for (known, field) in WAYS {
         let Some(one) = site.map.get(field).filter(|one| one.is_object()) else { continue };
         if known == kind {
-            if one["expression"].as_str().is_none_or(str::is_empty) {
+            if one["expression"].as_str().is_none_or(|text| text.trim().is_empty()) {
                 faults.required(&site.sub(&format!("{field}.expression")), "");
             }
         } else if WAYS.iter().any(|(known, _)| *known == kind) {

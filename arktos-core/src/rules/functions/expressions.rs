@@ -33,6 +33,11 @@ fn expression(path: &str, source: &Value, environment: &Environment<'_>, wanted:
     faults.invalid(path, source, &why);
 }
 
+/// An expression as it is looked at, and shown, where what stands around it does not count.
+fn trimmed(source: &Value) -> Value {
+    Value::from(source.as_str().unwrap_or_default().trim())
+}
+
 /// Upon what webhooks are asked. Stands at the configuration; conditions that an update leaves as they were are not
 /// looked at, so that what was taken once keeps nothing else from being changed.
 fn webhook_conditions(site: &Site<'_>, faults: &mut Faults) {
@@ -48,7 +53,7 @@ fn webhook_conditions(site: &Site<'_>, faults: &mut Faults) {
     for (at, webhook) in webhooks.iter().enumerate() {
         for (index, condition) in conditions(webhook).iter().flatten().enumerate() {
             let path = format!("webhooks[{at}].matchConditions[{index}].expression");
-            expression(&path, &condition["expression"], &environment, &["bool"], faults);
+            expression(&path, &trimmed(&condition["expression"]), &environment, &["bool"], faults);
         }
     }
 }
@@ -110,12 +115,13 @@ fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
     let params = site.sets("paramKind");
     let patterns = faults.2.patterns.clone();
     let of_request = |authorizer, patches| Environment::of_request(params, authorizer, patches).counting(&patterns);
-    let has_variables = site.has("variables");
+    // What changes something knows of variables, even where there are none.
+    let has_variables = site.has("variables") || site.has("mutations");
     let kept = Kept::of(site);
     kept.count(site, faults);
     for (index, condition) in site.list("matchConditions").iter().enumerate().filter(|_| !kept.conditions) {
         let path = site.sub(&format!("matchConditions[{index}].expression"));
-        expression(&path, &condition["expression"], &of_request(true, false), &["bool"], faults);
+        expression(&path, &trimmed(&condition["expression"]), &of_request(true, false), &["bool"], faults);
     }
     let mut variables = Variables::new();
     for (index, variable) in site.list("variables").iter().enumerate() {
@@ -163,7 +169,7 @@ fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
             let source = &mutation[field]["expression"];
             if mutation["patchType"] == kind && !kept.has("mutations", &[field, "expression"], source) {
                 let path = site.sub(&format!("mutations[{index}].{field}.expression"));
-                expression(&path, source, &told(true, true), &[wanted], faults);
+                expression(&path, &trimmed(source), &told(true, true), &[wanted], faults);
             }
         }
     }
