@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::quota::Quota;
-use arktos_core::rules::{admit_create, admit_status, admit_update, kept_faults};
+use arktos_core::rules::{admit_create, admit_status, admit_update, kept_faults, refuse_as_sent};
 use arktos_core::{Dialect, GroupResource, Object, Scope, Status, Timestamp, TypeMeta, media, merge, schema};
 use serde_json::{Value, json};
 
@@ -403,4 +403,67 @@ fn a_webhook_is_asked_on_64_conditions_at_most() {
     };
     assert_eq!(of(65), ["webhooks[0].matchConditions: Too many: 65: must have at most 64 items"]);
     assert!(of(64).is_empty());
+}
+
+#[test]
+fn what_was_not_told_of_nodes_drivers_classes_and_owners_is_told() {
+    let ranges = |list: Value| {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"podCIDRs": list}});
+        said(&node).into_iter().filter(|fault| fault.starts_with("spec.podCIDRs:")).collect::<Vec<_>>()
+    };
+    let check = "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[1]: <nil> (invalid CIDR \
+                 address: x)";
+    let why = "may specify no more than one CIDR for each IP family";
+    assert_eq!(
+        ranges(json!(["10.0.0.0/24", "x"])),
+        [
+            format!("spec.podCIDRs: Internal error: {check}"),
+            format!("spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"x\"]: {why}"),
+        ]
+    );
+    assert_eq!(ranges(json!(["10.0.0.0/24", "10.0.1.0/24"])).len(), 1);
+    assert!(ranges(json!(["10.0.0.0/24", "fd00::/64"])).is_empty());
+    let driver = json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver",
+        "spec": {"serviceAccountTokenInSecrets": false}});
+    assert_eq!(said(&driver).len(), 1);
+    let class = |parameters: Value| {
+        said(&json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "driverName": "a.b",
+            "parameters": parameters}))
+    };
+    assert_eq!(class(json!({"k": "x".repeat(262_144)})), ["parameters: Too long: may not be more than 262144 bytes"]);
+    let many: serde_json::Map<String, Value> = (0..513).map(|at| (format!("k{at}"), json!("v"))).collect();
+    assert_eq!(class(Value::Object(many)), ["parameters: Too long: may not be more than 512 bytes"]);
+    let owned = |version: &str| {
+        let owner = json!({"apiVersion": version, "kind": "K", "name": "n", "uid": "u"});
+        said(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "ownerReferences": [owner]}}))
+    };
+    let why = "metadata.ownerReferences.apiVersion: Invalid value: \"a/b/c\": version must not be empty";
+    assert_eq!(owned("a/b/c"), [why]);
+    assert!(owned("a/b").is_empty() && owned("v1").is_empty());
+}
+
+#[test]
+fn what_was_not_told_of_pods_is_told() {
+    let pod = |spec: Value| json!({"apiVersion": "v1", "kind": "Pod", "spec": spec});
+    let one = json!([{"name": "a", "image": "i"}]);
+    let huge = json!({"containers": one, "overhead": {"hugepages-2Mi": "2Mi"}});
+    assert_eq!(said(&pod(huge)), ["spec.overhead: Forbidden: HugePages require cpu or memory"]);
+    let nameless = json!({"containers": [{"name": "", "image": "i"}, {"name": "", "image": "i"}]});
+    assert!(said(&pod(nameless)).contains(&"spec.containers[1].name: Duplicate value: \"\"".to_owned()));
+    let gated = json!({"containers": one, "nodeName": "n", "schedulingGates": [{"name": "a.b/c"}]});
+    assert_eq!(said(&pod(gated.clone())).len(), 1);
+    let template = json!({"apiVersion": "v1", "kind": "PodTemplate", "template": {"spec": gated}});
+    assert_eq!(said(&template), Vec::<String>::new());
+    let bound = created(&pod(json!({"containers": one, "nodeName": "n"}))).expect("a good pod");
+    assert_eq!(
+        told(with_status(&bound, &json!({"phase": "Running", "qosClass": "BestEffort", "nominatedNodeName": "m"}))),
+        ["status.nominatedNodeName: Forbidden: may not be set on pods that are already bound to a node"]
+    );
+}
+
+#[test]
+fn an_autoscaler_is_checked_as_it_is_stored() {
+    let (kind, sent) = read(&json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "a", "annotations": {"a b": "c"}}, "spec": {"maxReplicas": 0, "scaleTargetRef": {}}}));
+    assert!(refuse_as_sent(&kind, &sent).is_ok());
 }

@@ -81,7 +81,9 @@ pub fn event(row: &Row<'_>) -> Cells {
 }
 
 pub fn node(row: &Row<'_>) -> Cells {
-    let mut status = match row.condition("Ready") {
+    // Of several conditions of one type, the last one counts.
+    let ready = row.list("/status/conditions").iter().rev().find(|condition| text(condition, "/type") == "Ready");
+    let mut status = match ready {
         Some(ready) if text(ready, "/status") == "True" => "Ready".to_owned(),
         Some(_) => "NotReady".to_owned(),
         None => "Unknown".to_owned(),

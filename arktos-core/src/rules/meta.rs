@@ -236,8 +236,9 @@ fn validate_owners(owners: &[Value], faults: &mut Faults) {
     let path = "metadata.ownerReferences";
     for owner in owners {
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
-        if version.is_empty() {
+        let mut parts = text("apiVersion").split('/');
+        let version = parts.next_back().unwrap_or_default();
+        if version.is_empty() || parts.count() > 1 {
             faults.invalid(
                 &format!("{path}.apiVersion"),
                 &Value::from(text("apiVersion")),

@@ -174,13 +174,13 @@ pub fn refuse_finalizers(kind: &Kind, namespace: &Object) -> Result<(), Status> 
     Err(Status::invalid(&kind.group, &kind.kind, namespace.name(), faults.0))
 }
 
-/// Refuses a new object for what only the version that it was sent in asks for. What all versions ask for is checked in
-/// the stored one.
+/// Refuses a new Event of the newer form for what only that asks for. What all versions ask for is checked in the stored
+/// one, as is all that is asked of other kinds.
 ///
 /// # Errors
 /// 422 with a cause for each fault.
 pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
-    if kind.storage || !kind.builtin || kind.is_old() {
+    if !is_new_event(kind) {
         return Ok(());
     }
     let causes = validate(kind, object, None);
@@ -191,13 +191,17 @@ pub fn refuse_as_sent(kind: &Kind, object: &Object) -> Result<(), Status> {
     Err(Status::invalid(kind.storage_resource.group(), &kind.kind, object.name(), causes))
 }
 
+fn is_new_event(kind: &Kind) -> bool {
+    kind.builtin && !kind.is_old() && (&*kind.group, &*kind.kind) == ("events.k8s.io", "Event")
+}
+
 /// As [`refuse_as_sent`], for the new state of an object: Events of the newer form stay as they were made.
 /// `old` is as it is stored, and what `new` does not say of its metadata is as in `old`.
 ///
 /// # Errors
 /// 422 with a cause for each fault.
 pub fn refuse_changed_as_sent(kind: &Kind, old: &Object, new: &Object) -> Result<(), Status> {
-    if !kind.builtin || kind.is_old() || (&*kind.group, &*kind.kind) != ("events.k8s.io", "Event") {
+    if !is_new_event(kind) {
         return Ok(());
     }
     let old = convert::from_storage(kind, old.clone());

@@ -505,4 +505,9 @@ fn overhead(site: &Site<'_>, faults: &mut Faults) {
         resource_name_faults(&path, name, true, faults);
         amount_faults(&path, name, amount, faults);
     }
+    let names: Vec<&String> = site.value.and_then(Value::as_object).into_iter().flat_map(|all| all.keys()).collect();
+    let plain = names.iter().any(|name| matches!(name.as_str(), "cpu" | "memory"));
+    if !plain && names.iter().any(|name| is_huge(name)) {
+        faults.forbidden(at, "HugePages require cpu or memory");
+    }
 }

@@ -150,9 +150,10 @@ fn allocatable_period(site: &Site<'_>, faults: &mut Faults) {
 
 /// Tokens among a driver's secrets are those that it asks for. Stands at the driver's spec.
 fn secret_tokens(site: &Site<'_>, faults: &mut Faults) {
-    if site.map.get("serviceAccountTokenInSecrets") == Some(&Value::Bool(true)) && !site.has("tokenRequests") {
+    let Some(sent) = site.map.get("serviceAccountTokenInSecrets").filter(|sent| sent.is_boolean()) else { return };
+    if !site.has("tokenRequests") {
         let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
-        faults.invalid(&site.sub("serviceAccountTokenInSecrets"), &Value::Bool(true), why);
+        faults.invalid(&site.sub("serviceAccountTokenInSecrets"), sent, why);
     }
 }
 

@@ -376,6 +376,11 @@ fn pod_status(site: &Site<'_>, faults: &mut Faults) {
     if let Some(fault) = node.as_str().filter(|name| changed && !name.is_empty()).and_then(subdomain_fault) {
         faults.invalid(&site.sub("nominatedNodeName"), node, &fault);
     }
+    let is_name = |name: &Value| name.as_str().is_some_and(|name| !name.is_empty());
+    let bound = site.old_map.and_then(|old| old.get("spec")).is_some_and(|spec| is_name(&spec["nodeName"]));
+    if bound && changed && is_name(node) {
+        faults.forbidden(&site.sub("nominatedNodeName"), "may not be set on pods that are already bound to a node");
+    }
 }
 
 #[cfg(test)]

@@ -44,8 +44,18 @@ fn pod_ranges(site: &Site<'_>, faults: &mut Faults) {
             faults.invalid(&format!("{}[{index}]", site.path()), range, &fault);
         }
     }
-    let alike = matches!(families.as_slice(), [Some(first), Some(second)] if first == second);
-    if alike || ranges.len() > 2 {
+    if ranges.len() < 2 {
+        return;
+    }
+    if let Some(odd) = families.iter().position(Option::is_none) {
+        let sent = ranges[odd].as_str().unwrap_or_default();
+        let why = format!(
+            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{odd}]: <nil> (invalid CIDR \
+             address: {sent})"
+        );
+        faults.internal(&site.path(), &why);
+    }
+    if ranges.len() > 2 || !matches!(families.as_slice(), [Some(first), Some(second)] if first != second) {
         let why = "may specify no more than one CIDR for each IP family";
         faults.invalid(&site.path(), &Value::from(ranges), why);
     }
@@ -250,12 +260,12 @@ fn template_meta(site: &Site<'_>, faults: &mut Faults) {
 
 /// The containers of a pod have names of their own, whatever list they stand in.
 fn container_names(site: &Site<'_>, faults: &mut Faults) {
-    let mut seen: HashSet<&Value> = HashSet::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for (index, container) in site.list(list).iter().enumerate() {
-            let Some(name) = container.get("name").filter(|name| *name != "") else { continue };
+            let name = container["name"].as_str().unwrap_or_default();
             if !seen.insert(name) {
-                faults.duplicate(&site.sub(&format!("{list}[{index}].name")), name);
+                faults.duplicate(&site.sub(&format!("{list}[{index}].name")), &Value::from(name));
             }
         }
     }
@@ -353,7 +363,7 @@ fn scheduling_gates(site: &Site<'_>, faults: &mut Faults) {
 
 /// What is not to be placed yet has no place. Stands at the spec.
 fn gated_node(site: &Site<'_>, faults: &mut Faults) {
-    if !site.updates && site.has("schedulingGates") && site.has("nodeName") {
+    if site.root_kind == "Pod" && !site.updates && site.has("schedulingGates") && site.has("nodeName") {
         faults.forbidden(&site.sub("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
 }

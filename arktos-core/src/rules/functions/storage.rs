@@ -291,9 +291,20 @@ fn scopes_kept(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// How many parameters a class may have, and how many bytes together.
+const PARAMETERS_MAX: usize = 512;
+const PARAMETERS_LENGTH_MAX: usize = 256 * 1024;
+
 fn parameter_keys(site: &Site<'_>, faults: &mut Faults) {
-    let parameters = site.value.and_then(Value::as_object);
-    if parameters.is_some_and(|parameters| parameters.contains_key("")) {
+    let Some(parameters) = site.value.and_then(Value::as_object) else { return };
+    if parameters.len() > PARAMETERS_MAX {
+        return faults.too_long(&site.path(), PARAMETERS_MAX);
+    }
+    if parameters.contains_key("") {
         faults.invalid(&site.path(), &Value::from(""), "field can not be empty.");
+    }
+    let length = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len);
+    if parameters.iter().map(length).sum::<usize>() > PARAMETERS_LENGTH_MAX {
+        faults.too_long(&site.path(), PARAMETERS_LENGTH_MAX);
     }
 }
