@@ -453,16 +453,23 @@ impl<'a> Checker<'a, '_> {
         let mut parts = Vec::with_capacity(list.elements.len());
         for (index, element) in list.elements.iter().enumerate() {
             let mut found = self.read(element);
-            if list.optional_indices.contains(&index)
-                && let Type::Optional(inner) = found
-            {
-                found = *inner;
+            if list.optional_indices.contains(&index) {
+                found = self.within_optional(element.id, found);
             }
             parts.push((element.id, found.clone()));
             of = Some(self.join(of, found));
         }
         self.be_alike(parts);
         Type::list(of.unwrap_or_else(|| self.types.fresh()))
+    }
+
+    /// What may be left out is an optional.
+    fn within_optional(&mut self, at: u64, found: Type<'a>) -> Type<'a> {
+        match found {
+            Type::Optional(inner) => *inner,
+            Type::Dyn | Type::Error | Type::Param(_) => found,
+            other => self.mismatch(at, &Type::optional(other.clone()), &other),
+        }
     }
 
     fn map(&mut self, entries: &[IdedEntryExpr]) -> Type<'a> {
@@ -474,10 +481,8 @@ impl<'a> Checker<'a, '_> {
             key_parts.push((entry.key.id, key.clone()));
             keys = Some(self.join(keys, key));
             let mut value = self.read(&entry.value);
-            if entry.optional
-                && let Type::Optional(inner) = value
-            {
-                value = *inner;
+            if entry.optional {
+                value = self.within_optional(entry.value.id, value);
             }
             value_parts.push((entry.value.id, value.clone()));
             values = Some(self.join(values, value));
@@ -505,7 +510,9 @@ impl<'a> Checker<'a, '_> {
                 "op" | "path" | "from" => Type::String,
                 "value" => Type::Dyn,
                 other => {
-                    self.fault(entry.id, format!("undefined field '{other}'"));
+                    let found = self.types.known(&found, true).told();
+                    let why = format!("expected type of field '{other}' is '' but provided type is '{found}'");
+                    self.fault(entry.id, why);
                     continue;
                 }
             };

@@ -223,8 +223,16 @@ fn read(source: &str) -> Result<kube_cel::cel::IdedExpr, CompileError> {
         return Err(CompileError::Faulty(format!("ERROR: <input>:1:1: {}", depth::TOO_DEEP)));
     }
     tree::parse(source).map_err(|errors| {
-        told(source, errors.errors.into_iter().map(|error| (error.pos.0, error.pos.1, error.msg)).collect())
+        told(source, errors.errors.into_iter().map(|error| (error.pos.0, error.pos.1, ended(error.msg))).collect())
     })
+}
+
+/// Where a whole expression may end, upstream expects that it does, and names nothing else that could come.
+fn ended(why: String) -> String {
+    match why.split_once(" expecting {<EOF>,") {
+        Some((begin, _)) => format!("{begin} expecting <EOF>"),
+        None => why,
+    }
 }
 
 fn told(source: &str, faults: Vec<(isize, isize, String)>) -> CompileError {

@@ -63,6 +63,9 @@ fn what_does_not_fit_in_an_expression_is_said_with_its_place() {
         ("'%s'.format([1, 2])", vec![(12, "too many arguments supplied to string.format (expected 1, got 2)")]),
         ("'%q'.format([1])", vec![(12, "could not parse formatting clause: unrecognized formatting clause \"q\"")]),
         ("duration('x') == duration('1h')", vec![(10, "invalid duration argument")]),
+        ("self matches 'x'", vec![(6, "Syntax error: mismatched input 'matches' expecting <EOF>")]),
+        ("[?1]", vec![(3, "expected type 'optional_type(int)' but found 'int'")]),
+        ("[JSONPatch{zz: 1}]", vec![(14, "expected type of field 'zz' is '' but provided type is 'int'")]),
         ("'a'.size().b", vec![(11, "type 'int' does not support field selection")]),
         (
             "x + size(1)",
