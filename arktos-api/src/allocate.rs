@@ -297,8 +297,11 @@ impl Allocation {
         let seed = self.seed;
         if let Some(pick) = self.health.clone().filter(|pick| &*pick.counter == counter) {
             if pick.asked {
-                let text = format!("Invalid value: {}: provided port is already allocated", pick.value);
-                return Err(self.fault(call, "spec.healthCheckNodePort", &text));
+                // As upstream, which takes it for its own fault.
+                return Err(Status::internal(format!(
+                    "failed to allocate requested HealthCheck NodePort {}: provided port is already allocated",
+                    pick.value
+                )));
             }
             if full {
                 return Err(Status::internal("failed to allocate a nodePort: range is full"));

@@ -467,3 +467,20 @@ fn an_autoscaler_is_checked_as_it_is_stored() {
         "metadata": {"name": "a", "annotations": {"a b": "c"}}, "spec": {"maxReplicas": 0, "scaleTargetRef": {}}}));
     assert!(refuse_as_sent(&kind, &sent).is_ok());
 }
+
+#[test]
+fn a_service_that_is_a_name_has_no_policy_for_traffic_from_outside() {
+    let service = |spec: Value| created(&json!({"apiVersion": "v1", "kind": "Service", "spec": spec}));
+    let policy = |spec: Value| service(spec).expect("good").str_at(&["spec", "externalTrafficPolicy"]).to_owned();
+    let ports = json!([{"port": 80}]);
+    let named = json!({"type": "ExternalName", "externalName": "a.b", "externalIPs": ["1.2.3.4"]});
+    assert_eq!(policy(named.clone()), "");
+    assert_eq!(policy(json!({"ports": ports})), "");
+    assert_eq!(policy(json!({"ports": ports, "externalIPs": ["1.2.3.4"]})), "Cluster");
+    assert_eq!(policy(json!({"ports": ports, "type": "NodePort"})), "Cluster");
+    let mut said = named;
+    said["externalTrafficPolicy"] = json!("Local");
+    let why =
+        "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services";
+    assert_eq!(told(service(said)), [why]);
+}

@@ -51,6 +51,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "grace", make: grace },
     Function { name: "ip_modes", make: ip_modes },
     Function { name: "host_ports", make: host_ports },
+    Function { name: "outer_policy", make: outer_policy },
     Function { name: "stored_versions", make: stored_versions },
     Function { name: "volume_pull_policy", make: |volume| pull_policy_of(volume.get("reference")) },
     Function {
@@ -95,6 +96,16 @@ fn pull_policy(container: &Map<String, Value>) -> Option<Value> {
 fn pull_policy_of(image: Option<&Value>) -> Option<Value> {
     let latest = crate::image::tag(image.and_then(Value::as_str).unwrap_or_default()) == Some("latest");
     Some(Value::from(if latest { "Always" } else { "IfNotPresent" }))
+}
+
+/// Where traffic from outside goes, for a service that it can reach.
+fn outer_policy(service: &Map<String, Value>) -> Option<Value> {
+    let outer = match service.get("type")?.as_str()? {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !service.get("externalIPs")?.as_array()?.is_empty(),
+        _ => false,
+    };
+    outer.then(|| Value::from("Cluster"))
 }
 
 /// What a pod's containers limit and do not request is requested as it is limited.
