@@ -484,3 +484,40 @@ fn a_service_that_is_a_name_has_no_policy_for_traffic_from_outside() {
         "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services";
     assert_eq!(told(service(said)), [why]);
 }
+
+#[test]
+fn what_selects_devices_is_read_with_the_fields_that_devices_have() {
+    let said = |spec: Value| said(&json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "spec": spec}));
+    let selects = |expression: &str| said(json!({"selectors": [{"cel": {"expression": expression}}]}));
+    let at = "spec.selectors[0].cel.expression";
+    for fine in [
+        "device.driver == 'a.b'",
+        "device.attributes['a.b'].model == 'x' && device.attributes['a.b'].cores > 2",
+        "device.capacity['a.b'].memory.isGreaterThan(quantity('1Gi'))",
+        "device.allowMultipleAllocations",
+        "device.attributes['a.b'].ready",
+    ] {
+        assert_eq!(selects(fine), Vec::<String>::new(), "{fine}");
+    }
+    let why = "must evaluate to bool or the unknown type, not string";
+    assert_eq!(selects("device.driver"), [format!("{at}: Invalid value: \"device.driver\": {why}")]);
+    assert!(selects("device.none == 1")[0].contains("<input>:1:7: undefined field 'none'"));
+    assert_eq!(selects(&"x".repeat(10_241)), [format!("{at}: Too long: may not be more than 10240 bytes")]);
+    let many = vec![json!({"cel": {"expression": "true"}}); 33];
+    assert_eq!(said(json!({"selectors": many})), ["spec.selectors: Too many: 33: must have at most 32 items"]);
+    let opaque = |parameters: Value| said(json!({"config": [{"opaque": {"driver": "a.b", "parameters": parameters}}]}));
+    assert_eq!(
+        opaque(json!({"k": "x".repeat(11_000)})),
+        ["spec.config[0].opaque.parameters: Too long: may not be more than 10240 bytes"]
+    );
+    assert!(opaque(json!({"k": "x"})).is_empty());
+}
+
+#[test]
+fn sets_of_counters_differ_in_their_names() {
+    let set = json!({"name": "c", "counters": {"m": {"value": "1"}}});
+    let pool = json!({"name": "p", "generation": 1, "resourceSliceCount": 1});
+    let slice = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice",
+        "spec": {"driver": "a.b", "nodeName": "n", "pool": pool, "sharedCounters": [set, set]}});
+    assert_eq!(said(&slice), ["spec.sharedCounters[1]: Duplicate value: \"c\""]);
+}

@@ -175,14 +175,21 @@ fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
     }
 }
 
+/// How many bytes an expression that selects devices has at most.
+const DEVICE_EXPRESSION_MAX: usize = 10 * 1024;
+
 fn device_expression(site: &Site<'_>, faults: &mut Faults) {
+    if site.value_text().len() > DEVICE_EXPRESSION_MAX {
+        return faults.too_long(&site.path(), DEVICE_EXPRESSION_MAX);
+    }
     if site.value_text().is_empty() {
         let why = "compilation failed: ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {'[', '{', \
                    '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, \
                    IDENTIFIER}";
         return faults.invalid(&site.path(), &json!(""), why);
     }
-    let environment = Environment::default().with("device", Type::Dyn).counting(&faults.2.patterns);
+    let device = Type::Named("kubernetes.DRADevice");
+    let environment = Environment::default().with("device", device).counting(&faults.2.patterns);
     if !faults.may_read(&site.path(), site.value_text()) {
         return;
     }

@@ -21,6 +21,10 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
 /// How many devices a slice has at most; and of such as say more of themselves than their names and attributes.
 const DEVICES_MAX: usize = 128;
 const RICH_DEVICES_MAX: usize = 64;
+/// How many sets of counters a slice has at most.
+const COUNTER_SETS_MAX: usize = 8;
+/// How many bytes the parameters for a device's driver have at most.
+const PARAMETERS_MAX: usize = 10 * 1024;
 
 /// Stands at the spec of a slice.
 fn slice(site: &Site<'_>, faults: &mut Faults) {
@@ -61,8 +65,16 @@ fn slice(site: &Site<'_>, faults: &mut Faults) {
         }
         one_device(&at, device, each, faults);
     }
-    for (index, set) in site.list("sharedCounters").iter().enumerate() {
-        counters(&site.sub(&format!("sharedCounters[{index}]")), set, "name", faults);
+    let sets = site.list("sharedCounters");
+    if sets.len() > COUNTER_SETS_MAX {
+        faults.too_many(&site.sub("sharedCounters"), sets.len() as u64, COUNTER_SETS_MAX as u64);
+    }
+    for (index, set) in sets.iter().enumerate() {
+        let at = site.sub(&format!("sharedCounters[{index}]"));
+        if sets[..index].iter().any(|other| other["name"] == set["name"]) {
+            faults.duplicate(&at, &set["name"]);
+        }
+        counters(&at, set, "name", faults);
     }
 }
 
@@ -299,13 +311,8 @@ fn one_taint(at: &str, taint: &Value, faults: &mut Faults) {
     if let Some(fault) = label_value_fault(text("value")) {
         faults.invalid(&format!("{at}.value"), &taint["value"], &fault);
     }
-    match text("effect") {
-        "" => faults.required(&format!("{at}.effect"), ""),
-        "NoExecute" | "NoSchedule" | "None" => {}
-        _ => {
-            let known = ["NoExecute", "NoSchedule", "None"];
-            faults.not_supported(&format!("{at}.effect"), &taint["effect"], &known);
-        }
+    if text("effect").is_empty() {
+        faults.required(&format!("{at}.effect"), "");
     }
 }
 
@@ -419,6 +426,9 @@ fn attribute_name(site: &Site<'_>, faults: &mut Faults) {
 fn opaque_parameters(site: &Site<'_>, faults: &mut Faults) {
     match site.value {
         None | Some(Value::Null) => faults.required(&site.path(), ""),
+        Some(sent) if !site.updates && sent.to_string().len() > PARAMETERS_MAX => {
+            faults.too_long(&site.path(), PARAMETERS_MAX);
+        }
         Some(Value::Object(_)) => {}
         Some(_) => faults.invalid(&site.path(), &"<value omitted>".into(), "must be a valid JSON object"),
     }
