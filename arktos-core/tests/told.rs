@@ -521,3 +521,25 @@ fn sets_of_counters_differ_in_their_names() {
         "spec": {"driver": "a.b", "nodeName": "n", "pool": pool, "sharedCounters": [set, set]}});
     assert_eq!(said(&slice), ["spec.sharedCounters[1]: Duplicate value: \"c\""]);
 }
+
+#[test]
+fn what_was_not_told_of_quotas_policies_and_budgets_is_told() {
+    let quota = |name: &str| {
+        let hard = json!({name: "1500m"});
+        said(&json!({"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": hard}}))
+    };
+    let why = "spec.hard[example.com/gpu]: Invalid value: \"1500m\": must be an integer";
+    assert_eq!(quota("example.com/gpu"), [why]);
+    assert!(quota("requests.example.com/gpu").is_empty());
+    let types = json!(["Ingress", "Egress", "Odd"]);
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "spec": {"podSelector": {}, "policyTypes": types}});
+    assert_eq!(said(&policy).len(), 1);
+    let budget = |spec: Value| {
+        said(&json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": "a", "labels": {"a b": "c"}}, "spec": spec}))
+    };
+    assert!(budget(json!({"minAvailable": 1}))[0].starts_with("metadata.labels"));
+    let odd = budget(json!({"minAvailable": -1}));
+    assert!(odd.iter().all(|fault| fault.starts_with("spec.minAvailable")) && !odd.is_empty(), "{odd:?}");
+}

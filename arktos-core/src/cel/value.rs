@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
 use kube_cel::cel::Value as CelValue;
 use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use serde_json::{Map, Number, Value};
@@ -70,7 +71,7 @@ pub(super) fn from_cel(value: &CelValue) -> Result<Value, String> {
             None => return Err(format!("{} has no form in JSON", value.type_of())),
         },
         CelValue::Duration(duration) => Value::from(format!("{}s", duration.num_seconds())),
-        CelValue::Timestamp(moment) => Value::from(moment.to_rfc3339()),
+        CelValue::Timestamp(moment) => Value::from(moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
         CelValue::Function(name, _) => return Err(format!("{name} is a function")),
     })
 }

@@ -132,7 +132,8 @@ fn unread_because_of(cause: &StatusCause) -> Vec<String> {
         let at = field.rsplit_once('.').map_or("", |(at, _)| at);
         names.iter().map(|name| join(&at, name)).collect()
     };
-    if message.starts_with("Forbidden: must be nil if the type is ") {
+    let first = message.starts_with("Forbidden: must be nil if the type is ");
+    if first || message.ends_with(": may not specify more than two policyTypes") {
         vec![field.to_owned()]
     } else if message.ends_with("supported values: \"Exempt\", \"Limited\"") {
         beside(&["exempt", "limited"])

@@ -75,8 +75,15 @@ fn walk(kind: &Kind, object: &Object, old: Option<&Object>, only_status: bool) -
     if kind.builtin {
         faults.forget_unread();
     }
+    let of_metadata = |fault: &StatusCause| fault.field.starts_with("metadata.");
+    if METADATA_LAST.contains(&(&kind.group, &kind.kind)) && !faults.0.iter().all(of_metadata) {
+        faults.0.retain(|fault| !of_metadata(fault));
+    }
     faults.0
 }
+
+/// The kinds whose metadata is looked at when all else is as it must be.
+const METADATA_LAST: &[(&str, &str)] = &[("policy", "PodDisruptionBudget")];
 
 /// The kinds of which an update is checked as a new object and as a change, and both tell what is wrong with the new
 /// state.

@@ -167,7 +167,8 @@ fn counted(site: &Site<'_>, list: &str, faults: &mut Faults) {
         if quantity < Quantity::from_value(0) {
             faults.invalid(&path, amount, "must be greater than or equal to 0");
         }
-        let whole = WHOLE.contains(&name.as_str()) || name.starts_with("count/");
+        let extended = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+        let whole = WHOLE.contains(&name.as_str()) || extended;
         if whole && quantity.milli() % 1000 != 0 {
             faults.invalid(&path, amount, "must be an integer");
         }
