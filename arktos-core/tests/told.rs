@@ -543,3 +543,36 @@ fn what_was_not_told_of_quotas_policies_and_budgets_is_told() {
     let odd = budget(json!({"minAvailable": -1}));
     assert!(odd.iter().all(|fault| fault.starts_with("spec.minAvailable")) && !odd.is_empty(), "{odd:?}");
 }
+
+#[test]
+fn selectable_fields_stand_beside_their_schema() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let of = |versions: &[(&str, bool, Option<&Value>)]| {
+        let made = versions.iter().map(|(name, selects, schema)| {
+            let mut made = json!({"name": name, "served": true, "storage": *name == "v1"});
+            if *selects {
+                made["selectableFields"] = json!([{"jsonPath": ".a"}]);
+            }
+            if let Some(schema) = schema {
+                made["schema"] = json!({"openAPIV3Schema": schema});
+            }
+            made
+        });
+        let told = said(&definition(&made.collect()));
+        told.into_iter().filter(|fault| fault.contains("selectableFields")).collect::<Vec<_>>()
+    };
+    let why = "spec.selectableFields: Invalid value: \"\": may only be set when validations.schema is included";
+    let (same, other) = (Some(&schema), json!({"type": "object"}));
+    assert_eq!(of(&[("v1", true, None)]), [why]);
+    assert_eq!(of(&[("v1", true, same), ("v2", true, Some(&other))]), [why]);
+    assert!(of(&[("v1", true, same), ("v2", true, same)]).is_empty());
+    assert_eq!(of(&[("v1", true, same), ("v2", false, same)]).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_said_of_items_is_refused_even_when_it_says_nothing() {
+    let said = |schema: Value| said(&definition(&json!([version("v1", schema)])));
+    let why = "spec.validation.openAPIV3Schema.additionalItems: Forbidden: additionalItems is not supported";
+    assert_eq!(said(json!({"type": "object", "additionalItems": {}})), [why]);
+    assert!(said(json!({"type": "object", "definitions": {}})).is_empty());
+}

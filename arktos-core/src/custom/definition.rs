@@ -232,7 +232,7 @@ fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) 
             columns(version, &place(alike.columns), faults);
         }
         if first(alike.fields) {
-            selectable_fields(version, &place(alike.fields), faults);
+            selectable_fields(version, alike.schema == alike.fields, &place(alike.fields), faults);
         }
     }
     if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
@@ -267,7 +267,7 @@ fn deprecation_warning(version: &Value, at: &str, faults: &mut Faults) {
     let (field, said) =
         (format!("{at}.deprecationWarning"), version["deprecationWarning"].as_str().unwrap_or_default());
     if version["deprecated"] != true {
-        faults.invalid(&field, &said.into(), "can only be set for deprecated versions");
+        return faults.invalid(&field, &said.into(), "can only be set for deprecated versions");
     }
     if said.is_empty() {
         faults.invalid(&field, &said.into(), "must not be an empty string");
@@ -366,9 +366,21 @@ fn columns(version: &Value, at: &str, faults: &mut Faults) {
 /// How many selectable fields a version may have.
 const SELECTABLE_MAX: usize = 8;
 
-fn selectable_fields(version: &Value, at: &str, faults: &mut Faults) {
+/// The schema that they are found in must stand beside them: both at the definition, or both at the version.
+fn selectable_fields(version: &Value, beside: bool, at: &str, faults: &mut Faults) {
     let fields = version.get("selectableFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let schema = Structural::compile(version.pointer("/schema/openAPIV3Schema").unwrap_or(&json!({})));
+    let schema = version.pointer("/schema/openAPIV3Schema");
+    let Some(schema) = schema.filter(|schema| beside && !schema.is_null()) else {
+        let why = match at {
+            "spec" => "may only be set when validations.schema is included",
+            _ => "may only be set when `version.schema.openAPIV3Schema` is not included",
+        };
+        if !fields.is_empty() {
+            faults.invalid(&format!("{at}.selectableFields"), &json!(""), why);
+        }
+        return;
+    };
+    let schema = Structural::compile(schema);
     let mut seen: HashSet<Vec<String>> = HashSet::new();
     for (index, field) in fields.iter().enumerate() {
         let at = format!("{at}.selectableFields[{index}].jsonPath");

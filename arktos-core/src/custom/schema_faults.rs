@@ -224,7 +224,8 @@ impl Node<'_> {
             map.get(keyword).is_some_and(|value| match value {
                 Value::Null => false,
                 Value::String(text) => !text.is_empty(),
-                Value::Object(map) => !map.is_empty(),
+                // As upstream holds it, that one is there even when it says nothing.
+                Value::Object(map) => !map.is_empty() || keyword == "additionalItems",
                 _ => true,
             })
         };
