@@ -576,3 +576,12 @@ fn what_cannot_be_said_of_items_is_refused_even_when_it_says_nothing() {
     assert_eq!(said(json!({"type": "object", "additionalItems": {}})), [why]);
     assert!(said(json!({"type": "object", "definitions": {}})).is_empty());
 }
+
+#[test]
+fn a_role_that_gathers_by_what_cannot_be_read_is_told_so() {
+    let odd = json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist", "values": ["b"]}]});
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "aggregationRule": {"clusterRoleSelectors": [odd]}});
+    let why = "aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector.";
+    assert!(said(&role).contains(&why.to_owned()), "{:?}", said(&role));
+}

@@ -95,7 +95,8 @@ fn unfit<'a>(clause: u8, value: &IdedExpr, type_of: &dyn Fn(&IdedExpr) -> Type<'
         _ => "only integers, byte buffers, and strings can be formatted as hex",
     };
     let told = of.told();
-    let name = told.split('(').next().unwrap_or_default();
+    // Nothing has another name here.
+    let name = if matches!(of, Type::Null) { "null_type" } else { told.split('(').next().unwrap_or_default() };
     (!fits).then(|| (value.id, format!("{what}, was given {name}")))
 }
 

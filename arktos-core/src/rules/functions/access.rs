@@ -1,12 +1,11 @@
 //! Access control: roles, bindings, priorities and the rules of flow control.
 
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::super::check::{label_1035_fault, port_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
-use crate::selector::{LabelSelectorSpec, label_key_fault, label_value_fault};
+use super::workloads::is_evaluable;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("resource_rule", resource_rule),
@@ -54,13 +53,7 @@ fn role_kind(site: &Site<'_>, faults: &mut Faults) {
 
 /// What cannot be selected by is told as a whole, too.
 fn role_selector(site: &Site<'_>, faults: &mut Faults) {
-    let Some(selector) = site.value.and_then(|selector| LabelSelectorSpec::deserialize(selector).ok()) else { return };
-    let odd = |key: &str, values: &[String]| {
-        label_key_fault(key).is_some() || values.iter().any(|value| label_value_fault(value).is_some())
-    };
-    let labels = selector.match_labels.iter().any(|(key, value)| odd(key, std::slice::from_ref(value)));
-    let expressions = selector.match_expressions.iter().any(|one| odd(&one.key, &one.values));
-    if labels || expressions || selector.selector().is_err() {
+    if !is_evaluable(site.value) {
         faults.invalid(&site.path(), &Value::Null, "invalid label selector.");
     }
 }
