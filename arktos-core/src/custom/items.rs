@@ -46,8 +46,8 @@ impl<'a> Before<'a> {
     }
 }
 
-/// Whether an update has left a value as it was, as far as upstream can tell: a field that the schema does not name, and
-/// an item of a map that it does not find, count as changed.
+/// Whether an update has left a value as it was, as far as upstream can tell: a field that the schema does not name,
+/// and an item of a map that it does not find, count as changed.
 pub(super) fn is_kept(schema: &Structural, old: &Value, new: &Value) -> bool {
     match (old, new) {
         (Value::Object(was), Value::Object(is)) => {

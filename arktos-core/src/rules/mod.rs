@@ -75,7 +75,8 @@ pub fn admit_update(kind: &Kind, old: &Object, mut new: Object) -> Result<Object
     refuse(kind, new, causes)
 }
 
-/// What the rules of a custom kind say of what an update has left as it was: it is not refused, and the client is warned.
+/// What the rules of a custom kind say of what an update has left as it was: the client is warned of it, and not
+/// refused.
 #[must_use]
 pub fn kept_faults(kind: &Kind, old: &Object, new: &Object) -> Vec<String> {
     kind.schema.structural().map_or_else(Vec::new, |schema| crate::custom::kept_faults(schema, old, new))
@@ -174,8 +175,8 @@ pub fn refuse_finalizers(kind: &Kind, namespace: &Object) -> Result<(), Status> 
     Err(Status::invalid(&kind.group, &kind.kind, namespace.name(), faults.0))
 }
 
-/// Refuses a new Event of the newer form for what only that asks for. What all versions ask for is checked in the stored
-/// one, as is all that is asked of other kinds.
+/// Refuses a new Event of the newer form for what only that asks for. What all versions ask for is checked in the
+/// stored one, as is all that is asked of other kinds.
 ///
 /// # Errors
 /// 422 with a cause for each fault.
