@@ -457,19 +457,26 @@ fn is_given_ports(service: &Object) -> bool {
     may_have_ports(service) && (given || service.str_at(&["spec", "type"]) == "NodePort")
 }
 
+/// The port of the hosts that a port of a service has, if any.
+fn node_port(port: &Value) -> Option<i64> {
+    port.get("nodePort").and_then(Value::as_i64).filter(|number| *number != 0)
+}
+
+fn name_of(port: &Value) -> &str {
+    port.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
 /// Node ports stay by the ports' names, of several of one name that of the last, where both services are given some.
 /// One that can have none any more loses those it had, unless it asks for others, too.
 fn keep_ports(old: &Object, new: &mut Object) {
-    let number = |port: &Value| port.get("nodePort").and_then(Value::as_i64).filter(|number| *number != 0);
     let (stay, go) = (is_given_ports(old) && is_given_ports(new), may_have_ports(old) && !may_have_ports(new));
     let before: Vec<Value> = old.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let Some(ports) = new.map_mut(&["spec"]).get_mut("ports").and_then(Value::as_array_mut) else { return };
-    let asked: Vec<i64> = ports.iter().filter_map(number).collect();
-    let had: Vec<i64> = before.iter().filter_map(number).collect();
-    let name = |port: &Value| port.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let asked: Vec<i64> = ports.iter().filter_map(node_port).collect();
+    let had: Vec<i64> = before.iter().filter_map(node_port).collect();
     for port in ports {
-        let silent = number(port).is_none();
-        let was = before.iter().rev().find(|one| name(one) == name(port)).and_then(number);
+        let silent = node_port(port).is_none();
+        let was = before.iter().rev().find(|one| name_of(one) == name_of(port)).and_then(node_port);
         let Some(port) = port.as_object_mut() else { continue };
         if go && asked.iter().all(|number| had.contains(number)) {
             port.remove("nodePort");
