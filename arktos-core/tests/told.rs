@@ -46,6 +46,36 @@ fn said(object: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_report_of_a_pod_keeps_its_class_and_names_the_hosts_address_alike() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    let old = created(&pod).expect("a good pod");
+    let said = |status: Value| told(with_status(&old, &status));
+    assert_eq!(
+        said(json!({"qosClass": "Guaranteed"})),
+        ["status.qosClass: Invalid value: \"Guaranteed\": field is immutable"]
+    );
+    let other = "status.hostIPs[0].ip: Invalid value: \"9.9.9.9\": must be equal to `hostIP`";
+    assert_eq!(said(json!({"hostIPs": [{"ip": "9.9.9.9"}]})), [other]);
+    let bound = "status.nominatedNodeName: Forbidden: may not be set on pods that are already bound to a node";
+    assert_eq!(said(json!({"nominatedNodeName": "m"})), [bound]);
+    let new =
+        with_status(&old, &json!({"hostIP": "9.9.9.9", "hostIPs": [{"ip": "9.9.9.9"}], "podIPs": [{"ip": "1.2.3.4"}]}));
+    assert_eq!(new.expect("a good report").str_at(&["status", "podIP"]), "1.2.3.4");
+}
+
+#[test]
+fn the_name_of_a_cron_job_may_be_wrong_in_two_ways_and_its_prefix_is_not_counted() {
+    let job = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}});
+    let mut cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "A".repeat(53)},
+        "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": job}}});
+    let faults = said(&cron);
+    assert!(faults.len() == 2 && faults[1].ends_with("must be no more than 52 characters"), "{faults:?}");
+    cron["metadata"] = json!({"name": "a", "generateName": "a".repeat(60)});
+    assert_eq!(said(&cron), Vec::<String>::new());
+}
+
+#[test]
 fn what_a_quotas_status_says_is_checked_as_what_it_limits() {
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "1"}}});
     let old = created(&quota).expect("a good quota");

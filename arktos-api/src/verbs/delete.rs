@@ -35,7 +35,7 @@ pub(crate) struct Deleted {
 }
 
 /// Kinds whose deletion answers with the object even when it is gone.
-const ANSWER_OBJECT: [&str; 15] = [
+const ANSWER_OBJECT: [&str; 16] = [
     "csidrivers.storage.k8s.io",
     "csinodes.storage.k8s.io",
     "deviceclasses.resource.k8s.io",
@@ -51,6 +51,7 @@ const ANSWER_OBJECT: [&str; 15] = [
     "services",
     "storageclasses.storage.k8s.io",
     "volumeattachments.storage.k8s.io",
+    "volumeattributesclasses.storage.k8s.io",
 ];
 
 /// Whether a deletion of this kind answers with the object.
@@ -368,6 +369,9 @@ fn encoded(call: &Call<'_>, old: &Stored, object: &Object, revision: arktos_core
 
 pub(super) fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
     let uid = old.object.header().uid();
+    if call.kind.storage_resource.as_str() == "namespaces" {
+        return of_namespace(call, old, options);
+    }
     let why = match (&options.uid, options.revision) {
         (Some(wanted), _) if **wanted != *uid => format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have \
@@ -380,8 +384,25 @@ pub(super) fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptio
         ),
         _ => return Ok(()),
     };
-    let kind = GroupResource::new(&call.kind.group, &call.kind.kind);
+    // Told is the group that upstream's own type is of: all events are of the core.
+    let kind = GroupResource::new(call.kind.storage_resource.group(), &call.kind.kind);
     Err(Status::conflict(&kind, old.path.name(), why))
+}
+
+/// What is expected of a namespace, in the words that upstream has for them alone.
+fn of_namespace(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
+    let uid = old.object.header().uid();
+    let why = match (&options.uid, options.revision) {
+        (Some(wanted), _) if **wanted != *uid => {
+            format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}")
+        }
+        (_, Some(wanted)) if wanted != old.revision => format!(
+            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {}",
+            old.revision
+        ),
+        _ => return Ok(()),
+    };
+    Err(Status::conflict(&call.kind.group_resource, old.path.name(), why))
 }
 
 /// Deletes everything that a selection sees, one after the other. Gives back what there was.

@@ -145,10 +145,11 @@ pub(crate) fn whole(call: &Call<'_>, snapshot: Snapshot, selection: Selection) -
 /// are from here on, if that was counted for the first page.
 fn cut(call: &Call<'_>, page: &mut Page, limit: usize, left: Option<usize>) {
     let mut items = page.items(None);
-    let last = items.by_ref().take(limit).last().map(|item| item.path.clone());
-    let more = items.next().is_some();
+    let (count, last) = items.by_ref().take(limit).fold((0, None), |(count, _), item| (count + 1, Some(item)));
+    let last = last.map(|item| item.path.clone());
+    let found = items.next().is_some();
     drop(items);
-    let Some(last) = last.filter(|_| more) else { return };
+    let Some(last) = last.filter(|last| found || (count == limit && goes_on(call, page, last))) else { return };
     if page.selection.is_unfiltered() {
         let counted = left.and_then(|left| left.checked_sub(limit));
         page.remaining = Some(counted.unwrap_or_else(|| page.items(Some(&last)).count()));
@@ -157,6 +158,20 @@ fn cut(call: &Call<'_>, page: &mut Page, limit: usize, left: Option<usize>) {
     let next = Continue { revision: Some(page.revision), after: last.clone(), left };
     page.next = next.seal(&call.state.config.continue_key, &page.selection);
     page.until = Some(last);
+}
+
+/// Whether there is anything after a full page, selected or not: as upstream, which has not looked at it by then.
+/// Where it looks one object or one host's pods up, it knows.
+fn goes_on(call: &Call<'_>, page: &Page, last: &ObjectPath) -> bool {
+    let selection = &page.selection;
+    let node = call.kind.field("spec.nodeName").map(Field::At);
+    let looked_up = |test: &FieldTest| test.equal && (test.field == Field::Name || Some(test.field) == node);
+    if selection.is_unfiltered() || selection.fields.iter().any(looked_up) {
+        return false;
+    }
+    let all = Selection::all(selection.resource.clone(), selection.within.clone());
+    let rest = whole(call, page.snapshot.clone(), all);
+    rest.items(Some(last)).next().is_some()
 }
 
 /// The state that a list is made of.

@@ -87,6 +87,32 @@ async fn a_grace_is_never_less_than_nothing_and_does_not_end_before_it_is_asked_
 }
 
 #[tokio::test]
+async fn what_a_deletion_expects_is_told_by_the_kind_that_upstream_keeps() {
+    let world = World::new().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}});
+    assert_eq!(world.post("acme", "/api/v1/namespaces", namespace).await.code, 201);
+    let event = json!({"metadata": {"name": "a"}, "involvedObject": {"namespace": "default"}});
+    assert_eq!(world.post("acme", "/api/v1/namespaces/default/events", event).await.code, 201);
+    let expected = || Some(json!({"preconditions": {"uid": "x"}}));
+    let told = world.send("acme", Method::DELETE, "/api/v1/namespaces/mine", expected()).await;
+    let begin =
+        "Operation cannot be fulfilled on namespaces \"mine\": Precondition failed: UID in precondition: x, UID";
+    assert_eq!((told.code, &told.body["details"]["kind"]), (409, &json!("namespaces")));
+    assert!(told.body["message"].as_str().unwrap().starts_with(begin), "{}", told.body);
+    let newer = "/apis/events.k8s.io/v1/namespaces/default/events/a";
+    let told = world.send("acme", Method::DELETE, newer, expected()).await;
+    assert_eq!((told.code, &told.body["details"]["kind"]), (409, &json!("Event")));
+    assert!(told.body["details"]["group"].is_null(), "{}", told.body);
+    let class = json!({"metadata": {"name": "c"}, "driverName": "x.example.com", "parameters": {"a": "b"}});
+    let classes = "/apis/storage.k8s.io/v1/volumeattributesclasses";
+    assert_eq!(world.post("acme", classes, class).await.code, 201);
+    let one = format!("{classes}/c");
+    world.patch("acme", &one, json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(world.delete("acme", &one).await.body["kind"], "VolumeAttributesClass");
+    assert_eq!(world.get("acme", &one).await.code, 404);
+}
+
+#[tokio::test]
 async fn a_deleted_collection_has_pages() {
     let world = World::new().await;
     let path = "/api/v1/namespaces/default/configmaps?labelSelector=a%3Db";

@@ -43,6 +43,10 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "claim_templates", make: claim_templates },
     Function { name: "pod_cidrs", make: |spec| first_said(spec, "podCIDR", "podCIDRs", Clone::clone) },
     Function { name: "pod_cidr", make: |spec| spec.get("podCIDRs")?.get(0).filter(|range| **range != "").cloned() },
+    Function {
+        name: "pod_ip",
+        make: |status| status.get("podIPs")?.get(0)?.get("ip").filter(|ip| **ip != "").cloned(),
+    },
     Function { name: "pod_ips", make: |status| first_said(status, "podIP", "podIPs", |ip| json!({ "ip": ip })) },
     Function { name: "namespace_finalizers", make: |namespace| Some(with_finalizer(namespace, "kubernetes")) },
     Function { name: "tenant_finalizers", make: |tenant| Some(with_finalizer(tenant, "arktos")) },

@@ -42,7 +42,7 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
         }
         _ => {}
     }
-    let fault = match (kind.group.as_str(), kind.resource.as_str()) {
+    let mut faults: Vec<String> = match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "namespaces" | "services" | "tenants") => label_fault(name),
         ("apps", "statefulsets") => label_fault(name),
         ("", "events")
@@ -51,11 +51,14 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
         | ("certificates.k8s.io", "certificatesigningrequests") => path_segment_fault(name),
         ("networking.k8s.io", "ipaddresses") => canonical_ip_faults(name).into_iter().next(),
         _ => subdomain_fault(name),
-    };
+    }
+    .into_iter()
+    .collect();
     // The jobs that a cron job makes are named after it, with a time behind the name.
-    let long = kind.kind == "CronJob" && name.len() > 52;
-    let fault = fault.or_else(|| long.then(|| "must be no more than 52 characters".to_owned()));
-    fault.into_iter().collect()
+    if kind.kind == "CronJob" && !prefix && name.len() > 52 {
+        faults.push("must be no more than 52 characters".to_owned());
+    }
+    faults
 }
 
 /// Takes away what a client may not say of a new object.

@@ -376,10 +376,29 @@ fn pod_status(site: &Site<'_>, faults: &mut Faults) {
     if let Some(fault) = node.as_str().filter(|name| changed && !name.is_empty()).and_then(subdomain_fault) {
         faults.invalid(&site.sub("nominatedNodeName"), node, &fault);
     }
-    let is_name = |name: &Value| name.as_str().is_some_and(|name| !name.is_empty());
-    let bound = site.old_map.and_then(|old| old.get("spec")).is_some_and(|spec| is_name(&spec["nodeName"]));
-    if bound && changed && is_name(node) {
-        faults.forbidden(&site.sub("nominatedNodeName"), "may not be set on pods that are already bound to a node");
+    if let Some(old) = site.old_map {
+        pod_status_kept(site, status, old, faults);
+    }
+}
+
+/// What a report keeps, or says alike: the class of service, the host, and the host's address.
+fn pod_status_kept(site: &Site<'_>, status: &Value, old: &Map<String, Value>, faults: &mut Faults) {
+    let before = old.get("status").unwrap_or(&Value::Null);
+    let text = |status: &Value, field: &str| status[field].as_str().unwrap_or_default().to_owned();
+    let bound = old.get("spec").is_some_and(|spec| !text(spec, "nodeName").is_empty());
+    let node = text(status, "nominatedNodeName");
+    if bound && !node.is_empty() && node != text(before, "nominatedNodeName") {
+        let why = "may not be set on pods that are already bound to a node";
+        faults.forbidden(&site.sub("nominatedNodeName"), why);
+    }
+    let class = text(status, "qosClass");
+    if class != text(before, "qosClass") {
+        faults.invalid(&site.sub("qosClass"), &json!(class), "field is immutable");
+    }
+    if let Some(first) = status["hostIPs"].get(0).map(|first| text(first, "ip"))
+        && first != text(status, "hostIP")
+    {
+        faults.invalid(&site.sub("hostIPs[0].ip"), &json!(first), "must be equal to `hostIP`");
     }
 }
 
