@@ -9,16 +9,20 @@ use std::collections::BTreeMap;
 use arktos_core::name::{label_fault, subdomain_fault};
 use arktos_core::{Reason, Status, TenantName};
 use http::HeaderMap;
+use parking_lot::Mutex;
 
 use crate::authenticate::said;
 use crate::authorize::{Attributes, Authorizer, denied};
 use crate::identity::{COMPONENTS, ELSEWHERE, Identity, MASTERS};
+use crate::kept::Kept;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 /// What a service account's token says of the node that it is bound to.
 const NODE: &str = "authentication.kubernetes.io/node-name";
 /// So many groups, or values, are asked for with a star first.
 const MANY: usize = 4;
+/// So many letters of a user's name are kept.
+const NAME: usize = 128;
 
 /// Who a request acts as, and by which right: empty where that is its own, or the old one.
 pub(crate) struct Acting {
@@ -76,6 +80,34 @@ impl Mode {
     }
 }
 
+/// In which way each user was let act as another one last: a memory of so many users of one tenant, and of all.
+pub(crate) struct Modes(Mutex<Kept<String, Mode>>);
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self(Mutex::new(Kept::new((1_000, 10_000))))
+    }
+}
+
+impl Modes {
+    fn of(&self, who: &Identity) -> Option<Mode> {
+        self.0.lock().get(tenant_of(who), &remembered(who))
+    }
+
+    fn note(&self, who: &Identity, mode: Mode) {
+        self.0.lock().keep(tenant_of(who), remembered(who), mode, 1);
+    }
+}
+
+/// The beginning of a user's name. Only the order of what is tried depends on it.
+fn remembered(who: &Identity) -> String {
+    who.user.chars().take(NAME).collect()
+}
+
+fn tenant_of(who: &Identity) -> &str {
+    who.tenant.as_ref().map_or("", TenantName::as_str)
+}
+
 /// Who somebody wants to be.
 #[derive(Default)]
 struct Wanted {
@@ -114,12 +146,13 @@ pub(crate) fn names_asked(headers: &HeaderMap) -> u32 {
 
 /// The identity a request acts as: its own, or the one it impersonates, if it may. The tenant changes only where a user
 /// of `system` acts as one of another tenant, named as such, and may `impersonate` (as of old) that of all `tenants`.
-/// `asked` is what is to be done, if that is known.
+/// `asked` is what is to be done, if that is known. The way that `last` succeeded is tried first, as upstream does.
 ///
 /// # Errors
 /// 403 when it may not, in the words of the first way that was tried.
 pub(crate) fn acting(
     authorizer: &Authorizer,
+    last: Option<&Modes>,
     identity: Identity,
     headers: &HeaderMap,
     asked: Option<&Attributes<'_>>,
@@ -128,10 +161,15 @@ pub(crate) fn acting(
     if let Some((tenant, user)) = elsewhere(&identity, &wanted.user) {
         (wanted.user, wanted.tenant) = (user.to_owned(), Some(tenant));
     }
+    let known = last.and_then(|last| last.of(&identity));
+    let others = Mode::ALL.into_iter().filter(|mode| Some(*mode) != known);
     let mut refused = None;
-    for mode in Mode::ALL.into_iter().filter(|mode| mode.is_for(&wanted, &identity)) {
+    for mode in known.into_iter().chain(others).filter(|mode| mode.is_for(&wanted, &identity)) {
         match (Question { authorizer, who: &identity, wanted: &wanted, mode }).ask(asked) {
             Ok(acts_as) => {
+                if let Some(last) = last.filter(|_| Some(mode) != known) {
+                    last.note(&identity, mode);
+                }
                 let constraint = if mode == Mode::Legacy { "" } else { mode.verb() };
                 return Ok(Acting { identity: acts_as, constraint });
             }

@@ -1,6 +1,6 @@
 //! Reviews: questions about identities and rights. They are answered and not stored.
 
-use arktos_core::{FieldSelector, LabelSelector, Object, Status, TenantName};
+use arktos_core::{FieldSelector, LabelSelector, Object, Scope, Status, TenantName};
 use serde_json::{Value, json};
 
 mod valid;
@@ -9,6 +9,7 @@ use crate::authorize::{Attributes, Decision};
 use crate::call::Call;
 use crate::config::ApiConfig;
 use crate::identity::Identity;
+use crate::verbs::create::in_namespace;
 use crate::verbs::managers;
 use crate::verbs::modify::Part;
 
@@ -28,8 +29,13 @@ pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object
     review.fields.insert("apiVersion".to_owned(), Value::from(call.kind.type_meta.api_version.as_str()));
     review.fields.insert("kind".to_owned(), Value::from(call.kind.type_meta.kind.as_str()));
     review.map_mut(&["metadata"]);
+    if call.kind.scope == Scope::Namespace {
+        in_namespace(call, review.str_at(&["metadata", "namespace"]))?;
+    } else {
+        review.remove(&["metadata", "namespace"]);
+    }
     match call.kind.resource.as_str() {
-        "selfsubjectreviews" => who_am_i(call, review),
+        "selfsubjectreviews" => Ok(who_am_i(call, &review)),
         "tokenreviews" => token(call, review).await,
         "selfsubjectaccessreviews" => {
             valid::check(AUTHORIZATION, &review, false, None)?;
@@ -50,7 +56,7 @@ pub(crate) async fn answer(call: &Call<'_>, mut review: Object) -> Result<Object
 pub(crate) async fn answer_noted(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     let managed = managers::noted(call, Part::Whole, None, &mut review)?;
     let mut answer = answer(call, review).await?;
-    let answers_anew = call.kind.resource == "selfsubjectrulesreviews";
+    let answers_anew = matches!(call.kind.resource.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews");
     if let Some(managed) = managed.filter(|_| !answers_anew) {
         answer.set(&["metadata", "managedFields"], managed.tree());
     }
@@ -71,10 +77,21 @@ fn user_info(identity: &Identity) -> Value {
     info
 }
 
-fn who_am_i(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
-    review.set(&["metadata", "creationTimestamp"], call.state.config.clock.now().to_string());
-    review.fields.insert("status".to_owned(), json!({"userInfo": user_info(call.identity)}));
-    Ok(review)
+fn who_am_i(call: &Call<'_>, review: &Object) -> Object {
+    let mut answer = anew(review);
+    answer.set(&["metadata", "creationTimestamp"], call.state.config.clock.now().to_string());
+    answer.fields.insert("status".to_owned(), json!({"userInfo": user_info(call.identity)}));
+    answer
+}
+
+/// An answer that has nothing of the question but its kind.
+fn anew(review: &Object) -> Object {
+    let mut answer = Object::default();
+    for field in ["apiVersion", "kind"] {
+        answer.fields.insert(field.to_owned(), review.str_at(&[field]).into());
+    }
+    answer.fields.insert("metadata".to_owned(), json!({}));
+    answer
 }
 
 async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
@@ -231,12 +248,7 @@ fn rules(call: &Call<'_>, review: &Object) -> Result<Object, Status> {
     if let Some(lost) = lost {
         status["evaluationError"] = lost.into();
     }
-    // The answer has nothing of the question but its kind.
-    let mut answer = Object::default();
-    for field in ["apiVersion", "kind"] {
-        answer.fields.insert(field.to_owned(), review.str_at(&[field]).into());
-    }
-    answer.fields.insert("metadata".to_owned(), json!({}));
+    let mut answer = anew(review);
     answer.fields.insert("spec".to_owned(), json!({}));
     answer.fields.insert("status".to_owned(), status);
     Ok(answer)

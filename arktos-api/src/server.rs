@@ -21,7 +21,7 @@ use crate::config::ApiConfig;
 use crate::definitions::{self, DefinedKind};
 use crate::fairness::{self, Asks, Failures, PeerRefusals, Rates, Turns};
 use crate::identity::{Identity, network};
-use crate::impersonate::{self, Acting};
+use crate::impersonate::{self, Acting, Modes};
 use crate::kinds::Kinds;
 use crate::lines::Lines;
 use crate::negotiate;
@@ -55,6 +55,7 @@ pub(crate) struct State {
     pub(crate) turns: Turns,
     pub(crate) rates: Rates,
     pub(crate) failures: Failures,
+    pub(crate) modes: Modes,
     pub(crate) lines: Arc<Lines>,
     pub(crate) builds: Builds,
 }
@@ -94,6 +95,7 @@ impl ApiServer {
             turns: Turns::new(config.fairness, config.clock.clone()),
             rates: Rates::default(),
             failures: Failures::default(),
+            modes: Modes::default(),
             lines: Arc::default(),
             builds: Builds::new(config.aside.clone()),
             kinds,
@@ -385,7 +387,7 @@ impl State {
             None => Some(Attributes { verb: &method, path: &info.path, ..Attributes::default() }),
         };
         let asked = asked.map(|asked| Attributes { tenant, ..asked });
-        impersonate::acting(&self.authorizer, identity.clone(), &parts.headers, asked.as_ref())
+        impersonate::acting(&self.authorizer, Some(&self.modes), identity.clone(), &parts.headers, asked.as_ref())
     }
 
     fn authorize_path(&self, head: &Head) -> Result<(), Status> {

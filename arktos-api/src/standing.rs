@@ -99,7 +99,7 @@ impl Credentials {
             return Err(unauthorized());
         }
         let asked = Attributes { tenant: self.identity.tenant.as_ref(), ..*asked };
-        Ok(impersonate::acting(authorizer, identity, &self.acts_as, Some(&asked))?.identity)
+        Ok(impersonate::acting(authorizer, None, identity, &self.acts_as, Some(&asked))?.identity)
     }
 }
 

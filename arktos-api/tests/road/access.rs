@@ -220,7 +220,7 @@ async fn role_for(world: &World, name: &str, rules: serde_json::Value, subject: 
 async fn acting(world: &World, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
     let mut request = Request::builder().method(Method::GET).uri(path).header("authorization", "Bearer clerk");
     for (name, value) in headers {
-        request = request.header(*name, *value);
+        request = request.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let response = world.api.clone().oneshot(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
     let code = response.status().as_u16();
@@ -260,6 +260,28 @@ async fn who_may_act_as_somebody_may_be_held_to_one_user_and_to_what_is_done() {
     assert!(masters.1.ends_with("impersonating the system:masters group is not allowed"), "{}", masters.1);
     let node = acting(&world, MAPS, &[("impersonate-user", "system:node:n1")]).await;
     assert!(node.1.contains("cannot impersonate-on:arbitrary-node:list"), "{}", node.1);
+}
+
+/// Upstream tries first what was right last, and tells of that.
+#[tokio::test]
+async fn who_was_let_act_as_of_old_is_told_of_that() {
+    let world = World::new().await;
+    let bob = json!([{"apiGroups": [""], "resources": ["users"], "resourceNames": ["bob"], "verbs": ["impersonate"]}]);
+    role_for(&world, "legacy", bob, ("Group", "clerks")).await;
+    let as_eve = [("impersonate-user", "eve")];
+    let first = acting(&world, MAPS, &as_eve).await.1;
+    assert!(first.contains("cannot impersonate-on:user-info:list resource \"configmaps\""), "{first}");
+    let bobs = acting(&world, MAPS, &[("impersonate-user", "bob")]).await.1;
+    assert!(bobs.contains("User \"bob\" cannot list"), "{bobs}");
+    let then = acting(&world, MAPS, &as_eve).await.1;
+    assert!(then.starts_with("users \"eve\" is forbidden: User \"clara\" cannot impersonate resource"), "{then}");
+}
+
+#[tokio::test]
+async fn who_names_somebody_in_odd_letters_does_not_act_as_its_own() {
+    let world = World::new().await;
+    let refused = acting(&world, "/api", &[("impersonate-user", "b\u{f6}b")]).await;
+    assert_eq!(refused.0, 403, "{}", refused.1);
 }
 
 #[tokio::test]

@@ -27,6 +27,25 @@ async fn who(world: &World, token: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
+async fn a_review_is_placed_as_any_object_and_who_one_is_has_nothing_of_the_question() {
+    let world = World::new().await;
+    let ask = async |path: &str, metadata: Value, spec: Value| {
+        let review = json!({"metadata": metadata, "spec": spec});
+        world.post("acme", &format!("/apis/{path}"), review).await
+    };
+    let me = "authentication.k8s.io/v1/selfsubjectreviews";
+    let answer = ask(me, json!({"name": "x", "labels": {"a": "b"}}), json!({})).await;
+    let said: Vec<&str> = answer.body["metadata"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!((answer.code, said), (201, vec!["creationTimestamp"]));
+    let spec = json!({"user": "u", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}});
+    let group = "authorization.k8s.io/v1";
+    let other = json!({"namespace": "other"});
+    assert_eq!(ask(&format!("{group}/subjectaccessreviews"), other.clone(), spec.clone()).await.code, 201);
+    let local = format!("{group}/namespaces/default/localsubjectaccessreviews");
+    assert_eq!(ask(&local, other, spec).await.code, 400);
+}
+
+#[tokio::test]
 async fn a_token_is_its_accounts_in_its_tenant_alone() {
     let world = World::new().await;
     world.post("acme", ACCOUNTS, object("ServiceAccount", "robot")).await;
