@@ -13,6 +13,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
+mod former;
+
 use crate::call::Call;
 use crate::negotiate::{self, Encoding};
 use crate::query::FieldValidation;
@@ -343,10 +345,13 @@ fn is_custom(call: &Call<'_>, wanted: &TypeMeta) -> bool {
     !call.kind.builtin && *wanted == *call.kind.type_meta
 }
 
-/// Objects of custom kinds say their kind: nothing else tells how to read them.
+/// Objects of custom kinds say their kind: nothing else tells how to read them. Of others, a version has at most one `/`.
 fn check_named(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta, body: &[u8]) -> Result<(), Status> {
     if !is_custom(call, wanted) {
-        return Ok(());
+        if found.api_version.matches('/').count() < 2 {
+            return Ok(());
+        }
+        return Err(unrecognized(wanted, &format!("unexpected GroupVersion string: {}", found.api_version), body));
     }
     if found.kind.is_empty() {
         let text = String::from_utf8_lossy(body);
@@ -365,9 +370,6 @@ fn check_named(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta, body: &[u8]
     Ok(())
 }
 
-/// The versions that scales once had, which upstream still knows, and takes from nobody.
-const OLD_SCALES: [&str; 3] = ["extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"];
-
 fn other_version(wanted: &TypeMeta, found: &TypeMeta) -> Status {
     Status::bad_request(format!(
         "the API version in the data ({}) does not match the expected API version ({})",
@@ -378,7 +380,7 @@ fn other_version(wanted: &TypeMeta, found: &TypeMeta) -> Status {
 /// Refuses a body that is another kind's.
 fn check_type(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Result<(), Status> {
     let Some(why) = unlike(call, wanted, found) else { return Ok(()) };
-    if wanted.kind == "Scale" && found.kind == "Scale" && OLD_SCALES.contains(&found.api_version.as_str()) {
+    if former::is_other_version(call, wanted, found) {
         return Err(other_version(wanted, found));
     }
     let kind = if found.kind.is_empty() { &wanted.kind } else { &found.kind };

@@ -195,7 +195,8 @@ fn charged(call: &Call<'_>, budget: &Stored, object: &PodDisruptionBudget) -> Re
     let mut new = old.clone();
     let mut status = serde_json::to_value(&object.status).map_err(Status::internal)?;
     // A condition says that it has no message.
-    for condition in status["conditions"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten();
+    for condition in conditions.filter_map(Value::as_object_mut) {
         condition.entry("message").or_insert_with(|| Value::from(""));
     }
     new.set(&["status"], status);

@@ -10,6 +10,7 @@ use super::modify::{self, Part, Source, named};
 use super::unreadable::Outcome;
 use super::{managers, patch};
 use crate::call::Call;
+use crate::input;
 use crate::warnings::Warnings;
 use arktos_store::client::Patch;
 
@@ -89,7 +90,15 @@ pub(crate) async fn patch(call: &Call<'_>, asked: &Patch, faults: &[String]) -> 
             patch::apply(&schema, true, &mut value, asked).map(|()| value)
         };
         let outcome = Outcome { patch: asked, whole: &made };
-        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), made()?, arktos_core::Dialect::Region)
+        let value = made()?;
+        // A strategic patch changes a scale, whatever it says.
+        if call.kind.builtin
+            && !matches!(asked, Patch::Strategic(_))
+            && let Some(why) = input::unlike(call, &type_meta(), &input::type_of(&value))
+        {
+            return Err(outcome.refusal(&why));
+        }
+        let decoded = arktos_core::schema::decode_as(&schema, &type_meta(), value, arktos_core::Dialect::Region)
             .map_err(|refusal| outcome.refused(&type_meta(), &refusal))?;
         let faults = faults.iter().cloned().chain(decoded.faults.list).collect();
         patch::told(call, faults, &warned, &outcome)?;
@@ -132,7 +141,8 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
     }
     let make = |old: Option<&Object>| {
         let old = old.ok_or_else(|| call.not_found(&call.name))?;
-        let (value, managed) = managers::applied(call, Part::Whole, Some(old), &parent, call.options.force)?;
+        let (value, managed) = managers::applied(call, Part::Whole, Some(old), &parent, call.options.force)
+            .map_err(|refusal| of_scale(call, refusal))?;
         let made = arktos_core::schema::decode(&call.kind, value, arktos_core::Dialect::Region)?.object;
         let mut new = scaled(call, old, &shown(call, &made), made.str_at(&["metadata", "resourceVersion"]))?;
         managers::set(&mut new, managed);
@@ -140,6 +150,17 @@ pub(crate) async fn apply(call: &Call<'_>, config: &Value) -> Result<Object, Sta
     };
     let changed = modify::modify(call, Part::Whole, Source::Applied(&make)).await?;
     Ok(shown(call, &modify::decoded(call, changed.stored).await?))
+}
+
+/// What is said of managers that an apply of a scale is in the way of: to it, they are managers of the scale.
+fn of_scale(call: &Call<'_>, mut refusal: Status) -> Status {
+    let using = format!(" using {}", call.kind.type_meta.api_version);
+    let told = |text: &str| text.replace(&using, &format!(" using {}", type_meta().api_version));
+    refusal.message = told(&refusal.message);
+    for cause in refusal.details.iter_mut().flat_map(|details| &mut details.causes) {
+        cause.message = told(&cause.message);
+    }
+    refusal
 }
 
 async fn write(

@@ -216,3 +216,26 @@ async fn some_parts_of_objects_have_no_columns() {
         assert_eq!((plain.code, plain.body["kind"] == "Table"), (200, code == 200), "{part}");
     }
 }
+
+#[tokio::test]
+async fn versions_that_a_kind_once_had_are_known_and_not_taken() {
+    let world = World::new().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    for (path, kind, version, wanted) in [
+        (deployments, "Deployment", "apps/v1beta1", "apps/v1"),
+        (deployments, "Deployment", "extensions/v1beta1", "apps/v1"),
+        (scalers, "HorizontalPodAutoscaler", "autoscaling/v1", "autoscaling/v2"),
+    ] {
+        let body = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}});
+        let refused = world.post("acme", path, body).await;
+        let why = format!("the API version in the data ({version}) does not match the expected API version ({wanted})");
+        assert_eq!((refused.code, &refused.body["message"]), (400, &json!(why)));
+    }
+    let odd = json!({"apiVersion": "a/b/c", "kind": "ConfigMap"});
+    let refused = world.post("acme", MAPS, odd).await;
+    let begin =
+        "the object provided is unrecognized (must be of type ConfigMap): unexpected GroupVersion string: a/b/c (";
+    assert_eq!(refused.code, 400);
+    assert!(refused.body["message"].as_str().unwrap().starts_with(begin), "{}", refused.body);
+}

@@ -172,6 +172,25 @@ async fn what_no_scale_can_be_is_refused_as_the_outcome_of_a_patch() {
 }
 
 #[tokio::test]
+async fn a_scale_stays_one_and_its_managers_are_told_by_its_version() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", "/apis/apps/v1/namespaces/default/deployments", deployment()).await.code, 201);
+    let other = world.patch("acme", SCALE, json!({"kind": "x"})).await;
+    let why = other.body["message"].as_str().unwrap();
+    assert_eq!((other.code, why.contains("no kind \"x\" is registered for version \"autoscaling/v1\"")), (422, true));
+    let path = format!("{SCALE}?fieldManager=a");
+    assert_eq!(world.patch("acme", &path, json!({"spec": {"replicas": 5}})).await.code, 200);
+    let body =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 6}});
+    let kind = "application/apply-patch+yaml";
+    let path = format!("{SCALE}?fieldManager=b");
+    let refused = world.send_as("acme", Method::PATCH, &path, kind, body.to_string()).await;
+    let why = "Apply failed with 1 conflict: conflict with \"a\" with subresource \"scale\" using autoscaling/v1: \
+               .spec.replicas";
+    assert_eq!((refused.code, &refused.body["message"]), (409, &json!(why)));
+}
+
+#[tokio::test]
 async fn a_request_for_a_token_says_who_asked_for_what() {
     let world = World::new().await;
     let account = json!({"metadata": {"name": "robot"}});
