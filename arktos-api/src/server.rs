@@ -1,5 +1,6 @@
 //! From request to response.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -396,7 +397,12 @@ impl State {
             TenantPart::Named(tenant) => Some(tenant.clone()),
             _ => head.identity.tenant.clone(),
         };
-        let asked = Attributes { verb: &verb, path: &head.info.path, tenant: tenant.as_ref(), ..Attributes::default() };
+        // Rights are to a path as it is asked for.
+        let path = match head.info.path.as_str() {
+            path if head.path.ends_with('/') && !path.ends_with('/') => Cow::from(format!("{path}/")),
+            path => Cow::from(path),
+        };
+        let asked = Attributes { verb: &verb, path: &path, tenant: tenant.as_ref(), ..Attributes::default() };
         self.authorizer.check(&head.identity, &asked)
     }
 

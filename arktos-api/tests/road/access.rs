@@ -18,6 +18,10 @@ async fn wrong_tokens_are_refused_and_no_token_is_anonymous() {
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
         assert_eq!(world.get("", path).await.code, 200, "{path}");
     }
+    assert_eq!(world.get("", "/openid/v1/jwks").await.code, 403);
+    let asked = world.get("viv", "/nosuch/").await;
+    let why = "forbidden: User \"viv\" cannot get path \"/nosuch/\"";
+    assert_eq!((asked.code, &asked.body["message"]), (403, &json!(why)), "as it is asked for");
     let refused = world.get("", "/apis").await;
     assert_eq!(refused.body["message"], "forbidden: User \"system:anonymous\" cannot get path \"/apis\"");
 }
