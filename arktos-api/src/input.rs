@@ -407,7 +407,9 @@ pub(crate) fn unlike(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Op
     let item = TypeMeta { kind: kind.strip_suffix("List").unwrap_or(kind).to_owned(), ..found.clone() };
     let known = catalog.schema(&found).is_some() || catalog.schema(&item).is_some();
     Some(if known {
-        let group = match wanted.group() {
+        // Named is the group that upstream's own type is of: all events are of the core.
+        let kept = catalog.by_type(wanted);
+        let group = match kept.as_ref().map_or(wanted.group(), |kind| kind.storage_resource.group()) {
             "" => "core",
             group => group.split('.').next().unwrap_or(group),
         };

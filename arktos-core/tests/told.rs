@@ -65,6 +65,21 @@ fn a_report_of_a_pod_keeps_its_class_and_names_the_hosts_address_alike() {
 }
 
 #[test]
+fn the_old_name_of_a_pods_account_follows_the_new_one() {
+    let account = ["spec", "template", "spec", "serviceAccount"];
+    let old = created(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {
+        "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+        "spec": {"serviceAccountName": "one", "containers": [{"name": "c", "image": "i"}]}}}}));
+    let old = old.expect("a good deployment");
+    assert_eq!(old.str_at(&account), "one");
+    let mut new = old.clone().into_value();
+    new["spec"]["template"]["spec"]["serviceAccountName"] = json!("two");
+    let (kind, new) = read(&new);
+    let new = admit_update(&kind, &old, new).expect("a good update");
+    assert_eq!(new.str_at(&account), "two");
+}
+
+#[test]
 fn the_name_of_a_cron_job_may_be_wrong_in_two_ways_and_its_prefix_is_not_counted() {
     let job = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}});
     let mut cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "A".repeat(53)},
