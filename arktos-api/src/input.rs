@@ -345,7 +345,8 @@ fn is_custom(call: &Call<'_>, wanted: &TypeMeta) -> bool {
     !call.kind.builtin && *wanted == *call.kind.type_meta
 }
 
-/// Objects of custom kinds say their kind: nothing else tells how to read them. Of others, a version has at most one `/`.
+/// Objects of custom kinds say their kind: nothing else tells how to read them. Of others, a version has at most one
+/// `/`.
 fn check_named(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta, body: &[u8]) -> Result<(), Status> {
     if !is_custom(call, wanted) {
         if found.api_version.matches('/').count() < 2 {

@@ -322,7 +322,7 @@ async fn components_have_roles_in_namespaces_that_every_tenant_has_and_none_stor
     let world = world().await;
     let map = |name: &str| format!("{SYSTEM}/configmaps/{name}");
     assert_eq!(world.get(SCHEDULER, &map("extension-apiserver-authentication")).await.code, 404, "it may look");
-    assert_eq!(world.get(SCHEDULER, &map("kube-scheduler")).await.code, 404);
+    assert_eq!(world.get(SCHEDULER, &format!("{LEASES}/other")).await.code, 404);
     assert_eq!(world.get(SCHEDULER, &map("other")).await.code, 403);
     let elsewhere = map("extension-apiserver-authentication").replace("kube-system", "default");
     assert_eq!(world.get(SCHEDULER, &elsewhere).await.code, 403);
@@ -355,6 +355,9 @@ async fn components_have_roles_in_namespaces_that_every_tenant_has_and_none_stor
     let reader = world.get("acme", &reader).await.body;
     assert_eq!(reader["roleRef"]["name"], "extension-apiserver-authentication-reader");
     assert_eq!(reader["subjects"][1]["name"], "system:kube-scheduler");
+
+    let lock = world.get("acme", &format!("{roles}/system::leader-locking-kube-scheduler")).await.body;
+    assert_eq!(lock["rules"][0]["resources"], json!(["leases"]), "{lock}");
 
     // What one tenant makes of a role is its own, and none can delete what all have.
     let role = format!("{roles}/extension-apiserver-authentication-reader");
