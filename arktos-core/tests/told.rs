@@ -80,6 +80,23 @@ fn the_old_name_of_a_pods_account_follows_the_new_one() {
 }
 
 #[test]
+fn what_cannot_be_read_is_told_where_it_stands() {
+    let said = |object: &Value| {
+        let text = |field: &str| object[field].as_str().expect("a text").to_owned();
+        let type_meta = TypeMeta { api_version: text("apiVersion"), kind: text("kind") };
+        let kind = Catalog::builtin().by_type(&type_meta).expect("a built-in kind");
+        schema::read(&kind, object.to_string().as_bytes(), Dialect::Plain).expect_err("does not fit").message
+    };
+    let controller = json!({"apiVersion": "v1", "kind": "ReplicationController",
+        "spec": {"template": {"metadata": {"labels": 5}}}});
+    let field = "Go struct field ObjectMeta.spec.template.metadata.labels of type map[string]string";
+    assert!(said(&controller).ends_with(&format!("json: cannot unmarshal number into {field}")));
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "binaryData": {"c": [1, {}]}});
+    let field = "Go struct field ConfigMap.binaryData of type uint8";
+    assert!(said(&map).ends_with(&format!("json: cannot unmarshal object into {field}")));
+}
+
+#[test]
 fn the_name_of_a_cron_job_may_be_wrong_in_two_ways_and_its_prefix_is_not_counted() {
     let job = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}});
     let mut cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "A".repeat(53)},

@@ -41,6 +41,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "completions", make: completions },
     Function { name: "volume_source", make: volume_source },
     Function { name: "claim_templates", make: claim_templates },
+    Function { name: "template_labels", make: template_labels },
     Function { name: "pod_cidrs", make: |spec| first_said(spec, "podCIDR", "podCIDRs", Clone::clone) },
     Function { name: "pod_cidr", make: |spec| spec.get("podCIDRs")?.get(0).filter(|range| **range != "").cloned() },
     Function {
@@ -84,6 +85,13 @@ fn first_said(map: &Map<String, Value>, one: &str, all: &str, as_item: fn(&Value
         Some(Value::Array(items)) if items.first() == Some(&first) => map.get(all).cloned(),
         _ => Some(json!([first])),
     }
+}
+
+/// The labels of an object's template. What is no map of texts is told where it stands.
+fn template_labels(object: &Map<String, Value>) -> Option<Value> {
+    let labels = object.get("spec")?.get("template")?.get("metadata")?.get("labels")?;
+    let fits = labels.as_object()?.values().all(|value| value.is_string() || value.is_null());
+    fits.then(|| labels.clone())
 }
 
 /// A service's port leads to the same one of the pods, unless another is named; neither nought nor no name is one.

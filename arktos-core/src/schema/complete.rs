@@ -368,11 +368,22 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
                     *value = Value::from(base64::engine::general_purpose::STANDARD.encode(bytes));
                     Ok(())
                 }
-                None => Err(mismatch(schema, value, at)),
+                None if at.owner.own => Err(mismatch(schema, value, at)),
+                None => Err(no_byte(numbers.iter().find(|number| byte(number).is_none()), at)),
             }
         }
         _ => Err(mismatch(schema, value, at)),
     }
+}
+
+/// What is said of an item of a list that is to be one of bytes.
+fn no_byte(item: Option<&Value>, at: At<'_>) -> String {
+    let what = match item.unwrap_or(&Value::Null) {
+        number if number.is_number() => format!("number {}", digits(number)),
+        other => go_kind(other).to_owned(),
+    };
+    let (owner, path) = (at.owner.short_name(), at.path.plain());
+    format!("json: cannot unmarshal {what} into Go struct field {owner}.{path} of type uint8")
 }
 
 fn mismatch(schema: &Schema, value: &Value, at: At<'_>) -> String {
