@@ -80,6 +80,15 @@ fn the_old_name_of_a_pods_account_follows_the_new_one() {
 }
 
 #[test]
+fn a_window_of_a_scaler_begins_at_zero() {
+    let scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": {"maxReplicas": 2,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"},
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": -1}}}});
+    let at = "spec.behavior.scaleDown.stabilizationWindowSeconds";
+    assert_eq!(said(&scaler), [format!("{at}: Invalid value: -1: must be greater than or equal to zero")]);
+}
+
+#[test]
 fn what_cannot_be_read_is_told_where_it_stands() {
     let said = |object: &Value| {
         let text = |field: &str| object[field].as_str().expect("a text").to_owned();

@@ -1,6 +1,7 @@
 //! What is said of a patch whose outcome cannot be read.
 
 use arktos_core::media::go_printed;
+use arktos_core::schema::is_named_text;
 use arktos_core::{Object, Status, StatusCause, TypeMeta};
 use arktos_store::client::Patch;
 use serde_json::Value;
@@ -98,7 +99,11 @@ fn restored(why: &str) -> String {
         Some(match wanted {
             "intstr.IntOrString" => format!("json: cannot unmarshal {sort} into Go value of type int32"),
             _ if wanted.starts_with("[]") => format!("cannot restore slice from {found}"),
-            _ if wanted.starts_with("map[") => format!("cannot restore map from {found}"),
+            _ if wanted.starts_with("map[") || wanted == "v1.ResourceList" => {
+                format!("cannot restore map from {found}")
+            }
+            _ if is_named_text(wanted) && found == "int64" => format!("cannot convert int64 to {wanted}"),
+            _ if is_named_text(wanted) => "unrecognized type: string".to_owned(),
             _ if wanted.contains('.') => format!("cannot restore struct from: {found}"),
             "string" if found == "int64" => "cannot convert int64 to string".to_owned(),
             "bool" | "string" => format!("unrecognized type: {wanted}"),
@@ -126,6 +131,9 @@ mod tests {
             ("array", "v1.DeploymentSpec", "cannot restore struct from: slice"),
             ("array", "map[string]string", "cannot restore map from slice"),
             ("object", "[]v1.Container", "cannot restore slice from map"),
+            ("array", "v1.ResourceList", "cannot restore map from slice"),
+            ("array", "v1.PathType", "unrecognized type: string"),
+            ("number", "v2.MetricTargetType", "cannot convert int64 to v2.MetricTargetType"),
         ] {
             assert_eq!(restored(&format!("json: cannot unmarshal {found} into {field} {wanted}")), told);
         }

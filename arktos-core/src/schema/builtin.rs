@@ -100,6 +100,13 @@ pub fn written(name: &str) -> Option<&'static str> {
     BUILTIN.types.get(name).map(|lazy| lazy.raw.get())
 }
 
+/// Whether a Go type, such as `v1.PathType`, is a text with a name of its own.
+#[must_use]
+pub fn is_named_text(go_type: &str) -> bool {
+    let is_list = matches!(go_type, "v1.ExtraValue" | "v1.Verbs");
+    !is_list && BUILTIN.facts.values().any(|facts| facts.named.values().any(|name| *name == go_type))
+}
+
 /// The schema of the whole object of a type, such as `v1` `Pod`. Knows also the types of subresources and lists.
 #[must_use]
 pub fn builtin_type(type_meta: &TypeMeta) -> Option<Schema> {

@@ -369,7 +369,7 @@ fn special(schema: &Schema, value: &mut Value, at: At<'_>) -> Result<(), String>
                     Ok(())
                 }
                 None if at.owner.own => Err(mismatch(schema, value, at)),
-                None => Err(no_byte(numbers.iter().find(|number| byte(number).is_none()), at)),
+                None => Err(no_byte(numbers.iter().find(|&number| byte(number).is_none()), at)),
             }
         }
         _ => Err(mismatch(schema, value, at)),

@@ -19,7 +19,7 @@ mod model;
 mod moment;
 mod places;
 
-pub use builtin::{builtin, builtin_type, written};
+pub use builtin::{builtin, builtin_type, is_named_text, written};
 pub(crate) use complete::Path;
 pub use decode::{Decoded, Faults, complete, decode, decode_applied, decode_as, read, read_as};
 pub(crate) use decode::{cannot_be_handled, metadata};

@@ -7,8 +7,13 @@ use super::Run;
 use crate::name::path_segment_faults;
 use crate::quantity::Quantity;
 
-pub(super) const CHECKS: &[(&str, Run)] =
-    &[("scale_bounds", scale_bounds), ("scale_group", scale_group), ("metric", metric), ("policy_kind", policy_kind)];
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    ("scale_bounds", scale_bounds),
+    ("scale_group", scale_group),
+    ("metric", metric),
+    ("policy_kind", policy_kind),
+    ("window", window),
+];
 
 fn scale_bounds(site: &Site<'_>, faults: &mut Faults) {
     let number = |field: &str| site.map.get(field).and_then(Value::as_i64).unwrap_or_default();
@@ -164,6 +169,13 @@ fn metric_target(target: &Value, path: &str, faults: &mut Faults) {
     }
     if target["averageUtilization"].as_i64().is_some_and(|percent| percent < 1) {
         faults.invalid(&format!("{path}.averageUtilization"), &target["averageUtilization"], "must be greater than 0");
+    }
+}
+
+/// For how long what was recommended counts.
+fn window(site: &Site<'_>, faults: &mut Faults) {
+    if let Some(seconds) = site.value.filter(|value| value.as_i64().is_some_and(|seconds| seconds < 0)) {
+        faults.invalid(&site.path(), seconds, "must be greater than or equal to zero");
     }
 }
 
