@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::modify::{self, Changed, Part, Source};
-use super::unreadable::Outcome;
+use super::unreadable::{Outcome, restored};
 use super::{elsewhere, managers, node_view};
 use crate::call::Call;
 use crate::negotiate::PatchType;
@@ -196,8 +196,9 @@ pub(crate) fn unhandled<'m>(call: &Call<'_>, message: &'m str) -> &'m str {
 
 /// What is wrong with a tree that was to become an object.
 pub(crate) fn unconverted(call: &Call<'_>, why: &str) -> String {
-    let from = if why.starts_with("illegal base64") { "error decoding from json: " } else { "" };
-    format!("unable to convert unstructured object to {}: {from}{why}", kind_of(call))
+    let other = ["illegal base64", "json: cannot unmarshal number "].iter().any(|begin| why.starts_with(begin));
+    let why = if other { restored(why) } else { why.to_owned() };
+    format!("unable to convert unstructured object to {}: {why}", kind_of(call))
 }
 
 fn kind_of(call: &Call<'_>) -> String {

@@ -80,8 +80,8 @@ impl Outcome<'_> {
     }
 }
 
-/// What the reader of strategic patches says where that of bodies says this.
-fn restored(why: &str) -> String {
+/// What the reader of strategic patches, and of what an apply has made, says where that of bodies says this.
+pub(super) fn restored(why: &str) -> String {
     let told = || {
         let (found, rest) = why.strip_prefix("json: cannot unmarshal ")?.split_once(" into Go ")?;
         let (_, wanted) = rest.rsplit_once(" of type ")?;

@@ -32,6 +32,17 @@ fn deployment() -> Value {
 }
 
 #[tokio::test]
+async fn a_fraction_is_no_whole_number_to_what_reads_an_apply() {
+    let world = World::new().await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/a?fieldManager=m";
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a"},
+        "spec": {"leaseDurationSeconds": 1.5}});
+    let refused = world.apply("acme", path, lease).await;
+    let why = "Kind=Lease: cannot convert float64 to int32";
+    assert!(refused.body["message"].as_str().unwrap().ends_with(why), "{}", refused.body);
+}
+
+#[tokio::test]
 async fn who_may_patch_may_not_therefore_create() {
     let world = World::new().await;
     let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
