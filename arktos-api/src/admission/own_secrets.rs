@@ -59,16 +59,12 @@ pub(super) fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(), Statu
 }
 
 /// Whoever says of a pod that it is a mirror gives it no account, so that no account limits it: then it has nothing of
-/// one either.
+/// one either. (Tokens, no pod without an account may ask for.)
 fn mirrors(pod: &Object, has_secrets: bool) -> Result<(), Status> {
-    let token = |source: &Value| source["serviceAccountToken"].is_object();
-    let tokens = list(pod.at(&["spec", "volumes"])).any(|volume| list(volume["projected"].get("sources")).any(token));
     let why = if !pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
         "a mirror pod may not reference service accounts"
     } else if has_secrets || list(pod.at(&["spec", "volumes"])).any(has_secret) {
         "a mirror pod may not reference secrets"
-    } else if tokens {
-        "a mirror pod may not use ServiceAccountToken volume projections"
     } else {
         return Ok(());
     };

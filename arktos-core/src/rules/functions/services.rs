@@ -145,7 +145,7 @@ fn external_name(site: &Site<'_>, faults: &mut Faults) {
 
 fn external_policy(site: &Site<'_>, faults: &mut Faults) {
     let Some(policy) = site.value.filter(|policy| !policy.is_null() && *policy != "") else { return };
-    if !is_external(site) && !(site.text("type") == "ClusterIP" && site.has("externalIPs")) {
+    if !(is_external(site) || site.text("type") == "ClusterIP" && site.has("externalIPs")) {
         faults.invalid(&site.path(), policy, "may only be set for externally-accessible services");
     } else if policy != "Cluster" && policy != "Local" {
         faults.not_supported(&site.path(), policy, &["Cluster", "Local"]);
