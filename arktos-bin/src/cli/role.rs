@@ -72,8 +72,8 @@ pub struct Opened {
 }
 
 impl RoleArgs {
-    /// Starts logging as this role, binds the sockets, takes the data directory. `kind` is what it is in a region with a
-    /// directory.
+    /// Starts logging as this role, binds the sockets, takes the data directory. `kind` is what it is in a region with
+    /// a directory.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.

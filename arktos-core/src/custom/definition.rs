@@ -42,8 +42,8 @@ fn versions(definition: &Object) -> &[Value] {
     definition.at(&["spec", "versions"]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// A version's selectable fields, as the note lists them: by their paths, and where a webhook converts as fields of this
-/// version alone (`v2=spec.host`), since no other version knows what they are there.
+/// A version's selectable fields, as the note lists them: by their paths, and where a webhook converts as fields of
+/// this version alone (`v2=spec.host`), since no other version knows what they are there.
 pub(super) fn selectable(definition: &Object, version: &Value) -> Vec<String> {
     let fields = version.get("selectableFields").and_then(Value::as_array).into_iter().flatten();
     let paths = fields.filter_map(|field| field.get("jsonPath")?.as_str());

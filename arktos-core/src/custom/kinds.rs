@@ -225,14 +225,14 @@ fn kind(
 }
 
 impl Kind {
-    /// Whether objects are selected by fields that another version has as its own: a webhook alone knows their values, so
-    /// they are noted beside what is stored.
+    /// Whether objects are selected by fields that another version has as its own: a webhook alone knows their values,
+    /// so they are noted beside what is stored.
     pub fn notes_fields_of(&self, version: &str) -> bool {
         self.noted().any(|(_, _, of)| of == version)
     }
 
-    /// Notes beside an object, as this version stores it, the values of the fields that other versions have as their own,
-    /// given its form in each of these. What was noted before goes.
+    /// Notes beside an object, as this version stores it, the values of the fields that other versions have as their
+    /// own, given its form in each of these. What was noted before goes.
     pub fn note_fields(&self, object: &mut Object, forms: &[(Arc<Kind>, Object)]) {
         object.notes.retain(|note, _| definition::listed(note).0.is_none());
         for (at, note, version) in self.noted() {
