@@ -148,6 +148,9 @@ const SCOPES: [&str; 7] = [
     "VolumeAttributesClass",
 ];
 
+/// How many requests a second a tenant may make, in its quota: less than one, too.
+const RATE: &str = "rate/requests";
+
 /// The amounts of a quota: what it limits, or how much of that is used.
 fn counted(site: &Site<'_>, list: &str, faults: &mut Faults) {
     for (name, amount) in site.map.get(list).and_then(Value::as_object).into_iter().flatten() {
@@ -168,6 +171,7 @@ fn counted(site: &Site<'_>, list: &str, faults: &mut Faults) {
             faults.invalid(&path, amount, "must be greater than or equal to 0");
         }
         let extended = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+        let extended = extended && name != RATE;
         let whole = WHOLE.contains(&name.as_str()) || extended;
         if whole && quantity.milli() % 1000 != 0 {
             faults.invalid(&path, amount, "must be an integer");
