@@ -39,7 +39,8 @@ pub(crate) struct PodControl {
 
 #[derive(Default)]
 struct Unseen {
-    created: Revision,
+    /// The last of the pods that were made and taken.
+    written: Revision,
     deleted: Vec<(ObjectPath, String)>,
 }
 
@@ -52,7 +53,7 @@ impl PodControl {
     pub(crate) async fn caught_up(&self, manager: &ObjectPath) -> Result<(), Status> {
         let Some(unseen) = self.unseen.lock().remove(manager) else { return Ok(()) };
         let stopped = |_: Stopped| Status::failure(Reason::ServiceUnavailable, "the pods are no longer watched");
-        self.pods.reached(unseen.created).await.map_err(stopped)?;
+        self.pods.reached(unseen.written).await.map_err(stopped)?;
         let shows = |(path, uid): &(ObjectPath, String)| {
             self.pods.store().get(path).is_none_or(|pod| pod.uid() != uid || pod.is_terminating())
         };
@@ -85,7 +86,8 @@ impl PodControl {
                     disown(&*self.client, &PODS, &pod.stored, &[manager.object.header().uid()]).await?;
                 }
                 Claim::Adopt if pod.is_active() => {
-                    if adopt(&*self.client, managers, manager, &PODS, &pod.stored).await?.is_some() {
+                    if let Some(taken) = adopt(&*self.client, managers, manager, &PODS, &pod.stored).await? {
+                        self.written(&manager.path, &taken);
                         mine.push(pod);
                     }
                 }
@@ -133,9 +135,7 @@ impl PodControl {
         match self.client.create(&PODS.resource, path.tenant(), path.namespace(), pod).await {
             Ok(created) => {
                 self.events.normal(manager, "SuccessfulCreate", format!("Created pod: {}", created.path.name()));
-                let mut unseen = self.unseen.lock();
-                let unseen = unseen.entry(path.clone()).or_default();
-                unseen.created = unseen.created.max(created.revision);
+                self.written(path, &created);
                 Ok(())
             }
             Err(status) => {
@@ -145,6 +145,14 @@ impl PodControl {
                 Err(status)
             }
         }
+    }
+
+    /// Notes that a pod was written for a manager: one that does not show as taken yet could not be taken again, and
+    /// would count as none of the manager's.
+    fn written(&self, manager: &ObjectPath, pod: &Stored) {
+        let mut unseen = self.unseen.lock();
+        let unseen = unseen.entry(manager.clone()).or_default();
+        unseen.written = unseen.written.max(pod.revision);
     }
 
     /// Deletes pods, some at a time, and says what went wrong.

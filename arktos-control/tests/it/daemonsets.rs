@@ -316,6 +316,27 @@ fn a_pod_that_fits_is_taken_and_the_older_of_two_stays() {
 }
 
 #[test]
+fn a_pod_that_was_taken_counts_before_it_shows_as_taken() {
+    let mut world = World::new("daemonset");
+    add_hosts(&mut world, [1]);
+    let stray = json!({"metadata": {"name": "stray", "labels": {"app": "logs"}}, "spec": {"nodeName": "node-1"}});
+    world.create("pods", "acme", "default", stray).expect("created");
+    world.settle();
+    world.api.fail("watching", "pods", Status::failure(Reason::ServiceUnavailable, "away"));
+    world.create(SETS, "acme", "default", set()).expect("created");
+    world.settle();
+    let taken = world.get("pods", "acme/default/stray");
+    assert_eq!(taken["metadata"]["ownerReferences"][0]["name"], "logs");
+    world.edit(SETS, LOGS, |set| set["metadata"]["annotations"]["look"] = json!("again"));
+    world.settle();
+    world.api.heal();
+    world.pass(60);
+    assert_eq!(world.api.requests("create", "pods"), 1, "none but the one that was there");
+    assert_eq!(pods(&world).len(), 1);
+    assert_eq!(status(&world, "currentNumberScheduled"), 1);
+}
+
+#[test]
 fn a_daemon_set_that_is_being_deleted_makes_nothing() {
     let mut world = started(2, set());
     world.delete(SETS, LOGS, Some(Propagation::Foreground));
