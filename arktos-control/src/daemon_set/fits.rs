@@ -23,6 +23,10 @@ pub(super) enum Verdict {
     Go,
 }
 
+/// What judging a host takes, in bytes, and what it takes more for each thing that a template says.
+const WEIGHT: usize = 256;
+const EACH: usize = 8;
+
 /// What the template of a daemon set asks of hosts.
 #[derive(Debug)]
 pub(super) struct Judge {
@@ -33,18 +37,30 @@ pub(super) struct Judge {
     /// Terms of which one must hold, where there are any.
     terms: Option<Vec<NodeSelectorTerm>>,
     tolerations: Vec<Toleration>,
+    /// How many things those are.
+    things: usize,
 }
 
 impl Judge {
     pub(super) fn of(set: &DaemonSet) -> Self {
         let spec = &set.spec.template.spec;
         let required = spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution.as_ref();
+        let terms = required.map(|required| required.node_selector_terms.clone());
+        let tolerations = tolerations(&spec.tolerations, spec.host_network);
+        let asked = terms.iter().flatten().flat_map(|term| term.match_expressions.iter().chain(&term.match_fields));
+        let asked: usize = asked.map(|one| 1 + one.values.len()).sum();
         Self {
             name: spec.node_name.clone(),
             labels: spec.node_selector.clone(),
-            terms: required.map(|required| required.node_selector_terms.clone()),
-            tolerations: tolerations(&spec.tolerations, spec.host_network),
+            things: spec.node_selector.len() + asked + tolerations.len(),
+            terms,
+            tolerations,
         }
+    }
+
+    /// What judging a host takes, in bytes. A tenant may ask for a hundred thousand things.
+    pub(super) fn weight(&self) -> usize {
+        WEIGHT + EACH * self.things
     }
 
     pub(super) fn verdict(&self, host: &Host) -> Verdict {
@@ -190,6 +206,15 @@ mod tests {
             let expected = if runs { Verdict::Run } else { Verdict::Go };
             assert_eq!(verdict(spec.clone(), json!({"rank": "5"}), json!([])), expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn a_template_that_asks_for_much_weighs_much() {
+        let names: Vec<String> = (0..1000).map(|at| format!("node-{at}")).collect();
+        let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": names}]}]);
+        let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+        let (plain, asks) = (judge(json!({})), judge(json!({"affinity": {"nodeAffinity": required}})));
+        assert_eq!(asks.weight() - plain.weight(), EACH * 1001);
     }
 
     #[test]

@@ -14,9 +14,6 @@ use tokio::sync::Notify;
 use super::fits::Judges;
 use crate::breath::Breath;
 
-/// What judging a host takes, in bytes.
-pub(super) const WEIGHT: usize = 256;
-
 /// What is asked of a host: its name, its labels and its taints. The object itself is shared with the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
@@ -105,7 +102,7 @@ impl Changes {
             let mut breath = Breath::default();
             for (set, judge) in judges.all() {
                 for (before, now) in &then_and_now {
-                    breath.after(WEIGHT).await;
+                    breath.after(judge.weight()).await;
                     if judge.verdict_of(before.as_deref()) != judge.verdict_of(now.as_deref()) {
                         queue.add(set);
                         break;

@@ -306,7 +306,7 @@ impl DaemonSets {
         }
         let mut places = Vec::new();
         for host in self.hosts.store().list() {
-            breath.after(hosts::WEIGHT).await;
+            breath.after(judge.weight()).await;
             let (verdict, pods) = (judge.verdict(&host), by_host.remove(host.name()).unwrap_or_default());
             if verdict == Verdict::Run || !pods.is_empty() {
                 places.push(Place { host: host.name().into(), verdict, pods });

@@ -47,7 +47,7 @@ impl StatefulSets {
     async fn next_replica(&self, work: &Work) -> Result<bool, Status> {
         let mut breath = Breath::default();
         for ordinal in work.wanted() {
-            breath.after(256).await;
+            breath.after(work.weight()).await;
             if self.replica(work, ordinal).await? {
                 return Ok(true);
             }
@@ -68,7 +68,7 @@ impl StatefulSets {
             for outcome in futures::future::join_all(tries).await {
                 outcome?;
             }
-            breath.after(next.len().saturating_mul(256)).await;
+            breath.after(next.len().saturating_mul(work.weight())).await;
             (rest, batch) = (later, batch.saturating_mul(2).min(most));
         }
         Ok(())
@@ -166,7 +166,7 @@ impl StatefulSets {
     async fn condemned(&self, work: &Work) -> Result<bool, Status> {
         let mut breath = Breath::default();
         for (ordinal, pod) in &work.condemned {
-            breath.after(256).await;
+            breath.after(work.weight()).await;
             self.keep_claims(work, *ordinal, pod).await?;
         }
         if work.is_parallel() {

@@ -103,6 +103,11 @@ impl Work {
         format!("{}-{ordinal}", self.name())
     }
 
+    /// What looking at a pod takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        256 * (1 + self.set.spec.volume_claim_templates.len())
+    }
+
     /// The volumes of the claims of a number's pod.
     pub(super) fn volumes(&self, ordinal: i64) -> Vec<Volume> {
         let names = self.set.spec.volume_claim_templates.iter();
