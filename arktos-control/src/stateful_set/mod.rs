@@ -62,6 +62,8 @@ pub(crate) fn start(setup: &mut Setup) -> BoxFuture<'static, ()> {
     pods.handle(move |event| pod_changed(&adds, &selecting, event));
     let adds = queue.clone();
     claims.handle(move |event| claim_gone(&adds, event));
+    let adds = queue.clone();
+    revisions.handle(move |event| revision_gone(&adds, event));
     let events = setup.events.teller("statefulset-controller");
     let informers = vec![synced(&sets), synced(&pods), synced(&claims), synced(&revisions)];
     let (client, clock) = (setup.client.clone(), setup.clock.clone());
@@ -102,6 +104,16 @@ fn claim_gone(queue: &WorkQueue<ObjectPath>, event: &Event<Stored>) {
         if let Some(set) = set {
             queue.add(beside(path, set));
         }
+    }
+}
+
+/// A revision is made anew where somebody deleted it, or it went with the set of its name that was here before.
+fn revision_gone(queue: &WorkQueue<ObjectPath>, event: &Event<Stored>) {
+    if let Event::Removed { path, old } = event
+        && let Some(owner) = old.object.header().controller()
+        && owner.kind == "StatefulSet"
+    {
+        queue.add(beside(path, owner.name));
     }
 }
 

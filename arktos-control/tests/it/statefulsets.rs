@@ -331,6 +331,17 @@ fn old_revisions_are_kept_up_to_the_limit() {
 }
 
 #[test]
+fn a_revision_that_goes_is_made_anew() {
+    let mut world = started(set(0));
+    let revision = world.names(REVISIONS);
+    assert_eq!(revision.len(), 1);
+    world.delete(REVISIONS, &revision[0], None);
+    world.settle();
+    assert_eq!(world.names(REVISIONS), revision);
+    assert_eq!(status(&world, "updateRevision"), status(&world, "currentRevision"));
+}
+
+#[test]
 fn a_name_that_another_template_has_is_avoided() {
     let mut world = started(set(1));
     image(&mut world, "web:2");
