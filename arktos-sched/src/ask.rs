@@ -66,6 +66,15 @@ impl Ask {
         tolerate(&self.tolerations, taint)
     }
 
+    /// The only name that its host may have, where it asks for one, as each pod of a daemon set does.
+    pub(crate) fn only_name(&self) -> Option<u32> {
+        let required = || match self.required.as_deref() {
+            Some([term]) => term.only_name(),
+            _ => None,
+        };
+        self.node_name.or_else(required)
+    }
+
     /// How many things of a host are looked at for it.
     pub(crate) fn size(&self) -> usize {
         self.terms().map(Term::size).sum::<usize>() + self.tolerations.len()

@@ -44,7 +44,7 @@ pub struct Class {
     pub points: Option<Points>,
     /// The hosts they may not go to, by the reason, where it takes long to find out.
     refused: BTreeMap<Reason, HostSet>,
-    /// The hosts before this one were looked at.
+    /// The hosts before this one were looked at, those aside that do not have the name it asks for.
     looked: HostId,
     /// What it is to look at one host.
     cost: usize,
@@ -133,6 +133,15 @@ impl Classes {
         }
         let Some(class) = self.get_mut(id) else { return (0, true) };
         let mut looked = 0;
+        let name = class.ask.only_name().filter(|_| !class.is_large() && plugins.keep_to_names());
+        if let Some(name) = name.filter(|_| class.looked < ALL) {
+            // The others are none of its hosts, as those are that have not been looked at.
+            for host in hosts.named(words.word(name)) {
+                class.look_at(host, hosts, plugins, words);
+                looked += class.cost;
+            }
+            class.looked = ALL;
+        }
         if class.looked < ALL {
             let begin = class.looked;
             for host in hosts.known().iter().skip_while(|host| *host < begin) {

@@ -217,6 +217,8 @@ impl Load {
 #[derive(Debug, Default)]
 pub struct Hosts {
     places: HashMap<(ManagerId, Box<str>), HostId>,
+    /// One more than the highest number of a resource manager that ever had a host.
+    managers: usize,
     facts: Vec<HostFacts>,
     columns: Columns,
     /// What is taken as hosts are compared: a pod without requests counts for a little.
@@ -243,6 +245,7 @@ impl Hosts {
         let facts = HostFacts { manager, name: name.into(), name_word: words.intern(name), ..HostFacts::default() };
         self.facts[host as usize] = facts;
         self.places.insert((manager, name.into()), host);
+        self.managers = self.managers.max(usize::from(manager) + 1);
         Some(host)
     }
 
@@ -250,6 +253,13 @@ impl Hosts {
     #[must_use]
     pub fn find(&self, manager: ManagerId, name: &str) -> Option<HostId> {
         self.places.get(&(manager, Box::from(name))).copied()
+    }
+
+    /// The places of the hosts of a name: each resource manager may have one.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<HostId> {
+        let managers = (0..self.managers).filter_map(|manager| ManagerId::try_from(manager).ok());
+        managers.filter_map(|manager| self.find(manager, name)).collect()
     }
 
     /// Takes in what a node says of its host. Says what of it is news.

@@ -152,6 +152,12 @@ impl Plugins {
         self.filters.iter().find_map(|filter| filter.admits(ask, host, words).err())
     }
 
+    /// Whether a pod that asks for a host by its name goes nowhere else.
+    pub(crate) fn keep_to_names(&self) -> bool {
+        let has = |name: &str| self.filters.iter().any(|filter| filter.name() == name);
+        has("NodeName") && has("NodeAffinity")
+    }
+
     /// How much a pod prefers a host.
     #[must_use]
     pub fn points(&self, ask: &Ask, host: &HostFacts, words: &Interner) -> i32 {

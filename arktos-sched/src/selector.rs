@@ -58,6 +58,14 @@ impl Term {
         !self.never && self.requirements.iter().all(|one| one.holds(host, words))
     }
 
+    /// The only name that a host may have, where it asks for one.
+    pub(crate) fn only_name(&self) -> Option<u32> {
+        self.requirements.iter().find_map(|one| match &one.test {
+            Test::In(values) if one.key.is_none() && values.len() == 1 => values.first().copied(),
+            _ => None,
+        })
+    }
+
     /// How many things of a host it looks at.
     pub(crate) fn size(&self) -> usize {
         self.requirements.len()

@@ -12,7 +12,7 @@ enum Step {
     Take { host: u8, cpu: u8, memory: u8 },
     GiveBack { at: usize },
     Reach { manager: u8, reachable: bool },
-    Place { pod: Pod, turn: u32 },
+    Place { pod: Pod, named: Option<(u8, bool)>, turn: u32 },
 }
 
 #[derive(Debug, Clone)]
@@ -51,7 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<u8>(), 0u8..8, 0u8..8).prop_map(|(host, cpu, memory)| Step::Take { host, cpu, memory }),
         2 => any::<usize>().prop_map(|at| Step::GiveBack { at }),
         1 => (0u8..2, prop::bool::weighted(0.8)).prop_map(|(manager, reachable)| Step::Reach { manager, reachable }),
-        8 => (pod(), any::<u32>()).prop_map(|(pod, turn)| Step::Place { pod, turn }),
+        8 => (pod(), prop::option::weighted(0.3, (any::<u8>(), any::<bool>())), any::<u32>())
+            .prop_map(|(pod, named, turn)| Step::Place { pod, named, turn }),
     ]
 }
 
@@ -99,6 +100,19 @@ fn spec(pod: &Pod) -> PodSpec {
     serde_json::from_value(spec).expect("a spec")
 }
 
+/// The same of a pod that asks for a host by its name: as its node, or else as a field.
+fn naming(mut spec: PodSpec, host: &str, as_node: bool) -> PodSpec {
+    if as_node {
+        spec.node_name = host.to_owned();
+        return spec;
+    }
+    let field = json!({"key": "metadata.name", "operator": "In", "values": [host]});
+    let required = serde_json::from_value(json!({"nodeSelectorTerms": [{"matchFields": [field]}]}));
+    spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution =
+        Some(required.expect("a node selector"));
+    spec
+}
+
 /// Takes the steps, and holds every search against a look at all hosts.
 fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut pool = Pool::new(2, Plugins::default());
@@ -131,8 +145,13 @@ fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 }
             }
             Step::Reach { manager, reachable } => pool.set_reachable(ManagerId::from(*manager), *reachable),
-            Step::Place { pod, turn } => {
-                let class = pool.enter(&spec(pod));
+            Step::Place { pod, named, turn } => {
+                let spec = spec(pod);
+                let spec = match named {
+                    Some((host, as_node)) => naming(spec, &name_of(*host).1, *as_node),
+                    None => spec,
+                };
+                let class = pool.enter(&spec);
                 let (found, best) =
                     (pool.find(class, &Left::default(), *turn), pool.find_slowly(class, &Left::default()));
                 prop_assert_eq!(found.map(|found| found.score), best.map(|best| best.score));
@@ -180,6 +199,38 @@ fn schedulers_that_see_the_same_hosts_do_not_all_choose_the_same() {
     let found: std::collections::BTreeSet<HostId> =
         turns.filter_map(|turn| pool.find(class, &Left::default(), turn)).map(|found| found.host).collect();
     assert!(found.len() > 50, "{}", found.len());
+}
+
+#[test]
+fn a_pod_that_asks_for_a_host_by_its_name_looks_at_no_other() {
+    let mut pool = filled(300);
+    let mut other = Pool::new(2, Plugins::default());
+    other.set_reachable(0, true);
+    other.set_reachable(1, true);
+    let host = |cpu| Step::Node { host: 0, cpu, memory: 16, gpu: 0, zone: 0, taint: 9, cordoned: false };
+    for as_node in [true, false] {
+        let class = pool.note(&naming(asking(json!({})), "node-277", as_node));
+        let looked = pool.classes.prepare(class, usize::MAX, &pool.hosts, &pool.plugins, &pool.words);
+        assert_eq!(looked, (1, true));
+        let found = pool.find(class, &Left::default(), 7).expect("it is there");
+        assert_eq!(&*pool.facts(found.host).name, "node-277");
+        assert!(pool.explain(class, &Left::default()).contains("299 node(s) didn't match"));
+        pool.leave(class);
+        // It is found when it comes, whichever resource manager has it, and not when it is gone.
+        let class = other.enter(&naming(asking(json!({})), "late", as_node));
+        assert_eq!(other.find(class, &Left::default(), 7), None);
+        other.set_node(0, &node("early", &host(32)));
+        other.set_node(0, &node("late", &host(1)));
+        other.set_node(1, &node("late", &host(16)));
+        let again = other.enter(&naming(asking(json!({"nodeSelector": {"zone": "0"}})), "late", as_node));
+        for class in [class, again] {
+            let found = other.find(class, &Left::default(), 7).expect("it has come");
+            assert_eq!((other.facts(found.host).manager, &*other.facts(found.host).name), (1, "late"));
+        }
+        other.remove_node(0, "late");
+        other.remove_node(1, "late");
+        assert_eq!(other.find(class, &Left::default(), 7), None);
+    }
 }
 
 #[test]
