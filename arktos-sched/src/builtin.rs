@@ -30,6 +30,10 @@ impl Filter for NodeUnschedulable {
 /// A pod that names its host goes there or nowhere.
 pub struct NodeName;
 
+impl NodeName {
+    pub(crate) const REASON: &'static str = "node(s) didn't match the requested node name";
+}
+
 impl Filter for NodeName {
     fn name(&self) -> &'static str {
         "NodeName"
@@ -37,7 +41,7 @@ impl Filter for NodeName {
 
     fn admits(&self, ask: &Ask, host: &HostFacts, _: &Interner) -> Result<(), Reason> {
         let named = ask.node_name.is_none_or(|name| name == host.name_word);
-        if named { Ok(()) } else { Err("node(s) didn't match the requested node name".into()) }
+        if named { Ok(()) } else { Err(Self::REASON.into()) }
     }
 }
 
@@ -80,6 +84,8 @@ pub struct NodeAffinity;
 
 impl NodeAffinity {
     const WEIGHT: i32 = 2;
+    /// What is said of all hosts that do not have the one name that a pod asks for.
+    pub(crate) const OTHER_NAME: &'static str = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
 }
 
 impl Filter for NodeAffinity {

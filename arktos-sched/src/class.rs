@@ -133,10 +133,11 @@ impl Classes {
         }
         let Some(class) = self.get_mut(id) else { return (0, true) };
         let mut looked = 0;
-        let name = class.ask.only_name().filter(|_| !class.is_large() && plugins.keep_to_names());
-        if let Some(name) = name.filter(|_| class.looked < ALL) {
+        if class.looked < ALL
+            && let Some(named) = class.named(hosts, plugins, words)
+        {
             // The others are none of its hosts, as those are that have not been looked at.
-            for host in hosts.named(words.word(name)) {
+            for host in named {
                 class.look_at(host, hosts, plugins, words);
                 looked += class.cost;
             }
@@ -237,6 +238,12 @@ impl Class {
     /// What it is to look at one host, where one thing of it is one.
     pub(crate) fn cost(&self) -> usize {
         self.cost
+    }
+
+    /// All hosts that may do, where its pods ask for one by its name.
+    pub(crate) fn named(&self, hosts: &Hosts, plugins: &Plugins, words: &Interner) -> Option<Vec<HostId>> {
+        let name = self.ask.only_name().filter(|_| !self.is_large() && plugins.keep_to_names())?;
+        Some(hosts.named(words.word(name)))
     }
 
     /// Why its pods may never go to a host, if so.

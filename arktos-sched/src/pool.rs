@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arktos_core::typed::{ClaimPort, ClaimSpec, Node, PodSpec, Requests};
 
 use crate::ask::Ask;
+use crate::builtin::{NodeAffinity, NodeName};
 use crate::class::{Class, ClassId, Classes};
 use crate::hosts::{HostFacts, HostId, Hosts, ManagerId, Usage};
 use crate::intern::{Interner, Marks};
@@ -341,21 +342,35 @@ impl Pool {
     /// Why a pod of a class has no place, in kube-scheduler's words.
     #[must_use]
     pub fn explain(&self, class: ClassId, left: &Left<'_>) -> String {
-        let Some(class) = self.classes.get(class) else { return String::new() };
-        let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
-        let mut total = 0;
-        for host in self.hosts.known().iter() {
-            total += 1;
-            for reason in self.reasons(class, host, left) {
+        self.explain_and_count(class, left).0
+    }
+
+    /// The same, and how much it took, in looks at a host.
+    #[must_use]
+    pub fn explain_and_count(&self, class: ClassId, left: &Left<'_>) -> (String, usize) {
+        let Some(class) = self.classes.get(class) else { return (String::new(), 0) };
+        let (known, mut counts) = (self.hosts.known(), BTreeMap::<Reason, usize>::new());
+        let total = known.len();
+        if total == 0 {
+            return ("no nodes available to schedule pods".to_owned(), 0);
+        }
+        let hosts: Vec<HostId> = match class.named(&self.hosts, &self.plugins, &self.words) {
+            Some(named) => named.into_iter().filter(|host| known.contains(*host)).collect(),
+            None => known.iter().collect(),
+        };
+        if hosts.len() < total {
+            let named = class.ask.node_name.is_some();
+            let reason = if named { NodeName::REASON } else { NodeAffinity::OTHER_NAME };
+            counts.insert(reason.into(), total - hosts.len());
+        }
+        for host in &hosts {
+            for reason in self.reasons(class, *host, left) {
                 *counts.entry(reason).or_default() += 1;
             }
         }
-        if total == 0 {
-            return "no nodes available to schedule pods".to_owned();
-        }
         let mut parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         parts.sort();
-        format!("0/{total} nodes are available: {}.", parts.join(", "))
+        (format!("0/{total} nodes are available: {}.", parts.join(", ")), hosts.len())
     }
 
     fn reasons(&self, class: &Class, host: HostId, left: &Left<'_>) -> Vec<Reason> {

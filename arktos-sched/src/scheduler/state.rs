@@ -406,12 +406,12 @@ impl State {
         let message = match known {
             Some(known) => known,
             None => {
-                looked += self.pool.hosts().known().len();
-                self.pool.explain(class, &left).into()
+                let (words, more) = self.pool.explain_and_count(class, &left);
+                looked += more;
+                words.into()
             }
         };
-        let by_neighbours = !left.is_everything();
-        if by_neighbours {
+        if !left.is_everything() {
             self.sensitive.entry(at.0.into()).or_default().insert(path.clone());
         } else {
             self.failures.insert(class, message.clone());
