@@ -2,10 +2,10 @@
 
 use arktos_core::catalog::Kind;
 use arktos_core::rules::kept_faults;
-use arktos_core::{Object, Scope, schema};
+use arktos_core::{Object, Scope};
 use serde_json::{Value, json};
 
-use crate::{created, said, told, with_status};
+use crate::{created, said, with_status};
 
 fn definition(versions: &Value) -> Value {
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -16,6 +16,12 @@ fn definition(versions: &Value) -> Value {
 
 fn version(name: &str, schema: Value) -> Value {
     json!({"name": name, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}})
+}
+
+/// What is said of a schema with these fields, without the path to it.
+fn said_of_fields(fields: &Value) -> Vec<String> {
+    let told = said(&definition(&json!([version("v1", json!({"type": "object", "properties": fields}))])));
+    told.iter().map(|fault| fault.replace("spec.validation.openAPIV3Schema.", "")).collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arktos_core::catalog::{Catalog, Kind};
 use arktos_core::rules::{admit_create, admit_status};
 use arktos_core::{Dialect, Object, Status, TypeMeta, schema};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 fn read(object: &Value) -> (Arc<Kind>, Object) {
     let text = |field: &str| object[field].as_str().expect("a text").to_owned();
@@ -47,10 +47,4 @@ fn told(result: Result<Object, Status>) -> Vec<String> {
 
 fn said(object: &Value) -> Vec<String> {
     told(created(object))
-}
-
-/// What is said of a schema with these fields, without the path to it.
-fn said_of_fields(fields: &Value) -> Vec<String> {
-    let told = said(&definition(&json!([version("v1", json!({"type": "object", "properties": fields}))])));
-    told.iter().map(|fault| fault.replace("spec.validation.openAPIV3Schema.", "")).collect()
 }
