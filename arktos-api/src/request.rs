@@ -47,6 +47,12 @@ pub(crate) struct ResourceInfo {
 }
 
 impl ResourceInfo {
+    /// Whether the path goes on where no resource does, or is that of a watch of a part: who may ask is told that
+    /// nothing is there.
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.watched && !self.subresource.is_empty() || self.subresource != "proxy" && !self.rest.is_empty()
+    }
+
     /// What a request with a field selector is about. A list or a watch of one object counts as being about that
     /// object.
     pub(crate) fn selected<'a>(&'a self, verb: &str, selector: &str) -> Cow<'a, Self> {
@@ -149,8 +155,7 @@ fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
     let (namespace, rest) = match api.rest {
         ["watch", inner, ..] if !matches!(*inner, "watch" | "proxy") => {
             let watched = resource(ApiPath { rest: &api.rest[1..], ..api })?;
-            let is_part = !watched.subresource.is_empty();
-            return if is_part { Err(not_found()) } else { Ok(ResourceInfo { watched: true, ..watched }) };
+            return Ok(ResourceInfo { watched: true, ..watched });
         }
         ["watch" | "proxy", _, ..] => return Err(not_found()),
         ["watch" | "proxy"] => return Err(Status::unexplained("unable to determine kind and namespace from url")),
@@ -169,11 +174,7 @@ fn resource(api: ApiPath<'_>) -> Result<ResourceInfo, Status> {
         subresource: next(),
         ..ResourceInfo::default()
     };
-    let rest: Vec<String> = parts.collect();
-    if !rest.is_empty() && info.subresource != "proxy" {
-        return Err(not_found());
-    }
-    Ok(ResourceInfo { rest, ..info })
+    Ok(ResourceInfo { rest: parts.collect(), ..info })
 }
 
 pub(crate) fn tenant_part(name: &str) -> Result<TenantPart, Status> {
@@ -225,7 +226,7 @@ const PARTS: [&str; 14] = [
 /// Whether a path names an object, or a part of one, by what may be no name.
 fn is_named_so(resource: &ResourceInfo) -> bool {
     let part = resource.subresource.as_str();
-    resource.name == ILLEGAL && (part.is_empty() || PARTS.contains(&part))
+    resource.name == ILLEGAL && (part.is_empty() || PARTS.contains(&part)) && !resource.is_beyond()
 }
 
 /// The refusal of a path that ends in a name that may be none.
@@ -340,7 +341,7 @@ mod tests {
             "/api/v1/namespaces/%2e%2e/pods",
             "/api/v1//pods",
             "/api/v1/namespaces/x%00/pods",
-            "/api/v1/namespaces/x/pods/y/status/more",
+            "/api/v1/namespaces/x/pods/../status/more",
             "/tenants/A/api/v1/pods",
         ] {
             assert!(RequestInfo::parse(path).is_err(), "{path}");
@@ -377,6 +378,21 @@ mod tests {
         let one = info("/apis/apps/v1/watch/namespaces/x/deployments/a").resource.expect("a resource");
         assert_eq!((one.watched, one.name.as_str()), (true, "a"));
         assert!(!info("/api/v1/namespaces/watch/pods").resource.expect("a resource").watched);
+    }
+
+    #[test]
+    fn what_goes_on_where_no_resource_does_is_read_and_names_nothing() {
+        for (path, is_beyond) in [
+            ("/api/v1/nodes/x/y", false),
+            ("/api/v1/nodes/x/y/z", true),
+            ("/api/v1/namespaces/a/pods/b/proxy/x/y", false),
+            ("/apis/apps/v1/namespaces/a/deployments/b/status/c", true),
+            ("/api/v1/watch/nodes/x", false),
+            ("/api/v1/watch/nodes/x/status", true),
+        ] {
+            let resource = info(path).resource.expect(path);
+            assert_eq!((resource.is_beyond(), resource.name.is_empty()), (is_beyond, false), "{path}");
+        }
     }
 
     #[test]

@@ -109,6 +109,7 @@ where
         return if served.is_some() { Err(not_found()) } else { paths::absent(&head.info.path) };
     };
     if (kind.is_old() && !old)
+        || resource.is_beyond()
         || !paths::view(head).shows(&kind) && kind.storage_resource.as_str() != "tenantquotas.region.arktos.io"
     {
         return Err(not_found());

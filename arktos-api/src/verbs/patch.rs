@@ -161,9 +161,11 @@ pub(crate) async fn apply_config(
             let fault = format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", repeated.join("\n  "));
             return Err(Status::bad_request(format!("error strict decoding YAML: {fault}")));
         }
+        // What nothing is applied to stays as it is, and is not written anew.
+        let is_same = old.is_some_and(|old| value.as_object() == Some(&old.fields));
         let decode = if has_nulls { schema::decode_applied } else { schema::decode };
         let mut decoded = decode(&call.kind, value, Dialect::Region).map_err(|status| unread(call, config, status))?;
-        if let Some(old) = old {
+        if let Some(old) = old.filter(|_| !is_same) {
             rules::refuse_patched(&call.kind, old, &decoded.object)?;
         }
         decoded.object.notes = old.map(|old| old.notes.clone()).unwrap_or_default();
@@ -245,8 +247,8 @@ fn read(
     outcome.check_kind(call, old, &value)?;
     let decoded = schema::decode(&call.kind, value, Dialect::Region)
         .map_err(|refusal| outcome.refused(&call.kind.type_meta, &refusal))?;
-    rules::refuse_patched(&call.kind, old, &decoded.object)?;
     told(call, faults.iter().cloned().chain(decoded.faults.list).collect(), warned, outcome)?;
+    rules::refuse_patched(&call.kind, old, &decoded.object)?;
     Ok(decoded.object)
 }
 

@@ -27,6 +27,16 @@ async fn wrong_tokens_are_refused_and_no_token_is_anonymous() {
 }
 
 #[tokio::test]
+async fn a_path_that_leads_too_far_is_refused_to_who_may_not_ask() {
+    let world = World::new().await;
+    let path = format!("{MAPS}/a/b/c");
+    let refused = world.get("clerk", &path).await;
+    assert_eq!(refused.code, 403);
+    assert!(refused.body["message"].as_str().unwrap().contains("cannot get resource \"configmaps/b\""));
+    assert_eq!(world.get("acme", &path).await.code, 404);
+}
+
+#[tokio::test]
 async fn rules_come_from_the_roles_of_the_tenant_that_is_asked() {
     let world = World::new().await;
     world.post("acme", MAPS, map("a")).await;

@@ -336,6 +336,14 @@ async fn data_of_a_revision_that_go_writes_otherwise_is_changed_by_every_patch_a
     let refused = world.patch("acme", &of("a"), json!({"metadata": {"uid": "u"}})).await;
     let causes = refused.body["details"]["causes"].as_array().unwrap();
     assert!(causes.iter().any(|cause| cause["field"] == "metadata.uid"), "{}", refused.body);
+    let strict = format!("{}&fieldValidation=Strict", of("a"));
+    let refused = world.patch("acme", &strict, json!({"nosuch": 1})).await;
+    assert!(refused.body["message"].as_str().unwrap().contains("unknown field \"nosuch\""), "{}", refused.body);
+    let same = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "a"},
+        "revision": 1, "data": {"a": 1}});
+    let forced = format!("{}&force=true", of("a"));
+    let taken = world.send_as("acme", Method::PATCH, &forced, applied, same.to_string()).await;
+    assert_eq!((taken.code, &taken.body["data"]), (200, &json!({"a": 1})), "what changes nothing: {}", taken.body);
 }
 
 #[tokio::test]
