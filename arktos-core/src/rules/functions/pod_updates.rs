@@ -1,5 +1,7 @@
 //! What may become of a pod once it is there.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value, json};
 
 use super::super::addresses::ip_faults;
@@ -400,6 +402,56 @@ fn pod_status_kept(site: &Site<'_>, status: &Value, old: &Map<String, Value>, fa
     {
         faults.invalid(&site.sub("hostIPs[0].ip"), &json!(first), "must be equal to `hostIP`");
     }
+    ended_stay(site, status, old, faults);
+}
+
+/// Containers that have ended stay so, but for those that are to be started again.
+fn ended_stay(site: &Site<'_>, status: &Value, old: &Map<String, Value>, faults: &mut Faults) {
+    let (spec, before) = (old.get("spec").unwrap_or(&Value::Null), old.get("status").unwrap_or(&Value::Null));
+    let name = |of: &Value| of["name"].as_str().unwrap_or_default().to_owned();
+    let has_ended = |container: &Value| !container["state"]["terminated"].is_null();
+    let all = ["initContainers", "containers"].into_iter().flat_map(|list| items(spec, list));
+    let mut rules = all.flat_map(|container| items(container, "restartPolicyRules"));
+    let all_restart = rules.any(|rule| rule["action"] == "RestartAllContainers");
+    let lists = [
+        ("containerStatuses", Some("containers")),
+        ("initContainerStatuses", Some("initContainers")),
+        ("ephemeralContainerStatuses", None),
+    ];
+    for (field, list) in lists.into_iter().filter(|(_, list)| list.is_none() || !all_restart) {
+        let begun: BTreeSet<String> =
+            items(status, field).iter().filter(|container| !has_ended(container)).map(name).collect();
+        let containers = list.map_or(&[][..], |list| items(spec, list));
+        let known: BTreeMap<String, &Value> = containers.iter().map(|container| (name(container), container)).collect();
+        for (index, was) in items(before, field).iter().enumerate().filter(|(_, was)| has_ended(was)) {
+            let name = name(was);
+            let code = was["state"]["terminated"]["exitCode"].as_i64().unwrap_or_default();
+            let restarts = known.get(&name).is_some_and(|container| is_restarted(container, spec, code));
+            if begun.contains(&name) && !restarts {
+                let at = site.sub(&format!("{field}[{index}].state"));
+                faults.forbidden(&at, "may not be transitioned to non-terminated state");
+            }
+        }
+    }
+}
+
+/// Whether a container of a pod that ended with a code is started again.
+fn is_restarted(container: &Value, pod: &Value, code: i64) -> bool {
+    let said = |policy: &Value| match policy.as_str() {
+        Some("Always") => Some(true),
+        Some("OnFailure") => Some(code != 0),
+        Some("Never") => Some(false),
+        _ => None,
+    };
+    let own = &container["restartPolicy"];
+    let applies = |rule: &Value| {
+        let codes = &rule["exitCodes"];
+        let is_among = items(codes, "values").iter().any(|value| value.as_i64() == Some(code));
+        matches!((codes["operator"].as_str(), is_among), (Some("In"), true) | (Some("NotIn"), false))
+    };
+    // All rules there are say that it is.
+    let by_rule = !own.is_null() && items(container, "restartPolicyRules").iter().any(applies);
+    by_rule || said(own).or_else(|| said(&pod["restartPolicy"])).unwrap_or(true)
 }
 
 #[cfg(test)]
