@@ -1,6 +1,6 @@
 //! What the server itself writes to an object right after it is stored, as a controller would: in a second write.
 
-use arktos_core::{GroupResource, ObjectKey};
+use arktos_core::{GroupResource, Object, ObjectKey};
 use arktos_store::{Change, Commit, Expect, Stored};
 use serde_json::{Value, json};
 
@@ -12,15 +12,37 @@ pub(crate) async fn settle(call: &Call<'_>, stored: &Stored) {
     if definitions::is_definition(call) {
         return definitions::written(call, stored).await;
     }
-    if call.options.dry_run || call.kind.storage_resource.as_str() != "flowschemas.flowcontrol.apiserver.k8s.io" {
+    if call.options.dry_run {
         return;
     }
-    let _ = dangling(call, stored).await;
+    let _ = match call.kind.storage_resource.as_str() {
+        "flowschemas.flowcontrol.apiserver.k8s.io" => dangling(call, stored).await,
+        "apiservices.apiregistration.k8s.io" => unserved(call, stored).await,
+        _ => None,
+    };
+}
+
+/// Whether the service that a version of a group is to be found at is missing.
+async fn unserved(call: &Call<'_>, stored: &Stored) -> Option<()> {
+    let service = stored.object.decode(Some(stored.revision)).ok()?;
+    service.at(&["spec", "service"])?;
+    let said = |field: &str| service.str_at(&["spec", "service", field]).to_owned();
+    let (namespace, name) = (said("namespace"), said("name"));
+    if namespace.contains('/') || name.contains('/') {
+        return None;
+    }
+    let key = ObjectKey::namespaced(GroupResource::core("services"), call.tenant.as_ref()?, &namespace, &name);
+    if call.state.config.engine.snapshot().get(&key).is_some() {
+        return None;
+    }
+    let text = format!("service/{name} in {namespace:?} is not present");
+    let condition = json!({"type": "Available", "status": "False", "reason": "ServiceNotFound", "message": text});
+    note(call, stored, service, condition).await
 }
 
 /// Whether the priority level of a flow schema is there.
 async fn dangling(call: &Call<'_>, stored: &Stored) -> Option<()> {
-    let mut schema = stored.object.decode(Some(stored.revision)).ok()?;
+    let schema = stored.object.decode(Some(stored.revision)).ok()?;
     let level = schema.str_at(&["spec", "priorityLevelConfiguration", "name"]).to_owned();
     let resource = GroupResource::new("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations");
     if level.contains('/') {
@@ -31,21 +53,23 @@ async fn dangling(call: &Call<'_>, stored: &Stored) -> Option<()> {
     let there = engine.snapshot().get(&key).is_some() || call.state.shared.get(&key).is_some();
     let (status, reason, end) =
         if there { ("False", "Found", "and it exists") } else { ("True", "NotFound", "but there is no such object") };
-    let conditions = schema.at(&["status", "conditions"]).and_then(Value::as_array);
+    let text = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {end}");
+    note(call, stored, schema, json!({"type": "Dangling", "status": status, "reason": reason, "message": text})).await
+}
+
+/// Writes a condition of an object, unless it says so already.
+async fn note(call: &Call<'_>, stored: &Stored, mut object: Object, mut condition: Value) -> Option<()> {
+    let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
     let settled = conditions.is_some_and(|conditions| {
-        conditions.iter().any(|condition| condition["type"] == "Dangling" && condition["status"] == status)
+        conditions.iter().any(|known| known["type"] == condition["type"] && known["status"] == condition["status"])
     });
     if settled {
         return None;
     }
-    let text = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {end}");
-    let now = call.state.config.clock.now().to_string();
-    let condition = json!({
-        "type": "Dangling", "status": status, "lastTransitionTime": now, "reason": reason, "message": text,
-    });
-    schema.set(&["status", "conditions"], json!([condition]));
-    let encoded = call.stored_kind().encode(&schema).ok()?;
+    condition["lastTransitionTime"] = call.state.config.clock.now().to_string().into();
+    object.set(&["status", "conditions"], json!([condition]));
+    let encoded = call.stored_kind().encode(&object).ok()?;
     let key = ObjectKey { resource: call.kind.storage_resource.clone(), path: stored.path.clone() };
     let commit = Commit::one(key, Expect::At(stored.revision), Change::put(encoded));
-    engine.commit(commit).await.ok().map(|_| ())
+    call.state.config.engine.commit(commit).await.ok().map(|_| ())
 }

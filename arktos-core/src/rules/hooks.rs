@@ -36,6 +36,7 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
         }
         ("", "ServiceAccount") => only_name_secrets(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::prepare_create(object),
+        ("apiregistration.k8s.io", "APIService") => answered_here(object),
         ("discovery.k8s.io", "EndpointSlice") => forget_topology(object),
         ("resource.k8s.io", "ResourceSlice") => {
             let now = object.str_at(&["metadata", "creationTimestamp"]).to_owned();
@@ -100,6 +101,17 @@ pub(super) fn written(kind: &Kind, object: &mut Object) {
         ("discovery.k8s.io", "EndpointSlice") => forget_topology(object),
         _ => {}
     }
+}
+
+/// A version that no service is named for is the server's own, and available from the start.
+fn answered_here(service: &mut Object) {
+    if service.at(&["spec", "service"]).is_some() {
+        return;
+    }
+    let now = service.str_at(&["metadata", "creationTimestamp"]).to_owned();
+    let condition = json!({"type": "Available", "status": "True", "lastTransitionTime": now, "reason": "Local",
+        "message": "Local APIServices are always available"});
+    service.set(&["status"], json!({"conditions": [condition]}));
 }
 
 /// What this form of a slice does not know is not kept, though it counts as a change.

@@ -115,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn a_version_without_a_service_is_available_since_it_was_made() {
+        let mut object = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": "v1.a.b"},
+            "spec": {"group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}});
+        let made = created(&object).expect("a good one");
+        let condition = &made.at(&["status", "conditions"]).expect("conditions")[0];
+        assert_eq!((&condition["reason"], &condition["status"]), (&json!("Local"), &json!("True")), "{condition}");
+        object["spec"]["service"] = json!({"namespace": "default", "name": "a"});
+        let made = created(&object).expect("a good one");
+        assert!(made.at(&["status", "conditions"]).is_none());
+    }
+
+    #[test]
     fn statuses_of_policies_flows_and_services_have_conditions_of_their_own() {
         let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema",
             "spec": {"priorityLevelConfiguration": {"name": "a"}, "matchingPrecedence": 9}});

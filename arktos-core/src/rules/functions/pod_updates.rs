@@ -498,6 +498,32 @@ mod tests {
     }
 
     #[test]
+    fn a_container_that_has_ended_stays_so_unless_it_is_to_be_started_again() {
+        let rule = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"restartPolicy": "OnFailure",
+            "initContainers": [{"name": "s", "image": "i", "restartPolicy": "Always"}],
+            "containers": [{"name": "c", "image": "i"},
+                {"name": "r", "image": "i", "restartPolicy": "Never", "restartPolicyRules": rule}]}});
+        let made = created(&pod).expect("a good pod");
+        let report = |state: Value| {
+            let of = |name: &str| json!({"name": name, "image": "i", "imageID": "", "state": state});
+            json!({"status": {"containerStatuses": [of("c"), of("r"), of("x")], "initContainerStatuses": [of("s")],
+                "ephemeralContainerStatuses": [of("e")]}})
+        };
+        let ended = |code: u8| report(json!({"terminated": {"exitCode": code}}));
+        let running = report(json!({"running": {}}));
+        let at =
+            |place: &str| format!("status.{place}.state: Forbidden: may not be transitioned to non-terminated state");
+        let [c, r, x] = [0, 1, 2].map(|index| at(&format!("containerStatuses[{index}]")));
+        let e = at("ephemeralContainerStatuses[0]");
+        for (code, wanted) in [(0, vec![&*c, &*r, &*x, &*e]), (1, vec![&*r, &*x, &*e]), (3, vec![&*x, &*e])] {
+            let old = changed(admit_status, &made, &ended(code)).expect("a good report");
+            begin_alike(&told(changed(admit_status, &old, &running)), &wanted);
+            begin_alike(&told(changed(admit_status, &old, &ended(code))), &[]);
+        }
+    }
+
+    #[test]
     fn not_every_pod_is_resized() {
         let more = json!([{"name": "a", "image": "i", "resources": {"requests": {"cpu": "2"}}}]);
         let resize = |pod: &Object| told(changed(admit_resize, pod, &json!({"spec": {"containers": more}})));
