@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arktos_core::name::path_segment_faults;
 use arktos_core::{Object, Status, rules};
 use arktos_store::{Commit, CounterChange};
 use serde_json::{Value, json};
@@ -82,6 +83,9 @@ impl Allocation {
         let before = old.map(|old| counters_of(&plan.tenant, old));
         let held = before.as_deref().unwrap_or_default();
         plan.plan_address(call, new, held)?;
+        if old.is_none() && !call.options.dry_run {
+            plan.check_address(call)?;
+        }
         plan.plan_ports(call, new, before.as_deref())?;
         plan.plan_health(call, new, held);
         let kept = counters_of(&plan.tenant, new);
@@ -123,6 +127,29 @@ impl Allocation {
         }
         self.address = Some(Pick { value: asked, counter, asked: true });
         Ok(())
+    }
+
+    /// Upstream notes whose an address is before it looks at the rest of a new service, and at whether there is one of
+    /// its name; and it can note only what may be a part of a path.
+    fn check_address(&self, call: &Call<'_>) -> Result<(), Status> {
+        const OWNER: &str = "spec.parentRef.name";
+        let Some(Pick { value, asked, counter }) = &self.address else { return Ok(()) };
+        let mut faults: Vec<String> = path_segment_faults(&self.name)
+            .into_iter()
+            .map(|why| format!("{OWNER}: Invalid value: {:?}: {why}", self.name))
+            .collect();
+        if self.name.is_empty() {
+            faults.push(format!("{OWNER}: Required value"));
+        }
+        let told = match faults.as_slice() {
+            [] if *asked && is_taken(call, counter) => return Err(self.address_taken(call, value)),
+            [] => return Ok(()),
+            [one] => one.clone(),
+            all => format!("[{}]", all.join(", ")),
+        };
+        let (said, which) = if *asked { (value.as_str(), format!(" {value}")) } else { ("", String::new()) };
+        let why = format!("failed to allocate IP{which}: IPAddress.networking.k8s.io {value:?} is invalid: {told}");
+        Err(self.address_fault(call, said, &why))
     }
 
     fn plan_ports(&mut self, call: &Call<'_>, new: &Object, held: Option<&[Arc<str>]>) -> Result<(), Status> {
@@ -201,7 +228,7 @@ impl Allocation {
             );
             return Err(self.port_fault(call, index, asked, &why));
         }
-        if known {
+        if known || is_taken(call, &counter) {
             return Err(self.port_fault(call, index, asked, "provided port is already allocated"));
         }
         Ok(Some(Pick { value: asked.to_string(), counter, asked: true }))
@@ -284,8 +311,7 @@ impl Allocation {
         if let Some(pick) = self.address.as_ref().filter(|pick| &*pick.counter == counter) {
             let value = pick.value.clone();
             if pick.asked {
-                let why = format!("failed to allocate IP {value}: provided IP is already allocated");
-                return Err(self.address_fault(call, &value, &why));
+                return Err(self.address_taken(call, &value));
             }
             if full {
                 return Err(Status::internal("failed to allocate a serviceIP: range is full"));
@@ -342,6 +368,10 @@ impl Allocation {
             .collect()
     }
 
+    fn address_taken(&self, call: &Call<'_>, address: &str) -> Status {
+        self.address_fault(call, address, &format!("failed to allocate IP {address}: provided IP is already allocated"))
+    }
+
     fn address_fault(&self, call: &Call<'_>, address: &str, why: &str) -> Status {
         let text = format!("Invalid value: [{address:?}]: {why}");
         self.fault(call, "spec.clusterIPs", &text)
@@ -354,6 +384,11 @@ impl Allocation {
     fn fault(&self, call: &Call<'_>, field: &str, text: &str) -> Status {
         Status::invalid(&call.kind.group, &call.kind.kind, &self.name, vec![cause("FieldValueInvalid", field, text)])
     }
+}
+
+/// Whether somebody has what a counter stands for; who takes it at the same time is found at the commit.
+fn is_taken(call: &Call<'_>, counter: &str) -> bool {
+    call.state.config.engine.counter(counter) > 0
 }
 
 /// The counters that a service holds.

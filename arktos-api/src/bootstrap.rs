@@ -1,6 +1,6 @@
 //! Objects that must exist before the first request.
 
-use arktos_core::{GroupResource, Object, Reason, Status, TenantName, TypeMeta};
+use arktos_core::{GroupResource, Object, ObjectKey, Reason, Status, TenantName, TypeMeta};
 use arktos_store::{Client, Stored};
 use serde_json::{Value, json};
 
@@ -48,7 +48,13 @@ async fn service(server: &ApiServer, client: &dyn Client) -> Result<(), Status> 
     let spec = json!({"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": ports});
     service.fields.insert("spec".to_owned(), spec);
     let system = TenantName::SYSTEM;
-    made(client.create(&GroupResource::core("services"), system, "default", service).await)?;
+    let services = GroupResource::core("services");
+    let key = ObjectKey::namespaced(services.clone(), &TenantName::system(), "default", "kubernetes");
+    let created = client.create(&services, system, "default", service).await;
+    // Where it is there, its address is taken.
+    if created.is_err() && client.get(&key).await.is_err() {
+        made(created)?;
+    }
 
     // A server that only this machine can reach is no endpoint: no pod could follow it.
     if endpoint.ip().is_loopback() || endpoint.ip().is_unspecified() {

@@ -32,6 +32,43 @@ fn dns(node_port: Option<i64>) -> Value {
 }
 
 #[tokio::test]
+async fn a_service_whose_name_is_no_part_of_a_path_gets_no_address() {
+    let world = World::new().await;
+    let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}]});
+    for (name, why) in [("", "Required value"), ("a/b", "Invalid value: \"a/b\": may not contain '/'")] {
+        let refused = world.post("acme", SERVICES, service(name, spec.clone())).await;
+        let causes = refused.body["details"]["causes"].as_array().unwrap();
+        assert_eq!((refused.code, causes.len(), &causes[0]["field"]), (422, 1, &json!("spec.clusterIPs")));
+        let message = causes[0]["message"].as_str().unwrap();
+        assert!(message.starts_with("Invalid value: [\"\"]: failed to allocate IP: IPAddress.networking"), "{message}");
+        assert!(message.ends_with(&format!("is invalid: spec.parentRef.name: {why}")), "{message}");
+        let tried = world.post("acme", &format!("{SERVICES}?dryRun=All"), service(name, spec.clone())).await;
+        assert_eq!(tried.body["details"]["causes"][0]["field"], "metadata.name", "{}", tried.body);
+    }
+}
+
+#[tokio::test]
+async fn what_a_new_service_asks_for_is_taken_before_its_name_is() {
+    let world = World::new().await;
+    let ports = json!([{"port": 80, "nodePort": 30_077}]);
+    let (address, port) = (json!({"type": "ClusterIP", "clusterIP": "10.0.0.77"}), json!({ "ports": ports }));
+    for (name, mut spec, field) in [("a", address, "spec.clusterIPs"), ("b", port, "spec.ports[0].nodePort")] {
+        if spec["ports"].is_null() {
+            spec["ports"] = json!([{"port": 80}]);
+        }
+        let made = world.post("acme", SERVICES, service(name, spec.clone())).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        let again = world.post("acme", SERVICES, service(name, spec.clone())).await;
+        assert_eq!((again.code, &again.body["details"]["causes"][0]["field"]), (422, &json!(field)), "{name}");
+        spec["ports"][0]["port"] = json!(0);
+        let wrong = world.post("acme", SERVICES, service("c", spec)).await;
+        assert_eq!(wrong.body["details"]["causes"].as_array().unwrap().len(), 1, "{}", wrong.body);
+    }
+    let again = world.post("acme", SERVICES, service("a", json!({"ports": [{"port": 80}]}))).await;
+    assert_eq!(again.code, 409, "{}", again.body);
+}
+
+#[tokio::test]
 async fn one_port_under_two_protocols_has_one_port_of_the_hosts() {
     let world = World::new().await;
     let given = world.post("acme", SERVICES, service("given", dns(None))).await;
