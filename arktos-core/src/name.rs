@@ -66,13 +66,7 @@ fn subdomain_form_fault(name: &str) -> Option<String> {
     )
 }
 
-/// Why a string cannot be one segment of a URL path, as which names of the laxest kinds (RBAC) are used.
-#[must_use]
-pub fn path_segment_fault(name: &str) -> Option<String> {
-    path_segment_faults(name).into_iter().next()
-}
-
-/// All that keeps a string from being one segment of a URL path.
+/// All that keeps a string from being one segment of a URL path, as which names of the laxest kinds (RBAC) are used.
 #[must_use]
 pub fn path_segment_faults(name: &str) -> Vec<String> {
     if name == "." || name == ".." {

@@ -6,7 +6,7 @@ use super::addresses::canonical_ip_faults;
 use super::check::{check_labels, qualified_name_faults};
 use super::fault::Faults;
 use crate::catalog::Kind;
-use crate::name::{label_fault, path_segment_fault, subdomain_fault, subdomain_faults};
+use crate::name::{label_faults, path_segment_faults, subdomain_faults};
 use crate::object::Object;
 
 /// The characters of generated names: no vowels, and no digits that look like letters.
@@ -32,28 +32,27 @@ pub fn name_faults(kind: &Kind, name: &str, prefix: bool) -> Vec<String> {
     let name = masked.as_str();
     match (kind.group.as_str(), kind.kind.as_str()) {
         // Only what all objects are asked for.
-        ("policy", "PodDisruptionBudget") if !prefix => return crate::name::path_segment_faults(name),
-        ("policy", "PodDisruptionBudget") | ("", "ReplicationController") if prefix => {
-            return crate::name::path_segment_faults(name.trim_matches('.'));
+        ("policy", "PodDisruptionBudget") if !prefix => return path_segment_faults(name),
+        ("policy", "PodDisruptionBudget") | ("", "ReplicationController") | ("resource.k8s.io", "DeviceClass")
+            if prefix =>
+        {
+            return path_segment_faults(name.trim_matches('.'));
         }
-        ("", "ReplicationController") => {
+        ("", "ReplicationController") | ("resource.k8s.io", "DeviceClass") => {
             let faults = subdomain_faults(name).into_iter();
             return faults.map(|fault| fault.replace(" 253 characters", " 253 bytes")).collect();
         }
         _ => {}
     }
     let mut faults: Vec<String> = match (kind.group.as_str(), kind.resource.as_str()) {
-        ("", "namespaces" | "services" | "tenants") => label_fault(name),
-        ("apps", "statefulsets") => label_fault(name),
+        ("", "namespaces" | "services" | "tenants") | ("apps", "statefulsets") => label_faults(name),
         ("", "events")
         | ("rbac.authorization.k8s.io", _)
         | ("apiregistration.k8s.io", "apiservices")
-        | ("certificates.k8s.io", "certificatesigningrequests") => path_segment_fault(name),
-        ("networking.k8s.io", "ipaddresses") => canonical_ip_faults(name).into_iter().next(),
-        _ => subdomain_fault(name),
-    }
-    .into_iter()
-    .collect();
+        | ("certificates.k8s.io", "certificatesigningrequests") => path_segment_faults(name),
+        ("networking.k8s.io", "ipaddresses") => canonical_ip_faults(name).into_iter().take(1).collect(),
+        _ => subdomain_faults(name),
+    };
     // The jobs that a cron job makes are named after it, with a time behind the name.
     if kind.kind == "CronJob" && !prefix && name.len() > 52 {
         faults.push("must be no more than 52 characters".to_owned());
@@ -323,6 +322,10 @@ mod tests {
         }
         assert_eq!(faults("events.k8s.io", "events", "Dx_4").len(), 1);
         assert_eq!(faults("", "configmaps", "Dx_4").len(), 1);
+        assert_eq!(faults("", "configmaps", &"A_".repeat(127)).len(), 2, "too long, and of other letters");
+        assert_eq!(faults("resource.k8s.io", "deviceclasses", &"a".repeat(254)), ["must be no more than 253 bytes"]);
+        let classes = catalog.by_path("resource.k8s.io", "v1", "deviceclasses").expect("it is built in");
+        assert!(name_faults(&classes, "G_", true).is_empty());
     }
 
     #[test]
