@@ -170,8 +170,16 @@ pub(crate) fn produces(headers: &HeaderMap, available: &[&str]) -> Result<(), St
     if header.is_empty() || header.split(',').map(media_type).any(|one| one == "*/*" || available.contains(&one)) {
         return Ok(());
     }
-    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+    let message = format!("{UNROUTED}\n\nAvailable representations: {}", available.join(", "));
     Err(not_acceptable(message).with_details(StatusDetails::default()))
+}
+
+/// How a refusal begins of what no route takes.
+const UNROUTED: &str = "406: Not Acceptable";
+
+/// Whether a request was refused by more than its route: nobody else is told of the kind that it is about.
+pub(crate) fn is_routed<B>(response: &http::Response<B>) -> bool {
+    response.extensions().get::<Status>().is_none_or(|refusal| !refusal.message.starts_with(UNROUTED))
 }
 
 /// As [`accept`], where no route has had its say.
@@ -475,6 +483,10 @@ mod tests {
         assert!(routes.ends_with("application/vnd.kubernetes.protobuf;stream=watch"));
         let forms = accepted("application/json;as=Nothing;v=v1;g=meta.k8s.io").expect_err("no form");
         assert!(forms.starts_with("only the following media types are accepted"));
+        let mut response = http::Response::new(());
+        assert!(is_routed(&response));
+        response.extensions_mut().insert(accept(&headers("image/png"), Endpoint::default()).expect_err("no route"));
+        assert!(!is_routed(&response), "it is not told what else there is to say of the kind");
         let answered_only = accept(&headers("application/json;as=Table;v=v1;g=meta.k8s.io"), Endpoint::default());
         assert_eq!(answered_only.expect_err("no table").code, 406);
         let watch = Endpoint { list: true, watch: true, ..Endpoint::default() };

@@ -145,7 +145,8 @@ where
         response.extensions_mut().insert(refusal);
         response
     });
-    for warning in crate::warnings::shortened(deprecated(&call.kind), call.warnings.into_inner().into_told()) {
+    let of_kind = deprecated(&call.kind).filter(|_| negotiate::is_routed(&response));
+    for warning in crate::warnings::shortened(of_kind, call.warnings.into_inner().into_told()) {
         let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
         if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             response.headers_mut().append(http::header::WARNING, value);
@@ -527,9 +528,9 @@ impl ResourceRequest<'_> {
         let body = self.delete_body()?;
         let asked = delete::options(body.as_ref(), &self.head.query)?;
         call.options.dry_run = asked.dry;
-        delete::warn(call, &asked.options);
         let selected = ReadOptions::parse(&self.head.query, false)?.in_pages();
         let page = read::list(call, &selected).await?;
+        delete::warn(call, &asked.options);
         let (items, meta) = (page.items(None).map(Arc::unwrap_or_clone).collect(), page.meta());
         let mut items = delete::delete_all(call, items, &asked.options).await?;
         if let Some(converter) = Converter::to(call, &call.kind) {

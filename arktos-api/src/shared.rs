@@ -114,8 +114,10 @@ impl Shared {
             meta.insert("labels".to_owned(), Value::Object(labels));
             meta.insert("annotations".to_owned(), json!({"rbac.authorization.kubernetes.io/autoupdate": "true"}));
         }
-        if types.group() == FLOWS {
+        if matches!(types.group(), FLOWS | "scheduling.k8s.io") {
             meta.insert("generation".to_owned(), Value::from(1));
+        }
+        if types.group() == FLOWS {
             meta.insert("annotations".to_owned(), json!({"apf.kubernetes.io/autoupdate-spec": "true"}));
         }
         if let Ok(encoded) = kind.encode(&object) {

@@ -30,6 +30,7 @@ async fn who_deletes_jobs_and_does_not_say_what_becomes_of_their_pods_is_warned(
     assert_eq!(said(json!({}), format!("{JOBS}/a")).await, [warning]);
     assert_eq!(said(json!({"propagationPolicy": "Background"}), format!("{JOBS}/b")).await, [""; 0]);
     assert_eq!(said(json!({"orphanDependents": false}), format!("{JOBS}/c")).await, [""; 0]);
+    assert_eq!(said(json!({}), format!("{JOBS}?fieldSelector=nosuch%3D1")).await, [""; 0], "nothing is selected");
     assert_eq!(said(json!({}), JOBS.to_owned()).await, [warning]);
 }
 
