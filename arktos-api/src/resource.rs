@@ -277,6 +277,8 @@ impl ResourceRequest<'_> {
             ("pods", "ephemeralcontainers" | "resize")
                 | ("namespaces", "finalize")
                 | ("resourceclaims.resource.k8s.io", "status")
+                | ("apiservices.apiregistration.k8s.io", "status")
+                | ("customresourcedefinitions.apiextensions.k8s.io", "status")
                 | ("certificatesigningrequests.certificates.k8s.io", "approval")
         );
         self.view(call, Endpoint { forms: true, tables, ..Endpoint::of(&call.kind) })

@@ -78,6 +78,8 @@ pub struct Table {
     /// The kind, when its columns say themselves where their values stand.
     own: Option<Arc<Kind>>,
     shows_conditions: bool,
+    /// Whether each event of a watch has the columns, as upstream's own table of that kind.
+    repeats_columns: bool,
     /// Whether the first column names the tenant.
     names_tenant: bool,
     printer: Option<Printer>,
@@ -99,9 +101,10 @@ impl Table {
         };
         let printer = printer.filter(|_| kind.builtin && !kind.columns.is_empty());
         let shows_conditions = kind.storage_resource.as_str() == "pods";
+        let repeats_columns = kind.builtin && kind.storage_resource.as_str() == "apiservices.apiregistration.k8s.io";
         let own = (!kind.builtin && !kind.columns.is_empty()).then(|| kind.clone());
         let (columns, names_tenant) = (Arc::new(columns(kind)), false);
-        Self { own, columns, shows_conditions, names_tenant, printer, version, include, dialect, now }
+        Self { own, columns, shows_conditions, repeats_columns, names_tenant, printer, version, include, dialect, now }
     }
 
     /// The same writer for objects of all tenants: the first column names the tenant of each.
@@ -128,8 +131,8 @@ impl Table {
         ]);
         let printer: Printer = workload::scale;
         let (columns, printer) = (Arc::new(columns), Some(printer));
-        let (own, shows_conditions, names_tenant) = (None, false, false);
-        Self { columns, own, shows_conditions, names_tenant, printer, version, include, dialect, now }
+        let (own, shows_conditions, repeats_columns, names_tenant) = (None, false, false, false);
+        Self { columns, own, shows_conditions, repeats_columns, names_tenant, printer, version, include, dialect, now }
     }
 
     /// The same writer, at another moment: for a watch, whose events come one after the other.
@@ -168,7 +171,7 @@ impl Table {
         out.extend_from_slice(
             format!(r#"{{"kind":"Table","apiVersion":"{api_version}","columnDefinitions":"#).as_bytes(),
         );
-        let columns = if columns { &*self.columns } else { &Value::Null };
+        let columns = if columns || self.repeats_columns { &*self.columns } else { &Value::Null };
         out.extend_from_slice(columns.to_string().as_bytes());
         out.extend_from_slice(br#","rows":"#);
     }

@@ -172,6 +172,19 @@ fn a_quota_of_a_tenant_shows_what_is_used_of_it() {
 }
 
 #[test]
+fn only_the_first_event_of_a_watch_has_the_columns_but_of_versions_of_groups_all_have() {
+    for (resource, has_columns) in [("configmaps", false), ("apiservices.apiregistration.k8s.io", true)] {
+        let resource = arktos_core::GroupResource::from(resource.to_owned());
+        let kind = Catalog::builtin().storage(&resource).expect("a built-in kind");
+        let now = Timestamp::parse(NOON).expect("a moment");
+        let mut out = Vec::new();
+        Table::new(&kind, MetaVersion::V1, Include::None, Dialect::Plain, now).open(&mut out, false);
+        let text = String::from_utf8(out).expect("a text");
+        assert_eq!(!text.contains("\"columnDefinitions\":null"), has_columns, "{text}");
+    }
+}
+
+#[test]
 fn a_kind_without_columns_of_its_own_shows_when_it_was_made() {
     let shown = table(
         "roles.rbac.authorization.k8s.io",

@@ -195,11 +195,13 @@ async fn attempt(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Resu
             Grace::Set(seconds) => grace = seconds,
         }
     }
-    propagate(call, &mut object, options.propagation);
+    let definition = crate::definitions::is_definition(call) && old.object.header().deletion().is_none();
+    if !definition {
+        propagate(call, &mut object, options.propagation);
+    }
     let own = matches!(call.kind.storage_resource.as_str(), "namespaces" | "tenants");
     let some = |path: &[&str]| object.at(path).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let waits = some(&["metadata", "finalizers"]) || (own && some(&["spec", "finalizers"]));
-    let definition = crate::definitions::is_definition(call) && old.object.header().deletion().is_none();
     let waits = waits || definition;
     if definition {
         arktos_core::custom::mark_terminating(&mut object, now);
@@ -369,8 +371,8 @@ fn encoded(call: &Call<'_>, old: &Stored, object: &Object, revision: arktos_core
 
 pub(super) fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
     let uid = old.object.header().uid();
-    if call.kind.storage_resource.as_str() == "namespaces" {
-        return of_namespace(call, old, options);
+    if call.kind.storage_resource.as_str() == "namespaces" || crate::definitions::is_definition(call) {
+        return of_owner(call, old, options);
     }
     let why = match (&options.uid, options.revision) {
         (Some(wanted), _) if **wanted != *uid => format!(
@@ -389,8 +391,8 @@ pub(super) fn preconditions(call: &Call<'_>, old: &Stored, options: &DeleteOptio
     Err(Status::conflict(&kind, old.path.name(), why))
 }
 
-/// What is expected of a namespace, in the words that upstream has for them alone.
-fn of_namespace(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
+/// What is expected of a namespace, or of a definition, in the words that upstream has for them alone.
+fn of_owner(call: &Call<'_>, old: &Stored, options: &DeleteOptions) -> Result<(), Status> {
     let uid = old.object.header().uid();
     let why = match (&options.uid, options.revision) {
         (Some(wanted), _) if **wanted != *uid => {

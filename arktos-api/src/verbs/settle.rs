@@ -17,27 +17,31 @@ pub(crate) async fn settle(call: &Call<'_>, stored: &Stored) {
     }
     let _ = match call.kind.storage_resource.as_str() {
         "flowschemas.flowcontrol.apiserver.k8s.io" => dangling(call, stored).await,
-        "apiservices.apiregistration.k8s.io" => unserved(call, stored).await,
+        "apiservices.apiregistration.k8s.io" => available(call, stored).await,
         _ => None,
     };
 }
 
-/// Whether the service that a version of a group is to be found at is missing.
-async fn unserved(call: &Call<'_>, stored: &Stored) -> Option<()> {
-    let service = stored.object.decode(Some(stored.revision)).ok()?;
-    service.at(&["spec", "service"])?;
-    let said = |field: &str| service.str_at(&["spec", "service", field]).to_owned();
-    let (namespace, name) = (said("namespace"), said("name"));
-    if namespace.contains('/') || name.contains('/') {
-        return None;
-    }
-    let key = ObjectKey::namespaced(GroupResource::core("services"), call.tenant.as_ref()?, &namespace, &name);
-    if call.state.config.engine.snapshot().get(&key).is_some() {
-        return None;
-    }
-    let text = format!("service/{name} in {namespace:?} is not present");
-    let condition = json!({"type": "Available", "status": "False", "reason": "ServiceNotFound", "message": text});
-    note(call, stored, service, condition).await
+/// Whether a version of a group is to be had: what is served here is, and what a service has that is missing is not.
+async fn available(call: &Call<'_>, stored: &Stored) -> Option<()> {
+    let version = stored.object.decode(Some(stored.revision)).ok()?;
+    let condition = if version.at(&["spec", "service"]).is_some() {
+        let said = |field: &str| version.str_at(&["spec", "service", field]).to_owned();
+        let (namespace, name) = (said("namespace"), said("name"));
+        if namespace.contains('/') || name.contains('/') {
+            return None;
+        }
+        let key = ObjectKey::namespaced(GroupResource::core("services"), call.tenant.as_ref()?, &namespace, &name);
+        if call.state.config.engine.snapshot().get(&key).is_some() {
+            return None;
+        }
+        let text = format!("service/{name} in {namespace:?} is not present");
+        json!({"type": "Available", "status": "False", "reason": "ServiceNotFound", "message": text})
+    } else {
+        let text = "Local APIServices are always available";
+        json!({"type": "Available", "status": "True", "reason": "Local", "message": text})
+    };
+    note(call, stored, version, condition).await
 }
 
 /// Whether the priority level of a flow schema is there.
@@ -59,15 +63,15 @@ async fn dangling(call: &Call<'_>, stored: &Stored) -> Option<()> {
 
 /// Writes a condition of an object, unless it says so already.
 async fn note(call: &Call<'_>, stored: &Stored, mut object: Object, mut condition: Value) -> Option<()> {
-    let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
-    let settled = conditions.is_some_and(|conditions| {
-        conditions.iter().any(|known| known["type"] == condition["type"] && known["status"] == condition["status"])
-    });
-    if settled {
-        return None;
-    }
     condition["lastTransitionTime"] = call.state.config.clock.now().to_string().into();
-    object.set(&["status", "conditions"], json!([condition]));
+    let known = object.at(&["status", "conditions"]).and_then(Value::as_array);
+    let mut conditions = known.cloned().unwrap_or_default();
+    match conditions.iter_mut().find(|known| known["type"] == condition["type"]) {
+        Some(known) if known["status"] == condition["status"] => return None,
+        Some(known) => *known = condition,
+        None => conditions.push(condition),
+    }
+    object.set(&["status", "conditions"], conditions);
     let encoded = call.stored_kind().encode(&object).ok()?;
     let key = ObjectKey { resource: call.kind.storage_resource.clone(), path: stored.path.clone() };
     let commit = Commit::one(key, Expect::At(stored.revision), Change::put(encoded));

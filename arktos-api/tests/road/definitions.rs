@@ -63,6 +63,18 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_definition_that_goes_has_a_finalizer_of_its_own_alone() {
+    let world = World::new().await;
+    assert_eq!(world.post("acme", DEFINITIONS, definition("integer")).await.code, 201);
+    let path = format!("{DEFINITIONS}/widgets.example.org");
+    let other = Some(json!({"preconditions": {"uid": "u"}}));
+    let refused = world.send("acme", Method::DELETE, &path, other).await;
+    assert_eq!((refused.code, &refused.body["details"]["kind"]), (409, &json!("customresourcedefinitions")));
+    let marked = world.send("acme", Method::DELETE, &path, Some(json!({"propagationPolicy": "Orphan"}))).await.body;
+    assert_eq!(marked["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]), "{marked}");
+}
+
+#[tokio::test]
 async fn what_a_scale_counts_is_written_as_a_whole_number() {
     let world = World::new().await;
     let mut counted = definition("integer");
