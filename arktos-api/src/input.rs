@@ -160,8 +160,6 @@ fn is_data_canonical(body: &[u8]) -> bool {
 /// # Errors
 /// 400 in upstream's words.
 pub(crate) fn delete_options(body: &[u8], encoding: Encoding) -> Result<Object, Status> {
-    /// What upstream's reader of these knows beside them.
-    const KNOWN: [&str; 5] = ["Status", "APIVersions", "APIGroupList", "APIGroup", "APIResourceList"];
     let refused = |why: String| Status::bad_request(why);
     let value = match encoding {
         Encoding::Json => serde_json::from_slice(body).map_err(|_| {
@@ -179,7 +177,7 @@ pub(crate) fn delete_options(body: &[u8], encoding: Encoding) -> Result<Object, 
     let TypeMeta { api_version, kind } = type_of(&value);
     if !kind.is_empty() && kind != "DeleteOptions" {
         let version = if api_version.is_empty() { "meta.k8s.io/v1" } else { &api_version };
-        return Err(refused(if KNOWN.contains(&kind.as_str()) && version == "v1" {
+        return Err(refused(if EVERYWHERE.contains(&kind.as_str()) && version == "v1" {
             format!("converting (v1.{kind}) to (v1.DeleteOptions): unknown conversion")
         } else {
             format!(
@@ -407,6 +405,8 @@ pub(crate) fn unlike(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Op
     };
     let item = TypeMeta { kind: kind.strip_suffix("List").unwrap_or(kind).to_owned(), ..found.clone() };
     let known = catalog.schema(&found).is_some() || catalog.schema(&item).is_some();
+    let scheme = scheme_of(wanted.group());
+    let known = known && (scheme == scheme_of(found.group()) || is_everywhere(&found));
     Some(if known {
         // Named is the group that upstream's own type is of: all events are of the core.
         let kept = catalog.by_type(wanted);
@@ -416,9 +416,22 @@ pub(crate) fn unlike(call: &Call<'_>, wanted: &TypeMeta, found: &TypeMeta) -> Op
         };
         format!("converting ({}.{kind}) to ({group}.{}): unknown conversion", found.version(), wanted.kind)
     } else {
-        format!(
-            "no kind {kind:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-            found.api_version
-        )
+        format!("no kind {kind:?} is registered for version {:?} in scheme {scheme:?}", found.api_version)
     })
+}
+
+/// Where upstream gathers the types that it reads beside those of a group.
+fn scheme_of(group: &str) -> &'static str {
+    match group {
+        "apiextensions.k8s.io" => "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
+        "apiregistration.k8s.io" => "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28",
+        _ => "pkg/api/legacyscheme/scheme.go:30",
+    }
+}
+
+/// What upstream's reader knows beside the types of every group.
+const EVERYWHERE: [&str; 5] = ["Status", "APIVersions", "APIGroupList", "APIGroup", "APIResourceList"];
+
+fn is_everywhere(types: &TypeMeta) -> bool {
+    types.api_version == "v1" && EVERYWHERE.contains(&types.kind.as_str())
 }

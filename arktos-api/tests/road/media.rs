@@ -180,6 +180,14 @@ async fn bodies_of_other_kinds_are_refused() {
     let text = "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to \
                 (core.ConfigMap): unknown conversion";
     assert_eq!(refused.body["message"], text);
+    // Definitions are read beside no other kinds.
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    let refused = world.post("acme", definitions, map).await;
+    let text = "ConfigMap in version \"v1\" cannot be handled as a CustomResourceDefinition: no kind \"ConfigMap\" is \
+                registered for version \"v1\" in scheme \
+                \"k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55\"";
+    assert_eq!((refused.code, &refused.body["message"]), (400, &json!(text)));
     let plain = world.send_as("acme", Method::POST, MAPS, "text/plain", "{}".to_owned()).await;
     assert_eq!(plain.code, 415);
     let path = format!("{MAPS}/a?fieldManager=me");

@@ -94,8 +94,13 @@ pub(crate) fn validate(definition: &Object, old: Option<&Object>, only_status: b
     }
     let text = |path: &[&str]| definition.str_at(path).to_owned();
     let (group, plural) = (text(&["spec", "group"]), text(&["spec", "names", "plural"]));
-    if old.is_none() && definition.name() != format!("{plural}.{group}") {
-        faults.invalid("metadata.name", &definition.name().into(), "must be spec.names.plural+\".\"+spec.group");
+    let wanted = format!("{plural}.{group}");
+    for field in ["generateName", "name"] {
+        let said = definition.str_at(&["metadata", field]);
+        if old.is_none() && !said.is_empty() && said != wanted {
+            let why = "must be spec.names.plural+\".\"+spec.group";
+            faults.invalid(&format!("metadata.{field}"), &said.into(), why);
+        }
     }
     if group.is_empty() {
         faults.required("spec.group", "");
@@ -237,7 +242,9 @@ fn all_versions(definition: &Object, old: Option<&Object>, faults: &mut Faults) 
     }
     if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        faults.invalid_text("spec.versions", &internal_versions(versions, &alike), why);
+        let said = definition.at(&["spec", "versions"]).filter(|said| !said.is_null());
+        let shown = said.map_or_else(|| "null".to_owned(), |_| internal_versions(versions, &alike));
+        faults.invalid_text("spec.versions", &shown, why);
     }
     if let Some(first) = versions.first().and_then(|version| version["name"].as_str()).filter(|name| !name.is_empty())
         && let Some(fault) = label_1035_fault(first)

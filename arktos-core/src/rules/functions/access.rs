@@ -6,6 +6,7 @@ use super::super::check::{label_1035_fault, port_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
 use super::workloads::is_evaluable;
+use crate::name::path_segment_faults;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("resource_rule", resource_rule),
@@ -146,9 +147,13 @@ fn api_service(site: &Site<'_>, faults: &mut Faults) {
     let text = |field: &str| spec[field].as_str().unwrap_or_default();
     let (group, version) = (text("group"), text("version"));
     let name = format!("{version}.{group}");
-    if site.root_name != name {
-        let why = format!("must be `spec.version+\".\"+spec.group`: \"{name}\"");
-        faults.invalid("metadata.name", &Value::from(site.root_name), &why);
+    let prefix = site.map.get("metadata").and_then(|metadata| metadata["generateName"].as_str()).unwrap_or_default();
+    for (field, said) in [("metadata.generateName", prefix), ("metadata.name", site.root_name)] {
+        // What is no part of a path is refused as that.
+        if !said.is_empty() && said != name && path_segment_faults(said).is_empty() {
+            let why = format!("must be `spec.version+\".\"+spec.group`: \"{name}\"");
+            faults.invalid(field, &Value::from(said), &why);
+        }
     }
     if group.is_empty() && version != "v1" {
         faults.required("spec.group", "only v1 may have an empty group and it better be legacy kube");
