@@ -46,7 +46,7 @@ pub(super) fn identity(item: &Value, key: Option<&str>) -> Option<String> {
 pub(super) fn kind_of_items(old: &[Value], patch: &[Value]) -> Result<Option<bool>, Fault> {
     let mut first = None;
     for item in old.iter().chain(patch) {
-        if item.is_array() {
+        if first.is_none() && item.is_array() {
             return Err(Fault::ListOfLists);
         }
         let kind = std::mem::discriminant(item);

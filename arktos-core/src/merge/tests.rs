@@ -66,6 +66,14 @@ fn the_order_that_is_asked_for_is_kept() {
 }
 
 #[test]
+fn a_list_within_a_list_is_unlike_what_stands_before_it() {
+    let (code, message) = refused(POD_SPEC, json!({"containers": [{"name": "a"}]}), json!({"containers": [[1]]}));
+    assert_eq!((code, message.as_str()), (500, "list element types are not identical: [[map[name:a]] [[1]]]"));
+    let (code, _) = refused(META, json!({"finalizers": []}), json!({"finalizers": [["a"]]}));
+    assert_eq!(code, 422, "where nothing does, no lists of lists are merged");
+}
+
+#[test]
 fn items_are_deleted_and_lists_replaced_by_directives() {
     let ports = json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}]});
     assert_eq!(
