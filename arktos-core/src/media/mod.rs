@@ -14,6 +14,7 @@ pub mod protobuf;
 pub mod yaml;
 mod yaml_json;
 mod yaml_keys;
+mod yaml_told;
 mod yaml_words;
 mod yaml_write;
 

@@ -10,6 +10,7 @@ use serde_saphyr::{Budget, Options, Spanned};
 
 use super::yaml_json;
 use super::yaml_keys::{Json, Key};
+use super::yaml_told;
 
 /// How deep a document may be nested.
 const MAX_DEPTH: usize = 100;
@@ -28,6 +29,7 @@ pub struct YamlError(String);
 /// # Errors
 /// When the text is not YAML, or is beyond the limits.
 pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
+    no_tab(bytes)?;
     match yaml_json::read(bytes) {
         Some(value) => Ok(value),
         None => Ok(whole_numbers(document(bytes)?)),
@@ -39,10 +41,16 @@ pub fn parse(bytes: &[u8]) -> Result<Value, YamlError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_told(bytes: &[u8]) -> Result<(Value, Vec<String>), YamlError> {
+    no_tab(bytes)?;
     match yaml_json::read(bytes) {
         Some(value) => Ok((value, Vec::new())), // what it reads has none
         None => Ok((whole_numbers(document(bytes)?), repeated_in(bytes).unwrap_or_default())),
     }
+}
+
+/// Upstream's reader takes no tab before anything else, JSON neither.
+fn no_tab(bytes: &[u8]) -> Result<(), YamlError> {
+    yaml_told::begins_with_tab(bytes).map_or(Ok(()), |why| Err(YamlError(why)))
 }
 
 /// The first document of a stream, as JSON.
@@ -57,7 +65,7 @@ fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, YamlError> {
         Err(fault) => fault,
     };
     let all: Option<Vec<T>> = serde_saphyr::from_slice_multiple_with_options(bytes, options()).ok();
-    all.and_then(|all| all.into_iter().next()).ok_or_else(|| YamlError(fault.to_string()))
+    all.and_then(|all| all.into_iter().next()).ok_or_else(|| YamlError(yaml_told::told(&fault.to_string(), bytes)))
 }
 
 /// The keys that stand twice in their map, in the API's words, such as `line 7: key "a" already set in map`.
