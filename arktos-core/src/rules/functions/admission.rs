@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::fault::{Faults, Site, is_empty};
-use super::Run;
+use super::{Run, urls};
 use crate::name::subdomain_fault;
 use crate::rules::check::{label_1035_fault, qualified_name_faults};
 
@@ -100,26 +100,25 @@ pub(crate) fn webhook_service_faults(at: &str, service: &Value, faults: &mut Fau
 
 /// Checks where a webhook is.
 pub(crate) fn webhook_url_faults(path: &str, url: &str, faults: &mut Faults) {
-    const FORM: &str = "desired format: https://host[/path]";
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", ""));
-    if scheme != "https" {
-        let why = format!("'https' is the only allowed URL scheme; {FORM}");
-        // The closing quote is missing in the upstream text, and clients compare texts.
-        let shown = if scheme.is_empty() { "\"\"".to_owned() } else { format!("\"{scheme}\"") };
-        faults.invalid_text(path, &shown, &why);
+    const FORM: &str = "; desired format: https://host[/path]";
+    let url = match urls::parse(url) {
+        Ok(url) => url,
+        Err(why) => return faults.required(path, &format!("url must be a valid URL: {why}{FORM}")),
+    };
+    if url.scheme != "https" {
+        faults.invalid(path, &json!(url.scheme), &format!("'https' is the only allowed URL scheme{FORM}"));
     }
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.is_empty() {
-        faults.invalid(path, &json!(""), &format!("host must be specified; {FORM}"));
-    } else if let Some((user, _)) = host.rsplit_once('@') {
+    if url.host.is_empty() {
+        faults.invalid(path, &json!(""), &format!("host must be specified{FORM}"));
+    }
+    if let Some(user) = url.user {
         faults.invalid(path, &json!(user), "user information is not permitted in the URL");
     }
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    if !fragment.is_empty() {
-        faults.invalid(path, &json!(fragment), "fragments are not permitted in the URL");
+    if !url.fragment.is_empty() {
+        faults.invalid(path, &json!(url.fragment), "fragments are not permitted in the URL");
     }
-    if let Some((_, query)) = rest.split_once('?').filter(|(_, query)| !query.is_empty()) {
-        faults.invalid(path, &json!(query), "query parameters are not permitted in the URL");
+    if !url.query.is_empty() {
+        faults.invalid(path, &json!(url.query), "query parameters are not permitted in the URL");
     }
 }
 

@@ -29,6 +29,7 @@ mod slices;
 mod sources;
 mod stateful;
 mod storage;
+mod urls;
 mod volumes;
 mod windows;
 mod workloads;
