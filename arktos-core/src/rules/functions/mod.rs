@@ -18,6 +18,7 @@ mod limits;
 mod mounts;
 mod networking;
 mod placement;
+mod pod_status;
 mod pod_updates;
 mod pods;
 mod region;
@@ -82,6 +83,7 @@ const LISTS: &[&[(&str, Run)]] = &[
     mounts::CHECKS,
     networking::CHECKS,
     placement::CHECKS,
+    pod_status::CHECKS,
     pod_updates::CHECKS,
     pods::CHECKS,
     region::CHECKS,

@@ -1,25 +1,15 @@
 //! What may become of a pod once it is there.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Map, Value, json};
 
-use super::super::addresses::ip_faults;
-use super::super::check::qualified_name_faults;
 use super::super::fault::{Faults, Looked, Site};
 use super::Run;
 use super::pods::MIRROR;
-use crate::name::subdomain_fault;
 use crate::object::Object;
 use crate::status::StatusCause;
 
-pub(super) const CHECKS: &[(&str, Run)] = &[
-    ("only_later", only_later),
-    ("pod_update", pod_update),
-    ("mirror_kept", mirror_kept),
-    ("ephemeral", ephemeral),
-    ("pod_status", pod_status),
-];
+pub(super) const CHECKS: &[(&str, Run)] =
+    &[("only_later", only_later), ("pod_update", pod_update), ("mirror_kept", mirror_kept), ("ephemeral", ephemeral)];
 
 fn only_later(site: &Site<'_>, faults: &mut Faults) {
     if !site.updates && !site.items().is_empty() {
@@ -353,105 +343,6 @@ pub(in crate::rules) fn ephemeral_kept(old: &Object, new: &Object, faults: &mut 
         };
         faults.forbidden(&AT.join("."), &why);
     }
-}
-
-/// What a node says of a pod. Stands at the status.
-fn pod_status(site: &Site<'_>, faults: &mut Faults) {
-    let Some(status) = site.value else { return };
-    let items = |field: &str| status[field].as_array().map_or(&[][..], Vec::as_slice);
-    for (index, condition) in items("conditions").iter().enumerate() {
-        let kind = condition["type"].as_str().unwrap_or_default();
-        for fault in qualified_name_faults(kind) {
-            faults.invalid(&site.sub(&format!("conditions[{index}].Type")), &json!(kind), &fault);
-        }
-    }
-    for field in ["podIPs", "hostIPs"] {
-        for (index, address) in items(field).iter().enumerate() {
-            let text = address["ip"].as_str().unwrap_or_default();
-            for fault in ip_faults(text) {
-                faults.invalid(&site.sub(&format!("{field}[{index}]")), &json!(text), &fault);
-            }
-        }
-    }
-    let node = &status["nominatedNodeName"];
-    let changed = site.old.is_none_or(|old| old["nominatedNodeName"] != *node);
-    if let Some(fault) = node.as_str().filter(|name| changed && !name.is_empty()).and_then(subdomain_fault) {
-        faults.invalid(&site.sub("nominatedNodeName"), node, &fault);
-    }
-    if let Some(old) = site.old_map {
-        pod_status_kept(site, status, old, faults);
-    }
-}
-
-/// What a report keeps, or says alike: the class of service, the host, and the host's address.
-fn pod_status_kept(site: &Site<'_>, status: &Value, old: &Map<String, Value>, faults: &mut Faults) {
-    let before = old.get("status").unwrap_or(&Value::Null);
-    let text = |status: &Value, field: &str| status[field].as_str().unwrap_or_default().to_owned();
-    let bound = old.get("spec").is_some_and(|spec| !text(spec, "nodeName").is_empty());
-    let node = text(status, "nominatedNodeName");
-    if bound && !node.is_empty() && node != text(before, "nominatedNodeName") {
-        let why = "may not be set on pods that are already bound to a node";
-        faults.forbidden(&site.sub("nominatedNodeName"), why);
-    }
-    let class = text(status, "qosClass");
-    if class != text(before, "qosClass") {
-        faults.invalid(&site.sub("qosClass"), &json!(class), "field is immutable");
-    }
-    if let Some(first) = status["hostIPs"].get(0).map(|first| text(first, "ip"))
-        && first != text(status, "hostIP")
-    {
-        faults.invalid(&site.sub("hostIPs[0].ip"), &json!(first), "must be equal to `hostIP`");
-    }
-    ended_stay(site, status, old, faults);
-}
-
-/// Containers that have ended stay so, but for those that are to be started again.
-fn ended_stay(site: &Site<'_>, status: &Value, old: &Map<String, Value>, faults: &mut Faults) {
-    let (spec, before) = (old.get("spec").unwrap_or(&Value::Null), old.get("status").unwrap_or(&Value::Null));
-    let name = |of: &Value| of["name"].as_str().unwrap_or_default().to_owned();
-    let has_ended = |container: &Value| !container["state"]["terminated"].is_null();
-    let all = ["initContainers", "containers"].into_iter().flat_map(|list| items(spec, list));
-    let mut rules = all.flat_map(|container| items(container, "restartPolicyRules"));
-    let all_restart = rules.any(|rule| rule["action"] == "RestartAllContainers");
-    let lists = [
-        ("containerStatuses", Some("containers")),
-        ("initContainerStatuses", Some("initContainers")),
-        ("ephemeralContainerStatuses", None),
-    ];
-    for (field, list) in lists.into_iter().filter(|(_, list)| list.is_none() || !all_restart) {
-        let begun: BTreeSet<String> =
-            items(status, field).iter().filter(|container| !has_ended(container)).map(name).collect();
-        let containers = list.map_or(&[][..], |list| items(spec, list));
-        let known: BTreeMap<String, &Value> = containers.iter().map(|container| (name(container), container)).collect();
-        for (index, was) in items(before, field).iter().enumerate().filter(|(_, was)| has_ended(was)) {
-            let name = name(was);
-            let code = was["state"]["terminated"]["exitCode"].as_i64().unwrap_or_default();
-            let restarts = known.get(&name).is_some_and(|container| is_restarted(container, spec, code));
-            if begun.contains(&name) && !restarts {
-                let at = site.sub(&format!("{field}[{index}].state"));
-                faults.forbidden(&at, "may not be transitioned to non-terminated state");
-            }
-        }
-    }
-}
-
-/// Whether a container of a pod that ended with a code is started again.
-fn is_restarted(container: &Value, pod: &Value, code: i64) -> bool {
-    let said = |policy: &Value| match policy.as_str() {
-        Some("Always") => Some(true),
-        Some("OnFailure") => Some(code != 0),
-        Some("Never") => Some(false),
-        _ => None,
-    };
-    let own = &container["restartPolicy"];
-    let applies = |rule: &Value| {
-        let codes = &rule["exitCodes"];
-        let is_among = items(codes, "values").iter().any(|value| value.as_i64() == Some(code));
-        matches!((codes["operator"].as_str(), is_among), (Some("In"), true) | (Some("NotIn"), false))
-    };
-    // All rules there are say that it is.
-    let by_rule = !own.is_null() && items(container, "restartPolicyRules").iter().any(applies);
-    by_rule || said(own).or_else(|| said(&pod["restartPolicy"])).unwrap_or(true)
 }
 
 #[cfg(test)]
