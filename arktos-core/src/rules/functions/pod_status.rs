@@ -367,10 +367,9 @@ mod tests {
                  `spec.resourceClaims`",
             ]
         );
-        assert_eq!(
-            said(&json!({"extendedResourceClaimStatus": {"resourceClaimName": "x", "requestMappings": []}})),
-            ["status.extendedResourceClaimStatus.requestMappings: Required value: at least one request mapping is required"]
-        );
+        let none = json!({"extendedResourceClaimStatus": {"resourceClaimName": "x", "requestMappings": []}});
+        let path = "status.extendedResourceClaimStatus.requestMappings";
+        assert_eq!(said(&none), [format!("{path}: Required value: at least one request mapping is required")]);
     }
 
     #[test]
