@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use arktos_core::Object;
 use arktos_core::rules::addresses::{cidr_warnings, ip_warning};
+use arktos_core::{Object, Quantity};
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
@@ -39,6 +39,7 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
         }
         "nodes" => node(call, object),
         "secrets" => secret(call, object),
+        "resourcequotas" if old.is_none() => quota(call, object),
         "statefulsets.apps" => stateful_set(call, object),
         "customresourcedefinitions.apiextensions.k8s.io" => formats(call, object, old),
         _ => {}
@@ -53,6 +54,36 @@ pub(crate) fn of_object(call: &Call<'_>, object: &Object, old: Option<&Object>) 
     }
     if !call.kind.builtin {
         of_finalizers(call, object, old);
+    }
+}
+
+/// Warns of what a new object says before it is prepared: a pod's annotations become fields then.
+pub(crate) fn of_sent(call: &Call<'_>, object: &Object) {
+    if call.kind.storage_resource.as_str() != "pods" || object.str_at(&["spec", "os", "name"]) == "windows" {
+        return;
+    }
+    let annotations = object.at(&["metadata", "annotations"]).and_then(Value::as_object);
+    if let (Some(annotations), Some(spec)) = (annotations, object.fields.get("spec")) {
+        pods::old_profiles("", annotations, spec).into_iter().for_each(|warning| call.warn(warning));
+    }
+}
+
+/// What a quota lets be asked for is not more than what it lets be had.
+fn quota(call: &Call<'_>, quota: &Object) {
+    let Some(hard) = quota.at(&["spec", "hard"]).and_then(Value::as_object) else { return };
+    for resource in ["cpu", "memory", "storage", "ephemeral-storage"] {
+        let (asked, had) = (format!("requests.{resource}"), format!("limits.{resource}"));
+        let bare = matches!(resource, "cpu" | "memory").then_some(resource);
+        let mut names = std::iter::once(asked.as_str()).chain(bare);
+        let Some((name, asked)) = names.find_map(|name| Some((name, hard.get(name)?.as_str()?))) else {
+            continue;
+        };
+        let Some(most) = hard.get(&had).and_then(Value::as_str) else { continue };
+        if let (Ok(request), Ok(limit)) = (Quantity::parse(asked), Quantity::parse(most))
+            && request > limit
+        {
+            call.warn(format!("ResourceQuota {name} ({asked}) should be less than {had} ({most})"));
+        }
     }
 }
 

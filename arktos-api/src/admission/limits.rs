@@ -1,7 +1,7 @@
 //! Limits on what one container, pod or volume claim may ask for, and what it asks for when it does not say.
 //! (LimitRanger)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use arktos_core::{GroupResource, Object, Quantity, Status};
@@ -122,7 +122,10 @@ fn not_too_much(call: &Call<'_>, pod: &Object, ranges: &List<LimitRange>) -> Res
 }
 
 fn refuse(call: &Call<'_>, name: &str, faults: &[String]) -> Result<(), Status> {
-    match faults {
+    // What is wrong with several containers in the same words is told once.
+    let mut seen = HashSet::new();
+    let told: Vec<&str> = faults.iter().map(String::as_str).filter(|fault| seen.insert(*fault)).collect();
+    match told.as_slice() {
         [] => Ok(()),
         [one] => Err(Status::forbidden(&call.kind.group_resource, name, one)),
         many => Err(Status::forbidden(&call.kind.group_resource, name, format!("[{}]", many.join(", ")))),

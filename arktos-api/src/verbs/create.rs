@@ -88,6 +88,7 @@ async fn create_one(call: &Call<'_>, mut object: Object) -> Result<Stored, Statu
     admission::guard_place(call, &object, &mut commit)?;
     admission::create(call, &mut object).await?;
     let mut allocation = Allocation::of_create(call, &mut object)?;
+    crate::warnings::of_sent(call, &object);
     let mut object = rules::admit_create(&admitted, object)?;
     managers::set(&mut object, managed);
     crate::warnings::of_object(call, &object, None);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arktos_core::Quantity;
+use arktos_core::rules::armor;
 use serde_json::{Map, Value};
 
 /// How many warnings are looked for: fewer fit into an answer.
@@ -146,6 +147,9 @@ fn old_annotations(at: &str, annotations: &Map<String, Value>, body: &Value, tol
     if annotations.contains_key(key) && !profiled(&body["securityContext"]) {
         told.push(format!("{at}metadata.annotations[{key}]: {SECCOMP}"));
     }
+    if !at.is_empty() {
+        told.extend(old_profiles(at, annotations, body));
+    }
     for (_, container) in containers("", body) {
         let name = container["name"].as_str().unwrap_or_default();
         let key = format!("container.seccomp.security.alpha.kubernetes.io/{name}");
@@ -153,6 +157,20 @@ fn old_annotations(at: &str, annotations: &Map<String, Value>, body: &Value, tol
             told.push(format!("{at}metadata.annotations[{key}]: {SECCOMP}"));
         }
     }
+}
+
+/// The warnings of profiles of AppArmor that annotations name, and no field does.
+pub(super) fn old_profiles(at: &str, annotations: &Map<String, Value>, body: &Value) -> Vec<String> {
+    const OLD: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+    let whole = Some(&body["securityContext"]["appArmorProfile"]).filter(|profile| !profile.is_null());
+    let told = containers("", body).into_iter().filter_map(|(_, container)| {
+        let key = format!("{}{}", armor::ANNOTATION, container["name"].as_str().unwrap_or_default());
+        let text = annotations.get(&key)?.as_str()?;
+        let said = !container["securityContext"]["appArmorProfile"].is_null();
+        let same = whole.is_some() && armor::named(text).as_ref() == whole;
+        (!said && !same).then(|| format!("{at}metadata.annotations[{key}]: {OLD}"))
+    });
+    told.collect()
 }
 
 fn old_volumes(spec: &str, body: &Value, told: &mut Vec<String>) {

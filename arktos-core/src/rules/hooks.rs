@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::disabled;
+use super::{armor, disabled};
 use crate::catalog::Kind;
 use crate::custom;
 use crate::object::Object;
@@ -30,7 +30,10 @@ pub(super) fn created(kind: &Kind, object: &mut Object) {
             settle_source(object, false);
             object.notes.insert(PHASE_AS_READ.to_owned(), String::new());
         }
-        ("", "Pod") => select_by_own_labels(object),
+        ("", "Pod") => {
+            armor::settle(object);
+            select_by_own_labels(object);
+        }
         ("", "Node") => {
             object.remove(&CONFIG_SOURCE);
         }

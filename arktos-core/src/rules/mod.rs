@@ -16,6 +16,7 @@
 //! them.
 
 pub mod addresses;
+pub mod armor;
 #[cfg(test)]
 mod changes_test;
 mod check;

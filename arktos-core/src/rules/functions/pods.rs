@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::super::addresses::{cidr_faults, parse_cidr};
+use super::super::armor;
 use super::super::check::{check_labels, descending_faults, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
@@ -187,7 +188,6 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_OF_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const ARMOR_OF_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// What is wrong with a profile of system calls as annotations have it, each with what it is said of.
 fn seccomp_faults(profile: &str) -> Vec<(&str, String)> {
@@ -203,6 +203,40 @@ fn pod_annotations(site: &Site<'_>, faults: &mut Faults) {
     let annotations = site.map.get("metadata").and_then(|metadata| metadata["annotations"].as_object());
     if let Some(annotations) = annotations {
         own_annotations(faults, "metadata.annotations", annotations, site.map.get("spec"));
+        if let Some(spec) = site.map.get("spec").filter(|_| !site.updates) {
+            armor_faults(annotations, spec, faults);
+        }
+    }
+}
+
+/// What a new pod says of the profiles of its containers, in fields and in annotations, is the same.
+fn armor_faults(annotations: &Map<String, Value>, spec: &Value, faults: &mut Faults) {
+    if spec["os"]["name"] == "windows" {
+        return;
+    }
+    let whole = &spec["securityContext"]["appArmorProfile"];
+    for list in super::mounts::CONTAINERS {
+        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
+            let own = &container["securityContext"]["appArmorProfile"];
+            let profile = if own.is_object() { own } else { whole };
+            let name = container["name"].as_str().unwrap_or_default();
+            let key = format!("{}{name}", armor::ANNOTATION);
+            let Some(text) = annotations.get(&key).and_then(Value::as_str) else { continue };
+            let path = format!("spec.{list}[{index}].securityContext.appArmorProfile");
+            let local = text.strip_prefix("localhost/");
+            let same = match profile["type"].as_str() {
+                Some("Unconfined") => text == "unconfined",
+                Some("RuntimeDefault") => text == "runtime/default",
+                Some("Localhost") => local.is_some(),
+                _ => continue,
+            };
+            if !same {
+                faults.forbidden(&format!("{path}.type"), "apparmor type in annotation and field must match");
+            } else if local.is_some_and(|local| profile["localhostProfile"].as_str() != Some(local)) {
+                let path = format!("{path}.localhostProfile");
+                faults.forbidden(&path, "apparmor profile in annotation and field must match");
+            }
+        }
     }
 }
 
@@ -219,7 +253,7 @@ pub(super) fn own_annotations(faults: &mut Faults, path: &str, annotations: &Map
                 faults.invalid(&format!("{path}.{key}"), &Value::from(fault.0), &fault.1);
             }
         }
-        let Some(container) = key.strip_prefix(ARMOR_OF_CONTAINER) else { continue };
+        let Some(container) = key.strip_prefix(armor::ANNOTATION) else { continue };
         let lists = super::mounts::CONTAINERS.iter().filter_map(|list| spec?[*list].as_array()).flatten();
         if !lists.into_iter().any(|known| known["name"] == container) {
             faults.invalid(&at, &Value::from(container), "container not found");
