@@ -234,6 +234,9 @@ pub(crate) async fn validate(call: &Call<'_>, review: &Review<'_>) -> Result<(),
     if plugins.runs("PodSecurity") {
         pod_security::validate(call, review)?;
     }
+    if plugins.runs("PersistentVolumeClaimResize") {
+        volumes::validate_growth(call, review)?;
+    }
     if call.kind.storage_resource.as_str() == certificates::RESOURCE {
         certificates::validate(call, review)?;
     }

@@ -551,3 +551,28 @@ async fn a_pod_is_limited_by_what_runs_together_in_it() {
     let why = "maximum cpu usage per Pod is 1, but limit is 1100m";
     assert!(beside.body["message"].as_str().unwrap().contains(why), "{}", beside.body);
 }
+
+#[tokio::test]
+async fn a_claim_grows_once_it_is_bound_if_its_class_lets_it() {
+    let world = World::new().await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fixed"},
+        "provisioner": "p.example.com"});
+    made(&world, "/apis/storage.k8s.io/v1/storageclasses", class).await;
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "a"}, "spec": {
+        "storageClassName": "fixed", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    made(&world, claims, claim).await;
+    let bound = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+    assert_eq!(world.patch("acme", &format!("{claims}/a/status"), bound).await.code, 200);
+    let grow = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+    let refused = world.patch("acme", &format!("{claims}/a"), grow.clone()).await;
+    assert_eq!(refused.code, 403, "{}", refused.body);
+    assert_eq!(
+        refused.body["message"],
+        "persistentvolumeclaims \"a\" is forbidden: only dynamically provisioned pvc can be resized and the \
+         storageclass that provisions the pvc must support resize"
+    );
+    let class = "/apis/storage.k8s.io/v1/storageclasses/fixed";
+    assert_eq!(world.patch("acme", class, json!({"allowVolumeExpansion": true})).await.code, 200);
+    assert_eq!(world.patch("acme", &format!("{claims}/a"), grow).await.code, 200);
+}

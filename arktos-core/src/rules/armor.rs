@@ -53,7 +53,8 @@ pub(super) fn settle(pod: &mut Object) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{created, told};
+    use super::super::admit_update;
+    use super::super::tests::{changed, created, told};
     use super::*;
 
     fn pod(annotation: &str, context: &Value) -> Value {
@@ -72,6 +73,21 @@ mod tests {
         assert_eq!(profile("localhost/x", json!({})), json!({"type": "Localhost", "localhostProfile": "x"}));
         let same = json!({"appArmorProfile": {"type": "RuntimeDefault"}});
         assert_eq!(profile("runtime/default", same), Value::Null);
+    }
+
+    #[test]
+    fn what_annotations_say_of_profiles_stays() {
+        let old = created(&pod("unconfined", &json!({}))).expect("a good pod");
+        let update = |key: &str, value: Value| {
+            told(changed(admit_update, &old, &json!({"metadata": {"annotations": {key: value}}})))
+        };
+        let (key, other) = (format!("{ANNOTATION}c"), format!("{ANNOTATION}d"));
+        let path = format!("metadata.annotations[{key}]");
+        let removed = [format!("{path}: Forbidden: may not remove or update AppArmor annotations")];
+        assert_eq!(update(&key, Value::Null), removed);
+        assert_eq!(update(&key, json!("runtime/default")), removed);
+        let added = update(&other, json!("unconfined"));
+        assert!(added.iter().any(|told| told.ends_with("may not add AppArmor annotations")), "{added:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::armor;
 use super::super::fault::{Faults, Looked, Site};
 use super::Run;
 use super::pods::MIRROR;
@@ -273,16 +274,32 @@ fn amounts_of_others(resources: &Value) -> Vec<(&str, &String, &Value)> {
     of("requests").chain(of("limits")).collect()
 }
 
-/// Whether a pod mirrors one of its node's own stays. Stands at the pod.
+fn annotations(pod: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    pod.get("metadata")?.get("annotations")?.as_object()
+}
+
+/// The profiles that annotations name stay, and whether a pod mirrors one of its node's own. Stands at the pod.
 fn mirror_kept(site: &Site<'_>, faults: &mut Faults) {
-    let mark = |pod: &Map<String, Value>| pod.get("metadata").map(|metadata| metadata["annotations"][MIRROR].clone());
     let Some(old) = site.old_map else { return };
-    let why = match (mark(old).filter(Value::is_string), mark(site.map).filter(Value::is_string)) {
+    let (before, now) = (annotations(old), annotations(site.map));
+    let mut forbid = |key: &str, why: &str| faults.forbidden(&format!("metadata.annotations[{key}]"), why);
+    for (key, value) in before.into_iter().flatten().filter(|(key, _)| key.starts_with(armor::ANNOTATION)) {
+        if now.and_then(|now| now.get(key)) != Some(value) {
+            forbid(key, "may not remove or update AppArmor annotations");
+        }
+    }
+    for (key, _) in now.into_iter().flatten().filter(|(key, _)| key.starts_with(armor::ANNOTATION)) {
+        if before.is_none_or(|before| !before.contains_key(key)) {
+            forbid(key, "may not add AppArmor annotations");
+        }
+    }
+    let mark = |annotations: Option<&Map<String, Value>>| annotations.and_then(|all| all.get(MIRROR)).cloned();
+    let why = match (mark(before).filter(Value::is_string), mark(now).filter(Value::is_string)) {
         (None, Some(_)) => "may not add mirror pod annotation",
         (Some(old), new) if new.as_ref() != Some(&old) => "may not remove or update mirror pod annotation",
         _ => return,
     };
-    faults.forbidden(&format!("metadata.annotations[{MIRROR}]"), why);
+    forbid(MIRROR, why);
 }
 
 /// Containers that are added to a pod while it runs: nothing relies on them.

@@ -164,6 +164,7 @@ fn template_metadata(site: &Site<'_>, faults: &mut Faults) {
     if let Some(annotations) = annotations {
         annotation_keys(faults, &site.sub("annotations"), annotations);
         own_annotations(faults, &site.sub("annotations"), annotations, site.map.get("spec"));
+        armor_faults(annotations, site.map.get("spec").unwrap_or(&Value::Null), &site.sub("spec"), faults);
     }
     if site
         .map
@@ -204,13 +205,13 @@ fn pod_annotations(site: &Site<'_>, faults: &mut Faults) {
     if let Some(annotations) = annotations {
         own_annotations(faults, "metadata.annotations", annotations, site.map.get("spec"));
         if let Some(spec) = site.map.get("spec").filter(|_| !site.updates) {
-            armor_faults(annotations, spec, faults);
+            armor_faults(annotations, spec, "spec", faults);
         }
     }
 }
 
-/// What a new pod says of the profiles of its containers, in fields and in annotations, is the same.
-fn armor_faults(annotations: &Map<String, Value>, spec: &Value, faults: &mut Faults) {
+/// What a new pod, or a template, says of the profiles of its containers, in fields and in annotations, is the same.
+fn armor_faults(annotations: &Map<String, Value>, spec: &Value, at: &str, faults: &mut Faults) {
     if spec["os"]["name"] == "windows" {
         return;
     }
@@ -222,7 +223,7 @@ fn armor_faults(annotations: &Map<String, Value>, spec: &Value, faults: &mut Fau
             let name = container["name"].as_str().unwrap_or_default();
             let key = format!("{}{name}", armor::ANNOTATION);
             let Some(text) = annotations.get(&key).and_then(Value::as_str) else { continue };
-            let path = format!("spec.{list}[{index}].securityContext.appArmorProfile");
+            let path = format!("{at}.{list}[{index}].securityContext.appArmorProfile");
             let local = text.strip_prefix("localhost/");
             let same = match profile["type"].as_str() {
                 Some("Unconfined") => text == "unconfined",
