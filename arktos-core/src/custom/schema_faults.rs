@@ -215,6 +215,12 @@ impl Node<'_> {
             }
         }
         walk(self.map.get("not"), "not", Level::Value, in_metadata);
+        // These may not be there at all; what is wrong in them is told nevertheless.
+        for keyword in ["definitions", "dependencies"] {
+            for (name, schema) in below(self.map, keyword).into_iter().flatten() {
+                walk(Some(schema), &format!("{keyword}[{name}]"), Level::Value, in_metadata);
+            }
+        }
     }
 
     /// What may not be said at all.

@@ -187,3 +187,69 @@ fn a_job_that_is_reported_on_without_labels_has_those_of_its_template() {
     let again = changed(admit_status, &new, &report).expect("a good report");
     assert_eq!(again.at(&["metadata", "labels"]), labels);
 }
+
+#[test]
+fn what_is_empty_is_shown_as_it_was_sent() {
+    let job = |spec: Value| {
+        let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": spec});
+        job["spec"]["template"] =
+            json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+        told(created(&job))
+    };
+    assert_eq!(
+        job(json!({"successPolicy": {"rules": []}})),
+        ["spec.successPolicy: Invalid value: {\"Rules\":[]}: requires indexed completion mode"]
+    );
+    let codes = json!({"action": "FailJob", "onExitCodes": {"operator": "In", "values": []}});
+    assert_eq!(
+        job(json!({"podFailurePolicy": {"rules": [codes]}})),
+        ["spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: []: at least one value is required"]
+    );
+}
+
+#[test]
+fn how_far_an_autoscaler_looks_away_is_not_less_than_nothing() {
+    let scale = |tolerance: &str| {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+        let behavior = json!({"scaleUp": {"tolerance": tolerance}});
+        told(created(&json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "spec": {"scaleTargetRef": target, "maxReplicas": 3, "behavior": behavior}})))
+    };
+    let why = "spec.behavior.scaleUp.tolerance: Invalid value: \"-1\": must be greater than or equal to 0";
+    assert_eq!(scale("-1"), [why]);
+    assert!(scale("100m").is_empty());
+}
+
+#[test]
+fn a_subject_of_an_odd_kind_is_looked_at_no_further() {
+    let subject = |subject: Value| {
+        let rule = json!({"subjects": [subject], "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]});
+        fields(told(created(&json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema",
+            "spec": {"priorityLevelConfiguration": {"name": "x"}, "rules": [rule]}}))))
+    };
+    assert_eq!(subject(json!({"kind": "Odd", "user": {}})), ["spec.rules[0].subjects[0].kind"]);
+    assert_eq!(subject(json!({"kind": "User", "user": {"name": ""}})), ["spec.rules[0].subjects[0].user.name"]);
+}
+
+#[test]
+fn conditions_and_entries_of_policies_are_not_blank_and_not_too_long() {
+    let policy = |more: Value| {
+        let rules =
+            json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+        let mut policy =
+            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "spec": more});
+        policy["metadata"] = json!({"name": "p"});
+        policy["spec"]["matchConstraints"] = json!({ "resourceRules": rules });
+        policy["spec"]["validations"] = json!([{"expression": "true"}]);
+        told(created(&policy))
+    };
+    assert_eq!(
+        policy(json!({"matchConditions": [{"name": "a", "expression": "  "}]})),
+        ["spec.matchConditions[0].expression: Required value"]
+    );
+    let long = format!("'{}'", "x".repeat(6000));
+    assert_eq!(
+        policy(json!({"auditAnnotations": [{"key": "a", "valueExpression": long}]})),
+        ["spec.auditAnnotations[0].valueExpression: Required value: must not exceed 5120 bytes in length"]
+    );
+}

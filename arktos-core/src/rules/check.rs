@@ -387,7 +387,9 @@ fn immutable(site: &Site<'_>, faults: &mut Faults) {
         return;
     }
     match new {
-        Some(selector) if site.field.ends_with("selector") && selector.is_object() => {
+        Some(selector)
+            if (site.field.ends_with("selector") || site.field == "nodeTopology") && selector.is_object() =>
+        {
             let shown = functions::shown_selector(selector);
             faults.invalid_text(&site.path(), &shown, "field is immutable");
         }

@@ -106,6 +106,11 @@ fn what_no_schema_may_say_hides_whether_it_is_structural_and_its_defaults() {
         let within = json!({"type": "string", "anyOf": [{word: value}]});
         assert_eq!(said_of_fields(&json!({"a": {}, "r": within})), [format!("properties[r].anyOf[0].{why}")]);
     }
+    // What is wrong in what may not be there is told as well.
+    let within = json!({"type": "string", "definitions": {"x": {"type": "string", "id": "y"}}});
+    let found = said_of_fields(&json!({"r": within}));
+    let id = "properties[r].definitions[x].id: Forbidden: id is not supported";
+    assert!(found.iter().any(|found| found == id), "{found:?}");
     let list = json!({"type": "array", "items": [text]});
     let why = "items must be a schema object and not an array";
     assert_eq!(said_of_fields(&json!({"a": {}, "r": list})), [format!("properties[r].items: Forbidden: {why}")]);

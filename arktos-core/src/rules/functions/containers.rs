@@ -458,12 +458,25 @@ pub(super) fn resource_name_faults(path: &str, name: &str, contained: bool, faul
     }
 }
 
+/// What is counted, and so a whole number.
+const COUNTED: [&str; 9] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
 fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
     let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) else { return };
     if quantity < Quantity::from_value(0) {
         faults.invalid(path, amount, "must be greater than or equal to 0");
     }
-    if is_extended(name) && quantity.milli() % 1000 != 0 {
+    if (is_extended(name) || COUNTED.contains(&name)) && quantity.milli() % 1000 != 0 {
         faults.invalid(path, amount, "must be an integer");
     }
     if let Some(size) = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok())

@@ -38,6 +38,17 @@ fn trimmed(source: &Value) -> Value {
     Value::from(source.as_str().unwrap_or_default().trim())
 }
 
+/// How many bytes an expression has at most whose value is entered in the audit log.
+const AUDIT_EXPRESSION_MAX: usize = 5 * 1024;
+
+/// Upon what something is asked.
+fn condition_faults(path: &str, source: &Value, environment: &Environment<'_>, faults: &mut Faults) {
+    if source.as_str().is_some_and(|text| !text.is_empty() && text.trim().is_empty()) {
+        return faults.required(path, "");
+    }
+    expression(path, &trimmed(source), environment, &["bool"], faults);
+}
+
 /// Upon what webhooks are asked. Stands at the configuration; conditions that an update leaves as they were are not
 /// looked at, so that what was taken once keeps nothing else from being changed.
 fn webhook_conditions(site: &Site<'_>, faults: &mut Faults) {
@@ -53,7 +64,7 @@ fn webhook_conditions(site: &Site<'_>, faults: &mut Faults) {
     for (at, webhook) in webhooks.iter().enumerate() {
         for (index, condition) in conditions(webhook).iter().flatten().enumerate() {
             let path = format!("webhooks[{at}].matchConditions[{index}].expression");
-            expression(&path, &trimmed(&condition["expression"]), &environment, &["bool"], faults);
+            condition_faults(&path, &condition["expression"], &environment, faults);
         }
     }
 }
@@ -121,7 +132,7 @@ fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
     kept.count(site, faults);
     for (index, condition) in site.list("matchConditions").iter().enumerate().filter(|_| !kept.conditions) {
         let path = site.sub(&format!("matchConditions[{index}].expression"));
-        expression(&path, &trimmed(&condition["expression"]), &of_request(true, false), &["bool"], faults);
+        condition_faults(&path, &condition["expression"], &of_request(true, false), faults);
     }
     let mut variables = Variables::new();
     for (index, variable) in site.list("variables").iter().enumerate() {
@@ -157,7 +168,10 @@ fn policy_expressions(site: &Site<'_>, faults: &mut Faults) {
     }
     for (index, annotation) in site.list("auditAnnotations").iter().enumerate() {
         let source = &annotation["valueExpression"];
-        if !kept.has("auditAnnotations", &["valueExpression"], source) {
+        if source.as_str().is_some_and(|text| text.trim().len() > AUDIT_EXPRESSION_MAX) {
+            let why = format!("must not exceed {AUDIT_EXPRESSION_MAX} bytes in length");
+            faults.required(&site.sub(&format!("auditAnnotations[{index}].valueExpression")), &why);
+        } else if !kept.has("auditAnnotations", &["valueExpression"], source) {
             let path = site.sub(&format!("auditAnnotations[{index}].valueExpression"));
             expression(&path, source, &told(true, false), &["string", "null_type"], faults);
         }

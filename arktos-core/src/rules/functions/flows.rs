@@ -33,6 +33,9 @@ fn flow_subject(site: &Site<'_>, faults: &mut Faults) {
                 faults.required(&path, &format!("{field} is required when subject kind is '{known}'"));
             }
             Some(account) if known == "ServiceAccount" => flow_account(&path, account, faults),
+            Some(named) if named["name"].as_str().is_none_or(str::is_empty) => {
+                faults.required(&format!("{path}.name"), "");
+            }
             _ => {}
         }
     }

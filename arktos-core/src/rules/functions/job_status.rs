@@ -116,7 +116,7 @@ fn times(change: &Change<'_>, faults: &mut Faults) {
     let time = |value: &Value| value.as_str().and_then(Timestamp::parse);
     let backwards = time(end).zip(time(start)).is_some_and(|(end, start)| end < start);
     if backwards && (ends || change.changes("startTime")) {
-        faults.invalid("status.completionTime", end, "completionTime cannot be set before startTime");
+        faults.invalid("status.completionTime", end, "must be equal to or after `startTime`");
     }
     if ends && !end.is_null() && !change.old["completionTime"].is_null() {
         faults.invalid("status.completionTime", end, "completionTime cannot be mutated");

@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("metric", metric),
     ("policy_kind", policy_kind),
     ("window", window),
+    ("tolerance", tolerance),
 ];
 
 fn scale_bounds(site: &Site<'_>, faults: &mut Faults) {
@@ -176,6 +177,14 @@ fn metric_target(target: &Value, path: &str, faults: &mut Faults) {
 fn window(site: &Site<'_>, faults: &mut Faults) {
     if let Some(seconds) = site.value.filter(|value| value.as_i64().is_some_and(|seconds| seconds < 0)) {
         faults.invalid(&site.path(), seconds, "must be greater than or equal to zero");
+    }
+}
+
+/// By how much what is measured may differ from what is wanted.
+fn tolerance(site: &Site<'_>, faults: &mut Faults) {
+    let is_less = |text: &str| Quantity::parse(text).is_ok_and(|amount| amount < Quantity::from_value(0));
+    if let Some(amount) = site.value.filter(|amount| amount.as_str().is_some_and(is_less)) {
+        faults.invalid(&site.path(), amount, "must be greater than or equal to 0");
     }
 }
 

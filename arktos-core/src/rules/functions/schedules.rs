@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::fault::{Faults, Site};
 use super::Run;
+use super::workloads::shown_selector;
 use crate::schedule::{Schedule, Zone};
 
 pub(super) const CHECKS: &[(&str, Run)] =
@@ -31,7 +32,7 @@ fn schedule(site: &Site<'_>, faults: &mut Faults) {
 fn job_selector(site: &Site<'_>, faults: &mut Faults) {
     let Some(Value::Object(spec)) = site.value else { return };
     if let Some(selector) = spec.get("selector").filter(|selector| !selector.is_null()) {
-        faults.invalid(&site.sub("selector"), selector, "`selector` will be auto-generated");
+        faults.invalid_text(&site.sub("selector"), &shown_selector(selector), "`selector` will be auto-generated");
     }
     if spec.get("manualSelector") == Some(&json!(true)) {
         faults.not_supported(&site.sub("manualSelector"), &json!(true), &["nil", "false"]);

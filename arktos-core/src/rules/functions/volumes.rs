@@ -104,7 +104,10 @@ fn volume_details(site: &Site<'_>, faults: &mut Faults) {
             faults.invalid(&path, partition, "must be between 1 and 255, inclusive");
         }
     }
-    if source("gcePersistentDisk").is_some_and(|disk| disk["pdName"].as_str().is_none_or(str::is_empty)) {
+    // Of several sources the first is looked at.
+    let first = ["emptyDir", "hostPath", "gitRepo"].iter().all(|before| source(before).is_none());
+    let nameless = |disk: &Value| disk["pdName"].as_str().is_none_or(str::is_empty);
+    if first && source("gcePersistentDisk").is_some_and(nameless) {
         faults.required(&site.sub("persistentDisk.pdName"), "");
     }
     if let Some(flocker) = source("flocker") {
