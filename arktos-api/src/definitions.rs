@@ -342,24 +342,23 @@ async fn next(
 }
 
 /// The guard that a new object's definition is there, and stays.
-pub(crate) fn guard(call: &Call<'_>, commit: &mut Commit) -> Result<(), Status> {
+pub(crate) fn guard(call: &Call<'_>, name: &str, commit: &mut Commit) -> Result<(), Status> {
     if call.kind.builtin {
         return Ok(());
     }
     let Some(key) = call.state.kinds.definition_of(call.one_tenant()?, &call.kind) else { return Ok(()) };
     let found = call.state.config.engine.snapshot().get(&key);
     if !Expect::Live.holds(found.as_ref()) {
-        return Err(terminating());
+        return Err(terminating(call, name));
     }
     commit.guards.push(arktos_store::Guard { key, expect: Expect::Live });
     Ok(())
 }
 
-/// 405 for a new object of a definition that is being deleted.
-pub(crate) fn terminating() -> Status {
-    let mut status = crate::query::method_not_allowed();
-    status.message = "create not permitted while custom resource definition is terminating".to_owned();
-    status
+/// 403 for a new object of a definition that is being deleted.
+pub(crate) fn terminating(call: &Call<'_>, name: &str) -> Status {
+    let why = "create not allowed while custom resource definition is terminating";
+    Status::forbidden(&call.kind.group_resource, name, why)
 }
 
 /// The key of the definition that a call is about.

@@ -29,7 +29,7 @@ pub(crate) fn guard_place(call: &Call<'_>, object: &Object, commit: &mut Commit)
         guards.push(namespace_key(call.one_tenant()?, &call.namespace));
     }
     if call.kind.scope != Scope::Region {
-        crate::definitions::guard(call, commit)?;
+        crate::definitions::guard(call, object.name(), commit)?;
     }
     for key in guards {
         let found = snapshot.get(&key);
@@ -59,7 +59,7 @@ pub(crate) fn refusal(call: &Call<'_>, name: &str, error: &CommitError) -> Optio
     let CommitError::Guarded { key, found } = error else { return None };
     match key.resource.as_str() {
         "namespaces" | "tenants" => Some(refused(call, name, key, found.as_ref())),
-        "customresourcedefinitions.apiextensions.k8s.io" => Some(crate::definitions::terminating()),
+        "customresourcedefinitions.apiextensions.k8s.io" => Some(crate::definitions::terminating(call, name)),
         "claimfences.region.arktos.io" => {
             let why = format!("the claim {:?} has ended", key.path.name());
             Some(Status::conflict(&call.kind.group_resource, name, why))

@@ -205,7 +205,7 @@ async fn a_definition_goes_when_its_objects_are_gone_and_takes_them_along() {
     let path = format!("{DEFINITIONS}/widgets.example.org");
     let marked = world.delete("acme", &path).await;
     assert_eq!(marked.body["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
-    assert_eq!(world.post("acme", WIDGETS, widget("late", json!({}))).await.code, 405);
+    assert_eq!(world.post("acme", WIDGETS, widget("late", json!({}))).await.code, 403);
     world.eventually(&format!("{WIDGETS}/free"), 404).await;
     assert_eq!(*told.lock(), [(GroupResource::new("example.org", "widgets"), "Widget".to_owned(), Scope::Namespace)]);
     assert_eq!(world.get("acme", &path).await.code, 200, "what holds an object holds its definition");

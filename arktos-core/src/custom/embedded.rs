@@ -7,6 +7,7 @@ use super::structural::Structural;
 use crate::encoded::Dialect;
 use crate::media::go_kind;
 use crate::rules::fault::Faults;
+use crate::rules::label_1035_fault;
 use crate::schema::{self, Path};
 
 /// A field that has the wrong type, what it says, and why that is wrong.
@@ -74,6 +75,12 @@ fn type_of(map: &Map<String, Value>, path: &Path<'_>, faults: &mut Faults) {
             Some(said) if name == "apiVersion" && said.matches('/').count() > 1 => {
                 faults.invalid(&path, &said.into(), &format!("unexpected GroupVersion string: {said}"));
             }
+            Some(kind) if name == "kind" => {
+                if let Some(fault) = label_1035_fault(&kind.to_lowercase()) {
+                    let why = format!("may have mixed case, but should otherwise match: {fault}");
+                    faults.invalid(&path, &kind.into(), &why);
+                }
+            }
             Some(_) => {}
         }
     }
@@ -99,5 +106,22 @@ pub(super) fn types(schema: &Structural, value: &Value, path: &Path<'_>, faults:
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_kind_of_an_object_within_is_a_name() {
+        let said = |value: Value| {
+            let mut faults = Faults::default();
+            type_of(value.as_object().expect("an object"), &Path::Root, &mut faults);
+            faults.0.into_iter().map(|fault| fault.field).collect::<Vec<_>>()
+        };
+        assert!(said(json!({"apiVersion": "v1", "kind": "Pod"})).is_empty());
+        assert_eq!(said(json!({"apiVersion": "a/b/c", "kind": "bad kind"})), ["apiVersion", "kind"]);
     }
 }
