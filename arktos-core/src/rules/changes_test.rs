@@ -253,3 +253,16 @@ fn conditions_and_entries_of_policies_are_not_blank_and_not_too_long() {
         ["spec.auditAnnotations[0].valueExpression: Required value: must not exceed 5120 bytes in length"]
     );
 }
+
+#[test]
+fn a_stateful_set_that_rolls_nothing_out_has_no_partition_to_look_at() {
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let set = |kind: &str| {
+        let strategy = json!({"type": kind, "rollingUpdate": {"partition": -1}});
+        let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template, "serviceName": "s",
+            "updateStrategy": strategy});
+        fields(told(created(&json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": spec}))))
+    };
+    assert_eq!(set("OnDelete"), ["spec.updateStrategy.rollingUpdate"]);
+    assert_eq!(set("RollingUpdate"), ["spec.updateStrategy.rollingUpdate.partition"]);
+}
