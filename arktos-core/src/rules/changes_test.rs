@@ -266,3 +266,26 @@ fn a_stateful_set_that_rolls_nothing_out_has_no_partition_to_look_at() {
     assert_eq!(set("OnDelete"), ["spec.updateStrategy.rollingUpdate"]);
     assert_eq!(set("RollingUpdate"), ["spec.updateStrategy.rollingUpdate.partition"]);
 }
+
+#[test]
+fn an_update_keeps_the_address_that_it_does_not_name_and_tells_where_the_list_says_otherwise() {
+    let mut old = created(&json!({"apiVersion": "v1", "kind": "Service",
+        "spec": {"ports": [{"port": 80}], "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}}))
+    .expect("a good service");
+    old.set(&["spec", "ipFamilies"], json!(["IPv4"]));
+    old.set(&["spec", "ipFamilyPolicy"], "SingleStack");
+    let update = |spec: Value| changed(admit_update, &old, &json!({ "spec": spec }));
+    let kept = update(json!({"clusterIP": null})).expect("a good update");
+    assert_eq!(kept.at(&["spec", "clusterIPs"]), Some(&json!(["10.0.0.1"])));
+    let told = told(update(json!({"clusterIP": null, "clusterIPs": ["10.0.0.2"]})));
+    let why = "spec.clusterIPs: Invalid value: [\"10.0.0.2\"]: first value must match `clusterIP`";
+    assert!(told.iter().any(|told| told == why), "{told:?}");
+}
+
+#[test]
+fn how_high_a_priority_may_be_is_told_when_it_is_made() {
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 5});
+    let old = created(&class).expect("a good class");
+    let told = told(changed(admit_update, &old, &json!({"value": 2_000_000_000})));
+    assert_eq!(told, ["value: Forbidden: may not be changed in an update."]);
+}

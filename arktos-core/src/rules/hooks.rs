@@ -299,22 +299,15 @@ fn keep_allocations(old: &Object, new: &mut Object) {
     }
     if before != "ExternalName" {
         let absent = |new: &Object, field: &str| new.at(&["spec", field]).is_none_or(is_empty);
-        if absent(new, "clusterIP") && absent(new, "clusterIPs") {
-            copy(old, new, "clusterIP");
-            copy(old, new, "clusterIPs");
-        } else if new.at(&["spec", "clusterIP"]) != old.at(&["spec", "clusterIP"])
-            && new.at(&["spec", "clusterIPs"]) == old.at(&["spec", "clusterIPs"])
-        {
-            let ip = new.str_at(&["spec", "clusterIP"]).to_owned();
-            new.set(&["spec", "clusterIPs"], if ip.is_empty() { json!([]) } else { json!([ip]) });
-        } else if absent(new, "clusterIPs") {
-            let ip = new.str_at(&["spec", "clusterIP"]).to_owned();
-            new.set(&["spec", "clusterIPs"], json!([ip]));
-        }
-        for field in ["ipFamilies", "ipFamilyPolicy"] {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             if absent(new, field) {
                 copy(old, new, field);
             }
+        }
+        // Who changes the one address means the list as well, unless that is changed, too.
+        let ip = new.str_at(&["spec", "clusterIP"]).to_owned();
+        if ip != old.str_at(&["spec", "clusterIP"]) && same("clusterIPs", new) {
+            new.set(&["spec", "clusterIPs"], json!([ip]));
         }
     }
 }

@@ -96,7 +96,9 @@ fn priority(site: &Site<'_>, faults: &mut Faults) {
         [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
     let name = site.map.get("metadata").and_then(|metadata| metadata["name"].as_str()).unwrap_or_default();
     let value = site.map.get("value").and_then(Value::as_i64).unwrap_or_default();
-    if name.starts_with("system-") {
+    if site.updates {
+        // What a class was made with is told of no more.
+    } else if name.starts_with("system-") {
         if !SYSTEM.contains(&(name, value)) {
             let why = match SYSTEM.iter().find(|(known, _)| *known == name) {
                 Some((_, right)) => format!("value of {name} PriorityClass must be {right}"),
