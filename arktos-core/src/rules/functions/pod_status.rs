@@ -140,7 +140,7 @@ fn transitions(site: &Site<'_>, status: &Value, spec: &Value, faults: &mut Fault
             let container = list.and_then(|list| of(list).find(|container| container["name"] == ended["name"]));
             let code = &ended["state"]["terminated"]["exitCode"];
             let may = container.is_some_and(|container| is_restarted(container, spec, code.as_i64().unwrap_or(0)));
-            if !may && !(restarts_all && list.is_some()) {
+            if !(may || restarts_all && list.is_some()) {
                 let path = site.sub(&format!("{field}[{index}].state"));
                 faults.forbidden(&path, "may not be transitioned to non-terminated state");
             }
