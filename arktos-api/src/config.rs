@@ -189,7 +189,7 @@ pub struct AdmissionConfig {
 
 impl AdmissionConfig {
     /// The plugins that run unless they are disabled.
-    pub const DEFAULT: [&'static str; 21] = [
+    pub const DEFAULT: [&'static str; 22] = [
         "CertificateApproval",
         "CertificateSigning",
         "CertificateSubjectRestriction",
@@ -201,6 +201,7 @@ impl AdmissionConfig {
         "MutatingAdmissionWebhook",
         "NamespaceLifecycle",
         "NodeRestriction",
+        "PersistentVolumeClaimResize",
         "PodSecurity",
         "PodTopologyLabels",
         "Priority",
@@ -214,7 +215,7 @@ impl AdmissionConfig {
     ];
 
     /// The other plugins that upstream has. Naming them is no mistake; what they would do is not done.
-    pub const NOT_BUILT: [&'static str; 16] = [
+    pub const NOT_BUILT: [&'static str; 15] = [
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
@@ -228,7 +229,6 @@ impl AdmissionConfig {
         "NamespaceExists",
         "NodeDeclaredFeatureValidator",
         "OwnerReferencesPermissionEnforcement",
-        "PersistentVolumeClaimResize",
         "PodNodeSelector",
         "PodTolerationRestriction",
     ];
