@@ -423,8 +423,7 @@ fn a_job_ends_once_and_for_one_reason() {
             &done,
             json!({"completionTime": "2026-01-02T03:04:04Z"}),
             vec![
-                "status.completionTime: Invalid value: \"2026-01-02T03:04:04Z\": completionTime cannot be set before \
-                 startTime",
+                "status.completionTime: Invalid value: \"2026-01-02T03:04:04Z\": must be equal to or after `startTime`",
                 "status.completionTime: Invalid value: \"2026-01-02T03:04:04Z\": completionTime cannot be mutated",
             ],
         ),
