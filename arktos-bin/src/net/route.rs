@@ -48,7 +48,8 @@ pub(super) enum Protocols {
     All,
     /// HTTP/1.1 alone.
     One,
-    /// HTTP/2 alone.
+    /// HTTP/2 alone: what brief requests share.
+    #[cfg(feature = "net")]
     Two,
 }
 
@@ -162,6 +163,7 @@ impl Route {
     }
 
     /// Where its connections live.
+    #[cfg(feature = "net")]
     pub(super) fn home(&self) -> Home {
         self.home.clone()
     }
@@ -186,6 +188,7 @@ fn https(tls: rustls::ClientConfig, protocols: Protocols, name: Option<ServerNam
     match protocols {
         Protocols::All => builder.enable_all_versions().wrap_connector(tcp),
         Protocols::One => builder.enable_http1().wrap_connector(tcp),
+        #[cfg(feature = "net")]
         Protocols::Two => builder.enable_http2().wrap_connector(tcp),
     }
 }
