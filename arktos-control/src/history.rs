@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arktos_core::typed::LabelSelectorSpec;
-use arktos_core::{Object, Reason, Status, Timestamp};
+use arktos_core::{Object, Status, Timestamp};
 use arktos_store::{Client, Informer, Stored};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::breath::Breath;
 use crate::kinds::{CONTROLLER_REVISIONS, Resource};
 use crate::owner::{Claim, adopt, claim, controller_reference, disown};
+use crate::reconcile::shown;
 use crate::setup::{BY_OWNER, UNMANAGED, beside, namespace_key};
 use crate::write::{amend, delete, unless_there, unreadable};
 
@@ -202,8 +203,7 @@ impl History {
 
     /// A revision as it was written, once the informer shows it: the next look at them is not behind it.
     async fn shown(&self, written: &Stored) -> Result<Kept, Status> {
-        let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
-        self.revisions.reached(written.revision).await.map_err(stopped)?;
+        shown(&self.revisions, written.revision).await?;
         Kept::read(written, self.label)
     }
 }

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arktos_core::{Reason, Status};
+use arktos_core::{Reason, Revision, Status};
 use arktos_store::informer::{Decode, Stopped};
 use arktos_store::queue::{Key, QueueOptions};
 use arktos_store::{Clock, Informer, Outcome, WorkQueue};
@@ -41,6 +41,19 @@ pub(crate) fn resting_queue<K: Key>(clock: &Arc<dyn Clock>, rest: Duration) -> W
     options.capacity = usize::MAX;
     options.rest = rest;
     WorkQueue::with_options(clock.clone(), options)
+}
+
+/// Waits until an informer shows a write, so that the next look is not behind it.
+///
+/// # Errors
+/// 503 when the informer has stopped.
+pub(crate) async fn shown<T: Decode>(informer: &Informer<T>, written: Revision) -> Result<(), Status> {
+    informer.reached(written).await.map_err(stopped)
+}
+
+/// What a controller says that is stopping in the middle of its work.
+pub(crate) fn stopped(_: Stopped) -> Status {
+    Status::failure(Reason::ServiceUnavailable, "the controller is stopping")
 }
 
 /// Completes when an informer has seen everything once.

@@ -21,7 +21,7 @@ use crate::events::Teller;
 use crate::job::ended;
 use crate::kinds::{CRON_JOBS, JOBS};
 use crate::owner::controller_reference;
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, queue, run, shown, synced};
 use crate::setup::{BY_OWNER, Setup, beside};
 use crate::write::{delete, found, is_terminating, set_status, tree, unreadable};
 
@@ -90,8 +90,7 @@ impl Reconcile for CronJobs {
         };
         if work.status != work.cron.status {
             let written = set_status(&*self.client, &CRON_JOBS.key(path), &work.stored, &work.status).await?;
-            let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
-            self.crons.reached(written.revision).await.map_err(stopped)?;
+            shown(&self.crons, written.revision).await?;
         }
         outcome
     }
@@ -265,8 +264,7 @@ impl CronJobs {
                 return Err(status);
             }
         };
-        let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
-        self.jobs.reached(made.revision).await.map_err(stopped)?;
+        shown(&self.jobs, made.revision).await?;
         Ok(Some(ObjectReference {
             kind: JOBS.type_meta.kind.clone(),
             namespace: path.namespace().to_owned(),

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 
 use super::hosts::Host;
 use super::template::tolerations;
+use crate::node::taints::tolerates;
 
 /// What a daemon set has to do with a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,17 +122,6 @@ fn fulfils(one: &NodeSelectorRequirement, value: Option<&str>) -> bool {
 
 fn number(text: &str) -> Option<i64> {
     text.parse().ok()
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let value = match toleration.operator.as_str() {
-        "Exists" => true,
-        "" | "Equal" => toleration.value == taint.value,
-        _ => false,
-    };
-    value
-        && (toleration.effect.is_empty() || toleration.effect == taint.effect)
-        && (toleration.key.is_empty() || toleration.key == taint.key)
 }
 
 /// What the daemon sets there are ask of hosts. Cloning it shares it.

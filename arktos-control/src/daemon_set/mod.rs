@@ -25,9 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arktos_core::typed::{DaemonSet, KindOf};
-use arktos_core::{ObjectPath, Reason, Revision, Status};
+use arktos_core::{ObjectPath, Revision, Status};
 use arktos_store::client::Patch;
-use arktos_store::informer::{Event, Stopped};
+use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,7 @@ use crate::kinds::{CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS};
 use crate::owner::controller_reference;
 use crate::pod::{Phase, PodView};
 use crate::pods::{BURST, PodControl};
-use crate::reconcile::{Reconcile, resting_queue, run, synced};
+use crate::reconcile::{Reconcile, resting_queue, run, shown, synced};
 use crate::replicaset::OwnWrites;
 use crate::selecting::{self, Selecting};
 use crate::setup::{Setup, beside};
@@ -173,10 +173,6 @@ async fn know_all(
     }
 }
 
-fn stopped(_: Stopped) -> Status {
-    Status::failure(Reason::ServiceUnavailable, "the controller is stopping")
-}
-
 impl Reconcile for DaemonSets {
     type Key = ObjectPath;
     const NAME: &'static str = "daemonset";
@@ -269,7 +265,7 @@ impl DaemonSets {
         let mut status = set.status.clone();
         status.collision_count = Some(status.collision_count.unwrap_or(0).wrapping_add(1));
         let written = set_status(&*self.client, &DAEMON_SETS.key(&stored.path), stored, &status).await?;
-        self.sets.reached(written.revision).await.map_err(stopped)?;
+        shown(&self.sets, written.revision).await?;
         Err(Status::already_exists(&CONTROLLER_REVISIONS.resource, &name))
     }
 
@@ -283,7 +279,7 @@ impl DaemonSets {
             }
             let patch = Patch::Merge(json!({"metadata": {"labels": {REVISION: current.hash()}}}));
             if let Some(written) = found(self.client.patch(&PODS.key(&pod.stored.path), None, patch).await)? {
-                self.pods.reached(written.revision).await.map_err(stopped)?;
+                shown(&self.pods, written.revision).await?;
             }
         }
         for other in others {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arktos_core::typed::{Condition, Deployment, DeploymentStatus, KindOf};
-use arktos_core::{ObjectPath, Reason, Status, Timestamp};
+use arktos_core::{ObjectPath, Status, Timestamp};
 use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
@@ -28,7 +28,7 @@ use crate::events::Teller;
 use crate::kinds::{DEPLOYMENTS, REPLICA_SETS};
 use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
-use crate::reconcile::{Reconcile, resting_queue, run, synced};
+use crate::reconcile::{Reconcile, resting_queue, run, shown, synced};
 use crate::selecting::{self, Selecting};
 use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key};
 use crate::write::{delete, set_status, unreadable};
@@ -285,7 +285,7 @@ impl Deployments {
         let mut status = work.deployment.status.clone();
         status::set(&mut status.conditions, condition);
         let written = set_status(&*self.client, &DEPLOYMENTS.key(&work.stored.path), &work.stored, &status).await?;
-        self.wait_for(&self.deployments, &written).await?;
+        shown(&self.deployments, written.revision).await?;
         Ok(true)
     }
 
@@ -321,14 +321,8 @@ impl Deployments {
 
     async fn write_set(&self, set: &Set) -> Result<Set, Status> {
         let written = self.client.update(&REPLICA_SETS.key(&set.stored.path), None, set.to_write()?).await?;
-        self.wait_for(&self.sets, &written).await?;
+        shown(&self.sets, written.revision).await?;
         Set::read(&written)
-    }
-
-    /// Waits until a write shows in an informer, so that the next look at it is not behind it.
-    async fn wait_for(&self, informer: &Informer<Stored>, written: &Stored) -> Result<(), Status> {
-        let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
-        informer.reached(written.revision).await.map_err(stopped)
     }
 
     /// Deletes the oldest replica sets beyond those that are kept for going back.

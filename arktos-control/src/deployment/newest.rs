@@ -10,6 +10,7 @@ use super::set::{DESIRED, HASH, MAX, REVISION, REVISION_HISTORY, Set};
 use super::{Deployments, Work, plan, status, template};
 use crate::kinds::{DEPLOYMENTS, REPLICA_SETS};
 use crate::owner::controller_reference;
+use crate::reconcile::shown;
 use crate::write::{is_terminating, set_status, tree, unless_there};
 
 /// Annotations of a deployment that its replica sets do not get.
@@ -62,7 +63,7 @@ impl Deployments {
         let created = self.client.create(&REPLICA_SETS.resource, path.tenant(), path.namespace(), object).await;
         match unless_there(created) {
             Ok(Some(created)) => {
-                self.wait_for(&self.sets, &created).await?;
+                shown(&self.sets, created.revision).await?;
                 if size > 0 {
                     let message = format!("Scaled up replica set {name} from 0 to {size}");
                     self.events.normal(&work.stored, "ScalingReplicaSet", message);
@@ -115,14 +116,14 @@ impl Deployments {
         let set = Set::read(&self.client.get(&REPLICA_SETS.key(&path)).await?)?;
         let mine = set.object.metadata.controller().is_some_and(|owner| *owner.uid == *uid(&work.stored));
         if mine && template::same(&set.object.spec.template, &work.deployment.spec.template) {
-            self.wait_for(&self.sets, &set.stored).await?;
+            shown(&self.sets, set.stored.revision).await?;
             work.new = Some(set);
             return Ok(());
         }
         let mut status = work.deployment.status.clone();
         status.collision_count = Some(status.collision_count.unwrap_or(0).wrapping_add(1));
         let written = set_status(&*self.client, &DEPLOYMENTS.key(&work.stored.path), &work.stored, &status).await?;
-        self.wait_for(&self.deployments, &written).await?;
+        shown(&self.deployments, written.revision).await?;
         Err(Status::already_exists(&REPLICA_SETS.resource, name))
     }
 
@@ -167,7 +168,7 @@ impl Deployments {
 
     async fn reread(&self, work: &mut Work, written: Stored) -> Result<(), Status> {
         use arktos_core::typed::KindOf;
-        self.wait_for(&self.deployments, &written).await?;
+        shown(&self.deployments, written.revision).await?;
         work.deployment =
             Deployment::from_encoded(&written.object, Some(written.revision)).map_err(crate::write::unreadable)?;
         work.stored = written;

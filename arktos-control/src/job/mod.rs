@@ -29,7 +29,7 @@ use crate::kinds::JOBS;
 use crate::owner::controller_reference;
 use crate::pod::PodView;
 use crate::pods::{BURST, PodControl, from_template};
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, queue, run, shown, synced};
 use crate::setup::{Setup, beside};
 use crate::write::{is_terminating, set_status, tree, unreadable};
 
@@ -134,8 +134,7 @@ impl Reconcile for Jobs {
             {
                 self.counted.lock().insert(path.clone(), known); // the status is as it was
             }
-            let stopped = |_| Status::failure(Reason::ServiceUnavailable, "the controller is stopping");
-            self.jobs.reached(written?.revision).await.map_err(stopped)?;
+            shown(&self.jobs, written?.revision).await?;
             self.tell_changes(&work);
         }
         self.counted.lock().insert(path.clone(), work.counts.ended);

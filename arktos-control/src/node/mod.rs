@@ -10,7 +10,7 @@ mod gone;
 mod listening;
 mod monitor;
 mod rounds;
-mod taints;
+pub(crate) mod taints;
 mod visits;
 
 use std::collections::HashMap;

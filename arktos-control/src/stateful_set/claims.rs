@@ -7,11 +7,12 @@ use arktos_core::{Object, OwnerRef, OwnerReference, Reason, Revision, Status};
 use arktos_store::Stored;
 use serde_json::{Value, json};
 
+use super::StatefulSets;
 use super::work::Work;
-use super::{StatefulSets, wait_for};
 use crate::kinds::{PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS};
 use crate::owner::controller_reference;
 use crate::pod::{Phase, PodView};
+use crate::reconcile::shown;
 use crate::setup::beside;
 use crate::write::{amend, is_terminating};
 
@@ -127,7 +128,7 @@ impl StatefulSets {
                 }
             }
         }
-        wait_for(&self.claims, newest).await?;
+        shown(&self.claims, newest).await?;
         failure.map_or(Ok(()), Err)
     }
 
@@ -193,7 +194,7 @@ impl StatefulSets {
         })
         .await?;
         match written {
-            Some(written) => wait_for(&self.claims, written.revision).await,
+            Some(written) => shown(&self.claims, written.revision).await,
             None => Ok(()),
         }
     }

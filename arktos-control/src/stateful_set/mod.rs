@@ -17,8 +17,8 @@ mod work;
 use std::sync::Arc;
 
 use arktos_core::typed::{KindOf, LabelSelectorSpec, StatefulSet};
-use arktos_core::{ObjectPath, Reason, Revision, Status};
-use arktos_store::informer::{Decode, Event, Stopped};
+use arktos_core::{ObjectPath, Status};
+use arktos_store::informer::Event;
 use arktos_store::{Client, Clock, Informer, Outcome, Stored, WorkQueue};
 use futures::future::BoxFuture;
 
@@ -30,7 +30,7 @@ use crate::history::History;
 use crate::kinds::{CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS};
 use crate::owner::{Claim, adopt, claim, disown};
 use crate::pod::PodView;
-use crate::reconcile::{Reconcile, queue, run, synced};
+use crate::reconcile::{Reconcile, queue, run, shown, synced};
 use crate::selecting::{self, Selecting};
 use crate::setup::{BY_OWNER, Setup, UNMANAGED, beside, namespace_key};
 use crate::write::{is_terminating, set_status, unreadable};
@@ -144,7 +144,7 @@ impl StatefulSets {
         if status != work.set.status {
             let key = STATEFUL_SETS.key(&work.stored.path);
             let written = set_status(&*self.client, &key, &work.stored, &status).await?;
-            wait_for(&self.sets, written.revision).await?;
+            shown(&self.sets, written.revision).await?;
         }
         if !going {
             self.forget(&work, &kept).await?;
@@ -165,7 +165,7 @@ impl StatefulSets {
                 (Claim::Mine, Some(ordinal)) => mine.push((ordinal, pod)),
                 (Claim::Adopt, Some(ordinal)) => {
                     if let Some(taken) = adopt(&*self.client, &STATEFUL_SETS, stored, &PODS, &pod.stored).await? {
-                        wait_for(&self.pods, taken.revision).await?;
+                        shown(&self.pods, taken.revision).await?;
                         mine.push((ordinal, pod));
                     }
                 }
@@ -187,13 +187,4 @@ impl StatefulSets {
         let all = owned.chain(unmanaged).filter(|(path, _)| namespace_key(path) == here);
         all.map(|(_, pod)| pod.clone()).collect()
     }
-}
-
-/// Waits until an informer shows a write.
-async fn wait_for<T: Decode>(informer: &Informer<T>, written: Revision) -> Result<(), Status> {
-    informer.reached(written).await.map_err(stopped)
-}
-
-fn stopped(_: Stopped) -> Status {
-    Status::failure(Reason::ServiceUnavailable, "the controller is stopping")
 }

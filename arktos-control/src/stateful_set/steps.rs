@@ -10,11 +10,12 @@ use arktos_core::{Reason, Status};
 use futures::{FutureExt, StreamExt};
 
 use super::work::{Work, is_running_and_ready};
-use super::{StatefulSets, identity, wait_for};
+use super::{StatefulSets, identity};
 use crate::breath::Breath;
 use crate::kinds::PODS;
 use crate::pod::{Phase, PodView};
 use crate::pods::{AT_ONCE, BURST, at_once};
+use crate::reconcile::{shown, stopped};
 use crate::write::{amend, delete, is_terminating};
 
 /// What is done to a pod: the reasons of events about it, and the word for it in them.
@@ -116,7 +117,7 @@ impl StatefulSets {
         match made {
             Ok(created) => {
                 self.tell(work, &CREATE, &name, None);
-                wait_for(&self.pods, created.revision).await
+                shown(&self.pods, created.revision).await
             }
             Err(status) => {
                 if !status.is(Reason::AlreadyExists) && !is_terminating(&status) {
@@ -149,7 +150,7 @@ impl StatefulSets {
         .await;
         self.tell(work, &UPDATE, pod.name(), updated.as_ref().err());
         match updated? {
-            Some(written) => wait_for(&self.pods, written.revision).await,
+            Some(written) => shown(&self.pods, written.revision).await,
             None => Ok(()),
         }
     }
@@ -206,7 +207,7 @@ impl StatefulSets {
             let now = self.pods.store().get(&pod.stored.path);
             now.is_none_or(|now| now.uid() != pod.uid() || now.is_terminating())
         };
-        self.pods.until(|_| shows()).await.map_err(super::stopped)
+        self.pods.until(|_| shows()).await.map_err(stopped)
     }
 
     fn tell(&self, work: &Work, deed: &Deed, pod: &str, failure: Option<&Status>) {

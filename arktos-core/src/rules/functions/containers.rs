@@ -459,7 +459,7 @@ pub(super) fn resource_name_faults(path: &str, name: &str, contained: bool, faul
 }
 
 /// What is counted, and so a whole number.
-const COUNTED: [&str; 9] = [
+pub(super) const WHOLE: [&str; 9] = [
     "configmaps",
     "persistentvolumeclaims",
     "pods",
@@ -476,7 +476,7 @@ fn amount_faults(path: &str, name: &str, amount: &Value, faults: &mut Faults) {
     if quantity < Quantity::from_value(0) {
         faults.invalid(path, amount, "must be greater than or equal to 0");
     }
-    if (is_extended(name) || COUNTED.contains(&name)) && quantity.milli() % 1000 != 0 {
+    if (is_extended(name) || WHOLE.contains(&name)) && quantity.milli() % 1000 != 0 {
         faults.invalid(path, amount, "must be an integer");
     }
     if let Some(size) = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok())

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::super::check::{config_key_faults, qualified_name_faults};
 use super::super::fault::{Faults, Site};
 use super::Run;
+use super::containers::WHOLE;
 use crate::quantity::Quantity;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
@@ -115,18 +116,6 @@ const COUNTED: [&str; 19] = [
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-
-const WHOLE: [&str; 9] = [
     "pods",
     "resourcequotas",
     "services",
